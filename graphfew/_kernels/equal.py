@@ -1,0 +1,50 @@
+"""The same primitives where every task is a complete graph of `side` nodes: reshapes and batched products."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def sum_edges(edges: Tensor, side: int) -> Tensor:
+    """Sum over each node's incoming edges: `[E, C] -> [N, C]`."""
+    return edges.view(-1, side, edges.shape[1]).sum(1)
+
+
+def softmax(edges: Tensor, side: int) -> Tensor:
+    """Softmax over each node's incoming edges, per channel: `[E, C] -> [E, C]`."""
+    return edges.view(-1, side, edges.shape[1]).softmax(1).view_as(edges)
+
+
+def spread(values: Tensor, side: int) -> Tensor:
+    """Each node's value on all its incoming edges: `[N, C] -> [E, C]`."""
+    return values[:, None].expand(-1, side, -1).reshape(-1, values.shape[1])
+
+
+def propagate(weights: Tensor, x: Tensor, side: int) -> Tensor:
+    """Weighted sum over incoming edges, per channel: `[E, C], [N, F] -> [N, C * F]`, channel-major."""
+    channels, width = weights.shape[1], x.shape[1]
+    by_channel = weights.view(-1, side, side, channels).permute(0, 3, 1, 2).reshape(-1, channels * side, side)
+    mixed = torch.bmm(by_channel, x.view(-1, side, width)).view(-1, channels, side, width)
+    return mixed.transpose(1, 2).reshape(-1, channels * width)
+
+
+def complete_index(tasks: int, side: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Senders and receivers `[tasks * side²]` of complete graphs with self-loops, sorted by receiver, then sender."""
+    nodes = torch.arange(tasks * side, device=device).view(tasks, 1, side)
+    senders = nodes.expand(-1, side, -1).reshape(-1)
+    return senders, nodes.view(-1, 1).expand(-1, side).reshape(-1)
+
+
+def pair_index(tasks: int, side: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Edge numbers `[P]` of each unordered pair of distinct nodes: to the smaller node, and to the larger."""
+    i, j = torch.triu_indices(side, side, 1, device=device)
+    first = torch.arange(tasks, device=device)[:, None] * side * side
+    return (first + i * side + j).view(-1), (first + j * side + i).view(-1)
+
+
+def pair_nodes(x: Tensor, side: int) -> tuple[Tensor, Tensor]:
+    """Both ends `[P, F]` of each unordered pair, gathered inside tasks: cheaper backward than a flat gather."""
+    i, j = torch.triu_indices(side, side, 1, device=x.device)
+    nodes = x.view(-1, side, x.shape[1])
+    return nodes.index_select(1, i).flatten(0, 1), nodes.index_select(1, j).flatten(0, 1)

@@ -1,0 +1,227 @@
+"""Graphs over episodes: `Topology` owns the primitives, `Graph` is an immutable record."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch_geometric.data import Data
+
+from graphfew._kernels import equal, ragged
+from graphfew._kernels.ragged import product
+from graphfew.episode import Episode
+
+EdgeFunction = Callable[[Tensor, Tensor], Tensor]
+TINY = 1e-12
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Topology:
+    """Who sends to whom, edges sorted by receiver (CSR), and every sum over them.
+
+    Only here may code ask whether tasks are equal-sized (reshapes and batched products) or not (segment kernels).
+    Build one with `complete`, `bipartite` or `stars`.
+
+    Shapes:
+        nodes: number of nodes N.
+        sizes: nodes of each task where every task is a complete graph with self-loops; None for any other topology.
+        links: `(senders, receivers)`, each `[E]` int64 with receivers ascending; None where `sizes` says it all.
+    """
+
+    nodes: int
+    device: torch.device
+    sizes: tuple[int, ...] | None = None
+    links: tuple[Tensor, Tensor] | None = None
+
+    @cached_property
+    def side(self) -> int | None:
+        """Nodes of every task, where all tasks are complete and of one size."""
+        return self.sizes[0] if self.sizes and len(set(self.sizes)) == 1 else None
+
+    @cached_property
+    def _ends(self) -> tuple[Tensor, Tensor]:
+        if self.links is not None:
+            return self.links
+        if self.side is not None:
+            return equal.complete_index(self.nodes // self.side, self.side, self.device)
+        return ragged.complete_index(self._complete_sizes, self.device)
+
+    @property
+    def senders(self) -> Int[Tensor, " E"]:
+        """`[E]` int64: the node each edge comes from."""
+        return self._ends[0]
+
+    @property
+    def receivers(self) -> Int[Tensor, " E"]:
+        """`[E]` int64, ascending: the node each edge goes to."""
+        return self._ends[1]
+
+    @cached_property
+    def ptr(self) -> Int[Tensor, " N1"]:
+        """`[N + 1]` int64: the edges of receiver `i` are `ptr[i] .. ptr[i+1]`."""
+        counts = torch.bincount(self.receivers, minlength=self.nodes)
+        return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+
+    @cached_property
+    def loops(self) -> Bool[Tensor, " E"]:
+        """`[E]` bool: edges from a node to itself."""
+        return self.senders == self.receivers
+
+    def pair(self, fn: EdgeFunction, x: Tensor, *, loops: float | None = None) -> Float[Tensor, "E C"]:
+        """Edges `[E, C]` from a symmetric function of two nodes, run once per unordered pair of distinct nodes.
+
+        Args:
+            fn: `([P, F], [P, F]) -> [P, C]`, with `fn(a, b) == fn(b, a)`; see `pair_ordered` for any other.
+            x: nodes `[N, F]`.
+            loops: the value of self-loops; None computes it with `fn`, which a method that masks them need not.
+
+        Raises:
+            ValueError: the topology is not complete, so that pairs have no mirror image.
+        """
+        one_way, other_way = self._pairs
+        values = fn(*self._pair_nodes(x))
+        edges = values.new_full((len(self.receivers), values.shape[1]), 0.0 if loops is None else loops)
+        edges = edges.index_copy(0, one_way, values).index_copy(0, other_way, values)
+        if loops is None:
+            edges = edges.index_copy(0, torch.nonzero(self.loops).flatten(), fn(x, x))
+        return edges
+
+    def pair_ordered(self, fn: EdgeFunction, x: Tensor) -> Float[Tensor, "E C"]:
+        """Edges `[E, C]` from any function `fn(receiver [E, F], sender [E, F])` of two nodes of `x [N, F]`."""
+        return fn(x.index_select(0, self.receivers), x.index_select(0, self.senders))
+
+    def sum(self, edges: Float[Tensor, "E C"]) -> Float[Tensor, "N C"]:
+        """Sum over each node's incoming edges."""
+        if self.side is not None:
+            return equal.sum_edges(edges, self.side)
+        return ragged.sum_edges(edges, self.ptr, self.receivers)
+
+    def spread(self, values: Float[Tensor, "N C"]) -> Float[Tensor, "E C"]:
+        """Each node's value on all its incoming edges: the transpose of `sum`."""
+        if self.side is not None:
+            return equal.spread(values, self.side)
+        return values.index_select(0, self.receivers)
+
+    def softmax(self, edges: Float[Tensor, "E C"]) -> Float[Tensor, "E C"]:
+        """Softmax over each node's incoming edges, per channel."""
+        if self.side is not None:
+            return equal.softmax(edges, self.side)
+        return ragged.softmax(edges, self.ptr, self.receivers)
+
+    def normalize(self, edges: Float[Tensor, "E C"]) -> Float[Tensor, "E C"]:
+        """Edges divided by the sum of magnitudes over the receiver's incoming edges; rows without mass stay zero."""
+        return edges / self.spread(self.sum(edges.abs()).clamp_min(TINY))
+
+    def propagate(self, weights: Float[Tensor, "E C"], x: Float[Tensor, "N F"]) -> Float[Tensor, "N CF"]:
+        """`out_i = Σ_j weights_ij x_j` for each channel, side by side: `[N, C * F]`, channel-major."""
+        if self.side is not None:
+            return equal.propagate(weights, x, self.side)
+        return ragged.propagate(weights, x, self.senders, self.receivers, self.ptr)
+
+    def matrices(self, edges: Float[Tensor, "E C"]) -> tuple[Tensor, ...]:
+        """One `[n, n, C]` view per task of a complete topology, for closed-form solves; row = receiver."""
+        sizes = self._complete_sizes
+        parts = torch.split(edges, [n * n for n in sizes])
+        return tuple(part.view(n, n, -1) for part, n in zip(parts, sizes, strict=True))
+
+    @property
+    def _complete_sizes(self) -> tuple[int, ...]:
+        if self.sizes is None:
+            raise ValueError("this topology is not made of complete graphs; use complete(sizes), or pair_ordered "
+                             "for an edge function on any topology")
+        return self.sizes
+
+    @cached_property
+    def _pairs(self) -> tuple[Tensor, Tensor]:
+        if self.side is not None:
+            return equal.pair_index(self.nodes // self.side, self.side, self.device)
+        return ragged.pair_index(self._complete_sizes, self.senders, self.receivers)
+
+    def _pair_nodes(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        if self.side is not None:
+            return equal.pair_nodes(x, self.side)
+        one_way, _ = self._pairs
+        return x.index_select(0, self.receivers[one_way]), x.index_select(0, self.senders[one_way])
+
+
+def complete(sizes: Sequence[int], device: torch.device | str = "cpu") -> Topology:
+    """Every node of a task sends to every node of it, itself included; `sizes` are the nodes of each task."""
+    return Topology(nodes=sum(sizes), device=torch.device(device), sizes=tuple(sizes))
+
+
+def bipartite(senders: Tensor, receivers: Tensor, nodes: int) -> Topology:
+    """Any given edges, `senders[k] -> receivers[k]`, each `[E]` int64 in any order, over `nodes` nodes; no loops added.
+
+    Edges are put in order of receiver; edge values made elsewhere must follow `topology.senders` and `.receivers`.
+
+    Raises:
+        ValueError: lengths that differ, or an index outside `0 .. nodes-1`.
+    """
+    if len(senders) != len(receivers):
+        raise ValueError(f"{len(senders)} senders and {len(receivers)} receivers; give one of each per edge")
+    both = torch.cat([senders, receivers])
+    if len(both) and not (int(both.min()) >= 0 and int(both.max()) < nodes):
+        raise ValueError(f"edges name nodes {int(both.min())} to {int(both.max())}; there are nodes 0 to {nodes - 1}")
+    order = torch.argsort(receivers, stable=True)
+    return Topology(nodes=nodes, device=receivers.device, links=(senders[order], receivers[order]))
+
+
+def stars(episode: Episode) -> Topology:
+    """Class nodes: labelled supports send to the node of their class, which sends to every query of its task.
+
+    The `sum(way)` class nodes follow the episode's N nodes, task by task, class by class: class `c` of task `t` is node
+    `N + way[0] + … + way[t-1] + c`. Unlabelled nodes have no edges.
+    """
+    n = len(episode.y)
+    way = torch.tensor(episode.way, device=episode.y.device)
+    support = torch.nonzero(episode.labelled).flatten()
+    own_class = n + (way.cumsum(0) - way)[episode.task[support]] + episode.y[support]
+    query = torch.nonzero(episode.query).flatten()
+    rank, node = product(torch.tensor(episode.queries, device=way.device), way)
+    return bipartite(torch.cat([support, n + node]), torch.cat([own_class, query[rank]]), n + sum(episode.way))
+
+
+def supports_to_queries(episode: Episode) -> Topology:
+    """Every labelled support sends to every query of its task."""
+    support, query = (torch.nonzero(mask).flatten() for mask in (episode.labelled, episode.query))
+    shots = torch.bincount(episode.task[support], minlength=episode.tasks)
+    rank, member = product(torch.tensor(episode.queries, device=shots.device), shots)
+    return bipartite(support[member], query[rank], len(episode.y))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Graph:
+    """Node and edge values on a topology, with the episode they come from; `replace` makes a changed copy.
+
+    Shapes:
+        nodes: `[N, F]`, the episode's nodes first (class nodes, where there are any, follow).
+        edges: `[E, C]`, in the order of `topology`.
+    """
+
+    nodes: Float[Tensor, "N F"]
+    edges: Float[Tensor, "E C"]
+    topology: Topology
+    episode: Episode
+
+    def replace(self, **changes: Any) -> Graph:
+        """A copy with the given fields changed."""
+        return dataclasses.replace(self, **changes)
+
+    def to_pyg(self) -> Data:
+        """A torch-geometric `Data`: x, edge_index, edge_attr, y, query, task, and sizes and way as tensors.
+
+        Shapes:
+            x `[N, F]`, edge_index `[2, E]` (sender, receiver), edge_attr `[E, C]`; y, query and task `[items]` (class
+            nodes, where there are any, follow the items and have none of the three); sizes and way `[tasks]`.
+        """
+        episode, topology = self.episode, self.topology
+        return Data(
+            x=self.nodes, edge_index=torch.stack([topology.senders, topology.receivers]), edge_attr=self.edges,
+            y=episode.y, query=episode.query, task=episode.task, sizes=torch.tensor(episode.sizes),
+            way=torch.tensor(episode.way),
+        )

@@ -1,0 +1,94 @@
+"""`GraphMethod`: encoder, embedding, layers and readout in one short forward."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from graphfew.episode import Episode
+from graphfew.graph import Graph
+from graphfew.layers import Layers
+from graphfew.recipe import JSON, Recipe
+
+Embed = Callable[[Episode], Graph]
+Layer = Callable[[Graph], Graph]
+Readout = Callable[[Graph], Tensor]
+Check = Callable[[Episode], None]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Output:
+    """What a method says of an episode.
+
+    Shapes:
+        logits: `[Q, max(way)]`, queries in the episode's order; their softmax is the prediction.
+        graphs: the embedded graph, then the graph after each layer.
+    """
+
+    logits: Float[Tensor, "Q way"]
+    graphs: tuple[Graph, ...]
+
+
+def anything(episode: Episode) -> None:
+    """The check of a method that takes every valid episode."""
+    del episode
+
+
+class GraphMethod(nn.Module):
+    """A few-shot method: `encoder`, then `embed` to a graph, then `layers`, then `readout`.
+
+    Args:
+        encoder: `[N, ...] -> [N, F]`.
+        embed: the episode, encoded, to its first graph.
+        layers: `Graph -> Graph` each; modules or plain functions.
+        readout: the last graph to `logits [Q, way]`.
+        transductive: whether a prediction may depend on the other queries of its task.
+        independent: of an inductive method whose edges never join two queries, so that one graph per task already keeps
+            them apart; without it an inductive method runs on one graph per query.
+        check: refuses an episode that the method is not made for, before any work.
+
+    Attributes:
+        recipe: what `create` was called with, for checkpoints; None for a method built by hand.
+        provenance: facts of the training that results carry (seed, the split that the checkpoint was selected on).
+    """
+
+    def __init__(self, encoder: nn.Module, embed: Embed, layers: Iterable[Layer], readout: Readout, *,
+                 transductive: bool = True, independent: bool = False, check: Check = anything) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.embed = embed
+        self.layers = Layers(layers)
+        self.readout = readout
+        self.transductive = transductive
+        self.independent = independent
+        self.check = check
+        self.recipe: Recipe | None = None
+        self.provenance: Mapping[str, JSON] = {}
+
+    @property
+    def split(self) -> bool:
+        """Whether every query needs a graph of its own."""
+        return not (self.transductive or self.independent)
+
+    def encode(self, episode: Episode) -> Episode:
+        """The episode with its items encoded, `x [N, F]`; each item once, whatever the number of graphs it joins."""
+        self.check(episode)
+        return episode.encode(self.encoder)
+
+    def relate(self, encoded: Episode) -> Output:
+        """Logits and graphs of an encoded episode, taken as it is: one graph per task."""
+        graph = self.embed(encoded)
+        graphs = (graph, *self.layers(graph))
+        return Output(self.readout(graphs[-1]), graphs)
+
+    def forward(self, episode: Episode) -> Output:
+        """Logits `[Q, way]` and the graph after each layer.
+
+        Raises:
+            ValueError: the episode is not one that the method can answer; raised before any work.
+        """
+        encoded = self.encode(episode)
+        return self.relate(encoded.inductive() if self.split else encoded)

@@ -1,0 +1,23 @@
+"""Data sets held in memory, and the tasks drawn from them."""
+
+from graphfew.data.catalogue import catalogue, load
+from graphfew.data.dataset import Dataset, arrays
+from graphfew.data.digits import digits
+from graphfew.data.glyphs import glyphs
+from graphfew.data.omniglot import omniglot
+from graphfew.data.queries import (
+    Queries,
+    balanced,
+    dirichlet,
+    multinomial,
+    one_per_class,
+    parse,
+    single,
+    varied,
+)
+from graphfew.data.tasks import Draw, Tasks
+
+__all__ = [
+    "Dataset", "Draw", "Queries", "Tasks", "arrays", "balanced", "catalogue", "digits", "dirichlet", "glyphs", "load",
+    "multinomial", "omniglot", "one_per_class", "parse", "single", "varied",
+]

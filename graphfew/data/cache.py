@@ -1,0 +1,71 @@
+"""A folder of arrays that are slow to make: written whole or not at all, and rebuilt when they cannot be read."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import warnings
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import pooch
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+
+Arrays = Mapping[str, NDArray[np.generic]]
+Item = TypeVar("Item")
+FORMAT = 1
+UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
+
+
+def folder() -> Path:
+    """`$GRAPHFEW_CACHE` where it is set, else the user's cache folder for graphfew."""
+    return Path(os.environ.get("GRAPHFEW_CACHE") or pooch.os_cache("graphfew"))
+
+
+def cached(key: str, names: Iterable[str], build: Callable[[], Arrays]) -> dict[str, NDArray[np.generic]]:
+    """The arrays `names` of `build()`, read from the cache where `key` has them, else built and kept there.
+
+    A file that is damaged or lacks a name is built again. Where the folder cannot be written, the arrays are returned
+    all the same, with a warning.
+    """
+    path = folder() / f"{key}-v{FORMAT}.npz"
+    if path.is_file():
+        try:
+            return _read(path, names)
+        except UNREADABLE:
+            pass
+    arrays = dict(build())
+    try:
+        _write(path, arrays)
+    except OSError as error:
+        warnings.warn(f"cannot write the cache {path} ({error}); set GRAPHFEW_CACHE to a folder you may write",
+                      RuntimeWarning, stacklevel=3)
+    return arrays
+
+
+def progressing(items: Iterable[Item], label: str, total: int, show: bool) -> Iterable[Item]:
+    """The items, with a progress bar on standard error where `show` is true."""
+    return track(items, label, total=total, disable=not show, console=Console(stderr=True), transient=True)
+
+
+def _read(path: Path, names: Iterable[str]) -> dict[str, NDArray[np.generic]]:
+    with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+        return {name: file[name] for name in names}
+
+
+def _write(path: Path, arrays: Arrays) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".partial")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # numpy types its own flag as a keyword
+        os.replace(partial, path)
+    except BaseException:
+        Path(partial).unlink(missing_ok=True)
+        raise

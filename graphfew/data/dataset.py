@@ -1,0 +1,139 @@
+"""Data sets: items, their classes and what else is known of them, as plain arrays in memory."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Dataset:
+    """Items with class labels, held in the computer's own memory: move episodes to an accelerator, not data sets.
+
+    Shapes:
+        x: `[n, ...]`: uint8 images `[n, c, h, w]` with values 0..255, or floating features.
+        y: `[n]` int64: class index of each item, `0 .. len(classes)-1`.
+        classes: name of each class.
+        groups: group of each class (Omniglot: its alphabet), or empty where there are no groups.
+        items: further facts of each item, each `[n, ...]` (Omniglot: `drawer`).
+
+    Raises:
+        TypeError: a wrong dtype.
+        ValueError: no items, lengths that differ, NaN or infinite `x`, a label without a class, a class without an
+            item, a class name given twice, or `x` on an accelerator.
+    """
+
+    name: str
+    split: str
+    x: Tensor
+    y: Tensor
+    classes: tuple[str, ...]
+    groups: tuple[str, ...] = ()
+    items: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_tensors(self.x, self.y)
+        _check_names(self.classes, self.groups)
+        _check_labels(self.y, self.classes)
+        for key, value in self.items.items():
+            if len(value) != len(self.y):
+                raise ValueError(f"items[{key!r}] has {len(value)} values and x {len(self.x)} items; give one per item")
+
+    def __repr__(self) -> str:
+        shape = list(self.x.shape[1:])
+        return (f"Dataset({self.name!r}, split={self.split!r}, {len(self.classes)} classes, {len(self)} items "
+                f"of shape {shape} {str(self.x.dtype).removeprefix('torch.')})")
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    @cached_property
+    def members(self) -> tuple[NDArray[np.int64], ...]:
+        """For each class the indices of its items, ascending."""
+        y = self.y.numpy(force=True)
+        counts = np.bincount(y, minlength=len(self.classes))
+        return tuple(np.split(np.argsort(y, kind="stable"), np.cumsum(counts)[:-1]))
+
+    @cached_property
+    def group_classes(self) -> Mapping[str, NDArray[np.int64]]:
+        """For each group the indices of its classes, ascending; empty where there are no groups."""
+        groups = np.array(self.groups)
+        return {name: np.flatnonzero(groups == name) for name in dict.fromkeys(self.groups)}
+
+    def gather(self, index: Int[Tensor, " m"] | NDArray[np.int64]) -> Float32[Tensor, "m ..."]:
+        """`[m, ...]` float32: the given items; uint8 values are divided by 255."""
+        index = torch.as_tensor(index)
+        if self.x.dtype != torch.uint8:
+            return self.x[index].to(torch.float32)
+        # numpy divides while it converts, in one thread: torch's many threads only wait for one another here
+        return torch.from_numpy(np.true_divide(self.x.numpy()[index.numpy()], np.float32(255), dtype=np.float32))
+
+
+def arrays(x: Any, y: Any, *, name: str = "arrays", split: str = "all") -> Dataset:
+    """A data set from anything array-like: items `x [n, ...]` and labels `y [n]` of any type that sorts.
+
+    Classes are the sorted distinct labels, named `str(label)`. uint8 `x` stays uint8 (0..255, images `[n, c, h, w]`);
+    other integers and booleans become float32.
+
+    Raises:
+        TypeError: `x` that is not numeric.
+        ValueError: lengths that differ, or as `Dataset` raises.
+    """
+    labels = y.numpy(force=True) if isinstance(y, Tensor) else np.asarray(y)
+    if labels.ndim != 1:
+        raise ValueError(f"y has shape {labels.shape}; give one label per item, shape [n]")
+    classes, index = np.unique(labels, return_inverse=True)
+    return Dataset(name=name, split=split, x=_numeric(x), y=torch.from_numpy(index.astype(np.int64)),
+                   classes=tuple(str(c) for c in classes))
+
+
+def _numeric(x: Any) -> Tensor:
+    values = x.detach().cpu() if isinstance(x, Tensor) else np.array(x)
+    if isinstance(values, np.ndarray) and values.dtype.kind not in "buif":
+        raise TypeError(f"x has dtype {values.dtype}; give numbers: uint8 images or features")
+    tensor = torch.as_tensor(values)
+    return tensor if tensor.dtype == torch.uint8 or tensor.is_floating_point() else tensor.to(torch.float32)
+
+
+def _check_tensors(x: Tensor, y: Tensor) -> None:
+    if x.device.type != "cpu" or y.device.type != "cpu":
+        raise ValueError(f"x is on {x.device} and y on {y.device}; keep data sets on the CPU and move episodes instead")
+    if x.dtype != torch.uint8 and not x.is_floating_point():
+        raise TypeError(f"x is {x.dtype}; it must be uint8 (images) or floating (features)")
+    if y.dtype != torch.int64:
+        raise TypeError(f"y is {y.dtype}; it must be torch.int64 (use `arrays` for labels of another type)")
+    if x.ndim < 2 or y.ndim != 1:
+        raise ValueError(f"x has shape {tuple(x.shape)} and y {tuple(y.shape)}; x must be [n, ...], y [n]")
+    if len(x) != len(y):
+        raise ValueError(f"lengths differ: x has {len(x)} items and y {len(y)} labels; give one label per item")
+    if x.numel() == 0:
+        raise ValueError(f"x is empty, shape {tuple(x.shape)}; a data set needs at least one item with values")
+    if x.is_floating_point() and not bool(torch.isfinite(x).all()):
+        bad = int((~torch.isfinite(x)).flatten(1).any(1).nonzero()[0])
+        raise ValueError(f"x has NaN or infinite values (first in item {bad}); remove or impute them")
+
+
+def _check_names(classes: tuple[str, ...], groups: tuple[str, ...]) -> None:
+    if groups and len(groups) != len(classes):
+        raise ValueError(f"groups has {len(groups)} names and classes {len(classes)}; give one per class")
+    if len(set(classes)) != len(classes):
+        twice = next(c for i, c in enumerate(classes) if c in classes[:i])
+        raise ValueError(f"class name {twice!r} is given twice; names must differ")
+
+
+def _check_labels(y: Tensor, classes: tuple[str, ...]) -> None:
+    lo, hi = int(y.min()), int(y.max())
+    if lo < 0 or hi >= len(classes):
+        raise ValueError(f"labels run from {lo} to {hi} but there are {len(classes)} class names; "
+                         f"labels must lie in 0..{len(classes) - 1}")
+    empty = (torch.bincount(y, minlength=len(classes)) == 0).nonzero()
+    if len(empty):
+        raise ValueError(f"class {classes[int(empty[0])]!r} has no item; leave it out of the class names")

@@ -1,0 +1,200 @@
+"""Tasks: an endless, reproducible series of episodes drawn from a data set."""
+
+from __future__ import annotations
+
+import dataclasses
+import operator
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from typing import Any, SupportsIndex
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from numpy.typing import NDArray
+from torch import Tensor
+
+from graphfew.data.dataset import Dataset
+from graphfew.data.queries import Queries, balanced, fit
+from graphfew.data.spans import Span, bounds, uniform
+from graphfew.episode import UNKNOWN, Episode
+
+Index = NDArray[np.int64]
+SUPPORT, UNLABELLED, QUERY = 0, 1, 2
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Draw:
+    """What one task is made of, as indices into its data set.
+
+    Shapes:
+        items: `[N]` the data set's item at each node.
+        label: `[N]` class index inside the task, of every node, hidden ones too.
+        role: `[N]` SUPPORT, UNLABELLED or QUERY.
+        classes: `[way]` the data set's class behind each class index of the task.
+    """
+
+    items: Index
+    label: Index
+    role: Index
+    classes: Index
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Tasks:
+    """Few-shot tasks of a data set: `tasks[i]` depends on `(seed, i)` alone. Endless: any `i >= 0` is a task.
+
+    Classes are drawn without replacement and stand in random order. Queries and unlabelled items are drawn from what
+    the support leaves, and no item appears twice in a task.
+
+    Attributes:
+        way, shot, unlabelled: classes, support items per class and extra unlabelled items per class: an int, or an
+            inclusive range `(lo, hi)` drawn uniformly per task.
+        query: queries per class (int or range), or `Queries`. Where those draw more queries of a class than it has
+            items left, the rest come from the task's other classes, drawn from the items that they have left.
+        within_groups: all classes of a task come from one group, drawn uniformly among those with enough classes.
+        shuffle: nodes stand in random order; otherwise support, unlabelled, query, each class by class. The items
+            drawn are the same.
+
+    Raises:
+        ValueError: a number out of range, more ways than classes, a class with too few items for the largest task, or
+            `within_groups` without groups.
+    """
+
+    data: Dataset
+    way: Span = 5
+    shot: Span = 1
+    query: Span | Queries = 5
+    unlabelled: Span = 0
+    seed: int = 0
+    within_groups: bool = False
+    shuffle: bool = True
+
+    def __post_init__(self) -> None:
+        if operator.index(self.seed) < 0:
+            raise ValueError(f"seed is {self.seed}; it must be 0 or more")
+        _check_ways(self)
+        _check_items(self)
+        _check_total(self)
+
+    def __getitem__(self, index: SupportsIndex) -> tuple[Episode, Int[Tensor, " Q"]]:
+        """Task `index`: its episode, and the class index of each query in node order, `[Q]` int64.
+
+        Raises:
+            IndexError: a negative index.
+        """
+        return self.batch((index,))
+
+    def batch(self, indices: Iterable[SupportsIndex]) -> tuple[Episode, Int[Tensor, " Q"]]:
+        """Several tasks as one episode, end to end, gathered at once; equal to collating the single ones.
+
+        Raises:
+            IndexError: a negative index.
+            ValueError: no indices.
+        """
+        draws = [self.draw(i) for i in indices]
+        if not draws:
+            raise ValueError("batch got no indices; give at least one")
+        items, label, role = (np.concatenate([getattr(d, n) for d in draws]) for n in ("items", "label", "role"))
+        episode = Episode(
+            x=self.data.gather(items), y=torch.from_numpy(np.where(role == SUPPORT, label, UNKNOWN)),
+            query=torch.from_numpy(role == QUERY), sizes=tuple(len(d.items) for d in draws),
+            way=tuple(len(d.classes) for d in draws),
+        )
+        return episode, torch.from_numpy(label[role == QUERY])
+
+    def draw(self, index: SupportsIndex) -> Draw:
+        """What task `index` is made of. Raises IndexError where the index is negative."""
+        number = operator.index(index)
+        if number < 0:
+            raise IndexError(f"task {number}: tasks are endless and have no last one; indices are 0 or more")
+        rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(number,)))
+        shot, unlabelled = uniform(rng, self._spans["shot"]), uniform(rng, self._spans["unlabelled"])
+        classes = self._draw_classes(rng)
+        given = np.full(len(classes), shot + unlabelled, dtype=np.int64)
+        queries = fit(self._queries.draw(rng, len(classes)), self._sizes[classes] - given, rng)
+        items = np.concatenate([_pick(rng, self.data.members[c], n)
+                                for c, n in zip(classes.tolist(), (given + queries).tolist(), strict=True)])
+        role = _roles(shot, unlabelled, queries)
+        order = rng.permutation(len(items)) if self.shuffle else np.argsort(role, kind="stable")
+        label = np.repeat(np.arange(len(classes)), given + queries)
+        return Draw(items[order], label[order], role[order], classes)
+
+    def describe(self) -> dict[str, Any]:
+        """What defines these tasks, ready for JSON; a range is `[lo, hi]`."""
+        spans = {name: lo if lo == hi else [lo, hi] for name, (lo, hi) in self._spans.items()}
+        return {"data": self.data.name, "split": self.data.split, **spans, "query": self._queries.name,
+                "seed": int(self.seed), "within_groups": self.within_groups}
+
+    def _draw_classes(self, rng: np.random.Generator) -> Index:
+        way = uniform(rng, self._spans["way"])
+        pools = self._pools[way]
+        pool = pools[uniform(rng, (0, len(pools) - 1))]
+        return pool[rng.choice(len(pool), way, replace=False)]
+
+    @cached_property
+    def _spans(self) -> Mapping[str, tuple[int, int]]:
+        return {"way": bounds("way", self.way, 2), "shot": bounds("shot", self.shot, 1),
+                "unlabelled": bounds("unlabelled", self.unlabelled, 0)}
+
+    @cached_property
+    def _queries(self) -> Queries:
+        return self.query if isinstance(self.query, Queries) else balanced(bounds("query", self.query, 1))
+
+    @cached_property
+    def _sizes(self) -> Index:
+        return np.array([len(m) for m in self.data.members])
+
+    @cached_property
+    def _pools(self) -> Mapping[int, tuple[Index, ...]]:
+        """For each way the sets of classes that a task of that way may be drawn from."""
+        everything = [np.arange(len(self.data.classes))]
+        pools = list(self.data.group_classes.values()) if self.within_groups else everything
+        lo, hi = self._spans["way"]
+        return {way: tuple(p for p in pools if len(p) >= way) for way in range(lo, hi + 1)}
+
+
+def _pick(rng: np.random.Generator, members: Index, count: int) -> Index:
+    # permuting a small class whole is quicker than choosing from it
+    if len(members) <= 1000:
+        return members[rng.permutation(len(members))[:count]]
+    return members[rng.choice(len(members), count, replace=False)]
+
+
+def _roles(shot: int, unlabelled: int, queries: Index) -> Index:
+    counts = np.empty((len(queries), 3), dtype=np.int64)
+    counts[:, SUPPORT], counts[:, UNLABELLED], counts[:, QUERY] = shot, unlabelled, queries
+    return np.repeat(np.tile(np.arange(3), len(queries)), counts.ravel())
+
+
+def _check_ways(tasks: Tasks) -> None:
+    data, most = tasks.data, tasks._spans["way"][1]
+    if tasks.within_groups and not data.groups:
+        raise ValueError(f"within_groups is set but {data!r} has no groups; leave it out")
+    if tasks._pools[most]:
+        return
+    if tasks.within_groups:
+        name, classes = max(data.group_classes.items(), key=lambda item: len(item[1]))
+        raise ValueError(f"way is {most} but the largest group, {name!r}, has {len(classes)} classes")
+    raise ValueError(f"way is {most} but {data!r} has {len(data.classes)} classes")
+
+
+def _check_items(tasks: Tasks) -> None:
+    shot, unlabelled, query = tasks._spans["shot"][1], tasks._spans["unlabelled"][1], tasks._queries.per_class or 0
+    used = np.unique(np.concatenate(tasks._pools[tasks._spans["way"][0]]))
+    smallest = int(used[np.argmin(tasks._sizes[used])])
+    have, need = int(tasks._sizes[smallest]), shot + query + unlabelled
+    if have < need:
+        raise ValueError(f"class {tasks.data.classes[smallest]!r} has {have} items but a task needs up to {need} of a "
+                         f"class ({shot} support, {query} query, {unlabelled} unlabelled); ask for fewer")
+
+
+def _check_total(tasks: Tasks) -> None:
+    total, way = tasks._queries.total, tasks._spans["way"][0]
+    if total is None:
+        return
+    taken = tasks._spans["shot"][1] + tasks._spans["unlabelled"][1]
+    left = min(int(np.sort(tasks._sizes[pool])[:way].sum()) for pool in tasks._pools[way]) - way * taken
+    if left < total:
+        raise ValueError(f"{tasks._queries.name} asks for up to {total} queries, but a {way}-way task may have only "
+                         f"{left} items left beside its support and unlabelled items; ask for fewer")

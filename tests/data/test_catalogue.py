@@ -1,0 +1,13 @@
+import pytest
+
+from graphfew.data import catalogue, load
+
+
+def test_load_passes_options_on():
+    assert load("digits", size=16).x.shape == (1797, 1, 16, 16)
+
+
+def test_load_lists_the_known_names():
+    with pytest.raises(ValueError, match="unknown data set 'mnist'; known: omniglot, glyphs, digits"):
+        load("mnist")
+    assert list(catalogue) == ["omniglot", "glyphs", "digits"]

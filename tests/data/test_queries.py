@@ -1,0 +1,141 @@
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from graphfew.data import balanced, dirichlet, multinomial, one_per_class, parse, single, varied
+from graphfew.data.queries import fit
+
+ways = st.integers(2, 20)
+seeds = st.integers(0, 2**32)
+TOTALS = {"multinomial(25)": (multinomial(25), 25, 25), "multinomial(1-9)": (multinomial((1, 9)), 1, 9),
+          "dirichlet(2.0, 75)": (dirichlet(75), 75, 75), "dirichlet(0.1, 3-8)": (dirichlet((3, 8), 0.1), 3, 8),
+          "single": (single(), 1, 1), "varied(1-75, 0.5-100)": (varied(), 1, 75),
+          "varied(4-5, 2-2)": (varied((4, 5), (2.0, 2.0)), 4, 5)}
+
+
+@given(seeds, ways, st.sampled_from(sorted(TOTALS)))
+def test_totals_are_kept_exactly(seed, way, name):
+    queries, lo, hi = TOTALS[name]
+    counts = queries.draw(np.random.default_rng(seed), way)
+    assert counts.shape == (way,)
+    assert counts.dtype == np.int64
+    assert counts.min() >= 0
+    assert lo <= counts.sum() <= hi == queries.total
+
+
+@given(seeds, ways)
+def test_balanced_gives_every_class_the_same(seed, way):
+    rng = np.random.default_rng(seed)
+    assert balanced(5).draw(rng, way).tolist() == [5] * way
+    assert one_per_class().draw(rng, way).tolist() == [1] * way
+    counts = balanced((2, 4)).draw(rng, way)
+    assert len(set(counts.tolist())) == 1
+    assert 2 <= counts[0] <= 4
+
+
+@given(seeds, ways, st.sampled_from(sorted(TOTALS)))
+def test_draws_depend_on_the_generator_alone(seed, way, name):
+    draw = TOTALS[name][0].draw
+    first, second = (draw(np.random.default_rng(seed), way) for _ in range(2))
+    assert first.tolist() == second.tolist()
+
+
+def proportions(queries, way=5, n=4000):
+    rng = np.random.default_rng(1)
+    return np.stack([queries.draw(rng, way) for _ in range(n)]).astype(float)
+
+
+@pytest.mark.parametrize("queries", [multinomial(20), dirichlet(20), single(), varied((1, 20))])
+def test_no_class_is_favoured(queries):
+    mean = proportions(queries).mean(0)
+    assert np.allclose(mean / mean.sum(), 0.2, atol=0.015)
+
+
+def test_multinomial_has_the_variance_of_independent_draws():
+    assert np.allclose(proportions(multinomial(25)).var(0), 25 * 0.2 * 0.8, rtol=0.1)
+
+
+def test_dirichlet_has_the_variance_of_its_concentration():
+    # of a symmetric Dirichlet(a) over k classes: (k - 1) / (k² (k a + 1)); rounding adds little at a large total
+    assert np.allclose((proportions(dirichlet(1000)) / 1000).var(0), 4 / (25 * 11), rtol=0.1)
+
+
+def test_varied_holds_single_queries_and_both_even_and_uneven_tasks():
+    counts = proportions(varied((1, 75)))
+    total = counts.sum(1)
+    assert (total == 1).mean() > 0.08
+    assert (total > 40).mean() > 0.08
+    full = counts[total >= 20]
+    spread = (full.max(1) - full.min(1)) / full.sum(1)
+    assert (spread < 0.2).mean() > 0.1
+    assert (spread > 0.4).mean() > 0.1
+
+
+def test_varied_does_not_teach_that_queries_exclude_one_another():
+    counts = proportions(varied(5))
+    # Independent draws of 5 equally likely classes give one query of each in 5! / 5^5 = 3.8 % of tasks.
+    assert (counts == 1).all(1).mean() < 0.045
+
+
+@given(seeds, st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), min_size=2, max_size=8))
+def test_fit_keeps_the_sum_and_the_capacity(seed, pairs):
+    counts, capacity = np.array(pairs).T
+    rng = np.random.default_rng(seed)
+    if counts.sum() > capacity.sum():
+        with pytest.raises(ValueError, match=f"asks for {counts.sum()} queries but its classes have {capacity.sum()}"):
+            fit(counts, capacity, rng)
+        return
+    fitted = fit(counts, capacity, rng)
+    assert fitted.sum() == counts.sum()
+    assert (fitted <= capacity).all()
+    assert (fitted >= np.minimum(counts, capacity)).all()
+
+
+def test_fit_leaves_what_fits_and_the_generator_alone():
+    rng = np.random.default_rng(0)
+    before = rng.bit_generator.state
+    counts = np.array([3, 0])
+    assert fit(counts, np.array([3, 1]), rng) is counts
+    assert rng.bit_generator.state == before
+
+
+@pytest.mark.parametrize(("form", "name"), [
+    ("5", "balanced(5)"), (" 1-15 ", "balanced(1-15)"), ("balanced:5", "balanced(5)"),
+    ("balanced:1-15", "balanced(1-15)"),
+    ("one-per-class", "one-per-class"), ("single", "single"), ("multinomial:25", "multinomial(25)"),
+    ("multinomial:1-75", "multinomial(1-75)"), ("dirichlet:75", "dirichlet(2.0, 75)"),
+    ("dirichlet:75:0.5", "dirichlet(0.5, 75)"), ("varied", "varied(1-75, 0.5-100)"),
+    ("varied:1-30", "varied(1-30, 0.5-100)"), ("varied:1-30:1-2", "varied(1-30, 1-2)"),
+])
+def test_parse(form, name):
+    assert parse(form).name == name
+
+
+@pytest.mark.parametrize("form", ["", "few", "multinomial", "dirichlet:75:x", "single:3", "5:6", "0", "9-3",
+                                  "balanced:1:2", "dirichlet:75:-1", "multinomial:-5"])
+def test_parse_refuses_and_lists_the_known_forms(form):
+    with pytest.raises(ValueError, match=r"cannot read the queries .*known forms: .*dirichlet:75:2.0"):
+        parse(form)
+
+
+@pytest.mark.parametrize("concentration", [0.0, -1.0, float("inf"), float("nan")])
+def test_refuses_impossible_concentrations(concentration):
+    with pytest.raises(ValueError, match="concentration is"):
+        dirichlet(5, concentration)
+
+
+def test_varied_refuses_a_reversed_range():
+    with pytest.raises(ValueError, match="low to high"):
+        varied(5, (2.0, 1.0))
+
+
+@pytest.mark.parametrize("name", sorted(TOTALS))
+def test_pickles_for_worker_processes(name):
+    queries = TOTALS[name][0]
+    copy = pickle.loads(pickle.dumps(queries))
+    draws = [q.draw(np.random.default_rng(3), 5).tolist() for q in (queries, copy)]
+    assert copy.name == name
+    assert draws[0] == draws[1]

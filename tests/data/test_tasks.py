@@ -1,0 +1,235 @@
+import json
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from graphfew.data import Dataset, Queries, Tasks, balanced, dirichlet, multinomial, single, varied
+from graphfew.data.tasks import QUERY, SUPPORT, UNLABELLED
+from graphfew.episode import collate
+
+
+def toy(sizes=(20,) * 12, groups=()):
+    """A data set with `sizes[c]` items of class `c`; item `i` holds its own number, so it can be recognised."""
+    y = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
+    y = y[torch.randperm(len(y), generator=torch.Generator().manual_seed(0))]
+    return Dataset(name="toy", split="all", x=torch.arange(len(y))[:, None].float(), y=y,
+                   classes=tuple(f"class{c}" for c in range(len(sizes))), groups=groups)
+
+
+DATA = toy()
+QUERIES = [1, 5, (1, 6), multinomial(10), dirichlet(40, 0.3), single(), varied((1, 30))]
+
+settings = st.fixed_dictionaries({
+    "way": st.sampled_from([2, 5, 12, (2, 9)]), "shot": st.sampled_from([1, 5, (1, 4)]),
+    "query": st.sampled_from(QUERIES), "unlabelled": st.sampled_from([0, 3, (0, 2)]),
+    "seed": st.integers(0, 2**70), "shuffle": st.booleans(),
+})
+numbers = st.integers(0, 2**70)
+
+
+def same(a, b):
+    (left, left_target), (right, right_target) = a, b
+    return (torch.equal(left.x, right.x) and torch.equal(left.y, right.y) and torch.equal(left.query, right.query)
+            and left.sizes == right.sizes and left.way == right.way and torch.equal(left_target, right_target))
+
+
+def between(value, span):
+    lo, hi = span if isinstance(span, tuple) else (span, span)
+    return lo <= value <= hi
+
+
+def enough(options):
+    """Wide draws of many queries need many items; two-way tasks of the toy data have too few."""
+    total = getattr(options["query"], "total", None) or 0
+    return total <= 10 or options["way"] in (5, 12)
+
+
+@given(settings.filter(enough), numbers)
+def test_a_task_holds_what_was_asked_for(options, number):
+    tasks = Tasks(DATA, **options)
+    draw, (episode, target) = tasks.draw(number), tasks[number]
+    way = len(draw.classes)
+    count = {role: np.bincount(draw.label[draw.role == role], minlength=way) for role in (SUPPORT, UNLABELLED, QUERY)}
+    assert between(way, options["way"])
+    for role, span in ((SUPPORT, options["shot"]), (UNLABELLED, options["unlabelled"])):
+        assert len(set(count[role].tolist())) == 1
+        assert between(count[role][0], span)
+    if not isinstance(options["query"], Queries):
+        assert len(set(count[QUERY].tolist())) == 1
+        assert between(count[QUERY][0], options["query"])
+    assert len(set(draw.classes.tolist())) == way
+    assert episode.way == (way,)
+    assert len(target) == count[QUERY].sum() == episode.queries[0]
+
+
+@given(settings.filter(enough), numbers)
+def test_no_item_stands_twice_and_labels_are_true(options, number):
+    tasks = Tasks(DATA, **options)
+    draw, (episode, target) = tasks.draw(number), tasks[number]
+    items = episode.x.flatten().long()
+    assert items.tolist() == draw.items.tolist()
+    assert len(items.unique()) == len(items)
+    assert DATA.y[items].tolist() == draw.classes[draw.label].tolist()
+    assert DATA.y[items[episode.query]].tolist() == draw.classes[target.numpy()].tolist()
+    support = episode.y >= 0
+    assert DATA.y[items[support]].tolist() == draw.classes[episode.y[support].numpy()].tolist()
+    assert not (support & episode.query).any()
+
+
+@given(settings.filter(enough), st.lists(st.integers(0, 1000), min_size=1, max_size=5))
+def test_a_batch_equals_its_tasks_collated(options, indices):
+    tasks = Tasks(DATA, **options)
+    episodes, targets = zip(*(tasks[i] for i in indices), strict=True)
+    assert same(tasks.batch(indices), (collate(episodes), torch.cat(targets)))
+
+
+@given(settings.filter(enough), numbers)
+def test_a_task_depends_on_seed_and_index_alone(options, number):
+    tasks = Tasks(DATA, **options)
+    first = tasks[number]
+    np.random.seed(number % 2**32)
+    torch.manual_seed(number % 2**32)
+    tasks.batch(range(3))
+    assert same(first, tasks[number])
+    assert same(first, Tasks(DATA, **options)[number])
+    assert same(first, pickle.loads(pickle.dumps(tasks))[number])
+
+
+def test_indices_and_seeds_give_different_tasks():
+    draws = {tuple(Tasks(DATA, seed=s).draw(i).items.tolist()) for s in range(10) for i in range(50)}
+    assert len(draws) == 500
+
+
+def test_known_tasks_stay_what_they_are():
+    """Results are compared on tasks by number: a change here makes old results incomparable."""
+    draw = Tasks(toy((6,) * 4), way=2, shot=1, query=1, seed=3).draw(7)
+    assert (draw.items.tolist(), draw.label.tolist(), draw.role.tolist(), draw.classes.tolist()) == KNOWN
+
+
+KNOWN = ([12, 13, 14, 10], [0, 1, 0, 1], [2, 0, 0, 2], [1, 3])
+
+
+def test_class_indices_are_a_random_permutation():
+    tasks = Tasks(toy((4,) * 5), way=5, shot=1, query=1)
+    table = np.zeros((5, 5))
+    for i in range(2000):
+        table[tasks.draw(i).classes, np.arange(5)] += 1
+    assert np.abs(table / 2000 - 0.2).max() < 0.04
+
+
+def test_every_item_serves_in_every_role():
+    data = toy((5,) * 3)
+    tasks = Tasks(data, way=2, shot=1, query=1, unlabelled=1)
+    table = np.zeros((15, 3))
+    for i in range(3000):
+        draw = tasks.draw(i)
+        table[draw.items, draw.role] += 1
+    assert np.abs(table / 3000 - 2 / 15).max() < 0.03
+
+
+def test_node_order_carries_no_information():
+    tasks = Tasks(DATA, way=3, shot=2, query=2, unlabelled=2)
+    draws = [tasks.draw(i) for i in range(2000)]
+    role = np.stack([d.role for d in draws])
+    label = np.stack([d.label for d in draws])
+    for values in (role, label):
+        share = np.stack([(values == v).mean(0) for v in range(3)])
+        assert np.abs(share - 1 / 3).max() < 0.05
+
+
+def test_unshuffled_nodes_are_the_same_ones_in_order():
+    shuffled, ordered = (Tasks(DATA, way=3, shot=2, query=2, unlabelled=1, shuffle=s).draw(4) for s in (True, False))
+    assert ordered.role.tolist() == [SUPPORT] * 6 + [UNLABELLED] * 3 + [QUERY] * 6
+    assert ordered.label.tolist() == [0, 0, 1, 1, 2, 2, 0, 1, 2, 0, 0, 1, 1, 2, 2]
+    facts = [sorted(zip(d.items.tolist(), d.label.tolist(), d.role.tolist(), strict=True)) for d in (shuffled, ordered)]
+    assert facts[0] == facts[1]
+
+
+def test_ranges_reach_both_ends():
+    tasks = Tasks(DATA, way=(2, 4), shot=(1, 3), query=(1, 3), unlabelled=(0, 2))
+    draws = [tasks.draw(i) for i in range(200)]
+    assert {len(d.classes) for d in draws} == {2, 3, 4}
+    for role, expected in ((SUPPORT, {1, 2, 3}), (QUERY, {1, 2, 3}), (UNLABELLED, {0, 1, 2})):
+        assert {int(((d.role == role) & (d.label == 0)).sum()) for d in draws} == expected
+
+
+def test_within_groups_every_task_keeps_to_one_group_and_reaches_all_large_enough():
+    data = toy((6,) * 9, groups=("a", "b", "b", "c", "c", "c", "b", "c", "c"))
+    tasks = Tasks(data, way=(2, 4), shot=1, query=1, within_groups=True)
+    seen = {2: [], 3: [], 4: []}
+    for i in range(600):
+        classes = tasks.draw(i).classes
+        groups = {data.groups[c] for c in classes}
+        assert len(groups) == 1
+        seen[len(classes)].append(groups.pop())
+    assert set(seen[2]) == set(seen[3]) == {"b", "c"}
+    assert set(seen[4]) == {"c"}
+    assert 0.35 < np.mean([g == "b" for g in seen[2]]) < 0.65
+
+
+@given(st.integers(0, 10**6))
+def test_queries_that_a_class_cannot_give_come_from_the_others(number):
+    lopsided = Queries("all of one class", lambda rng, way: np.eye(way, dtype=np.int64)[0] * 12, total=12)
+    draw = Tasks(toy((5,) * 5), way=5, shot=1, query=lopsided).draw(number)
+    counts = np.bincount(draw.label[draw.role == QUERY], minlength=5)
+    assert counts.sum() == 12
+    assert counts[0] == 4
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"way": 1}, "way is 1"), ({"way": 13}, "way is 13 but .* has 12 classes"), ({"way": (2, 13)}, "way is 13"),
+    ({"shot": 0}, "shot is 0"), ({"shot": (3, 2)}, "shot is"), ({"query": 0}, "query is 0"),
+    ({"unlabelled": -1}, "unlabelled is -1"), ({"seed": -1}, "seed is -1"),
+    ({"within_groups": True}, "has no groups"),
+    ({"shot": 5, "query": (1, 10), "unlabelled": 6},
+     r"class 'class0' has 20 items but a task needs up to 21 of a class \(5 support, 10 query, 6 unlabelled\)"),
+    ({"query": balanced(20)}, "needs up to 21"), ({"shot": 21, "query": single()}, "needs up to 21"),
+    ({"query": dirichlet(96)}, r"dirichlet\(2.0, 96\) asks for up to 96 queries, but a 5-way task may have only 95"),
+    ({"way": (2, 5), "query": multinomial((1, 39))}, "2-way task may have only 38"),
+])
+def test_refuses_before_any_work(options, message):
+    with pytest.raises(ValueError, match=message):
+        Tasks(DATA, **options)
+
+
+def test_refusals_name_the_smallest_class_and_the_largest_group():
+    with pytest.raises(ValueError, match="class 'class1' has 4 items but a task needs up to 6"):
+        Tasks(toy((9, 4, 8)), way=2, shot=1, query=5)
+    grouped = toy((9, 4, 9, 9, 9), groups=("a", "a", "b", "b", "b"))
+    with pytest.raises(ValueError, match="largest group, 'b', has 3 classes"):
+        Tasks(grouped, way=4, within_groups=True)
+    Tasks(grouped, way=3, within_groups=True)  # the small class stands in a group too small to be drawn
+
+
+def test_exactly_enough_is_enough():
+    Tasks(toy((6,) * 3), way=3, shot=1, query=4, unlabelled=1)[0]
+    episode, _ = Tasks(toy((6,) * 3), way=3, shot=1, query=multinomial(15))[0]
+    assert episode.sizes == (18,)
+
+
+def test_large_classes_are_drawn_from_without_replacement():
+    tasks = Tasks(toy((1500,) * 3), way=2, shot=100, query=900)
+    items = tasks.draw(0).items
+    assert len(np.unique(items)) == len(items) == 2000
+
+
+def test_tasks_have_no_end_and_no_negative_index():
+    tasks = Tasks(DATA)
+    assert same(tasks[np.int64(10**12)], tasks[10**12])
+    with pytest.raises(IndexError, match="0 or more"):
+        tasks[-1]
+    with pytest.raises(TypeError):
+        tasks[0:3]
+    with pytest.raises(ValueError, match="no indices"):
+        tasks.batch([])
+
+
+def test_describe_is_plain_json():
+    described = Tasks(DATA, way=(2, 5), query=dirichlet(20), seed=4, unlabelled=1).describe()
+    assert json.loads(json.dumps(described)) == described == {
+        "data": "toy", "split": "all", "way": [2, 5], "shot": 1, "query": "dirichlet(2.0, 20)", "unlabelled": 1,
+        "seed": 4, "within_groups": False}

@@ -1,0 +1,87 @@
+"""The evaluation contract, asserted on a model before its numbers are believed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from graphfew.episode import Episode
+from graphfew.model import GraphMethod
+
+# Of probabilities: float32 sums in another order move them by far less, a leak by far more.
+TOLERANCE = 1e-3
+Norm = nn.modules.batchnorm._BatchNorm
+
+
+class ContractError(RuntimeError):
+    """A model broke the evaluation contract: its accuracy would not mean what it says."""
+
+
+@contextmanager
+def evaluating(model: GraphMethod, *, transductive_bn: bool = False) -> Iterator[None]:
+    """The model in evaluation mode, without gradients; on leaving, every module is back in its own mode.
+
+    Args:
+        model: any method.
+        transductive_bn: batch norm uses the statistics of the task at hand, queries included, and running statistics
+            stay as they were.
+
+    Raises:
+        ContractError: a batch norm without running statistics, which would look at the other queries, undeclared.
+    """
+    norms = [m for m in model.modules() if isinstance(m, Norm)]
+    if not transductive_bn and any(m.running_mean is None for m in norms):
+        raise ContractError("a batch norm keeps no running statistics, so predictions depend on the other queries; "
+                            "build it with track_running_stats=True, or declare transductive_bn=True")
+    modes = {module: module.training for module in model.modules()}
+    kept = {name: value.clone() for name, value in model.named_buffers()} if transductive_bn else {}
+    model.eval()
+    for norm in norms:
+        norm.train(transductive_bn)
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+        for name, value in kept.items():
+            model.get_buffer(name).copy_(value)
+
+
+def audit(model: GraphMethod, episode: Episode) -> None:
+    """Check that reordering nodes reorders answers, and that an inductive model answers each query alone.
+
+    Args:
+        model: a method in evaluation mode (see `evaluating`).
+        episode: one or more tasks; the first is used.
+
+    Raises:
+        ContractError: an answer moved by more than 0.001 in probability.
+    """
+    task = episode.take([0])
+    logits = model(task).logits
+    order = torch.arange(len(task.y) - 1, -1, -1, device=task.y.device)
+    _same(model(_reorder(task, order)).logits.flip(0), logits,
+          "the answers change when the task's nodes are given in another order")
+    if not model.transductive and sum(task.queries) > 1:
+        alone = [model(_only(task, q)).logits for q in torch.nonzero(task.query).flatten()[:3]]
+        _same(torch.cat(alone), logits[:3], "an inductive answer changes when the other queries are taken away")
+
+
+def _reorder(task: Episode, order: Tensor) -> Episode:
+    return Episode(task.x[order], task.y[order], task.query[order], task.sizes, task.way)
+
+
+def _only(task: Episode, query: Tensor) -> Episode:
+    keep = ~task.query
+    keep[query] = True
+    return Episode.single(task.x[keep], task.y[keep], task.query[keep], task.way[0])
+
+
+def _same(a: Tensor, b: Tensor, complaint: str) -> None:
+    apart = (a.softmax(1) - b.softmax(1)).abs().max().item()
+    if not apart <= TOLERANCE:
+        raise ContractError(f"{complaint} (by {apart:.3g} in probability); the accuracy would not mean what it says")

@@ -1,0 +1,136 @@
+"""Checkpoints: one safetensors file whose header holds the recipe as JSON. Nothing is ever unpickled."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from graphfew.model import GraphMethod
+from graphfew.recipe import Recipe
+from graphfew.registry import rebuild
+
+FORMAT = 1
+SUFFIX = ".safetensors"
+_MODEL, _OPTIMIZER = "model/", "optimizer/"
+
+
+def save(model: GraphMethod, path: str | Path, *, optimizer: torch.optim.Optimizer | None = None,
+         extra: Mapping[str, Any] | None = None) -> Path:
+    """Write the model to one file, beside first and then renamed, so that a broken write leaves the old file.
+
+    Args:
+        model: one made by `create` is rebuilt by `load` alone; any other needs `load(..., into=)`.
+        path: `.safetensors` is added where it is missing; folders are made.
+        optimizer: its state goes along, for training to go on.
+        extra: JSON values kept with it.
+
+    Returns:
+        The path written.
+    """
+    target = _with_suffix(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {_MODEL + name: value for name, value in model.state_dict().items()}
+    tensors |= {} if optimizer is None else _optimizer_tensors(optimizer)
+    header = {"format": FORMAT, "provenance": dict(model.provenance), "extra": dict(extra or {}),
+              "recipe": model.recipe and {"name": model.recipe.name, "arguments": dict(model.recipe.arguments)}}
+    beside = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        save_file({name: value.detach().contiguous().clone() for name, value in tensors.items()}, beside,
+                  metadata={"graphfew": json.dumps(header)})
+        os.replace(beside, target)
+    finally:
+        beside.unlink(missing_ok=True)
+    return target
+
+
+def load(path: str | Path, *, into: GraphMethod | None = None, optimizer: torch.optim.Optimizer | None = None,
+         device: torch.device | str = "cpu") -> GraphMethod:
+    """The model that `save` wrote.
+
+    Args:
+        path: with or without `.safetensors`.
+        into: an already built model to fill; needed for a model that was not made by `create`.
+        optimizer: of `into`'s weights; gets the state that was saved with them.
+        device: where the model goes.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a file that is corrupt, not a checkpoint, of a newer format, or of another model; `into` and
+            `optimizer` are then unchanged.
+    """
+    header, tensors = _read(_with_suffix(path))
+    model = into if into is not None else rebuild(_recipe(header, path))
+    weights = {name[len(_MODEL):]: value for name, value in tensors.items() if name.startswith(_MODEL)}
+    _check_weights(model, weights, path)
+    model.load_state_dict(weights)
+    if optimizer is not None:
+        _fill_optimizer(optimizer, tensors, path)
+    model.provenance = header.get("provenance", {})
+    return model.to(device)
+
+
+def read_extra(path: str | Path) -> dict[str, Any]:
+    """The `extra` values that `save` kept. Raises as `load` does."""
+    header, _ = _read(_with_suffix(path))
+    return dict(header["extra"])
+
+
+def _with_suffix(path: str | Path) -> Path:
+    path = Path(path)
+    return path if path.suffix == SUFFIX else path.with_name(path.name + SUFFIX)
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no checkpoint {path}; give the file that save wrote")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {}).get("graphfew", "null"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} is corrupt or cut short ({error}); train again, or copy it anew") from error
+    if not isinstance(header, dict):
+        raise ValueError(f"{path} is a safetensors file but not a graphfew checkpoint; give a file that save wrote")
+    if header["format"] > FORMAT:
+        raise ValueError(f"{path} has checkpoint format {header['format']}; this graphfew reads up to {FORMAT}; update")
+    return header, tensors
+
+
+def _recipe(header: Mapping[str, Any], path: str | Path) -> Recipe:
+    if not header["recipe"]:
+        raise ValueError(f"{path} holds a model that was built by hand; build it again and pass it as into=")
+    return Recipe(header["recipe"]["name"], header["recipe"]["arguments"])
+
+
+def _check_weights(model: GraphMethod, weights: Mapping[str, Tensor], path: str | Path) -> None:
+    own = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    new = {name: tuple(value.shape) for name, value in weights.items()}
+    for name in sorted(own.keys() | new.keys()):
+        if own.get(name) != new.get(name):
+            raise ValueError(f"{path} is of another model: {name} is {new.get(name, 'missing')} in the file and "
+                             f"{own.get(name, 'missing')} in the model")
+
+
+def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    state = optimizer.state_dict()["state"]
+    return {f"{_OPTIMIZER}{index}/{name}": value for index, values in state.items() for name, value in values.items()}
+
+
+def _fill_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], path: str | Path) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith(_OPTIMIZER):
+            index, name = key[len(_OPTIMIZER):].split("/")
+            state.setdefault(int(index), {})[name] = value
+    groups = optimizer.state_dict()["param_groups"]
+    if len(state) != sum(len(group["params"]) for group in groups):
+        raise ValueError(f"{path} holds no state for this optimizer ({len(state)} weights); give a file saved with one")
+    optimizer.load_state_dict({"state": state, "param_groups": groups})

@@ -1,0 +1,193 @@
+"""Evaluation over tasks: mean of per-task accuracies with its t-interval, and paired comparison."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from scipy import stats
+from torch import Tensor
+
+from graphfew.audit import audit, evaluating
+from graphfew.episode import Episode
+from graphfew.model import GraphMethod
+from graphfew.recipe import JSON
+from graphfew.train import TaskSource
+
+# Edges in one piece of work: bounds memory, whatever the episode.
+EDGES_AT_ONCE = 400_000
+
+
+@runtime_checkable
+class DescribedTasks(TaskSource, Protocol):
+    """A task source that tells what it draws."""
+
+    def describe(self) -> Mapping[str, JSON]:
+        """Data set, split, way, shot, queries and how they are drawn, unlabelled, seed: JSON values."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """Accuracy of one model over tasks, with everything that its meaning hangs on.
+
+    Shapes:
+        mean: mean of per-task accuracies, in `[0, 1]`.
+        half_width: half the 95 % t-interval of that mean over tasks; it does not cover training seeds.
+        per_task: the accuracy of each task, in order.
+        mode: inductive, transductive or semi-supervised (with unlabelled nodes; inductive or transductive is added),
+            and transductive batch norm where declared.
+        tasks: what `tasks.describe()` says: data, split, way, shot, how queries are drawn, unlabelled, seed.
+        model: method, encoder, arguments, input shape, and the checkpoint's provenance (training seed, split that it
+            was selected on).
+        device: where it ran.
+    """
+
+    mean: float
+    half_width: float
+    per_task: tuple[float, ...]
+    mode: str
+    tasks: Mapping[str, JSON]
+    model: Mapping[str, JSON]
+    device: str
+
+    def __str__(self) -> str:
+        return f"{100 * self.mean:.2f} ± {100 * self.half_width:.2f} % ({len(self.per_task)} tasks, {self.mode})"
+
+    def to_json(self) -> dict[str, JSON]:
+        """The result as JSON values, per-task accuracies included."""
+        return dataclasses.asdict(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """Accuracy of `a` minus that of `b` on the same tasks: its mean, 95 % half width, and two-sided paired t-test."""
+
+    difference: float
+    half_width: float
+    p_value: float
+    a: Result
+    b: Result
+
+    def __str__(self) -> str:
+        return f"{100 * self.difference:+.2f} ± {100 * self.half_width:.2f} points (p = {self.p_value:.2g})"
+
+
+def evaluate(model: GraphMethod, tasks: DescribedTasks, n: int = 600, *, batch: int = 16, transductive_bn: bool = False,
+             progress: Callable[[int], None] | None = None) -> Result:
+    """Accuracy over tasks `0 .. n-1`, the model in evaluation mode and unchanged.
+
+    Args:
+        model: runs where its weights are.
+        tasks: a task source that describes itself, such as `Tasks`.
+        n: number of tasks, at least 2.
+        batch: tasks encoded together.
+        transductive_bn: declare that batch norm uses the statistics of each task; tasks then run one by one.
+        progress: called with the number of tasks done after each batch.
+
+    Raises:
+        ValueError: fewer than 2 tasks, or an episode that the method refuses.
+        ContractError: the model breaks the evaluation contract (see `audit`).
+    """
+    if n < 2 or batch < 1:
+        raise ValueError(f"evaluate got n={n}, batch={batch}; an interval needs n >= 2, and batch >= 1")
+    accuracies: list[float] = []
+    facts: dict[str, JSON] = {}
+    with evaluating(model, transductive_bn=transductive_bn):
+        for episode, target in _batches(model, tasks, n, 1 if transductive_bn else batch):
+            if not accuracies:
+                facts = {"mode": _mode(model, episode, transductive_bn), "input": list(episode.x.shape[1:])}
+                if not transductive_bn:
+                    audit(model, episode)
+            accuracies += per_task_accuracy(predict(model, episode), target, episode.queries)
+            if progress is not None:
+                progress(len(accuracies))
+    mean, half = t_interval(accuracies)
+    return Result(mean, half, tuple(accuracies), str(facts["mode"]), dict(tasks.describe()),
+                  {**_model_facts(model), "input": facts["input"]}, str(_device(model)))
+
+
+def compare(model: GraphMethod, other: GraphMethod, tasks: DescribedTasks, n: int = 600, *,
+            batch: int = 16) -> Comparison:
+    """Paired comparison of two models on tasks `0 .. n-1`. Raises as `evaluate` does."""
+    return paired(evaluate(model, tasks, n, batch=batch), evaluate(other, tasks, n, batch=batch))
+
+
+def paired(a: Result, b: Result) -> Comparison:
+    """The comparison of two results. Raises ValueError where they are not of the same tasks."""
+    if a.tasks != b.tasks or len(a.per_task) != len(b.per_task):
+        raise ValueError(f"the results are of different tasks ({len(a.per_task)} of {dict(a.tasks)} against "
+                         f"{len(b.per_task)} of {dict(b.tasks)}); evaluate both on the same ones")
+    gaps = np.subtract(a.per_task, b.per_task)
+    mean, half = t_interval(gaps)
+    p = float(stats.ttest_1samp(gaps, 0.0).pvalue) if np.ptp(gaps) > 0 else float(gaps[0] == 0)
+    return Comparison(mean, half, p, a, b)
+
+
+def predict(model: GraphMethod, episode: Episode) -> Float[Tensor, "Q way"]:
+    """Logits `[Q, max(way)]` as `model(episode)` gives, in pieces of bounded memory. Call inside `evaluating`."""
+    encoded = model.encode(episode)
+    cost = [q * (n - q + 1) ** 2 if model.split else n**2 for n, q in zip(encoded.sizes, encoded.queries, strict=True)]
+    parts = [logits for some in _pieces(cost) for logits in _predict_piece(model, encoded.take(some))]
+    wide = max(episode.way)
+    return torch.cat([torch.nn.functional.pad(p, (0, wide - p.shape[1]), value=-torch.inf) for p in parts])
+
+
+def per_task_accuracy(logits: Tensor, target: Tensor, queries: Sequence[int]) -> list[float]:
+    """Share of right answers of each task; `queries` is the number of each task's queries."""
+    right = (logits.argmax(1) == target).double().cpu()
+    return [part.mean().item() for part in torch.split(right, list(queries))]
+
+
+def t_interval(values: Sequence[float] | NDArray[np.float64]) -> tuple[float, float]:
+    """Mean and half the 95 % t-interval of at least two values."""
+    spread = float(np.std(values, ddof=1)) / len(values) ** 0.5
+    return float(np.mean(values)), float(stats.t.ppf(0.975, len(values) - 1)) * spread
+
+
+def _predict_piece(model: GraphMethod, encoded: Episode) -> Iterator[Tensor]:
+    graphs = encoded.inductive() if model.split else encoded
+    for some in _pieces([n**2 for n in graphs.sizes]):
+        yield model.relate(graphs.take(some)).logits
+
+
+def _pieces(cost: Sequence[int]) -> Iterator[range]:
+    """Runs of consecutive tasks whose cost together stays under the bound; a single task above it stands alone."""
+    start, total = 0, 0
+    for index, value in enumerate(cost):
+        if index > start and total + value > EDGES_AT_ONCE:
+            yield range(start, index)
+            start, total = index, 0
+        total += value
+    yield range(start, len(cost))
+
+
+def _batches(model: GraphMethod, tasks: TaskSource, n: int, batch: int) -> Iterator[tuple[Episode, Tensor]]:
+    device = _device(model)
+    for start in range(0, n, batch):
+        episode, target = tasks.batch(range(start, min(start + batch, n)))
+        yield episode.to(device), target.to(device)
+
+
+def _mode(model: GraphMethod, episode: Episode, transductive_bn: bool) -> str:
+    mode = "transductive" if model.transductive else "inductive"
+    if any(episode.unlabelled):
+        mode = f"semi-supervised, {mode}"
+    return f"{mode}, transductive batch norm" if transductive_bn else mode
+
+
+def _model_facts(model: GraphMethod) -> dict[str, JSON]:
+    recipe = model.recipe
+    if recipe is None:
+        return {"method": "custom", "encoder": type(model.encoder).__name__, **model.provenance}
+    arguments = {key: value for key, value in recipe.arguments.items() if key != "encoder"}
+    return {"method": recipe.name, "arguments": arguments, "encoder": recipe.arguments["encoder"], **model.provenance}
+
+
+def _device(model: GraphMethod) -> torch.device:
+    return next((p.device for p in model.parameters()), torch.device("cpu"))

@@ -1,0 +1,142 @@
+"""GNN: few-shot learning with graph neural networks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from graphfew.episode import Episode
+from graphfew.graph import Graph, complete
+from graphfew.layers import RowNorm, absolute_difference, blocks, dropout
+from graphfew.model import Check, GraphMethod
+from graphfew.readout import one_hot, own_row
+
+MASKED = -1e8
+
+
+class Adjacency(nn.Module):
+    """Edges `[E, 1]`: the softmax over senders of a network of `|x_i - x_j|`, self-loops masked.
+
+    Args:
+        in_dim: node width.
+        widths: widths of the four hidden layers.
+        p: dropout probability after the first, in training.
+    """
+
+    def __init__(self, in_dim: int, widths: Sequence[int], p: float = 0.0) -> None:
+        super().__init__()
+        first, rest = blocks((in_dim, widths[0]), bias=True), blocks(widths, bias=True)
+        self.net = nn.Sequential(*first, *dropout(p), *rest, nn.Linear(widths[-1], 1))
+
+    def forward(self, graph: Graph) -> Graph:
+        """The graph with new edges `[E, 1]`, each receiver's summing to 1."""
+        logits = graph.topology.pair(self._score, graph.nodes, loops=MASKED)
+        return graph.replace(edges=graph.topology.softmax(logits))
+
+    def _score(self, a: Tensor, b: Tensor) -> Tensor:
+        out: Tensor = self.net(absolute_difference(a, b))
+        return out
+
+
+class GraphConvolution(nn.Module):
+    """`[x ; Ã x]` through a linear map, and batch norm where `norm` is true: nodes `[N, in_dim] -> [N, out_dim]`."""
+
+    def __init__(self, in_dim: int, out_dim: int, *, norm: bool = True) -> None:
+        super().__init__()
+        self.linear = nn.Linear(2 * in_dim, out_dim)
+        self.norm = RowNorm(out_dim) if norm else nn.Identity()
+
+    def forward(self, graph: Graph) -> Tensor:
+        """New node values `[N, out_dim]`."""
+        mixed = graph.topology.propagate(graph.edges, graph.nodes)
+        out: Tensor = self.norm(self.linear(torch.cat([graph.nodes, mixed], dim=1)))
+        return out
+
+
+class GnnBlock(nn.Module):
+    """New edges, then `x ← [x ; LeakyReLU(convolution)]`."""
+
+    def __init__(self, adjacency: Adjacency, convolution: GraphConvolution) -> None:
+        super().__init__()
+        self.adjacency = adjacency
+        self.convolution = convolution
+        self.activation = nn.LeakyReLU()
+
+    def forward(self, graph: Graph) -> Graph:
+        """Nodes `[N, F]` to `[N, F + growth]`."""
+        graph = self.adjacency(graph)
+        return graph.replace(nodes=torch.cat([graph.nodes, self.activation(self.convolution(graph))], dim=1))
+
+
+class GnnOutput(nn.Module):
+    """New edges, then a convolution to logits."""
+
+    def __init__(self, adjacency: Adjacency, convolution: GraphConvolution) -> None:
+        super().__init__()
+        self.adjacency = adjacency
+        self.convolution = convolution
+
+    def forward(self, graph: Graph) -> Graph:
+        """Nodes `[N, F]` to `[N, way]`."""
+        graph = self.adjacency(graph)
+        return graph.replace(nodes=self.convolution(graph))
+
+
+def embed(episode: Episode) -> Graph:
+    """The complete graph of each task; nodes `[φ(x) ; label]`, with the uniform label where it is unknown."""
+    topology = complete(episode.sizes, episode.x.device)
+    way = max(episode.way)
+    label = one_hot(episode, episode.x) + (~episode.labelled)[:, None].to(episode.x.dtype) / way
+    edges = episode.x.new_zeros(len(topology.receivers), 1)
+    return Graph(torch.cat([episode.x, label], dim=1), edges, topology, episode)
+
+
+def fixed_way(way: int) -> Check:
+    """A check that refuses episodes of another way."""
+
+    def check(episode: Episode) -> None:
+        others = sorted({w for w in episode.way if w != way})
+        if others:
+            raise ValueError(f"the gnn was built for {way}-way tasks and got a {others[0]}-way one; its "
+                             f"output layer has a unit per class: build and train it with way={others[0]}, or use egnn")
+
+    return check
+
+
+def gnn(encoder: nn.Module, *, dim: int, way: int = 5, depth: int = 2, growth: int = 48, width: int | None = 96,
+        ratios: Sequence[float] = (2, 2, 1, 1), p: float = 0.0, output_norm: bool = False,
+        transductive: bool = False) -> GraphMethod:
+    """Graph neural network with label fields in the nodes and an adjacency learned anew before each convolution.
+
+    Args:
+        encoder: `[N, ...] -> [N, dim]`.
+        dim: the encoder's output width.
+        way: classes per task; the output layer has this size, so training and test way are equal.
+        depth: dense blocks before the output block.
+        growth: features that each block adds.
+        width: base width of the adjacency networks; None takes the width of each block's nodes (the last block reuses
+            the width before), as the paper's Omniglot model does.
+        ratios: hidden widths over the base width; the Omniglot model has (2, 1.5, 1, 1).
+        p: dropout probability in the output block's adjacency; 0.3 in the Omniglot model.
+        output_norm: batch norm on the logits; true in the Omniglot model.
+        transductive: all queries of a task in one graph; the paper has one graph per query.
+
+    Train with `node_loss`.
+
+    Raises:
+        ValueError: a task of another way.
+
+    Source: Garcia, Bruna, 2018, Few-Shot Learning with Graph Neural Networks.
+
+    Deviations: unknown labels are uniform as in the paper (its code has zeros); the transductive form is ours. Batch
+    statistics of the adjacency are those of distinct pairs.
+    """
+    dims = [dim + way + growth * n for n in range(depth + 1)]
+    bases = [width] * len(dims) if width else [*dims[:-1], dims[max(depth - 1, 0)]]
+    hidden = [tuple(int(r * base) for r in ratios) for base in bases]
+    steps: list[nn.Module] = [GnnBlock(Adjacency(d, h), GraphConvolution(d, growth))
+                              for d, h in zip(dims[:-1], hidden[:-1], strict=True)]
+    last = GnnOutput(Adjacency(dims[-1], hidden[-1], p), GraphConvolution(dims[-1], way, norm=output_norm))
+    return GraphMethod(encoder, embed, [*steps, last], own_row, transductive=transductive, check=fixed_way(way))

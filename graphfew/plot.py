@@ -1,0 +1,174 @@
+"""Drawing an episode's graph with networkx and matplotlib."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import networkx as nx
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.offsetbox import AnnotationBbox, OffsetImage, TextArea
+from numpy.typing import NDArray
+from torch import Tensor
+
+from graphfew.graph import Graph
+from graphfew.model import Output
+
+if TYPE_CHECKING:
+    Net = nx.Graph[int]
+else:
+    Net = nx.Graph
+Positions = Mapping[int, Any]
+# Okabe and Ito's colours, told apart by most people; letters carry the same information.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#B8A800", "#000000")
+FAINTEST = 0.06
+
+
+def to_networkx(graph: Graph, task: int = 0, *, channel: int = 0) -> Net:
+    """One task's items as a networkx graph; an edge's weight is the mean of both directions of that channel.
+
+    Nodes are numbered inside the task, with attributes `label` (class index, `-1` where unknown) and `query`.
+
+    Raises:
+        IndexError: no such task or channel.
+    """
+    sizes = graph.episode.sizes
+    first, size = sum(sizes[:task]), sizes[task]
+    topology = graph.topology
+    inside = (topology.receivers >= first) & (topology.receivers < first + size)
+    inside &= (topology.senders >= first) & (topology.senders < first + size)
+    weight = torch.zeros(size, size, dtype=torch.float64)
+    ends = (topology.receivers[inside].cpu() - first, topology.senders[inside].cpu() - first)
+    weight[ends] = graph.edges[inside, channel].detach().double().cpu()
+    both = ((weight + weight.T) / 2).numpy()
+    out: Net = nx.Graph()
+    for node in range(size):
+        out.add_node(node, label=int(graph.episode.y[first + node]), query=bool(graph.episode.query[first + node]))
+    rows, columns = np.nonzero(np.triu(both, 1))
+    out.add_weighted_edges_from((int(i), int(j), float(both[i, j])) for i, j in zip(rows, columns, strict=True))
+    return out
+
+
+def spring_positions(net: Net, seed: int = 0) -> Positions:
+    """Positions that pull strongly joined nodes together; the same for a seed."""
+    strong: Net = nx.Graph(net)
+    strong.remove_edges_from([(a, b) for a, b in net.edges if net.edges[a, b]["weight"] < 0.1])
+    positions: Positions = nx.spring_layout(strong, weight="weight", seed=seed, iterations=300,
+                                            k=2.2 / max(len(net), 1) ** 0.5)
+    return positions
+
+
+def circle_positions(net: Net) -> Positions:
+    """Positions on a circle, supports first, class by class."""
+    order = sorted(net, key=lambda n: (net.nodes[n]["query"], net.nodes[n]["label"], n))
+    ring: Net = nx.Graph()
+    ring.add_nodes_from(order)
+    positions: Positions = nx.circular_layout(ring)
+    return positions
+
+
+def draw(graph: Graph, task: int = 0, *, ax: Axes | None = None, images: Tensor | None = None,
+         answers: Tensor | None = None, target: Tensor | None = None, positions: Positions | None = None,
+         strongest: float = 1.0, seed: int = 0) -> Axes:
+    """One task of a graph: nodes as pictures, edges as dark as their channel 0 is large.
+
+    Labelled supports have a square frame and their class's letter; queries a round one, with the letter of the answer
+    in lower case, and a cross where the target differs; unlabelled nodes a dotted frame.
+
+    Args:
+        graph: any graph over an episode.
+        task: which of its tasks.
+        ax: where to draw; a new figure where None.
+        images: `[n, 1 or 3, h, w]` in `[0, 1]`, the task's items; small boxes where None.
+        answers: `[q]` int64, the class answered for each query of the task.
+        target: `[q]` int64, the true class of each query of the task.
+        positions: of each node of the task; a spring layout of the edges where None.
+        strongest: the edge value drawn darkest.
+        seed: of the layout.
+
+    Raises:
+        IndexError: no such task.
+    """
+    net = to_networkx(graph, task)
+    if ax is None:
+        from matplotlib import pyplot
+
+        ax = pyplot.subplots(figsize=(6, 6))[1]
+    place = positions if positions is not None else spring_positions(net, seed)
+    _draw_edges(net, place, ax, strongest)
+    queries = [n for n in net if net.nodes[n]["query"]]
+    said = dict(zip(queries, answers.tolist(), strict=True)) if answers is not None else {}
+    truth = dict(zip(queries, target.tolist(), strict=True)) if target is not None else {}
+    for node in net:
+        _draw_node(ax, net.nodes[node], place[node], None if images is None else images[node], said.get(node),
+                   truth.get(node))
+    ax.set_aspect("equal")
+    ax.margins(0.14)
+    ax.axis("off")
+    return ax
+
+
+def _draw_edges(net: Net, place: Positions, ax: Axes, strongest: float) -> None:
+    edges = [edge for edge in net.edges if net.edges[edge]["weight"] > FAINTEST]
+    if not edges:
+        return
+    strength = np.array([net.edges[edge]["weight"] for edge in edges]).clip(0, strongest) / strongest
+    nx.draw_networkx_edges(net, place, ax=ax, edgelist=edges, edge_color="#222222",
+                           width=list(0.3 + 2.4 * strength), alpha=list(0.85 * strength**2))
+
+
+def _draw_node(ax: Axes, node: Mapping[str, Any], place: Any, image: Tensor | None, said: int | None,
+               truth: int | None) -> None:
+    label = node["label"] if node["label"] >= 0 else said
+    colour = COLOURS[label % len(COLOURS)] if label is not None else "#777777"
+    shape = "round,pad=0.25" if node["query"] else "square,pad=0.12"
+    line = "dotted" if node["label"] < 0 and not node["query"] else "solid"
+    frame = {"edgecolor": colour, "linewidth": 1.6 if node["query"] else 3.0, "linestyle": line, "facecolor": "white",
+             "boxstyle": shape}
+    shade = Normalize(0, 1)
+    box = TextArea("   ") if image is None else OffsetImage(_picture(image), zoom=0.85, cmap="gray_r", norm=shade)
+    ax.add_artist(AnnotationBbox(box, (place[0], place[1]), bboxprops=frame, pad=0.15))
+    wrong = truth is not None and said is not None and truth != said
+    text = "" if label is None else (_letter(label).lower() if node["query"] else _letter(label))
+    ax.annotate(text + (f" ✗ {_letter(truth)}" if wrong and truth is not None else ""), (place[0], place[1]),
+                xytext=(0, -24), textcoords="offset points", ha="center", va="center", color=colour, fontsize=9,
+                fontweight="bold", zorder=5,
+                bbox={"boxstyle": "round,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.8})
+
+
+def _picture(image: Tensor) -> NDArray[Any]:
+    pixels = image.detach().float().cpu().movedim(0, -1).numpy()
+    return pixels[..., 0] if pixels.shape[-1] == 1 else pixels
+
+
+def _letter(index: int) -> str:
+    return chr(ord("A") + index) if index < 26 else str(index)
+
+
+def before_and_after(out: Output, task: int = 0, *, images: Tensor | None = None, target: Tensor | None = None,
+                     seed: int = 0) -> Figure:
+    """One task of a transductive output: its first graph on a circle, and its last one where the edges pull it.
+
+    Args:
+        out: of a method whose graphs hold whole tasks.
+        task: which task.
+        images: `[n, 1 or 3, h, w]`, its items.
+        target: `[q]` int64, the true class of each of its queries.
+        seed: of the layout.
+    """
+    figure = Figure(figsize=(15, 7.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    queries = out.graphs[0].episode.queries
+    first = sum(queries[:task])
+    answers = out.logits[first : first + queries[task]].argmax(1)
+    draw(out.graphs[0], task, ax=left, images=images, positions=circle_positions(to_networkx(out.graphs[0], task)))
+    draw(out.graphs[-1], task, ax=right, images=images, answers=answers, target=target, seed=seed)
+    left.set_title("Before: an edge is dark where two labels are known and agree; grey: not known", fontsize=12)
+    right.set_title(f"After {len(out.graphs) - 1} layers: dark means 'same class'", fontsize=12)
+    figure.supxlabel("square frame, capital letter: labelled support    ·    round frame, small letter: query and its "
+                     "answer    ·    ✗ X: wrong, the true class is X", fontsize=10)
+    return figure

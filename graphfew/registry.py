@@ -1,0 +1,122 @@
+"""The methods by name: a plain dict, with the facts that tables and commands show."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import nn
+
+from graphfew import backbones
+from graphfew.layers import METRICS
+from graphfew.losses import Loss, edge_loss, node_loss
+from graphfew.methods import egnn, gnn, nearest_neighbour, prototypical
+from graphfew.model import GraphMethod
+from graphfew.recipe import JSON, Recipe
+from graphfew.seeding import seeded
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """A method's factory and what it is.
+
+    Shapes:
+        factory: `factory(encoder, dim=..., **arguments) -> GraphMethod`.
+        source: author, year.
+        loss: the loss its paper trains it with; None where it needs no training.
+        inductive, transductive: the modes it has; where it has both, the factory takes `transductive=`.
+        fixed_way: its weights are tied to one number of classes, which the factory takes as `way=`.
+        unlabelled: it makes use of unlabelled nodes; one that does not refuses them.
+        names_matter: renaming the classes may change its answers.
+    """
+
+    factory: Callable[..., GraphMethod]
+    source: str
+    loss: Loss | None
+    inductive: bool = True
+    transductive: bool = False
+    fixed_way: bool = False
+    unlabelled: bool = False
+    names_matter: bool = False
+
+
+METHODS: dict[str, Method] = {}
+
+
+def register(name: str, method: Method) -> None:
+    """Add a method under a new name.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+    if name in METHODS:
+        raise ValueError(f"a method called {name!r} is already registered; choose another name")
+    METHODS[name] = method
+
+
+def find(name: str) -> Method:
+    """The method of that name. Raises ValueError, with the known names, where there is none."""
+    if name not in METHODS:
+        raise ValueError(f"no method is called {name!r}; known: {', '.join(sorted(METHODS))}")
+    return METHODS[name]
+
+
+def create(name: str, *, encoder: nn.Module, dim: int | None = None, seed: int = 0, **arguments: Any) -> GraphMethod:
+    """A method by name, its weights drawn from `seed`.
+
+    Args:
+        name: a registered name.
+        encoder: `[N, ...] -> [N, dim]`; a backbone of `graphfew.backbones` or any module.
+        dim: the encoder's output width; a backbone knows its own.
+        seed: of the method's own initial weights (an encoder has its own).
+        arguments: for the method's factory.
+
+    Raises:
+        ValueError: an unknown name, an encoder of unknown width, or an argument that the factory does not take.
+    """
+    method = find(name)
+    known = [p for p in inspect.signature(method.factory).parameters if p not in ("encoder", "dim")]
+    unknown = sorted(set(arguments) - set(known))
+    if unknown:
+        raise ValueError(f"{name} has no argument {unknown[0]!r}; it takes: {', '.join(known) or 'none'}")
+    width = dim if dim is not None else getattr(encoder, "out_dim", None)
+    if width is None:
+        raise ValueError(f"the encoder is a {type(encoder).__name__}, which does not tell its output width; pass dim=")
+    with seeded(seed):
+        model = method.factory(encoder, dim=width, **arguments)
+    model.recipe = _recipe(name, encoder, arguments)
+    return model
+
+
+def rebuild(recipe: Recipe) -> GraphMethod:
+    """The model that a recipe of `create` describes, with fresh weights. Raises ValueError as `create` does."""
+    arguments = {key: _revive(value) for key, value in recipe.arguments.items() if key != "encoder"}
+    match recipe.arguments.get("encoder"):
+        case {"name": str(name), "arguments": Mapping() as options}:
+            return create(recipe.name, encoder=backbones.create(name, **options), **arguments)
+    raise ValueError(f"the recipe of {recipe.name} names no encoder; give one of the graphfew version that wrote it")
+
+
+def _recipe(name: str, encoder: nn.Module, arguments: Mapping[str, Any]) -> Recipe | None:
+    own = getattr(encoder, "recipe", None)
+    named = {fn: key for key, fn in METRICS.items()}
+    plain = {key: {"metric": named[value]} if callable(value) and value in named else value
+             for key, value in arguments.items()}
+    if own is None or any(callable(value) for value in plain.values()):
+        return None
+    return Recipe(name, {**plain, "encoder": {"name": own.name, "arguments": dict(own.arguments)}})
+
+
+def _revive(value: JSON) -> Any:
+    if isinstance(value, Mapping) and "metric" in value:
+        return METRICS[str(value["metric"])]
+    return value
+
+
+register("egnn", Method(egnn, "Kim et al. 2019", edge_loss, transductive=True, unlabelled=True))
+register("gnn", Method(gnn, "Garcia, Bruna 2018", node_loss, transductive=True, fixed_way=True, unlabelled=True,
+                       names_matter=True))
+register("nearest_neighbour", Method(nearest_neighbour, "Cover, Hart 1967", None))
+register("prototypical", Method(prototypical, "Snell et al. 2017", node_loss))

@@ -131,12 +131,13 @@ def egnn_conv(out_dim: int = 128, in_channels: int = 3, size: int = 84, seed: in
     return Backbone(net, out_dim, Recipe("egnn_conv", arguments))
 
 
-def identity(dim: int) -> Backbone:
-    """Features that are ready for use, passed through; `[N, dim]` to `[N, dim]`.
+def identity(dim: int, seed: int = 0) -> Backbone:
+    """Features that are ready for use, passed through; `[N, dim]` to `[N, dim]`. Has no weights: `seed` is not used.
 
     Raises:
         ValueError: `dim` below 1.
     """
+    del seed
     _check_positive("identity", dim=dim)
     return Backbone(Expect("identity", dim), dim, Recipe("identity", {"dim": dim}))
 

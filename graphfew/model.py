@@ -55,12 +55,12 @@ class GraphMethod(nn.Module):
         provenance: facts of the training that results carry (seed, the split that the checkpoint was selected on).
     """
 
-    def __init__(self, encoder: nn.Module, embed: Embed, layers: Iterable[Layer], readout: Readout, *,
+    def __init__(self, encoder: nn.Module, embed: Embed, layers: Iterable[Layer] | Layers, readout: Readout, *,
                  transductive: bool = True, independent: bool = False, check: Check = anything) -> None:
         super().__init__()
         self.encoder = encoder
         self.embed = embed
-        self.layers = Layers(layers)
+        self.layers = layers if isinstance(layers, Layers) else Layers(layers)
         self.readout = readout
         self.transductive = transductive
         self.independent = independent
@@ -72,6 +72,11 @@ class GraphMethod(nn.Module):
     def split(self) -> bool:
         """Whether every query needs a graph of its own."""
         return not (self.transductive or self.independent)
+
+    def on_features(self) -> GraphMethod:
+        """This method for items that are encoded already, `x [N, F]`; its layers are shared, so are trained with it."""
+        return GraphMethod(nn.Identity(), self.embed, self.layers, self.readout, transductive=self.transductive,
+                           independent=self.independent, check=self.check)
 
     def encode(self, episode: Episode) -> Episode:
         """The episode with its items encoded, `x [N, F]`; each item once, whatever the number of graphs it joins."""

@@ -3,6 +3,7 @@
 from graphfew.data.catalogue import catalogue, load
 from graphfew.data.dataset import Dataset, arrays
 from graphfew.data.digits import digits
+from graphfew.data.embed import embed
 from graphfew.data.glyphs import glyphs
 from graphfew.data.omniglot import omniglot
 from graphfew.data.queries import (
@@ -18,6 +19,6 @@ from graphfew.data.queries import (
 from graphfew.data.tasks import Draw, Tasks
 
 __all__ = [
-    "Dataset", "Draw", "Queries", "Tasks", "arrays", "balanced", "catalogue", "digits", "dirichlet", "glyphs", "load",
-    "multinomial", "omniglot", "one_per_class", "parse", "single", "varied",
+    "Dataset", "Draw", "Queries", "Tasks", "arrays", "balanced", "catalogue", "digits", "dirichlet", "embed", "glyphs",
+    "load", "multinomial", "omniglot", "one_per_class", "parse", "single", "varied",
 ]

@@ -1,0 +1,1 @@
+"""Where the project's figures are produced."""

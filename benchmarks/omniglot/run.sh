@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Omniglot (Vinyals' split, four rotations as classes): trains prototypes, EGNN and GNN, and tests them.
+# Run from the repository's root: bash benchmarks/omniglot/run.sh [FOLDER]. Finished parts are skipped; an interrupted
+# one is resumed.
+set -euo pipefail
+out=${1:-benchmarks/omniglot/results}
+# Training keeps its memory (see the Makefile); one thread repeats to the bit on any number of cores.
+export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=4000000000 OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+
+fit() { # fit NAME METHOD OPTIONS...
+    local run="$out/$1"
+    shift
+    if [[ -f "$run/last.safetensors" ]]; then
+        graphfew train --resume --out "$run"
+    else
+        graphfew train "$@" --data omniglot --split train --validate val --encoder conv4 --seed 0 --out "$run"
+    fi
+}
+
+measure() { # measure NAME OPTIONS...
+    local file="$out/$1.json"
+    shift
+    [[ -f "$file" ]] || graphfew evaluate "$@" --data omniglot --split test --shot 1 --tasks 1000 --seed 0 --out "$file"
+}
+
+fit prototypical prototypical --way 60 --shot 1 --query 5 --batch 1 --steps 4000 --halve-every 1000
+# The two graph networks read the prototypes' features: the encoder stays as it is, so what differs is the method.
+fit egnn egnn --way 5 --shot 1 --query varied:1-75 --batch 32 --steps 4000 --lr 2e-3 --halve-every 800 \
+    --init-encoder "$out/prototypical" --freeze-encoder --validate-query varied:1-75
+fit gnn gnn --way 5 --shot 1 --query 5 --batch 16 --steps 5000 --lr 2e-3 --halve-every 1000 \
+    --init-encoder "$out/prototypical" --freeze-encoder
+
+measure 5way "$out/prototypical" "$out/egnn" "$out/gnn" --way 5 --query 5
+measure 20way "$out/prototypical" "$out/egnn" --way 20 --query 5
+measure queries "$out/prototypical" "$out/egnn" --way 5 --query single --query multinomial:5 --query multinomial:25 \
+    --query balanced:15 --query dirichlet:75:2.0

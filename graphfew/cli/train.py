@@ -1,0 +1,105 @@
+"""`graphfew train`."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from graphfew.cli import screen
+from graphfew.cli.faults import INTERRUPTED, interruptible, one_line
+from graphfew.runs import Interrupted, Prepared, carry_out, finished, prepare, reopen, settings
+
+Text = str | None
+Number = int | None
+TASKS, MODEL, TRAINING, CHOICE = "Tasks", "Model", "Training", "Validation"
+
+
+def train(
+    out: Annotated[Path, typer.Option(help="The run folder; new or empty, unless --resume.")],
+    method: Annotated[Text, typer.Argument(help="A method of `graphfew methods`.")] = None,
+    data: Annotated[Text, typer.Option(help="A data set of `graphfew data`.", rich_help_panel=TASKS)] = None,
+    root: Annotated[Text, typer.Option(help="The folder of the data's archives.", rich_help_panel=TASKS)] = None,
+    split: Annotated[Text, typer.Option(show_default="train", rich_help_panel=TASKS)] = None,
+    way: Annotated[Text, typer.Option(help="Classes per task: 5, or a range 5-20.", show_default="5",
+                                      rich_help_panel=TASKS)] = None,
+    shot: Annotated[Text, typer.Option(help="Labelled items per class, or a range.", show_default="1",
+                                       rich_help_panel=TASKS)] = None,
+    query: Annotated[Text, typer.Option(help="Queries: 5 (per class), 1-15, multinomial:25, dirichlet:75:2.0, single, "
+                                        "one-per-class, varied:1-75.", show_default="5", rich_help_panel=TASKS)] = None,
+    unlabelled: Annotated[Text, typer.Option(help="Unlabelled items per class, or a range.", show_default="0",
+                                             rich_help_panel=TASKS)] = None,
+    within_groups: Annotated[bool | None, typer.Option("--within-groups", help="All classes of a task from one group.",
+                                                       show_default=False, rich_help_panel=TASKS)] = None,
+    encoder: Annotated[Text, typer.Option(help="A backbone.", show_default="conv4", rich_help_panel=MODEL)] = None,
+    encoder_set: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="An argument of the encoder.",
+                                                          rich_help_panel=MODEL)] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An argument of the method.",
+                                                   rich_help_panel=MODEL)] = None,
+    transductive: Annotated[bool | None, typer.Option("--transductive/--inductive", show_default="the method's own",
+                                                      rich_help_panel=MODEL)] = None,
+    init_encoder: Annotated[Text, typer.Option(metavar="CHECKPOINT", help="Start from this checkpoint's encoder.",
+                                               rich_help_panel=MODEL)] = None,
+    freeze_encoder: Annotated[bool | None, typer.Option("--freeze-encoder", help="Train the layers only.",
+                                                        show_default=False, rich_help_panel=MODEL)] = None,
+    steps: Annotated[Number, typer.Option(help="Updates; 0 writes the model untrained.", show_default="10000",
+                                          rich_help_panel=TRAINING)] = None,
+    batch: Annotated[Number, typer.Option(help="Tasks per step.", show_default="32", rich_help_panel=TRAINING)] = None,
+    lr: Annotated[float | None, typer.Option(help="Adam's learning rate.", show_default="0.001",
+                                             rich_help_panel=TRAINING)] = None,
+    halve_every: Annotated[Number, typer.Option(help="Steps after which the rate is halved.", show_default="never",
+                                                rich_help_panel=TRAINING)] = None,
+    weight_decay: Annotated[float | None, typer.Option(show_default="0", rich_help_panel=TRAINING)] = None,
+    loss: Annotated[Text, typer.Option(help="node or edge.", show_default="the method's own",
+                                       rich_help_panel=TRAINING)] = None,
+    seed: Annotated[Number, typer.Option(show_default="0", rich_help_panel=TRAINING)] = None,
+    device: Annotated[Text, typer.Option(show_default="cpu", rich_help_panel=TRAINING)] = None,
+    save_every: Annotated[Number, typer.Option(help="Steps between saves.", show_default="as --validate-every",
+                                               rich_help_panel=TRAINING)] = None,
+    validate: Annotated[Text, typer.Option(help="The split that chooses the best checkpoint.", show_default="val",
+                                           rich_help_panel=CHOICE)] = None,
+    validate_every: Annotated[Number, typer.Option(help="Steps.", show_default="500", rich_help_panel=CHOICE)] = None,
+    validate_tasks: Annotated[Number, typer.Option(show_default="200", rich_help_panel=CHOICE)] = None,
+    validate_way: Annotated[Text, typer.Option(show_default="5", rich_help_panel=CHOICE)] = None,
+    validate_shot: Annotated[Text, typer.Option(show_default="as --shot", rich_help_panel=CHOICE)] = None,
+    validate_query: Annotated[Text, typer.Option(show_default="5", rich_help_panel=CHOICE)] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+) -> None:
+    """Train a method on tasks of a data set, and keep the weights that do best on its validation split.
+
+    The run folder gets config.json, metrics.jsonl, best.safetensors, last.safetensors and timing.json. Ctrl-C saves;
+    --resume goes on as if nothing had happened. Training tasks are those of --seed, validation tasks those of a seed
+    1,000,003 above it.
+    """
+    named = dict(locals())
+    with one_line():
+        options = _options(named)
+        _run(reopen(out, options) if resume else prepare(out, options), out)
+
+
+def _options(named: dict[str, Any]) -> dict[str, Any]:
+    """What was given, by the names of the configuration."""
+    settable = {"arguments": named.pop("set_"), "encoder_arguments": named.pop("encoder_set")}
+    given = {name: value for name, value in named.items() if value is not None and name not in ("out", "resume")}
+    return {**given, **{name: settings(pairs) for name, pairs in settable.items() if pairs}}
+
+
+def _run(prepared: Prepared, out: Path) -> None:
+    schedule, begun = prepared.config.schedule, prepared.tally
+    shown = screen.console()
+    if finished(begun, schedule):
+        shown.print(f"Nothing to do: the run in {out} is finished ({schedule.steps} steps).", highlight=False)
+        return
+    for note in prepared.notes:
+        typer.echo(f"note: since the run began, {note}; it may differ in the last digits", err=True)
+    with interruptible() as stop:
+        try:
+            with screen.training(shown, schedule, begun.step) as watch:
+                done = carry_out(prepared, watch=watch, stop=stop)
+        except Interrupted as interrupt:
+            again = shlex.join(["graphfew", "train", "--resume", "--out", str(out)])
+            typer.echo(f"Stopped after step {interrupt.step} of {schedule.steps}; go on with: {again}", err=True)
+            raise typer.Exit(INTERRUPTED) from interrupt
+    shown.print(f"Done: best validation accuracy {100 * done.best:.2f} %, in {out}.", highlight=False, soft_wrap=True)

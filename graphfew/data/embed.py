@@ -1,0 +1,41 @@
+"""Data sets of features: every item through a frozen encoder once."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import torch
+from torch import nn
+
+from graphfew.data.cache import progressing
+from graphfew.data.dataset import Dataset
+
+
+def embed(data: Dataset, encoder: nn.Module, *, batch: int = 1000, progress: bool = True) -> Dataset:
+    """The same data set with every item encoded, `x [n, F]`, so that any number of tasks encode each item once.
+
+    Args:
+        data: as the encoder takes it.
+        encoder: `[N, ...] -> [N, F]`; runs in evaluation mode, without gradients, and is left as it was.
+        batch: items at a time.
+        progress: show a bar.
+
+    Raises:
+        ValueError: the features are not `[n, F]`, or not finite.
+    """
+    modes = {module: module.training for module in encoder.modules()}
+    starts = range(0, len(data), batch)
+    device = next((p.device for p in encoder.parameters()), torch.device("cpu"))
+    encoder.eval()
+    try:
+        with torch.no_grad():
+            parts = [encoder(data.gather(np.arange(start, min(start + batch, len(data)))).to(device)).cpu()
+                     for start in progressing(starts, f"encoding {data.name}/{data.split}", len(starts), progress)]
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+    features = torch.cat(parts)
+    if features.ndim != 2:
+        raise ValueError(f"the encoder gives items of shape {tuple(features.shape[1:])}; features must be flat, [n, F]")
+    return dataclasses.replace(data, x=features)

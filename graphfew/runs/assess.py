@@ -1,0 +1,111 @@
+"""Checkpoints on the same tasks: rows of a table, and the report that is written."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+from graphfew.data import Tasks
+from graphfew.data.tasks import QUERY
+from graphfew.evaluate import Comparison, Result, evaluate, paired
+from graphfew.model import GraphMethod
+from graphfew.recipe import JSON
+from graphfew.runs.build import check_mode, look
+from graphfew.runs.folder import versions
+
+Show = Callable[[str, int], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One checkpoint on one draw of tasks.
+
+    Shapes:
+        name: of the checkpoint.
+        decisions: queries answered, over all tasks.
+        comparison: with the first checkpoint on the same tasks; None for the first itself.
+    """
+
+    name: str
+    decisions: int
+    result: Result
+    comparison: Comparison | None
+
+
+def assess(models: Sequence[tuple[str, GraphMethod]], draws: Sequence[Tasks], n: int, batch: int,
+           show: Show = lambda what, done: None) -> Iterator[Row]:
+    """A row for each draw and each model, tasks `0 .. n-1`.
+
+    Args:
+        models: each with its name.
+        draws: task sources.
+        n, batch: number of tasks, and how many are encoded together.
+        show: called with what is being done and the number of tasks done in all.
+
+    Raises:
+        ValueError: a model refuses the tasks; before any evaluation where its first task tells.
+        ContractError: a model breaks the evaluation contract.
+    """
+    for tasks in draws:
+        for _, model in models:
+            look(model, tasks)
+    done = 0
+    for tasks in draws:
+        first: Result | None = None
+        decisions = sum(int((tasks.draw(i).role == QUERY).sum()) for i in range(n))
+        for name, model in models:
+            result = evaluate(model, tasks, n, batch=batch, progress=partial(_shifted, show, name, done))
+            yield Row(name, decisions, result, None if first is None else paired(result, first))
+            first = first or result
+            done += n
+
+
+def _shifted(show: Show, name: str, base: int, done: int) -> None:
+    show(name, base + done)
+
+
+def in_mode(model: GraphMethod, transductive: bool | None) -> GraphMethod:
+    """The model, set to the other mode where asked; its recipe then says the new mode, its provenance the trained one.
+
+    Raises:
+        ValueError: the method does not have that mode.
+    """
+    if transductive is None or model.recipe is None:
+        return model
+    check_mode(model.recipe.name, transductive)
+    if transductive != model.transductive:
+        was = "transductive" if model.transductive else "inductive"
+        model.provenance = {**model.provenance, "trained_mode": was}
+        model.recipe = dataclasses.replace(model.recipe, arguments={**model.recipe.arguments,
+                                                                    "transductive": transductive})
+        model.transductive = transductive
+    return model
+
+
+def report(command: str, rows: Sequence[Row]) -> dict[str, JSON]:
+    """Command, versions, every result with every task's accuracy, and the paired differences."""
+    return {"command": command, "versions": versions(), "results": [_result(row) for row in rows],
+            "comparisons": [_comparison(row.name, row.comparison, rows[0].name) for row in rows if row.comparison]}
+
+
+def typed(arguments: Sequence[str]) -> str:
+    """The command line, absolute paths cut to their last two parts."""
+    return shlex.join(["graphfew", *map(_short, arguments)])
+
+
+def _short(argument: str) -> str:
+    option, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
+    path = Path(value)
+    return f"{option}{equals}{'/'.join(path.parts[1:][-2:])}" if path.is_absolute() else argument
+
+
+def _result(row: Row) -> dict[str, JSON]:
+    return {"checkpoint": row.name, "decisions": row.decisions, **row.result.to_json()}
+
+
+def _comparison(name: str, gap: Comparison, first: str) -> dict[str, JSON]:
+    return {"a": name, "b": first, "tasks": gap.a.tasks, "difference": gap.difference, "half_width": gap.half_width,
+            "p_value": gap.p_value}

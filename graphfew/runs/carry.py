@@ -1,0 +1,169 @@
+"""Carrying out a training run in its folder: new, or resumed, to its end or to an interrupt."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from graphfew.recipe import JSON
+from graphfew.runs import folder
+from graphfew.runs.build import Job, build, without_encoder
+from graphfew.runs.config import PLACES, Schedule, TrainConfig, contradictions
+from graphfew.runs.fit import Moment, Tally, due, fit
+from graphfew.runs.folder import Run
+
+Watch = Callable[[Moment], None]
+Stop = Callable[[], bool]
+
+
+class Interrupted(Exception):
+    """Training was stopped and saved; `step` steps are done."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(f"stopped after step {step}")
+        self.step = step
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Prepared:
+    """A run whose every input has been checked, ready to be carried out from `tally`.
+
+    Shapes:
+        notes: what has changed since the run began and may change its last digits.
+    """
+
+    run: Run
+    config: TrainConfig
+    job: Job
+    tally: Tally
+    notes: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Clock:
+    """Seconds spent on training and on validating, and the tasks trained on."""
+
+    training: float = 0.0
+    validating: float = 0.0
+    tasks: int = 0
+
+    def plus(self, moment: Moment, seconds: float, batch: int) -> Clock:
+        """The clock after a moment that took so many seconds."""
+        if moment.step is None:
+            return dataclasses.replace(self, validating=self.validating + seconds)
+        return dataclasses.replace(self, training=self.training + seconds, tasks=self.tasks + batch)
+
+
+def prepare(out: Path, options: Mapping[str, Any]) -> Prepared:
+    """A new run: everything is loaded and checked, then the folder is made.
+
+    Args:
+        out: the run folder; new or empty.
+        options: of `TrainConfig` and `Schedule` by name; what is missing has its default.
+
+    Raises:
+        ValueError: a folder that is not empty, or anything that the run would fail at; nothing has been written.
+        FileNotFoundError: data or a checkpoint that is not there.
+    """
+    run = Run(out)
+    folder.refuse_existing(run)
+    config = TrainConfig.of(options)
+    job = build(config)
+    folder.start(run, config)
+    return Prepared(run, config, job, Tally())
+
+
+def reopen(out: Path, options: Mapping[str, Any]) -> Prepared:
+    """The run in the folder, where it stopped.
+
+    Args:
+        out: the run folder.
+        options: may repeat those of the run, or change `root` and `device`.
+
+    Raises:
+        FileNotFoundError: no run there.
+        ValueError: options that contradict the run's, or a last checkpoint that cannot be read.
+    """
+    run = Run(out)
+    config, began_with = folder.read_config(run)
+    faults = contradictions(config, options)
+    if faults:
+        raise ValueError(f"{out} holds another run: {'; '.join(faults)}; leave these options out, or start a new run")
+    config = dataclasses.replace(config, **{key: value for key, value in options.items() if key in PLACES})
+    job = build(config, resuming=run.last.is_file())
+    here = folder.versions()
+    notes = tuple(f"{name} was {value} and is {here.get(name)}" for name, value in began_with.items()
+                  if here.get(name) != value)
+    return Prepared(run, config, job, folder.restore(run, job), notes)
+
+
+def carry_out(prepared: Prepared, *, watch: Watch = lambda moment: None, stop: Stop = lambda: False) -> Tally:
+    """Train to the end, writing metrics, `best`, `last` and timing.
+
+    Args:
+        prepared: from `prepare` or `reopen`.
+        watch: called after every step and every validation.
+        stop: asked between steps and between batches of validation.
+
+    Raises:
+        Interrupted: `stop` said so; `last` holds the last completed step.
+        FloatingPointError: the loss is not finite; `last` is as it was.
+    """
+    run, config, job, now = prepared.run, prepared.config, prepared.job, prepared.tally
+    schedule = config.schedule
+
+    def halt(done: int = 0) -> None:
+        del done
+        if stop() and not finished(now, schedule):
+            raise Interrupted(now.step)
+
+    past, clock, mark = _past_sessions(run), Clock(), time.perf_counter()
+    inner = without_encoder(job) if config.freeze_encoder else job
+    moments = fit(inner.model, inner.tasks, inner.validation, schedule, loss=job.loss, optimizer=job.optimizer,
+                  tally=now, progress=halt)
+    try:
+        for moment in moments:
+            now = moment.tally
+            clock, mark = clock.plus(moment, time.perf_counter() - mark, schedule.batch), time.perf_counter()
+            _keep(prepared, moment)
+            watch(moment)
+            halt()
+    except Interrupted:
+        folder.save_last(run, job, now)
+        raise
+    finally:
+        folder.write_json(run.timing, {"sessions": [*past, _session(prepared, now, clock)]})
+    return now
+
+
+def finished(tally: Tally, schedule: Schedule) -> bool:
+    """Whether nothing is left to do."""
+    return tally.step >= schedule.steps and tally.validated == tally.step
+
+
+def _keep(prepared: Prepared, moment: Moment) -> None:
+    run, schedule, tally = prepared.run, prepared.config.schedule, moment.tally
+    if moment.record is not None:
+        folder.append(run, moment.record)
+    if moment.improved:
+        folder.save_best(run, prepared.job.model, prepared.config, tally.step)
+    every = schedule.save_every or schedule.validate_every
+    if not due(tally, schedule) and (tally.step % every == 0 or tally.step == schedule.steps):
+        folder.save_last(run, prepared.job, tally)
+
+
+def _past_sessions(run: Run) -> list[JSON]:
+    try:
+        return list(json.loads(run.timing.read_text(encoding="utf-8"))["sessions"])
+    except (OSError, json.JSONDecodeError, KeyError, TypeError):
+        return []
+
+
+def _session(prepared: Prepared, now: Tally, clock: Clock) -> dict[str, JSON]:
+    return {"from_step": prepared.tally.step, "to_step": now.step, "device": prepared.config.device,
+            "training_seconds": round(clock.training, 3), "validating_seconds": round(clock.validating, 3),
+            "episodes_per_second": round(clock.tasks / clock.training, 2) if clock.training else None}

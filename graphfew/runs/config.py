@@ -1,0 +1,165 @@
+"""What a training run is asked to do: frozen records, checked where they are made, kept as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from graphfew.data.queries import parse
+from graphfew.data.spans import Span
+from graphfew.recipe import JSON
+
+TEST_SPLITS = ("test", "evaluation")
+# Where a run happens, not what it computes: these may differ when it is resumed.
+PLACES = ("root", "device")
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """How long and how fast a model is trained, and when it is looked at.
+
+    Shapes:
+        steps: updates in all; 0 only validates, for methods that need no training.
+        batch: tasks per step.
+        lr: Adam's learning rate at the start.
+        halve_every: steps after which the rate is halved; None keeps it.
+        weight_decay: Adam's.
+        seed: of weights, training tasks and dropout.
+        validate_every: steps between validations; the last step is always validated.
+        validate_tasks: tasks per validation.
+        save_every: steps between saves of `last`; None takes `validate_every`.
+
+    Raises:
+        ValueError: a number out of range.
+    """
+
+    steps: int = 10_000
+    batch: int = 32
+    lr: float = 1e-3
+    halve_every: int | None = None
+    weight_decay: float = 0.0
+    seed: int = 0
+    validate_every: int = 500
+    validate_tasks: int = 200
+    save_every: int | None = None
+
+    def __post_init__(self) -> None:
+        least = {"steps": 0, "batch": 1, "halve_every": 1, "seed": 0, "validate_every": 1, "validate_tasks": 2,
+                 "save_every": 1, "weight_decay": 0}
+        for name, bound in least.items():
+            value = getattr(self, name)
+            if value is not None and not value >= bound:
+                raise ValueError(f"{name} is {value}; it must be at least {bound}")
+        if not 0 < self.lr < float("inf"):
+            raise ValueError(f"lr is {self.lr}; it must be positive and finite")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """Everything that `graphfew train` can be asked, numbers of tasks as text ("5", "5-20", "varied:1-75").
+
+    Shapes:
+        validate: the split that chooses the best checkpoint; never a test split.
+        arguments: of the method; encoder_arguments: of the encoder.
+        transductive: None takes the method's own default.
+        loss: None takes the registry's loss of the method.
+        validate_way, validate_shot: None takes 5 (a method of fixed way: `way`) and `shot`.
+        init_encoder: a checkpoint whose encoder weights are the start.
+        freeze_encoder: keep those weights as they are; every item is then encoded once, before the first step.
+
+    Raises:
+        ValueError: a number of tasks that cannot be read, or a test split to select on.
+    """
+
+    method: str
+    data: str
+    root: str | None = None
+    split: str = "train"
+    validate: str = "val"
+    way: str = "5"
+    shot: str = "1"
+    query: str = "5"
+    unlabelled: str = "0"
+    within_groups: bool = False
+    encoder: str = "conv4"
+    encoder_arguments: Mapping[str, JSON] = dataclasses.field(default_factory=dict)
+    arguments: Mapping[str, JSON] = dataclasses.field(default_factory=dict)
+    transductive: bool | None = None
+    loss: str | None = None
+    validate_way: str | None = None
+    validate_shot: str | None = None
+    validate_query: str = "5"
+    init_encoder: str | None = None
+    freeze_encoder: bool = False
+    device: str = "cpu"
+    schedule: Schedule = dataclasses.field(default_factory=Schedule)
+
+    def __post_init__(self) -> None:
+        if self.validate in TEST_SPLITS:
+            raise ValueError(f"validate is {self.validate!r}: a checkpoint selected on the test split has seen the "
+                             "test, and its accuracy there would mean nothing; validate on another split, such as val")
+        if self.freeze_encoder and self.init_encoder is None:
+            raise ValueError("freeze_encoder keeps an encoder that has learned; give its checkpoint as init_encoder")
+        for name in ("way", "shot", "unlabelled", "validate_way", "validate_shot"):
+            span(name, getattr(self, name) or "0")
+        for query in (self.query, self.validate_query):
+            parse(query)
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> TrainConfig:
+        """From flat options, those of the schedule among them. Raises ValueError where method or data is missing."""
+        missing = [name for name in ("method", "data") if name not in options]
+        if missing:
+            raise ValueError(f"a new run needs a method and its data; {' and '.join(missing)} not given")
+        names = {field.name for field in dataclasses.fields(Schedule)}
+        schedule = Schedule(**{key: value for key, value in options.items() if key in names})
+        return cls(schedule=schedule, **{key: value for key, value in options.items() if key not in names})
+
+    def flat(self) -> dict[str, JSON]:
+        """Every option by name; `TrainConfig.of` reads it back."""
+        values = dataclasses.asdict(self)
+        schedule = values.pop("schedule")
+        return {**values, **schedule}
+
+
+def contradictions(config: TrainConfig, options: Mapping[str, Any]) -> list[str]:
+    """The options that ask for another run than `config`, each with both values; `PLACES` never do."""
+    own = config.flat()
+    return [f"{name} is {own[name]!r} there and {value!r} here" for name, value in options.items()
+            if name not in PLACES and own[name] != value]
+
+
+def span(name: str, text: str) -> Span:
+    """`"5"` is 5 and `"5-20"` is (5, 20). Raises ValueError, with `name`, for anything else."""
+    lo, dash, hi = text.partition("-")
+    try:
+        return (int(lo), int(hi)) if dash else int(lo)
+    except ValueError as error:
+        raise ValueError(f"{name} is {text!r}; give a number such as 5, or a range such as 5-20") from error
+
+
+def settings(pairs: Iterable[str]) -> dict[str, JSON]:
+    """`key=value` texts as a dict; a value is JSON where it can be read so, else the text itself.
+
+    Raises:
+        ValueError: a text without `=`, or a key given twice.
+    """
+    out: dict[str, JSON] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not (key and equals):
+            raise ValueError(f"{pair!r} is not of the form key=value")
+        if key in out:
+            raise ValueError(f"{key} is given twice: {out[key]!r} and {value!r}; give it once")
+        out[key] = _value(value)
+    return out
+
+
+def _value(text: str) -> JSON:
+    try:
+        value: JSON = json.loads(text)
+    except json.JSONDecodeError:
+        return text
+    return value

@@ -1,0 +1,127 @@
+"""Training with validation, as a generator of moments: the caller shows, saves and stops."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+
+import torch
+
+from graphfew.evaluate import DescribedTasks, Result, evaluate
+from graphfew.losses import Loss
+from graphfew.model import GraphMethod
+from graphfew.recipe import JSON
+from graphfew.runs.config import Schedule
+from graphfew.train import Step, TaskSource, adam, halve_every, train
+
+
+@dataclasses.dataclass(frozen=True)
+class Tally:
+    """How far training is, and what it needs beside the weights in order to go on exactly.
+
+    Shapes:
+        step: steps done.
+        validated: the step of the last validation, or -1.
+        best: the best validation accuracy so far, in `[0, 1]`, or -1.
+        loss, accuracy: sums over the steps since the last validation.
+    """
+
+    step: int = 0
+    validated: int = -1
+    best: float = -1.0
+    loss: float = 0.0
+    accuracy: float = 0.0
+
+    def add(self, step: Step) -> Tally:
+        """The tally after one more step."""
+        return dataclasses.replace(self, step=step.index + 1, loss=self.loss + step.loss,
+                                   accuracy=self.accuracy + step.accuracy)
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """A line of the metrics: means over the steps since the line before (None where there were none), and validation.
+
+    Accuracies and the 95 % half width are in `[0, 1]`.
+    """
+
+    step: int
+    loss: float | None
+    accuracy: float | None
+    validation_accuracy: float
+    validation_half_width: float
+
+    def to_json(self) -> dict[str, JSON]:
+        """The record as JSON values."""
+        return dataclasses.asdict(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Moment:
+    """After a step (`step` is set) or after a validation (`record` is set); `improved` where it is the best so far."""
+
+    tally: Tally
+    step: Step | None = None
+    record: Record | None = None
+    improved: bool = False
+
+
+def fit(model: GraphMethod, tasks: TaskSource, validation: DescribedTasks | None, schedule: Schedule, *,
+        loss: Loss | None, optimizer: torch.optim.Optimizer | None = None, tally: Tally | None = None,
+        progress: Callable[[int], None] | None = None) -> Iterator[Moment]:
+    """Train the model in place and validate it on the way, one `Moment` per step and per validation.
+
+    Args:
+        model: on its device.
+        tasks: training tasks.
+        validation: tasks to validate on; None never validates.
+        schedule: steps, batch, learning rate, seed and intervals.
+        loss: None only where `schedule.steps` is 0.
+        optimizer: Adam with the schedule's weight decay where none is given.
+        tally: where to go on from, with the weights and the optimizer as they were then.
+        progress: called during validation with the number of tasks done; it may raise in order to stop.
+
+    Raises:
+        ValueError: steps without a loss, a model without trainable weights, or a task that the model refuses.
+        FloatingPointError: the loss is not finite.
+    """
+    now = tally or Tally()
+
+    def look() -> Iterator[Moment]:
+        if validation is not None and due(now, schedule):
+            yield _judge(now, evaluate(model, validation, schedule.validate_tasks, progress=progress))
+
+    for moment in look():
+        now = moment.tally
+        yield moment
+    for step in _steps(model, tasks, schedule, loss, optimizer, now.step):
+        now = now.add(step)
+        yield Moment(now, step=step)
+        for moment in look():
+            now = moment.tally
+            yield moment
+
+
+def due(tally: Tally, schedule: Schedule) -> bool:
+    """Whether this step is one to validate at and has not been validated."""
+    wanted = tally.step == schedule.steps or (tally.step > 0 and tally.step % schedule.validate_every == 0)
+    return wanted and tally.validated != tally.step
+
+
+def _steps(model: GraphMethod, tasks: TaskSource, schedule: Schedule, loss: Loss | None,
+           optimizer: torch.optim.Optimizer | None, start: int) -> Iterator[Step]:
+    if start >= schedule.steps:
+        return iter(())
+    if loss is None:
+        raise ValueError(f"fit got steps={schedule.steps} and no loss; give a loss, or steps=0")
+    rate = halve_every(schedule.lr, schedule.halve_every) if schedule.halve_every else schedule.lr
+    return train(model, tasks, loss=loss, batch=schedule.batch, steps=schedule.steps, lr=rate, start=start,
+                 seed=schedule.seed, optimizer=optimizer or adam(model, weight_decay=schedule.weight_decay))
+
+
+def _judge(tally: Tally, result: Result) -> Moment:
+    count = tally.step - max(tally.validated, 0)
+    loss, accuracy = (tally.loss / count, tally.accuracy / count) if count else (None, None)
+    record = Record(tally.step, loss, accuracy, result.mean, result.half_width)
+    after = Tally(step=tally.step, validated=tally.step, best=max(tally.best, result.mean))
+    return Moment(after, record=record, improved=result.mean > tally.best)

@@ -1,0 +1,167 @@
+"""The run folder: its files, written beside and renamed, and what is read back from them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from graphfew import checkpoint
+from graphfew.model import GraphMethod
+from graphfew.recipe import JSON
+from graphfew.runs.build import Job
+from graphfew.runs.config import TrainConfig
+from graphfew.runs.fit import Record, Tally
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """The paths of a run folder."""
+
+    folder: Path
+
+    @property
+    def config(self) -> Path:
+        """Everything needed to repeat the run."""
+        return self.folder / "config.json"
+
+    @property
+    def metrics(self) -> Path:
+        """One line per validation, without times: the same seed gives the same bytes."""
+        return self.folder / "metrics.jsonl"
+
+    @property
+    def last(self) -> Path:
+        """The newest weights, with all that training needs in order to go on."""
+        return self.folder / "last.safetensors"
+
+    @property
+    def best(self) -> Path:
+        """The weights of the best validation."""
+        return self.folder / "best.safetensors"
+
+    @property
+    def timing(self) -> Path:
+        """Seconds, tasks per second and device of each session."""
+        return self.folder / "timing.json"
+
+
+def versions() -> dict[str, JSON]:
+    """The versions that a result may hang on, and the number of threads, which decides the order of sums."""
+    names = ("graphfew", "torch", "numpy")
+    return {"python": platform.python_version(), **{name: version(name) for name in names},
+            "threads": torch.get_num_threads()}
+
+
+def write_json(path: Path, content: JSON) -> None:
+    """Write beside and rename: a reader sees the old file or the new one, whole."""
+    _write(path, json.dumps(content, indent=1) + "\n")
+
+
+def refuse_existing(run: Run) -> None:
+    """Raises ValueError where the folder is there and not empty, or is a file."""
+    if run.folder.is_file():
+        raise ValueError(f"{run.folder} is a file; give a folder that is new or empty")
+    if run.folder.is_dir() and any(run.folder.iterdir()):
+        raise ValueError(f"{run.folder} is not empty; give another folder, or --resume to go on with the run in it")
+
+
+def start(run: Run, config: TrainConfig) -> None:
+    """Make the folder and write its configuration. Raises ValueError where it is not empty."""
+    refuse_existing(run)
+    write_json(run.config, {"arguments": config.flat(), "versions": versions()})
+
+
+def read_config(run: Run) -> tuple[TrainConfig, dict[str, JSON]]:
+    """The configuration of a run that was started, and the versions that it was started with.
+
+    Raises:
+        FileNotFoundError: no run there.
+        ValueError: a configuration that cannot be read.
+    """
+    if not run.config.is_file():
+        raise FileNotFoundError(f"{run.folder} holds no run (no {run.config.name}); leave --resume out to start one")
+    try:
+        content = json.loads(run.config.read_text(encoding="utf-8"))
+        return TrainConfig.of(content["arguments"]), dict(content["versions"])
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{run.config} cannot be read ({error}); start a new run in another folder") from error
+
+
+def append(run: Run, record: Record) -> None:
+    """Add a line to the metrics."""
+    with run.metrics.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(record.to_json()) + "\n")
+
+
+def save_best(run: Run, model: GraphMethod, config: TrainConfig, step: int) -> None:
+    """Write the best model, which its provenance says how it was chosen."""
+    chosen: dict[str, JSON] = {"selected_on": f"{config.data}/{config.validate}", "step_selected": step}
+    _save(model, run.best, chosen)
+
+
+def save_last(run: Run, job: Job, tally: Tally) -> None:
+    """Write the newest model with the optimizer and the tally."""
+    _save(job.model, run.last, {"selected_on": None, "step_selected": tally.step}, optimizer=job.optimizer,
+          extra=dataclasses.asdict(tally))
+
+
+def restore(run: Run, job: Job) -> Tally:
+    """Fill model and optimizer from `last`, and cut the metrics back to it; a fresh tally where there is no `last`.
+
+    Raises:
+        ValueError: `last` is corrupt, or of another model.
+    """
+    tally = Tally()
+    if run.last.is_file():
+        extra = checkpoint.read_extra(run.last)
+        device = next((p.device for p in job.model.parameters()), "cpu")
+        checkpoint.load(run.last, into=job.model, optimizer=job.optimizer, device=device)
+        tally = _tally(run, extra)
+    cut_back(run, tally.validated)
+    return tally
+
+
+def cut_back(run: Run, step: int) -> None:
+    """Drop the metrics' lines after a step, and one cut short. Raises ValueError for a line that is no JSON."""
+    if not run.metrics.is_file():
+        return
+    lines = [line for line in run.metrics.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
+    try:
+        kept = [line for line in lines if json.loads(line)["step"] <= step]
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{run.metrics} cannot be read ({error}); start a new run in another folder") from error
+    _write(run.metrics, "".join(kept))
+
+
+def _tally(run: Run, extra: Mapping[str, Any]) -> Tally:
+    try:
+        return Tally(**extra)
+    except TypeError as error:
+        raise ValueError(f"{run.last} is no checkpoint of a run ({error}); put the run's own one back") from error
+
+
+def _write(path: Path, content: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        beside.write_text(content, encoding="utf-8")
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _save(model: GraphMethod, path: Path, chosen: Mapping[str, JSON], **options: Any) -> None:
+    training = model.provenance
+    model.provenance = {**training, **chosen}
+    try:
+        checkpoint.save(model, path, **options)
+    finally:
+        model.provenance = training

@@ -17,22 +17,26 @@ Metric = Callable[[Tensor, Tensor], Tensor]
 
 
 class RowNorm(nn.Module):
-    """Batch norm over the rows of `[P, C]`.
+    """Batch norm over the rows of `[P, C]`, followed by a LeakyReLU where it has a slope.
 
     The rows are shown to torch as the pixels of one channels-last image: the same numbers as `BatchNorm1d`, and several
-    times faster backward on a CPU.
+    times faster backward on a CPU. The activation stands here because in place it must come before the view as rows.
 
     Source: Ioffe, Szegedy, 2015, Batch Normalization: Accelerating Deep Network Training.
+
+    Deviations: none.
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, slope: float | None = None) -> None:
         super().__init__()
         self.norm = nn.BatchNorm2d(width)
+        self.slope = slope
 
     def forward(self, rows: Float[Tensor, "P C"]) -> Float[Tensor, "P C"]:
         """Rows `[P, C]`, each channel normalised over P (training) or by running statistics (evaluation)."""
         image = rows[None, :, None, :].permute(0, 3, 1, 2)
         out: Tensor = self.norm(image)
+        out = out if self.slope is None else F.leaky_relu(out, self.slope, inplace=True)
         return out.permute(0, 2, 3, 1).reshape(rows.shape)
 
 
@@ -40,7 +44,7 @@ def blocks(widths: Sequence[int], *, bias: bool, slope: float = 0.01) -> list[nn
     """Linear, batch norm and LeakyReLU for each step of `widths`: rows `[P, widths[0]] -> [P, widths[-1]]`."""
     out: list[nn.Module] = []
     for wide, narrow in itertools.pairwise(widths):
-        out += [nn.Linear(wide, narrow, bias=bias), RowNorm(narrow), nn.LeakyReLU(slope, inplace=True)]
+        out += [nn.Linear(wide, narrow, bias=bias), RowNorm(narrow, slope)]
     return out
 
 

@@ -24,6 +24,7 @@ def edge_loss(out: Output, target: Int[Tensor, " Q"], early_weight: float = 0.5)
     """EGNN's loss: `Σ_l w_l (mean BCE over same-class edges + mean BCE over other edges)` of every layer's similarity.
 
     Counts edges between two nodes of known class (the targets make the queries' known) that have a query at an end.
+    Means are taken inside each task and then over tasks, so that a task of one query counts as much as one of many.
 
     Args:
         out: the output of a method whose edges are `(similarity, dissimilarity)`.
@@ -43,28 +44,26 @@ def edge_loss(out: Output, target: Int[Tensor, " Q"], early_weight: float = 0.5)
     if not layers or layers[-1].edges.shape[1] != 2:
         raise ValueError(f"edge_loss needs layers with edges [E, 2]; got {len(layers)} layers with "
                          f"{layers[-1].edges.shape[1] if layers else 0} channels; use node_loss for this method")
-    positive, negative = _edge_targets(layers[-1], target)
-    terms = [_balanced_bce(graph.edges[:, 0], positive, negative) for graph in layers]
+    weight, same = _edge_weights(layers[-1], target)
+    terms = [_weighted_bce(graph.edges[:, 0], weight, same) for graph in layers]
     return sum((early_weight * term for term in terms[:-1]), start=terms[-1])
 
 
-def _edge_targets(graph: Graph, target: Tensor) -> tuple[Tensor, Tensor]:
+def _edge_weights(graph: Graph, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Each edge's share `[E]` of the mean over its kind in its task, over tasks; and whether it joins one class."""
     episode, topology = graph.episode, graph.topology
     label = episode.y.masked_scatter(episode.query, target)
     a, b = label[topology.receivers], label[topology.senders]
     asked = episode.query[topology.receivers] | episode.query[topology.senders]
-    counted = asked & (a >= 0) & (b >= 0) & ~topology.loops
-    return counted & (a == b), counted & (a != b)
+    same = a == b
+    counted = (asked & (a >= 0) & (b >= 0) & ~topology.loops).to(graph.edges.dtype)
+    kind = 2 * episode.task[topology.receivers] + same
+    count = counted.new_zeros(2 * episode.tasks).index_add(0, kind, counted)
+    return counted / count.clamp_min(1)[kind] / episode.tasks, same.to(graph.edges.dtype)
 
 
-def _balanced_bce(similarity: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
-    bce = F.binary_cross_entropy(similarity, positive.to(similarity.dtype), reduction="none")
-    return sum((_masked_mean(bce, mask) for mask in (positive, negative)), start=bce.new_zeros(()))
-
-
-def _masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    weight = mask.to(values.dtype)
-    return (values * weight).sum() / weight.sum().clamp_min(1)
+def _weighted_bce(similarity: Tensor, weight: Tensor, same: Tensor) -> Tensor:
+    return (F.binary_cross_entropy(similarity, same, reduction="none") * weight).sum()
 
 
 def _check_length(out: Output, target: Tensor) -> None:

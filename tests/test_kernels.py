@@ -1,0 +1,201 @@
+"""Every primitive of `Topology` against a loop over nodes, forward and backward, on every kernel."""
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import graphfew as gf
+from graphfew._kernels import segment
+
+# The kernel stays the same for all examples of a test, so the fixture need not be set up for each.
+CHECKED = settings(deadline=None, derandomize=True, max_examples=25,
+                   suppress_health_check=[HealthCheck.function_scoped_fixture])
+SIZES = st.one_of(st.tuples(st.integers(1, 5), st.integers(1, 4)).map(lambda t: (t[0],) * t[1]),
+                  st.lists(st.integers(1, 5), min_size=2, max_size=4).map(tuple))
+SEEDS = st.integers(0, 2**16)
+SUMS = {"torch-geometric": segment.segment_sum_geometric, "torch-scatter": segment.segment_sum_scatter}
+
+
+@pytest.fixture(params=SUMS, autouse=True)
+def kernel(request, monkeypatch):
+    """Each test runs on either implementation of the ragged sum."""
+    if request.param == "torch-scatter":
+        pytest.importorskip("torch_scatter", reason="torch-scatter is not installed")
+    monkeypatch.setattr(segment, "segment_sum", SUMS[request.param])
+
+
+def numbers(seed, *shape):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=torch.float64, requires_grad=True)
+
+
+def same(ours, theirs, *inputs):
+    """Equal values, and equal gradients of a fixed combination of them."""
+    assert torch.allclose(ours, theirs, rtol=0, atol=1e-10)
+    if not theirs.requires_grad:  # a loop over no edges at all
+        return
+    weight = torch.linspace(-1, 2, ours.numel(), dtype=ours.dtype).view_as(ours)
+    for a, b in zip(*(torch.autograd.grad((out * weight).sum(), inputs, allow_unused=True) for out in (ours, theirs)),
+                    strict=True):
+        assert (a is None or not a.any()) if b is None else torch.allclose(a, b, rtol=0, atol=1e-10)
+
+
+def incoming(topology, node):
+    return [e for e in range(len(topology.receivers)) if topology.receivers[e] == node]
+
+
+def random_links(seed, nodes, edges):
+    generator = torch.Generator().manual_seed(seed)
+    senders, receivers = torch.randint(nodes, (2, edges), generator=generator)
+    return gf.bipartite(senders, receivers, nodes)
+
+
+SPECS = st.one_of(SIZES, st.tuples(SEEDS, st.integers(1, 7), st.integers(0, 15)).map(lambda t: {"links": t}))
+
+
+def build(spec):
+    """Complete graphs of these sizes, or random links."""
+    return random_links(*spec["links"]) if isinstance(spec, dict) else gf.complete(spec)
+
+
+@CHECKED
+@given(SPECS, SEEDS, st.integers(1, 3))
+def test_sum_and_spread(kernel, spec, seed, channels):
+    topology = build(spec)
+    edges, values = numbers(seed, len(topology.receivers), channels), numbers(seed, topology.nodes, channels)
+    total = [sum((edges[e] for e in incoming(topology, i)), torch.zeros(channels, dtype=torch.float64))
+             for i in range(topology.nodes)]
+    same(topology.sum(edges), torch.stack(total), edges)
+    spread = torch.stack([values[int(r)] for r in topology.receivers]) if len(edges) else values[:0] * 1
+    same(topology.spread(values), spread, values)
+
+
+@CHECKED
+@given(SPECS, SEEDS, st.integers(1, 3))
+def test_softmax_and_normalize(kernel, spec, seed, channels):
+    topology = build(spec)
+    edges = numbers(seed, len(topology.receivers), channels)
+    soft, shares = torch.zeros_like(edges), torch.zeros_like(edges)
+    for i in range(topology.nodes):
+        own = incoming(topology, i)
+        if own:
+            soft = soft.index_copy(0, torch.tensor(own), edges[own].exp() / edges[own].exp().sum(0))
+            shares = shares.index_copy(0, torch.tensor(own), edges[own] / edges[own].abs().sum(0))
+    if len(edges):
+        same(topology.softmax(edges), soft, edges)
+        same(topology.normalize(edges), shares, edges)
+
+
+def test_rows_without_mass_stay_zero_and_large_logits_do_not_overflow(kernel):
+    for topology in (gf.complete((2, 2)), gf.complete((2, 3))):
+        zeros = torch.zeros(len(topology.receivers), 1)
+        assert not topology.normalize(zeros).any()
+        soft = topology.softmax(zeros + 1e4)
+        assert torch.allclose(topology.sum(soft), torch.ones(topology.nodes, 1))
+
+
+@CHECKED
+@given(SPECS, SEEDS, st.integers(1, 3), st.integers(1, 3))
+def test_propagate(kernel, spec, seed, channels, width):
+    topology = build(spec)
+    weights, x = numbers(seed, len(topology.receivers), channels), numbers(seed + 1, topology.nodes, width)
+    rows = [torch.cat([sum((weights[e, c] * x[topology.senders[e]] for e in incoming(topology, i)),
+                           torch.zeros(width, dtype=torch.float64)) for c in range(channels)])
+            for i in range(topology.nodes)]
+    same(topology.propagate(weights, x), torch.stack(rows), weights, x)
+
+
+@CHECKED
+@given(SIZES, SEEDS, st.booleans())
+def test_pair_runs_once_per_unordered_pair(kernel, sizes, seed, filled):
+    topology, x, rows = gf.complete(sizes), numbers(seed, sum(sizes), 3), []
+
+    def distance(a, b):
+        rows.append(len(a))
+        return torch.cat([(a - b).square().sum(1, keepdim=True), (a * b).sum(1, keepdim=True)], dim=1)
+
+    ours = topology.pair(distance, x, loops=7.0 if filled else None)
+    assert sum(rows) == sum(n * (n - 1) // 2 for n in sizes) + (0 if filled else sum(sizes))
+    values = []
+    for r, s in zip(topology.receivers.tolist(), topology.senders.tolist(), strict=True):
+        apart = torch.stack([(x[r] - x[s]).square().sum(), (x[r] * x[s]).sum()])
+        values.append(torch.full_like(apart, 7.0) if filled and r == s else apart)
+    same(ours, torch.stack(values), x)
+
+
+@CHECKED
+@given(SPECS, SEEDS)
+def test_pair_ordered_gives_the_receiver_first(kernel, spec, seed):
+    topology = build(spec)
+    x = numbers(seed, topology.nodes, 2)
+    ours = topology.pair_ordered(lambda a, b: a - 2 * b, x)
+    for e in range(len(ours)):
+        assert torch.equal(ours[e], x[topology.receivers[e]] - 2 * x[topology.senders[e]])
+
+
+@CHECKED
+@given(SIZES)
+def test_complete_and_its_matrices(kernel, sizes):
+    topology = gf.complete(sizes)
+    expected, start = [], 0
+    for n in sizes:
+        expected += [(start + i, start + j) for i in range(n) for j in range(n)]
+        start += n
+    assert list(zip(topology.receivers.tolist(), topology.senders.tolist(), strict=True)) == expected
+    assert topology.loops.tolist() == [r == s for r, s in expected]
+    edges = numbers(0, len(expected), 2)
+    matrices = topology.matrices(edges)
+    assert [m.shape for m in matrices] == [(n, n, 2) for n in sizes]
+    assert torch.equal(torch.cat([m.reshape(-1, 2) for m in matrices]), edges)
+
+
+@CHECKED
+@given(SEEDS, st.integers(1, 6), st.integers(0, 12))
+def test_bipartite_sorts_by_receiver_and_keeps_every_edge(kernel, seed, nodes, edges):
+    generator = torch.Generator().manual_seed(seed)
+    senders, receivers = torch.randint(nodes, (2, edges), generator=generator)
+    topology = gf.bipartite(senders, receivers, nodes)
+    assert topology.receivers.tolist() == sorted(receivers.tolist())
+    assert sorted(zip(topology.senders.tolist(), topology.receivers.tolist(), strict=True)) == sorted(
+        zip(senders.tolist(), receivers.tolist(), strict=True))
+    for i in range(nodes):
+        assert incoming(topology, i) == list(range(topology.ptr[i], topology.ptr[i + 1]))
+
+
+def test_bad_links_are_refused(kernel):
+    with pytest.raises(ValueError, match="2 senders and 1 receivers"):
+        gf.bipartite(torch.tensor([0, 1]), torch.tensor([0]), 2)
+    with pytest.raises(ValueError, match="nodes 0 to 1"):
+        gf.bipartite(torch.tensor([0]), torch.tensor([2]), 2)
+    with pytest.raises(ValueError, match="not made of complete graphs"):
+        gf.bipartite(torch.tensor([0]), torch.tensor([1]), 2).pair(gf.cosine, torch.ones(2, 3))
+
+
+def episodes():
+    from episodes import task
+
+    return gf.collate([task(1, 2, (1, 3), 2, unlabelled=1), task(2, 4, (1,), 3), task(3, 3, (2,), 1)])
+
+
+def test_stars_join_supports_classes_and_queries(kernel):
+    e = episodes()
+    topology = gf.stars(e)
+    n, found = len(e.y), set(zip(topology.senders.tolist(), topology.receivers.tolist(), strict=True))
+    first = {t: n + sum(e.way[:t]) for t in range(e.tasks)}
+    task = e.task.tolist()
+    expected = {(i, first[task[i]] + int(e.y[i])) for i in range(n) if e.y[i] >= 0}
+    expected |= {(first[task[q]] + c, q) for q in range(n) if e.query[q] for c in range(e.way[task[q]])}
+    assert found == expected
+    assert len(topology.senders) == len(expected)
+    assert topology.nodes == n + sum(e.way)
+
+
+def test_supports_reach_the_queries_of_their_own_task(kernel):
+    e = episodes()
+    topology = gf.supports_to_queries(e)
+    task = e.task.tolist()
+    expected = {(s, q) for s in range(len(task)) for q in range(len(task))
+                if e.y[s] >= 0 and e.query[q] and task[s] == task[q]}
+    assert set(zip(topology.senders.tolist(), topology.receivers.tolist(), strict=True)) == expected
+    assert len(topology.senders) == len(expected)

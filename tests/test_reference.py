@@ -1,0 +1,131 @@
+"""Every method against its paper's formula, written a second time with loops from the episode on."""
+
+import numpy as np
+import pytest
+import torch
+from episodes import DIM, identity_model, task
+from reference import egnn, gnn, metric
+
+import graphfew as gf
+
+# Batches of one size take the batched kernels, mixed ones the ragged kernels.
+EQUAL = [task(1, 3, (1,), 2), task(2, 3, (1,), 2)]
+UNLABELLED = [task(3, 3, (2, 1), 2, unlabelled=2), task(4, 3, (1, 3), 3, unlabelled=1)]
+MIXED_WAYS = [task(5, 2, (1,), 1), task(6, 4, (1, 2), 3, unlabelled=1), task(7, 6, (1,), 2)]
+BATCHES = {"equal": EQUAL, "unlabelled": UNLABELLED, "mixed": MIXED_WAYS}
+
+
+def close(ours, theirs):
+    assert np.abs(ours - theirs).max() <= 1e-10
+
+
+def split_queries(logits, tasks):
+    return [part[:, : e.way[0]].detach().numpy() for part, e in
+            zip(logits.split([e.queries[0] for e in tasks]), tasks, strict=True)]
+
+
+@pytest.mark.parametrize("tasks", BATCHES.values(), ids=BATCHES)
+def test_egnn_transductive_edges_at_every_layer_and_votes(tasks):
+    model = identity_model("egnn", width=4)
+    out = model(gf.collate(tasks))
+    shares = split_queries(out.logits, tasks)
+    for t, e in enumerate(tasks):
+        edges, scores = egnn.transductive(model, e.x, e.y, e.query)
+        assert len(edges) == len(out.graphs) - 1 == 3
+        for graph, theirs in zip(out.graphs[1:], edges, strict=True):
+            close(graph.topology.matrices(graph.edges)[t].detach().numpy(), theirs)
+        close(np.exp(shares[t]), scores)
+
+
+@pytest.mark.parametrize("tasks", BATCHES.values(), ids=BATCHES)
+def test_egnn_inductive_edges_at_every_layer_and_votes(tasks):
+    model = identity_model("egnn", width=4, transductive=False)
+    out = model(gf.collate(tasks))
+    shares = split_queries(out.logits, tasks)
+    first = 0
+    for t, e in enumerate(tasks):
+        edges, scores = egnn.inductive(model, e.x, e.y, e.query)
+        close(np.exp(shares[t]), scores)
+        for q, per_layer in enumerate(edges):
+            for graph, theirs in zip(out.graphs[1:], per_layer, strict=True):
+                close(graph.topology.matrices(graph.edges)[first + q].detach().numpy(), theirs)
+        first += len(edges)
+
+
+@pytest.mark.parametrize("tasks", BATCHES.values(), ids=BATCHES)
+def test_edge_loss(tasks):
+    model = identity_model("egnn", width=4)
+    targets = [torch.arange(e.queries[0]) % e.way[0] for e in tasks]
+    ours = gf.edge_loss(model(gf.collate(tasks)), torch.cat(targets))
+    theirs = [egnn.edge_loss(egnn.transductive(model, e.x, e.y, e.query)[0], e.y.tolist(), e.query.tolist(),
+                             target.tolist()) for e, target in zip(tasks, targets, strict=True)]
+    assert ours.item() == pytest.approx(np.mean(theirs), abs=1e-10)
+
+
+OMNIGLOT = {"width": None, "ratios": (2.0, 1.5, 1.0, 1.0)}
+VARIANTS = {"mini": {"width": 4}, "omniglot": {**OMNIGLOT, "output_norm": True, "p": 0.3}}
+
+
+@pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)
+@pytest.mark.parametrize("transductive", [True, False])
+@pytest.mark.parametrize("tasks", [EQUAL, UNLABELLED], ids=["equal", "unlabelled"])
+def test_gnn_logits(tasks, transductive, variant):
+    model = identity_model("gnn", way=3, growth=3, transductive=transductive, **variant)
+    ours = split_queries(model(gf.collate(tasks)).logits, tasks)
+    formula = gnn.transductive if transductive else gnn.inductive
+    for e, logits in zip(tasks, ours, strict=True):
+        close(logits, formula(model, e.x, e.y, e.query))
+
+
+def test_gnn_has_the_omniglot_model_s_widths():
+    model = gf.create("gnn", encoder=gf.backbones.identity(64), way=5, **OMNIGLOT)
+    linears = [[m for m in step.adjacency.net if isinstance(m, torch.nn.Linear)] for step in model.layers.children()]
+    assert [[m.out_features for m in net] for net in linears] == [
+        [138, 103, 69, 69, 1], [234, 175, 117, 117, 1], [234, 175, 117, 117, 1]]
+    assert [net[0].in_features for net in linears] == [69, 117, 165]
+
+
+LABELLED = [task(8, 3, (1, 2), 3), task(9, 4, (2,), 2)]
+
+
+@pytest.mark.parametrize(("chosen", "formula"), [(gf.squared_euclidean, metric.squared), (gf.cosine, metric.cosine)])
+@pytest.mark.parametrize("tasks", [EQUAL, LABELLED], ids=["equal", "mixed"])
+def test_prototypes_and_nearest_neighbours(tasks, chosen, formula):
+    batch = gf.collate(tasks)
+    encoder = gf.backbones.identity(DIM)
+    means = gf.create("prototypical", encoder=encoder, metric=chosen, scale=3.0).double()(batch).logits
+    near = gf.create("nearest_neighbour", encoder=encoder, metric=chosen).double()(batch).logits
+    for e, a, b in zip(tasks, split_queries(means, tasks), split_queries(near, tasks), strict=True):
+        plain = (e.x.numpy(), e.y.tolist(), e.query.tolist(), formula)
+        close(a, metric.prototypes(*plain, scale=3.0))
+        close(b, metric.nearest(*plain))
+
+
+def test_batch_statistics_in_training_are_those_of_distinct_pairs():
+    model = identity_model("egnn", width=4, layers=1).train()
+    batch = gf.collate(MIXED_WAYS)
+    nodes = model(batch).graphs[-1].nodes
+    first, norm = model.layers.get_submodule("0").edge_net[0], model.layers.get_submodule("0").edge_net[1].norm
+    pairs, start = [], 0
+    for size in batch.sizes:
+        pairs += [first((nodes[i] - nodes[j]).abs()) for i in range(start, start + size)
+                  for j in range(start, start + size) if i != j]
+        start += size
+    seen = torch.stack(pairs)
+    before = identity_model("egnn", width=4, layers=1).layers.get_submodule("0").edge_net[1].norm
+    expected = 0.9 * before.running_mean + 0.1 * seen.mean(0)
+    assert torch.allclose(norm.running_mean, expected, rtol=0, atol=1e-10)
+    count = len(seen) // 2
+    variance = seen.var(0, correction=0) * count / (count - 1)
+    assert torch.allclose(norm.running_var, 0.9 * before.running_var + 0.1 * variance, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("tasks", [EQUAL, MIXED_WAYS], ids=["equal", "ragged"])
+def test_the_gradient_of_the_edge_loss_is_its_slope(tasks):
+    model, batch = identity_model("egnn", width=4, layers=2), gf.collate(tasks)
+    target = torch.cat([torch.arange(e.queries[0]) % e.way[0] for e in tasks])
+
+    def loss(x):
+        return gf.edge_loss(model(batch.encode(lambda old: x)), target)
+
+    assert torch.autograd.gradcheck(loss, batch.x.clone().requires_grad_(), eps=1e-6, atol=1e-6)

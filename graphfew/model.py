@@ -78,6 +78,23 @@ class GraphMethod(nn.Module):
         return GraphMethod(nn.Identity(), self.embed, self.layers, self.readout, transductive=self.transductive,
                            independent=self.independent, check=self.check)
 
+    def in_mode(self, *, transductive: bool) -> GraphMethod:
+        """This method answering queries together or each alone, whatever it was trained for; all weights are shared.
+
+        Raises:
+            ValueError: a method that never joins two queries, asked to be transductive.
+        """
+        if self.independent and transductive:
+            raise ValueError("this method never joins two queries; it has no transductive mode")
+        other = GraphMethod(self.encoder, self.embed, self.layers, self.readout, transductive=transductive,
+                            independent=self.independent, check=self.check)
+        trained = "transductive" if self.transductive else "inductive"
+        other.provenance = {"trained_mode": trained, **self.provenance}
+        if self.recipe is not None:
+            arguments = {**self.recipe.arguments, "transductive": transductive}
+            other.recipe = Recipe(self.recipe.name, arguments)
+        return other
+
     def encode(self, episode: Episode) -> Episode:
         """The episode with its items encoded, `x [N, F]`; each item once, whatever the number of graphs it joins."""
         self.check(episode)

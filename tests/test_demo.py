@@ -7,7 +7,7 @@ import pytest
 import graphfew as gf
 from graphfew import demo
 
-PLAN = demo.Plan(warm_up=2, steps=1, batch=2, test_tasks=3)
+PLAN = demo.Plan(encoder=2, egnn=2, gnn=1, batch=2, test_tasks=3)
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def folder(tmp_path_factory):
 def test_it_writes_a_table_a_model_and_a_picture(folder):
     content = json.loads((folder / "results.json").read_text())
     cells = {(c["method"], c["where"], c["shot"]) for c in content["cells"]}
-    assert len(cells) == 5 * 2 * 2
+    assert len(cells) == 6 * 2 * 2
     modes = {c["result"]["mode"] for c in content["cells"] if c["method"].startswith("EGNN")}
     assert modes == {"transductive", "inductive"}
     assert (folder / "episode.png").read_bytes().startswith(b"\x89PNG")

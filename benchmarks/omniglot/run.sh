@@ -24,11 +24,13 @@ measure() { # measure NAME OPTIONS...
 }
 
 fit prototypical prototypical --way 60 --shot 1 --query 5 --batch 1 --steps 4000 --halve-every 1000
-# The two graph networks read the prototypes' features: the encoder stays as it is, so what differs is the method.
-fit egnn egnn --way 5 --shot 1 --query varied:1-75 --batch 32 --steps 4000 --lr 2e-3 --halve-every 800 \
-    --init-encoder "$out/prototypical" --freeze-encoder --validate-query varied:1-75
-fit gnn gnn --way 5 --shot 1 --query 5 --batch 16 --steps 5000 --lr 2e-3 --halve-every 1000 \
-    --init-encoder "$out/prototypical" --freeze-encoder
+# The two graph networks read the prototypes' features: the encoder stays as it is, so what differs is the method. Tasks of
+# one alphabet are harder than tasks of any classes, and the number of queries varies, single ones included.
+graph=(--transductive --way 5 --shot 1 --query varied:1-30 --within-groups --batch 32 --steps 8000 --lr 2e-3
+       --halve-every 1600 --init-encoder "$out/prototypical" --freeze-encoder
+       --validate-query varied:1-75 --validate-every 1000 --validate-tasks 500)
+fit egnn egnn "${graph[@]}"
+fit gnn gnn "${graph[@]}"
 
 measure 5way "$out/prototypical" "$out/egnn" "$out/gnn" --way 5 --query 5
 measure 20way "$out/prototypical" "$out/egnn" --way 20 --query 5

@@ -76,13 +76,7 @@ def in_mode(model: GraphMethod, transductive: bool | None) -> GraphMethod:
     if transductive is None or model.recipe is None:
         return model
     check_mode(model.recipe.name, transductive)
-    if transductive != model.transductive:
-        was = "transductive" if model.transductive else "inductive"
-        model.provenance = {**model.provenance, "trained_mode": was}
-        model.recipe = dataclasses.replace(model.recipe, arguments={**model.recipe.arguments,
-                                                                    "transductive": transductive})
-        model.transductive = transductive
-    return model
+    return model if transductive == model.transductive else model.in_mode(transductive=transductive)
 
 
 def report(command: str, rows: Sequence[Row]) -> dict[str, JSON]:

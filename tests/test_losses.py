@@ -1,0 +1,58 @@
+"""Losses on examples that can be counted by hand; the loop-written reference is in test_reference."""
+
+import math
+
+import pytest
+import torch
+from episodes import identity_model, task
+
+import graphfew as gf
+
+
+def triangle(similarity, y=(0, 1, -1)):
+    """One 2-way task of two supports and a query, whose edges after one layer are given."""
+    e = gf.Episode.single(torch.zeros(3, 1), torch.tensor(y), torch.tensor([False, False, True]), 2)
+    values = torch.tensor(similarity).flatten()
+    graph = gf.Graph(e.x, torch.stack([values, 1 - values], 1), gf.complete(e.sizes), e)
+    return gf.Output(torch.zeros(1, 2), (graph, graph))
+
+
+def test_edge_loss_counts_the_query_s_edges_by_kind():
+    out = triangle([[0.9, 0.9, 0.8], [0.9, 0.9, 0.3], [0.6, 0.1, 0.9]])
+    expected = -(math.log(0.8) + math.log(0.6)) / 2 - (math.log(0.7) + math.log(0.9)) / 2
+    assert gf.edge_loss(out, torch.tensor([0])).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_early_layers_weigh_half():
+    one = triangle([[1.0, 0.0, 0.5], [0.0, 1.0, 0.5], [0.5, 0.5, 1.0]])
+    three = gf.Output(one.logits, (one.graphs[0], *[one.graphs[1]] * 3))
+    target = torch.tensor([1])
+    assert gf.edge_loss(three, target).item() == pytest.approx(2 * gf.edge_loss(one, target).item())
+    assert gf.edge_loss(three, target, 0.0).item() == pytest.approx(gf.edge_loss(one, target).item())
+
+
+def test_a_task_of_one_query_counts_as_much_as_one_of_many():
+    model, few, many = identity_model("egnn", width=4), task(1, 2, (1,), 1), task(2, 2, (1,), 9)
+    targets = [torch.zeros(1, dtype=torch.int64), torch.arange(9) % 2]
+    alone = [gf.edge_loss(model(e), t).item() for e, t in zip((few, many), targets, strict=True)]
+    together = gf.edge_loss(model(gf.collate([few, many])), torch.cat(targets)).item()
+    assert together == pytest.approx(sum(alone) / 2)
+
+
+def test_node_loss_is_cross_entropy_over_the_task_s_own_classes():
+    logits = torch.tensor([[0.0, 0.0, -torch.inf], [1.0, 0.0, 2.0]], requires_grad=True)
+    loss = gf.node_loss(gf.Output(logits, ()), torch.tensor([1, 2]))
+    second = math.log(math.e + 1 + math.e**2) - 2
+    assert loss.item() == pytest.approx((math.log(2) + second) / 2, rel=1e-5)
+    loss.backward()
+    assert torch.isfinite(logits.grad).all()
+
+
+def test_what_does_not_fit_is_refused():
+    out = triangle([[1.0, 0.0, 0.5], [0.0, 1.0, 0.5], [0.5, 0.5, 1.0]])
+    for loss in (gf.edge_loss, gf.node_loss):
+        with pytest.raises(ValueError, match="2 targets for 1 queries"):
+            loss(out, torch.tensor([0, 1]))
+    near = gf.create("prototypical", encoder=gf.backbones.identity(5)).double()(task(1))
+    with pytest.raises(ValueError, match=r"needs layers with edges \[E, 2\].*1 channels"):
+        gf.edge_loss(near, torch.zeros(3, dtype=torch.int64))

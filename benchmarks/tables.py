@@ -37,12 +37,12 @@ def queries(result: dict[str, Any]) -> str:
 
 def omniglot(root: Path) -> str:
     """Accuracy of each model on 5-way and 20-way tasks, and its difference to prototypes as the queries vary."""
-    five, twenty, varied = (json.loads((root / OMNIGLOT / f"{name}.json").read_text())
-                            for name in ("5way", "20way", "queries"))
-    wide = {r["model"]["method"]: percent(r) for r in twenty["results"]}
+    five, alone, twenty, varied = (json.loads((root / OMNIGLOT / f"{name}.json").read_text())
+                                   for name in ("5way", "5way-inductive", "20way", "queries"))
+    wide = {(r["model"]["method"], r["mode"]): percent(r) for r in twenty["results"]}
     first = markdown(["5 queries per class", "mode", "5-way 1-shot", "20-way 1-shot"],
-                     [[r["model"]["method"], r["mode"], percent(r), wide.get(r["model"]["method"], "–")]
-                      for r in five["results"]])
+                     [[r["model"]["method"], r["mode"], percent(r), wide.get((r["model"]["method"], r["mode"]), "–")]
+                      for r in [*five["results"], *alone["results"]]])
     own = {(r["model"]["method"], queries(r)): r for r in varied["results"]}
     gaps = {queries(c): c for c in varied["comparisons"]}
     second = markdown(["queries of a task", "prototypical", "egnn, transductive", "paired difference"],

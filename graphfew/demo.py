@@ -18,7 +18,7 @@ from graphfew import backbones, data
 from graphfew.audit import evaluating
 from graphfew.checkpoint import save
 from graphfew.evaluate import Result, evaluate
-from graphfew.losses import Loss, edge_loss, node_loss
+from graphfew.losses import Loss, joint_loss, node_loss
 from graphfew.model import GraphMethod
 from graphfew.plot import before_and_after
 from graphfew.recipe import JSON
@@ -39,7 +39,7 @@ class Plan:
     egnn: int = 2400
     gnn: int = 600
     batch: int = 32
-    test_tasks: int = 400
+    test_tasks: int = 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +89,7 @@ def _train_all(source: data.Dataset, seed: int, plan: Plan, advance: Advance) ->
     tasks = data.Tasks(features, way=WAY, shot=SHOTS, query=data.varied((1, 30)), seed=seed + 1)
     egnn = create("egnn", encoder=encoder, seed=seed)
     gnn = create("gnn", encoder=encoder, seed=seed, way=WAY, transductive=True)
-    _fit("EGNN", egnn.on_features(), tasks, edge_loss, plan.egnn, plan.batch, seed, advance)
+    _fit("EGNN", egnn.on_features(), tasks, joint_loss, plan.egnn, plan.batch, seed, advance)
     _fit("GNN", gnn.on_features(), tasks, node_loss, plan.gnn, plan.batch, seed, advance)
     for model, steps in ((prototypes, plan.encoder), (egnn, plan.egnn), (gnn, plan.gnn)):
         model.provenance = {"training_seed": seed, "trained_on": f"{source.name}/{source.split}", "steps": steps,

@@ -49,6 +49,14 @@ def edge_loss(out: Output, target: Int[Tensor, " Q"], early_weight: float = 0.5)
     return sum((early_weight * term for term in terms[:-1]), start=terms[-1])
 
 
+def joint_loss(out: Output, target: Int[Tensor, " Q"]) -> Float[Tensor, ""]:
+    """`edge_loss + node_loss`: EGNN's loss, and the cross-entropy of its votes, which it learns faster with.
+
+    Raises as both do. Source: none; EGNN's paper trains with the edge loss alone.
+    """
+    return edge_loss(out, target) + node_loss(out, target)
+
+
 def _edge_weights(graph: Graph, target: Tensor) -> tuple[Tensor, Tensor]:
     """Each edge's share `[E]` of the mean over its kind in its task, over tasks; and whether it joins one class."""
     episode, topology = graph.episode, graph.topology

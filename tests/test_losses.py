@@ -56,3 +56,10 @@ def test_what_does_not_fit_is_refused():
     near = gf.create("prototypical", encoder=gf.backbones.identity(5)).double()(task(1))
     with pytest.raises(ValueError, match=r"needs layers with edges \[E, 2\].*1 channels"):
         gf.edge_loss(near, torch.zeros(3, dtype=torch.int64))
+
+
+def test_joint_loss_is_the_sum_of_both():
+    model, e = identity_model("egnn", width=4), task(1, 3, (1,), 4)
+    out, target = model(e), torch.tensor([0, 1, 2, 0])
+    assert gf.joint_loss(out, target).item() == pytest.approx(
+        gf.edge_loss(out, target).item() + gf.node_loss(out, target).item())

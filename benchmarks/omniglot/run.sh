@@ -26,13 +26,13 @@ measure() { # measure NAME OPTIONS...
 fit prototypical prototypical --way 60 --shot 1 --query 5 --batch 1 --steps 4000 --halve-every 1000
 # The two graph networks read the prototypes' features: the encoder stays as it is, so what differs is the method. Tasks of
 # one alphabet are harder than tasks of any classes, and the number of queries varies, single ones included.
-graph=(--transductive --way 5 --shot 1 --query varied:1-30 --within-groups --batch 32 --steps 8000 --lr 2e-3
-       --halve-every 1600 --init-encoder "$out/prototypical" --freeze-encoder
+graph=(--transductive --way 5 --shot 1 --within-groups --lr 2e-3 --init-encoder "$out/prototypical" --freeze-encoder
        --validate-query varied:1-75 --validate-every 1000 --validate-tasks 500)
-fit egnn egnn "${graph[@]}"
-fit gnn gnn "${graph[@]}"
+fit egnn egnn --loss joint --query varied:1-15 --batch 64 --steps 6000 --halve-every 1200 "${graph[@]}"
+fit gnn gnn --query varied:1-30 --batch 32 --steps 8000 --halve-every 1600 "${graph[@]}"
 
 measure 5way "$out/prototypical" "$out/egnn" "$out/gnn" --way 5 --query 5
+measure 5way-inductive "$out/egnn" "$out/gnn" --inductive --way 5 --query 5
 measure 20way "$out/prototypical" "$out/egnn" --way 20 --query 5
 measure queries "$out/prototypical" "$out/egnn" --way 5 --query single --query multinomial:5 --query multinomial:25 \
     --query balanced:15 --query dirichlet:75:2.0

@@ -1,7 +1,7 @@
 """EGNN evaluated the way that research code of 2019 does it: every ordered pair, 1x1 convolutions, NCHW.
 
 Node features are `[B, F, n]`, edges `[B, 2, n, n]`, and the edge network runs on `|v_i - v_j|` as a `[B, F, n, n]`
-image with all n² ordered pairs. Inductive episodes repeat the support once per query. The formula is the library's; batch
+image of all n² ordered pairs. Inductive episodes repeat the support once per query. The formula is the library's; batch
 statistics in training are over all ordered pairs, self-loops included.
 """
 

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from graphfew.episode import Episode
 from graphfew.model import GraphMethod
 
-# Of probabilities: float32 sums in another order move them by far less, a leak by far more.
-TOLERANCE = 1e-3
+# Of the spread of the probabilities: sums in another order move them by far less, a leak by far more. The floor is for
+# answers that are all but equal, where float32 has no more to give.
+TOLERANCE, FLOOR = 1e-3, 1e-6
 Norm = nn.modules.batchnorm._BatchNorm
 
 
@@ -51,24 +52,31 @@ def evaluating(model: GraphMethod, *, transductive_bn: bool = False) -> Iterator
             model.get_buffer(name).copy_(value)
 
 
-def audit(model: GraphMethod, episode: Episode) -> None:
-    """Check that reordering nodes reorders answers, and that an inductive model answers each query alone.
+def audit(model: GraphMethod, episode: Episode, *, transductive_bn: bool = False) -> None:
+    """Check that reordering nodes reorders answers, that tasks of a batch do not meet, and that an inductive model
+    answers each query alone.
 
     Args:
         model: a method in evaluation mode (see `evaluating`).
-        episode: one or more tasks; the first is used.
+        episode: one or more tasks; the first is used, and the second for what tasks must not share.
+        transductive_bn: batch norm is declared to see the batch, so only the order is checked.
 
     Raises:
-        ContractError: an answer moved by more than 0.001 in probability.
+        ContractError: an answer moved by more than 0.001 of the spread of the probabilities.
     """
     task = episode.take([0])
     logits = model(task).logits
     order = torch.arange(len(task.y) - 1, -1, -1, device=task.y.device)
     _same(model(_reorder(task, order)).logits.flip(0), logits,
           "the answers change when the task's nodes are given in another order")
+    if transductive_bn:
+        return
     if not model.transductive and sum(task.queries) > 1:
         alone = [model(_only(task, q)).logits for q in torch.nonzero(task.query).flatten()[:3]]
         _same(torch.cat(alone), logits[:3], "an inductive answer changes when the other queries are taken away")
+    if episode.tasks > 1:
+        both = model(episode.take([0, 1])).logits[: len(logits), : logits.shape[1]]
+        _same(both, logits, "the answers to a task change when another task is in the batch")
 
 
 def _reorder(task: Episode, order: Tensor) -> Episode:
@@ -82,6 +90,7 @@ def _only(task: Episode, query: Tensor) -> Episode:
 
 
 def _same(a: Tensor, b: Tensor, complaint: str) -> None:
-    apart = (a.softmax(1) - b.softmax(1)).abs().max().item()
-    if not apart <= TOLERANCE:
+    before, after = b.softmax(1), a.softmax(1)
+    apart, spread = (after - before).abs().max().item(), (before.max() - before.min()).item()
+    if not apart <= TOLERANCE * spread + FLOOR:
         raise ContractError(f"{complaint} (by {apart:.3g} in probability); the accuracy would not mean what it says")

@@ -67,13 +67,14 @@ def load(path: str | Path, *, into: GraphMethod | None = None, optimizer: torch.
             `optimizer` are then unchanged.
     """
     header, tensors = _read(_with_suffix(path))
-    model = into if into is not None else rebuild(_recipe(header, path))
+    model = into if into is not None else _rebuilt(_recipe(header, path), path)
     weights = {name[len(_MODEL):]: value for name, value in tensors.items() if name.startswith(_MODEL)}
     _check_weights(model, weights, path)
+    state = None if optimizer is None else _optimizer_state(optimizer, tensors, path)
     model.load_state_dict(weights)
-    if optimizer is not None:
-        _fill_optimizer(optimizer, tensors, path)
-    model.provenance = header.get("provenance", {})
+    if optimizer is not None and state is not None:
+        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    model.provenance = header["provenance"]
     return model.to(device)
 
 
@@ -97,17 +98,32 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is corrupt or cut short ({error}); train again, or copy it anew") from error
-    if not isinstance(header, dict):
+    fields = header if isinstance(header, dict) else {}
+    if not isinstance(fields.get("format"), int):
         raise ValueError(f"{path} is a safetensors file but not a graphfew checkpoint; give a file that save wrote")
     if header["format"] > FORMAT:
         raise ValueError(f"{path} has checkpoint format {header['format']}; this graphfew reads up to {FORMAT}; update")
-    return header, tensors
+    kept = (fields.get("provenance"), fields.get("extra"))
+    if "recipe" not in fields or not all(isinstance(value, dict) for value in kept):
+        raise ValueError(f"{path} is a checkpoint without provenance, extra or recipe; give a file that save wrote")
+    return fields, tensors
 
 
 def _recipe(header: Mapping[str, Any], path: str | Path) -> Recipe:
     if not header["recipe"]:
         raise ValueError(f"{path} holds a model that was built by hand; build it again and pass it as into=")
-    return Recipe(header["recipe"]["name"], header["recipe"]["arguments"])
+    match header["recipe"]:
+        case {"name": str(name), "arguments": dict(arguments)}:
+            return Recipe(name, arguments)
+    raise ValueError(f"{path} has a recipe without name or arguments; give a file that save wrote")
+
+
+def _rebuilt(recipe: Recipe, path: str | Path) -> GraphMethod:
+    try:
+        return rebuild(recipe)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path} has a recipe that this graphfew cannot follow ({error}); use the version that wrote "
+                         "it") from error
 
 
 def _check_weights(model: GraphMethod, weights: Mapping[str, Tensor], path: str | Path) -> None:
@@ -124,7 +140,8 @@ def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     return {f"{_OPTIMIZER}{index}/{name}": value for index, values in state.items() for name, value in values.items()}
 
 
-def _fill_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], path: str | Path) -> None:
+def _optimizer_state(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor],
+                     path: str | Path) -> dict[int, dict[str, Tensor]]:
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         if key.startswith(_OPTIMIZER):
@@ -133,4 +150,4 @@ def _fill_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tens
     groups = optimizer.state_dict()["param_groups"]
     if len(state) != sum(len(group["params"]) for group in groups):
         raise ValueError(f"{path} holds no state for this optimizer ({len(state)} weights); give a file saved with one")
-    optimizer.load_state_dict({"state": state, "param_groups": groups})
+    return state

@@ -191,7 +191,7 @@ def _check_tensors(x: Tensor, y: Tensor, query: Tensor) -> None:
         raise TypeError(f"x is {x.dtype}; convert it to a floating type (images: divide by 255) or int64 tokens")
     # The sum is a cheap first look: it is finite unless an item is not, or it overflows.
     if x.dtype.is_floating_point and not math.isfinite(x.sum().item()) and not bool(torch.isfinite(x).all()):
-        bad = int((~torch.isfinite(x)).flatten(1).any(1).nonzero()[0]) if x.ndim > 1 else 0
+        bad = int((~torch.isfinite(x)).reshape(len(x), -1).any(1).nonzero()[0])
         raise ValueError(f"x has NaN or infinite values (first in item {bad}); remove or impute them first")
 
 

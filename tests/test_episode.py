@@ -30,6 +30,10 @@ BAD = {
     "sizes": ({"sizes": (4,)}, "sum to 4 but x has 5"),
     "no tasks": ({"sizes": (), "way": ()}, "no tasks"),
     "ways": ({"way": (2, 2)}, "sizes lists 1 tasks and way 2"),
+    "nan item of no shape": ({"x": torch.tensor([0, 0, NAN, 0, 0])}, "NaN or infinite"),
+    "length of query": ({"query": torch.tensor([False, True])}, "x has 5 items, y 5 and query 2"),
+    "shape of y": ({"y": GOOD["y"][:, None]}, r"y has shape \(5, 1\)"),
+    "empty task": ({"sizes": (5, 0), "way": (2, 2)}, "every task needs its own items"),
     "one way": ({"way": (1,), "y": torch.tensor([0, 0, 0, -1, -1])}, "at least 2 classes"),
 }
 
@@ -114,3 +118,49 @@ def test_encode_and_to_change_the_items_alone():
 def test_an_episode_is_frozen():
     with pytest.raises(AttributeError):
         batch().way = (2,)
+
+
+def test_the_item_that_is_named_is_the_bad_one_whatever_its_shape():
+    with pytest.raises(ValueError, match="first in item 2"):
+        gf.Episode(**{**GOOD, "x": torch.tensor([0, 0, NAN, 0, 0])})
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(("change", "message"), [
+    ({7: 2}, "node 7 has label 2 in task 1, a 2-way task"),
+    ({6: 0, 7: 0}, "class 1 of task 1 has no labelled support"),
+    ({1: 0}, "class 1 of task 0 has no labelled support"),
+])
+def test_each_task_is_held_to_its_own_way(change, message):
+    """Task 0 has 3 classes, task 1 has 2: nodes 0 to 4 and 5 to 8."""
+    y = torch.tensor([0, 1, 2, -1, -1, 0, 1, 1, -1])
+    query = torch.tensor([False, False, False, True, True, False, False, False, True])
+    parts = {"x": torch.zeros(9, 2), "query": query, "sizes": (5, 4), "way": (3, 2)}
+    assert gf.Episode(y=y, **parts).queries == (2, 1)
+    for node, label in change.items():
+        y[node] = label
+    with pytest.raises(ValueError, match=message):
+        gf.Episode(y=y, **parts)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_each_task_needs_a_query_of_its_own():
+    with pytest.raises(ValueError, match="task 1 has no query"):
+        gf.Episode(torch.zeros(6, 2), torch.tensor([0, 1, -1, 0, 1, -1]),
+                   torch.tensor([False, False, True, False, False, False]), (3, 3), (2, 2))
+
+
+def test_tokens_and_half_precision_are_items_too():
+    tokens = gf.Episode(**{**GOOD, "x": torch.arange(10).view(5, 2)})
+    assert tokens.encode(torch.nn.Embedding(10, 3)).x.shape == (5, 2, 3)
+    assert gf.Episode(**{**GOOD, "x": torch.full((5, 2), 6e4, dtype=torch.float16)}).tasks == 1
+
+
+def test_a_changed_copy_is_what_the_constructor_would_have_made():
+    """Copies are not validated again, so their derived counts are carried along, and have to be right."""
+    e = batch()
+    for copy in (e.inductive(), e.take([2, 0]), e.encode(lambda x: x * 2), e.to(torch.float32),
+                 gf.collate([e, e.take([1])]), e.inductive().take([4, 1]), e.inductive().inductive()):
+        checked = gf.Episode(copy.x, copy.y, copy.query, copy.sizes, copy.way)
+        assert (copy.queries, copy.unlabelled) == (checked.queries, checked.unlabelled)
+        assert copy.tasks == len(copy.sizes) == len(copy.way)

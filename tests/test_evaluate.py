@@ -192,3 +192,128 @@ def test_a_mode_may_be_changed_with_shared_weights():
     assert gf.evaluate(alone, TASKS, n=3).mode == "inductive"
     with pytest.raises(ValueError, match="no transductive mode"):
         gf.create("prototypical", encoder=gf.backbones.identity(4)).in_mode(transductive=True)
+
+
+@pytest.mark.parametrize("transductive", [True, False])
+@pytest.mark.parametrize("bound", [1, 100])
+def test_neither_pieces_nor_batches_change_a_result(monkeypatch, transductive, bound):
+    model = egnn(transductive)
+    whole = gf.evaluate(model, TASKS, n=6)
+    monkeypatch.setattr(module, "EDGES_AT_ONCE", bound)
+    for batch in (1, 4):
+        assert gf.evaluate(model, TASKS, n=6, batch=batch).per_task == whole.per_task
+
+
+@pytest.mark.parametrize("transductive", [True, False])
+def test_pieces_of_mixed_tasks_keep_the_order_of_queries(monkeypatch, transductive):
+    model = egnn(transductive)
+    episode = gf.collate([Gaussians(way=3, shot=s, query=q, seed=s).task(0)[0] for s, q in ((1, 1), (3, 2), (2, 4))])
+    with gf.evaluating(model):
+        whole = model(episode).logits.softmax(1)
+        for bound in (1, 150, 10_000):
+            monkeypatch.setattr(module, "EDGES_AT_ONCE", bound)
+            assert torch.allclose(gf.predict(model, episode).softmax(1), whole, atol=1e-6)
+
+
+def test_pieces_hold_no_more_than_the_bound_unless_one_task_does(monkeypatch):
+    monkeypatch.setattr(module, "EDGES_AT_ONCE", 10)
+    assert [list(p) for p in module._pieces([4, 6, 1, 30, 2, 2, 6, 4, 6])] == [[0, 1], [2], [3], [4, 5, 6], [7, 8]]
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_modes_gradients_and_statistics_come_back_after_an_error(declared):
+    model = egnn(encoder=Normed()).train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+
+    def fail():
+        with gf.evaluating(model, transductive_bn=declared):
+            assert not torch.is_grad_enabled()
+            assert not model.layers.training
+            assert model.encoder.norm.training is declared
+            model.encode(TASKS.batch([0])[0])
+            raise KeyError("stop")
+
+    with pytest.raises(KeyError, match="stop"):
+        fail()
+    assert torch.is_grad_enabled()
+    assert all(m.training for m in model.modules())
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def peeking_readout(graph):
+    """Each query's answer, less the mean of all queries' features."""
+    queries = graph.nodes[: len(graph.episode.y)][graph.episode.query]
+    return (queries - 3 * queries.mean(0))[:, : graph.episode.way[0]]
+
+
+def own_readout(graph):
+    """Each query's own first features."""
+    return graph.nodes[: len(graph.episode.y)][graph.episode.query][:, : graph.episode.way[0]]
+
+
+def hand_built(readout, encoder=None, **options):
+    """No layers, complete graphs, and the given readout."""
+    def embed(episode):
+        topology = gf.complete(episode.sizes)
+        return gf.Graph(episode.x, episode.x.new_ones(len(topology.receivers), 1), topology, episode)
+
+    return gf.GraphMethod(encoder or nn.Identity(), embed, [], readout, **options)
+
+
+def test_a_readout_that_peeks_is_refused_where_it_claims_to_be_inductive():
+    with pytest.raises(gf.ContractError, match="other queries are taken away"):
+        gf.evaluate(hand_built(peeking_readout, transductive=False, independent=True), TASKS, n=3)
+    assert gf.evaluate(hand_built(peeking_readout), TASKS, n=3, batch=1).mode == "transductive"
+    with pytest.raises(gf.ContractError, match="another task is in the batch"):
+        gf.evaluate(hand_built(peeking_readout), TASKS, n=3)
+    # Graphs of one query lie end to end, so that a mean over all of them peeks as well; and so does such an encoder.
+    with pytest.raises(gf.ContractError, match="other queries are taken away"):
+        gf.evaluate(hand_built(peeking_readout, transductive=False), TASKS, n=3)
+    assert gf.evaluate(hand_built(own_readout, transductive=False), TASKS, n=3).mode == "inductive"
+    with pytest.raises(gf.ContractError, match="other queries are taken away"):
+        gf.evaluate(hand_built(own_readout, encoder=Peeking(), transductive=False), TASKS, n=3)
+
+
+@pytest.mark.parametrize(("readout", "encoder"), [("peeking_readout", nn.Identity()), ("own_readout", Ordered())])
+def test_a_model_that_is_unsure_of_everything_is_held_to_the_same_rules(readout, encoder):
+    """The answers, and so the accuracy, are those of a model that is refused; only the temperature differs."""
+    model = hand_built(lambda graph: 1e-4 * globals()[readout](graph), encoder=encoder, transductive=False,
+                       independent=True)
+    with pytest.raises(gf.ContractError):
+        gf.evaluate(model, TASKS, n=3)
+
+
+def test_answers_that_are_no_numbers_are_refused():
+    model = hand_built(lambda graph: peeking_readout(graph) * torch.nan)
+    with pytest.raises(gf.ContractError, match="by nan"):
+        gf.evaluate(model, TASKS, n=3)
+
+
+def test_a_model_built_by_hand_says_so():
+    result = gf.evaluate(hand_built(own_readout), TASKS, n=2)
+    assert result.model == {"method": "custom", "encoder": "Identity", "input": [4]}
+    json.dumps(result.to_json())
+
+
+def test_an_answer_that_depends_on_the_other_tasks_of_the_batch_is_refused():
+    with pytest.raises(gf.ContractError):
+        gf.evaluate(egnn(True, Peeking()), TASKS, n=16, batch=8)
+
+
+def test_declared_batch_norm_does_not_excuse_a_model_that_reads_the_order():
+    with pytest.raises(gf.ContractError, match="another order"):
+        gf.evaluate(egnn(True, Ordered()), TASKS, n=3, transductive_bn=True)
+
+
+def given(*accuracies):
+    return gf.Result(0.0, 0.0, accuracies, "transductive", {}, {}, "cpu")
+
+
+def test_a_constant_gap_is_certain():
+    comparison = gf.paired(given(0.75, 1.0, 0.5), given(0.25, 0.5, 0.0))
+    assert (comparison.difference, comparison.half_width, comparison.p_value) == (0.5, 0, 0)
+
+
+def test_a_constant_gap_is_certain_whatever_its_rounding():
+    comparison = gf.paired(given(0.6, 0.8, 1.0), given(0.4, 0.6, 0.8))
+    assert comparison.p_value == 0

@@ -82,9 +82,8 @@ def test_softmax_and_normalize(kernel, spec, seed, channels):
         if own:
             soft = soft.index_copy(0, torch.tensor(own), edges[own].exp() / edges[own].exp().sum(0))
             shares = shares.index_copy(0, torch.tensor(own), edges[own] / edges[own].abs().sum(0))
-    if len(edges):
-        same(topology.softmax(edges), soft, edges)
-        same(topology.normalize(edges), shares, edges)
+    same(topology.softmax(edges), soft, edges)
+    same(topology.normalize(edges), shares, edges)
 
 
 def test_rows_without_mass_stay_zero_and_large_logits_do_not_overflow(kernel):
@@ -130,8 +129,46 @@ def test_pair_ordered_gives_the_receiver_first(kernel, spec, seed):
     topology = build(spec)
     x = numbers(seed, topology.nodes, 2)
     ours = topology.pair_ordered(lambda a, b: a - 2 * b, x)
-    for e in range(len(ours)):
-        assert torch.equal(ours[e], x[topology.receivers[e]] - 2 * x[topology.senders[e]])
+    rows = [x[r] - 2 * x[s] for r, s in zip(topology.receivers.tolist(), topology.senders.tolist(), strict=True)]
+    same(ours, torch.stack(rows) if rows else x[:0] * 1, x)
+
+
+def both(a, b):
+    return torch.cat([(a - b).square(), a * b], dim=1)
+
+
+@CHECKED
+@given(st.integers(1, 5), st.integers(1, 4), SEEDS, st.integers(1, 3), st.integers(1, 3))
+def test_equal_sizes_and_ragged_agree_on_the_same_edges(kernel, side, tasks, seed, channels, width):
+    fast = gf.complete((side,) * tasks)
+    order = torch.randperm(len(fast.receivers), generator=torch.Generator().manual_seed(seed))
+    order = order[torch.argsort(fast.senders[order], stable=True)]  # by sender: not how edges are kept
+    ragged = gf.bipartite(fast.senders[order], fast.receivers[order], fast.nodes)
+    assert (fast.side, ragged.side) == (side, None)
+    for name in ("senders", "receivers", "ptr", "loops"):
+        assert torch.equal(getattr(fast, name), getattr(ragged, name))
+    edges, x = numbers(seed, len(fast.receivers), channels), numbers(seed + 1, fast.nodes, width)
+    for name in ("sum", "softmax", "normalize"):
+        same(getattr(fast, name)(edges), getattr(ragged, name)(edges), edges)
+    same(fast.spread(x), ragged.spread(x), x)
+    same(fast.propagate(edges, x), ragged.propagate(edges, x), edges, x)
+    same(fast.pair_ordered(both, x), ragged.pair_ordered(both, x), x)
+
+
+@CHECKED
+@given(st.integers(2, 5), st.integers(1, 3), SEEDS, st.sampled_from([None, 0.5]))
+def test_equal_sizes_answer_as_they_do_in_a_mixed_batch(kernel, side, tasks, seed, loops):
+    fast, mixed = gf.complete((side,) * tasks), gf.complete((side,) * tasks + (1,))
+    assert mixed.side is None
+    e, n = len(fast.receivers), fast.nodes
+    edges, x = numbers(seed, e + 1, 2), numbers(seed + 1, n + 1, 3)
+    for name in ("sum", "softmax", "normalize"):
+        same(getattr(fast, name)(edges[:e]), getattr(mixed, name)(edges)[: n if name == "sum" else e], edges)
+    same(fast.spread(x[:n]), mixed.spread(x)[:e], x)
+    same(fast.propagate(edges[:e], x[:n]), mixed.propagate(edges, x)[:n], edges, x)
+    same(fast.pair(both, x[:n], loops=loops), mixed.pair(both, x, loops=loops)[:e], x)
+    for a, b in zip(fast.matrices(edges[:e]), mixed.matrices(edges), strict=False):
+        assert torch.equal(a, b)
 
 
 @CHECKED
@@ -147,7 +184,8 @@ def test_complete_and_its_matrices(kernel, sizes):
     edges = numbers(0, len(expected), 2)
     matrices = topology.matrices(edges)
     assert [m.shape for m in matrices] == [(n, n, 2) for n in sizes]
-    assert torch.equal(torch.cat([m.reshape(-1, 2) for m in matrices]), edges)
+    by_hand = torch.stack([matrices[t][i, j] for t, n in enumerate(sizes) for i in range(n) for j in range(n)])
+    same(by_hand, edges * 1, edges)
 
 
 @CHECKED
@@ -166,10 +204,14 @@ def test_bipartite_sorts_by_receiver_and_keeps_every_edge(kernel, seed, nodes, e
 def test_bad_links_are_refused(kernel):
     with pytest.raises(ValueError, match="2 senders and 1 receivers"):
         gf.bipartite(torch.tensor([0, 1]), torch.tensor([0]), 2)
-    with pytest.raises(ValueError, match="nodes 0 to 1"):
-        gf.bipartite(torch.tensor([0]), torch.tensor([2]), 2)
-    with pytest.raises(ValueError, match="not made of complete graphs"):
-        gf.bipartite(torch.tensor([0]), torch.tensor([1]), 2).pair(gf.cosine, torch.ones(2, 3))
+    for wrong in (-1, 2):
+        for ends in ([0, wrong], [wrong, 0]):
+            with pytest.raises(ValueError, match="nodes 0 to 1"):
+                gf.bipartite(*torch.tensor(ends)[:, None], 2)
+    links = gf.bipartite(torch.tensor([0]), torch.tensor([1]), 2)
+    for use in (lambda: links.pair(gf.cosine, torch.ones(2, 3)), lambda: links.matrices(torch.ones(1, 3))):
+        with pytest.raises(ValueError, match="not made of complete graphs"):
+            use()
 
 
 def episodes():

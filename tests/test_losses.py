@@ -63,3 +63,53 @@ def test_joint_loss_is_the_sum_of_both():
     out, target = model(e), torch.tensor([0, 1, 2, 0])
     assert gf.joint_loss(out, target).item() == pytest.approx(
         gf.edge_loss(out, target).item() + gf.node_loss(out, target).item())
+
+
+def test_unlabelled_nodes_and_edges_of_supports_do_not_count():
+    """A fourth, unlabelled node and the supports' own edges, at their most wrong, add nothing."""
+    e = gf.Episode.single(torch.zeros(4, 1), torch.tensor([0, -1, 1, -1]), torch.tensor([False, False, False, True]), 2)
+    wrong = 0.999
+    values = torch.tensor([[wrong, wrong, wrong, 0.8], [wrong, wrong, wrong, wrong], [wrong, wrong, wrong, 0.3],
+                           [0.6, wrong, 0.1, wrong]], requires_grad=True)
+    graph = gf.Graph(e.x, torch.stack([values.flatten(), 1 - values.flatten()], 1), gf.complete(e.sizes), e)
+    loss = gf.edge_loss(gf.Output(torch.zeros(1, 2), (graph, graph)), torch.tensor([0]))
+    expected = -(math.log(0.8) + math.log(0.6)) / 2 - (math.log(0.7) + math.log(0.9)) / 2
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+    loss.backward()
+    counted = torch.zeros(4, 4, dtype=torch.bool)
+    counted[[0, 2, 3, 3], [3, 3, 0, 2]] = True
+    assert torch.equal(values.grad != 0, counted)
+
+
+def test_edges_between_two_queries_count():
+    query = torch.tensor([False, False, True, True])
+    e = gf.Episode.single(torch.zeros(4, 1), torch.tensor([0, 1, -1, -1]), query, 2)
+    values = torch.full((4, 4), 0.5)
+    values[2, 3], values[3, 2] = 0.25, 0.75
+    graph = gf.Graph(e.x, torch.stack([values.flatten(), 1 - values.flatten()], 1), gf.complete(e.sizes), e)
+    out = gf.Output(torch.zeros(2, 2), (graph, graph))
+    # Of each query one support is of its class and one is not: 4 edges of each kind, all at 0.5, and the two between.
+    one = -(4 * math.log(0.5) + math.log(0.25) + math.log(0.75)) / 6 - math.log(0.5)
+    other = -math.log(0.5) - (4 * math.log(0.5) + math.log(0.75) + math.log(0.25)) / 6
+    assert gf.edge_loss(out, torch.tensor([1, 1])).item() == pytest.approx(one, rel=1e-5)
+    assert gf.edge_loss(out, torch.tensor([0, 1])).item() == pytest.approx(other, rel=1e-5)
+
+
+def test_a_certain_error_has_a_finite_loss_and_gradient():
+    similarity = torch.tensor([[1.0, 1.0, 0.0], [1.0, 1.0, 1.0], [0.0, 1.0, 1.0]], requires_grad=True)
+    e = gf.Episode.single(torch.zeros(3, 1), torch.tensor([0, 1, -1]), torch.tensor([False, False, True]), 2)
+    edges = torch.stack([similarity.flatten(), 1 - similarity.flatten()], 1)
+    graph = gf.Graph(e.x, edges, gf.complete(e.sizes), e)
+    loss = gf.edge_loss(gf.Output(torch.zeros(1, 2), (graph, graph)), torch.tensor([0]))
+    loss.backward()
+    assert math.isfinite(loss.item())
+    assert torch.isfinite(similarity.grad).all()
+
+
+def test_edges_of_one_channel_and_no_layers_are_refused():
+    out = triangle([[1.0, 0.0, 0.5], [0.0, 1.0, 0.5], [0.5, 0.5, 1.0]])
+    graph = out.graphs[-1].replace(edges=out.graphs[-1].edges[:, :1])
+    with pytest.raises(ValueError, match="1 layers with 1 channels"):
+        gf.edge_loss(gf.Output(out.logits, (graph, graph)), torch.tensor([0]))
+    with pytest.raises(ValueError, match="0 layers"):
+        gf.edge_loss(gf.Output(out.logits, out.graphs[:1]), torch.tensor([0]))

@@ -37,3 +37,31 @@ def test_weights_depend_on_the_seed_alone():
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     assert not torch.equal(first[0], other[0])
     assert not torch.equal(first[-2], other[-2])
+
+
+def test_a_new_method_is_created_and_rebuilt_by_its_name(monkeypatch):
+    monkeypatch.setattr("graphfew.registry.METHODS", dict(gf.METHODS))
+    gf.register("mine", gf.METHODS["egnn"])
+    first = gf.create("mine", encoder=gf.backbones.identity(4), seed=3, width=6)
+    assert (first.recipe.name, first.recipe.arguments["width"]) == ("mine", 6)
+    assert "mine" not in gf.METHODS
+    with pytest.raises(ValueError, match="'mine' is already registered"):
+        gf.register("mine", gf.METHODS["egnn"])
+
+
+def test_a_refused_name_keeps_the_method_that_has_it():
+    before = gf.METHODS["egnn"]
+    with pytest.raises(ValueError, match="already registered"):
+        gf.register("egnn", gf.METHODS["gnn"])
+    assert gf.METHODS["egnn"] is before
+
+
+@pytest.mark.parametrize("name", sorted(gf.METHODS))
+def test_every_method_has_what_its_entry_says(name):
+    method, way = gf.METHODS[name], {"way": 3} if gf.METHODS[name].fixed_way else {}
+    for transductive in (False, True):
+        both = {"transductive": transductive} if method.inductive and method.transductive else {}
+        model = gf.create(name, encoder=gf.backbones.identity(4), **way, **both)
+        assert model.transductive is (transductive if both else method.transductive)
+    with pytest.raises(ValueError, match=rf"{name} has no argument 'zz'"):
+        gf.create(name, encoder=gf.backbones.identity(4), zz=1)

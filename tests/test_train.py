@@ -86,5 +86,77 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_change():
 def test_faults_are_raised_at_the_call():
     with pytest.raises(ValueError, match="batch=0"):
         gf.train(model(), TASKS, loss=gf.edge_loss, batch=0)
+    for wrong in ({"steps": 0}, {"start": -1}):
+        with pytest.raises(ValueError, match=r"steps must be at least 1, start at least 0"):
+            gf.train(model(), TASKS, loss=gf.edge_loss, **wrong)
     with pytest.raises(ValueError, match="no trainable weights"):
         gf.train(gf.create("prototypical", encoder=gf.backbones.identity(4)), TASKS, loss=gf.node_loss)
+
+
+class Asked:
+    """Keeps the numbers of the tasks that were asked for."""
+
+    def __init__(self):
+        self.seen = []
+
+    def batch(self, indices):
+        self.seen.append(indices)
+        return TASKS.batch(indices)
+
+
+def test_step_k_sees_its_own_tasks_and_its_own_rate():
+    m, tasks, steps = model(), Asked(), []
+    optimizer = gf.adam(m, lr=5.0)
+    for _ in gf.train(m, tasks, loss=gf.edge_loss, batch=3, start=2, steps=4, optimizer=optimizer,
+                      lr=lambda step: steps.append(step) or 1e-3 * step):
+        pass
+    assert tasks.seen == [range(6, 9), range(9, 12)]
+    assert set(steps) == {2, 3}
+    assert optimizer.param_groups[0]["lr"] == 3e-3
+
+
+def test_a_step_tells_the_loss_before_its_update_and_the_accuracy():
+    m = model(0.0)
+    untouched = model(0.0).train()
+    episode, target = TASKS.batch(range(2))
+    out = untouched(episode)
+    step = next(gf.train(m, TASKS, loss=gf.edge_loss, batch=2))
+    assert step.index == 0
+    assert step.loss == pytest.approx(gf.edge_loss(out, target).item())
+    assert step.accuracy == pytest.approx((out.logits.argmax(1) == target).float().mean().item())
+
+
+def test_global_randomness_is_left_alone_between_steps_and_after_an_error():
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    steps = gf.train(model(), TASKS, loss=gf.edge_loss, batch=2, steps=3)
+    next(steps)
+    assert torch.equal(torch.rand(2), expected)
+    torch.manual_seed(3)
+    with pytest.raises(FloatingPointError, match="inf at step 0"):
+        next(gf.train(model(), TASKS, loss=lambda out, target: out.logits.sum() * 0 + torch.inf, batch=2))
+    assert torch.equal(torch.rand(2), expected)
+
+
+def test_what_the_caller_draws_between_steps_changes_nothing():
+    quiet, noisy = model(), model()
+    run(quiet, 3)
+    for step in gf.train(noisy, TASKS, loss=gf.edge_loss, batch=2, steps=3):
+        torch.manual_seed(step.index + 50)
+        torch.rand(3)
+        noisy.eval()
+    assert same(state(quiet), state(noisy))
+
+
+def test_randomness_is_of_the_seed_and_the_step():
+    def drawn(**options):
+        seen = []
+        for _ in gf.train(model(), TASKS, batch=1, **options,
+                          loss=lambda out, target: seen.append(torch.rand(1).item()) or gf.edge_loss(out, target)):
+            pass
+        return seen
+
+    whole = drawn(steps=4)
+    assert len({*whole, *drawn(steps=4, seed=1)}) == 8
+    assert drawn(steps=4, start=2) == whole[2:]

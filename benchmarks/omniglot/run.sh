@@ -28,7 +28,7 @@ fit prototypical prototypical --way 60 --shot 1 --query 5 --batch 1 --steps 4000
 # one alphabet are harder than tasks of any classes, and the number of queries varies, single ones included.
 graph=(--transductive --way 5 --shot 1 --within-groups --lr 2e-3 --init-encoder "$out/prototypical" --freeze-encoder
        --validate-query varied:1-75 --validate-every 1000 --validate-tasks 500)
-fit egnn egnn --loss joint --query varied:1-15 --batch 64 --steps 6000 --halve-every 1200 "${graph[@]}"
+fit egnn egnn --loss joint --query varied:1-15 --batch 64 --steps 4800 --halve-every 1200 "${graph[@]}"
 fit gnn gnn --query varied:1-30 --batch 32 --steps 8000 --halve-every 1600 "${graph[@]}"
 
 measure 5way "$out/prototypical" "$out/egnn" "$out/gnn" --way 5 --query 5

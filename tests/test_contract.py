@@ -1,5 +1,7 @@
 """What every registered method promises, in each of its modes. A newly registered method gets every check."""
 
+import inspect
+
 import pytest
 import torch
 from episodes import DIM, identity_model, randomised, task
@@ -54,8 +56,16 @@ def test_ways_may_be_mixed_or_are_refused_by_number(case):
     logits = model(gf.collate([wide, narrow])).logits
     assert logits.shape == (6, 5)
     assert torch.isneginf(logits[2:, 3:]).all()
+    assert torch.allclose(logits.softmax(1).sum(1), torch.ones(6, dtype=torch.float64))
     close(logits[2:, :3], model(narrow).logits)
     close(logits[:2], model(wide).logits)
+
+
+def test_tasks_of_one_size_with_other_queries_and_shots(case):
+    """Equal sizes take the batched kernels, even where nothing else is equal."""
+    *_, method, model = case
+    tasks = [task(12, 3, (1,), 4), task(13, 3, (1, 2), 3), task(14, 3, (1,), 2, unlabelled=2 * method.unlabelled)]
+    close(model(gf.collate(tasks)).logits, torch.cat([model(e).logits for e in tasks]))
 
 
 def test_the_order_of_nodes_does_not_matter(case):
@@ -145,6 +155,21 @@ def test_gradients_reach_every_weight_and_are_finite(case):
     method.loss(model(e), torch.tensor([0, 1, 2] * 3)).backward()
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in weights)
     assert sum(bool(p.grad.any()) for p in weights) > len(weights) / 2
+
+
+def test_a_method_sees_the_episode_alone(case):
+    *_, model = case
+    assert list(inspect.signature(model.forward).parameters) == ["episode"]
+
+
+@pytest.mark.parametrize("options", [{}, {"way": (2, 4), "unlabelled": 1}, {"shuffle": False, "query": (1, 3)}])
+def test_task_sources_hide_the_targets(options):
+    tasks = gf.Tasks(gf.data.digits(split="test"), **{"way": 2, "query": 2, **options})
+    for i in range(5):
+        episode, target = tasks[i]
+        assert (episode.y[episode.query] == -1).all()
+        assert len(target) == sum(episode.queries)
+        assert (target >= 0).all()
 
 
 def test_a_labelled_query_never_reaches_a_method():

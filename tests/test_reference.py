@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from episodes import DIM, identity_model, task
+from episodes import DIM, identity_model, randomised, task
 from reference import egnn, gnn, metric
 
 import graphfew as gf
@@ -12,7 +12,9 @@ import graphfew as gf
 EQUAL = [task(1, 3, (1,), 2), task(2, 3, (1,), 2)]
 UNLABELLED = [task(3, 3, (2, 1), 2, unlabelled=2), task(4, 3, (1, 3), 3, unlabelled=1)]
 MIXED_WAYS = [task(5, 2, (1,), 1), task(6, 4, (1, 2), 3, unlabelled=1), task(7, 6, (1,), 2)]
-BATCHES = {"equal": EQUAL, "unlabelled": UNLABELLED, "mixed": MIXED_WAYS}
+# Seven nodes each, so that tasks of unlike ways, shots and queries meet in the batched kernels.
+EQUAL_SIZES = [task(10, 2, (1, 2), 4), task(11, 5, (1,), 2), task(12, 3, (1, 2), 1, unlabelled=2)]
+BATCHES = {"equal": EQUAL, "unlabelled": UNLABELLED, "mixed": MIXED_WAYS, "equal sizes": EQUAL_SIZES}
 
 
 def close(ours, theirs):
@@ -52,14 +54,45 @@ def test_egnn_inductive_edges_at_every_layer_and_votes(tasks):
         first += len(edges)
 
 
+@pytest.mark.parametrize("transductive", [True, False])
 @pytest.mark.parametrize("tasks", BATCHES.values(), ids=BATCHES)
-def test_edge_loss(tasks):
-    model = identity_model("egnn", width=4)
+def test_edge_loss(tasks, transductive):
+    model = identity_model("egnn", width=4, transductive=transductive)
     targets = [torch.arange(e.queries[0]) % e.way[0] for e in tasks]
     ours = gf.edge_loss(model(gf.collate(tasks)), torch.cat(targets))
-    theirs = [egnn.edge_loss(egnn.transductive(model, e.x, e.y, e.query)[0], e.y.tolist(), e.query.tolist(),
-                             target.tolist()) for e, target in zip(tasks, targets, strict=True)]
-    assert ours.item() == pytest.approx(np.mean(theirs), abs=1e-10)
+    theirs = []
+    for e, target in zip(tasks, targets, strict=True):
+        if transductive:
+            edges, _ = egnn.transductive(model, e.x, e.y, e.query)
+            theirs.append(egnn.edge_loss(edges, e.y.tolist(), e.query.tolist(), target.tolist()))
+        else:
+            context = e.y[~e.query].tolist()
+            theirs += [egnn.edge_loss(edges, [*context, -1], [False] * len(context) + [True], [answer])
+                       for edges, answer in zip(egnn.inductive(model, e.x, e.y, e.query)[0], target.tolist(),
+                                                strict=True)]
+    assert ours.item() == pytest.approx(np.mean(theirs), rel=0, abs=1e-10)
+
+
+@pytest.mark.parametrize("transductive", [True, False])
+@pytest.mark.parametrize("seed", range(6))
+def test_random_batches_and_weights(seed, transductive):
+    """Ways 2 to 6, unequal shots, unlabelled nodes; the GNN, tied to one way, gets the first task's."""
+    draw = np.random.default_rng(seed)
+    first = int(draw.integers(2, 7))
+
+    def random_task(way):
+        return task(int(draw.integers(1000)), way, tuple(draw.integers(1, 4, 3).tolist()), int(draw.integers(1, 5)),
+                    unlabelled=int(draw.integers(3)))
+
+    for name, reference, arguments in (("egnn", egnn, {"width": 3}), ("gnn", gnn, {"width": 3, "way": first})):
+        tasks = [random_task(first), *(random_task(first if name == "gnn" else int(draw.integers(2, 7)))
+                                       for _ in range(2))]
+        model = randomised(identity_model(name, transductive=transductive, **arguments), seed=1 + seed)
+        logits = split_queries(model(gf.collate(tasks)).logits, tasks)
+        formula = reference.transductive if transductive else reference.inductive
+        for e, ours in zip(tasks, logits, strict=True):
+            theirs = formula(model, e.x, e.y, e.query)
+            close(*((np.exp(ours), theirs[1]) if name == "egnn" else (ours, theirs)))
 
 
 OMNIGLOT = {"width": None, "ratios": (2.0, 1.5, 1.0, 1.0)}
@@ -101,23 +134,34 @@ def test_prototypes_and_nearest_neighbours(tasks, chosen, formula):
         close(b, metric.nearest(*plain))
 
 
-def test_batch_statistics_in_training_are_those_of_distinct_pairs():
-    model = identity_model("egnn", width=4, layers=1).train()
-    batch = gf.collate(MIXED_WAYS)
-    nodes = model(batch).graphs[-1].nodes
-    first, norm = model.layers.get_submodule("0").edge_net[0], model.layers.get_submodule("0").edge_net[1].norm
+def egnn_pairs(model, graphs):
+    return model.layers.get_submodule("0").edge_net, graphs[1].nodes
+
+
+def gnn_pairs(model, graphs):
+    return model.layers.get_submodule("0").adjacency.net, graphs[0].nodes
+
+
+PAIR_NETS = {"egnn": (egnn_pairs, {"width": 4, "layers": 1}), "gnn": (gnn_pairs, {"width": 4, "way": 3})}
+
+
+@pytest.mark.parametrize("name", PAIR_NETS)
+@pytest.mark.parametrize("tasks", [EQUAL, [*EQUAL, UNLABELLED[0]]], ids=["equal", "ragged"])
+def test_batch_statistics_in_training_are_those_of_distinct_pairs(tasks, name):
+    find, arguments = PAIR_NETS[name]
+    model, untouched = identity_model(name, transductive=True, **arguments).train(), identity_model(name, **arguments)
+    batch = gf.collate(tasks)
+    net, nodes = find(model, model(batch).graphs)
+    before = find(untouched, untouched(batch).graphs)[0][1].norm
     pairs, start = [], 0
     for size in batch.sizes:
-        pairs += [first((nodes[i] - nodes[j]).abs()) for i in range(start, start + size)
-                  for j in range(start, start + size) if i != j]
+        pairs += [net[0]((nodes[i] - nodes[j]).abs()) for i in range(start, start + size)
+                  for j in range(start, i)]
         start += size
     seen = torch.stack(pairs)
-    before = identity_model("egnn", width=4, layers=1).layers.get_submodule("0").edge_net[1].norm
-    expected = 0.9 * before.running_mean + 0.1 * seen.mean(0)
-    assert torch.allclose(norm.running_mean, expected, rtol=0, atol=1e-10)
-    count = len(seen) // 2
-    variance = seen.var(0, correction=0) * count / (count - 1)
-    assert torch.allclose(norm.running_var, 0.9 * before.running_var + 0.1 * variance, rtol=0, atol=1e-10)
+    assert torch.allclose(net[1].norm.running_mean, 0.9 * before.running_mean + 0.1 * seen.mean(0), rtol=0, atol=1e-10)
+    # torch keeps the unbiased variance, which here counts each unordered pair once.
+    assert torch.allclose(net[1].norm.running_var, 0.9 * before.running_var + 0.1 * seen.var(0), rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("tasks", [EQUAL, MIXED_WAYS], ids=["equal", "ragged"])

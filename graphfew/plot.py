@@ -54,12 +54,27 @@ def to_networkx(graph: Graph, task: int = 0, *, channel: int = 0) -> Net:
 
 
 def spring_positions(net: Net, seed: int = 0) -> Positions:
-    """Positions that pull strongly joined nodes together; the same for a seed."""
+    """Positions that pull strongly joined nodes together without one hiding another; the same for a seed."""
     strong: Net = nx.Graph(net)
     strong.remove_edges_from([(a, b) for a, b in net.edges if net.edges[a, b]["weight"] < 0.1])
     positions: Positions = nx.spring_layout(strong, weight="weight", seed=seed, iterations=300,
                                             k=2.2 / max(len(net), 1) ** 0.5)
-    return positions
+    return _apart(positions)
+
+
+def _apart(positions: Positions, gap: float = 0.26) -> Positions:
+    """The positions, on a square of side 2, pushed apart until no two are much nearer than `gap`."""
+    nodes = list(positions)
+    at = np.array([positions[node] for node in nodes], dtype=float).reshape(-1, 2)
+    for _ in range(200):
+        away = at[:, None] - at[None]
+        distance = np.linalg.norm(away, axis=-1)
+        near = (distance < gap) & ~np.eye(len(at), dtype=bool)
+        if not near.any():
+            break
+        push = np.where(near, (gap - distance) / 2 / np.maximum(distance, 1e-6), 0)
+        at = at + 0.5 * (push[..., None] * away).sum(1)
+    return dict(zip(nodes, at, strict=True))
 
 
 def circle_positions(net: Net) -> Positions:

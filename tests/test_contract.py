@@ -64,7 +64,9 @@ def test_ways_may_be_mixed_or_are_refused_by_number(case):
 def test_tasks_of_one_size_with_other_queries_and_shots(case):
     """Equal sizes take the batched kernels, even where nothing else is equal."""
     *_, method, model = case
-    tasks = [task(12, 3, (1,), 4), task(13, 3, (1, 2), 3), task(14, 3, (1,), 2, unlabelled=2 * method.unlabelled)]
+    tasks = [task(12, 3, (1,), 4), task(13, 3, (1, 2), 3)]
+    tasks += [task(14, 3, (1,), 2, unlabelled=2) if method.unlabelled else task(14, 3, (2, 1), 2)]
+    assert {e.sizes for e in tasks} == {(7,)}
     close(model(gf.collate(tasks)).logits, torch.cat([model(e).logits for e in tasks]))
 
 
@@ -164,7 +166,7 @@ def test_a_method_sees_the_episode_alone(case):
 
 @pytest.mark.parametrize("options", [{}, {"way": (2, 4), "unlabelled": 1}, {"shuffle": False, "query": (1, 3)}])
 def test_task_sources_hide_the_targets(options):
-    tasks = gf.Tasks(gf.data.digits(split="test"), **{"way": 2, "query": 2, **options})
+    tasks = gf.Tasks(gf.data.digits(size=8), **{"way": 2, "query": 2, **options})
     for i in range(5):
         episode, target = tasks[i]
         assert (episode.y[episode.query] == -1).all()

@@ -62,3 +62,16 @@ def test_before_and_after_has_both_graphs():
     figure = gf.before_and_after(output(batch), 1, images=batch.x[7:], target=torch.tensor([0, 1]))
     assert len(figure.axes) == 2
     assert "3 layers" in figure.axes[1].get_title()
+
+
+def test_nodes_that_are_pulled_together_do_not_hide_one_another():
+    import networkx as nx
+
+    from graphfew.plot import spring_positions
+
+    net = nx.complete_graph(6)
+    nx.set_edge_attributes(net, 1.0, "weight")
+    net.add_nodes_from(range(6, 9))
+    place = spring_positions(net)
+    apart = [np.linalg.norm(place[a] - place[b]) for a in net for b in net if a < b]
+    assert min(apart) > 0.2

@@ -28,8 +28,10 @@ class Method:
         loss: the loss its paper trains it with; None where it needs no training.
         inductive, transductive: the modes it has; where it has both, the factory takes `transductive=`.
         fixed_way: its weights are tied to one number of classes, which the factory takes as `way=`.
+        fixed_shot: its weights are tied to one number of supports per class, which the factory takes as `shot=`.
         unlabelled: it makes use of unlabelled nodes; one that does not refuses them.
         names_matter: renaming the classes may change its answers.
+        order_matters: putting the nodes in another order may change its answers.
     """
 
     factory: Callable[..., GraphMethod]
@@ -38,8 +40,15 @@ class Method:
     inductive: bool = True
     transductive: bool = False
     fixed_way: bool = False
+    fixed_shot: bool = False
     unlabelled: bool = False
     names_matter: bool = False
+    order_matters: bool = False
+
+    @property
+    def trainable(self) -> bool:
+        """Whether it has weights of its own or of its encoder to learn, with a loss to learn them by."""
+        return self.loss is not None
 
 
 METHODS: dict[str, Method] = {}

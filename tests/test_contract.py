@@ -27,6 +27,11 @@ def arguments(name, mode):
     return {**SMALL.get(name, {}), **({"transductive": mode == "transductive"} if both else {})}
 
 
+def sample(method, seed, way, shots, queries, **options):
+    """A task, of one shot per class where the method is built for one."""
+    return task(seed, way, (1,) if method.fixed_shot else shots, queries, **options)
+
+
 def close(a, b, tolerance=1e-10):
     assert torch.allclose(a.softmax(1), b.softmax(1), rtol=0, atol=tolerance)
 
@@ -39,8 +44,8 @@ def rebuilt(e, nodes=None, x=None, y=None):
 
 
 def test_alone_in_an_equal_batch_and_in_a_ragged_batch(case):
-    *_, model = case
-    first, second, other = task(1, 3, (1,), 3), task(2, 3, (1,), 3), task(3, 3, (1, 2), 5)
+    *_, method, model = case
+    first, second, other = task(1, 3, (1,), 3), task(2, 3, (1,), 3), sample(method, 3, 3, (1, 2), 5)
     alone = model(first).logits
     close(model(gf.collate([second, first])).logits[3:], alone)
     close(model(gf.collate([other, first, second])).logits[5:8], alone)
@@ -48,7 +53,7 @@ def test_alone_in_an_equal_batch_and_in_a_ragged_batch(case):
 
 def test_ways_may_be_mixed_or_are_refused_by_number(case):
     _, _, method, model = case
-    wide, narrow = task(1, 5, (1,), 2), task(2, 3, (1, 2), 4)
+    wide, narrow = task(1, 5, (1,), 2), sample(method, 2, 3, (1, 2), 4)
     if method.fixed_way:
         with pytest.raises(ValueError, match=r"3-way.*5-way"):
             model(gf.collate([wide, narrow]))
@@ -64,24 +69,29 @@ def test_ways_may_be_mixed_or_are_refused_by_number(case):
 def test_tasks_of_one_size_with_other_queries_and_shots(case):
     """Equal sizes take the batched kernels, even where nothing else is equal."""
     *_, method, model = case
+    if method.fixed_shot:
+        with pytest.raises(ValueError, match="shot"):
+            model(task(13, 3, (1, 2), 3))
+        return
     tasks = [task(12, 3, (1,), 4), task(13, 3, (1, 2), 3)]
     tasks += [task(14, 3, (1,), 2, unlabelled=2) if method.unlabelled else task(14, 3, (2, 1), 2)]
     assert {e.sizes for e in tasks} == {(7,)}
     close(model(gf.collate(tasks)).logits, torch.cat([model(e).logits for e in tasks]))
 
 
-def test_the_order_of_nodes_does_not_matter(case):
-    *_, model = case
-    e = task(4, 3, (1, 2), 4)
+def test_the_order_of_nodes_matters_only_where_the_method_says_so(case):
+    *_, method, model = case
+    e = sample(method, 4, 3, (1, 2), 4)
     order = torch.randperm(len(e.y), generator=torch.Generator().manual_seed(0))
     rank = torch.full((len(e.y),), -1)
     rank[e.query] = torch.arange(4)
-    close(model(rebuilt(e, order)).logits, model(e).logits[rank[order][e.query[order]]])
+    before, after = model(e).logits[rank[order][e.query[order]]], model(rebuilt(e, order)).logits
+    assert torch.allclose(before.softmax(1), after.softmax(1), rtol=0, atol=1e-10) != method.order_matters
 
 
 def test_the_names_of_classes_matter_only_where_the_method_says_so(case):
     _, _, method, model = case
-    e = task(5, 3, (1, 2), 4)
+    e = sample(method, 5, 3, (1, 2), 4)
     renamed = torch.tensor([2, 0, 1])
     y = torch.where(e.y >= 0, renamed[e.y.clamp_min(0)], -1)
     before, after = model(e).logits, model(rebuilt(e, y=y)).logits[:, renamed]
@@ -117,8 +127,8 @@ def test_unlabelled_nodes_are_used_or_refused(case):
 
 
 def test_inputs_stay_as_they_are(case):
-    *_, model = case
-    e = task(8, 3, (1, 2), 3)
+    *_, method, model = case
+    e = sample(method, 8, 3, (1, 2), 3)
     before = [t.clone() for t in (e.x, e.y, e.query)]
     weights = {name: value.clone() for name, value in model.state_dict().items()}
     model(e)
@@ -127,8 +137,8 @@ def test_inputs_stay_as_they_are(case):
 
 
 def test_probabilities_in_either_precision(case):
-    *_, model = case
-    e = task(9, 3, (1, 2), 5)
+    *_, method, model = case
+    e = sample(method, 9, 3, (1, 2), 5)
     double = model(e).logits
     assert double.dtype == torch.float64
     assert torch.allclose(double.softmax(1).sum(1), torch.ones(5, dtype=torch.float64))
@@ -153,7 +163,7 @@ def test_gradients_reach_every_weight_and_are_finite(case):
         assert method.loss in (None, gf.node_loss)
         return
     model.train()
-    e = gf.collate([task(s, 3, (1, 2), 3) for s in (1, 2, 3)])
+    e = gf.collate([sample(method, s, 3, (1, 2), 3) for s in (1, 2, 3)])
     method.loss(model(e), torch.tensor([0, 1, 2] * 3)).backward()
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in weights)
     assert sum(bool(p.grad.any()) for p in weights) > len(weights) / 2

@@ -21,12 +21,13 @@ SPLITS = {
 def methods() -> None:
     """The methods: source, modes, and what they can be asked."""
     table = Table()
-    for name in ("method", "source", "modes", "trained with", "way", "unlabelled nodes"):
+    for name in ("method", "source", "modes", "trained with", "way", "shot", "unlabelled nodes"):
         table.add_column(name)
     for name, method in sorted(METHODS.items()):
         modes = [mode for mode in ("inductive", "transductive") if getattr(method, mode)]
         table.add_row(name, method.source, ", ".join(modes), getattr(method.loss, "__name__", "needs no training"),
-                      "fixed" if method.fixed_way else "any", "used" if method.unlabelled else "refused")
+                      "fixed" if method.fixed_way else "any", "fixed" if method.fixed_shot else "any",
+                      "used" if method.unlabelled else "refused")
     screen.console().print(table)
 
 

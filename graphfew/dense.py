@@ -1,0 +1,96 @@
+"""Whole tasks as small dense arrays, for closed forms and fixed points that a sum over edges cannot express."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from graphfew.episode import Episode
+from graphfew.graph import Graph
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Dense:
+    """Tasks of one size and one way as a batch; nodes stand in the episode's order.
+
+    Shapes:
+        x: `[G, n, F]` node values.
+        label: `[G, n, way]` one-hot rows, zero where the label is unknown; dtype of `x`.
+        query: `[G, n]` bool.
+        edges: `[G, n, n, C]`, row = receiver; None where the tasks come without edges.
+    """
+
+    x: Float[Tensor, "G n F"]
+    label: Float[Tensor, "G n way"]
+    query: Bool[Tensor, "G n"]
+    edges: Float[Tensor, "G n n C"] | None = None
+
+    @property
+    def labelled(self) -> Bool[Tensor, "G n"]:
+        """`[G, n]` bool: support nodes with a label."""
+        return self.label.any(2)
+
+
+def solve_edges(episode: Episode, fn: Callable[[Dense], Tensor]) -> Float[Tensor, "E C"]:
+    """Edges of `complete(episode.sizes)` from `fn(tasks) -> [G, n, n, C]`, called once per size and way."""
+    parts = [(nodes, fn(tasks)) for nodes, tasks in _groups(episode, episode.x, None)]
+    if len(parts) == 1:
+        return parts[0][1].flatten(0, 2)
+    values = parts[0][1]
+    edges = values.new_zeros(sum(n * n for n in episode.sizes), values.shape[-1])
+    for nodes, value in parts:
+        edges = edges.index_copy(0, _edges_of(episode, nodes), value.flatten(0, 2))
+    return edges
+
+
+def solve_nodes(graph: Graph, fn: Callable[[Dense], Tensor]) -> Float[Tensor, "N way"]:
+    """A row of class scores for every node, `[N, max(way)]`, from `fn(tasks) -> [G, n, way]`, called once per size and
+    way; classes that a task does not have are `-inf`.
+
+    The graph's topology must be complete; its edges reach `fn` as matrices.
+
+    Raises:
+        ValueError: another topology.
+    """
+    graph.topology.matrices(graph.edges)
+    episode = graph.episode
+    parts = [(nodes, fn(tasks)) for nodes, tasks in _groups(episode, graph.nodes, graph.edges)]
+    if len(parts) == 1:
+        return parts[0][1].flatten(0, 1)
+    rows = parts[0][1].new_full((len(episode.y), max(episode.way)), -torch.inf)
+    for nodes, value in parts:
+        wide = F.pad(value.flatten(0, 1), (0, max(episode.way) - value.shape[-1]), value=-torch.inf)
+        rows = rows.index_copy(0, nodes.flatten(), wide)
+    return rows
+
+
+def _groups(episode: Episode, x: Tensor, edges: Tensor | None) -> Iterator[tuple[Tensor, Dense]]:
+    """The nodes `[G, n]` of each size and way, and the tasks themselves."""
+    sizes, ways = torch.tensor(episode.sizes), torch.tensor(episode.way)
+    starts = sizes.cumsum(0) - sizes
+    shapes = sorted(set(zip(episode.sizes, episode.way, strict=True)))
+    for size, way in shapes:
+        tasks = torch.nonzero((sizes == size) & (ways == way)).flatten()
+        nodes = (starts[tasks][:, None] + torch.arange(size)).to(episode.y.device)
+        whole = len(shapes) == 1
+        y, query = (t.view(-1, size) if whole else t[nodes] for t in (episode.y, episode.query))
+        values = x.view(-1, size, x.shape[1]) if whole else x[nodes]
+        matrices = None
+        if edges is not None:
+            own = edges if whole else edges[_edges_of(episode, nodes)]
+            matrices = own.view(-1, size, size, edges.shape[1])
+        label = F.one_hot(y.clamp_min(0), way).to(x.dtype) * (y >= 0)[..., None]
+        yield nodes, Dense(values, label, query, matrices)
+
+
+def _edges_of(episode: Episode, nodes: Tensor) -> Tensor:
+    """Indices `[G * n * n]` of the complete graphs' edges of the tasks with these nodes `[G, n]`."""
+    sizes = torch.tensor(episode.sizes, device=nodes.device)
+    first = (sizes * sizes).cumsum(0) - sizes * sizes
+    own = first[episode.task[nodes[:, 0]]]
+    return (own[:, None] + torch.arange(nodes.shape[1] ** 2, device=nodes.device)).flatten()

@@ -7,7 +7,7 @@ import pytest
 import graphfew as gf
 from graphfew import demo
 
-PLAN = demo.Plan(encoder=2, egnn=2, gnn=1, batch=2, test_tasks=3)
+PLAN = demo.Plan(encoder=30, egnn=30, gnn=30, batch=2, test_tasks=3)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from graphfew.data import cache, catalogue
 from graphfew.registry import METHODS
 
 SPLITS = {
-    "omniglot": "train, val, trainval, test, background, evaluation, small1, small2",
+    "omniglot": "train, train-mirrored, val, trainval, test, background, evaluation, small1, small2",
     "glyphs": "train, val, test",
 }
 

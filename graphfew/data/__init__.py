@@ -10,6 +10,7 @@ from graphfew.data.queries import (
     Queries,
     balanced,
     dirichlet,
+    mixture,
     multinomial,
     one_per_class,
     parse,
@@ -20,5 +21,5 @@ from graphfew.data.tasks import Draw, Tasks
 
 __all__ = [
     "Dataset", "Draw", "Queries", "Tasks", "arrays", "balanced", "catalogue", "digits", "dirichlet", "embed", "glyphs",
-    "load", "multinomial", "omniglot", "one_per_class", "parse", "single", "varied",
+    "load", "mixture", "multinomial", "omniglot", "one_per_class", "parse", "single", "varied",
 ]

@@ -39,6 +39,7 @@ _BOTH = ("images_background", "images_evaluation")
 # a split: its archives, and which characters of them, by their number (1..1623) and alphabet
 _SPLITS: dict[str, tuple[tuple[str, ...], Callable[[int, str], bool]]] = {
     "train": (_BOTH, lambda number, alphabet: number <= 1200 and alphabet not in VALIDATION),
+    "train-mirrored": (_BOTH, lambda number, alphabet: number <= 1200 and alphabet not in VALIDATION),
     "val": (_BOTH, lambda number, alphabet: number <= 1200 and alphabet in VALIDATION),
     "trainval": (_BOTH, lambda number, alphabet: number <= 1200),
     "test": (_BOTH, lambda number, alphabet: number > 1200),
@@ -61,7 +62,8 @@ def omniglot(root: str | os.PathLike[str] | None = None, split: str = "train", s
 
     Args:
         split: `train`, `val`, `trainval`, `test` (Vinyals: 1,028, 172, 1,200 and 423 characters); `background`,
-            `evaluation`, `small1`, `small2` (as published: 964, 659, 136 and 156).
+            `evaluation`, `small1`, `small2` (as published: 964, 659, 136 and 156); `train-mirrored`: the mirror images
+            of `train`, classes new to an encoder trained on `train` (`Alphabet/characterNN/mirrored/rot090`).
 
     Raises:
         ValueError: an unknown split, or an archive that is damaged or incomplete.
@@ -85,6 +87,8 @@ def omniglot(root: str | os.PathLike[str] | None = None, split: str = "train", s
 
 def _dataset(split: str, images: NDArray[np.uint8], names: list[str], rotations: bool) -> Dataset:
     """`images [characters, drawers, size, size]`."""
+    if split.endswith("-mirrored"):
+        images, names = images[..., ::-1], [f"{name}/mirrored" for name in names]
     if rotations:
         images = np.stack([np.rot90(images, turn, axes=(2, 3)) for turn in range(4)], axis=1)
         names = [f"{name}/rot{90 * turn:03d}" for name in names for turn in range(4)]

@@ -85,6 +85,20 @@ def varied(total: Span = (1, 75), concentration: tuple[float, float] = (0.5, 100
                    total=span[1])
 
 
+def mixture(*rules: Queries) -> Queries:
+    """One of several rules, drawn uniformly for each task: `mixture(single(), varied((1, 30)))`.
+
+    Raises:
+        ValueError: fewer than two rules.
+    """
+    if len(rules) < 2:
+        raise ValueError(f"mixture got {len(rules)} rules; give at least two")
+    per_class, total = ([n for n in asked if n is not None]
+                        for asked in ([r.per_class for r in rules], [r.total for r in rules]))
+    return Queries("+".join(r.name for r in rules), partial(_mixture, rules=rules),
+                   per_class=max(per_class, default=None), total=max(total, default=None))
+
+
 def fit(counts: Counts, capacity: Counts, rng: np.random.Generator) -> Counts:
     """`[way]` counts with the same sum, none above `capacity`.
 
@@ -106,11 +120,14 @@ def fit(counts: Counts, capacity: Counts, rng: np.random.Generator) -> Counts:
 
 
 def parse(form: str) -> Queries:
-    """Queries from a command line: `5`, `balanced:1-15`, `multinomial:25`, `dirichlet:75:2.0`, `varied:1-75`, `single`.
+    """Queries from a command line: `5`, `balanced:1-15`, `multinomial:25`, `dirichlet:75:2.0`, `varied:1-75`, `single`,
+    or several of them joined by `+` for a mixture: `single+varied:1-75`.
 
     Raises:
         ValueError: an unknown form; the message lists the known ones.
     """
+    if "+" in form:
+        return mixture(*(parse(part) for part in form.split("+")))
     name, *parts = form.strip().split(":")
     if name not in _FORMS:
         name, parts = "balanced", [name, *parts]
@@ -139,6 +156,10 @@ def _varied(rng: np.random.Generator, way: int, *, span: tuple[int, int], concen
     total = min(int(_log_uniform(rng, float(span[0]), float(span[1] + 1))), span[1])
     # Drawn, not rounded: with as many queries as classes, rounding would often give each class exactly one.
     return rng.multinomial(total, rng.dirichlet(np.full(way, _log_uniform(rng, *concentration))))
+
+
+def _mixture(rng: np.random.Generator, way: int, *, rules: tuple[Queries, ...]) -> Counts:
+    return rules[int(rng.integers(len(rules)))].draw(rng, way)
 
 
 def _log_uniform(rng: np.random.Generator, lo: float, hi: float) -> float:
@@ -177,4 +198,4 @@ _FORMS: dict[str, tuple[int, Callable[..., Queries]]] = {
     "varied": (2, lambda n="1-75", a="0.5-100": varied(_span(n), _range(a))),
 }
 KNOWN = ("5 or balanced:5 (per class; 1-15 for a range), one-per-class, single, multinomial:25, dirichlet:75:2.0, "
-         "varied:1-75")
+         "varied:1-75, and several joined by + for a mixture (single+varied:1-75)")

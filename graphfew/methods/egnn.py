@@ -9,11 +9,12 @@ from torch import Tensor, nn
 
 from graphfew.episode import Episode
 from graphfew.graph import Graph, Topology, complete
-from graphfew.layers import absolute_difference, blocks, dropout
+from graphfew.layers import RowNorm, absolute_difference, blocks, dropout
 from graphfew.model import GraphMethod
 from graphfew.readout import log_vote
 
 SMOOTH = 1e-6
+PULL = 0.5
 
 
 class EgnnLayer(nn.Module):
@@ -28,14 +29,18 @@ class EgnnLayer(nn.Module):
         in_dim: width of the incoming nodes.
         width: width of the outgoing nodes.
         p: dropout probability in both networks, in training.
+        pull: begin as a metric (`start_as_metric`) that draws nodes this much to those like them; None begins with
+            torch's initial weights.
     """
 
-    def __init__(self, in_dim: int, width: int = 96, p: float = 0.0) -> None:
+    def __init__(self, in_dim: int, width: int = 96, p: float = 0.0, *, pull: float | None = None) -> None:
         super().__init__()
         self.node_net = nn.Sequential(*blocks((3 * in_dim, 2 * width, width), bias=False), *dropout(p))
         widths = (width, 2 * width, 2 * width, width, width)
         steps = [step for pair in itertools.pairwise(widths) for step in (*blocks(pair, bias=False), *dropout(p))]
         self.edge_net = nn.Sequential(*steps, nn.Linear(width, 1))
+        if pull is not None:
+            start_as_metric(self, pull)
 
     def forward(self, graph: Graph) -> Graph:
         """Nodes `[N, in_dim]` and edges `[E, 2]` to nodes `[N, width]` and edges `[E, 2]`."""
@@ -57,6 +62,34 @@ def _gate(topology: Topology, gate: Tensor, edges: Tensor) -> Tensor:
     return shared / shared.sum(1, keepdim=True)
 
 
+@torch.no_grad()
+def start_as_metric(layer: EgnnLayer, pull: float, noise: float = 0.1, shift: float = 3.0) -> None:
+    """Initial weights with which nodes keep their features, and similarity falls with the nodes' L1 distance.
+
+    The node network's first map is `±R (v_i + pull Σ_j ẽ_ij1 v_j)`, R with random orthonormal rows so that batch norm
+    finds channels of like variance, and its second adds the two halves up again; `noise` is the share of torch's
+    initial weights that stays. The edge network's weights are positive, but for the last ones, which are negative.
+    Biases of `shift` standard deviations keep the activations from cutting what passes.
+    """
+    first, second = (m for m in layer.node_net if isinstance(m, nn.Linear))
+    width, dim = second.out_features, first.in_features // 3
+    rank = min(width, dim)
+    basis = nn.init.orthogonal_(first.weight.new_empty(rank, dim))
+    halves = torch.cat([torch.eye(rank), -torch.eye(rank)], dim=1)
+    first.weight[: 2 * rank] *= noise
+    first.weight[: 2 * rank, : 2 * dim] += halves.T @ torch.cat([basis, pull * basis], dim=1)
+    second.weight[:rank] *= noise
+    second.weight[:rank, : 2 * rank] += halves
+    [*_, last] = (m for m in layer.node_net if isinstance(m, RowNorm))
+    last.norm.bias[:rank] = shift
+    *hidden, output = (m for m in layer.edge_net if isinstance(m, nn.Linear))
+    for linear in hidden:
+        linear.weight.abs_()
+    output.weight.abs_().neg_()
+    for norm in (m for m in layer.edge_net if isinstance(m, RowNorm)):
+        norm.norm.bias.fill_(shift)
+
+
 def first_edges(episode: Episode, topology: Topology, like: Tensor) -> Tensor:
     """Edges `[E, 2]` from the labels: (1, 0) where two known labels agree and on self-loops, (0, 1) where they differ,
     (½, ½) where one is unknown."""
@@ -73,7 +106,7 @@ def embed(episode: Episode) -> Graph:
 
 
 def egnn(encoder: nn.Module, *, dim: int, layers: int = 3, width: int = 96, p: float = 0.0,
-         transductive: bool = True) -> GraphMethod:
+         metric_start: bool = True, transductive: bool = True) -> GraphMethod:
     """Edge-labelling graph neural network: labels live on edges, and layers refine them; any way, any shot.
 
     Args:
@@ -82,6 +115,8 @@ def egnn(encoder: nn.Module, *, dim: int, layers: int = 3, width: int = 96, p: f
         layers: number of layers.
         width: width of nodes after the first layer.
         p: dropout probability in all layers but the last.
+        metric_start: begin as nearest neighbours of the encoder's features, drawn together along the edges; False has
+            torch's initial weights, with which the layers scramble the features, and learning must find them again.
         transductive: all queries of a task in one graph, or one graph per query.
 
     Train with `edge_loss`. How training queries are drawn decides what a transductive model learns: with exactly one
@@ -89,11 +124,13 @@ def egnn(encoder: nn.Module, *, dim: int, layers: int = 3, width: int = 96, p: f
 
     Source: Kim, Kim, Kim, Yoo, 2019, Edge-Labeling Graph Neural Network for Few-shot Learning.
 
-    Deviations: batch statistics of the edge network are those of distinct pairs (self-loops, which no output depends
-    on, are never computed); dropout drops single entries, not whole channels of a task; only labelled supports vote
-    (the published code lets hidden ones vote); the logits are the logarithm of the votes; self-loops are (1, 0) in the
-    first graph throughout (they are masked).
+    Deviations: the initial weights, unless `metric_start` is False; batch statistics of the edge network are those of
+    distinct pairs (self-loops, which no output depends on, are never computed); dropout drops single entries, not whole
+    channels of a task; only labelled supports vote (the published code lets hidden ones vote); the logits are the
+    logarithm of the votes; self-loops are (1, 0) in the first graph throughout (they are masked).
     """
     widths = [dim] + [width] * layers
-    steps = [EgnnLayer(w, width, p if n < layers - 1 else 0.0) for n, w in enumerate(widths[:-1])]
+    # In the first layer nothing is known yet of which nodes are alike.
+    pulls = [0.0 if n == 0 else PULL for n in range(layers)] if metric_start else [None] * layers
+    steps = [EgnnLayer(widths[n], width, p if n < layers - 1 else 0.0, pull=pulls[n]) for n in range(layers)]
     return GraphMethod(encoder, embed, steps, log_vote, transductive=transductive)

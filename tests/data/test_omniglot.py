@@ -157,3 +157,13 @@ def test_strokes_are_bright_and_few(real_omniglot):
     x = omniglot(real_omniglot, split="small1", progress=False).gather(torch.arange(500))
     assert x.max() == 1
     assert 0.02 < x.mean() < 0.2
+
+
+def test_mirrored_characters_are_the_training_ones_seen_in_a_mirror(real_omniglot):
+    plain, mirrored = (omniglot(real_omniglot, split=s, progress=False) for s in ("train", "train-mirrored"))
+    assert mirrored.split == "train-mirrored"
+    assert mirrored.groups == plain.groups
+    assert mirrored.classes[:2] == tuple(c.replace("/rot", "/mirrored/rot") for c in plain.classes[:2])
+    upright, turned = (mirrored.x[mirrored.members[c]] for c in (0, 1))
+    assert torch.equal(upright, plain.x[plain.members[0]].flip(3))
+    assert torch.equal(turned, upright.rot90(1, (2, 3)))

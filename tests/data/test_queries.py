@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graphfew.data import balanced, dirichlet, multinomial, one_per_class, parse, single, varied
+from graphfew.data import balanced, dirichlet, mixture, multinomial, one_per_class, parse, single, varied
 from graphfew.data.queries import fit
 
 ways = st.integers(2, 20)
@@ -13,7 +13,8 @@ seeds = st.integers(0, 2**32)
 TOTALS = {"multinomial(25)": (multinomial(25), 25, 25), "multinomial(1-9)": (multinomial((1, 9)), 1, 9),
           "dirichlet(2.0, 75)": (dirichlet(75), 75, 75), "dirichlet(0.1, 3-8)": (dirichlet((3, 8), 0.1), 3, 8),
           "single": (single(), 1, 1), "varied(1-75, 0.5-100)": (varied(), 1, 75),
-          "varied(4-5, 2-2)": (varied((4, 5), (2.0, 2.0)), 4, 5)}
+          "varied(4-5, 2-2)": (varied((4, 5), (2.0, 2.0)), 4, 5),
+          "single+multinomial(3-9)": (mixture(single(), multinomial((3, 9))), 1, 9)}
 
 
 @given(seeds, ways, st.sampled_from(sorted(TOTALS)))
@@ -109,16 +110,29 @@ def test_fit_leaves_what_fits_and_the_generator_alone():
     ("multinomial:1-75", "multinomial(1-75)"), ("dirichlet:75", "dirichlet(2.0, 75)"),
     ("dirichlet:75:0.5", "dirichlet(0.5, 75)"), ("varied", "varied(1-75, 0.5-100)"),
     ("varied:1-30", "varied(1-30, 0.5-100)"), ("varied:1-30:1-2", "varied(1-30, 1-2)"),
+    ("single+varied:1-30", "single+varied(1-30, 0.5-100)"), ("5 + multinomial:9", "balanced(5)+multinomial(9)"),
 ])
 def test_parse(form, name):
     assert parse(form).name == name
 
 
 @pytest.mark.parametrize("form", ["", "few", "multinomial", "dirichlet:75:x", "single:3", "5:6", "0", "9-3",
-                                  "balanced:1:2", "dirichlet:75:-1", "multinomial:-5"])
+                                  "balanced:1:2", "dirichlet:75:-1", "multinomial:-5", "single+", "5+few"])
 def test_parse_refuses_and_lists_the_known_forms(form):
     with pytest.raises(ValueError, match=r"cannot read the queries .*known forms: .*dirichlet:75:2.0"):
         parse(form)
+
+
+def test_a_mixture_draws_each_rule_equally_often():
+    queries = mixture(single(), balanced(3), multinomial(7))
+    totals = [int(queries.draw(np.random.default_rng(seed), 4).sum()) for seed in range(900)]
+    assert {n: totals.count(n) for n in set(totals)} == pytest.approx({1: 300, 12: 300, 7: 300}, abs=60)
+    assert (queries.per_class, queries.total) == (3, 7)
+
+
+def test_a_mixture_needs_two_rules():
+    with pytest.raises(ValueError, match="got 1 rules"):
+        mixture(single())
 
 
 @pytest.mark.parametrize("concentration", [0.0, -1.0, float("inf"), float("nan")])

@@ -1,0 +1,46 @@
+"""EGNN's first weights: a metric of the encoder's features, where torch's own lose them."""
+
+import pytest
+import torch
+
+import graphfew as gf
+
+
+def untrained(dim=64, **arguments):
+    """EGNN on pixels whose running statistics are those of its inputs, and whose weights have not moved."""
+    data = gf.data.digits(size=8)
+    data = gf.data.arrays(data.x.flatten(1)[:, :dim], data.y)
+    tasks = gf.Tasks(data, way=5, shot=1, query=gf.data.single(), seed=1)
+    model = gf.create("egnn", encoder=gf.backbones.identity(dim), **arguments)
+    for _ in gf.train(model, tasks, loss=gf.edge_loss, batch=50, steps=40, lr=0.0):
+        pass
+    return model, tasks
+
+
+@pytest.mark.parametrize("arguments", [{}, {"layers": 1}, {"width": 48}, {"p": 0.1}], ids=str)
+def test_an_untrained_egnn_answers_like_nearest_neighbours(arguments):
+    model, tasks = untrained(**arguments)
+    nearest = gf.create("nearest_neighbour", encoder=gf.backbones.identity(64))
+    ours, theirs = gf.evaluate(model, tasks, 400), gf.evaluate(nearest, tasks, 400)
+    assert theirs.mean > 0.7
+    assert ours.mean > theirs.mean - 0.06
+
+
+def test_torch_s_own_weights_do_not():
+    model, tasks = untrained(metric_start=False)
+    assert gf.evaluate(model, tasks, 400).mean < 0.4
+
+
+def test_queries_together_help_before_any_training():
+    """From the second layer on nodes are drawn to those like them, as soft clustering does."""
+    model, tasks = untrained()
+    tasks = gf.Tasks(tasks.data, way=5, shot=1, query=10, seed=2)
+    alone, together = (gf.evaluate(model.in_mode(transductive=t), tasks, 200) for t in (False, True))
+    gain = gf.paired(together, alone)
+    assert gain.difference > gain.half_width
+
+
+def test_the_seed_decides():
+    first, same, other = (gf.create("egnn", encoder=gf.backbones.identity(8), seed=s).state_dict() for s in (1, 1, 2))
+    assert all(torch.equal(first[name], same[name]) for name in first)
+    assert not torch.equal(first["layers.0.node_net.0.weight"], other["layers.0.node_net.0.weight"])

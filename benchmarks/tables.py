@@ -49,11 +49,12 @@ def omniglot(root: Path) -> str:
                       [[name, percent(own["prototypical", name]), percent(own["egnn", name]),
                         f"{100 * c['difference']:+.2f} ± {100 * c['half_width']:.2f}"] for name, c in gaps.items()])
     tasks = len(five["results"][0]["per_task"])
+    drawn = json.loads((root / OMNIGLOT / "egnn" / "config.json").read_text())["arguments"]["query"]
     return (f"Omniglot, Vinyals' split with rotations, test classes, {tasks:,} tasks (seed 0), accuracy in % with 95 % "
             f"intervals over tasks; one training seed, checkpoints selected on the validation alphabets. Published: "
             f"prototypical 98.8 and 96.0, GNN 99.2 (5-way). "
             f"Commands: `benchmarks/omniglot/run.sh`; files: `{OMNIGLOT}`.\n\n{first}\n\n"
-            f"One EGNN, trained on 1 to 75 queries drawn unevenly, against prototypes on the same encoder and the same "
+            f"One EGNN, trained on queries drawn as `{drawn}`, against prototypes on the same encoder and the same "
             f"5-way 1-shot tasks:\n\n{second}")
 
 

@@ -14,7 +14,6 @@ from graphfew.model import GraphMethod
 from graphfew.readout import log_vote
 
 SMOOTH = 1e-6
-PULL = 0.5
 
 
 class EgnnLayer(nn.Module):
@@ -106,7 +105,7 @@ def embed(episode: Episode) -> Graph:
 
 
 def egnn(encoder: nn.Module, *, dim: int, layers: int = 3, width: int = 96, p: float = 0.0,
-         metric_start: bool = True, transductive: bool = True) -> GraphMethod:
+         pull: float | None = 0.5, transductive: bool = True) -> GraphMethod:
     """Edge-labelling graph neural network: labels live on edges, and layers refine them; any way, any shot.
 
     Args:
@@ -115,8 +114,9 @@ def egnn(encoder: nn.Module, *, dim: int, layers: int = 3, width: int = 96, p: f
         layers: number of layers.
         width: width of nodes after the first layer.
         p: dropout probability in all layers but the last.
-        metric_start: begin as nearest neighbours of the encoder's features, drawn together along the edges; False has
-            torch's initial weights, with which the layers scramble the features, and learning must find them again.
+        pull: begin as nearest neighbours of the encoder's features, each node drawn this much to those like it from the
+            second layer on; None has torch's initial weights, with which the layers scramble the features, and learning
+            must find them again.
         transductive: all queries of a task in one graph, or one graph per query.
 
     Train with `edge_loss`. How training queries are drawn decides what a transductive model learns: with exactly one
@@ -124,13 +124,13 @@ def egnn(encoder: nn.Module, *, dim: int, layers: int = 3, width: int = 96, p: f
 
     Source: Kim, Kim, Kim, Yoo, 2019, Edge-Labeling Graph Neural Network for Few-shot Learning.
 
-    Deviations: the initial weights, unless `metric_start` is False; batch statistics of the edge network are those of
+    Deviations: the initial weights, unless `pull` is None; batch statistics of the edge network are those of
     distinct pairs (self-loops, which no output depends on, are never computed); dropout drops single entries, not whole
     channels of a task; only labelled supports vote (the published code lets hidden ones vote); the logits are the
     logarithm of the votes; self-loops are (1, 0) in the first graph throughout (they are masked).
     """
     widths = [dim] + [width] * layers
     # In the first layer nothing is known yet of which nodes are alike.
-    pulls = [0.0 if n == 0 else PULL for n in range(layers)] if metric_start else [None] * layers
+    pulls = [0.0 if n == 0 and pull is not None else pull for n in range(layers)]
     steps = [EgnnLayer(widths[n], width, p if n < layers - 1 else 0.0, pull=pulls[n]) for n in range(layers)]
     return GraphMethod(encoder, embed, steps, log_vote, transductive=transductive)

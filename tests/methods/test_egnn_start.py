@@ -27,7 +27,7 @@ def test_an_untrained_egnn_answers_like_nearest_neighbours(arguments):
 
 
 def test_torch_s_own_weights_do_not():
-    model, tasks = untrained(metric_start=False)
+    model, tasks = untrained(pull=None)
     assert gf.evaluate(model, tasks, 400).mean < 0.4
 
 

@@ -12,7 +12,8 @@ def test_an_unknown_method_lists_the_known_ones():
 
 
 def test_an_unknown_argument_lists_the_known_ones():
-    with pytest.raises(ValueError, match="egnn has no argument 'depth'; it takes: layers, width, p, transductive"):
+    known = "layers, width, p, pull, transductive"
+    with pytest.raises(ValueError, match=f"egnn has no argument 'depth'; it takes: {known}"):
         gf.create("egnn", encoder=gf.backbones.identity(4), depth=3)
 
 

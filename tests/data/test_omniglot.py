@@ -122,7 +122,7 @@ def test_an_incomplete_archive_is_refused(tmp_path, size):
 
 
 def test_refuses_what_it_does_not_know(tmp_path):
-    with pytest.raises(ValueError, match="unknown Omniglot split 'dev'; known: train, val, trainval, test, background"):
+    with pytest.raises(ValueError, match="split 'dev'; known: train, train-mirrored, val, trainval, test, background"):
         omniglot(split="dev")
     with pytest.raises(FileNotFoundError, match=f"has no {SMALL}; put the archive there"):
         load(tmp_path)

@@ -31,12 +31,16 @@ class Topology:
         nodes: number of nodes N.
         sizes: nodes of each task where every task is a complete graph with self-loops; None for any other topology.
         links: `(senders, receivers)`, each `[E]` int64 with receivers ascending; None where `sizes` says it all.
+        block: items of each task, where all tasks have as many and no edge leaves its task; None where unknown.
+        classes: class nodes of each task, which follow all items, where every edge joins an item and a class; else 0.
     """
 
     nodes: int
     device: torch.device
     sizes: tuple[int, ...] | None = None
     links: tuple[Tensor, Tensor] | None = None
+    block: int | None = None
+    classes: int = 0
 
     @cached_property
     def side(self) -> int | None:
@@ -95,6 +99,19 @@ class Topology:
         """Edges `[E, C]` from any function `fn(receiver [E, F], sender [E, F])` of two nodes of `x [N, F]`."""
         return fn(x.index_select(0, self.receivers), x.index_select(0, self.senders))
 
+    def inner(self, x: Float[Tensor, "N F"]) -> Float[Tensor, "E 1"]:
+        """Inner product of the two ends of each edge, `[E, 1]`; by matrix products where tasks are equal-sized."""
+        block = self.side if self.block is None else self.block
+        if block is None:
+            return self.pair_ordered(lambda a, b: (a * b).sum(1, keepdim=True), x)
+        return equal.inner(x, block, self.classes, self.receivers, self.senders)
+
+    def into(self, first: int) -> Topology:
+        """The edges into nodes `first ..`, the last ones, which are the receivers `0 ..` of the new topology; senders
+        keep their numbers, so `propagate` takes all nodes and gives the values of these."""
+        start = int(self.ptr[first])
+        return Topology(self.nodes - first, self.device, links=(self.senders[start:], self.receivers[start:] - first))
+
     def sum(self, edges: Float[Tensor, "E C"]) -> Float[Tensor, "N C"]:
         """Sum over each node's incoming edges."""
         if self.side is not None:
@@ -117,8 +134,9 @@ class Topology:
         """Edges divided by the sum of magnitudes over the receiver's incoming edges; rows without mass stay zero."""
         return edges / self.spread(self.sum(edges.abs()).clamp_min(TINY))
 
-    def propagate(self, weights: Float[Tensor, "E C"], x: Float[Tensor, "N F"]) -> Float[Tensor, "N CF"]:
-        """`out_i = Σ_j weights_ij x_j` for each channel, side by side: `[N, C * F]`, channel-major."""
+    def propagate(self, weights: Float[Tensor, "E C"], x: Float[Tensor, "M F"]) -> Float[Tensor, "N CF"]:
+        """`out_i = Σ_j weights_ij x_j` for each channel, side by side: `[N, C * F]`, channel-major; `x` has a
+        row for every sender: for the N nodes, or for all nodes where the topology comes from `into`."""
         if self.side is not None:
             return equal.propagate(weights, x, self.side)
         return ragged.propagate(weights, x, self.senders, self.receivers, self.ptr)
@@ -183,7 +201,10 @@ def stars(episode: Episode) -> Topology:
     own_class = n + (way.cumsum(0) - way)[episode.task[support]] + episode.y[support]
     query = torch.nonzero(episode.query).flatten()
     rank, node = product(torch.tensor(episode.queries, device=way.device), way)
-    return bipartite(torch.cat([support, n + node]), torch.cat([own_class, query[rank]]), n + sum(episode.way))
+    topology = bipartite(torch.cat([support, n + node]), torch.cat([own_class, query[rank]]), n + sum(episode.way))
+    equal_ways = len(set(episode.way)) == 1
+    return dataclasses.replace(topology, block=_equal(episode.sizes) if equal_ways else None,
+                               classes=episode.way[0] if equal_ways else 0)
 
 
 def supports_to_queries(episode: Episode) -> Topology:
@@ -191,7 +212,11 @@ def supports_to_queries(episode: Episode) -> Topology:
     support, query = (torch.nonzero(mask).flatten() for mask in (episode.labelled, episode.query))
     shots = torch.bincount(episode.task[support], minlength=episode.tasks)
     rank, member = product(torch.tensor(episode.queries, device=shots.device), shots)
-    return bipartite(support[member], query[rank], len(episode.y))
+    return dataclasses.replace(bipartite(support[member], query[rank], len(episode.y)), block=_equal(episode.sizes))
+
+
+def _equal(sizes: tuple[int, ...]) -> int | None:
+    return sizes[0] if len(set(sizes)) == 1 else None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from graphfew.graph import Graph
+from graphfew.graph import Graph, Topology
 
 Metric = Callable[[Tensor, Tensor], Tensor]
 
@@ -69,6 +69,28 @@ def cosine(a: Float[Tensor, "P F"], b: Float[Tensor, "P F"]) -> Float[Tensor, "P
 
 
 METRICS: Mapping[str, Metric] = MappingProxyType({"squared_euclidean": squared_euclidean, "cosine": cosine})
+
+
+def _squared_from_products(ab: Tensor, aa: Tensor, bb: Tensor) -> Tensor:
+    return 2 * ab - aa - bb
+
+
+def _cosine_from_products(ab: Tensor, aa: Tensor, bb: Tensor) -> Tensor:
+    return ab / (aa.sqrt().clamp_min(1e-8) * bb.sqrt().clamp_min(1e-8))
+
+
+# Metrics that inner products determine need no row per edge.
+_FROM_PRODUCTS: Mapping[Metric, Callable[[Tensor, Tensor, Tensor], Tensor]] = MappingProxyType(
+    {squared_euclidean: _squared_from_products, cosine: _cosine_from_products})
+
+
+def compare(topology: Topology, metric: Metric, nodes: Float[Tensor, "N F"]) -> Float[Tensor, "E 1"]:
+    """Edges `[E, 1]`: the metric of receiver and sender; for the library's own metrics by matrix products."""
+    if metric not in _FROM_PRODUCTS:
+        return topology.pair_ordered(metric, nodes)
+    squares = torch.linalg.vector_norm(nodes, dim=1, keepdim=True).square()
+    ends = (squares.index_select(0, index) for index in (topology.receivers, topology.senders))
+    return _FROM_PRODUCTS[metric](topology.inner(nodes), *ends)
 
 
 class Layers(nn.Module):

@@ -2,11 +2,13 @@
 
 import pytest
 import torch
+from episodes import task
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import graphfew as gf
 from graphfew._kernels import segment
+from graphfew.layers import compare
 
 # The kernel stays the same for all examples of a test, so the fixture need not be set up for each.
 CHECKED = settings(deadline=None, derandomize=True, max_examples=25,
@@ -215,7 +217,6 @@ def test_bad_links_are_refused(kernel):
 
 
 def episodes():
-    from episodes import task
 
     return gf.collate([task(1, 2, (1, 3), 2, unlabelled=1), task(2, 4, (1,), 3), task(3, 3, (2,), 1)])
 
@@ -241,3 +242,45 @@ def test_supports_reach_the_queries_of_their_own_task(kernel):
                 if e.y[s] >= 0 and e.query[q] and task[s] == task[q]}
     assert set(zip(topology.senders.tolist(), topology.receivers.tolist(), strict=True)) == expected
     assert len(topology.senders) == len(expected)
+
+
+INNER = {"stars": gf.stars, "supports": gf.supports_to_queries, "complete": lambda e: gf.complete(e.sizes)}
+STAR_BATCHES = {"equal": [task(1, 3, (1, 2), 4), task(2, 3, (1, 2), 4)],
+                "one way": [task(1, 3, (1,), 4), task(2, 3, (2,), 2)],
+                "one size": [task(1, 3, (1, 2), 3), task(2, 2, (1, 2), 4)]}
+
+
+@pytest.mark.parametrize("tasks", STAR_BATCHES.values(), ids=STAR_BATCHES)
+@pytest.mark.parametrize("build", INNER.values(), ids=INNER)
+def test_inner_products_of_edge_ends(build, tasks):
+    topology = build(gf.collate(tasks))
+    x = torch.randn(topology.nodes, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    x.requires_grad_()
+    edges = zip(topology.receivers.tolist(), topology.senders.tolist(), strict=True)
+    looped = torch.stack([sum(x[r, k] * x[s, k] for k in range(4)) for r, s in edges])
+    ours = topology.inner(x)
+    assert ours.shape == (len(looped), 1)
+    assert torch.allclose(ours[:, 0], looped, rtol=0, atol=1e-12)
+    weights = torch.arange(len(looped), dtype=torch.float64)
+    (mine,), (theirs,) = (torch.autograd.grad((v * weights).sum(), x) for v in (ours[:, 0], looped))
+    assert torch.allclose(mine, theirs, rtol=0, atol=1e-10)
+
+
+def test_edges_into_the_last_nodes(kernel):
+    e = gf.collate(STAR_BATCHES["equal"])
+    topology = gf.stars(e)
+    x = torch.randn(topology.nodes, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    weights = torch.rand(len(topology.receivers), 1, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    part = topology.into(len(e.y))
+    tail = weights[-len(part.receivers):]
+    assert part.nodes == sum(e.way)
+    assert torch.allclose(part.propagate(tail, x), topology.propagate(weights, x)[len(e.y):], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("metric", [gf.squared_euclidean, gf.cosine])
+@pytest.mark.parametrize("tasks", STAR_BATCHES.values(), ids=STAR_BATCHES)
+def test_metrics_by_products_are_the_metrics(metric, tasks):
+    topology = gf.stars(gf.collate(tasks))
+    x = torch.randn(topology.nodes, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    x[2] = 0
+    assert torch.allclose(compare(topology, metric, x), topology.pair_ordered(metric, x), rtol=0, atol=1e-12)

@@ -48,3 +48,17 @@ def pair_nodes(x: Tensor, side: int) -> tuple[Tensor, Tensor]:
     i, j = torch.triu_indices(side, side, 1, device=x.device)
     nodes = x.view(-1, side, x.shape[1])
     return nodes.index_select(1, i).flatten(0, 1), nodes.index_select(1, j).flatten(0, 1)
+
+
+def inner(x: Tensor, block: int, classes: int, one: Tensor, other: Tensor) -> Tensor:
+    """Inner products `[E, 1]` of edge ends inside tasks of `block` nodes, from one table per task.
+
+    With `classes` above 0 that many class nodes of every task follow all items, and an edge joins an item and a class.
+    """
+    items = len(x) // (block + classes) * block
+    rows = x[:items].view(-1, block, x.shape[1])
+    columns = x[items:].view(-1, classes, x.shape[1]) if classes else rows
+    table = torch.bmm(rows, columns.mT)
+    if classes:
+        one, other = torch.minimum(one, other), torch.maximum(one, other) - items
+    return table.view(-1).index_select(0, one * table.shape[2] + other % table.shape[2])[:, None]

@@ -7,23 +7,18 @@ from torch import Tensor, nn
 
 from graphfew.episode import Episode
 from graphfew.graph import Graph, stars
-from graphfew.layers import Metric, squared_euclidean
+from graphfew.layers import Metric, compare, squared_euclidean
 from graphfew.model import Check, GraphMethod
 from graphfew.readout import from_classes
 
 
 def embed(episode: Episode) -> Graph:
-    """Supports to class nodes to queries, every edge 1; class nodes start at zero."""
+    """Supports to class nodes to queries, every edge 1; class nodes are the mean of their supports."""
     topology = stars(episode)
-    nodes = torch.cat([episode.x, episode.x.new_zeros(sum(episode.way), episode.x.shape[1])])
-    return Graph(nodes, episode.x.new_ones(len(topology.receivers), 1), topology, episode)
-
-
-def class_means(graph: Graph) -> Graph:
-    """The graph whose class nodes are the edge-weighted mean of their supports."""
-    items = len(graph.episode.y)
-    mixed = graph.topology.propagate(graph.topology.normalize(graph.edges), graph.nodes)
-    return graph.replace(nodes=torch.cat([graph.nodes[:items], mixed[items:]]))
+    classes = topology.into(len(episode.y))
+    edges = episode.x.new_ones(len(topology.receivers), 1)
+    means = classes.propagate(classes.normalize(edges[: len(classes.receivers)]), episode.x)
+    return Graph(torch.cat([episode.x, means]), edges, topology, episode)
 
 
 class Compare(nn.Module):
@@ -36,7 +31,7 @@ class Compare(nn.Module):
 
     def forward(self, graph: Graph) -> Graph:
         """The graph with edges `scale * metric(receiver, sender)`."""
-        edges: Tensor = self.scale * graph.topology.pair_ordered(self.metric, graph.nodes)
+        edges: Tensor = self.scale * compare(graph.topology, self.metric, graph.nodes)
         return graph.replace(edges=edges)
 
 
@@ -72,5 +67,6 @@ def prototypical(encoder: nn.Module, *, dim: int | None = None, metric: Metric =
     Deviations: none.
     """
     del dim
-    return GraphMethod(encoder, embed, [class_means, Compare(metric, scale, learn_scale=learn_scale)], from_classes,
-                       transductive=False, independent=True, check=labelled_only("prototypical"))
+    layers = [Compare(metric, scale, learn_scale=learn_scale)]
+    return GraphMethod(encoder, embed, layers, from_classes, transductive=False, independent=True,
+                       check=labelled_only("prototypical"))

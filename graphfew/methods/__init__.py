@@ -2,7 +2,8 @@
 
 from graphfew.methods.egnn import egnn
 from graphfew.methods.gnn import gnn
+from graphfew.methods.label_propagation import label_propagation, label_spreading
 from graphfew.methods.nearest_neighbour import nearest_neighbour
 from graphfew.methods.prototypical import prototypical
 
-__all__ = ["egnn", "gnn", "nearest_neighbour", "prototypical"]
+__all__ = ["egnn", "gnn", "label_propagation", "label_spreading", "nearest_neighbour", "prototypical"]

@@ -1,0 +1,48 @@
+"""How alike the nodes of a task are, `[G, n, n]`, from their features alone."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from graphfew.dense import Dense
+
+TINY = 1e-12
+
+
+def squared_distances(a: Float[Tensor, "G n F"], b: Float[Tensor, "G m F"]) -> Float[Tensor, "G n m"]:
+    """`‖a_i - b_j‖²`, by one matrix product per task; never negative."""
+    products = torch.bmm(a, b.mT)
+    squares = a.square().sum(2)[:, :, None] + b.square().sum(2)[:, None]
+    return (squares - 2 * products).clamp_min(0)
+
+
+def neighbours(distance: Float[Tensor, "G n n"], k: int) -> Bool[Tensor, "G n n"]:
+    """Row `i` is true at the `k` nodes nearest to `i`, itself not among them; all others where there are no more."""
+    others = distance.shape[2] - 1
+    loops = torch.eye(distance.shape[1], dtype=torch.bool, device=distance.device)
+    near = distance.masked_fill(loops, torch.inf).topk(min(k, others), dim=2, largest=False).indices
+    return torch.zeros_like(distance, dtype=torch.bool).scatter_(2, near, True)
+
+
+def self_tuning(tasks: Dense, k: int = 10) -> Float[Tensor, "G n n"]:
+    """`exp(-d_ij² / (σ_i σ_j))` between nodes of which one is among the other's `k` nearest, 0 elsewhere and on itself.
+
+    `σ_i` is node i's distance to the last of its `k` nearest, so the width fits any scale of the features.
+
+    Raises:
+        ValueError: `k` below 1.
+
+    Source: Zelnik-Manor, Perona, 2004, Self-Tuning Spectral Clustering.
+
+    Deviations: the graph is the union of the nodes' nearest neighbours (theirs is complete), of which σ takes the last
+    (theirs the seventh).
+    """
+    if k < 1:
+        raise ValueError(f"k is {k}; a node needs at least 1 neighbour")
+    distance = squared_distances(tasks.x, tasks.x)
+    near = neighbours(distance, k)
+    width = distance.masked_fill(~near, 0).amax(2).sqrt()
+    scale = (width[:, :, None] * width[:, None]).clamp_min(TINY)
+    return (-distance / scale).exp() * (near | near.mT)

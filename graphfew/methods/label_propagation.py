@@ -1,0 +1,125 @@
+"""Label propagation and label spreading: labels flow along the edges of a graph of features; nothing is learned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from graphfew.affinity import self_tuning
+from graphfew.dense import Dense, solve_edges, solve_nodes
+from graphfew.episode import Episode
+from graphfew.graph import Graph, complete
+from graphfew.model import GraphMethod
+from graphfew.readout import own_row
+
+Affinity = Callable[[Dense], Tensor]
+TINY = 1e-12
+# Keeps the solution unique where a part of the graph has no label.
+DAMPING = 1e-6
+
+
+def label_propagation(encoder: nn.Module, *, dim: int | None = None, affinity: Affinity = self_tuning,
+                      transductive: bool = True) -> GraphMethod:
+    """The harmonic function: an unlabelled node's distribution is the mean of its neighbours', labels stay.
+
+    In closed form `F_U = (I - T_UU)⁻¹ T_UL Y_L`, T the affinity with rows that sum to 1. Queries and unlabelled nodes
+    are U. A node that no label reaches is answered uniformly.
+
+    Args:
+        encoder: `[N, ...] -> [N, F]`.
+        dim: unused; every method takes it.
+        affinity: the edges `[G, n, n]`, zero on the diagonal, of tasks as dense arrays.
+        transductive: all queries of a task in one graph, or one graph per query.
+
+    Source: Zhu, Ghahramani, 2002, Learning from Labeled and Unlabeled Data with Label Propagation; Zhu, Ghahramani,
+    Lafferty, 2003, Semi-Supervised Learning Using Gaussian Fields and Harmonic Functions.
+
+    Deviations: T_UU is damped by 1e-6; the affinity is a choice (theirs is one width for all).
+    """
+    del dim
+    return GraphMethod(encoder, _embed(affinity), [_Solve(_harmonic)], own_row, transductive=transductive)
+
+
+def label_spreading(encoder: nn.Module, *, dim: int | None = None, alpha: float = 0.99, steps: int | None = None,
+                    affinity: Affinity = self_tuning, transductive: bool = True) -> GraphMethod:
+    """Local and global consistency: labels spread over the normalised graph, `F = (I - αS)⁻¹ Y`, S = D⁻½ W D⁻½.
+
+    Args:
+        encoder: `[N, ...] -> [N, F]`.
+        dim: unused; every method takes it.
+        alpha: share of a node's label that comes from its neighbours, in `(0, 1)`.
+        steps: iterate `F ← αSF + (1-α)Y` this often from `F = Y`; None takes the limit, in closed form.
+        affinity: the edges `[G, n, n]`, zero on the diagonal, of tasks as dense arrays.
+        transductive: all queries of a task in one graph, or one graph per query.
+
+    Raises:
+        ValueError: alpha outside `(0, 1)`, or fewer than one step.
+
+    Source: Zhou, Bousquet, Lal, Weston, Schölkopf, 2004, Learning with Local and Global Consistency.
+
+    Deviations: columns of Y sum to 1, so that a class with more shots is not favoured; the affinity is a choice.
+    """
+    del dim
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha is {alpha}; it must lie between 0 and 1")
+    if steps is not None and steps < 1:
+        raise ValueError(f"steps is {steps}; give at least 1, or None for the limit")
+
+    def spread(tasks: Dense) -> Tensor:
+        return _spread(tasks, alpha, steps)
+
+    return GraphMethod(encoder, _embed(affinity), [_Solve(spread)], own_row, transductive=transductive)
+
+
+class _Solve:
+    """A layer that puts class log-shares, `[N, max(way)]`, in the place of the nodes."""
+
+    def __init__(self, solve: Callable[[Dense], Tensor]) -> None:
+        self.solve = solve
+
+    def __call__(self, graph: Graph) -> Graph:
+        return graph.replace(nodes=solve_nodes(graph, lambda tasks: _log_shares(self.solve(tasks))))
+
+
+def _embed(affinity: Affinity) -> Callable[[Episode], Graph]:
+    def embed(episode: Episode) -> Graph:
+        edges = solve_edges(episode, lambda tasks: affinity(tasks)[..., None])
+        return Graph(episode.x, edges, complete(episode.sizes, episode.x.device), episode)
+
+    return embed
+
+
+def _weights(tasks: Dense) -> Tensor:
+    assert tasks.edges is not None
+    return tasks.edges[..., 0]
+
+
+def _harmonic(tasks: Dense) -> Tensor:
+    weights = _weights(tasks)
+    moves = weights / weights.sum(2, keepdim=True).clamp_min(TINY)
+    free = (~tasks.labelled)[..., None].to(moves.dtype)
+    system = torch.eye(moves.shape[1], dtype=moves.dtype, device=moves.device) - (1 - DAMPING) * free * moves
+    mass: Tensor = torch.linalg.solve(system, tasks.label)
+    return mass
+
+
+def _spread(tasks: Dense, alpha: float, steps: int | None) -> Tensor:
+    weights = _weights(tasks)
+    degree = weights.sum(2).clamp_min(TINY).rsqrt()
+    near = alpha * degree[:, :, None] * weights * degree[:, None]
+    label = tasks.label / tasks.label.sum(1, keepdim=True)
+    if steps is None:
+        limit: Tensor = torch.linalg.solve(torch.eye(near.shape[1], dtype=near.dtype, device=near.device) - near, label)
+        return limit
+    share = label
+    for _ in range(steps):
+        share = torch.bmm(near, share) + (1 - alpha) * label
+    return share
+
+
+def _log_shares(mass: Tensor) -> Tensor:
+    # Solves may leave a trace below zero; what no label reaches stays uniform.
+    mass = mass.clamp_min(0) + torch.finfo(mass.dtype).tiny
+    return (mass / mass.sum(2, keepdim=True)).log()

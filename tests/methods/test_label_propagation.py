@@ -1,0 +1,104 @@
+"""Label propagation and spreading against loops, and what is special about them."""
+
+import numpy as np
+import pytest
+import torch
+from episodes import DIM, task
+from reference import propagation
+
+import graphfew as gf
+from graphfew.affinity import neighbours, self_tuning, squared_distances
+from graphfew.dense import Dense
+
+BATCHES = {
+    "equal": [task(1, 3, (1,), 2), task(2, 3, (1,), 2)],
+    "unlabelled": [task(3, 3, (2, 1), 2, unlabelled=2), task(4, 3, (1, 3), 3, unlabelled=1)],
+    "mixed ways": [task(5, 2, (1,), 1), task(6, 4, (1, 2), 3, unlabelled=1), task(7, 6, (1,), 2)],
+    "equal sizes": [task(10, 2, (1, 2), 4), task(11, 5, (1,), 2), task(12, 3, (1, 2), 1, unlabelled=2)],
+}
+FORMS = {
+    "label_propagation": ({}, propagation.harmonic),
+    "label_spreading": ({"alpha": 0.8}, lambda *e: propagation.spread(*e, alpha=0.8)),
+    "label_spreading-3 steps": ({"steps": 3}, lambda *e: propagation.spread(*e, steps=3)),
+}
+
+
+def create(form, **arguments):
+    return gf.create(form.split("-")[0], encoder=gf.backbones.identity(DIM), **arguments).double()
+
+
+def plain(e):
+    return e.x.numpy(), e.y.tolist(), e.query.tolist(), e.way[0]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("tasks", BATCHES.values(), ids=BATCHES)
+def test_shares_of_queries_asked_together(form, tasks):
+    arguments, formula = FORMS[form]
+    logits = create(form, **arguments)(gf.collate(tasks)).logits
+    for e, ours in zip(tasks, logits.split([e.queries[0] for e in tasks]), strict=True):
+        assert np.abs(ours.exp()[:, : e.way[0]].numpy() - formula(*plain(e))).max() < 1e-10
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_shares_of_queries_asked_alone(form):
+    arguments, formula = FORMS[form]
+    for e in BATCHES["unlabelled"]:
+        ours = create(form, transductive=False, **arguments)(e).logits.exp().numpy()
+        context = (~e.query).nonzero().flatten()
+        for row, node in zip(ours, e.query.nonzero().flatten(), strict=True):
+            keep = torch.cat([context, node[None]])
+            alone = gf.Episode.single(e.x[keep], e.y[keep], e.query[keep], e.way[0])
+            assert np.abs(row - formula(*plain(alone))).max() < 1e-10
+
+
+def test_the_limit_of_spreading_is_where_its_steps_go():
+    e = gf.collate(BATCHES["equal"])
+    limit, steps = (create("label_spreading", alpha=0.9, steps=s)(e).logits for s in (None, 400))
+    assert torch.allclose(limit, steps, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("form", ["label_propagation", "label_spreading"])
+def test_a_node_that_no_label_reaches_is_answered_uniformly(form):
+    x = torch.tensor([[0.0], [0.1], [0.2], [5.0], [5.1], [5.2], [90.0], [90.1], [90.2]], dtype=torch.float64)
+    y = torch.tensor([0, -1, -1, 1, -1, -1, -1, -1, -1])
+    query = torch.tensor([False, True, False, False, True, False, True, False, False])
+    model = gf.create(form, encoder=gf.backbones.identity(1), affinity=lambda tasks: self_tuning(tasks, 2)).double()
+    shares = model(gf.Episode.single(x, y, query, 2)).logits.exp()
+    assert torch.allclose(shares, torch.tensor([[1, 0], [0, 1], [0.5, 0.5]], dtype=torch.float64), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1e3])
+def test_the_width_fits_any_scale_of_the_features(scale):
+    e = BATCHES["unlabelled"][0]
+    for form in ("label_propagation", "label_spreading"):
+        ours, scaled = (create(form)(e.encode(lambda x, s=s: s * x)).logits for s in (1.0, scale))
+        assert torch.allclose(ours, scaled, rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("k", [1, 3, 50])
+def test_every_node_has_k_neighbours_and_not_itself(k):
+    x = torch.randn(2, 8, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    near = neighbours(squared_distances(x, x), k)
+    assert (near.sum(2) == min(k, 7)).all()
+    assert not near.diagonal(dim1=1, dim2=2).any()
+    affinity = self_tuning(Dense(x, x.new_zeros(2, 8, 2), torch.ones(2, 8, dtype=torch.bool)), k)
+    assert torch.equal(affinity, affinity.mT)
+    assert not affinity.diagonal(dim1=1, dim2=2).any()
+
+
+def test_more_shots_of_a_class_do_not_favour_it():
+    """A query in the middle between a class of one shot and one of three at the same place."""
+    x = torch.tensor([[-1.0, 0], [1.0, 0], [1.0, 0.001], [1.0, -0.001], [0, 0]], dtype=torch.float64)
+    e = gf.Episode.single(x, torch.tensor([0, 1, 1, 1, -1]), torch.arange(5) == 4, 2)
+    complete = gf.create("label_spreading", encoder=gf.backbones.identity(2), alpha=0.01,
+                         affinity=lambda t: torch.ones(1, 5, 5, dtype=torch.float64) - torch.eye(5)).double()
+    assert complete(e).logits.exp()[0].tolist() == pytest.approx([0.5, 0.5], abs=1e-3)
+
+
+@pytest.mark.parametrize(("arguments", "words"), [({"alpha": 1.0}, "alpha is 1.0"), ({"steps": 0}, "steps is 0")])
+def test_refuses_what_it_cannot_do(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        create("label_spreading", **arguments)
+    with pytest.raises(ValueError, match="at least 1 neighbour"):
+        self_tuning(Dense(torch.zeros(1, 2, 1), torch.zeros(1, 2, 2), torch.zeros(1, 2, dtype=torch.bool)), 0)

@@ -42,14 +42,15 @@ def label_propagation(encoder: nn.Module, *, dim: int | None = None, affinity: A
     return GraphMethod(encoder, _embed(affinity), [_Solve(_harmonic)], own_row, transductive=transductive)
 
 
-def label_spreading(encoder: nn.Module, *, dim: int | None = None, alpha: float = 0.99, steps: int | None = None,
+def label_spreading(encoder: nn.Module, *, dim: int | None = None, alpha: float = 0.8, steps: int | None = None,
                     affinity: Affinity = self_tuning, transductive: bool = True) -> GraphMethod:
     """Local and global consistency: labels spread over the normalised graph, `F = (I - αS)⁻¹ Y`, S = D⁻½ W D⁻½.
 
     Args:
         encoder: `[N, ...] -> [N, F]`.
         dim: unused; every method takes it.
-        alpha: share of a node's label that comes from its neighbours, in `(0, 1)`.
+        alpha: share of a node's label that comes from its neighbours, in `(0, 1)`; theirs is 0.99, which lets a few
+            labels run far over weak edges.
         steps: iterate `F ← αSF + (1-α)Y` this often from `F = Y`; None takes the limit, in closed form.
         affinity: the edges `[G, n, n]`, zero on the diagonal, of tasks as dense arrays.
         transductive: all queries of a task in one graph, or one graph per query.
@@ -59,7 +60,8 @@ def label_spreading(encoder: nn.Module, *, dim: int | None = None, alpha: float 
 
     Source: Zhou, Bousquet, Lal, Weston, Schölkopf, 2004, Learning with Local and Global Consistency.
 
-    Deviations: columns of Y sum to 1, so that a class with more shots is not favoured; the affinity is a choice.
+    Deviations: alpha is 0.8; columns of Y sum to 1, so that a class with more shots is not favoured; the affinity is a
+    choice.
     """
     del dim
     if not 0 < alpha < 1:

@@ -18,8 +18,8 @@ BATCHES = {
 }
 FORMS = {
     "label_propagation": ({}, propagation.harmonic),
-    "label_spreading": ({"alpha": 0.8}, lambda *e: propagation.spread(*e, alpha=0.8)),
-    "label_spreading-3 steps": ({"steps": 3}, lambda *e: propagation.spread(*e, steps=3)),
+    "label_spreading": ({}, lambda *e: propagation.spread(*e, alpha=0.8)),
+    "label_spreading-3 steps": ({"steps": 3, "alpha": 0.99}, lambda *e: propagation.spread(*e, steps=3)),
 }
 
 

@@ -12,7 +12,15 @@ from torch import nn
 from graphfew import backbones
 from graphfew.layers import METRICS
 from graphfew.losses import Loss, edge_loss, node_loss
-from graphfew.methods import egnn, gnn, label_propagation, label_spreading, nearest_neighbour, prototypical
+from graphfew.methods import (
+    egnn,
+    gnn,
+    label_propagation,
+    label_spreading,
+    nearest_neighbour,
+    prototypical,
+    simpleshot,
+)
 from graphfew.model import GraphMethod
 from graphfew.recipe import JSON, Recipe
 from graphfew.seeding import seeded
@@ -131,3 +139,4 @@ register("label_propagation", Method(label_propagation, "Zhu et al. 2003", None,
 register("label_spreading", Method(label_spreading, "Zhou et al. 2004", None, transductive=True, unlabelled=True))
 register("nearest_neighbour", Method(nearest_neighbour, "Cover, Hart 1967", None))
 register("prototypical", Method(prototypical, "Snell et al. 2017", node_loss))
+register("simpleshot", Method(simpleshot, "Wang et al. 2019", None))

@@ -5,5 +5,6 @@ from graphfew.methods.gnn import gnn
 from graphfew.methods.label_propagation import label_propagation, label_spreading
 from graphfew.methods.nearest_neighbour import nearest_neighbour
 from graphfew.methods.prototypical import prototypical
+from graphfew.methods.simpleshot import simpleshot
 
-__all__ = ["egnn", "gnn", "label_propagation", "label_spreading", "nearest_neighbour", "prototypical"]
+__all__ = ["egnn", "gnn", "label_propagation", "label_spreading", "nearest_neighbour", "prototypical", "simpleshot"]

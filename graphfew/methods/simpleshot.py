@@ -1,0 +1,63 @@
+"""SimpleShot: nearest centroid of centred features of length 1."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from graphfew.episode import Episode
+from graphfew.graph import Graph
+from graphfew.layers import squared_euclidean
+from graphfew.methods.prototypical import Compare, labelled_only
+from graphfew.methods.prototypical import embed as with_class_means
+from graphfew.model import GraphMethod
+from graphfew.readout import from_classes
+
+
+def simpleshot(encoder: nn.Module, *, dim: int, centre: Sequence[float] | None = None, scale: float = 10.0
+               ) -> GraphMethod:
+    """Squared Euclidean distance to class means, features centred and brought to length 1. Needs no training.
+
+    Args:
+        encoder: `[N, ...] -> [N, dim]`.
+        dim: the encoder's output width.
+        centre: the mean feature of the training classes, `dim` numbers; None takes the mean of each task's supports,
+            every class counting alike.
+        scale: factor on the negative distance; it sharpens the probabilities and changes no answer.
+
+    Raises:
+        ValueError: another number of values in the centre than `dim`, or one that is not finite; later, a task with
+            unlabelled nodes.
+
+    Source: Wang, Chao, Weinberger, van der Maaten, 2019, SimpleShot: Revisiting Nearest-Neighbor Classification for
+    Few-Shot Learning.
+
+    Deviations: without a centre it is the supports' own mean (theirs is always the training classes').
+    """
+    if centre is not None and (len(centre) != dim or not all(math.isfinite(v) for v in centre)):
+        raise ValueError(f"the centre has {len(centre)} values and the encoder {dim} outputs; give one finite value for "
+                         f"each, such as the mean of the training classes' features")
+    return GraphMethod(encoder, _embed(centre), [Compare(squared_euclidean, scale)], from_classes, transductive=False,
+                       independent=True, check=labelled_only("simpleshot"))
+
+
+def _embed(centre: Sequence[float] | None) -> Callable[[Episode], Graph]:
+    def embed(episode: Episode) -> Graph:
+        given = None if centre is None else episode.x.new_tensor(centre)[None]
+        middle = _support_mean(episode)[episode.task] if given is None else given
+        return with_class_means(episode.encode(lambda x: F.normalize(x - middle, dim=1)))
+
+    return embed
+
+
+def _support_mean(episode: Episode) -> Tensor:
+    """`[tasks, F]`: the mean of each task's class means."""
+    graph = with_class_means(episode)
+    means = graph.nodes[len(episode.y):]
+    way = torch.tensor(episode.way, device=means.device)
+    task = torch.repeat_interleave(way)
+    return means.new_zeros(episode.tasks, means.shape[1]).index_add(0, task, means) / way[:, None]

@@ -10,7 +10,7 @@ from graphfew.episode import Episode, collate
 from graphfew.evaluate import Comparison, Result, compare, evaluate, paired, predict
 from graphfew.graph import Graph, Topology, bipartite, complete, stars, supports_to_queries
 from graphfew.layers import Convolution, cosine, squared_euclidean
-from graphfew.losses import edge_loss, joint_loss, node_loss
+from graphfew.losses import edge_loss, joint_loss, node_loss, pair_loss
 from graphfew.model import GraphMethod, Output
 from graphfew.plot import before_and_after, draw, to_networkx
 from graphfew.readout import log_vote, vote
@@ -24,6 +24,6 @@ __all__ = [
     "METHODS", "Comparison", "ContractError", "Convolution", "Dataset", "Episode", "Graph", "GraphMethod", "Method",
     "Output", "Result", "Step", "Tasks", "Topology", "adam", "audit", "backbones", "before_and_after", "bipartite",
     "collate", "compare", "complete", "cosine", "create", "data", "draw", "edge_loss", "evaluate", "evaluating",
-    "halve_every", "joint_loss", "load", "log_vote", "node_loss", "paired", "predict", "register", "save", "seeded",
-    "squared_euclidean", "stars", "supports_to_queries", "to_networkx", "train", "vote",
+    "halve_every", "joint_loss", "load", "log_vote", "node_loss", "pair_loss", "paired", "predict", "register", "save",
+    "seeded", "squared_euclidean", "stars", "supports_to_queries", "to_networkx", "train", "vote",
 ]

@@ -49,6 +49,28 @@ def edge_loss(out: Output, target: Int[Tensor, " Q"], early_weight: float = 0.5)
     return sum((early_weight * term for term in terms[:-1]), start=terms[-1])
 
 
+def pair_loss(out: Output, target: Int[Tensor, " Q"]) -> Float[Tensor, ""]:
+    """Binary cross-entropy of the last graph's edges, as logits of "same class", between supports and queries.
+
+    Pairs of one class and pairs of two count alike, whatever their numbers: means are taken inside each kind and task.
+
+    Raises:
+        ValueError: another number of targets than queries, or edges that are not one channel.
+
+    Source: Koch, Zemel, Salakhutdinov, 2015, Siamese Neural Networks for One-shot Image Recognition.
+
+    Deviations: weighting takes the place of drawing as many pairs of each kind.
+    """
+    _check_length(out, target)
+    graph = out.graphs[-1]
+    if graph.edges.shape[1] != 1:
+        raise ValueError(f"pair_loss needs edges [E, 1]; got {graph.edges.shape[1]} channels; use edge_loss or "
+                         f"node_loss for this method")
+    weight, same = _edge_weights(graph, target)
+    terms = F.binary_cross_entropy_with_logits(graph.edges[:, 0], same, reduction="none")
+    return (terms * weight).sum() / 2
+
+
 def joint_loss(out: Output, target: Int[Tensor, " Q"]) -> Float[Tensor, ""]:
     """`edge_loss + node_loss`: EGNN's loss, and the cross-entropy of its votes, which it learns faster with.
 

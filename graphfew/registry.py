@@ -11,7 +11,7 @@ from torch import nn
 
 from graphfew import backbones
 from graphfew.layers import METRICS
-from graphfew.losses import Loss, edge_loss, node_loss
+from graphfew.losses import Loss, edge_loss, node_loss, pair_loss
 from graphfew.methods import (
     egnn,
     gnn,
@@ -19,6 +19,7 @@ from graphfew.methods import (
     label_spreading,
     nearest_neighbour,
     prototypical,
+    siamese,
     simpleshot,
 )
 from graphfew.model import GraphMethod
@@ -139,4 +140,5 @@ register("label_propagation", Method(label_propagation, "Zhu et al. 2003", None,
 register("label_spreading", Method(label_spreading, "Zhou et al. 2004", None, transductive=True, unlabelled=True))
 register("nearest_neighbour", Method(nearest_neighbour, "Cover, Hart 1967", None))
 register("prototypical", Method(prototypical, "Snell et al. 2017", node_loss))
+register("siamese", Method(siamese, "Koch et al. 2015", pair_loss))
 register("simpleshot", Method(simpleshot, "Wang et al. 2019", None))

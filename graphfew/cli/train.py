@@ -53,7 +53,7 @@ def train(
     halve_every: Annotated[Number, typer.Option(help="Steps after which the rate is halved.", show_default="never",
                                                 rich_help_panel=TRAINING)] = None,
     weight_decay: Annotated[float | None, typer.Option(show_default="0", rich_help_panel=TRAINING)] = None,
-    loss: Annotated[Text, typer.Option(help="node, edge or joint (both).", show_default="the method's own",
+    loss: Annotated[Text, typer.Option(help="node, edge, joint (both) or pair.", show_default="the method's own",
                                        rich_help_panel=TRAINING)] = None,
     seed: Annotated[Number, typer.Option(show_default="0", rich_help_panel=TRAINING)] = None,
     device: Annotated[Text, typer.Option(show_default="cpu", rich_help_panel=TRAINING)] = None,

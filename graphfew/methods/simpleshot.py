@@ -39,7 +39,7 @@ def simpleshot(encoder: nn.Module, *, dim: int, centre: Sequence[float] | None =
     Deviations: without a centre it is the supports' own mean (theirs is always the training classes').
     """
     if centre is not None and (len(centre) != dim or not all(math.isfinite(v) for v in centre)):
-        raise ValueError(f"the centre has {len(centre)} values and the encoder {dim} outputs; give one finite value for "
+        raise ValueError(f"the centre has {len(centre)} values and the encoder {dim} outputs; give a finite value for "
                          f"each, such as the mean of the training classes' features")
     return GraphMethod(encoder, _embed(centre), [Compare(squared_euclidean, scale)], from_classes, transductive=False,
                        independent=True, check=labelled_only("simpleshot"))

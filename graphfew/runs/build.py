@@ -16,7 +16,7 @@ from graphfew.audit import evaluating
 from graphfew.data import Dataset, Tasks, catalogue, embed, load
 from graphfew.data.queries import parse
 from graphfew.layers import METRICS, Metric
-from graphfew.losses import Loss, edge_loss, joint_loss, node_loss
+from graphfew.losses import Loss, edge_loss, joint_loss, node_loss, pair_loss
 from graphfew.model import GraphMethod
 from graphfew.recipe import JSON
 from graphfew.registry import create, find
@@ -25,7 +25,8 @@ from graphfew.train import adam
 
 # Validation tasks are another stream than training tasks, also where both come from one split.
 VALIDATION_STREAM = 1_000_003
-LOSSES: Mapping[str, Loss] = {"node": node_loss, "edge": edge_loss, "joint": joint_loss}
+LOSSES: Mapping[str, Loss] = {"node": node_loss, "edge": edge_loss, "joint": joint_loss,
+                                 "pair": pair_loss}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -1,0 +1,58 @@
+"""Siamese networks: one learned score of two items, with no class and no update."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from graphfew.episode import Episode
+from graphfew.graph import Graph, supports_to_queries
+from graphfew.layers import absolute_difference
+from graphfew.methods.prototypical import labelled_only
+from graphfew.model import GraphMethod
+from graphfew.readout import nearest
+
+
+class PairScore(nn.Module):
+    """Edges `[E, 1]`: `Σ_f a_f |x_if - x_jf| + b` of their two ends, whose sigmoid is "same class"."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.score = nn.Linear(dim, 1)
+        # Far apart is unlike: a start that answers as the nearest support does.
+        nn.init.constant_(self.score.weight, -1.0 / dim)
+        nn.init.zeros_(self.score.bias)
+
+    def forward(self, graph: Graph) -> Graph:
+        """The graph with new edges."""
+        return graph.replace(edges=graph.topology.pair_ordered(self._pair, graph.nodes))
+
+    def _pair(self, a: Tensor, b: Tensor) -> Tensor:
+        out: Tensor = self.score(absolute_difference(a, b))
+        return out
+
+
+def embed(episode: Episode) -> Graph:
+    """Every labelled support to every query of its task."""
+    topology = supports_to_queries(episode)
+    return Graph(episode.x, episode.x.new_zeros(len(topology.receivers), 1), topology, episode)
+
+
+def siamese(encoder: nn.Module, *, dim: int) -> GraphMethod:
+    """The class of the support that a learned, weighted L1 distance finds most likely of the query's class.
+
+    Args:
+        encoder: `[N, ...] -> [N, dim]`.
+        dim: the encoder's output width.
+
+    Train with `pair_loss`. The logits are those of the best pair of each class.
+
+    Raises:
+        ValueError: a task with unlabelled nodes.
+
+    Source: Koch, Zemel, Salakhutdinov, 2015, Siamese Neural Networks for One-shot Image Recognition.
+
+    Deviations: pairs come from episodes (theirs are drawn from the whole training set, half of them alike); the weights
+    of the distance begin at -1/dim.
+    """
+    return GraphMethod(encoder, embed, [PairScore(dim)], nearest, transductive=False, independent=True,
+                       check=labelled_only("siamese"))

@@ -1,0 +1,84 @@
+"""Siamese networks and their loss against loops, and that they learn."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from episodes import DIM, identity_model, task
+
+import graphfew as gf
+
+BATCHES = {"equal": [task(1, 3, (1,), 2), task(2, 3, (1,), 2)], "mixed": [task(8, 3, (1, 2), 3), task(9, 4, (2,), 2)],
+           "equal sizes": [task(10, 2, (1, 2), 4), task(11, 5, (1,), 2)]}
+
+
+def scores(model, e):
+    """`{(query, support): logit}` of one task."""
+    net = model.layers.get_submodule("0").score
+    a, b = net.weight[0].tolist(), net.bias.item()
+    x, y, query = e.x.tolist(), e.y.tolist(), e.query.tolist()
+    return {(q, s): b + sum(w * abs(u - v) for w, u, v in zip(a, x[q], x[s], strict=True))
+            for q in range(len(y)) if query[q] for s in range(len(y)) if y[s] >= 0}
+
+
+@pytest.mark.parametrize("tasks", BATCHES.values(), ids=BATCHES)
+def test_logits_are_those_of_the_best_pair(tasks):
+    model = identity_model("siamese")
+    logits = model(gf.collate(tasks)).logits.split([e.queries[0] for e in tasks])
+    for e, ours in zip(tasks, logits, strict=True):
+        pairs = scores(model, e)
+        asked = e.query.nonzero().flatten().tolist()
+        theirs = [[max(v for (q, s), v in pairs.items() if q == i and e.y[s] == c) for c in range(e.way[0])]
+                  for i in asked]
+        assert np.abs(ours[:, : e.way[0]].detach().numpy() - np.array(theirs)).max() < 1e-10
+
+
+@pytest.mark.parametrize("tasks", BATCHES.values(), ids=BATCHES)
+def test_pair_loss(tasks):
+    model = identity_model("siamese")
+    targets = [torch.arange(e.queries[0]) % e.way[0] for e in tasks]
+    ours = gf.pair_loss(model(gf.collate(tasks)), torch.cat(targets))
+    theirs = []
+    for e, target in zip(tasks, targets, strict=True):
+        rank = {q: i for i, q in enumerate(e.query.nonzero().flatten().tolist())}
+        kinds = {True: [], False: []}
+        for (q, s), logit in scores(model, e).items():
+            same = int(e.y[s]) == int(target[rank[q]])
+            kinds[same].append(math.log1p(math.exp(-logit if same else logit)))
+        theirs.append(sum(np.mean(values) for values in kinds.values()) / 2)
+    assert ours.item() == pytest.approx(np.mean(theirs), rel=0, abs=1e-10)
+
+
+def test_an_untrained_one_answers_as_the_nearest_support_in_l1_does():
+    e = BATCHES["mixed"][0]
+    model = gf.create("siamese", encoder=gf.backbones.identity(DIM)).double()
+    distance = torch.cdist(e.x[e.query], e.x[e.labelled], p=1)
+    assert torch.equal(model(e).logits.argmax(1), e.y[e.labelled][distance.argmin(1)])
+
+
+def test_it_learns_which_features_tell():
+    """Class means differ in the first feature alone; the others are loud."""
+
+    class Loud:
+        def batch(self, indices):
+            tasks = []
+            for i in indices:
+                e = task(i, 3, (1,), 6, dim=4)
+                truth = torch.where(e.y >= 0, e.y, torch.arange(len(e.y)) % 3)
+                x = e.x * torch.tensor([0.1, 5, 5, 5])
+                x[:, 0] += truth
+                tasks.append((gf.Episode.single(x.float(), e.y, e.query, 3), truth[e.query]))
+            return gf.collate([e for e, _ in tasks]), torch.cat([t for _, t in tasks])
+
+    model = gf.create("siamese", encoder=gf.backbones.identity(4))
+    steps = list(gf.train(model, Loud(), loss=gf.pair_loss, batch=16, steps=150, lr=0.02))
+    first, last = (np.mean([s.accuracy for s in part]) for part in (steps[:10], steps[-10:]))
+    assert first < 0.6
+    assert last > 0.85
+
+
+def test_pair_loss_needs_one_channel():
+    e = BATCHES["equal"][0]
+    with pytest.raises(ValueError, match="got 2 channels"):
+        gf.pair_loss(identity_model("egnn", width=4)(e), torch.tensor([0, 1]))

@@ -71,15 +71,15 @@ def cosine(a: Float[Tensor, "P F"], b: Float[Tensor, "P F"]) -> Float[Tensor, "P
 METRICS: Mapping[str, Metric] = MappingProxyType({"squared_euclidean": squared_euclidean, "cosine": cosine})
 
 
-def _squared_from_products(ab: Tensor, aa: Tensor, bb: Tensor) -> Tensor:
-    return 2 * ab - aa - bb
+def _squared_from_products(ab: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    return 2 * ab - a.square() - b.square()
 
 
-def _cosine_from_products(ab: Tensor, aa: Tensor, bb: Tensor) -> Tensor:
-    return ab / (aa.sqrt().clamp_min(1e-8) * bb.sqrt().clamp_min(1e-8))
+def _cosine_from_products(ab: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    return ab / (a.clamp_min(1e-8) * b.clamp_min(1e-8))
 
 
-# Metrics that inner products determine need no row per edge.
+# Metrics of an inner product and two lengths, which need no row of features per edge.
 _FROM_PRODUCTS: Mapping[Metric, Callable[[Tensor, Tensor, Tensor], Tensor]] = MappingProxyType(
     {squared_euclidean: _squared_from_products, cosine: _cosine_from_products})
 
@@ -88,8 +88,8 @@ def compare(topology: Topology, metric: Metric, nodes: Float[Tensor, "N F"]) -> 
     """Edges `[E, 1]`: the metric of receiver and sender; for the library's own metrics by matrix products."""
     if metric not in _FROM_PRODUCTS:
         return topology.pair_ordered(metric, nodes)
-    squares = torch.linalg.vector_norm(nodes, dim=1, keepdim=True).square()
-    ends = (squares.index_select(0, index) for index in (topology.receivers, topology.senders))
+    lengths = torch.linalg.vector_norm(nodes, dim=1, keepdim=True)
+    ends = (lengths.index_select(0, index) for index in (topology.receivers, topology.senders))
     return _FROM_PRODUCTS[metric](topology.inner(nodes), *ends)
 
 

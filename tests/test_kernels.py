@@ -283,4 +283,10 @@ def test_metrics_by_products_are_the_metrics(metric, tasks):
     topology = gf.stars(gf.collate(tasks))
     x = torch.randn(topology.nodes, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     x[2] = 0
-    assert torch.allclose(compare(topology, metric, x), topology.pair_ordered(metric, x), rtol=0, atol=1e-12)
+    x.requires_grad_()
+    ours, theirs = compare(topology, metric, x), topology.pair_ordered(metric, x)
+    assert torch.allclose(ours, theirs, rtol=0, atol=1e-12)
+    mine, other = (torch.autograd.grad(v.sum(), x)[0] for v in (ours, theirs))
+    assert torch.isfinite(mine).all()
+    rows = torch.arange(len(x)) != 2
+    assert torch.allclose(mine[rows], other[rows], rtol=0, atol=1e-6)

@@ -10,7 +10,16 @@ from graphfew.episode import Episode, collate
 from graphfew.evaluate import Comparison, Result, compare, evaluate, paired, predict
 from graphfew.graph import Graph, Topology, bipartite, complete, stars, supports_to_queries
 from graphfew.layers import Convolution, cosine, squared_euclidean
-from graphfew.losses import edge_loss, joint_loss, node_loss, pair_loss
+from graphfew.losses import (
+    dpgn_loss,
+    edge_loss,
+    joint_loss,
+    known_nodes_loss,
+    node_loss,
+    pair_loss,
+    relation_loss,
+)
+from graphfew.methods.attention_attractor import joint_logits
 from graphfew.model import GraphMethod, Output
 from graphfew.plot import before_and_after, draw, to_networkx
 from graphfew.readout import log_vote, vote
@@ -21,9 +30,10 @@ from graphfew.train import Step, adam, halve_every, train
 __version__ = version("graphfew")
 
 __all__ = [
-    "METHODS", "Comparison", "ContractError", "Convolution", "Dataset", "Episode", "Graph", "GraphMethod", "Method",
-    "Output", "Result", "Step", "Tasks", "Topology", "adam", "audit", "backbones", "before_and_after", "bipartite",
-    "collate", "compare", "complete", "cosine", "create", "data", "draw", "edge_loss", "evaluate", "evaluating",
-    "halve_every", "joint_loss", "load", "log_vote", "node_loss", "pair_loss", "paired", "predict", "register", "save",
-    "seeded", "squared_euclidean", "stars", "supports_to_queries", "to_networkx", "train", "vote",
+    "METHODS", "Comparison", "ContractError", "Convolution", "Dataset", "Episode", "Graph", "GraphMethod",
+    "Method", "Output", "Result", "Step", "Tasks", "Topology", "adam", "audit", "backbones", "before_and_after",
+    "bipartite", "collate", "compare", "complete", "cosine", "create", "data", "dpgn_loss", "draw", "edge_loss",
+    "evaluate", "evaluating", "halve_every", "joint_logits", "joint_loss", "known_nodes_loss", "load", "log_vote",
+    "node_loss", "pair_loss", "paired", "predict", "register", "relation_loss", "save", "seeded",
+    "squared_euclidean", "stars", "supports_to_queries", "to_networkx", "train", "vote",
 ]

@@ -131,6 +131,31 @@ def egnn_conv(out_dim: int = 128, in_channels: int = 3, size: int = 84, seed: in
     return Backbone(net, out_dim, Recipe("egnn_conv", arguments))
 
 
+def relation_conv(width: int = 64, in_channels: int = 1, size: int = 28, seed: int = 0) -> Backbone:
+    """Relation networks' encoder: maps, flattened; `[N, in_channels, size, size]` to `[N, F]`.
+
+    `F` is `width` maps of 5x5 at 28 pixels (1,600), of 19x19 at 84 pixels.
+
+    **Source**: Sung, Yang, Zhang, Xiang, Torr and Hospedales, 2018, Learning to Compare: Relation Network for Few-Shot
+    Learning; their code.
+    **Deviations**: batch norm keeps running statistics with torch's momentum (theirs keeps those of the last batch).
+
+    The initial weights are drawn from `seed`.
+
+    Raises:
+        ValueError: a number below 1, or images under 10 pixels.
+    """
+    _check_positive("relation_conv", width=width, in_channels=in_channels, size=size)
+    with seeded(seed):
+        trunk, flat = _trunk("relation_conv", in_channels, size, [
+            *_block(in_channels, width, nn.ReLU(), bias=True, padding=0),
+            *_block(width, width, nn.ReLU(), bias=True, padding=0),
+            *_block(width, width, nn.ReLU(), bias=True, pool=False),
+            *_block(width, width, nn.ReLU(), bias=True, pool=False),
+        ])
+    return Backbone(trunk, flat, Recipe("relation_conv", {"width": width, "in_channels": in_channels, "size": size}))
+
+
 def identity(dim: int, seed: int = 0) -> Backbone:
     """Features that are ready for use, passed through; `[N, dim]` to `[N, dim]`. Has no weights: `seed` is not used.
 
@@ -143,7 +168,8 @@ def identity(dim: int, seed: int = 0) -> Backbone:
 
 
 catalogue: Final[dict[str, Callable[..., Backbone]]] = {
-    "conv4": conv4, "gnn_omniglot": gnn_omniglot, "egnn_conv": egnn_conv, "identity": identity,
+    "conv4": conv4, "gnn_omniglot": gnn_omniglot, "egnn_conv": egnn_conv,
+    "relation_conv": relation_conv, "identity": identity,
 }
 
 

@@ -23,12 +23,14 @@ class Dense:
         label: `[G, n, way]` one-hot rows, zero where the label is unknown; dtype of `x`.
         query: `[G, n]` bool.
         edges: `[G, n, n, C]`, row = receiver; None where the tasks come without edges.
+        classes: `[G, way, F]` class nodes; None where the graph has none.
     """
 
     x: Float[Tensor, "G n F"]
     label: Float[Tensor, "G n way"]
     query: Bool[Tensor, "G n"]
     edges: Float[Tensor, "G n n C"] | None = None
+    classes: Float[Tensor, "G way F"] | None = None
 
     @property
     def labelled(self) -> Bool[Tensor, "G n"]:
@@ -58,8 +60,35 @@ def solve_nodes(graph: Graph, fn: Callable[[Dense], Tensor]) -> Float[Tensor, "N
         ValueError: another topology.
     """
     graph.topology.matrices(graph.edges)
+    groups = _groups(graph.episode, graph.nodes, graph.edges)
+    return _rows(graph.episode, [(nodes, fn(tasks)) for nodes, tasks in groups])
+
+
+def solve_classes(graph: Graph, fn: Callable[[Dense], Tensor]) -> Float[Tensor, "M F"]:
+    """The nodes of a `stars` graph with new class nodes, from `fn(tasks) -> [G, way, F]`, once per size and way."""
+    items = len(graph.episode.y)
+    classes = graph.nodes[items:]
+    for _, rows, tasks in _star_groups(graph):
+        classes = classes.index_copy(0, rows.flatten(), fn(tasks).flatten(0, 1))
+    return torch.cat([graph.nodes[:items], classes])
+
+
+def solve_stars(graph: Graph, fn: Callable[[Dense], Tensor]) -> Float[Tensor, "E 1"]:
+    """The edges of a `stars` graph with new ones from classes to queries: `fn(tasks) -> [G, n, way]`, once per size and
+    way, of which the queries' rows are taken. Edges from supports to classes stay."""
     episode = graph.episode
-    parts = [(nodes, fn(tasks)) for nodes, tasks in _groups(episode, graph.nodes, graph.edges)]
+    rows = _rows(episode, [(nodes, fn(tasks)) for nodes, _, tasks in _star_groups(graph)])
+    scores = rows[episode.query][present(episode)]
+    return torch.cat([scores[:, None], graph.edges[len(scores):]])
+
+
+def present(episode: Episode) -> Bool[Tensor, "Q way"]:
+    """`[Q, max(way)]` bool: the classes that each query's task has."""
+    way = torch.tensor(episode.way, device=episode.y.device)[episode.task[episode.query]]
+    return torch.arange(max(episode.way), device=way.device) < way[:, None]
+
+
+def _rows(episode: Episode, parts: list[tuple[Tensor, Tensor]]) -> Tensor:
     if len(parts) == 1:
         return parts[0][1].flatten(0, 1)
     rows = parts[0][1].new_full((len(episode.y), max(episode.way)), -torch.inf)
@@ -67,6 +96,17 @@ def solve_nodes(graph: Graph, fn: Callable[[Dense], Tensor]) -> Float[Tensor, "N
         wide = F.pad(value.flatten(0, 1), (0, max(episode.way) - value.shape[-1]), value=-torch.inf)
         rows = rows.index_copy(0, nodes.flatten(), wide)
     return rows
+
+
+def _star_groups(graph: Graph) -> Iterator[tuple[Tensor, Tensor, Dense]]:
+    """The nodes `[G, n]` of each size and way, their class nodes `[G, way]`, and the tasks with both."""
+    episode = graph.episode
+    way = torch.tensor(episode.way)
+    first = (way.cumsum(0) - way).to(episode.y.device)
+    classes = graph.nodes[len(episode.y):]
+    for nodes, tasks in _groups(episode, graph.nodes[: len(episode.y)], None):
+        rows = first[episode.task[nodes[:, 0]], None] + torch.arange(tasks.label.shape[2], device=first.device)
+        yield nodes, rows, dataclasses.replace(tasks, classes=classes[rows])
 
 
 def _groups(episode: Episode, x: Tensor, edges: Tensor | None) -> Iterator[tuple[Tensor, Dense]]:

@@ -17,6 +17,7 @@ Embed = Callable[[Episode], Graph]
 Layer = Callable[[Graph], Graph]
 Readout = Callable[[Graph], Tensor]
 Check = Callable[[Episode], None]
+Condition = Callable[[nn.Module, Episode, Episode], Episode]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -49,6 +50,8 @@ class GraphMethod(nn.Module):
         independent: of an inductive method whose edges never join two queries, so that one graph per task already keeps
             them apart; without it an inductive method runs on one graph per query.
         check: refuses an episode that the method is not made for, before any work.
+        condition: `(encoder, episode, encoded) -> encoded`, for a method that encodes a second time, once it has seen
+            the task; None for all others.
 
     Attributes:
         recipe: what `create` was called with, for checkpoints; None for a method built by hand.
@@ -56,7 +59,8 @@ class GraphMethod(nn.Module):
     """
 
     def __init__(self, encoder: nn.Module, embed: Embed, layers: Iterable[Layer] | Layers, readout: Readout, *,
-                 transductive: bool = True, independent: bool = False, check: Check = anything) -> None:
+                 transductive: bool = True, independent: bool = False, check: Check = anything,
+                 condition: Condition | None = None) -> None:
         super().__init__()
         self.encoder = encoder
         self.embed = embed
@@ -65,6 +69,7 @@ class GraphMethod(nn.Module):
         self.transductive = transductive
         self.independent = independent
         self.check = check
+        self.condition = condition
         self.recipe: Recipe | None = None
         self.provenance: Mapping[str, JSON] = {}
 
@@ -74,7 +79,13 @@ class GraphMethod(nn.Module):
         return not (self.transductive or self.independent)
 
     def on_features(self) -> GraphMethod:
-        """This method for items that are encoded already, `x [N, F]`; its layers are shared, so are trained with it."""
+        """This method for items that are encoded already, `x [N, F]`; its layers are shared, so are trained with it.
+
+        Raises:
+            ValueError: the method encodes items in the light of their task, which features cannot be.
+        """
+        if self.condition is not None:
+            raise ValueError("this method encodes every item in the light of its task; it needs the items themselves")
         return GraphMethod(nn.Identity(), self.embed, self.layers, self.readout, transductive=self.transductive,
                            independent=self.independent, check=self.check)
 
@@ -87,7 +98,7 @@ class GraphMethod(nn.Module):
         if self.independent and transductive:
             raise ValueError("this method never joins two queries; it has no transductive mode")
         other = GraphMethod(self.encoder, self.embed, self.layers, self.readout, transductive=transductive,
-                            independent=self.independent, check=self.check)
+                            independent=self.independent, check=self.check, condition=self.condition)
         trained = "transductive" if self.transductive else "inductive"
         other.provenance = {"trained_mode": trained, **self.provenance}
         if self.recipe is not None:
@@ -98,7 +109,8 @@ class GraphMethod(nn.Module):
     def encode(self, episode: Episode) -> Episode:
         """The episode with its items encoded, `x [N, F]`; each item once, whatever the number of graphs it joins."""
         self.check(episode)
-        return episode.encode(self.encoder)
+        encoded = episode.encode(self.encoder)
+        return encoded if self.condition is None else self.condition(self.encoder, episode, encoded)
 
     def relate(self, encoded: Episode) -> Output:
         """Logits and graphs of an encoded episode, taken as it is: one graph per task."""

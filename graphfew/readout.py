@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from graphfew.dense import present
 from graphfew.episode import Episode
 from graphfew.graph import Graph
 
@@ -14,12 +15,6 @@ from graphfew.graph import Graph
 def one_hot(episode: Episode, like: Tensor) -> Float[Tensor, "N way"]:
     """Labels as rows, `[N, max(way)]`; rows of unknown labels are zero. dtype as `like`."""
     return F.one_hot(episode.y.clamp_min(0), max(episode.way)).to(like.dtype) * episode.labelled[:, None]
-
-
-def present(episode: Episode) -> Bool[Tensor, "Q way"]:
-    """`[Q, max(way)]` bool: the classes that each query's task has."""
-    way = torch.tensor(episode.way, device=episode.y.device)[episode.task[episode.query]]
-    return torch.arange(max(episode.way), device=way.device) < way[:, None]
 
 
 def vote(graph: Graph) -> Float[Tensor, "Q way"]:

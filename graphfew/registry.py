@@ -11,16 +11,37 @@ from torch import nn
 
 from graphfew import backbones
 from graphfew.layers import METRICS
-from graphfew.losses import Loss, edge_loss, node_loss, pair_loss
+from graphfew.losses import (
+    Loss,
+    dpgn_loss,
+    edge_loss,
+    known_nodes_loss,
+    node_loss,
+    pair_loss,
+    relation_loss,
+)
 from graphfew.methods import (
+    attention_attractor,
+    dpgn,
     egnn,
+    epnet,
+    feat,
     gnn,
+    hybrid_attention,
+    induction,
     label_propagation,
     label_spreading,
+    linear_head,
+    matching,
+    matching_fce,
+    multi_metric,
     nearest_neighbour,
     prototypical,
+    relation,
     siamese,
     simpleshot,
+    tadam,
+    tpn,
 )
 from graphfew.model import GraphMethod
 from graphfew.recipe import JSON, Recipe
@@ -133,12 +154,27 @@ def _revive(value: JSON) -> Any:
     return value
 
 
+register("attention_attractor", Method(attention_attractor, "Ren et al. 2019", node_loss))
+register("dpgn", Method(dpgn, "Yang et al. 2020", dpgn_loss, transductive=True, fixed_way=True, fixed_shot=True,
+                        names_matter=True, order_matters=True))
 register("egnn", Method(egnn, "Kim et al. 2019", edge_loss, transductive=True, unlabelled=True))
+register("epnet", Method(epnet, "Rodríguez et al. 2020", node_loss, transductive=True, unlabelled=True))
+register("feat", Method(feat, "Ye et al. 2020", node_loss))
 register("gnn", Method(gnn, "Garcia, Bruna 2018", node_loss, transductive=True, fixed_way=True, unlabelled=True,
                        names_matter=True))
+register("hybrid_attention", Method(hybrid_attention, "Gao et al. 2019", node_loss, fixed_shot=True,
+                                    order_matters=True))
+register("induction", Method(induction, "Geng et al. 2019", relation_loss))
 register("label_propagation", Method(label_propagation, "Zhu et al. 2003", None, transductive=True, unlabelled=True))
 register("label_spreading", Method(label_spreading, "Zhou et al. 2004", None, transductive=True, unlabelled=True))
+register("linear_head", Method(linear_head, "Tian et al. 2020", None))
+register("matching", Method(matching, "Vinyals et al. 2016", node_loss))
+register("matching_fce", Method(matching_fce, "Vinyals et al. 2016", node_loss, order_matters=True))
+register("multi_metric", Method(multi_metric, "Yu et al. 2018", node_loss))
 register("nearest_neighbour", Method(nearest_neighbour, "Cover, Hart 1967", None))
 register("prototypical", Method(prototypical, "Snell et al. 2017", node_loss))
+register("relation", Method(relation, "Sung et al. 2018", relation_loss))
 register("siamese", Method(siamese, "Koch et al. 2015", pair_loss))
 register("simpleshot", Method(simpleshot, "Wang et al. 2019", None))
+register("tadam", Method(tadam, "Oreshkin et al. 2018", node_loss))
+register("tpn", Method(tpn, "Liu et al. 2019", known_nodes_loss, transductive=True, unlabelled=True))

@@ -70,7 +70,9 @@ def test_methods_lists_every_method_and_its_source(call):
     for name, method in METHODS.items():
         (row,) = [line for line in out.splitlines() if f" {name} " in line]
         assert method.source in row
-        assert ("transductive" in row, "fixed" in row) == (method.transductive, method.fixed_way)
+        modes, _, way, shot = [cell.strip() for cell in row.split("│")][3:7]
+        assert ("transductive" in modes, "inductive" in modes.split(", ")) == (method.transductive, method.inductive)
+        assert (way, shot) == tuple("fixed" if fixed else "any" for fixed in (method.fixed_way, method.fixed_shot))
 
 
 def test_data_lists_every_data_set_and_downloads_nothing(call, tmp_path, monkeypatch):

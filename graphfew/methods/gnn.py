@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from graphfew.checks import fixed_way
 from graphfew.episode import Episode
 from graphfew.graph import Graph, complete
 from graphfew.layers import RowNorm, absolute_difference, blocks, dropout
-from graphfew.model import Check, GraphMethod
+from graphfew.model import GraphMethod
 from graphfew.readout import one_hot, own_row
 
 MASKED = -1e8
@@ -93,18 +94,6 @@ def embed(episode: Episode) -> Graph:
     return Graph(torch.cat([episode.x, label], dim=1), edges, topology, episode)
 
 
-def fixed_way(way: int) -> Check:
-    """A check that refuses episodes of another way."""
-
-    def check(episode: Episode) -> None:
-        others = sorted({w for w in episode.way if w != way})
-        if others:
-            raise ValueError(f"the gnn was built for {way}-way tasks and got a {others[0]}-way one; its "
-                             f"output layer has a unit per class: build and train it with way={others[0]}, or use egnn")
-
-    return check
-
-
 def gnn(encoder: nn.Module, *, dim: int, way: int = 5, depth: int = 2, growth: int = 48, width: int | None = 96,
         ratios: Sequence[float] = (2, 2, 1, 1), p: float = 0.0, output_norm: bool = False,
         transductive: bool = False) -> GraphMethod:
@@ -139,4 +128,4 @@ def gnn(encoder: nn.Module, *, dim: int, way: int = 5, depth: int = 2, growth: i
     steps: list[nn.Module] = [GnnBlock(Adjacency(d, h), GraphConvolution(d, growth))
                               for d, h in zip(dims[:-1], hidden[:-1], strict=True)]
     last = GnnOutput(Adjacency(dims[-1], hidden[-1], p), GraphConvolution(dims[-1], way, norm=output_norm))
-    return GraphMethod(encoder, embed, [*steps, last], own_row, transductive=transductive, check=fixed_way(way))
+    return GraphMethod(encoder, embed, [*steps, last], own_row, transductive=transductive, check=fixed_way("gnn", way))

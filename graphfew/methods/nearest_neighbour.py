@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from graphfew.checks import labelled_only
 from graphfew.episode import Episode
 from graphfew.graph import Graph, supports_to_queries
 from graphfew.layers import Metric, squared_euclidean
-from graphfew.methods.prototypical import Compare, labelled_only
+from graphfew.methods.prototypical import Compare
 from graphfew.model import GraphMethod
 from graphfew.readout import nearest
 

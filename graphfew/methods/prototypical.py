@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from graphfew.checks import labelled_only
 from graphfew.episode import Episode
 from graphfew.graph import Graph, stars
 from graphfew.layers import Metric, compare, squared_euclidean
-from graphfew.model import Check, GraphMethod
+from graphfew.model import GraphMethod
 from graphfew.readout import from_classes
 
 
@@ -19,6 +20,14 @@ def embed(episode: Episode) -> Graph:
     edges = episode.x.new_ones(len(topology.receivers), 1)
     means = classes.propagate(classes.normalize(edges[: len(classes.receivers)]), episode.x)
     return Graph(torch.cat([episode.x, means]), edges, topology, episode)
+
+
+def task_means(episode: Episode) -> Tensor:
+    """`[tasks, F]`: the mean of each task's class means."""
+    means = embed(episode).nodes[len(episode.y):]
+    way = torch.tensor(episode.way, device=means.device)
+    task = torch.repeat_interleave(way)
+    return means.new_zeros(episode.tasks, means.shape[1]).index_add(0, task, means) / way[:, None]
 
 
 class Compare(nn.Module):
@@ -33,18 +42,6 @@ class Compare(nn.Module):
         """The graph with edges `scale * metric(receiver, sender)`."""
         edges: Tensor = self.scale * compare(graph.topology, self.metric, graph.nodes)
         return graph.replace(edges=edges)
-
-
-def labelled_only(name: str) -> Check:
-    """A check that refuses unlabelled nodes, which the method `name` has no use for."""
-
-    def check(episode: Episode) -> None:
-        if any(episode.unlabelled):
-            task = next(t for t, n in enumerate(episode.unlabelled) if n)
-            raise ValueError(f"{name} got {episode.unlabelled[task]} unlabelled nodes in task {task} and cannot use "
-                             f"them; draw tasks with unlabelled=0, or use a method that can (egnn, gnn)")
-
-    return check
 
 
 def prototypical(encoder: nn.Module, *, dim: int | None = None, metric: Metric = squared_euclidean, scale: float = 1.0,

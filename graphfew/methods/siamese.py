@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from graphfew.checks import labelled_only
 from graphfew.episode import Episode
 from graphfew.graph import Graph, supports_to_queries
 from graphfew.layers import absolute_difference
-from graphfew.methods.prototypical import labelled_only
 from graphfew.model import GraphMethod
 from graphfew.readout import nearest
 

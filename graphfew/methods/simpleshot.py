@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
+from graphfew.checks import labelled_only
 from graphfew.episode import Episode
 from graphfew.graph import Graph
 from graphfew.layers import squared_euclidean
-from graphfew.methods.prototypical import Compare, labelled_only
+from graphfew.methods.prototypical import Compare, task_means
 from graphfew.methods.prototypical import embed as with_class_means
 from graphfew.model import GraphMethod
 from graphfew.readout import from_classes
@@ -48,16 +48,7 @@ def simpleshot(encoder: nn.Module, *, dim: int, centre: Sequence[float] | None =
 def _embed(centre: Sequence[float] | None) -> Callable[[Episode], Graph]:
     def embed(episode: Episode) -> Graph:
         given = None if centre is None else episode.x.new_tensor(centre)[None]
-        middle = _support_mean(episode)[episode.task] if given is None else given
+        middle = task_means(episode)[episode.task] if given is None else given
         return with_class_means(episode.encode(lambda x: F.normalize(x - middle, dim=1)))
 
     return embed
-
-
-def _support_mean(episode: Episode) -> Tensor:
-    """`[tasks, F]`: the mean of each task's class means."""
-    graph = with_class_means(episode)
-    means = graph.nodes[len(episode.y):]
-    way = torch.tensor(episode.way, device=means.device)
-    task = torch.repeat_interleave(way)
-    return means.new_zeros(episode.tasks, means.shape[1]).index_add(0, task, means) / way[:, None]

@@ -16,7 +16,16 @@ from graphfew.audit import evaluating
 from graphfew.data import Dataset, Tasks, catalogue, embed, load
 from graphfew.data.queries import parse
 from graphfew.layers import METRICS, Metric
-from graphfew.losses import Loss, edge_loss, joint_loss, node_loss, pair_loss
+from graphfew.losses import (
+    Loss,
+    dpgn_loss,
+    edge_loss,
+    joint_loss,
+    known_nodes_loss,
+    node_loss,
+    pair_loss,
+    relation_loss,
+)
 from graphfew.model import GraphMethod
 from graphfew.recipe import JSON
 from graphfew.registry import create, find
@@ -25,8 +34,8 @@ from graphfew.train import adam
 
 # Validation tasks are another stream than training tasks, also where both come from one split.
 VALIDATION_STREAM = 1_000_003
-LOSSES: Mapping[str, Loss] = {"node": node_loss, "edge": edge_loss, "joint": joint_loss,
-                                 "pair": pair_loss}
+LOSSES: Mapping[str, Loss] = {"node": node_loss, "edge": edge_loss, "joint": joint_loss, "pair": pair_loss,
+                              "relation": relation_loss, "known-nodes": known_nodes_loss, "dpgn": dpgn_loss}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -132,6 +141,10 @@ def method_arguments(config: TrainConfig) -> dict[str, Any]:
         raise ValueError(f"{config.method} is built for one number of classes and way is {config.way}; give one number")
     if method.fixed_way:
         arguments.setdefault("way", span("way", config.way))
+    if method.fixed_shot and not isinstance(span("shot", config.shot), int):
+        raise ValueError(f"{config.method} is built for one number of shots and shot is {config.shot}; give one number")
+    if method.fixed_shot:
+        arguments.setdefault("shot", span("shot", config.shot))
     if isinstance(arguments.get("metric"), str):
         arguments["metric"] = _metric(arguments["metric"])
     if config.transductive is not None:

@@ -1,0 +1,141 @@
+"""DPGN: a graph of features and a graph of each node's similarities to the supports, which refine each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from graphfew.checks import all_of, fixed_shot, fixed_way, labelled_only
+from graphfew.episode import Episode
+from graphfew.graph import Graph, complete
+from graphfew.layers import blocks
+from graphfew.model import GraphMethod
+from graphfew.readout import log_vote
+
+# Edge channels: similarity of points, similarity of distributions, and minus the squared distance of points.
+POINT, DISTRIBUTION, DISTANCE = 0, 1, 2
+FLOOR = 1e-6
+
+
+class Gate(nn.Module):
+    """`σ(MLP((a - b)²)) [P, 1]` of row pairs."""
+
+    def __init__(self, dim: int, hidden: int, p: float) -> None:
+        super().__init__()
+        self.net = nn.Sequential(*blocks([dim, 2 * hidden, hidden], bias=False), nn.Dropout(p), nn.Linear(hidden, 1))
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        """Symmetric in its rows."""
+        out: Tensor = self.net((a - b).square()).sigmoid()
+        return out
+
+
+def gated(graph: Graph, gate: Callable[[Tensor, Tensor], Tensor], x: Tensor, old: Tensor) -> Tensor:
+    """Edges `[E, 1]`: the old ones times the gate, rows keeping their mass; then loops of 1, and rows of sum 1."""
+    topology = graph.topology
+    apart = (~topology.loops)[:, None].to(old.dtype)
+    old = old * apart
+    new = topology.normalize(topology.pair(gate, x, loops=0.0) * old) * topology.spread(topology.sum(old))
+    return topology.normalize(new + (1 - apart) + FLOOR)
+
+
+class Generation(nn.Module):
+    """One round: points' edges, distributions, distributions' edges, points (the last round, unread, leaves them)."""
+
+    def __init__(self, dim: int, slots: int, p: float, *, last: bool) -> None:
+        super().__init__()
+        self.slots = slots
+        self.point_gate = Gate(dim, dim, p)
+        self.distribution = nn.Sequential(nn.Linear(2 * slots, slots), nn.LeakyReLU())
+        self.distribution_gate = Gate(slots, slots, p)
+        self.point = None if last else nn.Sequential(*blocks([2 * dim, 2 * dim, dim], bias=False), nn.Dropout(p))
+
+    def forward(self, graph: Graph) -> Graph:
+        """The graph with new nodes `[N, dim + slots]` and edges `[E, 3]`."""
+        topology = graph.topology
+        points, spread = graph.nodes[:, : -self.slots], graph.nodes[:, -self.slots:]
+        near = gated(graph, self.point_gate, points, graph.edges[:, [POINT]])
+        apart = topology.pair(lambda a, b: -(a - b).square().sum(1, keepdim=True), points, loops=0.0)
+        seen = topology.propagate(near, support_slots(graph.episode, self.slots).to(points.dtype))
+        spread = self.distribution(torch.cat([seen, spread], dim=1))
+        alike = gated(graph, self.distribution_gate, spread, graph.edges[:, [DISTRIBUTION]])
+        if self.point is not None:
+            heard = topology.propagate(topology.normalize(alike * ~topology.loops[:, None]), points)
+            points = self.point(torch.cat([points, heard], dim=1))
+        return graph.replace(nodes=torch.cat([points, spread], dim=1), edges=torch.cat([near, alike, apart], dim=1))
+
+
+def support_slots(episode: Episode, slots: int) -> Tensor:
+    """`[N, slots]` 0/1: the place of each support among its task's, ordered by class, then by node; others zero."""
+    support = torch.nonzero(episode.labelled).flatten()
+    key = episode.task[support] * (int(episode.y.max()) + 1) + episode.y[support]
+    support = support[key.argsort(stable=True)]
+    out = torch.zeros(len(episode.y), slots, device=support.device)
+    out[support, torch.arange(len(support), device=support.device) % slots] = 1
+    return out
+
+
+def embed_slots(slots: int) -> Callable[[Episode], Graph]:
+    """The complete graph of each task: features beside similarities to the supports, and edges from the labels."""
+
+    def embed(episode: Episode) -> Graph:
+        topology = complete(episode.sizes, episode.x.device)
+        like = episode.x
+        a, b = topology.receivers, topology.senders
+        known = episode.labelled[a] & episode.labelled[b]
+        joined = episode.labelled[a] ^ episode.labelled[b]
+        same = known & (episode.y[a] == episode.y[b]) | topology.loops
+        edges = (same.to(like.dtype) + joined.to(like.dtype) / slots)[:, None]
+        similar = topology.propagate(edges, support_slots(episode, slots).to(like.dtype))
+        nodes = torch.cat([like, similar], dim=1)
+        return Graph(nodes, torch.cat([edges, edges, torch.zeros_like(edges)], dim=1), topology, episode)
+
+    return embed
+
+
+class FirstGate(nn.Module):
+    """The points' edges refined once before the first round."""
+
+    def __init__(self, dim: int, slots: int, p: float) -> None:
+        super().__init__()
+        self.slots = slots
+        self.gate = Gate(dim, dim, p)
+
+    def forward(self, graph: Graph) -> Graph:
+        """The graph with new point edges."""
+        near = gated(graph, self.gate, graph.nodes[:, : -self.slots], graph.edges[:, [POINT]])
+        return graph.replace(edges=torch.cat([near, graph.edges[:, 1:]], dim=1))
+
+
+def dpgn(encoder: nn.Module, *, dim: int, way: int = 5, shot: int = 1, generations: int = 5, p: float = 0.1,
+         transductive: bool = True) -> GraphMethod:
+    """Distribution propagation: edges of features shape each node's similarities to the supports, and the reverse.
+
+    Args:
+        encoder: `[N, ...] -> [N, dim]`.
+        dim: the encoder's output width.
+        way, shot: of every task; the distribution graph has weights for each support.
+        generations: rounds.
+        p: dropout in all rounds but the last.
+        transductive: all queries of a task in one graph, or one graph per query.
+
+    Train with `dpgn_loss`. Supports have places by class, so that renaming classes may change an answer.
+
+    Raises:
+        ValueError: fewer than one round; later, a task of another way or shot, or unlabelled nodes.
+
+    Source: Yang, Li, Zhang, Zhou, Zhou, Liu, 2020, DPGN: Distribution Propagation Graph Network for Few-Shot Learning.
+
+    Deviations: any number of queries (theirs is one per class; in both, queries hear each other through supports only,
+    since their edges begin at 0); the first refinement reads the same features as the rounds (theirs an earlier layer
+    of the encoder); batch statistics are over distinct pairs.
+    """
+    if generations < 1:
+        raise ValueError(f"generations is {generations}; give at least 1")
+    slots = way * shot
+    rounds = [Generation(dim, slots, p if left else 0.0, last=not left) for left in reversed(range(generations))]
+    check = all_of(labelled_only("dpgn"), fixed_way("dpgn", way), fixed_shot("dpgn", shot))
+    return GraphMethod(encoder, embed_slots(slots), [FirstGate(dim, slots, p), *rounds], log_vote,
+                       transductive=transductive, check=check)

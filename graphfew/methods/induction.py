@@ -1,0 +1,93 @@
+"""Induction networks: supports vote on their class node by dynamic routing; a tensor relates it to the queries."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from graphfew.checks import labelled_only
+from graphfew.dense import Dense, solve_classes, solve_stars
+from graphfew.graph import Graph
+from graphfew.methods.prototypical import embed
+from graphfew.model import GraphMethod
+from graphfew.readout import from_classes
+
+TINY = 1e-12
+
+
+def squash(x: Tensor) -> Tensor:
+    """`x` shrunk along its last axis to the length `‖x‖² / (1 + ‖x‖²)`."""
+    square = x.square().sum(-1, keepdim=True)
+    return x * square / ((1 + square) * (square + TINY).sqrt())
+
+
+class Routing(nn.Module):
+    """Class nodes `[M, dim]` from their supports, weighted in rounds by agreement with the class node so far."""
+
+    def __init__(self, dim: int, rounds: int) -> None:
+        super().__init__()
+        self.rounds = rounds
+        self.transform = nn.Linear(dim, dim)
+
+    def forward(self, graph: Graph) -> Graph:
+        """The graph with new class nodes."""
+        return graph.replace(nodes=solve_classes(graph, self._route))
+
+    def _route(self, tasks: Dense) -> Tensor:
+        member = tasks.label.mT > 0
+        votes = squash(self.transform(tasks.x))
+        agreement = torch.zeros_like(tasks.label.mT)
+        classes = agreement
+        for _ in range(self.rounds):
+            share = agreement.masked_fill(~member, -torch.inf).softmax(dim=2)
+            classes = squash(torch.bmm(share, votes))
+            agreement = agreement + torch.bmm(classes, votes.mT)
+        return classes
+
+
+class TensorRelation(nn.Module):
+    """Edges `[E, 1]` from classes to queries: `w · ReLU(cᵀ M_k q)_k + b`, whose sigmoid is the relation."""
+
+    def __init__(self, dim: int, slices: int) -> None:
+        super().__init__()
+        self.tensor = nn.Parameter(torch.randn(slices, dim, dim) / math.sqrt(dim))
+        self.score = nn.Linear(slices, 1)
+
+    def forward(self, graph: Graph) -> Graph:
+        """The graph with new edges; those from supports to classes stay."""
+        return graph.replace(edges=solve_stars(graph, self._relate))
+
+    def _relate(self, tasks: Dense) -> Tensor:
+        assert tasks.classes is not None
+        groups, way, dim = tasks.classes.shape
+        seen = torch.einsum("gcf,kfe->gcke", tasks.classes, self.tensor).reshape(groups, -1, dim)
+        slices = torch.bmm(tasks.x, seen.mT).relu().view(groups, tasks.x.shape[1], way, -1)
+        out: Tensor = self.score(slices).squeeze(3)
+        return out
+
+
+def induction(encoder: nn.Module, *, dim: int, rounds: int = 3, slices: int = 100) -> GraphMethod:
+    """Class nodes by dynamic routing over their supports, related to queries by a neural tensor layer.
+
+    Args:
+        encoder: `[N, ...] -> [N, dim]`; the paper's is a bidirectional LSTM with self-attention (`bilstm`).
+        dim: the encoder's output width.
+        rounds: of routing.
+        slices: of the tensor.
+
+    Train with `relation_loss`. The logits are the scores before the sigmoid.
+
+    Raises:
+        ValueError: a task with unlabelled nodes, or fewer than one round.
+
+    Source: Geng, Li, Li, Zhu, Jian, Sun, 2019, Induction Networks for Few-Shot Text Classification.
+
+    Deviations: the loss is a mean over pairs (theirs a sum); trained by whatever optimizer is given (theirs Adagrad).
+    """
+    if rounds < 1:
+        raise ValueError(f"rounds is {rounds}; give at least 1")
+    layers = [Routing(dim, rounds), TensorRelation(dim, slices)]
+    return GraphMethod(encoder, embed, layers, from_classes, transductive=False, independent=True,
+                       check=labelled_only("induction"))

@@ -1,0 +1,87 @@
+"""A linear classifier fitted to each task's supports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from graphfew.checks import labelled_only
+from graphfew.dense import Dense, solve_stars
+from graphfew.graph import Graph
+from graphfew.methods.prototypical import embed
+from graphfew.model import GraphMethod
+from graphfew.readout import from_classes
+
+Array = NDArray[np.float64]
+Fit = Callable[[Array, NDArray[np.int64]], tuple[Array, Array]]
+
+
+def logistic_regression(strength: float = 1.0) -> Fit:
+    """Multinomial logistic regression by scikit-learn, solved to convergence; `strength` is its inverse penalty C."""
+
+    def fit(x: Array, y: NDArray[np.int64]) -> tuple[Array, Array]:
+        # Two classes have one row of weights, for the second against the first; it would be penalised twice as much.
+        two = len(np.unique(y)) == 2
+        model = LogisticRegression(C=strength * (1 + two), solver="newton-cg", tol=1e-12, max_iter=1000).fit(x, y)
+        if not two:
+            return model.coef_, model.intercept_
+        sign = np.array([-0.5, 0.5])
+        return sign[:, None] * model.coef_, sign * model.intercept_
+
+    return fit
+
+
+def linear_head(encoder: nn.Module, *, dim: int | None = None, strength: float = 1.0, cosine: bool = True,
+                scale: float = 1.0) -> GraphMethod:
+    """Logistic regression on the supports of each task. Needs no training.
+
+    Args:
+        encoder: `[N, ...] -> [N, F]`.
+        dim: unused; every method takes it.
+        strength: inverse of the penalty on the weights.
+        cosine: features are brought to length 1 first, so that the classifier is one of angles.
+        scale: factor on the features after that.
+
+    Raises:
+        ValueError: a strength that is not positive; later, a task with unlabelled nodes.
+
+    Source: Tian, Wang, Krishnan, Tenenbaum, Isola, 2020, Rethinking Few-Shot Image Classification: A Good Embedding Is
+    All You Need?
+
+    Deviations: solved by scikit-learn's Newton method to convergence, task by task; gradients do not flow through it.
+    """
+    del dim
+    if not strength > 0:
+        raise ValueError(f"strength is {strength}; it must be positive")
+    layer = _Fitted(logistic_regression(strength), cosine, scale)
+    return GraphMethod(encoder, embed, [layer], from_classes, transductive=False, independent=True,
+                       check=labelled_only("linear_head"))
+
+
+class _Fitted:
+    """A layer: edges from classes to queries are the classifier's scores; class nodes stay the means."""
+
+    def __init__(self, fit: Fit, cosine: bool, scale: float) -> None:
+        self.fit = fit
+        self.cosine = cosine
+        self.scale = scale
+
+    def __call__(self, graph: Graph) -> Graph:
+        return graph.replace(edges=solve_stars(graph, self._score))
+
+    def _score(self, tasks: Dense) -> Tensor:
+        x = self.scale * (F.normalize(tasks.x, dim=2) if self.cosine else tasks.x)
+        weights, biases = zip(*(self._one(*task) for task in zip(x, tasks.label, strict=True)), strict=True)
+        return torch.baddbmm(torch.stack(biases)[:, None].to(x), x, torch.stack(weights).mT.to(x))
+
+    def _one(self, x: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        known = label.any(1)
+        rows, classes = x[known].detach().double().cpu().numpy(), label[known].argmax(1).cpu().numpy()
+        weights, bias = self.fit(rows, classes)
+        return torch.from_numpy(weights), torch.from_numpy(bias)

@@ -1,0 +1,130 @@
+"""Transductive propagation networks: labels spread in closed form over a graph whose widths are learned."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from graphfew.affinity import neighbours, squared_distances
+from graphfew.dense import Dense, solve_edges, solve_nodes
+from graphfew.episode import Episode
+from graphfew.graph import Graph, complete
+from graphfew.layers import RowNorm
+from graphfew.model import GraphMethod, Layer
+from graphfew.readout import own_row
+
+TINY = 1e-12
+
+
+class Width(nn.Module):
+    """A length `[N, 1]` for each node: √dim times the exponential of a small network, which begins near 0."""
+
+    def __init__(self, dim: int, channels: int | None, hidden: int) -> None:
+        super().__init__()
+        flat, blocks = (dim, _rows(dim)) if channels is None else _maps(dim, channels)
+        last = nn.Linear(hidden, 1)
+        nn.init.normal_(last.weight, std=0.01)
+        nn.init.zeros_(last.bias)
+        self.unit = math.sqrt(dim)
+        self.net = nn.Sequential(*blocks, nn.Linear(flat, hidden), nn.ReLU(), last)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`x [N, dim]` to `[N, 1]`."""
+        out: Tensor = self.unit * self.net(x).exp()
+        return out
+
+
+def _rows(dim: int) -> list[nn.Module]:
+    return [nn.Linear(dim, dim), RowNorm(dim, 0.0)]
+
+
+def _maps(dim: int, channels: int) -> tuple[int, list[nn.Module]]:
+    side = math.isqrt(dim // channels)
+    if side * side * channels != dim:
+        raise ValueError(f"features of {dim} numbers are not {channels} square maps; give the encoder's number of "
+                         f"channels, or leave channels out")
+    blocks: list[nn.Module] = [nn.Unflatten(1, (channels, side, side))]
+    for inputs, outputs in ((channels, 64), (64, 1)):
+        blocks += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.BatchNorm2d(outputs), nn.ReLU(),
+                   nn.MaxPool2d(2, ceil_mode=True)]
+    return math.ceil(side / 4) ** 2, [*blocks, nn.Flatten()]
+
+
+class Kernel(nn.Module):
+    """Edges `exp(-½ ‖x_i/σ_i - x_j/σ_j‖²)` between nodes of which one is among the other's k nearest, else 0."""
+
+    def __init__(self, width: nn.Module, k: int) -> None:
+        super().__init__()
+        self.width = width
+        self.k = k
+
+    def forward(self, graph: Graph) -> Graph:
+        """The graph with new edges `[E, 1]`."""
+        scaled = graph.nodes / self.width(graph.nodes)
+        return graph.replace(edges=solve_edges(graph.episode.encode(lambda _: scaled), self._near))
+
+    def _near(self, tasks: Dense) -> Tensor:
+        distance = squared_distances(tasks.x, tasks.x)
+        near = neighbours(distance.detach(), self.k)
+        return ((-distance / 2).exp() * (near | near.mT))[..., None]
+
+
+def spread(alpha: float) -> Callable[[Graph], Graph]:
+    """A layer that puts `(I - αS)⁻¹ Y` in the place of the nodes, S the edges normalised on both sides."""
+
+    def layer(graph: Graph) -> Graph:
+        return graph.replace(nodes=solve_nodes(graph, lambda tasks: _spread(tasks, alpha)))
+
+    return layer
+
+
+def _spread(tasks: Dense, alpha: float) -> Tensor:
+    assert tasks.edges is not None
+    weights = tasks.edges[..., 0]
+    degree = weights.sum(2).clamp_min(TINY).rsqrt()
+    system = torch.eye(weights.shape[1], dtype=weights.dtype, device=weights.device)
+    scores: Tensor = torch.linalg.solve(system - alpha * degree[:, :, None] * weights * degree[:, None], tasks.label)
+    return scores
+
+
+def embed(episode: Episode) -> Graph:
+    """The complete graph of each task, edges 0."""
+    topology = complete(episode.sizes, episode.x.device)
+    return Graph(episode.x, episode.x.new_zeros(len(topology.receivers), 1), topology, episode)
+
+
+def tpn(encoder: nn.Module, *, dim: int, k: int = 20, alpha: float = 0.99, channels: int | None = None,
+        hidden: int = 8, transductive: bool = True) -> GraphMethod:
+    """Label spreading in closed form, trained end to end: each node's kernel width is learned from its features.
+
+    Args:
+        encoder: `[N, ...] -> [N, dim]`.
+        dim: the encoder's output width.
+        k: nearest neighbours of a node, itself not counted.
+        alpha: share of a node's label that comes from its neighbours, in `(0, 1)`.
+        channels: the features are so many square maps, flattened, and convolutions find the width, as in the paper;
+            None takes a hidden layer over rows.
+        hidden: units before the width.
+        transductive: all queries of a task in one graph, or one graph per query.
+
+    Train with `known_nodes_loss`.
+
+    Raises:
+        ValueError: alpha outside `(0, 1)`, k below 1, or features that are no such maps.
+
+    Source: Liu, Lee, Park, Kim, Kim, Yang, 2019, Learning to Propagate Labels: Transductive Propagation Network for
+    Few-Shot Learning.
+
+    Deviations: the network gives the width's logarithm, in units of √dim (theirs the width itself, which may cross
+    zero), so that the start fits features of unit size; no self-loops, and k others (the code counts the node itself);
+    no small number is added to every entry of what is inverted, as the code does.
+    """
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha is {alpha}; it must lie between 0 and 1")
+    if k < 1:
+        raise ValueError(f"k is {k}; a node needs at least 1 neighbour")
+    layers: list[Layer] = [Kernel(Width(dim, channels, hidden), k), spread(alpha)]
+    return GraphMethod(encoder, embed, layers, own_row, transductive=transductive)

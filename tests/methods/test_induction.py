@@ -1,0 +1,57 @@
+"""Induction networks against loops."""
+
+import numpy as np
+import pytest
+import torch
+from against import LABELLED, linear, same, softmax, weights
+from episodes import identity_model
+
+import graphfew as gf
+
+
+def squash(x):
+    square = (x**2).sum()
+    return square / (1 + square) * x / np.sqrt(square)
+
+
+def formula(state, rounds):
+    def scores(x, y, query, way):
+        classes = []
+        for c in range(way):
+            votes = [squash(linear(state, "0.transform", x[i])) for i in range(len(y)) if y[i] == c]
+            agreement = [0.0] * len(votes)
+            for _ in range(rounds):
+                node = squash(sum(d * v for d, v in zip(softmax(agreement), votes, strict=True)))
+                agreement = [b + v @ node for b, v in zip(agreement, votes, strict=True)]
+            classes.append(node)
+        return np.array([[linear(state, "1.score", np.array([max(c @ m @ x[q], 0) for m in state["1.tensor"]]))[0]
+                          for c in classes] for q in range(len(y)) if query[q]])
+
+    return scores
+
+
+@pytest.mark.parametrize("rounds", [1, 3])
+@pytest.mark.parametrize("tasks", LABELLED.values(), ids=LABELLED)
+def test_scores(tasks, rounds):
+    model = identity_model("induction", slices=4, rounds=rounds)
+    same(model, tasks, formula(weights(model.layers), rounds))
+
+
+def test_routing_turns_away_from_a_support_that_disagrees():
+    """Of three supports one is an outlier; with every round the class node lies nearer to the other two."""
+    x = torch.tensor([[1.0, 0], [0.9, 0.1], [-1, 0.3], [0, 1], [0, 1], [0, 1], [1, 0]]).double()
+    y, query = torch.tensor([0, 0, 0, 1, 1, 1, -1]), torch.arange(7) == 6
+    model = gf.create("induction", encoder=gf.backbones.identity(2), slices=2).double()
+    routing = model.layers.get_submodule("0")
+    routing.transform.weight.data = 4 * torch.eye(2).double()
+    routing.transform.bias.data.zero_()
+    node = {}
+    for rounds in (1, 3, 10):
+        routing.rounds = rounds
+        node[rounds] = model(gf.Episode.single(x, y, query, 2)).graphs[1].nodes[7]
+    assert node[1][0] < node[3][0] < node[10][0]
+
+
+def test_refuses_no_rounds():
+    with pytest.raises(ValueError, match="rounds is 0"):
+        identity_model("induction", rounds=0)

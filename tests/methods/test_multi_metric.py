@@ -1,0 +1,69 @@
+"""Mixed metrics against loops."""
+
+import numpy as np
+import pytest
+import torch
+from against import LABELLED, same, softmax, weights
+from episodes import identity_model, task
+from reference import metric
+
+import graphfew as gf
+
+
+def shares(state, k, x, i, others, y, way):
+    rows = {j: x[j] @ state["maps"][k] for j in (i, *others)}
+    attention = softmax([state["scale"][k] * metric.cosine(rows[i], rows[j]) for j in others])
+    return np.array([sum(a for a, j in zip(attention, others, strict=True) if y[j] == c) for c in range(way)])
+
+
+def mixture(state, x, y, way, rounds):
+    support = [i for i in range(len(y)) if y[i] >= 0]
+    metrics = len(state["scale"])
+    right = [[shares(state, k, x, i, [j for j in support if j != i], y, way)[y[i]] + 1e-12 for k in range(metrics)]
+             for i in support]
+    alpha = np.full(metrics, 1 / metrics)
+    for _ in range(rounds):
+        part = [np.array([alpha[k] * row[k] for k in range(metrics)]) for row in right]
+        alpha = np.mean([p / p.sum() for p in part], axis=0)
+    return alpha
+
+
+def formula(state, rounds):
+    def answer(x, y, query, way):
+        support = [i for i in range(len(y)) if y[i] >= 0]
+        alpha = mixture(state, x, y, way, rounds)
+        return np.array([sum(a * shares(state, k, x, q, support, y, way) for k, a in enumerate(alpha))
+                         for q in range(len(y)) if query[q]])
+
+    return answer
+
+
+@pytest.mark.parametrize("rounds", [0, 3])
+@pytest.mark.parametrize("tasks", LABELLED.values(), ids=LABELLED)
+def test_shares(tasks, rounds):
+    model = identity_model("multi_metric", metrics=3, width=4, rounds=rounds)
+    same(model, tasks, formula(weights(model.layers.get_submodule("0")), rounds), shares=True, tolerance=1e-9)
+
+
+def test_the_metric_that_explains_the_supports_wins():
+    """Classes differ in the first feature alone, which the first metric reads; the second reads noise, loudly."""
+    e = task(1, 2, (6,), 20, dim=4)
+    truth = torch.where(e.y >= 0, e.y, torch.arange(len(e.y)) % 2)
+    x = e.x.clone()
+    x[:, :2] = 0.1 * x[:, :2] + torch.stack([1.0 - truth, truth], 1)
+    e = gf.Episode.single(x, e.y, e.query, 2)
+    accuracy = {}
+    for rounds in (0, 10):
+        model = gf.create("multi_metric", encoder=gf.backbones.identity(4), metrics=2, width=2, rounds=rounds)
+        maps = model.double().layers.get_submodule("0").maps.data
+        maps.zero_()
+        maps[0, :2], maps[1, 2:] = torch.eye(2).double(), torch.eye(2).double()
+        model.layers.get_submodule("0").scale.data = torch.tensor([2.0, 20.0]).double()
+        accuracy[rounds] = (model(e).logits.argmax(1) == truth[e.query]).double().mean().item()
+    assert accuracy[10] == 1
+    assert accuracy[0] < 1
+
+
+def test_refusals():
+    with pytest.raises(ValueError, match="metrics is 0"):
+        identity_model("multi_metric", metrics=0)

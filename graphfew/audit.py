@@ -54,7 +54,7 @@ def evaluating(model: GraphMethod, *, transductive_bn: bool = False) -> Iterator
 
 def audit(model: GraphMethod, episode: Episode, *, transductive_bn: bool = False) -> None:
     """Check that reordering nodes reorders answers, that tasks of a batch do not meet, and that an inductive model
-    answers each query alone.
+    answers each query alone. A method that reads its supports in order keeps them in theirs.
 
     Args:
         model: a method in evaluation mode (see `evaluating`).
@@ -67,6 +67,8 @@ def audit(model: GraphMethod, episode: Episode, *, transductive_bn: bool = False
     task = episode.take([0])
     logits = model(task).logits
     order = torch.arange(len(task.y) - 1, -1, -1, device=task.y.device)
+    if model.ordered:
+        order = torch.cat([torch.nonzero(task.labelled).flatten(), order[~task.labelled[order]]])
     _same(model(_reorder(task, order)).logits.flip(0), logits,
           "the answers change when the task's nodes are given in another order")
     if transductive_bn:

@@ -52,6 +52,7 @@ class GraphMethod(nn.Module):
         check: refuses an episode that the method is not made for, before any work.
         condition: `(encoder, episode, encoded) -> encoded`, for a method that encodes a second time, once it has seen
             the task; None for all others.
+        ordered: the method reads supports in node order; the order of all other nodes never matters.
 
     Attributes:
         recipe: what `create` was called with, for checkpoints; None for a method built by hand.
@@ -60,7 +61,7 @@ class GraphMethod(nn.Module):
 
     def __init__(self, encoder: nn.Module, embed: Embed, layers: Iterable[Layer] | Layers, readout: Readout, *,
                  transductive: bool = True, independent: bool = False, check: Check = anything,
-                 condition: Condition | None = None) -> None:
+                 condition: Condition | None = None, ordered: bool = False) -> None:
         super().__init__()
         self.encoder = encoder
         self.embed = embed
@@ -70,6 +71,7 @@ class GraphMethod(nn.Module):
         self.independent = independent
         self.check = check
         self.condition = condition
+        self.ordered = ordered
         self.recipe: Recipe | None = None
         self.provenance: Mapping[str, JSON] = {}
 
@@ -87,7 +89,7 @@ class GraphMethod(nn.Module):
         if self.condition is not None:
             raise ValueError("this method encodes every item in the light of its task; it needs the items themselves")
         return GraphMethod(nn.Identity(), self.embed, self.layers, self.readout, transductive=self.transductive,
-                           independent=self.independent, check=self.check)
+                           independent=self.independent, check=self.check, ordered=self.ordered)
 
     def in_mode(self, *, transductive: bool) -> GraphMethod:
         """This method answering queries together or each alone, whatever it was trained for; all weights are shared.
@@ -98,7 +100,8 @@ class GraphMethod(nn.Module):
         if self.independent and transductive:
             raise ValueError("this method never joins two queries; it has no transductive mode")
         other = GraphMethod(self.encoder, self.embed, self.layers, self.readout, transductive=transductive,
-                            independent=self.independent, check=self.check, condition=self.condition)
+                            independent=self.independent, check=self.check, condition=self.condition,
+                            ordered=self.ordered)
         trained = "transductive" if self.transductive else "inductive"
         other.provenance = {"trained_mode": trained, **self.provenance}
         if self.recipe is not None:

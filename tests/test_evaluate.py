@@ -151,6 +151,16 @@ def test_a_model_that_reads_the_order_is_refused(transductive):
         gf.evaluate(model, TASKS, n=3)
 
 
+def test_a_method_that_reads_supports_in_order_is_held_to_the_rest():
+    ordered = gf.create("matching_fce", encoder=gf.backbones.identity(4))
+    assert 0 < gf.evaluate(ordered, TASKS, n=3).mean <= 1
+    with pytest.raises(gf.ContractError, match="another order"):
+        gf.evaluate(gf.create("matching_fce", encoder=Ordered(), dim=4), TASKS, n=3)
+    ordered.ordered = False
+    with pytest.raises(gf.ContractError, match="another order"):
+        gf.evaluate(ordered, TASKS, n=3)
+
+
 def test_an_inductive_model_that_peeks_is_refused():
     cosine = gf.create("prototypical", encoder=Peeking(), dim=4, metric=gf.cosine, scale=10.0)
     with pytest.raises(gf.ContractError, match="other queries are taken away"):

@@ -138,4 +138,4 @@ def dpgn(encoder: nn.Module, *, dim: int, way: int = 5, shot: int = 1, generatio
     rounds = [Generation(dim, slots, p if left else 0.0, last=not left) for left in reversed(range(generations))]
     check = all_of(labelled_only("dpgn"), fixed_way("dpgn", way), fixed_shot("dpgn", shot))
     return GraphMethod(encoder, embed_slots(slots), [FirstGate(dim, slots, p), *rounds], log_vote,
-                       transductive=transductive, check=check)
+                       transductive=transductive, check=check, ordered=True)

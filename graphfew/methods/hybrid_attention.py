@@ -100,4 +100,4 @@ def hybrid_attention(encoder: nn.Module, *, dim: int, shot: int = 5, p: float = 
         raise ValueError(f"shot is {shot}; give at least 1")
     check = all_of(labelled_only("hybrid_attention"), fixed_shot("hybrid_attention", shot))
     return GraphMethod(encoder, embed, [HybridDistance(dim, shot, p, instance, feature)], from_classes,
-                       transductive=False, independent=True, check=check)
+                       transductive=False, independent=True, check=check, ordered=True)

@@ -113,4 +113,4 @@ def matching_fce(encoder: nn.Module, *, dim: int, steps: int = 3, metric: Metric
     compare = Compare(metric, scale, learn_scale=learn_scale)
     layers: list[Layer] = [SupportContext(dim), QueryContext(dim, steps), compare, attend]
     return GraphMethod(encoder, embed, layers, log_vote, transductive=False, independent=True,
-                       check=labelled_only("matching_fce"))
+                       check=labelled_only("matching_fce"), ordered=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn import functional as F
 
 from graphfew.dense import Dense
 
@@ -26,7 +27,7 @@ def neighbours(distance: Float[Tensor, "G n n"], k: int) -> Bool[Tensor, "G n n"
     return torch.zeros_like(distance, dtype=torch.bool).scatter_(2, near, True)
 
 
-def self_tuning(tasks: Dense, k: int = 10) -> Float[Tensor, "G n n"]:
+def self_tuning(tasks: Dense, k: int = 7) -> Float[Tensor, "G n n"]:
     """`exp(-d_ij² / (σ_i σ_j))` between nodes of which one is among the other's `k` nearest, 0 elsewhere and on itself.
 
     `σ_i` is node i's distance to the last of its `k` nearest, so the width fits any scale of the features.
@@ -36,8 +37,7 @@ def self_tuning(tasks: Dense, k: int = 10) -> Float[Tensor, "G n n"]:
 
     Source: Zelnik-Manor, Perona, 2004, Self-Tuning Spectral Clustering.
 
-    Deviations: the graph is the union of the nodes' nearest neighbours (theirs is complete), of which σ takes the last
-    (theirs the seventh).
+    Deviations: the graph is the union of the nodes' nearest neighbours (theirs is complete).
     """
     if k < 1:
         raise ValueError(f"k is {k}; a node needs at least 1 neighbour")
@@ -46,3 +46,28 @@ def self_tuning(tasks: Dense, k: int = 10) -> Float[Tensor, "G n n"]:
     width = distance.masked_fill(~near, 0).amax(2).sqrt()
     scale = (width[:, :, None] * width[:, None]).clamp_min(TINY)
     return (-distance / scale).exp() * (near | near.mT)
+
+
+def cosine_power(tasks: Dense, k: int = 10, power: float = 3.0) -> Float[Tensor, "G n n"]:
+    """`(a_ij + a_ji) / 2`, `a_ij = max(cos(x_i, x_j), 0)^power` for the `k` nodes nearest to i by cosine, else 0.
+
+    Raises:
+        ValueError: `k` below 1.
+
+    Source: Lazarou, Stathaki, Avrithis, 2021, Iterative Label Cleaning for Transductive and Semi-Supervised Few-Shot
+    Learning.
+
+    Deviations: the mean of both directions (theirs is the sum; a factor that normalisation takes away).
+    """
+    if k < 1:
+        raise ValueError(f"k is {k}; a node needs at least 1 neighbour")
+    x = F.normalize(tasks.x, dim=2)
+    near = torch.bmm(x, x.mT)
+    weights = near.clamp_min(0).pow(power) * neighbours(-near, k)
+    return (weights + weights.mT) / 2
+
+
+def normalised(weights: Float[Tensor, "G n n"]) -> Float[Tensor, "G n n"]:
+    """`D^-½ W D^-½`, D the sums of rows; rows without mass stay zero."""
+    degree = weights.sum(2).clamp_min(TINY).rsqrt()
+    return degree[:, :, None] * weights * degree[:, None]

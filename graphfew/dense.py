@@ -76,10 +76,19 @@ def solve_classes(graph: Graph, fn: Callable[[Dense], Tensor]) -> Float[Tensor, 
 def solve_stars(graph: Graph, fn: Callable[[Dense], Tensor]) -> Float[Tensor, "E 1"]:
     """The edges of a `stars` graph with new ones from classes to queries: `fn(tasks) -> [G, n, way]`, once per size and
     way, of which the queries' rows are taken. Edges from supports to classes stay."""
-    episode = graph.episode
-    rows = _rows(episode, [(nodes, fn(tasks)) for nodes, _, tasks in _star_groups(graph)])
-    scores = rows[episode.query][present(episode)]
-    return torch.cat([scores[:, None], graph.edges[len(scores):]])
+    return _to_queries(graph, [(nodes, fn(tasks)) for nodes, _, tasks in _star_groups(graph)])
+
+
+def settle(graph: Graph, fn: Callable[[Dense], tuple[Tensor, Tensor]]) -> Graph:
+    """A `stars` graph with new class nodes and new edges to queries, found together: `fn(tasks) -> [G, way, F],
+    [G, n, way]`, once per size and way."""
+    found = [(nodes, rows, *fn(tasks)) for nodes, rows, tasks in _star_groups(graph)]
+    items = len(graph.episode.y)
+    classes = graph.nodes[items:]
+    for _, rows, values, _ in found:
+        classes = classes.index_copy(0, rows.flatten(), values.flatten(0, 1))
+    edges = _to_queries(graph, [(nodes, scores) for nodes, _, _, scores in found])
+    return graph.replace(nodes=torch.cat([graph.nodes[:items], classes]), edges=edges)
 
 
 def present(episode: Episode) -> Bool[Tensor, "Q way"]:
@@ -96,6 +105,13 @@ def _rows(episode: Episode, parts: list[tuple[Tensor, Tensor]]) -> Tensor:
         wide = F.pad(value.flatten(0, 1), (0, max(episode.way) - value.shape[-1]), value=-torch.inf)
         rows = rows.index_copy(0, nodes.flatten(), wide)
     return rows
+
+
+def _to_queries(graph: Graph, parts: list[tuple[Tensor, Tensor]]) -> Tensor:
+    """The edges of a `stars` graph, those to queries (the first, query by query) from rows of class scores."""
+    episode = graph.episode
+    scores = _rows(episode, parts)[episode.query][present(episode)]
+    return torch.cat([scores[:, None], graph.edges[len(scores):]])
 
 
 def _star_groups(graph: Graph) -> Iterator[tuple[Tensor, Tensor, Dense]]:

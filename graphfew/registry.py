@@ -21,7 +21,9 @@ from graphfew.losses import (
     relation_loss,
 )
 from graphfew.methods import (
+    alpha_tim,
     attention_attractor,
+    bd_cspn,
     dpgn,
     egnn,
     epnet,
@@ -31,16 +33,20 @@ from graphfew.methods import (
     induction,
     label_propagation,
     label_spreading,
+    laplacian_shot,
     linear_head,
     matching,
     matching_fce,
     multi_metric,
     nearest_neighbour,
+    propagated_prototypes,
     prototypical,
+    pt_map,
     relation,
     siamese,
     simpleshot,
     tadam,
+    tim,
     tpn,
 )
 from graphfew.model import GraphMethod
@@ -154,7 +160,9 @@ def _revive(value: JSON) -> Any:
     return value
 
 
+register("alpha_tim", Method(alpha_tim, "Veilleux et al. 2021", None, inductive=False, transductive=True))
 register("attention_attractor", Method(attention_attractor, "Ren et al. 2019", node_loss))
+register("bd_cspn", Method(bd_cspn, "Liu et al. 2020", None, inductive=False, transductive=True))
 register("dpgn", Method(dpgn, "Yang et al. 2020", dpgn_loss, transductive=True, fixed_way=True, fixed_shot=True,
                         names_matter=True, order_matters=True))
 register("egnn", Method(egnn, "Kim et al. 2019", edge_loss, transductive=True, unlabelled=True))
@@ -167,14 +175,20 @@ register("hybrid_attention", Method(hybrid_attention, "Gao et al. 2019", node_lo
 register("induction", Method(induction, "Geng et al. 2019", relation_loss))
 register("label_propagation", Method(label_propagation, "Zhu et al. 2003", None, transductive=True, unlabelled=True))
 register("label_spreading", Method(label_spreading, "Zhou et al. 2004", None, transductive=True, unlabelled=True))
+register("laplacian_shot", Method(laplacian_shot, "Ziko et al. 2020", None, inductive=False, transductive=True,
+                                  unlabelled=True))
 register("linear_head", Method(linear_head, "Tian et al. 2020", None))
 register("matching", Method(matching, "Vinyals et al. 2016", node_loss))
 register("matching_fce", Method(matching_fce, "Vinyals et al. 2016", node_loss, order_matters=True))
 register("multi_metric", Method(multi_metric, "Yu et al. 2018", node_loss))
 register("nearest_neighbour", Method(nearest_neighbour, "Cover, Hart 1967", None))
+register("propagated_prototypes", Method(propagated_prototypes, "Rodríguez et al. 2020; Hu et al. 2021", None,
+                                         inductive=False, transductive=True, unlabelled=True))
 register("prototypical", Method(prototypical, "Snell et al. 2017", node_loss))
+register("pt_map", Method(pt_map, "Hu et al. 2021", None, inductive=False, transductive=True, unlabelled=True))
 register("relation", Method(relation, "Sung et al. 2018", relation_loss))
 register("siamese", Method(siamese, "Koch et al. 2015", pair_loss))
 register("simpleshot", Method(simpleshot, "Wang et al. 2019", None))
 register("tadam", Method(tadam, "Oreshkin et al. 2018", node_loss))
+register("tim", Method(tim, "Boudiaf et al. 2020", None, inductive=False, transductive=True))
 register("tpn", Method(tpn, "Liu et al. 2019", known_nodes_loss, transductive=True, unlabelled=True))

@@ -1,6 +1,7 @@
 """One file per paper, each with a factory that returns a `GraphMethod`."""
 
 from graphfew.methods.attention_attractor import attention_attractor
+from graphfew.methods.bd_cspn import bd_cspn
 from graphfew.methods.dpgn import dpgn
 from graphfew.methods.egnn import egnn
 from graphfew.methods.epnet import epnet
@@ -9,19 +10,24 @@ from graphfew.methods.gnn import gnn
 from graphfew.methods.hybrid_attention import hybrid_attention
 from graphfew.methods.induction import induction
 from graphfew.methods.label_propagation import label_propagation, label_spreading
+from graphfew.methods.laplacian_shot import laplacian_shot
 from graphfew.methods.linear_head import linear_head
 from graphfew.methods.matching import matching, matching_fce
 from graphfew.methods.multi_metric import multi_metric
 from graphfew.methods.nearest_neighbour import nearest_neighbour
+from graphfew.methods.propagated_prototypes import propagated_prototypes
 from graphfew.methods.prototypical import prototypical
+from graphfew.methods.pt_map import pt_map
 from graphfew.methods.relation import relation
 from graphfew.methods.siamese import siamese
 from graphfew.methods.simpleshot import simpleshot
 from graphfew.methods.tadam import tadam
+from graphfew.methods.tim import alpha_tim, tim
 from graphfew.methods.tpn import tpn
 
 __all__ = [
-    "attention_attractor", "dpgn", "egnn", "epnet", "feat", "gnn", "hybrid_attention", "induction",
-    "label_propagation", "label_spreading", "linear_head", "matching", "matching_fce", "multi_metric",
-    "nearest_neighbour", "prototypical", "relation", "siamese", "simpleshot", "tadam", "tpn",
+    "alpha_tim", "attention_attractor", "bd_cspn", "dpgn", "egnn", "epnet", "feat", "gnn", "hybrid_attention",
+    "induction", "label_propagation", "label_spreading", "laplacian_shot", "linear_head", "matching",
+    "matching_fce", "multi_metric", "nearest_neighbour", "propagated_prototypes", "prototypical", "pt_map",
+    "relation", "siamese", "simpleshot", "tadam", "tim", "tpn",
 ]

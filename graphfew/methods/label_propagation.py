@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from graphfew.affinity import self_tuning
+from graphfew.affinity import cosine_power, normalised, self_tuning
 from graphfew.dense import Dense, solve_edges, solve_nodes
 from graphfew.episode import Episode
+from graphfew.features import check_centre, prepared
 from graphfew.graph import Graph, complete
 from graphfew.model import GraphMethod
 from graphfew.readout import own_row
@@ -20,59 +21,69 @@ TINY = 1e-12
 DAMPING = 1e-6
 
 
-def label_propagation(encoder: nn.Module, *, dim: int | None = None, affinity: Affinity = self_tuning,
-                      transductive: bool = True) -> GraphMethod:
+def label_propagation(encoder: nn.Module, *, dim: int, affinity: Affinity = self_tuning, power: float = 1.0,
+                      centre: Sequence[float] | None = None, transductive: bool = True) -> GraphMethod:
     """The harmonic function: an unlabelled node's distribution is the mean of its neighbours', labels stay.
 
     In closed form `F_U = (I - T_UU)⁻¹ T_UL Y_L`, T the affinity with rows that sum to 1. Queries and unlabelled nodes
     are U. A node that no label reaches is answered uniformly.
 
     Args:
-        encoder: `[N, ...] -> [N, F]`.
-        dim: unused; every method takes it.
+        encoder: `[N, ...] -> [N, dim]`.
+        dim: the encoder's output width.
         affinity: the edges `[G, n, n]`, zero on the diagonal, of tasks as dense arrays.
+        power, centre: of the features, see `graphfew.features.prepared`.
         transductive: all queries of a task in one graph, or one graph per query.
+
+    Raises:
+        ValueError: a centre that does not fit.
 
     Source: Zhu, Ghahramani, 2002, Learning from Labeled and Unlabeled Data with Label Propagation; Zhu, Ghahramani,
     Lafferty, 2003, Semi-Supervised Learning Using Gaussian Fields and Harmonic Functions.
 
-    Deviations: T_UU is damped by 1e-6; the affinity is a choice (theirs is one width for all).
+    Deviations: T_UU is damped by 1e-6; the affinity is a choice (theirs is one width for all); features are centred
+    and of length 1.
     """
-    del dim
-    return GraphMethod(encoder, _embed(affinity), [_Solve(_harmonic)], own_row, transductive=transductive)
+    check_centre(centre, dim)
+    embed = _embed(affinity, power, centre)
+    return GraphMethod(encoder, embed, [_Solve(_harmonic)], own_row, transductive=transductive)
 
 
-def label_spreading(encoder: nn.Module, *, dim: int | None = None, alpha: float = 0.8, steps: int | None = None,
-                    affinity: Affinity = self_tuning, transductive: bool = True) -> GraphMethod:
+def label_spreading(encoder: nn.Module, *, dim: int, alpha: float = 0.8, steps: int | None = None,
+                    affinity: Affinity = cosine_power, power: float = 1.0, centre: Sequence[float] | None = None,
+                    transductive: bool = True) -> GraphMethod:
     """Local and global consistency: labels spread over the normalised graph, `F = (I - αS)⁻¹ Y`, S = D⁻½ W D⁻½.
 
     Args:
-        encoder: `[N, ...] -> [N, F]`.
-        dim: unused; every method takes it.
+        encoder: `[N, ...] -> [N, dim]`.
+        dim: the encoder's output width.
         alpha: share of a node's label that comes from its neighbours, in `(0, 1)`; theirs is 0.99, which lets a few
             labels run far over weak edges.
         steps: iterate `F ← αSF + (1-α)Y` this often from `F = Y`; None takes the limit, in closed form.
         affinity: the edges `[G, n, n]`, zero on the diagonal, of tasks as dense arrays.
+        power, centre: of the features, see `graphfew.features.prepared`.
         transductive: all queries of a task in one graph, or one graph per query.
 
     Raises:
-        ValueError: alpha outside `(0, 1)`, or fewer than one step.
+        ValueError: alpha outside `(0, 1)`, fewer than one step, or a centre that does not fit.
 
     Source: Zhou, Bousquet, Lal, Weston, Schölkopf, 2004, Learning with Local and Global Consistency.
 
     Deviations: alpha is 0.8; columns of Y sum to 1, so that a class with more shots is not favoured; the affinity is a
-    choice.
+    choice (theirs is one width for all); features are centred and of length 1.
     """
-    del dim
     if not 0 < alpha < 1:
         raise ValueError(f"alpha is {alpha}; it must lie between 0 and 1")
     if steps is not None and steps < 1:
         raise ValueError(f"steps is {steps}; give at least 1, or None for the limit")
 
+    check_centre(centre, dim)
+
     def spread(tasks: Dense) -> Tensor:
         return _spread(tasks, alpha, steps)
 
-    return GraphMethod(encoder, _embed(affinity), [_Solve(spread)], own_row, transductive=transductive)
+    embed = _embed(affinity, power, centre)
+    return GraphMethod(encoder, embed, [_Solve(spread)], own_row, transductive=transductive)
 
 
 class _Solve:
@@ -85,8 +96,9 @@ class _Solve:
         return graph.replace(nodes=solve_nodes(graph, lambda tasks: _log_shares(self.solve(tasks))))
 
 
-def _embed(affinity: Affinity) -> Callable[[Episode], Graph]:
+def _embed(affinity: Affinity, power: float, centre: Sequence[float] | None) -> Callable[[Episode], Graph]:
     def embed(episode: Episode) -> Graph:
+        episode = prepared(episode, power, centre)
         edges = solve_edges(episode, lambda tasks: affinity(tasks)[..., None])
         return Graph(episode.x, edges, complete(episode.sizes, episode.x.device), episode)
 
@@ -108,9 +120,7 @@ def _harmonic(tasks: Dense) -> Tensor:
 
 
 def _spread(tasks: Dense, alpha: float, steps: int | None) -> Tensor:
-    weights = _weights(tasks)
-    degree = weights.sum(2).clamp_min(TINY).rsqrt()
-    near = alpha * degree[:, :, None] * weights * degree[:, None]
+    near = alpha * normalised(_weights(tasks))
     label = tasks.label / tasks.label.sum(1, keepdim=True)
     if steps is None:
         limit: Tensor = torch.linalg.solve(torch.eye(near.shape[1], dtype=near.dtype, device=near.device) - near, label)

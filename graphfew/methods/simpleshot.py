@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 
 from torch import nn
@@ -10,6 +9,7 @@ from torch.nn import functional as F
 
 from graphfew.checks import labelled_only
 from graphfew.episode import Episode
+from graphfew.features import check_centre
 from graphfew.graph import Graph
 from graphfew.layers import squared_euclidean
 from graphfew.methods.prototypical import Compare, task_means
@@ -38,9 +38,7 @@ def simpleshot(encoder: nn.Module, *, dim: int, centre: Sequence[float] | None =
 
     Deviations: without a centre it is the supports' own mean (theirs is always the training classes').
     """
-    if centre is not None and (len(centre) != dim or not all(math.isfinite(v) for v in centre)):
-        raise ValueError(f"the centre has {len(centre)} values and the encoder {dim} outputs; give a finite value for "
-                         f"each, such as the mean of the training classes' features")
+    check_centre(centre, dim)
     return GraphMethod(encoder, _embed(centre), [Compare(squared_euclidean, scale)], from_classes, transductive=False,
                        independent=True, check=labelled_only("simpleshot"))
 

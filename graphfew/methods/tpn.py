@@ -8,15 +8,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from graphfew.affinity import neighbours, squared_distances
+from graphfew.affinity import neighbours, normalised, squared_distances
 from graphfew.dense import Dense, solve_edges, solve_nodes
 from graphfew.episode import Episode
 from graphfew.graph import Graph, complete
 from graphfew.layers import RowNorm
 from graphfew.model import GraphMethod, Layer
 from graphfew.readout import own_row
-
-TINY = 1e-12
 
 
 class Width(nn.Module):
@@ -83,10 +81,9 @@ def spread(alpha: float) -> Callable[[Graph], Graph]:
 
 def _spread(tasks: Dense, alpha: float) -> Tensor:
     assert tasks.edges is not None
-    weights = tasks.edges[..., 0]
-    degree = weights.sum(2).clamp_min(TINY).rsqrt()
-    system = torch.eye(weights.shape[1], dtype=weights.dtype, device=weights.device)
-    scores: Tensor = torch.linalg.solve(system - alpha * degree[:, :, None] * weights * degree[:, None], tasks.label)
+    near = alpha * normalised(tasks.edges[..., 0])
+    scores: Tensor = torch.linalg.solve(torch.eye(near.shape[1], dtype=near.dtype, device=near.device) - near,
+                                        tasks.label)
     return scores
 
 

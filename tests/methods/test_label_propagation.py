@@ -7,7 +7,7 @@ from episodes import DIM, task
 from reference import propagation
 
 import graphfew as gf
-from graphfew.affinity import neighbours, self_tuning, squared_distances
+from graphfew.affinity import cosine_power, neighbours, self_tuning, squared_distances
 from graphfew.dense import Dense
 
 BATCHES = {
@@ -54,16 +54,16 @@ def test_shares_of_queries_asked_alone(form):
 
 def test_the_limit_of_spreading_is_where_its_steps_go():
     e = gf.collate(BATCHES["equal"])
-    limit, steps = (create("label_spreading", alpha=0.9, steps=s)(e).logits for s in (None, 400))
+    limit, steps = (create("label_spreading", alpha=0.9, steps=s)(e).logits.exp() for s in (None, 400))
     assert torch.allclose(limit, steps, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("form", ["label_propagation", "label_spreading"])
 def test_a_node_that_no_label_reaches_is_answered_uniformly(form):
-    x = torch.tensor([[0.0], [0.1], [0.2], [5.0], [5.1], [5.2], [90.0], [90.1], [90.2]], dtype=torch.float64)
+    x = torch.eye(3, dtype=torch.float64).repeat_interleave(3, 0) + 0.01 * torch.arange(27).view(9, 3) % 0.05
     y = torch.tensor([0, -1, -1, 1, -1, -1, -1, -1, -1])
     query = torch.tensor([False, True, False, False, True, False, True, False, False])
-    model = gf.create(form, encoder=gf.backbones.identity(1), affinity=lambda tasks: self_tuning(tasks, 2)).double()
+    model = gf.create(form, encoder=gf.backbones.identity(3), affinity=lambda tasks: self_tuning(tasks, 2)).double()
     shares = model(gf.Episode.single(x, y, query, 2)).logits.exp()
     assert torch.allclose(shares, torch.tensor([[1, 0], [0, 1], [0.5, 0.5]], dtype=torch.float64), rtol=0, atol=1e-5)
 
@@ -74,6 +74,17 @@ def test_the_width_fits_any_scale_of_the_features(scale):
     for form in ("label_propagation", "label_spreading"):
         ours, scaled = (create(form)(e.encode(lambda x, s=s: s * x)).logits for s in (1.0, scale))
         assert torch.allclose(ours, scaled, rtol=0, atol=1e-8)
+
+
+def test_cosine_weights_are_their_own_mirror_image_and_need_neighbours():
+    x = torch.randn(2, 8, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    tasks = Dense(x, x.new_zeros(2, 8, 2), torch.ones(2, 8, dtype=torch.bool))
+    for k in (1, 3, 50):
+        weights = cosine_power(tasks, k).numpy()
+        assert np.abs(weights - [propagation.cosine_power(rows, k) for rows in x.numpy()]).max() < 1e-12
+        assert np.abs(weights - weights.transpose(0, 2, 1)).max() == 0
+    with pytest.raises(ValueError, match="at least 1 neighbour"):
+        cosine_power(tasks, 0)
 
 
 @pytest.mark.parametrize("k", [1, 3, 50])

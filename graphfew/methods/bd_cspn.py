@@ -1,0 +1,84 @@
+"""BD-CSPN: class nodes rectified by the queries that look most like them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from graphfew.checks import labelled_only
+from graphfew.dense import Dense, settle
+from graphfew.features import check_centre
+from graphfew.graph import Graph
+from graphfew.methods.pt_map import embed
+from graphfew.model import GraphMethod
+from graphfew.priors import check_prior, estimated, proportions, unknown
+from graphfew.readout import from_classes
+
+
+class Rectify:
+    """Class nodes as weighted means of supports and of the queries nearest to them by cosine; edges are cosines."""
+
+    def __init__(self, sharpness: float, scale: float, prior: Sequence[float] | None, strength: float) -> None:
+        self.sharpness = sharpness
+        self.scale = scale
+        self.prior = prior
+        self.strength = strength
+
+    def __call__(self, graph: Graph) -> Graph:
+        """The graph with new class nodes and edges."""
+        return settle(graph, self._rectify)
+
+    def _rectify(self, tasks: Dense) -> tuple[Tensor, Tensor]:
+        assert tasks.classes is not None
+        x = tasks.x + unknown(tasks) * self._shift(tasks)
+        near = self._cosines(x, tasks.classes)
+        known = tasks.labelled[..., None]
+        answer = F.one_hot(near.argmax(2), near.shape[2]).to(x.dtype)
+        members = torch.where(known, tasks.label, answer)
+        weight = (self.sharpness * near).exp() * members
+        classes = torch.bmm((weight / weight.sum(1, keepdim=True)).mT, x)
+        return classes, self.scale * self._cosines(x, classes)
+
+    def _shift(self, tasks: Dense) -> Tensor:
+        """`[G, 1, F]`: what takes the queries' mean to where supports of the same proportions have theirs."""
+        assert tasks.classes is not None
+        counted, prior = unknown(tasks), proportions(self.prior, tasks.label)
+        shares = (self.sharpness * self._cosines(tasks.x, tasks.classes)).softmax(2) * counted
+        expected = torch.bmm(estimated(shares, prior, self.strength)[:, None], tasks.classes)
+        return expected - (tasks.x * counted).sum(1, keepdim=True) / counted.sum(1, keepdim=True)
+
+    def _cosines(self, x: Tensor, classes: Tensor) -> Tensor:
+        return torch.bmm(F.normalize(x, dim=2), F.normalize(classes, dim=2).mT)
+
+
+def bd_cspn(encoder: nn.Module, *, dim: int, sharpness: float = 10.0, scale: float = 10.0, power: float = 1.0,
+            centre: Sequence[float] | None = None, prior: Sequence[float] | None = None, strength: float = 0.0
+            ) -> GraphMethod:
+    """Queries are shifted onto the supports, then class nodes take in the queries that are theirs. Needs no training.
+
+    Args:
+        encoder: `[N, ...] -> [N, dim]`.
+        dim: the encoder's output width.
+        sharpness: of the weights `exp(sharpness cos)` of a class's members.
+        scale: factor on the cosines that are the logits; it changes no answer.
+        power, centre: of the features, see `graphfew.features.prepared`.
+        prior: proportions of the classes among the queries; None takes them as even.
+        strength: for how many queries the prior counts when the proportions are estimated, for the shift; infinity is
+            the paper's assumption that the queries are divided as the prior says.
+
+    Raises:
+        ValueError: proportions that are not positive, a negative strength, or a centre that does not fit; later, a task
+            with unlabelled nodes.
+
+    Source: Liu, Song, Qin, 2020, Prototype Rectification for Few-Shot Learning.
+
+    Deviations: the shift is to the class nodes' mean under estimated proportions (theirs under even ones); queries are
+    compared in their shifted place.
+    """
+    check_prior(prior, strength)
+    check_centre(centre, dim)
+    return GraphMethod(encoder, embed(power, centre), [Rectify(sharpness, scale, prior, strength)], from_classes,
+                       check=labelled_only("bd_cspn"))

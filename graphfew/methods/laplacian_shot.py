@@ -1,0 +1,76 @@
+"""LaplacianShot: each query between its nearest class mean and what its neighbours say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from graphfew.affinity import neighbours, squared_distances
+from graphfew.dense import Dense, solve_stars
+from graphfew.features import check_centre
+from graphfew.graph import Graph
+from graphfew.methods.pt_map import embed
+from graphfew.model import GraphMethod
+from graphfew.priors import unknown
+from graphfew.readout import from_classes
+
+FAR = 1e30
+
+
+class Agree:
+    """Edges to queries `log y_q`, `y_q ← softmax(-‖x_q - c‖² + weight Σ_p w_qp y_p)`, w 1 for the k nearest queries."""
+
+    def __init__(self, k: int, weight: float, rounds: int) -> None:
+        self.k = k
+        self.weight = weight
+        self.rounds = rounds
+
+    def __call__(self, graph: Graph) -> Graph:
+        """The graph with new edges."""
+        return graph.replace(edges=solve_stars(graph, self._agree))
+
+    def _agree(self, tasks: Dense) -> Tensor:
+        assert tasks.classes is not None
+        counted = unknown(tasks)
+        near = self._near(tasks, counted)
+        alone = -squared_distances(tasks.x, tasks.classes)
+        logs = alone.log_softmax(2)
+        for _ in range(self.rounds):
+            logs = (alone + self.weight * torch.bmm(near, logs.exp())).log_softmax(2)
+        return logs
+
+    def _near(self, tasks: Dense, counted: Tensor) -> Tensor:
+        """`[G, n, n]` 0/1: the nearest among queries and unlabelled nodes; supports are nobody's neighbours."""
+        apart = counted * counted.mT
+        distance = squared_distances(tasks.x, tasks.x) + FAR * (1 - apart)
+        return neighbours(distance, self.k) * apart
+
+
+def laplacian_shot(encoder: nn.Module, *, dim: int, k: int = 3, weight: float = 0.5, rounds: int = 20,
+                   power: float = 1.0, centre: Sequence[float] | None = None) -> GraphMethod:
+    """Nearest class mean, smoothed: a query is drawn to the classes of its nearest queries. Needs no training.
+
+    Args:
+        encoder: `[N, ...] -> [N, dim]`.
+        dim: the encoder's output width.
+        k: neighbours of a query, itself not counted.
+        weight: of each neighbour.
+        rounds: of the fixed-point iteration.
+        power, centre: of the features, see `graphfew.features.prepared`.
+
+    Raises:
+        ValueError: k or rounds below 1, or a centre that does not fit.
+
+    Source: Ziko, Dolz, Granger, Ben Ayed, 2020, Laplacian Regularized Few-Shot Learning.
+
+    Deviations: k others (in the code k = 3 are a query itself and two more); always as many rounds (theirs may stop
+    before); class means are those of the supports (its rectification of them is `bd_cspn`); accuracy is that of the
+    answers as they are (the published figures first matched answers to the true labels).
+    """
+    for name, value in (("k", k), ("rounds", rounds)):
+        if value < 1:
+            raise ValueError(f"{name} is {value}; give at least 1")
+    check_centre(centre, dim)
+    return GraphMethod(encoder, embed(power, centre), [Agree(k, weight, rounds)], from_classes)

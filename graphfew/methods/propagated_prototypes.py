@@ -1,0 +1,74 @@
+"""Propagated prototypes: features smoothed over their graph, then class nodes that move to what they are assigned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from graphfew.affinity import cosine_power, normalised
+from graphfew.dense import Dense, solve_edges
+from graphfew.episode import Episode
+from graphfew.features import check_centre, prepared
+from graphfew.graph import Graph, complete
+from graphfew.methods.prototypical import embed as with_class_means
+from graphfew.methods.pt_map import Assign, Move
+from graphfew.model import GraphMethod
+from graphfew.priors import check_prior
+from graphfew.readout import from_classes
+
+
+def propagated_prototypes(encoder: nn.Module, *, dim: int, power: float = 0.5, centre: Sequence[float] | None = None,
+                          k: int = 10, smoothing: float = 0.5, sharpness: float = 7.0, rate: float = 0.13,
+                          rounds: int = 20, prior: Sequence[float] | None = None, balanced: bool = False,
+                          strength: float = 200.0) -> GraphMethod:
+    """The strongest default for features of any kind: embedding propagation, then PT-MAP. Needs no training.
+
+    Args:
+        encoder: `[N, ...] -> [N, dim]`.
+        dim: the encoder's output width.
+        power, centre: of the features, see `graphfew.features.prepared`.
+        k: neighbours of a node in the graph that smooths.
+        smoothing: α of `x ← (I - αS)⁻¹ x` over cosine neighbours, in `[0, 1)`; 0 leaves the features.
+        sharpness, rate, rounds, prior, balanced, strength: as `pt_map` has them; by default the queries may be divided
+            among the classes in any way, and their proportions are estimated.
+
+    Raises:
+        ValueError: smoothing outside `[0, 1)`, k below 1, proportions that are not positive, a negative strength, or a
+            centre that does not fit.
+
+    Source: Rodríguez, Laradji, Drouin, Lacoste, 2020, Embedding Propagation; Hu, Gripon, Pateux, 2021, Leveraging the
+    Feature Distribution in Transfer-Based Few-Shot Learning; the affinity: Lazarou, Stathaki, Avrithis, 2021.
+
+    Deviations: the combination is ours, with estimated proportions; its numbers were chosen on the validation classes
+    of CIFAR-FS.
+    """
+    if not 0 <= smoothing < 1:
+        raise ValueError(f"smoothing is {smoothing}; it must be at least 0 and below 1")
+    if k < 1:
+        raise ValueError(f"k is {k}; a node needs at least 1 neighbour")
+    check_prior(prior, strength)
+    check_centre(centre, dim)
+
+    def embed(episode: Episode) -> Graph:
+        return with_class_means(_smoothed(prepared(episode, power, centre), _propagator(k, smoothing)))
+
+    return GraphMethod(encoder, embed, [Move(Assign(sharpness, prior, balanced, strength), rate, rounds)], from_classes)
+
+
+def _propagator(k: int, smoothing: float) -> Callable[[Dense], Tensor]:
+    def solve(tasks: Dense) -> Tensor:
+        eye = torch.eye(tasks.x.shape[1], dtype=tasks.x.dtype, device=tasks.x.device)
+        out: Tensor = torch.linalg.inv(eye - smoothing * normalised(cosine_power(tasks, k)))
+        return out[..., None]
+
+    return solve
+
+
+def _smoothed(episode: Episode, propagator: Callable[[Dense], Tensor]) -> Episode:
+    """Features over the graph, of length 1."""
+    topology = complete(episode.sizes, episode.x.device)
+    x = topology.propagate(solve_edges(episode, propagator), episode.x)
+    return episode.encode(lambda _: F.normalize(x, dim=1))

@@ -1,0 +1,103 @@
+"""PT-MAP: class nodes move to the queries that are assigned to them, all together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from graphfew.affinity import squared_distances
+from graphfew.dense import Dense, settle
+from graphfew.episode import Episode
+from graphfew.features import check_centre, prepared
+from graphfew.graph import Graph
+from graphfew.methods.prototypical import embed as with_class_means
+from graphfew.model import GraphMethod
+from graphfew.priors import check_prior, estimated, proportions, transported, unknown
+from graphfew.readout import from_classes
+
+TINY = 1e-30
+
+
+def embed(power: float, centre: Sequence[float] | None) -> Callable[[Episode], Graph]:
+    """Prepared features, and class nodes that are the mean of their supports."""
+    return lambda episode: with_class_means(prepared(episode, power, centre))
+
+
+class Assign:
+    """How queries and unlabelled nodes share themselves among class nodes, `[G, n, way]`; rows of supports are 0."""
+
+    def __init__(self, sharpness: float, prior: Sequence[float] | None, balanced: bool, strength: float) -> None:
+        self.sharpness = sharpness
+        self.prior = prior
+        self.balanced = balanced
+        self.strength = strength
+
+    def __call__(self, tasks: Dense, classes: Tensor, assigned: Tensor | None) -> Tensor:
+        """Shares given class nodes `[G, way, F]` and, after the first time, the shares before."""
+        scores = -self.sharpness * squared_distances(tasks.x, classes)
+        counted, prior = unknown(tasks), proportions(self.prior, tasks.label)
+        if self.balanced:
+            return transported(scores, counted, prior)
+        part = prior[None] if assigned is None else estimated(assigned, prior, self.strength)
+        return (scores + part.log()[:, None]).softmax(2) * counted
+
+
+class Move:
+    """Class nodes after `rounds` steps towards the mean of their supports and of what is assigned to them.
+
+    Edges to queries are the logarithm of their shares in the end.
+    """
+
+    def __init__(self, assign: Assign, rate: float, rounds: int) -> None:
+        self.assign = assign
+        self.rate = rate
+        self.rounds = rounds
+
+    def __call__(self, graph: Graph) -> Graph:
+        """The graph with new class nodes and edges."""
+        return settle(graph, self._move)
+
+    def _move(self, tasks: Dense) -> tuple[Tensor, Tensor]:
+        assert tasks.classes is not None
+        classes = tasks.classes
+        assigned = self.assign(tasks, classes, None)
+        for _ in range(self.rounds):
+            members = assigned + tasks.label
+            centres = torch.bmm((members / members.sum(1, keepdim=True)).mT, tasks.x)
+            classes = classes + self.rate * (centres - classes)
+            assigned = self.assign(tasks, classes, assigned)
+        return classes, assigned.clamp_min(TINY).log()
+
+
+def pt_map(encoder: nn.Module, *, dim: int, power: float = 0.5, centre: Sequence[float] | None = None,
+           sharpness: float = 10.0, rate: float = 0.2, rounds: int = 20, prior: Sequence[float] | None = None,
+           balanced: bool = False, strength: float = 100.0) -> GraphMethod:
+    """Queries are assigned to class nodes all together, which move to what they are assigned. Needs no training.
+
+    Args:
+        encoder: `[N, ...] -> [N, dim]`.
+        dim: the encoder's output width.
+        power, centre: of the features, see `graphfew.features.prepared`.
+        sharpness: factor on the squared distance.
+        rate: how far a class node moves in a round.
+        rounds: of assigning and moving.
+        prior: proportions of the classes among the queries; None takes them as even.
+        balanced: the paper's assumption, that the queries are divided exactly as the prior says (Sinkhorn's algorithm).
+            Otherwise their proportions are estimated.
+        strength: for how many queries the prior counts in that estimate; 0 leaves it to the queries alone.
+
+    Raises:
+        ValueError: proportions that are not positive, a negative strength, or a centre that does not fit.
+
+    Source: Hu, Gripon, Pateux, 2021, Leveraging the Feature Distribution in Transfer-Based Few-Shot Learning.
+
+    Deviations: proportions are estimated by default, as those of a mixture (the published code is handed the true
+    number of queries of each class); one centre for supports and queries; no reduction of dimensions, which changes no
+    distance; unlabelled nodes are assigned as queries are.
+    """
+    check_prior(prior, strength)
+    check_centre(centre, dim)
+    assign = Assign(sharpness, prior, balanced, strength)
+    return GraphMethod(encoder, embed(power, centre), [Move(assign, rate, rounds)], from_classes)

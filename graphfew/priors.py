@@ -1,0 +1,79 @@
+"""How many of a task's queries belong to each class: assumed, or estimated from the task itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from graphfew.dense import Dense
+
+TOLERANCE, ROUNDS = 1e-6, 1000
+TINY = 1e-12
+
+
+def check_prior(prior: Sequence[float] | None, strength: float = 0.0) -> None:
+    """Raises ValueError for proportions that are not positive and finite, or a negative strength."""
+    if prior is not None and not (len(prior) >= 2 and all(math.isfinite(p) and p > 0 for p in prior)):
+        raise ValueError(f"the prior is {list(prior)}; give a positive number for each class, or leave it out")
+    if not strength >= 0:
+        raise ValueError(f"strength is {strength}; it must be at least 0")
+
+
+def proportions(prior: Sequence[float] | None, like: Float[Tensor, "G n way"]) -> Float[Tensor, " way"]:
+    """The prior as proportions `[way]`, even ones where it is None.
+
+    Raises:
+        ValueError: a prior of another way than the task.
+    """
+    way = like.shape[2]
+    if prior is None:
+        return like.new_full((way,), 1 / way)
+    if len(prior) != way:
+        raise ValueError(f"the prior has {len(prior)} classes and the task {way}; give one number per class")
+    given = like.new_tensor(list(prior))
+    return given / given.sum()
+
+
+def unknown(tasks: Dense) -> Float[Tensor, "G n 1"]:
+    """1 for queries and unlabelled nodes, 0 for supports."""
+    return 1 - tasks.label.sum(2, keepdim=True)
+
+
+def estimated(shares: Float[Tensor, "G n way"], prior: Float[Tensor, " way"], strength: float
+              ) -> Float[Tensor, "G way"]:
+    """Proportions of the classes among nodes with these shares, and `strength` more that are divided as the prior says.
+
+    Shares of nodes that do not count are 0.
+    """
+    if math.isinf(strength):
+        return prior.expand(len(shares), -1)
+    seen = shares.sum(1)
+    return (seen + strength * prior + TINY) / (seen.sum(1, keepdim=True) + strength + TINY * len(prior))
+
+
+def transported(scores: Float[Tensor, "G n way"], counted: Float[Tensor, "G n 1"], prior: Float[Tensor, " way"]
+                ) -> Float[Tensor, "G n way"]:
+    """Shares `∝ exp(scores)` of the counted nodes whose rows sum to 1 and whose columns sum to what the prior says.
+
+    Sinkhorn's rounds; a task stops by itself once its columns are right to one part in a million, whatever else is in
+    the batch. Rows of other nodes are 0.
+
+    Source: Cuturi, 2013, Sinkhorn Distances: Lightspeed Computation of Optimal Transport.
+
+    Deviations: none.
+    """
+    target = counted.sum(1) * prior
+    shift = torch.zeros_like(target)
+    shares = scores.softmax(2) * counted
+    for _ in range(ROUNDS):
+        columns = shares.sum(1)
+        moving = ((columns - target).abs().amax(1, keepdim=True) > TOLERANCE * target.amax(1, keepdim=True))
+        if not bool(moving.any()):
+            break
+        shift = torch.where(moving, shift + (target.clamp_min(TINY) / columns.clamp_min(TINY)).log(), shift)
+        shares = (scores + shift[:, None]).softmax(2) * counted
+    return shares

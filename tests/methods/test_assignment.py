@@ -1,0 +1,133 @@
+"""The methods that assign all queries together, against loops."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from against import LABELLED, UNLABELLED, same
+from episodes import DIM, task
+from reference import assignment
+
+import graphfew as gf
+
+THREE = {key: UNLABELLED[key] for key in ("equal", "unlabelled")}
+PRIOR = [1.0, 2.0, 3.0]
+
+
+def create(name, **arguments):
+    return gf.create(name, encoder=gf.backbones.identity(DIM), **arguments).double()
+
+
+def with_(formula, **arguments):
+    return lambda *e: formula(*e, **arguments)
+
+
+@pytest.mark.parametrize("arguments", [{}, {"balanced": True, "sharpness": 4.0}, {"strength": 0.0, "rounds": 3},
+                                       {"power": 1.0, "rate": 0.5}], ids=str)
+@pytest.mark.parametrize("tasks", UNLABELLED.values(), ids=UNLABELLED)
+def test_pt_map(tasks, arguments):
+    same(create("pt_map", **arguments), tasks, with_(assignment.pt_map, **arguments), shares=True, tolerance=1e-9)
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+@pytest.mark.parametrize("tasks", THREE.values(), ids=THREE)
+def test_pt_map_with_a_prior(tasks, balanced):
+    arguments = {"prior": PRIOR, "balanced": balanced, "sharpness": 4.0}
+    same(create("pt_map", **arguments), tasks, with_(assignment.pt_map, **arguments), shares=True, tolerance=1e-9)
+
+
+@pytest.mark.parametrize("arguments", [{}, {"balanced": True, "sharpness": 3.0}, {"smoothing": 0.0}, {"k": 2}], ids=str)
+@pytest.mark.parametrize("tasks", UNLABELLED.values(), ids=UNLABELLED)
+def test_propagated_prototypes(tasks, arguments):
+    same(create("propagated_prototypes", **arguments), tasks, with_(assignment.propagated, **arguments), shares=True,
+         tolerance=1e-9)
+
+
+@pytest.mark.parametrize("arguments", [{}, {"k": 1, "weight": 2.0, "rounds": 5}], ids=str)
+@pytest.mark.parametrize("tasks", UNLABELLED.values(), ids=UNLABELLED)
+def test_laplacian_shot(tasks, arguments):
+    same(create("laplacian_shot", **arguments), tasks, with_(assignment.laplacian, **arguments), shares=True)
+
+
+@pytest.mark.parametrize("arguments", [{}, {"strength": math.inf}, {"strength": 5.0, "sharpness": 3.0}], ids=str)
+@pytest.mark.parametrize("tasks", LABELLED.values(), ids=LABELLED)
+def test_bd_cspn(tasks, arguments):
+    same(create("bd_cspn", **arguments), tasks, with_(assignment.bd_cspn, **arguments))
+
+
+def shannon(p):
+    return -(p * np.log(p)).sum()
+
+
+def tsallis(alpha):
+    return lambda p: (1 - (p**alpha).sum()) / (alpha - 1)
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+@pytest.mark.parametrize("tasks", LABELLED.values(), ids=LABELLED)
+def test_tim(tasks, balanced):
+    def aim(answers):
+        way = len(answers[0])
+        return np.full(way, 1 / way) if balanced else np.mean(answers, axis=0)
+
+    theirs = with_(assignment.descended, steps=3, weights=(0.1, 1.0, 0.1), entropy=shannon, aim=aim)
+    same(create("tim", steps=3, balanced=balanced), tasks, theirs, tolerance=1e-8)
+
+
+@pytest.mark.parametrize("alpha", [2.0, 7.0])
+@pytest.mark.parametrize("tasks", LABELLED.values(), ids=LABELLED)
+def test_alpha_tim(tasks, alpha):
+    theirs = with_(assignment.descended, steps=3, weights=(1.0, 1.0, 1.0), entropy=tsallis(alpha))
+    same(create("alpha_tim", steps=3, alpha=alpha), tasks, theirs, tolerance=1e-8)
+
+
+def crowd(counts, seed=0):
+    """Queries of two classes, so many of each, around two supports that are off their classes' middles."""
+    generator = torch.Generator().manual_seed(seed)
+    truth = torch.tensor([0, 1] + [0] * counts[0] + [1] * counts[1])
+    x = torch.randn(len(truth), DIM, generator=generator, dtype=torch.float64)
+    x[:, 0] += 3.0 * (2 * truth - 1)
+    y = torch.where(torch.arange(len(truth)) < 2, truth, -1)
+    return gf.Episode.single(x, y, y < 0, 2), truth[2:]
+
+
+@pytest.mark.parametrize("name", ["pt_map", "propagated_prototypes"])
+def test_what_is_assumed_of_the_division_decides_uneven_tasks(name):
+    """With 45 queries of one class and 5 of the other: estimating beats assuming even ones, knowing is best."""
+    tasks = [crowd((45, 5), seed) for seed in range(20)]
+    e, truth = gf.collate([e for e, _ in tasks]), torch.cat([t for _, t in tasks])
+    accuracy = {key: (create(name, centre=[0.0] * DIM, **arguments)(e).logits.argmax(1) == truth).double().mean().item()
+                for key, arguments in {"even": {"balanced": True}, "estimated": {"strength": 10.0},
+                                       "known": {"balanced": True, "prior": [9.0, 1.0]}}.items()}
+    assert accuracy["even"] < 0.75
+    assert accuracy["estimated"] > accuracy["even"] + 0.1
+    assert accuracy["known"] > 0.95
+
+
+def test_smoothed_by_neighbours_a_query_may_leave_its_nearest_class():
+    e = task(1, 2, (1,), 2, dim=2)
+    x = torch.tensor([[1.0, 0], [-1, 0.1], [0.1, 1], [-0.2, 1.0], [-0.3, 0.9], [-0.3, 1.1]]).double()
+    y = torch.tensor([0, 1, -1, -1, -1, -1])
+    e = gf.Episode.single(x, y, y < 0, 2)
+    model = gf.create("laplacian_shot", encoder=gf.backbones.identity(2), weight=3.0, centre=[0.0, 0.0]).double()
+    alone = gf.create("laplacian_shot", encoder=gf.backbones.identity(2), weight=0.0, centre=[0.0, 0.0]).double()
+    assert alone(e).logits.argmax(1).tolist() == [0, 1, 1, 1]
+    assert model(e).logits.argmax(1).tolist() == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize(("name", "arguments", "words"), [
+    ("pt_map", {"strength": -1.0}, "strength is -1"), ("pt_map", {"prior": [1.0, 0.0]}, "positive number for each class"),
+    ("pt_map", {"centre": [0.0]}, "the centre has 1 values"), ("tim", {"steps": 0}, "steps is 0"),
+    ("alpha_tim", {"alpha": 1.0}, "alpha is 1"), ("laplacian_shot", {"k": 0}, "k is 0"),
+    ("propagated_prototypes", {"smoothing": 1.0}, "smoothing is 1"), ("propagated_prototypes", {"k": 0}, "k is 0"),
+    ("bd_cspn", {"strength": -2.0}, "strength is -2"),
+])
+def test_refusals(name, arguments, words):
+    with pytest.raises(ValueError, match=words):
+        create(name, **arguments)
+
+
+def test_a_prior_of_another_way_is_refused_at_the_task():
+    with pytest.raises(ValueError, match="the prior has 3 classes and the task 4"):
+        create("pt_map", prior=PRIOR)(task(1, 4, (1,), 2))

@@ -1,0 +1,138 @@
+"""PT-MAP, propagated prototypes, TIM, LaplacianShot and BD-CSPN for one task, in loops."""
+
+import numpy as np
+
+from reference.propagation import cosine_power, prepared
+
+
+def softmax(values):
+    values = np.exp(np.array(values) - max(values))
+    return values / values.sum()
+
+
+def square(a, b):
+    return sum((s - t) ** 2 for s, t in zip(a, b, strict=True))
+
+
+def means(x, y, way):
+    return [np.mean([x[i] for i in range(len(y)) if y[i] == c], axis=0) for c in range(way)]
+
+
+def sinkhorn(scores, target):
+    """Rows of sum 1, columns of the target, by scaling columns and rows in turn."""
+    shares = np.array([softmax(row) for row in scores])
+    for _ in range(1000):
+        if np.abs(shares.sum(0) - target).max() <= 1e-6 * max(target):
+            break
+        shares = shares / shares.sum(0) * target
+        shares = np.array([row / row.sum() for row in shares])
+    return shares
+
+
+def moved(x, y, way, sharpness, rate, rounds, prior, balanced, strength):
+    """Shares of the nodes without a label, `{node: shares}`, after the last round."""
+    free = [i for i in range(len(y)) if y[i] < 0]
+    prior = np.full(way, 1 / way) if prior is None else np.array(prior) / sum(prior)
+    classes, part = means(x, y, way), prior
+    for round_ in range(rounds + 1):
+        scores = [[-sharpness * square(x[i], c) for c in classes] for i in free]
+        if balanced:
+            shares = sinkhorn(scores, len(free) * prior)
+        else:
+            shares = np.array([softmax(row + np.log(part)) for row in scores])
+        if round_ == rounds:
+            return dict(zip(free, shares, strict=True))
+        part = (shares.sum(0) + strength * prior) / (len(free) + strength)
+        for c in range(way):
+            weight = {i: float(y[i] == c) for i in range(len(y)) if y[i] >= 0} | dict(zip(free, shares[:, c],
+                                                                                            strict=True))
+            centre = sum(w * x[i] for i, w in weight.items()) / sum(weight.values())
+            classes[c] = classes[c] + rate * (centre - classes[c])
+    return None
+
+
+def pt_map(x, y, query, way, *, power=0.5, sharpness=10.0, rate=0.2, rounds=20, prior=None, balanced=False,
+           strength=100.0):
+    shares = moved(prepared(x, power), y, way, sharpness, rate, rounds, prior, balanced, strength)
+    return np.array([shares[q] for q in range(len(y)) if query[q]])
+
+
+def propagated(x, y, query, way, *, smoothing=0.5, k=10, sharpness=7.0, rate=0.13, rounds=20, balanced=False,
+               strength=200.0):
+    x = prepared(x, 0.5)
+    w = cosine_power(x, k)
+    degree = np.maximum(w.sum(1), 1e-12)
+    s = np.array([[smoothing * w[i, j] / np.sqrt(degree[i] * degree[j]) for j in range(len(x))]
+                  for i in range(len(x))])
+    out = term = x
+    for _ in range(200):
+        term = s @ term
+        out = out + term
+    x = np.array([row / np.linalg.norm(row) for row in out])
+    shares = moved(x, y, way, sharpness, rate, rounds, None, balanced, strength)
+    return np.array([shares[q] for q in range(len(y)) if query[q]])
+
+
+def laplacian(x, y, query, way, *, k=3, weight=0.5, rounds=20):
+    x = prepared(x)
+    free = [i for i in range(len(y)) if y[i] < 0]
+    classes = means(x, y, way)
+    near = {i: sorted((j for j in free if j != i), key=lambda j, i=i: square(x[i], x[j]))[:k] for i in free}
+    alone = {i: np.array([-square(x[i], c) for c in classes]) for i in free}
+    shares = {i: softmax(alone[i]) for i in free}
+    for _ in range(rounds):
+        shares = {i: softmax(alone[i] + weight * sum((shares[j] for j in near[i]), np.zeros(way))) for i in free}
+    return np.array([shares[q] for q in range(len(y)) if query[q]])
+
+
+def cosine(a, b):
+    return a @ b / np.sqrt((a @ a) * (b @ b))
+
+
+def bd_cspn(x, y, query, way, *, sharpness=10.0, prior=None, strength=0.0):
+    x = prepared(x)
+    free = [i for i in range(len(y)) if y[i] < 0]
+    prior = np.full(way, 1 / way) if prior is None else np.array(prior) / sum(prior)
+    classes = means(x, y, way)
+    part = sum(softmax([sharpness * cosine(x[i], c) for c in classes]) for i in free)
+    part = prior if strength == np.inf else (part + strength * prior) / (len(free) + strength)
+    shift = sum(p * c for p, c in zip(part, classes, strict=True)) - np.mean([x[i] for i in free], axis=0)
+    x = [row + shift if i in free else row for i, row in enumerate(x)]
+    near = [[cosine(row, c) for c in classes] for row in x]
+    rectified = []
+    for c in range(way):
+        own = [i for i in range(len(y)) if (y[i] == c if y[i] >= 0 else int(np.argmax(near[i])) == c)]
+        weight = [np.exp(sharpness * near[i][c]) for i in own]
+        rectified.append(sum(w * x[i] for w, i in zip(weight, own, strict=True)) / sum(weight))
+    return np.array([[10 * cosine(x[q], c) for c in rectified] for q in range(len(y)) if query[q]])
+
+
+def objective(w, x, y, way, temperature, weights, entropy, aim):
+    """TIM's loss; `entropy` of a distribution; aim None for one without expected proportions."""
+    answer = [np.exp([-temperature / 2 * square(row, c) for c in w]) for row in x]
+    answer = [row / row.sum() for row in answer]
+    known = [i for i in range(len(y)) if y[i] >= 0]
+    free = [i for i in range(len(y)) if y[i] < 0]
+    mean = np.mean([answer[i] for i in free], axis=0)
+    loss = weights[0] * np.mean([-np.log(answer[i][y[i]]) for i in known]) - weights[1] * entropy(mean)
+    if aim is not None:
+        loss -= weights[1] * (mean * np.log(aim)).sum()
+    return loss + weights[2] * np.mean([entropy(answer[i]) for i in free])
+
+
+def descended(x, y, query, way, *, steps, lr=1e-3, temperature=15.0, weights, entropy, aim=None):
+    """Adam on `objective`, whose slope comes from steps along the imaginary axis, exact to rounding."""
+    x = prepared(x)
+    w = np.array(means(x, y, way))
+    goal = None if aim is None else aim([softmax([-temperature / 2 * square(x[i], c) for c in w])
+                                         for i in range(len(y)) if y[i] < 0])
+    mean = spread = np.zeros_like(w)
+    for t in range(1, steps + 1):
+        slope = np.zeros_like(w)
+        for place in np.ndindex(w.shape):
+            near = w.astype(complex)
+            near[place] += 1e-30j
+            slope[place] = objective(near, x, y, way, temperature, weights, entropy, goal).imag / 1e-30
+        mean, spread = 0.9 * mean + 0.1 * slope, 0.999 * spread + 0.001 * slope**2
+        w = w - lr * (mean / (1 - 0.9**t)) / (np.sqrt(spread / (1 - 0.999**t)) + 1e-8)
+    return np.array([[-temperature / 2 * square(x[q], c) for c in w] for q in range(len(y)) if query[q]])

@@ -45,14 +45,13 @@ def unknown(tasks: Dense) -> Float[Tensor, "G n 1"]:
 
 def estimated(shares: Float[Tensor, "G n way"], prior: Float[Tensor, " way"], strength: float
               ) -> Float[Tensor, "G way"]:
-    """Proportions of the classes among nodes with these shares, and `strength` more that are divided as the prior says.
-
-    Shares of nodes that do not count are 0.
+    """Proportions of the classes among nodes with these shares, and `strength` more for each class, divided as the
+    prior says. Shares of nodes that do not count are 0.
     """
     if math.isinf(strength):
         return prior.expand(len(shares), -1)
-    seen = shares.sum(1)
-    return (seen + strength * prior + TINY) / (seen.sum(1, keepdim=True) + strength + TINY * len(prior))
+    seen, more = shares.sum(1), strength * len(prior) + TINY
+    return (seen + more * prior) / (seen.sum(1, keepdim=True) + more)
 
 
 def transported(scores: Float[Tensor, "G n way"], counted: Float[Tensor, "G n 1"], prior: Float[Tensor, " way"]

@@ -38,7 +38,7 @@ def shares(rows):
 def test_proportions_are_counted_with_the_prior_s_nodes():
     seen, even = shares([[1, 0], [0.5, 0.5], [1, 0], [0, 0]]), torch.tensor([0.5, 0.5]).double()
     assert estimated(seen, even, 0.0).tolist()[0] == pytest.approx([2.5 / 3, 0.5 / 3])
-    assert estimated(seen, even, 1.0).tolist()[0] == pytest.approx([3 / 4, 1 / 4])
+    assert estimated(seen, even, 1.0).tolist()[0] == pytest.approx([3.5 / 5, 1.5 / 5])
     assert estimated(seen, torch.tensor([0.25, 0.75]).double(), math.inf).tolist()[0] == [0.25, 0.75]
 
 

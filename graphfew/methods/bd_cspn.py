@@ -66,8 +66,8 @@ def bd_cspn(encoder: nn.Module, *, dim: int, sharpness: float = 10.0, scale: flo
         scale: factor on the cosines that are the logits; it changes no answer.
         power, centre: of the features, see `graphfew.features.prepared`.
         prior: proportions of the classes among the queries; None takes them as even.
-        strength: for how many queries the prior counts when the proportions are estimated, for the shift; infinity is
-            the paper's assumption that the queries are divided as the prior says.
+        strength: for how many queries of each class the prior counts when the proportions are estimated, for the shift;
+            infinity is the paper's assumption that the queries are divided as the prior says.
 
     Raises:
         ValueError: proportions that are not positive, a negative strength, or a centre that does not fit; later, a task

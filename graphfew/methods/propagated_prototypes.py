@@ -21,9 +21,9 @@ from graphfew.readout import from_classes
 
 
 def propagated_prototypes(encoder: nn.Module, *, dim: int, power: float = 0.5, centre: Sequence[float] | None = None,
-                          k: int = 10, smoothing: float = 0.5, sharpness: float = 7.0, rate: float = 0.13,
+                          k: int = 10, smoothing: float = 0.5, sharpness: float = 5.0, rate: float = 0.1,
                           rounds: int = 20, prior: Sequence[float] | None = None, balanced: bool = False,
-                          strength: float = 200.0) -> GraphMethod:
+                          strength: float = 10.0) -> GraphMethod:
     """The strongest default for features of any kind: embedding propagation, then PT-MAP. Needs no training.
 
     Args:

@@ -73,7 +73,7 @@ class Move:
 
 def pt_map(encoder: nn.Module, *, dim: int, power: float = 0.5, centre: Sequence[float] | None = None,
            sharpness: float = 10.0, rate: float = 0.2, rounds: int = 20, prior: Sequence[float] | None = None,
-           balanced: bool = False, strength: float = 100.0) -> GraphMethod:
+           balanced: bool = False, strength: float = 10.0) -> GraphMethod:
     """Queries are assigned to class nodes all together, which move to what they are assigned. Needs no training.
 
     Args:
@@ -86,7 +86,7 @@ def pt_map(encoder: nn.Module, *, dim: int, power: float = 0.5, centre: Sequence
         prior: proportions of the classes among the queries; None takes them as even.
         balanced: the paper's assumption, that the queries are divided exactly as the prior says (Sinkhorn's algorithm).
             Otherwise their proportions are estimated.
-        strength: for how many queries the prior counts in that estimate; 0 leaves it to the queries alone.
+        strength: for how many queries of each class the prior counts in that estimate; 0 leaves it to the queries.
 
     Raises:
         ValueError: proportions that are not positive, a negative strength, or a centre that does not fit.

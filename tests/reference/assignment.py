@@ -42,7 +42,7 @@ def moved(x, y, way, sharpness, rate, rounds, prior, balanced, strength):
             shares = np.array([softmax(row + np.log(part)) for row in scores])
         if round_ == rounds:
             return dict(zip(free, shares, strict=True))
-        part = (shares.sum(0) + strength * prior) / (len(free) + strength)
+        part = (shares.sum(0) + strength * way * prior) / (len(free) + strength * way)
         for c in range(way):
             weight = {i: float(y[i] == c) for i in range(len(y)) if y[i] >= 0} | dict(zip(free, shares[:, c],
                                                                                             strict=True))
@@ -52,13 +52,13 @@ def moved(x, y, way, sharpness, rate, rounds, prior, balanced, strength):
 
 
 def pt_map(x, y, query, way, *, power=0.5, sharpness=10.0, rate=0.2, rounds=20, prior=None, balanced=False,
-           strength=100.0):
+           strength=10.0):
     shares = moved(prepared(x, power), y, way, sharpness, rate, rounds, prior, balanced, strength)
     return np.array([shares[q] for q in range(len(y)) if query[q]])
 
 
-def propagated(x, y, query, way, *, smoothing=0.5, k=10, sharpness=7.0, rate=0.13, rounds=20, balanced=False,
-               strength=200.0):
+def propagated(x, y, query, way, *, smoothing=0.5, k=10, sharpness=5.0, rate=0.1, rounds=20, balanced=False,
+               strength=10.0):
     x = prepared(x, 0.5)
     w = cosine_power(x, k)
     degree = np.maximum(w.sum(1), 1e-12)
@@ -95,7 +95,7 @@ def bd_cspn(x, y, query, way, *, sharpness=10.0, prior=None, strength=0.0):
     prior = np.full(way, 1 / way) if prior is None else np.array(prior) / sum(prior)
     classes = means(x, y, way)
     part = sum(softmax([sharpness * cosine(x[i], c) for c in classes]) for i in free)
-    part = prior if strength == np.inf else (part + strength * prior) / (len(free) + strength)
+    part = prior if strength == np.inf else (part + strength * way * prior) / (len(free) + strength * way)
     shift = sum(p * c for p, c in zip(part, classes, strict=True)) - np.mean([x[i] for i in free], axis=0)
     x = [row + shift if i in free else row for i, row in enumerate(x)]
     near = [[cosine(row, c) for c in classes] for row in x]

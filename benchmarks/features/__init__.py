@@ -1,0 +1,1 @@
+"""Methods that need no training, on features of real data: `python -m benchmarks.features.run`."""

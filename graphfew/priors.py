@@ -11,7 +11,7 @@ from torch import Tensor
 
 from graphfew.dense import Dense
 
-TOLERANCE, ROUNDS = 1e-6, 1000
+ROUNDS = 20
 TINY = 1e-12
 
 
@@ -58,21 +58,47 @@ def transported(scores: Float[Tensor, "G n way"], counted: Float[Tensor, "G n 1"
                 ) -> Float[Tensor, "G n way"]:
     """Shares `∝ exp(scores)` of the counted nodes whose rows sum to 1 and whose columns sum to what the prior says.
 
-    Sinkhorn's rounds; a task stops by itself once its columns are right to one part in a million, whatever else is in
-    the batch. Rows of other nodes are 0.
+    Each round is one of Sinkhorn's and then one of Newton's on the same equations, kept where it is nearer. A task
+    stops by itself once its columns are right as far as its precision goes, whatever else is in the batch. Rows of
+    other nodes are 0.
 
     Source: Cuturi, 2013, Sinkhorn Distances: Lightspeed Computation of Optimal Transport.
 
-    Deviations: none.
+    Deviations: Newton's steps, since Sinkhorn's alone take hundreds of rounds where scores are sharp.
     """
     target = counted.sum(1) * prior
+    near = 1e-5 if scores.dtype == torch.float32 else 1e-10
+    columns = _Columns(scores, counted, target)
     shift = torch.zeros_like(target)
-    shares = scores.softmax(2) * counted
+    shares, miss = columns(shift)
     for _ in range(ROUNDS):
-        columns = shares.sum(1)
-        moving = ((columns - target).abs().amax(1, keepdim=True) > TOLERANCE * target.amax(1, keepdim=True))
+        moving = miss > near
         if not bool(moving.any()):
             break
-        shift = torch.where(moving, shift + (target.clamp_min(TINY) / columns.clamp_min(TINY)).log(), shift)
-        shares = (scores + shift[:, None]).softmax(2) * counted
+        scaled = shift + (target.clamp_min(TINY) / shares.sum(1).clamp_min(TINY)).log()
+        by_newton = scaled + columns.newton(columns(scaled)[0])
+        better = columns(by_newton)[1] < columns(scaled)[1]
+        shift = torch.where(moving, torch.where(better, by_newton, scaled), shift)
+        shares, miss = columns(shift)
     return shares
+
+
+class _Columns:
+    """Shares for a shift per class, how far their columns are off, and the shift that would mend it to first order."""
+
+    def __init__(self, scores: Tensor, counted: Tensor, target: Tensor) -> None:
+        self.scores, self.counted, self.target = scores, counted, target
+
+    def __call__(self, shift: Tensor) -> tuple[Tensor, Tensor]:
+        shares = (self.scores + shift[:, None]).softmax(2) * self.counted
+        miss = (shares.sum(1) - self.target).abs().amax(1, keepdim=True)
+        return shares, miss / self.target.amax(1, keepdim=True)
+
+    def newton(self, shares: Tensor) -> Tensor:
+        columns = shares.sum(1)
+        # A shift of all classes alike changes nothing; the last term takes that freedom away.
+        slope = torch.diag_embed(columns + 1e-9 * self.target) - torch.bmm(shares.mT, shares)
+        step, _ = torch.linalg.solve_ex(slope + self.target.mean(1)[:, None, None] / shares.shape[2],
+                                        (self.target - columns)[..., None])
+        out: Tensor = step[..., 0].nan_to_num(0.0, 0.0, 0.0)
+        return out

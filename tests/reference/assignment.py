@@ -21,8 +21,8 @@ def means(x, y, way):
 def sinkhorn(scores, target):
     """Rows of sum 1, columns of the target, by scaling columns and rows in turn."""
     shares = np.array([softmax(row) for row in scores])
-    for _ in range(1000):
-        if np.abs(shares.sum(0) - target).max() <= 1e-6 * max(target):
+    for _ in range(100_000):
+        if np.abs(shares.sum(0) - target).max() <= 1e-12 * max(target):
             break
         shares = shares / shares.sum(0) * target
         shares = np.array([row / row.sum() for row in shares])

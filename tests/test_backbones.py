@@ -154,7 +154,8 @@ def test_building_draws_from_the_global_generator(name: str) -> None:
 
 @pytest.mark.parametrize("name", catalogue)
 def test_a_recipe_builds_the_same_backbone_again(name: str) -> None:
-    backbone = create(name, dim=6) if name == "identity" else create(name, in_channels=2, size=40)
+    other = {"identity": {"dim": 6}, "conv_text": {"words": 20, "mentions": 1}, "bilstm": {"words": 20, "units": 7}}
+    backbone = create(name, **other.get(name, {"in_channels": 2, "size": 40}))
     again = create(Recipe(name, json.loads(json.dumps(dict(backbone.recipe.arguments)))))
     assert again.recipe == backbone.recipe
     assert again.out_dim == backbone.out_dim
@@ -166,7 +167,7 @@ def test_arguments_win_over_those_of_a_recipe() -> None:
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=r"'resnet'; known: conv4, egnn_conv, gnn_omniglot, identity"):
+    with pytest.raises(ValueError, match=r"'resnet'; known: bilstm, conv4, .*, identity, relation_conv"):
         create("resnet")
 
 

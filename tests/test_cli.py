@@ -86,10 +86,12 @@ def test_data_lists_every_data_set_and_downloads_nothing(call, tmp_path, monkeyp
     monkeypatch.setenv("GRAPHFEW_DATA", str(tmp_path))
     (tmp_path / "omniglot").mkdir()
     (tmp_path / "omniglot" / "images_background.zip").write_text("")
+    (tmp_path / "fewrel").mkdir()
+    (tmp_path / "fewrel" / "val_wiki.json").write_text("{}")
     assert "not here" not in call("data")[1]
 
 
-@pytest.mark.parametrize("name", ["omniglot", "glyphs"])
+@pytest.mark.parametrize("name", ["omniglot", "glyphs", "fewrel"])
 def test_data_lists_the_splits_that_there_are(call, name):
     with pytest.raises(ValueError, match="known: ") as error:
         gf.data.load(name, split="?")

@@ -15,6 +15,7 @@ from graphfew.registry import METHODS
 SPLITS = {
     "omniglot": "train, train-mirrored, val, trainval, test, background, evaluation, small1, small2",
     "glyphs": "train, val, test",
+    "fewrel": "train, val, test, all",
 }
 
 
@@ -43,8 +44,11 @@ def data() -> None:
 
 
 def _where(name: str) -> str:
-    if name != "omniglot":
+    if name not in ("omniglot", "fewrel"):
         return "comes with the library"
+    if name == "fewrel":
+        own = Path(os.environ.get("GRAPHFEW_DATA", "")) / name
+        return f"here: {own}" if list(own.glob("*.json")) else "not here; give --root, a folder with its JSON files"
     places = [cache.folder(), *([Path(os.environ["GRAPHFEW_DATA"]) / name] if os.environ.get("GRAPHFEW_DATA") else [])]
     found = [str(place) for place in reversed(places) if list(place.glob("images_*.zip"))]
     looked = " and ".join(map(str, reversed(places)))

@@ -4,6 +4,7 @@ from graphfew.data.catalogue import catalogue, load
 from graphfew.data.dataset import Dataset, arrays
 from graphfew.data.digits import digits
 from graphfew.data.embed import embed
+from graphfew.data.fewrel import fewrel
 from graphfew.data.glyphs import glyphs
 from graphfew.data.omniglot import omniglot
 from graphfew.data.queries import (
@@ -20,6 +21,6 @@ from graphfew.data.queries import (
 from graphfew.data.tasks import Draw, Tasks
 
 __all__ = [
-    "Dataset", "Draw", "Queries", "Tasks", "arrays", "balanced", "catalogue", "digits", "dirichlet", "embed", "glyphs",
-    "load", "mixture", "multinomial", "omniglot", "one_per_class", "parse", "single", "varied",
+    "Dataset", "Draw", "Queries", "Tasks", "arrays", "balanced", "catalogue", "digits", "dirichlet", "embed", "fewrel",
+    "glyphs",    "load", "mixture", "multinomial", "omniglot", "one_per_class", "parse", "single", "varied",
 ]

@@ -7,10 +7,13 @@ from typing import Any
 
 from graphfew.data.dataset import Dataset
 from graphfew.data.digits import digits
+from graphfew.data.fewrel import fewrel
 from graphfew.data.glyphs import glyphs
 from graphfew.data.omniglot import omniglot
 
-catalogue: dict[str, Callable[..., Dataset]] = {"omniglot": omniglot, "glyphs": glyphs, "digits": digits}
+catalogue: dict[str, Callable[..., Dataset]] = {
+    "omniglot": omniglot, "glyphs": glyphs, "digits": digits, "fewrel": fewrel,
+}
 
 
 def load(name: str, **options: Any) -> Dataset:

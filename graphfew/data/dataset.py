@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int
+from jaxtyping import Int, Shaped
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -19,7 +19,7 @@ class Dataset:
     """Items with class labels, held in the computer's own memory: move episodes to an accelerator, not data sets.
 
     Shapes:
-        x: `[n, ...]`: uint8 images `[n, c, h, w]` with values 0..255, or floating features.
+        x: `[n, ...]`: uint8 images `[n, c, h, w]` with values 0..255, floating features, or int64 word indices.
         y: `[n]` int64: class index of each item, `0 .. len(classes)-1`.
         classes: name of each class.
         groups: group of each class (Omniglot: its alphabet), or empty where there are no groups.
@@ -68,9 +68,11 @@ class Dataset:
         groups = np.array(self.groups)
         return {name: np.flatnonzero(groups == name) for name in dict.fromkeys(self.groups)}
 
-    def gather(self, index: Int[Tensor, " m"] | NDArray[np.int64]) -> Float32[Tensor, "m ..."]:
-        """`[m, ...]` float32: the given items; uint8 values are divided by 255."""
+    def gather(self, index: Int[Tensor, " m"] | NDArray[np.int64]) -> Shaped[Tensor, "m ..."]:
+        """`[m, ...]`: the given items, float32; uint8 values are divided by 255, int64 ones stay as they are."""
         index = torch.as_tensor(index)
+        if self.x.dtype == torch.int64:
+            return self.x[index]
         if self.x.dtype != torch.uint8:
             return self.x[index].to(torch.float32)
         # numpy divides while it converts, in one thread: torch's many threads only wait for one another here
@@ -106,8 +108,8 @@ def _numeric(x: Any) -> Tensor:
 def _check_tensors(x: Tensor, y: Tensor) -> None:
     if x.device.type != "cpu" or y.device.type != "cpu":
         raise ValueError(f"x is on {x.device} and y on {y.device}; keep data sets on the CPU and move episodes instead")
-    if x.dtype != torch.uint8 and not x.is_floating_point():
-        raise TypeError(f"x is {x.dtype}; it must be uint8 (images) or floating (features)")
+    if x.dtype not in (torch.uint8, torch.int64) and not x.is_floating_point():
+        raise TypeError(f"x is {x.dtype}; it must be uint8 (images), floating (features) or int64 (word indices)")
     if y.dtype != torch.int64:
         raise TypeError(f"y is {y.dtype}; it must be torch.int64 (use `arrays` for labels of another type)")
     if x.ndim < 2 or y.ndim != 1:

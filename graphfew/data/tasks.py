@@ -52,13 +52,15 @@ class Tasks:
             inclusive range `(lo, hi)` drawn uniformly per task.
         query: queries per class (int or range), or `Queries`. Where those draw more queries of a class than it has
             items left, the rest come from the task's other classes, drawn from the items that they have left.
+        label_noise: each support item is, with this probability, replaced by one of a class outside the task, under the
+            same label. The other items of the task stay the same whatever the noise.
         within_groups: all classes of a task come from one group, drawn uniformly among those with enough classes.
         shuffle: nodes stand in random order; otherwise support, unlabelled, query, each class by class. The items
             drawn are the same.
 
     Raises:
-        ValueError: a number out of range, more ways than classes, a class with too few items for the largest task, or
-            `within_groups` without groups.
+        ValueError: a number out of range, more ways than classes, a class with too few items for the largest task,
+            `within_groups` without groups, or `label_noise` where a task may take up all classes.
     """
 
     data: Dataset
@@ -69,6 +71,7 @@ class Tasks:
     seed: int = 0
     within_groups: bool = False
     shuffle: bool = True
+    label_noise: float = 0.0
 
     def __post_init__(self) -> None:
         if operator.index(self.seed) < 0:
@@ -76,6 +79,7 @@ class Tasks:
         _check_ways(self)
         _check_items(self)
         _check_total(self)
+        _check_noise(self)
 
     def __getitem__(self, index: SupportsIndex) -> tuple[Episode, Int[Tensor, " Q"]]:
         """Task `index`: its episode, and the class index of each query in node order, `[Q]` int64.
@@ -118,19 +122,29 @@ class Tasks:
         role = _roles(shot, unlabelled, queries)
         order = rng.permutation(len(items)) if self.shuffle else np.argsort(role, kind="stable")
         label = np.repeat(np.arange(len(classes)), given + queries)
+        if self.label_noise:
+            items = self._noisy(rng, items, role, classes)
         return Draw(items[order], label[order], role[order], classes)
 
     def describe(self) -> dict[str, Any]:
         """What defines these tasks, ready for JSON; a range is `[lo, hi]`."""
         spans = {name: lo if lo == hi else [lo, hi] for name, (lo, hi) in self._spans.items()}
         return {"data": self.data.name, "split": self.data.split, **spans, "query": self._queries.name,
-                "seed": int(self.seed), "within_groups": self.within_groups}
+                "seed": int(self.seed), "within_groups": self.within_groups,
+                **({"label_noise": self.label_noise} if self.label_noise else {})}
 
     def _draw_classes(self, rng: np.random.Generator) -> Index:
         way = uniform(rng, self._spans["way"])
         pools = self._pools[way]
         pool = pools[uniform(rng, (0, len(pools) - 1))]
         return pool[rng.choice(len(pool), way, replace=False)]
+
+    def _noisy(self, rng: np.random.Generator, items: Index, role: Index, classes: Index) -> Index:
+        wrong = np.flatnonzero((role == SUPPORT) & (rng.random(len(items)) < self.label_noise))
+        outside = np.flatnonzero(~np.isin(self.data.y.numpy(force=True), classes))
+        items = items.copy()
+        items[wrong] = rng.choice(outside, len(wrong), replace=False)
+        return items
 
     @cached_property
     def _spans(self) -> Mapping[str, tuple[int, int]]:
@@ -198,3 +212,12 @@ def _check_total(tasks: Tasks) -> None:
     if left < total:
         raise ValueError(f"{tasks._queries.name} asks for up to {total} queries, but a {way}-way task may have only "
                          f"{left} items left beside its support and unlabelled items; ask for fewer")
+
+
+def _check_noise(tasks: Tasks) -> None:
+    if not 0 <= tasks.label_noise < 1:
+        raise ValueError(f"label_noise is {tasks.label_noise}; it must be at least 0 and below 1")
+    most = tasks._spans["way"][1]
+    if tasks.label_noise and most >= len(tasks.data.classes):
+        raise ValueError(f"label_noise takes items of classes outside the task, but a task may have all {most} classes "
+                         f"of {tasks.data!r}; ask for fewer ways")

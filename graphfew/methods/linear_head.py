@@ -28,7 +28,7 @@ def logistic_regression(strength: float = 1.0) -> Fit:
     def fit(x: Array, y: NDArray[np.int64]) -> tuple[Array, Array]:
         # Two classes have one row of weights, for the second against the first; it would be penalised twice as much.
         two = len(np.unique(y)) == 2
-        model = LogisticRegression(C=strength * (1 + two), solver="newton-cg", tol=1e-12, max_iter=1000).fit(x, y)
+        model = LogisticRegression(C=strength * (1 + two), tol=1e-10, max_iter=10_000).fit(x, y)
         if not two:
             return model.coef_, model.intercept_
         sign = np.array([-0.5, 0.5])
@@ -54,7 +54,7 @@ def linear_head(encoder: nn.Module, *, dim: int | None = None, strength: float =
     Source: Tian, Wang, Krishnan, Tenenbaum, Isola, 2020, Rethinking Few-Shot Image Classification: A Good Embedding Is
     All You Need?
 
-    Deviations: solved by scikit-learn's Newton method to convergence, task by task; gradients do not flow through it.
+    Deviations: solved by scikit-learn to convergence, task by task; gradients do not flow through it.
     """
     del dim
     if not strength > 0:

@@ -8,6 +8,6 @@ def test_load_passes_options_on():
 
 
 def test_load_lists_the_known_names():
-    with pytest.raises(ValueError, match="unknown data set 'mnist'; known: omniglot, glyphs, digits"):
+    with pytest.raises(ValueError, match="unknown data set 'mnist'; known: omniglot, glyphs, digits, fewrel"):
         load("mnist")
-    assert list(catalogue) == ["omniglot", "glyphs", "digits"]
+    assert list(catalogue) == ["omniglot", "glyphs", "digits", "fewrel"]

@@ -73,8 +73,8 @@ def test_refuses_what_does_not_fit(changes, message):
 
 
 def test_refuses_other_types():
-    with pytest.raises(TypeError, match=r"x is torch.int64; it must be uint8"):
-        build(x=torch.zeros(4, 3, dtype=torch.int64))
+    with pytest.raises(TypeError, match=r"x is torch.int32; it must be uint8"):
+        build(x=torch.zeros(4, 3, dtype=torch.int32))
     with pytest.raises(TypeError, match=r"y is torch.int32; it must be torch.int64"):
         build(y=torch.tensor([0, 1, 0, 1], dtype=torch.int32))
 

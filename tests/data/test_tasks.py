@@ -233,3 +233,28 @@ def test_describe_is_plain_json():
     assert json.loads(json.dumps(described)) == described == {
         "data": "toy", "split": "all", "way": [2, 5], "shot": 1, "query": "dirichlet(2.0, 20)", "unlabelled": 1,
         "seed": 4, "within_groups": False}
+
+
+def test_label_noise_replaces_supports_by_items_of_other_classes():
+    data = toy()
+    clean, noisy = (Tasks(data, way=4, shot=5, query=2, label_noise=noise) for noise in (0.0, 0.3))
+    wrong = total = 0
+    for i in range(50):
+        a, b = clean.draw(i), noisy.draw(i)
+        assert all((getattr(a, name) == getattr(b, name)).all() for name in ("label", "role", "classes"))
+        changed = a.items != b.items
+        assert (b.role[changed] == 0).all()
+        assert not set(data.y[b.items[changed]].tolist()) & set(b.classes.tolist())
+        assert len(set(b.items.tolist())) == len(b.items)
+        wrong, total = wrong + changed.sum(), total + 20
+    assert wrong / total == pytest.approx(0.3, abs=0.05)
+    assert noisy.describe()["label_noise"] == 0.3
+    assert "label_noise" not in clean.describe()
+
+
+def test_label_noise_needs_classes_outside_the_task():
+    data = toy()
+    with pytest.raises(ValueError, match="a task may have all 12 classes"):
+        Tasks(data, way=12, label_noise=0.1)
+    with pytest.raises(ValueError, match=r"label_noise is 1\.0"):
+        Tasks(data, way=2, label_noise=1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -36,7 +37,9 @@ class Assign:
 
     def __call__(self, tasks: Dense, classes: Tensor, assigned: Tensor | None) -> Tensor:
         """Shares given class nodes `[G, way, F]` and, after the first time, the shares before."""
-        scores = -self.sharpness * squared_distances(tasks.x, classes)
+        # Among more classes shares stay as sure: their largest entropy, log(way), sets the unit.
+        sharpness = self.sharpness * math.log(classes.shape[1]) / math.log(5)
+        scores = -sharpness * squared_distances(tasks.x, classes)
         counted, prior = unknown(tasks), proportions(self.prior, tasks.label)
         if self.balanced:
             return transported(scores, counted, prior)
@@ -80,7 +83,7 @@ def pt_map(encoder: nn.Module, *, dim: int, power: float = 0.5, centre: Sequence
         encoder: `[N, ...] -> [N, dim]`.
         dim: the encoder's output width.
         power, centre: of the features, see `graphfew.features.prepared`.
-        sharpness: factor on the squared distance.
+        sharpness: factor on the squared distance among 5 classes; it grows with the logarithm of their number.
         rate: how far a class node moves in a round.
         rounds: of assigning and moving.
         prior: proportions of the classes among the queries; None takes them as even.
@@ -95,7 +98,7 @@ def pt_map(encoder: nn.Module, *, dim: int, power: float = 0.5, centre: Sequence
 
     Deviations: proportions are estimated by default, as those of a mixture (the published code is handed the true
     number of queries of each class); one centre for supports and queries; no reduction of dimensions, which changes no
-    distance; unlabelled nodes are assigned as queries are.
+    distance; the sharpness of other ways; unlabelled nodes are assigned as queries are.
     """
     check_prior(prior, strength)
     check_centre(centre, dim)

@@ -13,10 +13,15 @@ from graphfew.readout import nearest
 
 
 class PairScore(nn.Module):
-    """Edges `[E, 1]`: `Σ_f a_f |x_if - x_jf| + b` of their two ends, whose sigmoid is "same class"."""
+    """Edges `[E, 1]`: `Σ_f a_f |x_if - x_jf| + b` of their two ends, whose sigmoid is "same class".
+
+    The distances are learned in units of their spread over pairs, so that a and b are of one size whatever the
+    features; in evaluation mode that is a change of a and b alone.
+    """
 
     def __init__(self, dim: int) -> None:
         super().__init__()
+        self.norm = nn.BatchNorm1d(dim, affine=False)
         self.score = nn.Linear(dim, 1)
         # Far apart is unlike: a start that answers as the nearest support does.
         nn.init.constant_(self.score.weight, -1.0 / dim)
@@ -27,7 +32,7 @@ class PairScore(nn.Module):
         return graph.replace(edges=graph.topology.pair_ordered(self._pair, graph.nodes))
 
     def _pair(self, a: Tensor, b: Tensor) -> Tensor:
-        out: Tensor = self.score(absolute_difference(a, b))
+        out: Tensor = self.score(self.norm(absolute_difference(a, b)))
         return out
 
 
@@ -52,7 +57,7 @@ def siamese(encoder: nn.Module, *, dim: int) -> GraphMethod:
     Source: Koch, Zemel, Salakhutdinov, 2015, Siamese Neural Networks for One-shot Image Recognition.
 
     Deviations: pairs come from episodes (theirs are drawn from the whole training set, half of them alike); the weights
-    of the distance begin at -1/dim.
+    of the distance begin at -1/dim, and are learned in units of each feature's spread.
     """
     return GraphMethod(encoder, embed, [PairScore(dim)], nearest, transductive=False, independent=True,
                        check=labelled_only("siamese"))

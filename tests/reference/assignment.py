@@ -34,6 +34,7 @@ def moved(x, y, way, sharpness, rate, rounds, prior, balanced, strength):
     free = [i for i in range(len(y)) if y[i] < 0]
     prior = np.full(way, 1 / way) if prior is None else np.array(prior) / sum(prior)
     classes, part = means(x, y, way), prior
+    sharpness = sharpness * np.log(way) / np.log(5)
     for round_ in range(rounds + 1):
         scores = [[-sharpness * square(x[i], c) for c in classes] for i in free]
         if balanced:

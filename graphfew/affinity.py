@@ -15,8 +15,9 @@ TINY = 1e-12
 def squared_distances(a: Float[Tensor, "G n F"], b: Float[Tensor, "G m F"]) -> Float[Tensor, "G n m"]:
     """`‖a_i - b_j‖²`, by one matrix product per task; never negative."""
     products = torch.bmm(a, b.mT)
-    squares = a.square().sum(2)[:, :, None] + b.square().sum(2)[:, None]
-    return (squares - 2 * products).clamp_min(0)
+    ours, theirs = (torch.linalg.vector_norm(x, dim=2).square() for x in (a, b))
+    out: Tensor = (ours[:, :, None] + theirs[:, None] - 2 * products).clamp_min(0)
+    return out
 
 
 def neighbours(distance: Float[Tensor, "G n n"], k: int) -> Bool[Tensor, "G n n"]:

@@ -91,6 +91,11 @@ def settle(graph: Graph, fn: Callable[[Dense], tuple[Tensor, Tensor]]) -> Graph:
     return graph.replace(nodes=torch.cat([graph.nodes[:items], classes]), edges=edges)
 
 
+def class_softmax(scores: Float[Tensor, "G n way"]) -> Float[Tensor, "G n way"]:
+    """Softmax over classes. In memory nodes stand side by side, which is many times faster where classes are few."""
+    return scores.mT.contiguous().softmax(1).mT
+
+
 def present(episode: Episode) -> Bool[Tensor, "Q way"]:
     """`[Q, max(way)]` bool: the classes that each query's task has."""
     way = torch.tensor(episode.way, device=episode.y.device)[episode.task[episode.query]]

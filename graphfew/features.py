@@ -6,9 +6,12 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch.nn import functional as F
+from torch import Tensor
 
 from graphfew.episode import Episode
+from graphfew.graph import task_means
+
+TINY = 1e-12
 
 
 def check_centre(centre: Sequence[float] | None, dim: int) -> None:
@@ -32,10 +35,12 @@ def prepared(episode: Episode, power: float, centre: Sequence[float] | None) -> 
     Deviations: one centre for all nodes of a task (theirs has one for the supports and one for the queries, which are
     apart wherever the classes of the queries are not balanced); the power of a negative value keeps its sign.
     """
-    x = F.normalize(episode.x if power == 1 else episode.x.sign() * episode.x.abs().pow(power), dim=1)
-    if centre is not None:
-        middle = x.new_tensor(centre)[None]
-    else:
-        count = torch.tensor(episode.sizes, device=x.device, dtype=x.dtype)[:, None]
-        middle = (x.new_zeros(episode.tasks, x.shape[1]).index_add(0, episode.task, x) / count)[episode.task]
-    return episode.encode(lambda _: F.normalize(x - middle, dim=1))
+    x = _unit(episode.x if power == 1 else episode.x.sign() * episode.x.abs().pow(power))
+    middle = task_means(episode, x)[episode.task] if centre is None else x.new_tensor(centre)[None]
+    return episode.encode(lambda _: _unit(x - middle))
+
+
+def _unit(x: Tensor) -> Tensor:
+    # torch's own normalize takes twice as long on wide rows.
+    out: Tensor = x / torch.linalg.vector_norm(x, dim=1, keepdim=True).clamp_min(TINY)
+    return out

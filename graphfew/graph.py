@@ -139,6 +139,8 @@ class Topology:
         row for every sender: for the N nodes, or for all nodes where the topology comes from `into`."""
         if self.side is not None:
             return equal.propagate(weights, x, self.side)
+        if self.block is not None and not self.classes and weights.shape[1] == 1:
+            return equal.propagate_block(weights, x, self.block, self.receivers, self.senders)
         return ragged.propagate(weights, x, self.senders, self.receivers, self.ptr)
 
     def matrices(self, edges: Float[Tensor, "E C"]) -> tuple[Tensor, ...]:
@@ -213,6 +215,16 @@ def supports_to_queries(episode: Episode) -> Topology:
     shots = torch.bincount(episode.task[support], minlength=episode.tasks)
     rank, member = product(torch.tensor(episode.queries, device=shots.device), shots)
     return dataclasses.replace(bipartite(support[member], query[rank], len(episode.y)), block=_equal(episode.sizes))
+
+
+def task_means(episode: Episode, values: Float[Tensor, "N F"]) -> Float[Tensor, "T F"]:
+    """The mean of each task's rows, `[tasks, F]`."""
+    counts = torch.tensor(episode.sizes, device=values.device)
+    block = _equal(episode.sizes)
+    if block is not None:
+        return equal.sum_edges(values, block) / block
+    ptr = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+    return ragged.sum_edges(values, ptr, episode.task) / counts[:, None]
 
 
 def _equal(sizes: tuple[int, ...]) -> int | None:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from graphfew.dense import Dense
+from graphfew.dense import Dense, class_softmax
 
 ROUNDS = 20
 TINY = 1e-12
@@ -90,7 +90,7 @@ class _Columns:
         self.scores, self.counted, self.target = scores, counted, target
 
     def __call__(self, shift: Tensor) -> tuple[Tensor, Tensor]:
-        shares = (self.scores + shift[:, None]).softmax(2) * self.counted
+        shares = class_softmax(self.scores + shift[:, None]) * self.counted
         miss = (shares.sum(1) - self.target).abs().amax(1, keepdim=True)
         return shares, miss / self.target.amax(1, keepdim=True)
 

@@ -29,6 +29,12 @@ def propagate(weights: Tensor, x: Tensor, side: int) -> Tensor:
     return mixed.transpose(1, 2).reshape(-1, channels * width)
 
 
+def propagate_block(weights: Tensor, x: Tensor, block: int, receivers: Tensor, senders: Tensor) -> Tensor:
+    """Weighted sum over incoming edges `[E, 1], [N, F] -> [N, F]`, of any edges inside tasks of `block` nodes."""
+    table = weights.new_zeros(len(x) * block).index_add(0, receivers * block + senders % block, weights[:, 0])
+    return torch.bmm(table.view(-1, block, block), x.view(-1, block, x.shape[1])).view(len(x), -1)
+
+
 def complete_index(tasks: int, side: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Senders and receivers `[tasks * side²]` of complete graphs with self-loops, sorted by receiver, then sender."""
     nodes = torch.arange(tasks * side, device=device).view(tasks, 1, side)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from graphfew.affinity import neighbours, squared_distances
-from graphfew.dense import Dense, solve_stars
+from graphfew.dense import Dense, class_softmax, solve_stars
 from graphfew.features import check_centre
 from graphfew.graph import Graph
 from graphfew.methods.pt_map import embed
@@ -20,7 +20,8 @@ FAR = 1e30
 
 
 class Agree:
-    """Edges to queries `log y_q`, `y_q ← softmax(-‖x_q - c‖² + weight Σ_p w_qp y_p)`, w 1 for the k nearest queries."""
+    """Edges to queries, scores whose softmax is `y_q ← softmax(-‖x_q - c‖² + weight Σ_p w_qp y_p)`, w 1 for the k
+    nearest queries and 0 for all others."""
 
     def __init__(self, k: int, weight: float, rounds: int) -> None:
         self.k = k
@@ -35,11 +36,11 @@ class Agree:
         assert tasks.classes is not None
         counted = unknown(tasks)
         near = self._near(tasks, counted)
-        alone = -squared_distances(tasks.x, tasks.classes)
-        logs = alone.log_softmax(2)
+        alone = -squared_distances(tasks.classes, tasks.x).mT
+        scores = alone
         for _ in range(self.rounds):
-            logs = (alone + self.weight * torch.bmm(near, logs.exp())).log_softmax(2)
-        return logs
+            scores = alone + self.weight * torch.bmm(class_softmax(scores).mT, near.mT).mT
+        return scores
 
     def _near(self, tasks: Dense, counted: Tensor) -> Tensor:
         """`[G, n, n]` 0/1: the nearest among queries and unlabelled nodes; supports are nobody's neighbours."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from graphfew.checks import labelled_only
@@ -48,7 +49,7 @@ class QueryContext(nn.Module):
     def __init__(self, dim: int, steps: int) -> None:
         super().__init__()
         self.steps = steps
-        # One matrix for f and r side by side is the LSTM of f with the state [h ; r].
+        # Weights for f and r side by side are those of an LSTM of f with the state [h ; r].
         self.cell = nn.LSTMCell(2 * dim, dim)
 
     def forward(self, graph: Graph) -> Graph:
@@ -56,11 +57,19 @@ class QueryContext(nn.Module):
         query = torch.nonzero(graph.episode.query).flatten()
         first = graph.nodes[query]
         state, memory = first, torch.zeros_like(first)
+        of_query, of_read = self.cell.weight_ih.chunk(2, dim=1)
+        # What a query is multiplied with is the same in every step, and what it reads is a mean of few supports: both
+        # products are taken once.
+        constant = F.linear(first, of_query, self.cell.bias_ih + self.cell.bias_hh)
+        support = torch.nonzero(graph.episode.labelled).flatten()
+        readable = graph.nodes.new_zeros(len(graph.nodes), len(of_read))
+        readable = readable.index_copy(0, support, F.linear(graph.nodes[support], of_read))
         for _ in range(self.steps):
-            nodes = graph.nodes.index_copy(0, query, state)
-            read = graph.topology.propagate(graph.topology.softmax(graph.topology.inner(nodes)), nodes)[query]
-            out, memory = self.cell(torch.cat([first, read], dim=1), (state, memory))
-            state = out + first
+            share = graph.topology.softmax(graph.topology.inner(graph.nodes.index_copy(0, query, state)))
+            read = graph.topology.propagate(share, readable)[query]
+            into, keep, new, out = (constant + read + F.linear(state, self.cell.weight_hh)).chunk(4, dim=1)
+            memory = keep.sigmoid() * memory + into.sigmoid() * new.tanh()
+            state = out.sigmoid() * memory.tanh() + first
         return graph.replace(nodes=graph.nodes.index_copy(0, query, state))
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from graphfew.affinity import squared_distances
-from graphfew.dense import Dense, settle
+from graphfew.dense import Dense, class_softmax, settle
 from graphfew.episode import Episode
 from graphfew.features import check_centre, prepared
 from graphfew.graph import Graph
@@ -39,12 +39,12 @@ class Assign:
         """Shares given class nodes `[G, way, F]` and, after the first time, the shares before."""
         # Among more classes shares stay as sure: their largest entropy, log(way), sets the unit.
         sharpness = self.sharpness * math.log(classes.shape[1]) / math.log(5)
-        scores = -sharpness * squared_distances(tasks.x, classes)
+        scores = -sharpness * squared_distances(classes, tasks.x).mT
         counted, prior = unknown(tasks), proportions(self.prior, tasks.label)
         if self.balanced:
             return transported(scores, counted, prior)
         part = prior[None] if assigned is None else estimated(assigned, prior, self.strength)
-        return (scores + part.log()[:, None]).softmax(2) * counted
+        return class_softmax(scores + part.log()[:, None]) * counted
 
 
 class Move:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from graphfew.affinity import squared_distances
 from graphfew.checks import labelled_only
-from graphfew.dense import Dense, settle
+from graphfew.dense import Dense, class_softmax, settle
 from graphfew.features import check_centre
 from graphfew.graph import Graph
 from graphfew.methods.pt_map import embed
@@ -60,7 +60,7 @@ class Descend:
     def _descend(self, tasks: Dense) -> tuple[Tensor, Tensor]:
         assert tasks.classes is not None
         w = tasks.classes
-        aim = None if self.prior is None else self.prior(tasks, self._logits(tasks, w).softmax(2))
+        aim = None if self.prior is None else self.prior(tasks, class_softmax(self._logits(tasks, w)))
         mean = square = torch.zeros_like(w)
         for step in range(1, self.steps + 1):
             slope = self._slope(tasks, w, aim)
@@ -69,11 +69,11 @@ class Descend:
         return w, self._logits(tasks, w)
 
     def _logits(self, tasks: Dense, w: Tensor) -> Tensor:
-        return -self.temperature / 2 * squared_distances(tasks.x, w)
+        return -self.temperature / 2 * squared_distances(w, tasks.x).mT
 
     def _slope(self, tasks: Dense, w: Tensor, aim: Tensor | None) -> Tensor:
         """The derivative of the objective by w, `[G, way, F]`."""
-        p = self._logits(tasks, w).softmax(2)
+        p = class_softmax(self._logits(tasks, w))
         free = unknown(tasks)
         asked, known = free.sum(1, keepdim=True), (1 - free).sum(1, keepdim=True)
         mean = (p * free).sum(1, keepdim=True) / asked

@@ -9,25 +9,16 @@ import argparse
 import json
 import os
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from benchmarks import method_tables
+from benchmarks.method_tables import markdown, percent
 
 ROOT = Path(__file__).parent.parent
 OMNIGLOT = Path("benchmarks/omniglot/results")
 DEMO = Path("benchmarks/demo/results.json")
 SPEED = Path("benchmarks/speed/results/edge_step.json")
-
-
-def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, all columns but the first aligned right."""
-    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def percent(result: dict[str, Any]) -> str:
-    """`mean ± half width` in percent."""
-    return f"{100 * result['mean']:.2f} ± {100 * result['half_width']:.2f}"
 
 
 def queries(result: dict[str, Any]) -> str:
@@ -79,7 +70,11 @@ def speed(root: Path) -> str:
             f"(`python -m benchmarks.speed.edge_step`, interleaved, median of {content['repeats']}; `{SPEED}`).")
 
 
-SECTIONS = {"results": omniglot, "demo": demo, "speed": speed}
+SECTIONS = {
+    "results": omniglot, "demo": demo, "speed": speed, "methods": method_tables.methods,
+    "features": method_tables.features, "omniglot-methods": method_tables.omniglot, "language": method_tables.language,
+    "heads": method_tables.heads,
+}
 
 
 def fill(text: str, name: str, content: str) -> str:

@@ -266,6 +266,21 @@ def test_inner_products_of_edge_ends(build, tasks):
     assert torch.allclose(mine, theirs, rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize("tasks", STAR_BATCHES.values(), ids=STAR_BATCHES)
+def test_edges_inside_equal_tasks_carry_what_any_edges_carry(tasks):
+    e = gf.collate(tasks)
+    topology = gf.supports_to_queries(e)
+    assert (topology.block is None) == (len(set(e.sizes)) > 1)
+    plain = gf.bipartite(topology.senders, topology.receivers, topology.nodes)
+    generator = torch.Generator().manual_seed(0)
+    x, weights = (torch.randn(n, c, dtype=torch.float64, generator=generator, requires_grad=True)
+                  for n, c in ((topology.nodes, 4), (len(topology.senders), 1)))
+    ours, theirs = topology.propagate(weights, x), plain.propagate(weights, x)
+    assert torch.allclose(ours, theirs, rtol=0, atol=1e-12)
+    for mine, other in zip(*(torch.autograd.grad(v.square().sum(), (x, weights)) for v in (ours, theirs)), strict=True):
+        assert torch.allclose(mine, other, rtol=0, atol=1e-10)
+
+
 def test_edges_into_the_last_nodes(kernel):
     e = gf.collate(STAR_BATCHES["equal"])
     topology = gf.stars(e)

@@ -113,3 +113,21 @@ def test_edges_of_one_channel_and_no_layers_are_refused():
         gf.edge_loss(gf.Output(out.logits, (graph, graph)), torch.tensor([0]))
     with pytest.raises(ValueError, match="0 layers"):
         gf.edge_loss(gf.Output(out.logits, out.graphs[:1]), torch.tensor([0]))
+
+
+def test_smoothing_spreads_a_share_over_the_task_s_own_classes():
+    logits = torch.tensor([[0.0, 2.0, -torch.inf], [1.0, 0.0, 2.0]], requires_grad=True)
+    logs = [[-math.log(1 + math.e**2), 2 - math.log(1 + math.e**2)],
+            [v - math.log(math.e + 1 + math.e**2) for v in (1, 0, 2)]]
+    expected = [0.9 * -logs[0][1] + 0.1 * -sum(logs[0]) / 2, 0.9 * -logs[1][0] + 0.1 * -sum(logs[1]) / 3]
+    loss = gf.node_loss(gf.Output(logits, ()), torch.tensor([1, 0]), smoothing=0.1)
+    assert loss.item() == pytest.approx(sum(expected) / 2, rel=1e-5)
+    loss.backward()
+    assert torch.isfinite(logits.grad).all()
+    assert logits.grad[0, 2] == 0
+
+
+def test_smoothing_is_a_share():
+    for smoothing in (-0.1, 1.0):
+        with pytest.raises(ValueError, match="smoothing is"):
+            gf.node_loss(gf.Output(torch.zeros(1, 2), ()), torch.tensor([0]), smoothing=smoothing)

@@ -132,6 +132,8 @@ def _spread(tasks: Dense, alpha: float, steps: int | None) -> Tensor:
 
 
 def _log_shares(mass: Tensor) -> Tensor:
-    # Solves may leave a trace below zero; what no label reaches stays uniform.
-    mass = mass.clamp_min(0) + torch.finfo(mass.dtype).tiny
-    return (mass / mass.sum(2, keepdim=True)).log()
+    # Solves may leave a trace below zero; what no label reaches is uniform, and the floor keeps gradients finite.
+    mass = mass.clamp_min(0)
+    total = mass.sum(2, keepdim=True)
+    shares = torch.where(total > 0, mass / total.masked_fill(total == 0, 1), 1 / mass.shape[2])
+    return shares.clamp_min(TINY).log()

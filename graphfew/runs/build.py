@@ -63,6 +63,8 @@ def build(config: TrainConfig, *, resuming: bool = False) -> Job:
     loss = choose_loss(config)
     device = find_device(config.device)
     model = build_model(config)
+    if config.freeze_encoder:
+        model.on_features()  # refuses a method whose features depend on the task
     training = load_split(config.data, config.split, config.root)
     selection = load_split(config.data, config.validate, config.root)
     job = Job(model.to(device), training_tasks(config, training), validation_tasks(config, selection), loss, None)

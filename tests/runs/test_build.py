@@ -34,8 +34,8 @@ def test_the_provenance_of_the_encoder_survives_resuming_without_it(whole, tmp_p
 
 
 @pytest.mark.parametrize(("change", "message"), [
-    ({"method": "foo"}, "known: egnn, gnn"), ({"data": "foo"}, "known: omniglot, glyphs, digits"),
-    ({"encoder": "foo"}, "known: conv4, egnn_conv"), ({"data": "glyphs", "split": "foo"}, "known: train, val, test"),
+    ({"method": "foo"}, "known: alpha_tim, attention_attractor"), ({"data": "foo"}, "known: omniglot, glyphs, digits"),
+    ({"encoder": "foo"}, "known: bilstm, conv4"), ({"data": "glyphs", "split": "foo"}, "known: train, val, test"),
     ({"split": "train"}, "its only one is all"), ({"validate": "test"}, "test split has seen the test"),
     ({"validate": "evaluation"}, "test split has seen the test"), ({"loss": "foo"}, "known: node, edge"),
     ({"method": "prototypical", "arguments": {}, "loss": "edge"}, "edge_loss needs layers"),
@@ -45,6 +45,8 @@ def test_the_provenance_of_the_encoder_survives_resuming_without_it(whole, tmp_p
     ({"method": "prototypical", "arguments": {}, "transductive": True}, "prototypical is inductive only"),
     ({"method": "prototypical", "arguments": {}, "unlabelled": "2"}, "cannot use them"),
     ({"method": "gnn", "arguments": {}, "way": "3-4"}, "give one number"),
+    ({"method": "hybrid_attention", "arguments": {}, "shot": "1-2"}, "built for one number of shots and shot is 1-2"),
+    ({"method": "tadam", "arguments": {}, "freeze_encoder": True, "init_encoder": "x"}, "in the light of its task"),
     ({"method": "gnn", "arguments": {}, "validate_way": "4"}, "built for 3-way tasks and got a 4-way one"),
     ({"method": "nearest_neighbour", "arguments": {}}, "needs no training"),
     ({"encoder_arguments": {"in_channels": 3}}, "conv4 got items of shape"), ({"way": "x"}, "way is 'x'"),
@@ -69,6 +71,11 @@ def test_an_encoder_of_another_shape_or_a_missing_one_is_refused(whole, tmp_path
 def test_validation_tasks_are_not_training_tasks():
     job = runs.build(runs.TrainConfig.of({**OPTIONS, "validate_query": "varied:1-6"}))
     assert job.validation.describe() == {**job.tasks.describe(), "seed": VALIDATION_STREAM}
+
+
+def test_the_fixed_shot_method_is_built_with_the_shot():
+    options = {**OPTIONS, "method": "hybrid_attention", "arguments": {}, "shot": "2"}
+    assert runs.build(runs.TrainConfig.of(options)).model.recipe.arguments["shot"] == 2
 
 
 def test_the_fixed_way_method_is_built_and_validated_with_the_way():

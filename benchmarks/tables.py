@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any
 
-from benchmarks import method_tables
+from benchmarks import files, method_tables
 from benchmarks.method_tables import markdown, percent
 
 ROOT = Path(__file__).parent.parent
@@ -104,9 +103,7 @@ def main() -> None:
     readme, text = ROOT / "README.md", rendered()
     if parser.parse_args().check:
         raise SystemExit(0 if readme.read_text(encoding="utf-8") == text else "README.md differs from its result files")
-    beside = readme.with_name(".README.md")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, readme)
+    files.write(readme, text)
 
 
 if __name__ == "__main__":

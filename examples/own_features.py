@@ -1,4 +1,4 @@
-"""Label the queries of one task from features that you hold: build an episode by hand, ask three methods.
+"""Label the queries of one task from features that you hold: build an episode by hand, ask four methods.
 
 Run: python examples/own_features.py
 """
@@ -26,6 +26,7 @@ def main(seed: int = 0) -> dict[str, float]:
         "nearest neighbour": gf.create("nearest_neighbour", encoder=encoder),
         "prototypes": gf.create("prototypical", encoder=encoder),
         "prototypes, cosine": gf.create("prototypical", encoder=encoder, metric=gf.cosine, scale=10.0),
+        "propagated prototypes": gf.create("propagated_prototypes", encoder=encoder),
     }
     truth = digits.y[query]
     return {name: float((model.eval()(episode).logits.argmax(1) == truth).float().mean())
@@ -34,4 +35,4 @@ def main(seed: int = 0) -> dict[str, float]:
 
 if __name__ == "__main__":
     for name, accuracy in main().items():
-        print(f"{name:20} {100 * accuracy:.1f} %")
+        print(f"{name:22} {100 * accuracy:.1f} %")

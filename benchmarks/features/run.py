@@ -9,13 +9,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from rich.progress import Progress
 
 import graphfew as gf
+from benchmarks import files
 from benchmarks.features import rows, sources
 
 RESULTS = Path("benchmarks/features/results")
@@ -60,15 +60,11 @@ def cells(root: Path, count: int, wide: int) -> Iterator[Cell]:
 
 def run(cell: Cell, out: Path) -> None:
     """Evaluate the cell and write its file beside, then in place."""
-    path = out / cell.key
     result = gf.evaluate(cell.row.build(int(cell.tasks.data.x.shape[1])), cell.tasks, n=cell.count,
                          batch=16 if cell.table != "clinc150-all" else 1)
     content = {"command": "python -m benchmarks.features.run", "name": cell.row.name, "assumes": cell.row.assumes,
                **result.to_json()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}")
-    beside.write_text(json.dumps(content, separators=(",", ":"), default=str) + "\n", encoding="utf-8")
-    os.replace(beside, path)
+    files.write(out / cell.key, json.dumps(content, separators=(",", ":"), default=str) + "\n")
 
 
 def main() -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 from rich.progress import Progress
 
 import graphfew as gf
+from benchmarks import files
 
 RESULTS = Path("benchmarks/fewrel/results")
 STEPS, BATCH, TRAIN_WAY = 1000, 2, 8
@@ -90,10 +90,7 @@ def run(cell: Cell, root: str | None, count: int, steps: int, out: Path, tick: C
     content = {"command": "python -m benchmarks.fewrel.run", "shot": cell.shot, "noise": cell.noise,
                "encoder": cell.recipe.encoder, "steps": steps, "training_seconds": round(seconds, 1),
                **result.to_json()}
-    out.mkdir(parents=True, exist_ok=True)
-    beside = out / f".{cell.key}"
-    beside.write_text(json.dumps(content, separators=(",", ":"), default=str) + "\n", encoding="utf-8")
-    os.replace(beside, out / cell.key)
+    files.write(out / cell.key, json.dumps(content, separators=(",", ":"), default=str) + "\n")
 
 
 def main() -> None:

@@ -4,17 +4,7 @@
 # an interrupted one is resumed. Weights are not kept in the repository; configurations, metrics and results are.
 set -euo pipefail
 out=${1:-benchmarks/omniglot/results}
-export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=4000000000 OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
-
-fit() { # fit NAME METHOD OPTIONS...
-    local run="$out/$1"
-    shift
-    if [[ -f "$run/last.safetensors" ]]; then
-        graphfew train --resume --out "$run"
-    else
-        graphfew train "$@" --data omniglot --split train --validate val --seed 0 --out "$run"
-    fi
-}
+source "$(dirname "$0")/fit.sh"
 
 measure() { # measure NAME OPTIONS...
     local file="$out/methods/$1.json"

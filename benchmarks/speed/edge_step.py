@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 
 import graphfew as gf
+from benchmarks import files
 from benchmarks.speed import naive
 
 WAY, SHOT, QUERIES, TASKS, DIM, WIDTH, LAYERS = 5, 5, 1, 40, 128, 96, 3
@@ -96,10 +97,7 @@ def main() -> None:
     result = measure(arguments.repeats)
     print(json.dumps(result, indent=1))
     if arguments.out:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        beside = arguments.out.with_name(f".{arguments.out.name}")
-        beside.write_text(json.dumps(result, indent=1) + "\n")
-        os.replace(beside, arguments.out)
+        files.write(arguments.out, json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

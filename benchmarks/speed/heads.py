@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 import graphfew as gf
+from benchmarks import files
 
 WAY, SHOT, QUERIES, DIM, TASKS = 5, 5, 15, 640, 64
 HEADS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
@@ -89,10 +90,7 @@ def main() -> None:
         print(f"{name:24s} {row['tasks_per_second']:9.0f} tasks/s  {row['of_prototypes']:6.3f} of prototypes  "
               f"{row['difference_to_alone']:.1e} apart")
     if arguments.out:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        beside = arguments.out.with_name(f".{arguments.out.name}")
-        beside.write_text(json.dumps(result, indent=1) + "\n")
-        os.replace(beside, arguments.out)
+        files.write(arguments.out, json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

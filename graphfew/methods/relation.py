@@ -8,20 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from graphfew.checks import labelled_only
-from graphfew.episode import Episode
-from graphfew.graph import Graph, stars
+from graphfew.graph import Graph
 from graphfew.layers import RowNorm
+from graphfew.methods.prototypical import embed_sums
 from graphfew.model import GraphMethod
 from graphfew.readout import from_classes
-
-
-def embed(episode: Episode) -> Graph:
-    """Supports to class nodes to queries; class nodes are the sum of their supports."""
-    topology = stars(episode)
-    classes = topology.into(len(episode.y))
-    edges = episode.x.new_zeros(len(topology.receivers), 1)
-    sums = classes.propagate(torch.ones_like(edges[: len(classes.receivers)]), episode.x)
-    return Graph(torch.cat([episode.x, sums]), edges, topology, episode)
 
 
 class Relate(nn.Module):
@@ -95,5 +86,5 @@ def relation(encoder: nn.Module, *, dim: int, channels: int | None = None, width
     are ours.
     """
     net = rows_net(dim, width, hidden) if channels is None else maps_net(dim, channels, width, hidden)
-    return GraphMethod(encoder, embed, [Relate(net)], from_classes, transductive=False, independent=True,
+    return GraphMethod(encoder, embed_sums, [Relate(net)], from_classes, transductive=False, independent=True,
                        check=labelled_only("relation"))

@@ -84,9 +84,9 @@ def omniglot(root: Path) -> str:
     columns = [(5, 1), (5, 5), (20, 1), (20, 5)]
     found: dict[str, dict[int, dict[str, Any]]] = {}
     for column, (way, shot) in enumerate(columns):
-        for prefix in ("", "relation-"):
-            for result in json.loads((root / OMNIGLOT / f"{prefix}{way}way-{shot}shot.json").read_text())["results"]:
-                found.setdefault(result["model"]["method"], {})[column] = result
+        for path in sorted((root / OMNIGLOT / f"{way}way-{shot}shot").glob("*.json")):
+            result = json.loads(path.read_text())
+            found.setdefault(result["model"]["method"], {})[column] = result
     rows = []
     for name in sorted(found, key=lambda name: -float(found[name][0]["mean"])):
         paper = PUBLISHED.get(name, ("–",) * 4)

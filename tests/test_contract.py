@@ -90,6 +90,7 @@ def test_the_order_of_nodes_matters_only_where_the_method_says_so(case):
     rank = torch.full((len(e.y),), -1)
     rank[e.query] = torch.arange(4)
     before, after = model(e).logits[rank[order][e.query[order]]], model(rebuilt(e, order)).logits
+    assert model.ordered == method.order_matters
     # One support per class, all that a method of fixed shot is built for here, has no order.
     matters = method.order_matters and not method.fixed_shot
     assert torch.allclose(before.softmax(1), after.softmax(1), rtol=0, atol=1e-10) != matters

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.progress import Progress
 
 import graphfew as gf
@@ -70,11 +71,13 @@ def train(cell: Cell, root: str | None, steps: int, tick: Callable[[], None]) ->
     recipe = cell.recipe
     arguments = {"shot": cell.shot} if recipe.name == "hybrid_attention" else {}
     model = gf.create(recipe.name, encoder=gf.backbones.create(recipe.encoder), **arguments)
-    # EGNN learns from many small tasks, the others from few wide ones.
-    way, batch = (5, 2 * BATCH) if recipe.name == "egnn" else (TRAIN_WAY, BATCH)
-    tasks = gf.Tasks(gf.data.fewrel(root, "train"), way=way, shot=cell.shot, query=gf.data.parse(recipe.query), seed=0,
-                     label_noise=cell.noise)
-    optimizer, rate = gf.adam(model, weight_decay=DECAY), gf.halve_every(RATE, max(1, steps // 4))
+    batch = 2 * BATCH if recipe.name == "egnn" else BATCH  # its tasks have fewer queries
+    tasks = gf.Tasks(gf.data.fewrel(root, "train"), way=TRAIN_WAY, shot=cell.shot, query=gf.data.parse(recipe.query),
+                     seed=0, label_noise=cell.noise)
+    # Decay is for word vectors, which few sentences have seen; a method's own small weights would vanish under it.
+    optimizer = torch.optim.Adam([{"params": model.encoder.parameters(), "weight_decay": DECAY},
+                                  {"params": model.layers.parameters()}])
+    rate = gf.halve_every(RATE, max(1, steps // 4))
     for _ in gf.train(model, tasks, loss=recipe.loss, steps=steps, batch=batch, lr=rate, optimizer=optimizer):
         tick()
     return model

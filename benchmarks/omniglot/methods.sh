@@ -6,12 +6,6 @@ set -euo pipefail
 out=${1:-benchmarks/omniglot/results}
 source "$(dirname "$0")/fit.sh"
 
-measure() { # measure NAME OPTIONS...
-    local file="$out/methods/$1.json"
-    shift
-    [[ -f "$file" ]] || graphfew evaluate "$@" --data omniglot --split test --query 5 --tasks 1000 --seed 0 --out "$file"
-}
-
 # All stand on the prototypes' encoder, which stays as it is, so that what differs is the method; but for three that are
 # about the encoder or have few weights beside it, and the relation network, which has an encoder of its own.
 start=(--encoder conv4 --init-encoder "$out/prototypical")
@@ -47,16 +41,4 @@ fit epnet epnet "${tuned[@]}" --transductive
 fit relation relation --encoder relation_conv --set channels=64 "${many[@]}" --batch 1 --steps 10000 \
     --halve-every 2500 --validate-every 1000
 
-of() { for name in "$@"; do echo "$out/$name"; done; }
-mapfile -t any < <(of prototypical siamese matching matching_fce induction feat tadam multi_metric \
-                      attention_attractor tpn epnet egnn)
-mkdir -p "$out/methods"
-for way in 5 20; do
-    for shot in 1 5; do
-        more=("$out/hybrid_attention-${shot}shot")
-        [[ $way == 5 ]] && more+=("$out/gnn")
-        [[ -d "$out/dpgn-${way}way${shot}shot" ]] && more+=("$out/dpgn-${way}way${shot}shot")
-        measure "${way}way-${shot}shot" "${any[@]}" "${more[@]}" --way "$way" --shot "$shot"
-        measure "relation-${way}way-${shot}shot" "$out/prototypical" "$out/relation" --way "$way" --shot "$shot"
-    done
-done
+python -m benchmarks.omniglot.measure --runs "$out"

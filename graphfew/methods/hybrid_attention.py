@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -22,13 +24,13 @@ class FeatureAttention(nn.Module):
         same = nn.ZeroPad2d((0, 0, shot // 2, (shot - 1) // 2))
         self.net = nn.Sequential(
             same, nn.Conv2d(1, 32, (shot, 1)), nn.ReLU(), same, nn.Conv2d(32, 64, (shot, 1)), nn.ReLU(), nn.Dropout(p),
-            nn.Conv2d(64, 1, (shot, 1)), nn.ReLU(),
+            nn.Conv2d(64, 1, (shot, 1)), nn.Softplus(threshold=40),
         )
-        # The last ReLU would begin dead for many classes; near 1 the metric begins as the plain distance.
+        # Near 1 the metric begins as the plain distance.
         last = self.net[-2]
         assert isinstance(last, nn.Conv2d)
         assert last.bias is not None
-        nn.init.ones_(last.bias)
+        nn.init.constant_(last.bias, math.log(math.e - 1))
 
     def forward(self, supports: Tensor) -> Tensor:
         """`[P, shot, F]` to `[P, F]`."""
@@ -93,8 +95,9 @@ def hybrid_attention(encoder: nn.Module, *, dim: int, shot: int = 5, p: float = 
     Source: Gao, Han, Liu, Sun, 2019, Hybrid Attention-Based Prototypical Networks for Noisy Few-Shot Relation
     Classification.
 
-    Deviations: kernels of even height are padded on one side less, so that every number of shots fits; the bias of the
-    last convolution begins at 1.
+    Deviations: kernels of even height are padded on one side less, so that every number of shots fits; the weights of
+    features pass a softplus that begins at 1 (theirs a ReLU, which may die for all features and leave every class at
+    distance 0).
     """
     if shot < 1:
         raise ValueError(f"shot is {shot}; give at least 1")

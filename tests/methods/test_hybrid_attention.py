@@ -27,7 +27,7 @@ def feature_weights(state, supports, shot):
     h = np.array(supports)[None]
     for name in ("weigh.net.1", "weigh.net.4"):
         h = np.maximum(convolve(state, name, np.pad(h, ((0, 0), (shot // 2, (shot - 1) // 2), (0, 0)))), 0)
-    return np.maximum(convolve(state, "weigh.net.7", h), 0)[0, 0]
+    return np.log1p(np.exp(convolve(state, "weigh.net.7", h)))[0, 0]
 
 
 def formula(state, shot, instance=True, feature=True):

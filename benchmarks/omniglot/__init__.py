@@ -1,0 +1,1 @@
+"""Every trainable method on Omniglot: `methods.sh`."""

@@ -1,8 +1,8 @@
 """Tests the checkpoints of `run.sh` and `methods.sh`: `python -m benchmarks.omniglot.measure`.
 
 Each item of the test split is encoded once per encoder, and tasks are drawn from the features; a method that encodes in
-the light of the task sees the images. Each cell (way, shots, checkpoint) is a JSON file, written when it is done; finished
-ones are skipped.
+the light of the task sees the images. Each cell (way, shots, checkpoint) is a JSON file, written when it is done;
+finished ones are skipped.
 """
 
 from __future__ import annotations

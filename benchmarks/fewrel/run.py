@@ -29,18 +29,17 @@ Loss = Callable[..., Any]
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """A method, its encoder, its loss, and the queries that it is trained with."""
+    """A method, its encoder and its loss."""
 
     name: str
     encoder: str
     loss: Loss
-    query: str = "5"
 
 
 PROTOTYPES = Recipe("prototypical", "conv_text", gf.node_loss)
 HYBRID = Recipe("hybrid_attention", "conv_text", gf.node_loss)
 PLAIN = (PROTOTYPES, Recipe("prototypical", "bilstm", gf.node_loss), Recipe("induction", "bilstm", gf.relation_loss),
-         Recipe("egnn", "conv_text", gf.joint_loss, "single+varied:1-30"), HYBRID)
+         Recipe("egnn", "conv_text", gf.joint_loss), HYBRID)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,14 +70,13 @@ def train(cell: Cell, root: str | None, steps: int, tick: Callable[[], None]) ->
     recipe = cell.recipe
     arguments = {"shot": cell.shot} if recipe.name == "hybrid_attention" else {}
     model = gf.create(recipe.name, encoder=gf.backbones.create(recipe.encoder), **arguments)
-    batch = 2 * BATCH if recipe.name == "egnn" else BATCH  # its tasks have fewer queries
-    tasks = gf.Tasks(gf.data.fewrel(root, "train"), way=TRAIN_WAY, shot=cell.shot, query=gf.data.parse(recipe.query),
-                     seed=0, label_noise=cell.noise)
+    tasks = gf.Tasks(gf.data.fewrel(root, "train"), way=TRAIN_WAY, shot=cell.shot, query=5, seed=0,
+                     label_noise=cell.noise)
     # Decay is for word vectors, which few sentences have seen; a method's own small weights would vanish under it.
     optimizer = torch.optim.Adam([{"params": model.encoder.parameters(), "weight_decay": DECAY},
                                   {"params": model.layers.parameters()}])
     rate = gf.halve_every(RATE, max(1, steps // 4))
-    for _ in gf.train(model, tasks, loss=recipe.loss, steps=steps, batch=batch, lr=rate, optimizer=optimizer):
+    for _ in gf.train(model, tasks, loss=recipe.loss, steps=steps, batch=BATCH, lr=rate, optimizer=optimizer):
         tick()
     return model
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from graphfew.episode import Episode
-from graphfew.graph import task_means
+from graphfew.graph import centred
 
 TINY = 1e-12
 
@@ -36,8 +36,8 @@ def prepared(episode: Episode, power: float, centre: Sequence[float] | None) -> 
     apart wherever the classes of the queries are not balanced); the power of a negative value keeps its sign.
     """
     x = _unit(episode.x if power == 1 else episode.x.sign() * episode.x.abs().pow(power))
-    middle = task_means(episode, x)[episode.task] if centre is None else x.new_tensor(centre)[None]
-    return episode.encode(lambda _: _unit(x - middle))
+    x = centred(episode, x) if centre is None else x - x.new_tensor(centre)
+    return episode.encode(lambda _: _unit(x))
 
 
 def _unit(x: Tensor) -> Tensor:

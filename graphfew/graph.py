@@ -217,14 +217,15 @@ def supports_to_queries(episode: Episode) -> Topology:
     return dataclasses.replace(bipartite(support[member], query[rank], len(episode.y)), block=_equal(episode.sizes))
 
 
-def task_means(episode: Episode, values: Float[Tensor, "N F"]) -> Float[Tensor, "T F"]:
-    """The mean of each task's rows, `[tasks, F]`."""
-    counts = torch.tensor(episode.sizes, device=values.device)
+def centred(episode: Episode, values: Float[Tensor, "N F"]) -> Float[Tensor, "N F"]:
+    """Each row less the mean of its task's rows."""
     block = _equal(episode.sizes)
     if block is not None:
-        return equal.sum_edges(values, block) / block
+        rows = values.view(-1, block, values.shape[1])
+        return (rows - rows.mean(1, keepdim=True)).view_as(values)
+    counts = torch.tensor(episode.sizes, device=values.device)
     ptr = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-    return ragged.sum_edges(values, ptr, episode.task) / counts[:, None]
+    return values - (ragged.sum_edges(values, ptr, episode.task) / counts[:, None])[episode.task]
 
 
 def _equal(sizes: tuple[int, ...]) -> int | None:

@@ -101,8 +101,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--tasks", type=int, default=1000)
     parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--shot", type=int, action="append", help="only these shots; may be given several times")
     given = parser.parse_args()
-    todo = [c for c in dict.fromkeys(cells()) if not (given.out / c.key).exists()]
+    todo = [c for c in dict.fromkeys(cells()) if given.shot is None or c.shot in given.shot]
+    todo = [c for c in todo if not (given.out / c.key).exists()]
     with Progress() as progress:
         bar = progress.add_task("fewrel", total=len(todo) * given.steps)
         for cell in todo:

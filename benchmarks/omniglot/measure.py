@@ -27,7 +27,8 @@ COLUMNS = ((5, 1), (5, 5), (20, 1), (20, 5))
 def cells(runs: Path) -> Iterator[tuple[int, int, str]]:
     """Way, shots and checkpoint of each cell: those that are there and made for such tasks."""
     for way, shot in COLUMNS:
-        names = [*ANYTHING, f"hybrid_attention-{shot}shot", f"dpgn-{way}way{shot}shot", *(["gnn"] if way == 5 else [])]
+        names = [*ANYTHING, f"hybrid_attention-{shot}shot", f"dpgn-{way}way{shot}shot",
+                 "gnn" if way == 5 else f"gnn-{way}way"]
         yield from ((way, shot, name) for name in names if (runs / name / "best.safetensors").is_file())
 
 

@@ -35,6 +35,8 @@ fit dpgn-5way5shot dpgn "${frozen[@]}" --transductive --way 5 --shot 5 --query 5
     --halve-every 700 --validate-every 1000
 fit dpgn-20way1shot dpgn "${frozen[@]}" --transductive --way 20 --shot 1 --query 2 --batch 2 --steps 1500 \
     --halve-every 500 --validate-every 500 --validate-query 2
+fit gnn-20way gnn "${frozen[@]}" --transductive --way 20 --shot 1 --query varied:1-40 --batch 4 --steps 2400 --lr 2e-3 \
+    --halve-every 600 --validate-every 600 --validate-tasks 200 --validate-query 2
 fit tadam tadam "${tuned[@]}"
 fit tpn tpn "${tuned[@]}" --transductive
 fit epnet epnet "${tuned[@]}" --transductive

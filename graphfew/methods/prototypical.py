@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
 from graphfew.checks import labelled_only
 from graphfew.episode import Episode
-from graphfew.graph import Graph, Topology, stars
+from graphfew.graph import Graph, stars
 from graphfew.layers import Metric, compare, squared_euclidean
 from graphfew.model import GraphMethod
 from graphfew.readout import from_classes
@@ -17,20 +15,11 @@ from graphfew.readout import from_classes
 
 def embed(episode: Episode) -> Graph:
     """Supports to class nodes to queries, every edge 1; class nodes are the mean of their supports."""
-    return _embed(episode, Topology.normalize)
-
-
-def embed_sums(episode: Episode) -> Graph:
-    """Supports to class nodes to queries, every edge 1; class nodes are the sum of their supports."""
-    return _embed(episode, lambda topology, edges: edges)
-
-
-def _embed(episode: Episode, share: Callable[[Topology, Tensor], Tensor]) -> Graph:
     topology = stars(episode)
     classes = topology.into(len(episode.y))
     edges = episode.x.new_ones(len(topology.receivers), 1)
-    values = classes.propagate(share(classes, edges[: len(classes.receivers)]), episode.x)
-    return Graph(torch.cat([episode.x, values]), edges, topology, episode)
+    means = classes.propagate(classes.normalize(edges[: len(classes.receivers)]), episode.x)
+    return Graph(torch.cat([episode.x, means]), edges, topology, episode)
 
 
 def task_means(episode: Episode) -> Tensor:

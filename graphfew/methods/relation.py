@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from graphfew.checks import labelled_only
 from graphfew.graph import Graph
 from graphfew.layers import RowNorm
-from graphfew.methods.prototypical import embed_sums
+from graphfew.methods.prototypical import embed
 from graphfew.model import GraphMethod
 from graphfew.readout import from_classes
 
@@ -64,7 +64,7 @@ def _scores(width: int, hidden: int) -> list[nn.Module]:
 
 def relation(encoder: nn.Module, *, dim: int, channels: int | None = None, width: int = 64, hidden: int = 8
              ) -> GraphMethod:
-    """A network scores each query beside each class, the sum of its supports; no metric is given.
+    """A network scores each query beside each class, the mean of its supports; no metric is given.
 
     Args:
         encoder: `[N, ...] -> [N, dim]`; the paper's is `relation_conv`, whose maps have 64 channels.
@@ -82,9 +82,9 @@ def relation(encoder: nn.Module, *, dim: int, channels: int | None = None, width
     Learning.
 
     Deviations: evaluation uses running batch statistics (the published code normalises over the test's own balanced
-    batches, so that its queries see each other); the scores begin as torch starts them (theirs at a bias of 1); rows
-    are ours.
+    batches, so that its queries see each other); class nodes are means (theirs are sums, so that a network trained on
+    one number of shots fits no other); the scores begin as torch starts them (theirs at a bias of 1); rows are ours.
     """
     net = rows_net(dim, width, hidden) if channels is None else maps_net(dim, channels, width, hidden)
-    return GraphMethod(encoder, embed_sums, [Relate(net)], from_classes, transductive=False, independent=True,
+    return GraphMethod(encoder, embed, [Relate(net)], from_classes, transductive=False, independent=True,
                        check=labelled_only("relation"))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from against import LABELLED, batch_norm, linear, same, sigmoid, weights
+from against import LABELLED, batch_norm, class_means, linear, same, sigmoid, weights
 from episodes import identity_model, randomised, task
 
 import graphfew as gf
@@ -13,9 +13,9 @@ MAPS = {"equal": [task(1, 3, (1,), 2, dim=50), task(2, 3, (1,), 2, dim=50)],
 
 
 def pairs(x, y, query, way):
-    """For each query a row per class: the sum of the class's supports beside the query."""
-    sums = [sum(x[i] for i in range(len(y)) if y[i] == c) for c in range(way)]
-    return [[(s, x[q]) for s in sums] for q in range(len(y)) if query[q]]
+    """For each query a row per class: the mean of the class's supports beside the query."""
+    means = class_means(x, y, way)
+    return [[(m, x[q]) for m in means] for q in range(len(y)) if query[q]]
 
 
 def rows_score(state, s, q):

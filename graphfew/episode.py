@@ -105,6 +105,15 @@ class Episode:
         nodes = torch.cat([torch.arange(starts[t], starts[t] + self.sizes[t]) for t in tasks]).to(self.y.device)
         return self._gather(nodes, tasks)
 
+    def labelled_only(self) -> Episode:
+        """The same tasks without their unlabelled nodes; queries keep their order."""
+        if not any(self.unlabelled):
+            return self
+        keep = self.query | self.labelled
+        sizes = tuple(n - u for n, u in zip(self.sizes, self.unlabelled, strict=True))
+        return _derive(self, x=self.x[keep], y=self.y[keep], query=self.query[keep], sizes=sizes,
+                       unlabelled=(0,) * self.tasks)
+
     def inductive(self) -> Episode:
         """One graph per query: its task's labelled and unlabelled context, repeated, and that query last.
 

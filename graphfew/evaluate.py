@@ -41,7 +41,7 @@ class Result:
         half_width: half the 95 % t-interval of that mean over tasks; it does not cover training seeds.
         per_task: the accuracy of each task, in order.
         mode: inductive, transductive or semi-supervised (with unlabelled nodes; inductive or transductive is added),
-            and transductive batch norm where declared.
+            and transductive batch norm where declared; where unlabelled nodes were dropped, it says so.
         tasks: what `tasks.describe()` says: data, split, way, shot, how queries are drawn, unlabelled, seed.
         model: method, encoder, arguments, input shape, and the checkpoint's provenance (training seed, split that it
             was selected on).
@@ -177,7 +177,7 @@ def _batches(model: GraphMethod, tasks: TaskSource, n: int, batch: int) -> Itera
 def _mode(model: GraphMethod, episode: Episode, transductive_bn: bool) -> str:
     mode = "transductive" if model.transductive else "inductive"
     if any(episode.unlabelled):
-        mode = f"semi-supervised, {mode}"
+        mode = f"semi-supervised, {mode}" if model.unlabelled else f"{mode}, unlabelled nodes dropped"
     return f"{mode}, transductive batch norm" if transductive_bn else mode
 
 

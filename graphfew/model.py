@@ -53,6 +53,8 @@ class GraphMethod(nn.Module):
         condition: `(encoder, episode, encoded) -> encoded`, for a method that encodes a second time, once it has seen
             the task; None for all others.
         ordered: the method reads supports in node order; the order of all other nodes never matters.
+        unlabelled: whether unlabelled nodes are looked at; otherwise they are dropped before any work, so that the
+            method answers as if they were not there.
 
     Attributes:
         recipe: what `create` was called with, for checkpoints; None for a method built by hand.
@@ -61,7 +63,7 @@ class GraphMethod(nn.Module):
 
     def __init__(self, encoder: nn.Module, embed: Embed, layers: Iterable[Layer] | Layers, readout: Readout, *,
                  transductive: bool = True, independent: bool = False, check: Check = anything,
-                 condition: Condition | None = None, ordered: bool = False) -> None:
+                 condition: Condition | None = None, ordered: bool = False, unlabelled: bool = True) -> None:
         super().__init__()
         self.encoder = encoder
         self.embed = embed
@@ -72,6 +74,7 @@ class GraphMethod(nn.Module):
         self.check = check
         self.condition = condition
         self.ordered = ordered
+        self.unlabelled = unlabelled
         self.recipe: Recipe | None = None
         self.provenance: Mapping[str, JSON] = {}
 
@@ -89,28 +92,38 @@ class GraphMethod(nn.Module):
         if self.condition is not None:
             raise ValueError("this method encodes every item in the light of its task; it needs the items themselves")
         return GraphMethod(nn.Identity(), self.embed, self.layers, self.readout, transductive=self.transductive,
-                           independent=self.independent, check=self.check, ordered=self.ordered)
+                           independent=self.independent, check=self.check, ordered=self.ordered,
+                           unlabelled=self.unlabelled)
 
-    def in_mode(self, *, transductive: bool) -> GraphMethod:
+    def in_mode(self, *, transductive: bool | None = None, unlabelled: bool | None = None) -> GraphMethod:
         """This method answering queries together or each alone, whatever it was trained for; all weights are shared.
+
+        Args:
+            transductive: None keeps the mode.
+            unlabelled: False drops unlabelled nodes before any work; None keeps what it does.
 
         Raises:
             ValueError: a method that never joins two queries, asked to be transductive.
         """
+        transductive = self.transductive if transductive is None else transductive
         if self.independent and transductive:
             raise ValueError("this method never joins two queries; it has no transductive mode")
         other = GraphMethod(self.encoder, self.embed, self.layers, self.readout, transductive=transductive,
                             independent=self.independent, check=self.check, condition=self.condition,
-                            ordered=self.ordered)
-        trained = "transductive" if self.transductive else "inductive"
-        other.provenance = {"trained_mode": trained, **self.provenance}
-        if self.recipe is not None:
-            arguments = {**self.recipe.arguments, "transductive": transductive}
-            other.recipe = Recipe(self.recipe.name, arguments)
+                            ordered=self.ordered, unlabelled=self.unlabelled if unlabelled is None else unlabelled)
+        other.provenance, other.recipe = self.provenance, self.recipe
+        if transductive is not self.transductive:
+            trained = "transductive" if self.transductive else "inductive"
+            other.provenance = {"trained_mode": trained, **self.provenance}
+            if self.recipe is not None:
+                arguments = {**self.recipe.arguments, "transductive": transductive}
+                other.recipe = Recipe(self.recipe.name, arguments)
         return other
 
     def encode(self, episode: Episode) -> Episode:
         """The episode with its items encoded, `x [N, F]`; each item once, whatever the number of graphs it joins."""
+        if not self.unlabelled:
+            episode = episode.labelled_only()
         self.check(episode)
         encoded = episode.encode(self.encoder)
         return encoded if self.condition is None else self.condition(self.encoder, episode, encoded)

@@ -15,7 +15,7 @@ from graphfew.cli import screen
 from graphfew.cli.faults import one_line
 from graphfew.data import Tasks
 from graphfew.data.queries import parse
-from graphfew.runs import best_of, find_device, label, load_split, span, write_json
+from graphfew.runs import best_of, find_device, label, load_split, ratios, span, write_json
 from graphfew.runs.assess import Row, assess, in_mode, report, typed
 
 
@@ -30,6 +30,9 @@ def evaluate(
         help="Queries: 5 (per class), 1-15, multinomial:25, dirichlet:75:2.0, single, one-per-class, varied:1-75, "
              "or a mixture joined by +; give several for several rows.", show_default="5")] = None,
     unlabelled: Annotated[str, typer.Option(help="Unlabelled items per class, or a range.")] = "0",
+    labelled_ratio: Annotated[str, typer.Option(help="Share of the shots that keep their label.")] = "1",
+    distractors: Annotated[str, typer.Option(help="Other classes among the unlabelled items, or a range.")] = "0",
+    labelled_only: Annotated[bool, typer.Option("--labelled-only", help="Drop unlabelled items.")] = False,
     within_groups: Annotated[bool, typer.Option("--within-groups",
                                                 help="All classes of a task from one group.")] = False,
     tasks: Annotated[int, typer.Option(help="Number of tasks.")] = 1000,
@@ -49,10 +52,12 @@ def evaluate(
             raise ValueError(f"{out} is a folder; give a file for the results")
         files = [best_of(path) for path in checkpoints]
         place = find_device(device)
-        models = [in_mode(checkpoint.load(file, device=place), transductive) for file in files]
+        models = [in_mode(checkpoint.load(file, device=place), transductive, unlabelled=not labelled_only)
+                  for file in files]
         source = load_split(data, split, root)
         draws = [Tasks(source, way=span("way", way), shot=span("shot", shot), query=parse(text), seed=seed,
-                       unlabelled=span("unlabelled", unlabelled), within_groups=within_groups)
+                       unlabelled=span("unlabelled", unlabelled), labelled_ratio=ratios(labelled_ratio),
+                       distractors=span("distractors", distractors), within_groups=within_groups)
                  for text in query or ["5"]]
         shown = screen.console()
         with screen.counting(shown, len(draws) * len(models) * tasks) as show:

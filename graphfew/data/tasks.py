@@ -29,7 +29,7 @@ class Draw:
 
     Shapes:
         items: `[N]` the data set's item at each node.
-        label: `[N]` class index inside the task, of every node, hidden ones too.
+        label: `[N]` class index inside the task, of every node, hidden ones too; `-1` for items of distractor classes.
         role: `[N]` SUPPORT, UNLABELLED or QUERY.
         classes: `[way]` the data set's class behind each class index of the task.
     """
@@ -52,6 +52,10 @@ class Tasks:
             inclusive range `(lo, hi)` drawn uniformly per task.
         query: queries per class (int or range), or `Queries`. Where those draw more queries of a class than it has
             items left, the rest come from the task's other classes, drawn from the items that they have left.
+        labelled_ratio: share of each class's shots that keep their label, at least one of them; the others become
+            unlabelled items. Of several shares one is drawn uniformly per task. The items are the same whatever the
+            share.
+        distractors: classes outside the task (int or range), each with `unlabelled` items among the unlabelled ones.
         label_noise: each support item is, with this probability, replaced by one of a class outside the task, under the
             same label. The other items of the task stay the same whatever the noise.
         within_groups: all classes of a task come from one group, drawn uniformly among those with enough classes.
@@ -59,8 +63,9 @@ class Tasks:
             drawn are the same.
 
     Raises:
-        ValueError: a number out of range, more ways than classes, a class with too few items for the largest task,
-            `within_groups` without groups, or `label_noise` where a task may take up all classes.
+        ValueError: a number out of range, more ways (and distractors) than classes, a class with too few items for the
+            largest task, `within_groups` without groups, `distractors` without unlabelled items, or `label_noise` where
+            a task may take up all classes.
     """
 
     data: Dataset
@@ -72,6 +77,8 @@ class Tasks:
     within_groups: bool = False
     shuffle: bool = True
     label_noise: float = 0.0
+    labelled_ratio: float | tuple[float, ...] = 1.0
+    distractors: Span = 0
 
     def __post_init__(self) -> None:
         if operator.index(self.seed) < 0:
@@ -80,6 +87,8 @@ class Tasks:
         _check_items(self)
         _check_total(self)
         _check_noise(self)
+        _check_ratios(self)
+        _check_distractors(self)
 
     def __getitem__(self, index: SupportsIndex) -> tuple[Episode, Int[Tensor, " Q"]]:
         """Task `index`: its episode, and the class index of each query in node order, `[Q]` int64.
@@ -119,9 +128,13 @@ class Tasks:
         queries = fit(self._queries.draw(rng, len(classes)), self._sizes[classes] - given, rng)
         items = np.concatenate([_pick(rng, self.data.members[c], n)
                                 for c, n in zip(classes.tolist(), (given + queries).tolist(), strict=True)])
-        role = _roles(shot, unlabelled, queries)
-        order = rng.permutation(len(items)) if self.shuffle else np.argsort(role, kind="stable")
+        labelled = _kept(shot, self._ratios[uniform(rng, (0, len(self._ratios) - 1))])
+        role = _roles(labelled, shot - labelled + unlabelled, queries)
         label = np.repeat(np.arange(len(classes)), given + queries)
+        others = self._distract(rng, classes, unlabelled)
+        items, role, label = (np.concatenate(both) for both in (
+            (items, others), (role, np.full(len(others), UNLABELLED)), (label, np.full(len(others), UNKNOWN))))
+        order = rng.permutation(len(items)) if self.shuffle else np.argsort(role, kind="stable")
         if self.label_noise:
             items = self._noisy(rng, items, role, classes)
         return Draw(items[order], label[order], role[order], classes)
@@ -129,9 +142,13 @@ class Tasks:
     def describe(self) -> dict[str, Any]:
         """What defines these tasks, ready for JSON; a range is `[lo, hi]`."""
         spans = {name: lo if lo == hi else [lo, hi] for name, (lo, hi) in self._spans.items()}
+        distractors = spans.pop("distractors")
+        shares = self._ratios[0] if len(self._ratios) == 1 else list(self._ratios)
+        special = {"label_noise": (self.label_noise, 0.0), "labelled_ratio": (shares, 1.0),
+                   "distractors": (distractors, 0)}
         return {"data": self.data.name, "split": self.data.split, **spans, "query": self._queries.name,
                 "seed": int(self.seed), "within_groups": self.within_groups,
-                **({"label_noise": self.label_noise} if self.label_noise else {})}
+                **{name: value for name, (value, usual) in special.items() if value != usual}}
 
     def _draw_classes(self, rng: np.random.Generator) -> Index:
         way = uniform(rng, self._spans["way"])
@@ -146,10 +163,25 @@ class Tasks:
         items[wrong] = rng.choice(outside, len(wrong), replace=False)
         return items
 
+    def _distract(self, rng: np.random.Generator, classes: Index, each: int) -> Index:
+        """`each` items of every distractor class, where there are any."""
+        count = uniform(rng, self._spans["distractors"])
+        if count == 0:
+            return np.empty(0, dtype=np.int64)
+        outside = np.setdiff1d(np.arange(len(self.data.classes)), classes)
+        chosen = rng.choice(outside, count, replace=False)
+        return np.concatenate([_pick(rng, self.data.members[c], each) for c in chosen.tolist()])
+
+    @cached_property
+    def _ratios(self) -> tuple[float, ...]:
+        given = self.labelled_ratio
+        return tuple(map(float, given)) if isinstance(given, tuple) else (float(given),)
+
     @cached_property
     def _spans(self) -> Mapping[str, tuple[int, int]]:
         return {"way": bounds("way", self.way, 2), "shot": bounds("shot", self.shot, 1),
-                "unlabelled": bounds("unlabelled", self.unlabelled, 0)}
+                "unlabelled": bounds("unlabelled", self.unlabelled, 0),
+                "distractors": bounds("distractors", self.distractors, 0)}
 
     @cached_property
     def _queries(self) -> Queries:
@@ -173,6 +205,11 @@ def _pick(rng: np.random.Generator, members: Index, count: int) -> Index:
     if len(members) <= 1000:
         return members[rng.permutation(len(members))[:count]]
     return members[rng.choice(len(members), count, replace=False)]
+
+
+def _kept(shot: int, ratio: float) -> int:
+    """How many of a class's shots keep their label; halves are rounded up."""
+    return max(1, int(shot * ratio + 0.5))
 
 
 def _roles(shot: int, unlabelled: int, queries: Index) -> Index:
@@ -221,3 +258,24 @@ def _check_noise(tasks: Tasks) -> None:
     if tasks.label_noise and most >= len(tasks.data.classes):
         raise ValueError(f"label_noise takes items of classes outside the task, but a task may have all {most} classes "
                          f"of {tasks.data!r}; ask for fewer ways")
+
+
+def _check_ratios(tasks: Tasks) -> None:
+    if not tasks._ratios or not all(0 < ratio <= 1 for ratio in tasks._ratios):
+        raise ValueError(f"labelled_ratio is {tasks.labelled_ratio}; it must be above 0 and at most 1, or several such")
+
+
+def _check_distractors(tasks: Tasks) -> None:
+    most, way, each = tasks._spans["distractors"][1], tasks._spans["way"][1], tasks._spans["unlabelled"]
+    if most == 0:
+        return
+    if each[1] == 0:
+        raise ValueError(f"distractors is {tasks.distractors} but unlabelled is 0; distractor classes give as many "
+                         f"unlabelled items as the task's classes do: ask for unlabelled=1 or more")
+    if way + most > len(tasks.data.classes):
+        raise ValueError(f"a task may have {way} classes and {most} distractor classes, and {tasks.data!r} has "
+                         f"{len(tasks.data.classes)} classes; ask for fewer")
+    smallest = int(np.argmin(tasks._sizes))
+    if tasks._sizes[smallest] < each[1]:
+        raise ValueError(f"class {tasks.data.classes[smallest]!r} has {tasks._sizes[smallest]} items but a distractor "
+                         f"class gives up to {each[1]}; ask for fewer")

@@ -2,12 +2,12 @@
 
 from graphfew.runs.build import Job, best_of, build, check_mode, find_device, label, load_split
 from graphfew.runs.carry import Interrupted, Prepared, carry_out, finished, prepare, reopen
-from graphfew.runs.config import Schedule, TrainConfig, settings, span
+from graphfew.runs.config import Schedule, TrainConfig, ratios, settings, span
 from graphfew.runs.fit import Moment, Record, Tally, fit
 from graphfew.runs.folder import Run, versions, write_json
 
 __all__ = [
     "Interrupted", "Job", "Moment", "Prepared", "Record", "Run", "Schedule", "Tally", "TrainConfig", "best_of", "build",
-    "carry_out", "check_mode", "find_device", "finished", "fit", "label", "load_split", "prepare", "reopen", "settings",
-    "span", "versions", "write_json",
+    "carry_out", "check_mode", "find_device", "finished", "fit", "label", "load_split", "prepare", "ratios", "reopen",
+    "settings", "span", "versions", "write_json",
 ]

@@ -67,12 +67,15 @@ def _shifted(show: Show, name: str, base: int, done: int) -> None:
     show(name, base + done)
 
 
-def in_mode(model: GraphMethod, transductive: bool | None) -> GraphMethod:
+def in_mode(model: GraphMethod, transductive: bool | None, *, unlabelled: bool = True) -> GraphMethod:
     """The model, set to the other mode where asked; its recipe then says the new mode, its provenance the trained one.
+    Without `unlabelled` it drops unlabelled nodes.
 
     Raises:
         ValueError: the method does not have that mode.
     """
+    if not unlabelled:
+        model = model.in_mode(unlabelled=False)
     if transductive is None or model.recipe is None:
         return model
     check_mode(model.recipe.name, transductive)

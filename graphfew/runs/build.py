@@ -29,7 +29,7 @@ from graphfew.losses import (
 from graphfew.model import GraphMethod
 from graphfew.recipe import JSON
 from graphfew.registry import create, find
-from graphfew.runs.config import TrainConfig, span
+from graphfew.runs.config import TrainConfig, ratios, span
 from graphfew.train import adam
 
 # Validation tasks are another stream than training tasks, also where both come from one split.
@@ -105,16 +105,19 @@ def load_split(name: str, split: str, root: str | None = None) -> Dataset:
 def training_tasks(config: TrainConfig, data: Dataset) -> Tasks:
     """The tasks that the run trains on. Raises ValueError as `Tasks` does."""
     return Tasks(data, way=span("way", config.way), shot=span("shot", config.shot), query=parse(config.query),
-                 unlabelled=span("unlabelled", config.unlabelled), seed=config.schedule.seed,
-                 within_groups=config.within_groups)
+                 seed=config.schedule.seed, **_context(config))
 
 
 def validation_tasks(config: TrainConfig, data: Dataset) -> Tasks:
     """The tasks that the run selects on: seed `VALIDATION_STREAM` further. Raises ValueError as `Tasks` does."""
     way = config.validate_way or (config.way if find(config.method).fixed_way else "5")
     return Tasks(data, way=span("validate_way", way), shot=span("validate_shot", config.validate_shot or config.shot),
-                 query=parse(config.validate_query), unlabelled=span("unlabelled", config.unlabelled),
-                 seed=config.schedule.seed + VALIDATION_STREAM, within_groups=config.within_groups)
+                 query=parse(config.validate_query), seed=config.schedule.seed + VALIDATION_STREAM, **_context(config))
+
+
+def _context(config: TrainConfig) -> dict[str, Any]:
+    return {"unlabelled": span("unlabelled", config.unlabelled), "labelled_ratio": ratios(config.labelled_ratio),
+            "distractors": span("distractors", config.distractors), "within_groups": config.within_groups}
 
 
 def build_model(config: TrainConfig) -> GraphMethod:
@@ -226,7 +229,7 @@ def provenance(config: TrainConfig, tasks: Tasks) -> dict[str, JSON]:
     """What results tell of the training."""
     drawn = tasks.describe()
     return {"training_seed": config.schedule.seed, "trained_on": f"{drawn['data']}/{drawn['split']}",
-            "training_tasks": {key: drawn[key] for key in ("way", "shot", "query", "unlabelled", "within_groups")},
+            "training_tasks": {key: value for key, value in drawn.items() if key not in ("data", "split", "seed")},
             "training_loss": getattr(choose_loss(config), "__name__", None),
             "steps": config.schedule.steps, "batch": config.schedule.batch, "encoder_frozen": config.freeze_encoder}
 

@@ -61,6 +61,7 @@ class TrainConfig:
     """Everything that `graphfew train` can be asked, numbers of tasks as text ("5", "5-20", "varied:1-75").
 
     Shapes:
+        labelled_ratio: a share of the shots, or several with commas between them ("0.2,0.4,1").
         validate: the split that chooses the best checkpoint; never a test split.
         arguments: of the method; encoder_arguments: of the encoder.
         transductive: None takes the method's own default.
@@ -82,6 +83,8 @@ class TrainConfig:
     shot: str = "1"
     query: str = "5"
     unlabelled: str = "0"
+    labelled_ratio: str = "1"
+    distractors: str = "0"
     within_groups: bool = False
     encoder: str = "conv4"
     encoder_arguments: Mapping[str, JSON] = dataclasses.field(default_factory=dict)
@@ -102,8 +105,9 @@ class TrainConfig:
                              "test, and its accuracy there would mean nothing; validate on another split, such as val")
         if self.freeze_encoder and self.init_encoder is None:
             raise ValueError("freeze_encoder keeps an encoder that has learned; give its checkpoint as init_encoder")
-        for name in ("way", "shot", "unlabelled", "validate_way", "validate_shot"):
+        for name in ("way", "shot", "unlabelled", "distractors", "validate_way", "validate_shot"):
             span(name, getattr(self, name) or "0")
+        ratios(self.labelled_ratio)
         for query in (self.query, self.validate_query):
             parse(query)
 
@@ -138,6 +142,15 @@ def span(name: str, text: str) -> Span:
         return (int(lo), int(hi)) if dash else int(lo)
     except ValueError as error:
         raise ValueError(f"{name} is {text!r}; give a number such as 5, or a range such as 5-20") from error
+
+
+def ratios(text: str) -> tuple[float, ...]:
+    """`"0.2,1"` is (0.2, 1.0). Raises ValueError for anything but numbers with commas between them."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ValueError(f"labelled_ratio is {text!r}; give a share such as 0.2, or several such as 0.2,0.4,1"
+                         ) from error
 
 
 def settings(pairs: Iterable[str]) -> dict[str, JSON]:

@@ -1,12 +1,24 @@
 """The examples run, and do what they say."""
 
 import importlib.util
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from graphfew import registry
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+@pytest.fixture(autouse=True)
+def a_registry_of_its_own() -> Iterator[None]:
+    """What an example registers is gone after its test."""
+    kept = dict(registry.METHODS)
+    yield
+    registry.METHODS.clear()
+    registry.METHODS.update(kept)
 
 
 def load(name: str) -> ModuleType:

@@ -20,12 +20,20 @@ def squared_distances(a: Float[Tensor, "G n F"], b: Float[Tensor, "G m F"]) -> F
     return out
 
 
-def neighbours(distance: Float[Tensor, "G n n"], k: int) -> Bool[Tensor, "G n n"]:
-    """Row `i` is true at the `k` nodes nearest to `i`, itself not among them; all others where there are no more."""
+def neighbours(distance: Float[Tensor, "G n n"], k: int, silent: Bool[Tensor, "G n"] | None = None
+               ) -> Bool[Tensor, "G n n"]:
+    """Row `i` is true at the `k` nodes nearest to `i`, itself and silent ones not among them; all others where there
+    are no more."""
     others = distance.shape[2] - 1
     loops = torch.eye(distance.shape[1], dtype=torch.bool, device=distance.device)
-    near = distance.masked_fill(loops, torch.inf).topk(min(k, others), dim=2, largest=False).indices
-    return torch.zeros_like(distance, dtype=torch.bool).scatter_(2, near, True)
+    barred = loops if silent is None else loops | silent[:, None]
+    near = distance.masked_fill(barred, torch.inf).topk(min(k, others), dim=2, largest=False).indices
+    out = torch.zeros_like(distance, dtype=torch.bool).scatter_(2, near, True)
+    return out if silent is None else out & ~barred
+
+
+def _heard(weights: Float[Tensor, "G n n"], silent: Tensor | None) -> Float[Tensor, "G n n"]:
+    return weights if silent is None else weights.masked_fill(silent[:, None], 0)
 
 
 def self_tuning(tasks: Dense, k: int = 7) -> Float[Tensor, "G n n"]:
@@ -43,10 +51,10 @@ def self_tuning(tasks: Dense, k: int = 7) -> Float[Tensor, "G n n"]:
     if k < 1:
         raise ValueError(f"k is {k}; a node needs at least 1 neighbour")
     distance = squared_distances(tasks.x, tasks.x)
-    near = neighbours(distance, k)
+    near = neighbours(distance, k, tasks.silent)
     width = distance.masked_fill(~near, 0).amax(2).sqrt()
     scale = (width[:, :, None] * width[:, None]).clamp_min(TINY)
-    return (-distance / scale).exp() * (near | near.mT)
+    return _heard((-distance / scale).exp() * (near | near.mT), tasks.silent)
 
 
 def cosine_power(tasks: Dense, k: int = 10, power: float = 3.0) -> Float[Tensor, "G n n"]:
@@ -64,8 +72,8 @@ def cosine_power(tasks: Dense, k: int = 10, power: float = 3.0) -> Float[Tensor,
         raise ValueError(f"k is {k}; a node needs at least 1 neighbour")
     x = F.normalize(tasks.x, dim=2)
     near = torch.bmm(x, x.mT)
-    weights = near.clamp_min(0).pow(power) * neighbours(-near, k)
-    return (weights + weights.mT) / 2
+    weights = near.clamp_min(0).pow(power) * neighbours(-near, k, tasks.silent)
+    return _heard((weights + weights.mT) / 2, tasks.silent)
 
 
 def normalised(weights: Float[Tensor, "G n n"]) -> Float[Tensor, "G n n"]:

@@ -24,6 +24,7 @@ class Dense:
         query: `[G, n]` bool.
         edges: `[G, n, n, C]`, row = receiver; None where the tasks come without edges.
         classes: `[G, way, F]` class nodes; None where the graph has none.
+        silent: `[G, n]` bool, nodes that send nothing to others; None where all do.
     """
 
     x: Float[Tensor, "G n F"]
@@ -31,6 +32,7 @@ class Dense:
     query: Bool[Tensor, "G n"]
     edges: Float[Tensor, "G n n C"] | None = None
     classes: Float[Tensor, "G way F"] | None = None
+    silent: Bool[Tensor, "G n"] | None = None
 
     @property
     def labelled(self) -> Bool[Tensor, "G n"]:

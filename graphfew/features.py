@@ -21,7 +21,7 @@ def check_centre(centre: Sequence[float] | None, dim: int) -> None:
                          f"each, such as the mean of the training classes' features")
 
 
-def prepared(episode: Episode, power: float, centre: Sequence[float] | None) -> Episode:
+def prepared(episode: Episode, power: float, centre: Sequence[float] | None, over: Tensor | None = None) -> Episode:
     """The encoded episode with `x ← sign(x) |x|^power`, brought to length 1, centred, and brought to length 1 again.
 
     Args:
@@ -29,6 +29,7 @@ def prepared(episode: Episode, power: float, centre: Sequence[float] | None) -> 
         power: 1 leaves the values; 0.5 evens out features with few large ones, as rectified networks give.
         centre: what to subtract, such as the mean of training features that went through the same first two steps; None
             takes the mean of each task's own nodes.
+        over: `[N]` bool, the nodes that count in that mean; None for all.
 
     Source: Hu, Gripon, Pateux, 2021, Leveraging the Feature Distribution in Transfer-Based Few-Shot Learning.
 
@@ -36,7 +37,7 @@ def prepared(episode: Episode, power: float, centre: Sequence[float] | None) -> 
     apart wherever the classes of the queries are not balanced); the power of a negative value keeps its sign.
     """
     x = _unit(episode.x if power == 1 else episode.x.sign() * episode.x.abs().pow(power))
-    x = centred(episode, x) if centre is None else x - x.new_tensor(centre)
+    x = centred(episode, x, over) if centre is None else x - x.new_tensor(centre)
     return episode.encode(lambda _: _unit(x))
 
 
@@ -44,3 +45,32 @@ def _unit(x: Tensor) -> Tensor:
     # torch's own normalize takes twice as long on wide rows.
     out: Tensor = x / torch.linalg.vector_norm(x, dim=1, keepdim=True).clamp_min(TINY)
     return out
+
+
+def leading(episode: Episode, components: int, over: Tensor | None = None) -> Episode:
+    """The encoded episode with each task's `x` turned to the directions in which its rows are largest.
+
+    `x` becomes `[N, components]`; where features or nodes are fewer than that, the rest is 0. Directions carry no
+    gradient.
+
+    Args:
+        episode: encoded, `x [N, F]`.
+        components: how many directions.
+        over: `[N]` bool, the nodes that count for the directions; None for all.
+    """
+    x, counted = episode.x, episode.x.detach() if over is None else episode.x.detach() * over[:, None]
+    tasks = zip(torch.split(x, list(episode.sizes)), torch.split(counted, list(episode.sizes)), strict=True)
+    rows = [own @ _directions(basis, components) for own, basis in tasks]
+    return episode.encode(lambda _: torch.cat(rows))
+
+
+def _directions(rows: Tensor, components: int) -> Tensor:
+    """`[F, components]` orthonormal, or zero columns where there are no more."""
+    n, width = rows.shape
+    square = rows @ rows.mT if n < width else rows.mT @ rows
+    value, vector = (found.flip(-1)[..., :components] for found in torch.linalg.eigh(square))
+    # Directions of rounding errors alone are none: which they are would depend on the order of the nodes.
+    real = value > max(n, width) * torch.finfo(value.dtype).eps * value[:1]
+    if n < width:
+        vector = (rows.mT @ vector) / value.clamp_min(TINY).sqrt()
+    return torch.nn.functional.pad(vector * real, (0, components - len(value)))

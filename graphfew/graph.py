@@ -217,15 +217,23 @@ def supports_to_queries(episode: Episode) -> Topology:
     return dataclasses.replace(bipartite(support[member], query[rank], len(episode.y)), block=_equal(episode.sizes))
 
 
-def centred(episode: Episode, values: Float[Tensor, "N F"]) -> Float[Tensor, "N F"]:
-    """Each row less the mean of its task's rows."""
+def centred(episode: Episode, values: Float[Tensor, "N F"], over: Bool[Tensor, " N"] | None = None
+            ) -> Float[Tensor, "N F"]:
+    """Each row less the mean of its task's rows, or of those rows of its task that `over` marks."""
     block = _equal(episode.sizes)
     if block is not None:
         rows = values.view(-1, block, values.shape[1])
-        return (rows - rows.mean(1, keepdim=True)).view_as(values)
+        if over is None:
+            return (rows - rows.mean(1, keepdim=True)).view_as(values)
+        share = over.view(-1, 1, block).to(values.dtype)
+        return (rows - torch.bmm(share / share.sum(2, keepdim=True), rows)).view_as(values)
     counts = torch.tensor(episode.sizes, device=values.device)
     ptr = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-    return values - (ragged.sum_edges(values, ptr, episode.task) / counts[:, None])[episode.task]
+    if over is None:
+        return values - (ragged.sum_edges(values, ptr, episode.task) / counts[:, None])[episode.task]
+    marked = torch.cat([values, torch.ones_like(values[:, :1])], dim=1) * over[:, None]
+    sums = ragged.sum_edges(marked, ptr, episode.task)
+    return values - (sums[:, :-1] / sums[:, -1:])[episode.task]
 
 
 def _equal(sizes: tuple[int, ...]) -> int | None:

@@ -55,6 +55,7 @@ class GraphMethod(nn.Module):
         ordered: the method reads supports in node order; the order of all other nodes never matters.
         unlabelled: whether unlabelled nodes are looked at; otherwise they are dropped before any work, so that the
             method answers as if they were not there.
+        other_mode: makes this method in its other mode, where the two differ in more than the graphs that are made.
 
     Attributes:
         recipe: what `create` was called with, for checkpoints; None for a method built by hand.
@@ -63,7 +64,8 @@ class GraphMethod(nn.Module):
 
     def __init__(self, encoder: nn.Module, embed: Embed, layers: Iterable[Layer] | Layers, readout: Readout, *,
                  transductive: bool = True, independent: bool = False, check: Check = anything,
-                 condition: Condition | None = None, ordered: bool = False, unlabelled: bool = True) -> None:
+                 condition: Condition | None = None, ordered: bool = False, unlabelled: bool = True,
+                 other_mode: Callable[[], GraphMethod] | None = None) -> None:
         super().__init__()
         self.encoder = encoder
         self.embed = embed
@@ -75,6 +77,7 @@ class GraphMethod(nn.Module):
         self.condition = condition
         self.ordered = ordered
         self.unlabelled = unlabelled
+        self.other_mode = other_mode
         self.recipe: Recipe | None = None
         self.provenance: Mapping[str, JSON] = {}
 
@@ -93,7 +96,7 @@ class GraphMethod(nn.Module):
             raise ValueError("this method encodes every item in the light of its task; it needs the items themselves")
         return GraphMethod(nn.Identity(), self.embed, self.layers, self.readout, transductive=self.transductive,
                            independent=self.independent, check=self.check, ordered=self.ordered,
-                           unlabelled=self.unlabelled)
+                           unlabelled=self.unlabelled, other_mode=self._other(lambda other: other.on_features()))
 
     def in_mode(self, *, transductive: bool | None = None, unlabelled: bool | None = None) -> GraphMethod:
         """This method answering queries together or each alone, whatever it was trained for; all weights are shared.
@@ -106,11 +109,15 @@ class GraphMethod(nn.Module):
             ValueError: a method that never joins two queries, asked to be transductive.
         """
         transductive = self.transductive if transductive is None else transductive
-        if self.independent and transductive:
+        unlabelled = self.unlabelled if unlabelled is None else unlabelled
+        base = self
+        if transductive is not self.transductive and self.other_mode is not None:
+            base = self.other_mode()
+        if base.independent and transductive:
             raise ValueError("this method never joins two queries; it has no transductive mode")
-        other = GraphMethod(self.encoder, self.embed, self.layers, self.readout, transductive=transductive,
-                            independent=self.independent, check=self.check, condition=self.condition,
-                            ordered=self.ordered, unlabelled=self.unlabelled if unlabelled is None else unlabelled)
+        other = GraphMethod(base.encoder, base.embed, base.layers, base.readout, transductive=transductive,
+                            independent=base.independent, check=base.check, condition=base.condition,
+                            ordered=base.ordered, unlabelled=unlabelled, other_mode=base.other_mode)
         other.provenance, other.recipe = self.provenance, self.recipe
         if transductive is not self.transductive:
             trained = "transductive" if self.transductive else "inductive"
@@ -119,6 +126,10 @@ class GraphMethod(nn.Module):
                 arguments = {**self.recipe.arguments, "transductive": transductive}
                 other.recipe = Recipe(self.recipe.name, arguments)
         return other
+
+    def _other(self, change: Callable[[GraphMethod], GraphMethod]) -> Callable[[], GraphMethod] | None:
+        make = self.other_mode
+        return None if make is None else lambda: change(make())
 
     def encode(self, episode: Episode) -> Episode:
         """The episode with its items encoded, `x [N, F]`; each item once, whatever the number of graphs it joins."""

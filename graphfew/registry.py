@@ -39,6 +39,7 @@ from graphfew.methods import (
     matching_fce,
     multi_metric,
     nearest_neighbour,
+    pool_prototypes,
     propagated_prototypes,
     prototypical,
     pt_map,
@@ -182,6 +183,8 @@ register("matching", Method(matching, "Vinyals et al. 2016", node_loss))
 register("matching_fce", Method(matching_fce, "Vinyals et al. 2016", node_loss, order_matters=True))
 register("multi_metric", Method(multi_metric, "Yu et al. 2018", node_loss))
 register("nearest_neighbour", Method(nearest_neighbour, "Cover, Hart 1967", None))
+register("pool_prototypes", Method(pool_prototypes, "Hu et al. 2021; Ren et al. 2018", None, transductive=True,
+                                   unlabelled=True))
 register("propagated_prototypes", Method(propagated_prototypes, "Rodríguez et al. 2020; Hu et al. 2021", None,
                                          inductive=False, transductive=True, unlabelled=True))
 register("prototypical", Method(prototypical, "Snell et al. 2017", node_loss))

@@ -15,6 +15,7 @@ from graphfew.methods.linear_head import linear_head
 from graphfew.methods.matching import matching, matching_fce
 from graphfew.methods.multi_metric import multi_metric
 from graphfew.methods.nearest_neighbour import nearest_neighbour
+from graphfew.methods.pool_prototypes import pool_prototypes
 from graphfew.methods.propagated_prototypes import propagated_prototypes
 from graphfew.methods.prototypical import prototypical
 from graphfew.methods.pt_map import pt_map
@@ -27,7 +28,7 @@ from graphfew.methods.tpn import tpn
 
 __all__ = [
     "alpha_tim", "attention_attractor", "bd_cspn", "dpgn", "egnn", "epnet", "feat", "gnn", "hybrid_attention",
-    "induction", "label_propagation", "label_spreading", "laplacian_shot", "linear_head", "matching",
-    "matching_fce", "multi_metric", "nearest_neighbour", "propagated_prototypes", "prototypical", "pt_map",
+    "induction", "label_propagation", "label_spreading", "laplacian_shot", "linear_head", "matching", "matching_fce",
+    "multi_metric", "nearest_neighbour", "pool_prototypes", "propagated_prototypes", "prototypical", "pt_map",
     "relation", "siamese", "simpleshot", "tadam", "tim", "tpn",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 
 import torch
@@ -31,22 +32,30 @@ def label_propagation(encoder: nn.Module, *, dim: int, affinity: Affinity = self
     Args:
         encoder: `[N, ...] -> [N, dim]`.
         dim: the encoder's output width.
-        affinity: the edges `[G, n, n]`, zero on the diagonal, of tasks as dense arrays.
+        affinity: the edges `[G, n, n]`, zero on the diagonal and from silent nodes, of tasks as dense arrays.
         power, centre: of the features, see `graphfew.features.prepared`.
-        transductive: all queries of a task in one graph, or one graph per query.
+        transductive: all queries are nodes like unlabelled ones. Otherwise labels flow among supports and unlabelled
+            nodes alone, and each query takes the mean of its neighbours there.
 
     Raises:
         ValueError: a centre that does not fit.
 
     Source: Zhu, Ghahramani, 2002, Learning from Labeled and Unlabeled Data with Label Propagation; Zhu, Ghahramani,
-    Lafferty, 2003, Semi-Supervised Learning Using Gaussian Fields and Harmonic Functions.
+    Lafferty, 2003, Semi-Supervised Learning Using Gaussian Fields and Harmonic Functions; of new items one by one:
+    Delalleau, Bengio, Le Roux, 2005, Efficient Non-Parametric Function Induction in Semi-Supervised Learning.
 
     Deviations: T_UU is damped by 1e-6; the affinity is a choice (theirs is one width for all); features are centred
     and of length 1.
     """
     check_centre(centre, dim)
-    embed = _embed(affinity, power, centre)
-    return GraphMethod(encoder, embed, [_Solve(_harmonic)], own_row, transductive=transductive)
+    embed = _embed(affinity, power, centre, transductive)
+
+    def other() -> GraphMethod:
+        return label_propagation(encoder, dim=dim, affinity=affinity, power=power, centre=centre,
+                                 transductive=not transductive)
+
+    return GraphMethod(encoder, embed, [_Solve(_harmonic)], own_row, transductive=transductive,
+                       independent=not transductive, other_mode=other)
 
 
 def label_spreading(encoder: nn.Module, *, dim: int, alpha: float = 0.8, steps: int | None = None,
@@ -60,9 +69,9 @@ def label_spreading(encoder: nn.Module, *, dim: int, alpha: float = 0.8, steps: 
         alpha: share of a node's label that comes from its neighbours, in `(0, 1)`; theirs is 0.99, which lets a few
             labels run far over weak edges.
         steps: iterate `F ← αSF + (1-α)Y` this often from `F = Y`; None takes the limit, in closed form.
-        affinity: the edges `[G, n, n]`, zero on the diagonal, of tasks as dense arrays.
+        affinity: the edges `[G, n, n]`, zero on the diagonal and from silent nodes, of tasks as dense arrays.
         power, centre: of the features, see `graphfew.features.prepared`.
-        transductive: all queries of a task in one graph, or one graph per query.
+        transductive: as `label_propagation` has it.
 
     Raises:
         ValueError: alpha outside `(0, 1)`, fewer than one step, or a centre that does not fit.
@@ -82,8 +91,13 @@ def label_spreading(encoder: nn.Module, *, dim: int, alpha: float = 0.8, steps: 
     def spread(tasks: Dense) -> Tensor:
         return _spread(tasks, alpha, steps)
 
-    embed = _embed(affinity, power, centre)
-    return GraphMethod(encoder, embed, [_Solve(spread)], own_row, transductive=transductive)
+    def other() -> GraphMethod:
+        return label_spreading(encoder, dim=dim, alpha=alpha, steps=steps, affinity=affinity, power=power,
+                               centre=centre, transductive=not transductive)
+
+    embed = _embed(affinity, power, centre, transductive)
+    return GraphMethod(encoder, embed, [_Solve(spread)], own_row, transductive=transductive,
+                       independent=not transductive, other_mode=other)
 
 
 class _Solve:
@@ -96,10 +110,14 @@ class _Solve:
         return graph.replace(nodes=solve_nodes(graph, lambda tasks: _log_shares(self.solve(tasks))))
 
 
-def _embed(affinity: Affinity, power: float, centre: Sequence[float] | None) -> Callable[[Episode], Graph]:
+def _embed(affinity: Affinity, power: float, centre: Sequence[float] | None, transductive: bool
+           ) -> Callable[[Episode], Graph]:
+    def weights(tasks: Dense) -> Tensor:
+        return affinity(tasks if transductive else dataclasses.replace(tasks, silent=tasks.query))[..., None]
+
     def embed(episode: Episode) -> Graph:
-        episode = prepared(episode, power, centre)
-        edges = solve_edges(episode, lambda tasks: affinity(tasks)[..., None])
+        episode = prepared(episode, power, centre, None if transductive else ~episode.query)
+        edges = solve_edges(episode, weights)
         return Graph(episode.x, edges, complete(episode.sizes, episode.x.device), episode)
 
     return embed

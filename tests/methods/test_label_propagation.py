@@ -21,6 +21,11 @@ FORMS = {
     "label_spreading": ({}, lambda *e: propagation.spread(*e, alpha=0.8)),
     "label_spreading-3 steps": ({"steps": 3, "alpha": 0.99}, lambda *e: propagation.spread(*e, steps=3)),
 }
+ALONE = {
+    "label_propagation": propagation.harmonic_alone,
+    "label_spreading": lambda *e: propagation.spread_alone(*e, alpha=0.8),
+    "label_spreading-3 steps": lambda *e: propagation.spread_alone(*e, steps=3),
+}
 
 
 def create(form, **arguments):
@@ -41,15 +46,24 @@ def test_shares_of_queries_asked_together(form, tasks):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_shares_of_queries_asked_alone(form):
-    arguments, formula = FORMS[form]
-    for e in BATCHES["unlabelled"]:
-        ours = create(form, transductive=False, **arguments)(e).logits.exp().numpy()
-        context = (~e.query).nonzero().flatten()
-        for row, node in zip(ours, e.query.nonzero().flatten(), strict=True):
-            keep = torch.cat([context, node[None]])
-            alone = gf.Episode.single(e.x[keep], e.y[keep], e.query[keep], e.way[0])
-            assert np.abs(row - formula(*plain(alone))).max() < 1e-10
+@pytest.mark.parametrize("tasks", BATCHES.values(), ids=BATCHES)
+def test_shares_of_queries_asked_alone(form, tasks):
+    arguments, _ = FORMS[form]
+    logits = create(form, transductive=False, **arguments)(gf.collate(tasks)).logits
+    for e, ours in zip(tasks, logits.split([e.queries[0] for e in tasks]), strict=True):
+        assert np.abs(ours.exp()[:, : e.way[0]].numpy() - ALONE[form](*plain(e))).max() < 1e-10
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_another_mode_is_the_method_made_in_that_mode(form):
+    arguments, _ = FORMS[form]
+    e = gf.collate(BATCHES["unlabelled"])
+    together, alone = (create(form, transductive=t, **arguments) for t in (True, False))
+    for made, other in ((together, alone), (alone, together)):
+        changed = made.in_mode(transductive=other.transductive)
+        assert torch.equal(changed(e).logits, other(e).logits)
+        assert torch.equal(changed.on_features().in_mode(transductive=made.transductive)(e).logits, made(e).logits)
+        assert (changed.transductive, changed.independent) == (other.transductive, not other.transductive)
 
 
 def test_the_limit_of_spreading_is_where_its_steps_go():

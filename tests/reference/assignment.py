@@ -74,6 +74,51 @@ def propagated(x, y, query, way, *, smoothing=0.5, k=10, sharpness=5.0, rate=0.1
     return np.array([shares[q] for q in range(len(y)) if query[q]])
 
 
+def leading(x, over, components):
+    """Coordinates along the principal axes of the rows that count."""
+    _, size, axes = np.linalg.svd(x[over], full_matrices=False)
+    return x @ axes[size > 1e-7 * size[0]][:components].T
+
+
+def pool(x, y, query, way, *, transductive=False, components=None, limit=0.9, balance=0.5, prior=None, sharpness=10.0,
+         rate=0.3, rounds=20):
+    """Logits of the queries, by what `pool_prototypes` says of its divisions."""
+    over = [i for i in range(len(y)) if transductive or not query[i]]
+    x = np.array([row / np.linalg.norm(row) for row in x])
+    x = x - x[over].mean(0)
+    x = np.array([row / np.linalg.norm(row) for row in x])
+    if components is not None:
+        x = np.array([row / np.linalg.norm(row) for row in leading(x, over, components)])
+    free = [i for i in over if y[i] < 0]
+    prior = np.full(way, 1 / way) if prior is None else np.array(prior) / sum(prior)
+    unit = sharpness * np.log(way) / np.log(5)
+    classes, shift = means(x, y, way), np.zeros(way)
+
+    def divided(shift):
+        shares = np.zeros((0, way))
+        for _ in range(10):
+            rows = []
+            for i in free:
+                row = [-unit * square(x[i], c) + s for c, s in zip(classes, shift, strict=True)]
+                rows.append(softmax(row if limit is None else [*row, -unit * limit])[:way])
+            shares = np.array(rows).reshape(len(free), way)
+            got = shares.sum(0)
+            expected = np.maximum(got.sum() * prior, 1e-9)
+            shift = balance * (shift + np.log(expected / np.maximum(got, 1e-9)))
+        return shares, shift
+
+    for _ in range(rounds):
+        shares, shift = divided(shift)
+        for c in range(way):
+            own = [x[i] for i in range(len(y)) if y[i] == c]
+            centre = (sum(own) + sum(s * x[i] for i, s in zip(free, shares[:, c], strict=True))) / (
+                len(own) + shares[:, c].sum())
+            classes[c] = classes[c] + rate * (centre - classes[c])
+    _, shift = divided(shift)
+    return np.array([[-unit * square(x[q], c) + s for c, s in zip(classes, shift, strict=True)]
+                     for q in np.flatnonzero(query)])
+
+
 def laplacian(x, y, query, way, *, k=3, weight=0.5, rounds=20):
     x = prepared(x)
     free = [i for i in range(len(y)) if y[i] < 0]

@@ -66,6 +66,54 @@ def spread(x, y, query, way, alpha=0.99, steps=None, k=10):
     return normalised(share, query)
 
 
+def without_queries(x, y, query):
+    """Features prepared around the mean of the context; the context's numbers."""
+    context = [i for i in range(len(y)) if not query[i]]
+    x = np.array([row / np.linalg.norm(row) for row in x])
+    x = x - x[context].mean(0)
+    return np.array([row / np.linalg.norm(row) for row in x]), context
+
+
+def harmonic_alone(x, y, query, way, k=7):
+    """Shares settled among the context; each query then takes the weighted mean of its k nearest nodes there."""
+    x, context = without_queries(x, y, query)
+    own, w = x[context], self_tuning(x[context], k)
+    share = np.array([[float(y[i] == c) for c in range(way)] for i in context])
+    for _ in range(20_000):
+        for row, i in enumerate(context):
+            if y[i] < 0:
+                share[row] = (1 - 1e-6) * sum(w[row, j] * share[j] for j in range(len(own))) / w[row].sum()
+    gaps = [[sum((a - b) ** 2 for a, b in zip(s, t, strict=True)) for t in own] for s in own]
+    reach = [np.sqrt(sorted(gaps[j][:j] + gaps[j][j + 1:])[: k][-1]) for j in range(len(own))]
+    out = []
+    for q in np.flatnonzero(query):
+        gap = [sum((a - b) ** 2 for a, b in zip(x[q], t, strict=True)) for t in own]
+        near = sorted(range(len(own)), key=gap.__getitem__)[:k]
+        weight = {j: np.exp(-gap[j] / (np.sqrt(gap[near[-1]]) * reach[j])) for j in near}
+        out.append(sum(weight[j] * share[j] for j in near) / sum(weight.values()))
+    return np.array([row / row.sum() for row in out])
+
+
+def spread_alone(x, y, query, way, alpha=0.99, steps=None, k=10):
+    """Shares spread among the context; each query then takes those of its k nearest nodes there, by weight."""
+    x, context = without_queries(x, y, query)
+    own, known = x[context], [y[i] for i in context]
+    w = cosine_power(own, k)
+    degree = np.maximum(w.sum(1), 1e-12)
+    start = np.array([[float(label == c) / max(known.count(label), 1) for c in range(way)] for label in known])
+    share = start.copy()
+    # A query hears the context as it was a step before.
+    for _ in range((steps or 6000) - 1):
+        share = np.array([sum(alpha * w[i, j] / np.sqrt(degree[i] * degree[j]) * share[j] for j in range(len(own)))
+                          + (1 - alpha) * start[i] for i in range(len(own))])
+    out = np.zeros((sum(query), way))
+    for row, q in enumerate(np.flatnonzero(query)):
+        near = own @ x[q]
+        for j in sorted(range(len(own)), key=lambda j, near=near: -near[j])[:k]:
+            out[row] += max(near[j], 0) ** 3 / np.sqrt(degree[j]) * share[j]
+    return normalised(out, [True] * len(out))
+
+
 def normalised(share, query):
     rows = share[np.array(query)]
     # What no label reaches is answered uniformly.

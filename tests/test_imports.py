@@ -17,7 +17,7 @@ PROJECT = ("graphfew", "tests", "examples", "benchmarks")
 ORDER = (
     "recipe", "seeding", "_kernels", "episode", "graph", "dense", "affinity", "features", "priors", "layers",
     "readout", "model", "losses", "checks", "methods", "text", "backbones", "registry", "data", "train", "audit",
-    "evaluate", "checkpoint", "plot", "runs", "demo", "cli",
+    "evaluate", "checkpoint", "estimator", "plot", "runs", "demo", "cli",
 )
 FREE = ("__init__", "__main__")  # the public face and the command's entry; nobody imports them
 

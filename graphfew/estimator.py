@@ -1,0 +1,292 @@
+"""`FewShotClassifier`: scikit-learn's interface to every method that needs no training, and to trained checkpoints."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import Tags, check_consistent_length, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch.nn import functional as F
+
+from graphfew import backbones, checkpoint
+from graphfew.audit import evaluating
+from graphfew.episode import UNKNOWN, Episode
+from graphfew.evaluate import predict
+from graphfew.model import GraphMethod
+from graphfew.registry import create, find
+
+Array = NDArray[Any]
+MARKS = (None, "unlabelled")
+
+
+class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A few labels per class and, where there are any, unlabelled items: one graph, any method of the library.
+
+    Items to `fit` are the supports and the unlabelled nodes of an episode, items to `predict` its queries. Unlabelled
+    items have label -1 where labels are numbers, and None or "unlabelled" where they are not. Labels -1 and one other
+    are the two classes of a binary problem, since one labelled class leaves nothing to tell apart.
+
+    Args:
+        method: a registered name that needs no training, or the path of a checkpoint that `save` or `graphfew train`
+            wrote (then items may be images, `[n, c, h, w]`).
+        arguments: of the method's factory, such as `{"alpha": 0.9}`.
+        transductive: False answers each item alone; True answers all items of one call to `predict` together, so that
+            they help each other.
+        unknown_threshold: cosine between an item and its class below which `predict` answers `unknown_label`; see
+            `similarity`. None always answers a class.
+        unknown_label: that answer; None is -1 where labels are numbers, else "unknown".
+        batch_size: items answered in one piece of work where each is answered alone; it changes no answer.
+
+    Attributes:
+        classes_: `[C]` the labels, sorted.
+        transduction_: `[n]` the label of every item of `fit`, its own where it had one.
+        label_distributions_: `[n, C]` the shares behind them.
+        class_means_: `[C, F]` of length 1, the means of encoded items of length 1, weighted by these shares.
+        n_features_in_, feature_names_in_: as scikit-learn has them.
+    """
+
+    def __init__(self, method: str | Path = "pool_prototypes", *, arguments: Mapping[str, Any] | None = None,
+                 transductive: bool = False, unknown_threshold: float | None = None, unknown_label: Any = None,
+                 batch_size: int = 1000) -> None:
+        self.method = method
+        self.arguments = arguments
+        self.transductive = transductive
+        self.unknown_threshold = unknown_threshold
+        self.unknown_label = unknown_label
+        self.batch_size = batch_size
+
+    def fit(self, X: ArrayLike, y: ArrayLike) -> FewShotClassifier:
+        """Learn from `X [n, F]` with labels `y [n]`, some of which may be unknown.
+
+        Raises:
+            ValueError: input that scikit-learn's checks refuse, fewer than two labelled classes, a method that needs
+                training, lacks the mode, or cannot use unlabelled items where there are some.
+        """
+        X, labels = self._checked(X, y, reset=True)
+        self.classes_, known = _encode(labels)
+        self._read_checkpoint()
+        self._keep(X, known)
+        return self
+
+    def partial_fit(self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None) -> FewShotClassifier:
+        """Add items, and with them classes: what was settled of earlier items stays as it is.
+
+        Args:
+            X, y: as `fit` takes them; labels may be of old and of new classes.
+            classes: labels that may come later; only those that have an item count.
+
+        Raises:
+            ValueError: as `fit` does; other features than before.
+        """
+        del classes
+        if not hasattr(self, "classes_"):
+            return self.fit(X, y)
+        X, labels = self._checked(X, y, reset=False)
+        before, shares, means = self.classes_, self.label_distributions_, self.class_means_
+        self.classes_, known = _encode(labels, before)
+        place = np.searchsorted(self.classes_, before)
+        old = np.where(self._y >= 0, place[self._y], UNKNOWN)
+        self._keep(np.concatenate([self._X, X]), np.concatenate([old, known]))
+        self.label_distributions_[: len(shares)] = 0
+        self.label_distributions_[: len(shares), place] = shares
+        touched = np.bincount(known[known >= 0], minlength=len(self.classes_)) > 0
+        self._settle_means()
+        untouched = ~touched[place]
+        self.class_means_[place[untouched]] = means[untouched]
+        self.transduction_ = self.classes_[self.label_distributions_.argmax(1)]
+        return self
+
+    def predict_proba(self, X: ArrayLike) -> Array:
+        """Shares `[n, C]` of the classes, each row of sum 1; with `transductive` they depend on the other items."""
+        return self._answers(self._queries(X))
+
+    def predict(self, X: ArrayLike) -> Array:
+        """The label `[n]` of each item, `unknown_label` for those below the threshold."""
+        queries = self._queries(X)
+        best = self._answers(queries).argmax(1)
+        labels: Array = self.classes_[best]
+        if self.unknown_threshold is None:
+            return labels
+        strange = self._similarity(queries)[np.arange(len(best)), best] < self.unknown_threshold
+        return _with_unknown(labels, strange, self.unknown_label)
+
+    def similarity(self, X: ArrayLike) -> Array:
+        """Cosine `[n, C]` between encoded items and `class_means_`: how much an item is of a class at all.
+
+        `predict_proba` says which class an item is of if it is of one; this says whether.
+        """
+        return self._similarity(self._queries(X))
+
+    def __sklearn_tags__(self) -> Tags:
+        """scikit-learn's tags."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = False
+        return tags
+
+    def _checked(self, X: ArrayLike, y: ArrayLike | None, *, reset: bool) -> tuple[Array, Array]:
+        if y is None:
+            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
+        items = self._items(X, reset=reset)
+        labels = column_or_1d(_plain(y), warn=True)
+        check_consistent_length(items, labels)
+        return items, labels
+
+    def _items(self, X: ArrayLike, *, reset: bool) -> Array:
+        return np.array(validate_data(self, X, reset=reset, dtype=[np.float64, np.float32],
+                                      allow_nd=self._is_checkpoint()))
+
+    def _queries(self, X: ArrayLike) -> Array:
+        check_is_fitted(self, "class_means_")
+        return self._items(X, reset=False)
+
+    def _is_checkpoint(self) -> bool:
+        return isinstance(self.method, Path) or str(self.method).endswith(checkpoint.SUFFIX)
+
+    def _read_checkpoint(self) -> None:
+        self._weights = Path(self.method).read_bytes() if self._is_checkpoint() else None
+
+    def _model(self, transductive: bool, dim: int) -> GraphMethod:
+        """The method, in the mode asked for where it has both."""
+        if self._weights is not None:
+            model = _from_bytes(self._weights)
+            return model if model.transductive == transductive else model.in_mode(transductive=transductive)
+        method = find(str(self.method))
+        both = {"transductive": transductive} if method.inductive and method.transductive else {}
+        return create(str(self.method), encoder=backbones.identity(dim), **both, **dict(self.arguments or {}))
+
+    def _check_method(self, dim: int, unlabelled: int) -> None:
+        if self._weights is not None:
+            return
+        method = find(str(self.method))
+        if not (method.transductive if self.transductive else method.inductive):
+            raise ValueError(f"{self.method} is {'inductive' if self.transductive else 'transductive'} only; give "
+                             f"transductive={not self.transductive}, or another method")
+        if any(p.requires_grad for p in self._model(self.transductive, dim).layers.parameters()):
+            raise ValueError(f"{self.method} has weights that must be trained first; give the path of a checkpoint, or "
+                             "a method that needs no training")
+        if unlabelled and not method.unlabelled:
+            raise ValueError(f"{self.method} cannot use the {unlabelled} unlabelled items; leave them out, or use a "
+                             "method that can, such as pool_prototypes or label_propagation")
+
+    def _keep(self, X: Array, known: Array) -> None:
+        """Take items and class indices (-1 unknown) as the context, and settle the labels of all of it."""
+        self._check_method(int(np.prod(X.shape[1:])), int((known < 0).sum()))
+        self._X, self._y = X, known
+        shares = np.zeros((len(X), len(self.classes_)))
+        shares[known >= 0, known[known >= 0]] = 1
+        free = known < 0
+        self.label_distributions_ = shares
+        if free.any():
+            shares[free] = self._pile()
+        self.transduction_ = self.classes_[shares.argmax(1)]
+        self._settle_means()
+
+    def _pile(self) -> Array:
+        """Shares of the unlabelled items: they are the queries of the labelled ones, asked together where possible."""
+        free = self._y < 0
+        registered = None if self._weights is not None else find(str(self.method))
+        model = self._model(True if registered is None else registered.transductive, int(np.prod(self._X.shape[1:])))
+        return _shares(model, self._X[~free], self._y[~free], self._X[free], len(self.classes_))
+
+    def _settle_means(self) -> None:
+        x = self._encoded(self._X)
+        means = torch.from_numpy(self.label_distributions_).to(x.dtype).T @ x
+        self.class_means_ = F.normalize(means, dim=1).numpy()
+
+    def _encoded(self, X: Array) -> torch.Tensor:
+        """`[n, F]` of length 1."""
+        encoder = self._model(self.transductive, int(np.prod(X.shape[1:]))).encoder.to(_dtype(X)).eval()
+        with torch.no_grad():
+            parts = [encoder(torch.tensor(X[i : i + self.batch_size])) for i in range(0, len(X), self.batch_size)]
+        return F.normalize(torch.cat(parts).flatten(1), dim=1)
+
+    def _similarity(self, queries: Array) -> Array:
+        out: Array = (self._encoded(queries) @ torch.from_numpy(self.class_means_).to(_dtype(queries)).T).numpy()
+        return out
+
+    def _answers(self, queries: Array) -> Array:
+        model = self._model(self.transductive, int(np.prod(queries.shape[1:])))
+        step = len(queries) if self.transductive else self.batch_size
+        context = self._X.astype(queries.dtype, copy=False)
+        return np.concatenate([_shares(model, context, self._y, queries[i : i + step], len(self.classes_))
+                               for i in range(0, len(queries), step)])
+
+
+def _shares(model: GraphMethod, context: Array, known: Array, queries: Array, way: int) -> Array:
+    """`[queries, way]`: what a model says of queries next to a context of known and unknown (-1) classes."""
+    x = torch.tensor(np.concatenate([context, queries]))
+    y = torch.cat([torch.from_numpy(known), torch.full((len(queries),), UNKNOWN)])
+    model = model.to(x.dtype)
+    with evaluating(model):
+        logits = predict(model, Episode.single(x, y, torch.arange(len(x)) >= len(context), way))
+    out: Array = logits.softmax(1).numpy()
+    return out
+
+
+def _dtype(items: Array) -> torch.dtype:
+    return torch.float32 if items.dtype == np.float32 else torch.float64
+
+
+def _from_bytes(content: bytes) -> GraphMethod:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / f"model{checkpoint.SUFFIX}"
+        file.write_bytes(content)
+        return checkpoint.load(file)
+
+
+def _plain(y: ArrayLike) -> Array:
+    """Labels as an array; lists of text and None stay what they are."""
+    if isinstance(y, list | tuple) and any(label is None for label in y):
+        out = np.empty(len(y), dtype=object)
+        out[:] = y
+        return out
+    return np.asarray(y)
+
+
+def _unlabelled(labels: Array) -> NDArray[np.bool_]:
+    if labels.dtype.kind in "biuf":
+        free: NDArray[np.bool_] = labels == -1
+        return free if len(np.unique(labels[~free])) > 1 or not free.any() else np.zeros(len(labels), dtype=bool)
+    return np.array([label is None or label != label or (isinstance(label, str) and label in MARKS)
+                     for label in labels.tolist()], dtype=bool)
+
+
+def _encode(labels: Array, before: Array | None = None) -> tuple[Array, NDArray[np.int64]]:
+    """Sorted classes, those before among them, and each item's index in them, -1 where it has no label."""
+    free = _unlabelled(labels) if before is None else _unlabelled_beside(labels, before)
+    given = labels[~free]
+    if len(given):
+        check_classification_targets(given)
+    values = given if before is None else np.concatenate([before, given])
+    classes = np.unique(np.array(values.tolist()) if values.dtype == object else values)
+    if values.dtype == object:
+        classes = classes.astype(object)
+    if len(classes) < 2:
+        raise ValueError(f"the labels have {len(classes)} class; a classifier needs labelled items of at least two "
+                         "classes (unlabelled ones are -1, None or \"unlabelled\")")
+    known = np.full(len(labels), UNKNOWN, dtype=np.int64)
+    known[~free] = np.searchsorted(classes, given.astype(classes.dtype))
+    return classes, known
+
+
+def _unlabelled_beside(labels: Array, before: Array) -> NDArray[np.bool_]:
+    """The unlabelled among labels that join those of `before`, where -1 may be a class."""
+    if labels.dtype.kind in "biuf" and -1 in before.tolist():
+        return np.zeros(len(labels), dtype=bool)
+    return labels == -1 if labels.dtype.kind in "biuf" else _unlabelled(labels)
+
+
+def _with_unknown(labels: Array, strange: Array, mark: Any) -> Array:
+    if mark is None:
+        mark = -1 if labels.dtype.kind in "biuf" else "unknown"
+    kind = np.result_type(labels.dtype, np.asarray(mark).dtype) if labels.dtype != object else object
+    out: Array = np.where(strange, np.asarray(mark, dtype=kind), labels.astype(kind))
+    return out

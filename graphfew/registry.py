@@ -46,6 +46,9 @@ from graphfew.methods import (
     relation,
     siamese,
     simpleshot,
+    soft_k_means,
+    soft_k_means_cluster,
+    soft_k_means_masked,
     tadam,
     tim,
     tpn,
@@ -192,6 +195,9 @@ register("pt_map", Method(pt_map, "Hu et al. 2021", None, inductive=False, trans
 register("relation", Method(relation, "Sung et al. 2018", relation_loss))
 register("siamese", Method(siamese, "Koch et al. 2015", pair_loss))
 register("simpleshot", Method(simpleshot, "Wang et al. 2019", None))
+register("soft_k_means", Method(soft_k_means, "Ren et al. 2018", node_loss, unlabelled=True))
+register("soft_k_means_cluster", Method(soft_k_means_cluster, "Ren et al. 2018", node_loss, unlabelled=True))
+register("soft_k_means_masked", Method(soft_k_means_masked, "Ren et al. 2018", node_loss, unlabelled=True))
 register("tadam", Method(tadam, "Oreshkin et al. 2018", node_loss))
 register("tim", Method(tim, "Boudiaf et al. 2020", None, inductive=False, transductive=True))
 register("tpn", Method(tpn, "Liu et al. 2019", known_nodes_loss, transductive=True, unlabelled=True))

@@ -170,7 +170,7 @@ def test_gradients_reach_every_weight_and_are_finite(case):
         assert method.loss in (None, gf.node_loss)
         return
     model.train()
-    e = gf.collate([sample(method, s, 3, (1, 2), 3) for s in (1, 2, 3)])
+    e = gf.collate([sample(method, s, 3, (1, 2), 3, unlabelled=2 if method.unlabelled else 0) for s in (1, 2, 3)])
     method.loss(model(e), torch.tensor([0, 1, 2] * 3)).backward()
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in weights)
     assert sum(bool(p.grad.any()) for p in weights) > len(weights) / 2

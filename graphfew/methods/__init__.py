@@ -22,13 +22,15 @@ from graphfew.methods.pt_map import pt_map
 from graphfew.methods.relation import relation
 from graphfew.methods.siamese import siamese
 from graphfew.methods.simpleshot import simpleshot
+from graphfew.methods.soft_k_means import soft_k_means, soft_k_means_cluster, soft_k_means_masked
 from graphfew.methods.tadam import tadam
 from graphfew.methods.tim import alpha_tim, tim
 from graphfew.methods.tpn import tpn
 
 __all__ = [
     "alpha_tim", "attention_attractor", "bd_cspn", "dpgn", "egnn", "epnet", "feat", "gnn", "hybrid_attention",
-    "induction", "label_propagation", "label_spreading", "laplacian_shot", "linear_head", "matching", "matching_fce",
-    "multi_metric", "nearest_neighbour", "pool_prototypes", "propagated_prototypes", "prototypical", "pt_map",
-    "relation", "siamese", "simpleshot", "tadam", "tim", "tpn",
+    "induction", "label_propagation", "label_spreading", "laplacian_shot", "linear_head", "matching",
+    "matching_fce", "multi_metric", "nearest_neighbour", "pool_prototypes", "propagated_prototypes", "prototypical",
+    "pt_map", "relation", "siamese", "simpleshot", "soft_k_means", "soft_k_means_cluster", "soft_k_means_masked",
+    "tadam", "tim", "tpn",
 ]

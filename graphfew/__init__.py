@@ -8,7 +8,7 @@ from graphfew.checkpoint import load, save
 from graphfew.data import Dataset, Tasks
 from graphfew.episode import Episode, collate
 from graphfew.estimator import FewShotClassifier
-from graphfew.evaluate import Comparison, Result, compare, evaluate, paired, predict
+from graphfew.evaluate import Comparison, Result, compare, evaluate, paired, predict, t_interval
 from graphfew.graph import Graph, Topology, bipartite, complete, stars, supports_to_queries
 from graphfew.layers import Convolution, cosine, squared_euclidean
 from graphfew.losses import (
@@ -31,10 +31,56 @@ from graphfew.train import Step, adam, halve_every, train
 __version__ = version("graphfew")
 
 __all__ = [
-    "METHODS", "Comparison", "ContractError", "Convolution", "Dataset", "Episode", "FewShotClassifier", "Graph",
-    "GraphMethod", "Method", "Output", "Result", "Step", "Tasks", "Topology", "adam", "audit", "backbones",
-    "before_and_after", "bipartite", "collate", "compare", "complete", "cosine", "create", "data", "dpgn_loss",
-    "draw", "edge_loss", "evaluate", "evaluating", "halve_every", "joint_logits", "joint_loss", "known_nodes_loss",
-    "load", "log_vote", "node_loss", "pair_loss", "paired", "predict", "register", "relation_loss", "save",
-    "seeded", "squared_euclidean", "stars", "supports_to_queries", "to_networkx", "train", "vote",
+    "METHODS",
+    "Comparison",
+    "ContractError",
+    "Convolution",
+    "Dataset",
+    "Episode",
+    "FewShotClassifier",
+    "Graph",
+    "GraphMethod",
+    "Method",
+    "Output",
+    "Result",
+    "Step",
+    "Tasks",
+    "Topology",
+    "adam",
+    "audit",
+    "backbones",
+    "before_and_after",
+    "bipartite",
+    "collate",
+    "compare",
+    "complete",
+    "cosine",
+    "create",
+    "data",
+    "dpgn_loss",
+    "draw",
+    "edge_loss",
+    "evaluate",
+    "evaluating",
+    "halve_every",
+    "joint_logits",
+    "joint_loss",
+    "known_nodes_loss",
+    "load",
+    "log_vote",
+    "node_loss",
+    "pair_loss",
+    "paired",
+    "predict",
+    "register",
+    "relation_loss",
+    "save",
+    "seeded",
+    "squared_euclidean",
+    "stars",
+    "supports_to_queries",
+    "t_interval",
+    "to_networkx",
+    "train",
+    "vote",
 ]

@@ -22,14 +22,14 @@ def squared_distances(a: Float[Tensor, "G n F"], b: Float[Tensor, "G m F"]) -> F
 
 def neighbours(distance: Float[Tensor, "G n n"], k: int, silent: Bool[Tensor, "G n"] | None = None
                ) -> Bool[Tensor, "G n n"]:
-    """Row `i` is true at the `k` nodes nearest to `i`, itself and silent ones not among them; all others where there
-    are no more."""
+    """Row `i` is true at the `k` nodes nearest to `i`, and at all that are as near as the last of them, itself and
+    silent ones not among them; at all others where there are no more."""
     others = distance.shape[2] - 1
     loops = torch.eye(distance.shape[1], dtype=torch.bool, device=distance.device)
     barred = loops if silent is None else loops | silent[:, None]
-    near = distance.masked_fill(barred, torch.inf).topk(min(k, others), dim=2, largest=False).indices
-    out = torch.zeros_like(distance, dtype=torch.bool).scatter_(2, near, True)
-    return out if silent is None else out & ~barred
+    far = distance.masked_fill(barred, torch.inf)
+    last = far.topk(min(k, others), dim=2, largest=False).values[..., -1:]
+    return (far <= last) & ~barred
 
 
 def _heard(weights: Float[Tensor, "G n n"], silent: Tensor | None) -> Float[Tensor, "G n n"]:

@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import Tags, check_consistent_length, column_or_1d
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils import assert_all_finite, check_consistent_length, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch.nn import functional as F
 
@@ -24,15 +23,15 @@ from graphfew.model import GraphMethod
 from graphfew.registry import create, find
 
 Array = NDArray[Any]
-MARKS = (None, "unlabelled")
+MARK = "unlabelled"
 
 
 class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A few labels per class and, where there are any, unlabelled items: one graph, any method of the library.
 
     Items to `fit` are the supports and the unlabelled nodes of an episode, items to `predict` its queries. Unlabelled
-    items have label -1 where labels are numbers, and None or "unlabelled" where they are not. Labels -1 and one other
-    are the two classes of a binary problem, since one labelled class leaves nothing to tell apart.
+    items have label -1 where labels are numbers, and None, NaN or "unlabelled" where they are text. Labels -1 and one
+    other are the two classes of a binary problem, since one labelled class leaves nothing to tell apart.
 
     Args:
         method: a registered name that needs no training, or the path of a checkpoint that `save` or `graphfew train`
@@ -40,8 +39,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         arguments: of the method's factory, such as `{"alpha": 0.9}`.
         transductive: False answers each item alone; True answers all items of one call to `predict` together, so that
             they help each other.
-        unknown_threshold: cosine between an item and its class below which `predict` answers `unknown_label`; see
-            `similarity`. None always answers a class.
+        unknown_threshold: similarity between an item and its class below which `predict` answers `unknown_label`, see
+            `similarity`; None always answers a class.
         unknown_label: that answer; None is -1 where labels are numbers, else "unknown".
         batch_size: items answered in one piece of work where each is answered alone; it changes no answer.
 
@@ -49,13 +48,20 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         classes_: `[C]` the labels, sorted.
         transduction_: `[n]` the label of every item of `fit`, its own where it had one.
         label_distributions_: `[n, C]` the shares behind them.
-        class_means_: `[C, F]` of length 1, the means of encoded items of length 1, weighted by these shares.
+        class_means_: `[C, F]` the means of encoded items of length 1, weighted by these shares.
         n_features_in_, feature_names_in_: as scikit-learn has them.
     """
 
-    def __init__(self, method: str | Path = "pool_prototypes", *, arguments: Mapping[str, Any] | None = None,
-                 transductive: bool = False, unknown_threshold: float | None = None, unknown_label: Any = None,
-                 batch_size: int = 1000) -> None:
+    method: str | Path
+    arguments: Mapping[str, Any] | None
+    transductive: bool
+    unknown_threshold: float | None
+    unknown_label: Any
+    batch_size: int
+
+    # scikit-learn has constructors take anything; `fit` refuses.
+    def __init__(self, method: Any = "pool_prototypes", *, arguments: Any = None, transductive: Any = False,
+                 unknown_threshold: Any = None, unknown_label: Any = None, batch_size: Any = 1000) -> None:
         self.method = method
         self.arguments = arguments
         self.transductive = transductive
@@ -63,21 +69,26 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.unknown_label = unknown_label
         self.batch_size = batch_size
 
-    def fit(self, X: ArrayLike, y: ArrayLike) -> FewShotClassifier:
+    def fit(self, X: Any, y: Any) -> FewShotClassifier:
         """Learn from `X [n, F]` with labels `y [n]`, some of which may be unknown.
 
         Raises:
             ValueError: input that scikit-learn's checks refuse, fewer than two labelled classes, a method that needs
                 training, lacks the mode, or cannot use unlabelled items where there are some.
         """
+        self._check_options()
         X, labels = self._checked(X, y, reset=True)
         self.classes_, known = _encode(labels)
-        self._read_checkpoint()
-        self._keep(X, known)
+        self._weights = Path(self.method).read_bytes() if self._is_checkpoint() else None
+        self._check_method(X, known, len(self.classes_))
+        self._X, self._y = X, known
+        way = len(self.classes_)
+        self._settle(X, known, np.zeros((0, way)), torch.zeros(way, 1), np.arange(way))
         return self
 
-    def partial_fit(self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None) -> FewShotClassifier:
-        """Add items, and with them classes: what was settled of earlier items stays as it is.
+    def partial_fit(self, X: Any, y: Any, classes: Any = None) -> FewShotClassifier:
+        """Add items, and with them classes. What was settled of earlier items is taken as given from now on: they are
+        not divided again, so a class that comes late takes none of them.
 
         Args:
             X, y: as `fit` takes them; labels may be of old and of new classes.
@@ -90,25 +101,21 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if not hasattr(self, "classes_"):
             return self.fit(X, y)
         X, labels = self._checked(X, y, reset=False)
-        before, shares, means = self.classes_, self.label_distributions_, self.class_means_
-        self.classes_, known = _encode(labels, before)
-        place = np.searchsorted(self.classes_, before)
-        old = np.where(self._y >= 0, place[self._y], UNKNOWN)
-        self._keep(np.concatenate([self._X, X]), np.concatenate([old, known]))
-        self.label_distributions_[: len(shares)] = 0
-        self.label_distributions_[: len(shares), place] = shares
-        touched = np.bincount(known[known >= 0], minlength=len(self.classes_)) > 0
-        self._settle_means()
-        untouched = ~touched[place]
-        self.class_means_[place[untouched]] = means[untouched]
-        self.transduction_ = self.classes_[self.label_distributions_.argmax(1)]
+        before = self.classes_
+        classes, known = _encode(labels, before)
+        place = np.searchsorted(classes, before)
+        self._check_method(X, known, len(classes))
+        self.classes_ = classes
+        settled = place[self.label_distributions_.argmax(1)]
+        self._X, self._y = np.concatenate([self._X, X]), np.concatenate([settled, known])
+        self._settle(X, known, self.label_distributions_, self._sums, place)
         return self
 
-    def predict_proba(self, X: ArrayLike) -> Array:
+    def predict_proba(self, X: Any) -> Array:
         """Shares `[n, C]` of the classes, each row of sum 1; with `transductive` they depend on the other items."""
         return self._answers(self._queries(X))
 
-    def predict(self, X: ArrayLike) -> Array:
+    def predict(self, X: Any) -> Array:
         """The label `[n]` of each item, `unknown_label` for those below the threshold."""
         queries = self._queries(X)
         best = self._answers(queries).argmax(1)
@@ -118,40 +125,41 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         strange = self._similarity(queries)[np.arange(len(best)), best] < self.unknown_threshold
         return _with_unknown(labels, strange, self.unknown_label)
 
-    def similarity(self, X: ArrayLike) -> Array:
-        """Cosine `[n, C]` between encoded items and `class_means_`: how much an item is of a class at all.
+    def similarity(self, X: Any) -> Array:
+        """How much an item is of a class at all, `[n, C]`: `1 - ‖x - m‖² / 2`, between an encoded item of length 1 and
+        `class_means_`. It is at most 1, and the cosine where all items of the class are alike.
 
         `predict_proba` says which class an item is of if it is of one; this says whether.
         """
         return self._similarity(self._queries(X))
 
-    def __sklearn_tags__(self) -> Tags:
-        """scikit-learn's tags."""
-        tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array = False
-        return tags
+    def _check_options(self) -> None:
+        if self.unknown_threshold is not None and not -1 <= self.unknown_threshold <= 1:
+            raise ValueError(f"unknown_threshold is {self.unknown_threshold!r}; it is a similarity between -1 and 1, "
+                             "or None")
+        if not self.batch_size >= 1:
+            raise ValueError(f"batch_size is {self.batch_size!r}; it must be at least 1")
 
-    def _checked(self, X: ArrayLike, y: ArrayLike | None, *, reset: bool) -> tuple[Array, Array]:
+    def _checked(self, X: Any, y: Any, *, reset: bool) -> tuple[Array, Array]:
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
         items = self._items(X, reset=reset)
         labels = column_or_1d(_plain(y), warn=True)
+        if labels.dtype.kind == "f":
+            assert_all_finite(labels, input_name="y")
         check_consistent_length(items, labels)
         return items, labels
 
-    def _items(self, X: ArrayLike, *, reset: bool) -> Array:
+    def _items(self, X: Any, *, reset: bool) -> Array:
         return np.array(validate_data(self, X, reset=reset, dtype=[np.float64, np.float32],
                                       allow_nd=self._is_checkpoint()))
 
-    def _queries(self, X: ArrayLike) -> Array:
+    def _queries(self, X: Any) -> Array:
         check_is_fitted(self, "class_means_")
         return self._items(X, reset=False)
 
     def _is_checkpoint(self) -> bool:
         return isinstance(self.method, Path) or str(self.method).endswith(checkpoint.SUFFIX)
-
-    def _read_checkpoint(self) -> None:
-        self._weights = Path(self.method).read_bytes() if self._is_checkpoint() else None
 
     def _model(self, transductive: bool, dim: int) -> GraphMethod:
         """The method, in the mode asked for where it has both."""
@@ -162,44 +170,52 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         both = {"transductive": transductive} if method.inductive and method.transductive else {}
         return create(str(self.method), encoder=backbones.identity(dim), **both, **dict(self.arguments or {}))
 
-    def _check_method(self, dim: int, unlabelled: int) -> None:
-        if self._weights is not None:
-            return
-        method = find(str(self.method))
-        if not (method.transductive if self.transductive else method.inductive):
-            raise ValueError(f"{self.method} is {'inductive' if self.transductive else 'transductive'} only; give "
-                             f"transductive={not self.transductive}, or another method")
-        if any(p.requires_grad for p in self._model(self.transductive, dim).layers.parameters()):
-            raise ValueError(f"{self.method} has weights that must be trained first; give the path of a checkpoint, or "
-                             "a method that needs no training")
-        if unlabelled and not method.unlabelled:
-            raise ValueError(f"{self.method} cannot use the {unlabelled} unlabelled items; leave them out, or use a "
-                             "method that can, such as pool_prototypes or label_propagation")
+    def _check_method(self, X: Array, known: Array, way: int) -> None:
+        """Refuse what the method cannot do, before any work."""
+        dim = int(np.prod(X.shape[1:]))
+        model = self._model(self.transductive, dim)
+        name = str(self.method) if self._weights is None else getattr(model.recipe, "name", None)
+        if name is not None:
+            method, unlabelled = find(name), int((known < 0).sum())
+            if not (method.transductive if self.transductive else method.inductive):
+                raise ValueError(f"{name} is {'inductive' if self.transductive else 'transductive'} only; give "
+                                 f"transductive={not self.transductive}, or another method")
+            if unlabelled and not method.unlabelled:
+                raise ValueError(f"{name} cannot use the {unlabelled} unlabelled items; leave them out, or use a "
+                                 "method that can, such as pool_prototypes or label_propagation")
+        if self._weights is None and any(p.requires_grad for p in model.layers.parameters()):
+            raise ValueError(f"{name} has weights that must be trained first; give the path of a checkpoint, or a "
+                             "method that needs no training")
+        first = [int(np.flatnonzero(known == c)[0]) for c in range(way) if (known == c).any()]
+        if len(first) == way:
+            labels = torch.tensor([*range(way), UNKNOWN])
+            model.check(Episode.single(torch.tensor(X[[*first, first[0]]]), labels, labels < 0, way))
 
-    def _keep(self, X: Array, known: Array) -> None:
-        """Take items and class indices (-1 unknown) as the context, and settle the labels of all of it."""
-        self._check_method(int(np.prod(X.shape[1:])), int((known < 0).sum()))
-        self._X, self._y = X, known
-        shares = np.zeros((len(X), len(self.classes_)))
-        shares[known >= 0, known[known >= 0]] = 1
-        free = known < 0
+    def _settle(self, X: Array, known: Array, before: Array, sums: torch.Tensor, place: Array) -> None:
+        """Add the shares of new items, the last ones of the context, to those settled before."""
+        way = len(self.classes_)
+        shares = np.zeros((len(before) + len(X), way))
+        shares[: len(before), place] = before
+        new = shares[len(before):]
+        new[known >= 0, known[known >= 0]] = 1
+        if (known < 0).any():
+            new[known < 0] = self._pile(X[known < 0])
+        encoded = self._encoded(X)
+        total = torch.zeros(way, encoded.shape[1], dtype=encoded.dtype)
+        total[torch.from_numpy(place)] += sums.to(encoded.dtype)
+        self._sums = total + torch.from_numpy(new).to(encoded.dtype).T @ encoded
         self.label_distributions_ = shares
-        if free.any():
-            shares[free] = self._pile()
+        weight = torch.from_numpy(shares.sum(0)).to(encoded.dtype)
+        self.class_means_ = (self._sums / weight[:, None]).numpy()
         self.transduction_ = self.classes_[shares.argmax(1)]
-        self._settle_means()
 
-    def _pile(self) -> Array:
-        """Shares of the unlabelled items: they are the queries of the labelled ones, asked together where possible."""
-        free = self._y < 0
+    def _pile(self, items: Array) -> Array:
+        """Shares of unlabelled items: they are the queries of the labelled ones, asked together where possible."""
+        known = self._y >= 0
         registered = None if self._weights is not None else find(str(self.method))
-        model = self._model(True if registered is None else registered.transductive, int(np.prod(self._X.shape[1:])))
-        return _shares(model, self._X[~free], self._y[~free], self._X[free], len(self.classes_))
-
-    def _settle_means(self) -> None:
-        x = self._encoded(self._X)
-        means = torch.from_numpy(self.label_distributions_).to(x.dtype).T @ x
-        self.class_means_ = F.normalize(means, dim=1).numpy()
+        model = self._model(True if registered is None else registered.transductive, int(np.prod(items.shape[1:])))
+        return _shares(model, self._X[known].astype(items.dtype, copy=False), self._y[known], items,
+                       len(self.classes_))
 
     def _encoded(self, X: Array) -> torch.Tensor:
         """`[n, F]` of length 1."""
@@ -209,7 +225,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return F.normalize(torch.cat(parts).flatten(1), dim=1)
 
     def _similarity(self, queries: Array) -> Array:
-        out: Array = (self._encoded(queries) @ torch.from_numpy(self.class_means_).to(_dtype(queries)).T).numpy()
+        means = torch.from_numpy(self.class_means_).to(_dtype(queries))
+        out: Array = (self._encoded(queries) @ means.T + (1 - means.square().sum(1)) / 2).numpy()
         return out
 
     def _answers(self, queries: Array) -> Array:
@@ -242,7 +259,7 @@ def _from_bytes(content: bytes) -> GraphMethod:
         return checkpoint.load(file)
 
 
-def _plain(y: ArrayLike) -> Array:
+def _plain(y: Any) -> Array:
     """Labels as an array; lists of text and None stay what they are."""
     if isinstance(y, list | tuple) and any(label is None for label in y):
         out = np.empty(len(y), dtype=object)
@@ -255,16 +272,16 @@ def _unlabelled(labels: Array) -> NDArray[np.bool_]:
     if labels.dtype.kind in "biuf":
         free: NDArray[np.bool_] = labels == -1
         return free if len(np.unique(labels[~free])) > 1 or not free.any() else np.zeros(len(labels), dtype=bool)
-    return np.array([label is None or label != label or (isinstance(label, str) and label in MARKS)
-                     for label in labels.tolist()], dtype=bool)
+    return np.array([label is None or label == MARK or label != label for label in labels.tolist()], dtype=bool)
 
 
 def _encode(labels: Array, before: Array | None = None) -> tuple[Array, NDArray[np.int64]]:
     """Sorted classes, those before among them, and each item's index in them, -1 where it has no label."""
     free = _unlabelled(labels) if before is None else _unlabelled_beside(labels, before)
     given = labels[~free]
-    if len(given):
-        check_classification_targets(given)
+    # scikit-learn's own check warns of regression wherever classes have one label each, the usual case here.
+    if given.dtype.kind == "f" and (given != np.floor(given)).any():
+        raise ValueError("Unknown label type: continuous. Labels are classes; give whole numbers or text")
     values = given if before is None else np.concatenate([before, given])
     classes = np.unique(np.array(values.tolist()) if values.dtype == object else values)
     if values.dtype == object:

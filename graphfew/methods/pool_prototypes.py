@@ -46,8 +46,9 @@ class Divide:
         """`[G, n, way]`, without shifts."""
         return -self.unit(classes) * squared_distances(classes, tasks.x).mT
 
-    def __call__(self, tasks: Dense, classes: Tensor, counted: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
-        """Shares `[G, n, way]` of the counted nodes, 0 for all others, and the shifts `[G, way]` after them."""
+    def __call__(self, tasks: Dense, classes: Tensor, counted: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Shares `[G, n, way]` of the counted nodes, 0 for all others, the shifts `[G, way]` after them, and what the
+        classes lack, `log(expected / got)`."""
         scores = self.scores(tasks, classes)
         prior = proportions(self.prior, tasks.label)
         if self.limit is not None:
@@ -58,8 +59,9 @@ class Divide:
             shares = shares[..., : scores.shape[2]] * counted
             got = shares.sum(1)
             expected = got.sum(1, keepdim=True) * prior
-            shift = self.balance * (shift + (expected.clamp_min(TINY) / got.clamp_min(TINY)).log())
-        return shares, shift
+            lack = (expected.clamp_min(TINY) / got.clamp_min(TINY)).log()
+            shift = self.balance * (shift + lack)
+        return shares, shift, lack
 
 
 class Gather:
@@ -83,12 +85,13 @@ class Gather:
             counted = counted * ~tasks.query[..., None]
         classes, shift = tasks.classes, torch.zeros_like(tasks.classes[..., 0])
         for _ in range(self.rounds):
-            shares, shift = self.divide(tasks, classes, counted, shift)
+            shares, shift, _ = self.divide(tasks, classes, counted, shift)
             members = shares + tasks.label
             centres = torch.bmm((members / members.sum(1, keepdim=True)).mT, tasks.x)
             classes = classes + self.rate * (centres - classes)
-        _, shift = self.divide(tasks, classes, counted, shift)
-        return classes, self.divide.scores(tasks, classes) + shift[:, None]
+        _, shift, lack = self.divide(tasks, classes, counted, shift)
+        # Shifts fit the pile as a whole; a query that is not of it is told only what the pile left undecided.
+        return classes, self.divide.scores(tasks, classes) + (shift if self.transductive else lack)[:, None]
 
 
 def pool_prototypes(encoder: nn.Module, *, dim: int, power: float = 1.0, centre: Sequence[float] | None = None,

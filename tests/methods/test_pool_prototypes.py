@@ -71,7 +71,7 @@ def test_an_even_pile_is_best_told_and_an_uneven_one_is_not():
     even, uneven = ([clouds(seed, counts=counts) for seed in range(20)] for counts in ((30, 30, 30), (80, 5, 5)))
     told, left = create(8, balance=1.0), create(8, balance=0.0)
     assert accuracy(told, even) >= accuracy(left, even)
-    assert accuracy(told, uneven) < accuracy(left, uneven) - 0.05
+    assert accuracy(told, uneven) < accuracy(left, uneven) - 0.02
 
 
 def test_without_a_pile_and_asked_alone_nothing_moves():

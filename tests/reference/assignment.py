@@ -103,19 +103,20 @@ def pool(x, y, query, way, *, transductive=False, components=None, limit=0.9, ba
                 rows.append(softmax(row if limit is None else [*row, -unit * limit])[:way])
             shares = np.array(rows).reshape(len(free), way)
             got = shares.sum(0)
-            expected = np.maximum(got.sum() * prior, 1e-9)
-            shift = balance * (shift + np.log(expected / np.maximum(got, 1e-9)))
-        return shares, shift
+            lack = np.log(np.maximum(got.sum() * prior, 1e-9) / np.maximum(got, 1e-9))
+            shift = balance * (shift + lack)
+        return shares, shift, lack
 
     for _ in range(rounds):
-        shares, shift = divided(shift)
+        shares, shift, _ = divided(shift)
         for c in range(way):
             own = [x[i] for i in range(len(y)) if y[i] == c]
             centre = (sum(own) + sum(s * x[i] for i, s in zip(free, shares[:, c], strict=True))) / (
                 len(own) + shares[:, c].sum())
             classes[c] = classes[c] + rate * (centre - classes[c])
-    _, shift = divided(shift)
-    return np.array([[-unit * square(x[q], c) + s for c, s in zip(classes, shift, strict=True)]
+    _, shift, lack = divided(shift)
+    more = shift if transductive else lack
+    return np.array([[-unit * square(x[q], c) + m for c, m in zip(classes, more, strict=True)]
                      for q in np.flatnonzero(query)])
 
 

@@ -1,0 +1,143 @@
+"""One label per intent and a pile of unlabelled utterances, CLINC150: `python -m benchmarks.pool.run`.
+
+Labels and pile come from the train split, every utterance of the test split is answered alone. The numbers of
+`pool_prototypes` were chosen with queries of the val split. Each cell (classes, method) is a JSON file, written when it
+is done; finished ones are skipped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.progress import Progress
+from sklearn.metrics import roc_auc_score
+
+import graphfew as gf
+from benchmarks import files
+from benchmarks.features import sources
+
+RESULTS = Path("benchmarks/pool/results")
+PILE = 20
+Array = NDArray[Any]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Utterances:
+    """CLINC150 as features: of each split `[n, 384]` with intents `[n]`, and the out-of-scope ones."""
+
+    x: Mapping[str, Array]
+    y: Mapping[str, Array]
+    strange: Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A method with arguments, and whether it sees the pile; `arguments` may depend on the number of classes."""
+
+    name: str
+    method: str
+    pile: bool = True
+    even: bool = False
+
+    def build(self, way: int) -> gf.FewShotClassifier:
+        """The classifier for so many classes."""
+        told = {"balance": 1.0, "limit": None, "components": way - 1} if self.even else None
+        return gf.FewShotClassifier(self.method, arguments=told, batch_size=5000)
+
+
+ROWS = (Row("nearest class mean, labels only", "prototypical", pile=False),
+        Row("label propagation", "label_propagation"), Row("label spreading", "label_spreading"),
+        Row("pool prototypes", "pool_prototypes"),
+        Row("pool prototypes, told the pile is even", "pool_prototypes", even=True))
+
+
+def read(root: Path) -> Utterances:
+    """The features from `clinc150/minilm_embeddings.npz`."""
+    content = np.load(root / "clinc150" / "minilm_embeddings.npz", allow_pickle=False)
+    _, y = np.unique(content["y"], return_inverse=True)
+    own = {name: content["split"] == name for name in ("train", "val", "test")}
+    return Utterances({name: content["x"][mask].astype(np.float32) for name, mask in own.items()},
+                      {name: y[mask] for name, mask in own.items()}, content["oos"].astype(np.float32))
+
+
+def draw(data: Utterances, known: int, seed: int) -> tuple[Array, Array, Array]:
+    """Items and labels to fit, -1 in the pile, which has `PILE` items of every intent; and the known intents."""
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(150)
+    items = {c: rng.permutation(np.flatnonzero(data.y["train"] == c)) for c in order.tolist()}
+    support = np.array([items[c][0] for c in order[:known].tolist()])
+    pile = np.concatenate([items[c][1: 1 + PILE] for c in order.tolist()])
+    labels = np.concatenate([order[:known], np.full(len(pile), -1)])
+    return data.x["train"][np.concatenate([support, pile])], labels, order[:known]
+
+
+def measure(row: Row, data: Utterances, known: int, seed: int, split: str) -> dict[str, Any]:
+    """Accuracy, area under the curve for out-of-scope utterances, and accuracy of what is answered at each share."""
+    x, y, classes = draw(data, known, seed)
+    kept = slice(None) if row.pile else y >= 0
+    fitted = row.build(known).fit(x[kept], y[kept])
+    asked = np.isin(data.y[split], classes)
+    queries, truth = data.x[split][asked], data.y[split][asked]
+    right = fitted.predict(queries) == truth
+    inside, outside = (fitted.similarity(items).max(1) for items in (queries, data.strange))
+    return {"seed": seed, "accuracy": float(right.mean()),
+            "auroc": float(roc_auc_score(np.arange(len(inside) + len(outside)) < len(inside),
+                                         np.concatenate([inside, outside]))),
+            "coverage": coverage(right, inside, outside)}
+
+
+def coverage(right: Array, inside: Array, outside: Array) -> list[list[float]]:
+    """`[share of in-scope utterances answered, share right of all answered, out-of-scope ones included]` at thresholds
+    that keep 5, 10, ..., 100 % of the in-scope ones."""
+    curve = []
+    for share in np.linspace(0.05, 1, 20):
+        threshold = np.quantile(inside, 1 - share)
+        answered = inside >= threshold
+        wrong = int((outside >= threshold).sum())
+        curve.append([float(answered.mean()), float((right & answered).sum() / (answered.sum() + wrong))])
+    return curve
+
+
+def main() -> None:
+    """Run what is not there yet."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--root", help="folder with clinc150/; GRAPHFEW_DATA where it is left out")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--draws", type=int, default=10)
+    parser.add_argument("--split", default="test", choices=("val", "test"))
+    given = parser.parse_args()
+    data = read(sources.folder(given.root))
+    cells = [(known, row) for known in (150, 75) for row in ROWS]
+    with Progress() as progress:
+        bar = progress.add_task("pool", total=len(cells) * given.draws)
+        for known, row in cells:
+            name = "".join(c if c.isalnum() else "-" for c in row.name.lower())
+            path = given.out / f"{known}-{name}.json"
+            if path.exists():
+                progress.advance(bar, given.draws)
+                continue
+            draws = []
+            for seed in range(given.draws):
+                progress.update(bar, description=path.stem)
+                draws.append(measure(row, data, known, seed, given.split))
+                progress.advance(bar)
+            content = {"command": "python -m benchmarks.pool.run", "name": row.name, "known": known,
+                       "split": given.split, "pile_per_intent": PILE, **summary(draws), "draws": draws}
+            files.write(path, json.dumps(content, separators=(",", ":")) + "\n")
+
+
+def summary(draws: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Means over draws with half the 95 % t-interval."""
+    (mean, half), (area, area_half) = (gf.t_interval([d[key] for d in draws]) for key in ("accuracy", "auroc"))
+    return {"mean": mean, "half_width": half, "auroc": area, "auroc_half_width": area_half}
+
+
+if __name__ == "__main__":
+    main()

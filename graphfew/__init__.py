@@ -8,7 +8,7 @@ from graphfew.checkpoint import load, save
 from graphfew.data import Dataset, Tasks
 from graphfew.episode import Episode, collate
 from graphfew.estimator import FewShotClassifier
-from graphfew.evaluate import Comparison, Result, compare, evaluate, paired, predict, t_interval
+from graphfew.evaluate import Comparison, Result, calibration_error, compare, evaluate, paired, predict, t_interval
 from graphfew.graph import Graph, Topology, bipartite, complete, stars, supports_to_queries
 from graphfew.layers import Convolution, cosine, squared_euclidean
 from graphfew.losses import (
@@ -51,6 +51,7 @@ __all__ = [
     "backbones",
     "before_and_after",
     "bipartite",
+    "calibration_error",
     "collate",
     "compare",
     "complete",

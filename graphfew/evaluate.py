@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
@@ -46,6 +46,8 @@ class Result:
         model: method, encoder, arguments, input shape, and the checkpoint's provenance (training seed, split that it
             was selected on).
         device: where it ran.
+        calibration_error: the expected calibration error of all decisions together, in `[0, 1]` (see
+            `calibration_error`); None in results of earlier versions.
     """
 
     mean: float
@@ -55,6 +57,8 @@ class Result:
     tasks: Mapping[str, JSON]
     model: Mapping[str, JSON]
     device: str
+    # Rounding differs with the size of batches; accuracies do not.
+    calibration_error: float | None = dataclasses.field(default=None, compare=False)
 
     def __str__(self) -> str:
         return f"{100 * self.mean:.2f} ± {100 * self.half_width:.2f} % ({len(self.per_task)} tasks, {self.mode})"
@@ -97,18 +101,24 @@ def evaluate(model: GraphMethod, tasks: DescribedTasks, n: int = 600, *, batch: 
     if n < 2 or batch < 1:
         raise ValueError(f"evaluate got n={n}, batch={batch}; an interval needs n >= 2, and batch >= 1")
     accuracies: list[float] = []
+    sure: list[Tensor] = []
+    right: list[Tensor] = []
     facts: dict[str, JSON] = {}
     with evaluating(model, transductive_bn=transductive_bn):
         for episode, target in _batches(model, tasks, n, 1 if transductive_bn else batch):
             if not accuracies:
                 facts = {"mode": _mode(model, episode, transductive_bn), "input": list(episode.x.shape[1:])}
                 audit(model, episode, transductive_bn=transductive_bn)
-            accuracies += per_task_accuracy(predict(model, episode), target, episode.queries)
+            logits = predict(model, episode)
+            accuracies += per_task_accuracy(logits, target, episode.queries)
+            sure.append(logits.softmax(1).amax(1).cpu())
+            right.append((logits.argmax(1) == target).cpu())
             if progress is not None:
                 progress(len(accuracies))
     mean, half = t_interval(accuracies)
     return Result(mean, half, tuple(accuracies), str(facts["mode"]), dict(tasks.describe()),
-                  {**_model_facts(model), "input": facts["input"]}, str(_device(model)))
+                  {**_model_facts(model), "input": facts["input"]}, str(_device(model)),
+                  calibration_error(torch.cat(sure), torch.cat(right)))
 
 
 def compare(model: GraphMethod, other: GraphMethod, tasks: DescribedTasks, n: int = 600, *,
@@ -142,6 +152,24 @@ def per_task_accuracy(logits: Tensor, target: Tensor, queries: Sequence[int]) ->
     """Share of right answers of each task; `queries` is the number of each task's queries."""
     right = (logits.argmax(1) == target).double().cpu()
     return [part.mean().item() for part in torch.split(right, list(queries))]
+
+
+def calibration_error(confidence: Float[Tensor, " Q"], right: Bool[Tensor, " Q"], bins: int = 15) -> float:
+    """How far confidence is from accuracy: `Σ_b |B_b|/Q · |accuracy(B_b) - mean confidence(B_b)|` over bins of equal
+    width.
+
+    Args:
+        confidence: `[Q]` the probability given to each answer, in `[0, 1]`.
+        right: `[Q]` whether it was right.
+        bins: their number.
+
+    Source: Guo, Pleiss, Sun, Weinberger, 2017, On Calibration of Modern Neural Networks.
+
+    Deviations: none.
+    """
+    place = (confidence.double() * bins).ceil().long().clamp(1, bins) - 1
+    gap = torch.zeros(bins, dtype=torch.float64).index_add(0, place, right.double() - confidence.double())
+    return float(gap.abs().sum()) / len(confidence)
 
 
 def t_interval(values: Sequence[float] | NDArray[np.float64]) -> tuple[float, float]:

@@ -327,3 +327,24 @@ def test_a_constant_gap_is_certain():
 def test_a_constant_gap_is_certain_whatever_its_rounding():
     comparison = gf.paired(given(0.6, 0.8, 1.0), given(0.4, 0.6, 0.8))
     assert comparison.p_value == 0
+
+
+def test_the_calibration_error_by_hand():
+    """Three answers at 0.9 of which two are right, two at 0.5 (a bin's upper edge is its own) of which both are."""
+    confidence = torch.tensor([0.9, 0.9, 0.9, 0.5, 0.5])
+    right = torch.tensor([True, True, False, True, True])
+    expected = 3 / 5 * abs(2 / 3 - 0.9) + 2 / 5 * abs(1 - 0.5)
+    assert gf.calibration_error(confidence, right, bins=10) == pytest.approx(expected, abs=1e-7)
+    assert gf.calibration_error(torch.tensor([1.0, 1.0]), torch.tensor([True, True])) == 0
+    assert gf.calibration_error(torch.tensor([0.0, 1.0]), torch.tensor([True, False])) == 1
+
+
+def test_a_result_carries_the_calibration_error_of_all_its_decisions():
+    model = egnn()
+    result = gf.evaluate(model, TASKS, n=4, batch=3)
+    with gf.evaluating(model):
+        parts = [(model(e).logits.softmax(1).max(1), target) for e, target in (TASKS.batch([i]) for i in range(4))]
+    sure = torch.cat([best.values for best, _ in parts])
+    right = torch.cat([best.indices == target for best, target in parts])
+    assert result.calibration_error == pytest.approx(gf.calibration_error(sure, right), abs=1e-6)
+    assert json.loads(json.dumps(result.to_json()))["calibration_error"] == result.calibration_error

@@ -32,7 +32,9 @@ def test_rows_are_results_of_the_same_tasks_and_differences_to_the_first(models,
     assert [(row.name, row.result.tasks["query"]) for row in rows] == [
         (name, query) for query in ("multinomial(1-7)", "balanced(2)") for name in ("best", "last")]
     for row, (tasks, model) in zip(rows, [(t, m) for t in draws for _, m in models], strict=True):
-        assert row.result == gf.evaluate(model, tasks, 6)
+        again = gf.evaluate(model, tasks, 6)
+        assert row.result == again
+        assert row.result.calibration_error == pytest.approx(again.calibration_error, abs=1e-6)
         assert row.decisions == sum(len(tasks[i][1]) for i in range(6))
     assert [row.comparison for row in rows[::2]] == [None, None]
     for first, second in (rows[:2], rows[2:]):

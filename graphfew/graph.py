@@ -76,23 +76,29 @@ class Topology:
         """`[E]` bool: edges from a node to itself."""
         return self.senders == self.receivers
 
-    def pair(self, fn: EdgeFunction, x: Tensor, *, loops: float | None = None) -> Float[Tensor, "E C"]:
+    def pair(self, fn: EdgeFunction, x: Tensor, *, loops: float | None = None,
+             at_once: int | None = None) -> Float[Tensor, "E C"]:
         """Edges `[E, C]` from a symmetric function of two nodes, run once per unordered pair of distinct nodes.
 
         Args:
             fn: `([P, F], [P, F]) -> [P, C]`, with `fn(a, b) == fn(b, a)`; see `pair_ordered` for any other.
             x: nodes `[N, F]`.
             loops: the value of self-loops; None computes it with `fn`, which a method that masks them need not.
+            at_once: the most pairs that `fn` sees in one call, for a function whose rows do not depend on each other;
+                features of two nodes are then held for so many pairs only. None hands it all pairs.
 
         Raises:
-            ValueError: the topology is not complete, so that pairs have no mirror image.
+            ValueError: the topology is not complete, so that pairs have no mirror image; or `at_once` below 1.
         """
+        if at_once is not None and at_once < 1:
+            raise ValueError(f"at_once is {at_once}; give at least 1 pair, or None for all")
         one_way, other_way = self._pairs
-        values = fn(*self._pair_nodes(x))
+        values = self._pair_values(fn, x, at_once)
         edges = values.new_full((len(self.receivers), values.shape[1]), 0.0 if loops is None else loops)
         edges = edges.index_copy(0, one_way, values).index_copy(0, other_way, values)
         if loops is None:
-            edges = edges.index_copy(0, torch.nonzero(self.loops).flatten(), fn(x, x))
+            own = _in_blocks(lambda rows: fn(rows, rows), torch.split(x, at_once or len(x)))
+            edges = edges.index_copy(0, torch.nonzero(self.loops).flatten(), own)
         return edges
 
     def pair_ordered(self, fn: EdgeFunction, x: Tensor) -> Float[Tensor, "E C"]:
@@ -162,11 +168,36 @@ class Topology:
             return equal.pair_index(self.nodes // self.side, self.side, self.device)
         return ragged.pair_index(self._complete_sizes, self.senders, self.receivers)
 
+    def _pair_values(self, fn: EdgeFunction, x: Tensor, at_once: int | None) -> Tensor:
+        one_way, _ = self._pairs
+        if at_once is None or len(one_way) <= at_once:
+            return fn(*self._pair_nodes(x))
+
+        def of(part: Tensor) -> Tensor:
+            return fn(x.index_select(0, self.receivers[part]), x.index_select(0, self.senders[part]))
+
+        return _in_blocks(of, torch.split(one_way, at_once))
+
     def _pair_nodes(self, x: Tensor) -> tuple[Tensor, Tensor]:
         if self.side is not None:
             return equal.pair_nodes(x, self.side)
         one_way, _ = self._pairs
         return x.index_select(0, self.receivers[one_way]), x.index_select(0, self.senders[one_way])
+
+
+def _in_blocks(fn: Callable[[Tensor], Tensor], blocks: Sequence[Tensor]) -> Tensor:
+    """`fn` of each block, one below the other: `[sum of rows, C]`."""
+    first = fn(blocks[0])
+    if len(blocks) == 1:
+        return first
+    # Written in place: results kept one by one would lie between the blocks' features and keep memory from reuse.
+    values = first.new_empty(sum(map(len, blocks)), first.shape[1])
+    values[: len(first)] = first
+    start = len(first)
+    for block in blocks[1:]:
+        values[start : start + len(block)] = fn(block)
+        start += len(block)
+    return values
 
 
 def complete(sizes: Sequence[int], device: torch.device | str = "cpu") -> Topology:

@@ -14,6 +14,8 @@ from torch.nn import functional as F
 from graphfew.graph import Graph, Topology
 
 Metric = Callable[[Tensor, Tensor], Tensor]
+# Pairs of nodes that a network of pairs sees at once in evaluation; training needs all for its batch statistics.
+PAIRS_AT_ONCE = 16_384
 
 
 class RowNorm(nn.Module):

@@ -126,6 +126,30 @@ def test_pair_runs_once_per_unordered_pair(kernel, sizes, seed, filled):
 
 
 @CHECKED
+@given(SIZES, SEEDS, st.integers(1, 12), st.booleans())
+def test_pair_in_blocks_is_pair(kernel, sizes, seed, at_once, filled):
+    topology, x, rows = gf.complete(sizes), numbers(seed, sum(sizes), 3), []
+
+    def seen(a, b):
+        rows.append(len(a))
+        return both(a, b)
+
+    loops = 7.0 if filled else None
+    ours = topology.pair(seen, x, loops=loops, at_once=at_once)
+    assert max(rows) <= at_once
+    assert sum(rows) == sum(n * (n - 1) // 2 for n in sizes) + (0 if filled else sum(sizes))
+    plain = topology.pair(both, x, loops=loops)
+    assert torch.equal(ours, plain)
+    same(ours, plain, x)
+
+
+def test_blocks_of_no_pairs_are_refused(kernel):
+    for at_once in (0, -1):
+        with pytest.raises(ValueError, match=f"at_once is {at_once}; give at least 1 pair"):
+            gf.complete((3,)).pair(both, torch.ones(3, 2), at_once=at_once)
+
+
+@CHECKED
 @given(SPECS, SEEDS)
 def test_pair_ordered_gives_the_receiver_first(kernel, spec, seed):
     topology = build(spec)

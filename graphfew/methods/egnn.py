@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from graphfew.episode import Episode
 from graphfew.graph import Graph, Topology, complete
-from graphfew.layers import RowNorm, absolute_difference, blocks, dropout
+from graphfew.layers import PAIRS_AT_ONCE, RowNorm, absolute_difference, blocks, dropout
 from graphfew.model import GraphMethod
 from graphfew.readout import log_vote
 
@@ -47,7 +47,7 @@ class EgnnLayer(nn.Module):
         edges = graph.edges.masked_fill(topology.loops[:, None], 0.0)
         mixed = topology.propagate(topology.normalize(edges), graph.nodes)
         nodes = self.node_net(torch.cat([graph.nodes, mixed], dim=1))
-        same = topology.pair(self._same, nodes, loops=0.0)
+        same = topology.pair(self._same, nodes, loops=0.0, at_once=None if self.training else PAIRS_AT_ONCE)
         return graph.replace(nodes=nodes, edges=_gate(topology, torch.cat([same, 1 - same], dim=1), edges))
 
     def _same(self, a: Tensor, b: Tensor) -> Tensor:

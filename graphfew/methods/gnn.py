@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from graphfew.checks import fixed_way
 from graphfew.episode import Episode
 from graphfew.graph import Graph, complete
-from graphfew.layers import RowNorm, absolute_difference, blocks, dropout
+from graphfew.layers import PAIRS_AT_ONCE, RowNorm, absolute_difference, blocks, dropout
 from graphfew.model import GraphMethod
 from graphfew.readout import one_hot, own_row
 
@@ -33,7 +33,8 @@ class Adjacency(nn.Module):
 
     def forward(self, graph: Graph) -> Graph:
         """The graph with new edges `[E, 1]`, each receiver's summing to 1."""
-        logits = graph.topology.pair(self._score, graph.nodes, loops=MASKED)
+        at_once = None if self.training else PAIRS_AT_ONCE
+        logits = graph.topology.pair(self._score, graph.nodes, loops=MASKED, at_once=at_once)
         return graph.replace(edges=graph.topology.softmax(logits))
 
     def _score(self, a: Tensor, b: Tensor) -> Tensor:

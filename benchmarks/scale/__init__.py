@@ -1,0 +1,1 @@
+"""What graphs of thousands of nodes take in memory and time."""

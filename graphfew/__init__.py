@@ -2,7 +2,7 @@
 
 from importlib.metadata import version
 
-from graphfew import backbones, data
+from graphfew import backbones, data, neighbours
 from graphfew.audit import ContractError, audit, evaluating
 from graphfew.checkpoint import load, save
 from graphfew.data import Dataset, Tasks
@@ -22,6 +22,7 @@ from graphfew.losses import (
 )
 from graphfew.methods.attention_attractor import joint_logits
 from graphfew.model import GraphMethod, Output
+from graphfew.neighbours import knn
 from graphfew.plot import before_and_after, draw, to_networkx
 from graphfew.readout import log_vote, vote
 from graphfew.registry import METHODS, Method, create, register
@@ -31,57 +32,11 @@ from graphfew.train import Step, adam, halve_every, train
 __version__ = version("graphfew")
 
 __all__ = [
-    "METHODS",
-    "Comparison",
-    "ContractError",
-    "Convolution",
-    "Dataset",
-    "Episode",
-    "FewShotClassifier",
-    "Graph",
-    "GraphMethod",
-    "Method",
-    "Output",
-    "Result",
-    "Step",
-    "Tasks",
-    "Topology",
-    "adam",
-    "audit",
-    "backbones",
-    "before_and_after",
-    "bipartite",
-    "calibration_error",
-    "collate",
-    "compare",
-    "complete",
-    "cosine",
-    "create",
-    "data",
-    "dpgn_loss",
-    "draw",
-    "edge_loss",
-    "evaluate",
-    "evaluating",
-    "halve_every",
-    "joint_logits",
-    "joint_loss",
-    "known_nodes_loss",
-    "load",
-    "log_vote",
-    "node_loss",
-    "pair_loss",
-    "paired",
-    "predict",
-    "register",
-    "relation_loss",
-    "save",
-    "seeded",
-    "squared_euclidean",
-    "stars",
-    "supports_to_queries",
-    "t_interval",
-    "to_networkx",
-    "train",
-    "vote",
+    "Comparison", "ContractError", "Convolution", "Dataset", "Episode", "FewShotClassifier", "Graph", "GraphMethod",
+    "METHODS", "Method", "Output", "Result", "Step", "Tasks", "Topology", "adam", "audit", "backbones",
+    "before_and_after", "bipartite", "calibration_error", "collate", "compare", "complete", "cosine", "create",
+    "data", "dpgn_loss", "draw", "edge_loss", "evaluate", "evaluating", "halve_every", "joint_logits", "joint_loss",
+    "knn", "known_nodes_loss", "load", "log_vote", "neighbours", "node_loss", "pair_loss", "paired", "predict",
+    "register", "relation_loss", "save", "seeded", "squared_euclidean", "stars", "supports_to_queries",
+    "t_interval", "to_networkx", "train", "vote",
 ]

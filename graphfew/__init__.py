@@ -2,7 +2,7 @@
 
 from importlib.metadata import version
 
-from graphfew import backbones, data, neighbours
+from graphfew import affinity, backbones, data, neighbours, sparse
 from graphfew.audit import ContractError, audit, evaluating
 from graphfew.checkpoint import load, save
 from graphfew.data import Dataset, Tasks
@@ -32,11 +32,11 @@ from graphfew.train import Step, adam, halve_every, train
 __version__ = version("graphfew")
 
 __all__ = [
-    "Comparison", "ContractError", "Convolution", "Dataset", "Episode", "FewShotClassifier", "Graph", "GraphMethod",
-    "METHODS", "Method", "Output", "Result", "Step", "Tasks", "Topology", "adam", "audit", "backbones",
-    "before_and_after", "bipartite", "calibration_error", "collate", "compare", "complete", "cosine", "create",
-    "data", "dpgn_loss", "draw", "edge_loss", "evaluate", "evaluating", "halve_every", "joint_logits", "joint_loss",
-    "knn", "known_nodes_loss", "load", "log_vote", "neighbours", "node_loss", "pair_loss", "paired", "predict",
-    "register", "relation_loss", "save", "seeded", "squared_euclidean", "stars", "supports_to_queries",
-    "t_interval", "to_networkx", "train", "vote",
+    "METHODS", "Comparison", "ContractError", "Convolution", "Dataset", "Episode", "FewShotClassifier", "Graph",
+    "GraphMethod", "Method", "Output", "Result", "Step", "Tasks", "Topology", "adam", "affinity", "audit",
+    "backbones", "before_and_after", "bipartite", "calibration_error", "collate", "compare", "complete", "cosine",
+    "create", "data", "dpgn_loss", "draw", "edge_loss", "evaluate", "evaluating", "halve_every", "joint_logits",
+    "joint_loss", "knn", "known_nodes_loss", "load", "log_vote", "neighbours", "node_loss", "pair_loss", "paired",
+    "predict", "register", "relation_loss", "save", "seeded", "sparse", "squared_euclidean", "stars",
+    "supports_to_queries", "t_interval", "to_networkx", "train", "vote",
 ]

@@ -8,6 +8,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from graphfew.dense import Dense
+from graphfew.graph import Topology
+from graphfew.neighbours import Search, exact, exact_cosine, knn, union
 
 TINY = 1e-12
 
@@ -74,6 +76,51 @@ def cosine_power(tasks: Dense, k: int = 10, power: float = 3.0) -> Float[Tensor,
     near = torch.bmm(x, x.mT)
     weights = near.clamp_min(0).pow(power) * neighbours(-near, k, tasks.silent)
     return _heard((weights + weights.mT) / 2, tasks.silent)
+
+
+def sparse_self_tuning(x: Float[Tensor, "N F"], k: int = 7, *, search: Search = exact) -> tuple[Topology, Tensor]:
+    """`self_tuning` of one task of many nodes: the edges that are not 0, and their weights `[E, 1]`; no gradient flows.
+
+    Args:
+        x: nodes `[N, F]`.
+        k: neighbours of each.
+        search: gives them with their Euclidean distances, see `graphfew.neighbours.knn`.
+
+    Raises:
+        ValueError: `k` below 1, fewer than two nodes, or a search that does not answer as it must.
+
+    Source: Zelnik-Manor, Perona, 2004, Self-Tuning Spectral Clustering.
+
+    Deviations: those of `self_tuning`.
+    """
+    near = knn(x, min(k, len(x) - 1), search=search)
+    width = near.distance.amax(1)
+    scale = (width[:, None] * width[near.index]).clamp_min(TINY)
+    return union(near.topology, (-near.distance.square() / scale).exp().view(-1, 1))
+
+
+def sparse_cosine_power(x: Float[Tensor, "N F"], k: int = 10, power: float = 3.0, *,
+                        search: Search = exact_cosine) -> tuple[Topology, Tensor]:
+    """`cosine_power` of one task of many nodes: the edges between neighbours, and their weights `[E, 1]`; no gradient
+    flows.
+
+    Args:
+        x: nodes `[N, F]`.
+        k: neighbours of each.
+        power: of the cosine.
+        search: gives them with `1 - cos`, see `graphfew.neighbours.knn`.
+
+    Raises:
+        ValueError: `k` below 1, fewer than two nodes, or a search that does not answer as it must.
+
+    Source: Lazarou, Stathaki, Avrithis, 2021, Iterative Label Cleaning for Transductive and Semi-Supervised Few-Shot
+    Learning.
+
+    Deviations: those of `cosine_power`.
+    """
+    near = knn(x, min(k, len(x) - 1), search=search)
+    weights = (1 - near.distance).clamp_min(0).pow(power).view(-1, 1)
+    return union(near.topology, weights, lambda there, back: (there + back) / 2)
 
 
 def normalised(weights: Float[Tensor, "G n n"]) -> Float[Tensor, "G n n"]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -9,7 +13,7 @@ from torch.nn import functional as F
 
 from graphfew.dense import Dense
 from graphfew.graph import Topology
-from graphfew.neighbours import Search, exact, exact_cosine, knn, union
+from graphfew.neighbours import Search, among, exact, exact_cosine, knn, union
 
 TINY = 1e-12
 
@@ -91,7 +95,7 @@ def sparse_self_tuning(x: Float[Tensor, "N F"], k: int = 7, *, search: Search = 
 
     Source: Zelnik-Manor, Perona, 2004, Self-Tuning Spectral Clustering.
 
-    Deviations: those of `self_tuning`.
+    Deviations: those of `self_tuning`; of nodes as near as the last neighbour only `k` in all are taken.
     """
     near = knn(x, min(k, len(x) - 1), search=search)
     width = near.distance.amax(1)
@@ -116,11 +120,46 @@ def sparse_cosine_power(x: Float[Tensor, "N F"], k: int = 10, power: float = 3.0
     Source: Lazarou, Stathaki, Avrithis, 2021, Iterative Label Cleaning for Transductive and Semi-Supervised Few-Shot
     Learning.
 
-    Deviations: those of `cosine_power`.
+    Deviations: those of `cosine_power`; of nodes as near as the last neighbour only `k` in all are taken.
     """
     near = knn(x, min(k, len(x) - 1), search=search)
     weights = (1 - near.distance).clamp_min(0).pow(power).view(-1, 1)
     return union(near.topology, weights, lambda there, back: (there + back) / 2)
+
+
+def self_tuning_towards(queries: Float[Tensor, "Q F"], x: Float[Tensor, "N F"], k: int = 7) -> tuple[Tensor, Tensor]:
+    """The rows of `self_tuning` of queries that are silent: the nodes that each hears, and the weights, `[Q, k]`."""
+    index, distance = among(queries, x, min(k, len(x)))
+    heard, place = torch.unique(index, return_inverse=True)
+    # A node is the nearest to itself, so the k-th of the others is the last of k + 1.
+    width = among(x[heard], x, min(k + 1, len(x)))[1][:, -1]
+    scale = (distance[:, -1:] * width[place]).clamp_min(TINY)
+    return index, (-distance.square() / scale).exp()
+
+
+def cosine_power_towards(queries: Float[Tensor, "Q F"], x: Float[Tensor, "N F"], k: int = 10, power: float = 3.0
+                         ) -> tuple[Tensor, Tensor]:
+    """The rows of `cosine_power` of queries that are silent: the nodes that each hears, and the weights, `[Q, k]`."""
+    index, distance = among(F.normalize(queries, dim=1), F.normalize(x, dim=1), min(k, len(x)))
+    return index, (1 - distance.square() / 2).clamp_min(0).pow(power) / 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Large:
+    """An affinity of one task of many nodes.
+
+    Attributes:
+        graph: nodes `[N, F]` to the edges that are not 0 and their weights `[E, 1]`.
+        towards: silent queries and nodes to what each query hears, indices and weights `[Q, k]`.
+    """
+
+    graph: Callable[[Tensor], tuple[Topology, Tensor]]
+    towards: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+LARGE: Mapping[Callable[..., Tensor], Large] = MappingProxyType(
+    {self_tuning: Large(sparse_self_tuning, self_tuning_towards),
+     cosine_power: Large(sparse_cosine_power, cosine_power_towards)})
 
 
 def normalised(weights: Float[Tensor, "G n n"]) -> Float[Tensor, "G n n"]:

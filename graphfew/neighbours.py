@@ -73,6 +73,32 @@ def exact_cosine(x: Float[Tensor, "N F"], k: int, *, at_once: int | None = None)
     return index, distance.add_(1)
 
 
+@torch.no_grad()
+def among(queries: Float[Tensor, "Q F"], x: Float[Tensor, "N F"], k: int, *, at_once: int | None = None
+          ) -> tuple[Tensor, Tensor]:
+    """The `k` nodes of x nearest to each query by Euclidean distance: indices and distances `[Q, k]`.
+
+    Args:
+        queries: `[Q, F]`, none of them a node of x.
+        x: nodes `[N, F]`.
+        k: neighbours of each.
+        at_once: queries whose distances to all nodes are held at once; None takes as many as fit in 256 MiB.
+
+    Raises:
+        ValueError: `k` below 1 or above N, or `at_once` below 1.
+    """
+    if not 1 <= k <= len(x):
+        raise ValueError(f"k is {k} and there are {len(x)} nodes; give a k from 1 to {len(x)}")
+    step = _step(at_once, x)
+    lengths, own = (torch.linalg.vector_norm(rows, dim=1).square() for rows in (x, queries))
+    parts = []
+    for start in range(0, len(queries), step):
+        some = slice(start, start + step)
+        table = (own[some, None] + lengths).sub_(queries[some] @ x.T, alpha=2).clamp_min_(0)
+        parts.append(table.topk(k, dim=1, largest=False))
+    return torch.cat([part.indices for part in parts]), torch.cat([part.values for part in parts]).sqrt_()
+
+
 def approximate(x: Float[Tensor, "N F"], k: int, *, metric: str = "euclidean", seed: int = 0) -> tuple[Tensor, Tensor]:
     """Nearly the `k` nearest, by pynndescent, far sooner where nodes are very many: indices and distances `[N, k]`.
 
@@ -176,9 +202,7 @@ def _nearest(table: Callable[[slice], Tensor], x: Tensor, k: int, at_once: int |
     """The `k` smallest of each row but its own, from `table(rows) -> [rows, N]`, which may be written to."""
     nodes = len(x)
     _check_k(k, nodes)
-    if at_once is not None and at_once < 1:
-        raise ValueError(f"at_once is {at_once}; give at least 1 node, or None for as many as fit in {2 * TABLE} bytes")
-    step = at_once or max(1, TABLE // (nodes * x.element_size()))
+    step = _step(at_once, x)
     index, distance = x.new_empty(nodes, k, dtype=torch.int64), x.new_empty(nodes, k)
     for start in range(0, nodes, step):
         some = slice(start, min(start + step, nodes))
@@ -186,6 +210,12 @@ def _nearest(table: Callable[[slice], Tensor], x: Tensor, k: int, at_once: int |
         rows.diagonal(start).fill_(torch.inf)
         torch.topk(rows, k, dim=1, largest=False, out=(distance[some], index[some]))
     return index, distance
+
+
+def _step(at_once: int | None, x: Tensor) -> int:
+    if at_once is not None and at_once < 1:
+        raise ValueError(f"at_once is {at_once}; give at least 1 node, or None for as many as fit in {2 * TABLE} bytes")
+    return at_once or max(1, TABLE // (len(x) * x.element_size()))
 
 
 def _without_self(index: Tensor, distance: Tensor) -> tuple[Tensor, Tensor]:

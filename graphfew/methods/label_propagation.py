@@ -8,15 +8,19 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from graphfew.affinity import cosine_power, normalised, self_tuning
+from graphfew.affinity import LARGE, Large, cosine_power, normalised, self_tuning
 from graphfew.dense import Dense, solve_edges, solve_nodes
 from graphfew.episode import Episode
 from graphfew.features import check_centre, prepared
-from graphfew.graph import Graph, complete
+from graphfew.graph import Graph, Topology, complete
 from graphfew.model import GraphMethod
-from graphfew.readout import own_row
+from graphfew.readout import one_hot, own_row
+from graphfew.sparse import harmonic, product, spread_labels
 
 Affinity = Callable[[Dense], Tensor]
+Settle = Callable[[Topology, Tensor, Tensor], Tensor]
+# Above this a task is solved on the sparse graph of its neighbours, by conjugate gradients and without gradients.
+DENSE_NODES = 3000
 TINY = 1e-12
 # Keeps the solution unique where a part of the graph has no label.
 DAMPING = 1e-6
@@ -44,6 +48,9 @@ def label_propagation(encoder: nn.Module, *, dim: int, affinity: Affinity = self
     Lafferty, 2003, Semi-Supervised Learning Using Gaussian Fields and Harmonic Functions; of new items one by one:
     Delalleau, Bengio, Le Roux, 2005, Efficient Non-Parametric Function Induction in Semi-Supervised Learning.
 
+    A task of more than 3,000 nodes is solved by conjugate gradients on the sparse graph of its neighbours, to the same
+    answers, in memory that grows with their number; give it alone. No gradient flows there.
+
     Deviations: T_UU is damped by 1e-6; the affinity is a choice (theirs is one width for all); features are centred
     and of length 1.
     """
@@ -54,7 +61,8 @@ def label_propagation(encoder: nn.Module, *, dim: int, affinity: Affinity = self
         return label_propagation(encoder, dim=dim, affinity=affinity, power=power, centre=centre,
                                  transductive=not transductive)
 
-    return GraphMethod(encoder, embed, [_Solve(_harmonic)], own_row, transductive=transductive,
+    solve = _Solve(_harmonic, harmonic, lambda graph, weights, mass: mass)
+    return GraphMethod(encoder, embed, [solve], own_row, transductive=transductive,
                        independent=not transductive, other_mode=other)
 
 
@@ -78,6 +86,8 @@ def label_spreading(encoder: nn.Module, *, dim: int, alpha: float = 0.8, steps: 
 
     Source: Zhou, Bousquet, Lal, Weston, Schölkopf, 2004, Learning with Local and Global Consistency.
 
+    Large tasks are solved as `label_propagation` solves them.
+
     Deviations: alpha is 0.8; columns of Y sum to 1, so that a class with more shots is not favoured; the affinity is a
     choice (theirs is one width for all); features are centred and of length 1.
     """
@@ -91,23 +101,62 @@ def label_spreading(encoder: nn.Module, *, dim: int, alpha: float = 0.8, steps: 
     def spread(tasks: Dense) -> Tensor:
         return _spread(tasks, alpha, steps)
 
+    def settle(topology: Topology, weights: Tensor, label: Tensor) -> Tensor:
+        if steps is not None:
+            raise ValueError(f"steps is {steps}; a task of more than {DENSE_NODES} nodes is solved in the limit: "
+                             "leave steps out")
+        return spread_labels(topology, weights, label / label.sum(0), alpha)
+
     def other() -> GraphMethod:
         return label_spreading(encoder, dim=dim, alpha=alpha, steps=steps, affinity=affinity, power=power,
                                centre=centre, transductive=not transductive)
 
     embed = _embed(affinity, power, centre, transductive)
-    return GraphMethod(encoder, embed, [_Solve(spread)], own_row, transductive=transductive,
+    return GraphMethod(encoder, embed, [_Solve(spread, settle, _by_degree)], own_row, transductive=transductive,
                        independent=not transductive, other_mode=other)
 
 
 class _Solve:
-    """A layer that puts class log-shares, `[N, max(way)]`, in the place of the nodes."""
+    """A layer that puts class log-shares, `[N, max(way)]`, in the place of the nodes.
 
-    def __init__(self, solve: Callable[[Dense], Tensor]) -> None:
+    Args:
+        solve: tasks as dense arrays to mass `[G, n, way]`.
+        settle: of one large task, a symmetric graph, its weights and one-hot labels to mass `[N, way]`.
+        hear: of the same, mass of the nodes that queries hear, by which theirs is weighted.
+    """
+
+    def __init__(self, solve: Callable[[Dense], Tensor], settle: Settle, hear: Settle) -> None:
         self.solve = solve
+        self.settle = settle
+        self.hear = hear
 
     def __call__(self, graph: Graph) -> Graph:
-        return graph.replace(nodes=solve_nodes(graph, lambda tasks: _log_shares(self.solve(tasks))))
+        if graph.topology.sizes is not None:
+            return graph.replace(nodes=solve_nodes(graph, lambda tasks: _log_shares(self.solve(tasks))))
+        return graph.replace(nodes=_log_shares(self._large(graph)[None])[0])
+
+    def _large(self, graph: Graph) -> Tensor:
+        label, topology = one_hot(graph.episode, graph.edges), graph.topology
+        # Only a silent query receives from nodes to which it does not send.
+        heard = graph.episode.query[topology.receivers] & ~_sends(topology)[topology.receivers]
+        settled, rows = (_part(topology, keep) for keep in (~heard, heard))
+        mass = self.settle(settled, graph.edges[~heard], label)
+        told = self.hear(settled, graph.edges[~heard], mass)
+        return mass + product(rows, graph.edges[heard], told)
+
+
+def _sends(topology: Topology) -> Tensor:
+    sends = torch.zeros(topology.nodes, dtype=torch.bool, device=topology.device)
+    return sends.index_fill(0, topology.senders, True)
+
+
+def _part(topology: Topology, keep: Tensor) -> Topology:
+    return Topology(topology.nodes, topology.device, links=(topology.senders[keep], topology.receivers[keep]))
+
+
+def _by_degree(topology: Topology, weights: Tensor, mass: Tensor) -> Tensor:
+    out: Tensor = mass * topology.sum(weights).clamp_min(TINY).rsqrt()
+    return out
 
 
 def _embed(affinity: Affinity, power: float, centre: Sequence[float] | None, transductive: bool
@@ -117,10 +166,31 @@ def _embed(affinity: Affinity, power: float, centre: Sequence[float] | None, tra
 
     def embed(episode: Episode) -> Graph:
         episode = prepared(episode, power, centre, None if transductive else ~episode.query)
+        if max(episode.sizes) > DENSE_NODES and affinity in LARGE:
+            return _large(episode, LARGE[affinity], transductive)
         edges = solve_edges(episode, weights)
         return Graph(episode.x, edges, complete(episode.sizes, episode.x.device), episode)
 
     return embed
+
+
+def _large(episode: Episode, affinity: Large, transductive: bool) -> Graph:
+    """The sparse graph of one task of many nodes; silent queries receive, and send nothing."""
+    if episode.tasks > 1:
+        raise ValueError(f"the episode has {episode.tasks} tasks and one of {max(episode.sizes)} nodes; above "
+                         f"{DENSE_NODES} nodes give one task at a time")
+    nodes = len(episode.y)
+    if transductive:
+        topology, weights = affinity.graph(episode.x)
+        return Graph(episode.x, weights, topology, episode)
+    context, query = (torch.nonzero(mask).flatten() for mask in (~episode.query, episode.query))
+    among, own = affinity.graph(episode.x[context])
+    index, heard = affinity.towards(episode.x[query], episode.x[context])
+    senders = torch.cat([context[among.senders], context[index.flatten()]])
+    receivers = torch.cat([context[among.receivers], query.repeat_interleave(index.shape[1])])
+    order = receivers.argsort(stable=True)
+    topology = Topology(nodes, receivers.device, links=(senders[order], receivers[order]))
+    return Graph(episode.x, torch.cat([own, heard.reshape(-1, 1)])[order], topology, episode)
 
 
 def _weights(tasks: Dense) -> Tensor:

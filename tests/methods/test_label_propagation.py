@@ -1,5 +1,8 @@
 """Label propagation and spreading against loops, and what is special about them."""
 
+import importlib
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -7,9 +10,12 @@ from episodes import DIM, task
 from reference import propagation
 
 import graphfew as gf
+from graphfew import sparse
 from graphfew.affinity import cosine_power, neighbours, self_tuning, squared_distances
 from graphfew.dense import Dense
 
+# A function of this name hides the module.
+module = importlib.import_module("graphfew.methods.label_propagation")
 BATCHES = {
     "equal": [task(1, 3, (1,), 2), task(2, 3, (1,), 2)],
     "unlabelled": [task(3, 3, (2, 1), 2, unlabelled=2), task(4, 3, (1, 3), 3, unlabelled=1)],
@@ -64,6 +70,31 @@ def test_another_mode_is_the_method_made_in_that_mode(form):
         assert torch.equal(changed(e).logits, other(e).logits)
         assert torch.equal(changed.on_features().in_mode(transductive=made.transductive)(e).logits, made(e).logits)
         assert (changed.transductive, changed.independent) == (other.transductive, not other.transductive)
+
+
+@pytest.mark.parametrize("transductive", [True, False])
+@pytest.mark.parametrize("form", ["label_propagation", "label_spreading"])
+def test_a_large_task_has_the_answers_of_a_small_one(form, transductive, monkeypatch):
+    e = task(3, 4, (2, 3), 12, unlabelled=20)
+    model = create(form, transductive=transductive)
+    dense = model(e).logits
+    monkeypatch.setattr(module, "DENSE_NODES", 20)
+    monkeypatch.setattr(module, "spread_labels", partial(sparse.spread_labels, tolerance=1e-13))
+    large = create(form, transductive=transductive)
+    if form == "label_propagation":
+        large.layers._steps[0].settle = partial(sparse.harmonic, tolerance=1e-13)
+    out = large(e)
+    assert out.graphs[0].topology.sizes is None
+    assert len(out.graphs[0].edges) < len(e.y) ** 2 / 1.5
+    assert torch.allclose(out.logits.exp(), dense.exp(), rtol=0, atol=1e-9)
+    with pytest.raises(ValueError, match="above 20 nodes give one task at a time"):
+        large(gf.collate([e, e]))
+
+
+def test_a_large_task_is_solved_in_the_limit_alone(monkeypatch):
+    monkeypatch.setattr(module, "DENSE_NODES", 5)
+    with pytest.raises(ValueError, match="steps is 3"):
+        create("label_spreading", steps=3)(task(3, 4, (2, 3), 12))
 
 
 def test_the_limit_of_spreading_is_where_its_steps_go():

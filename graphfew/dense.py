@@ -52,6 +52,17 @@ def solve_edges(episode: Episode, fn: Callable[[Dense], Tensor]) -> Float[Tensor
     return edges
 
 
+def map_nodes(episode: Episode, fn: Callable[[Dense], Tensor]) -> Float[Tensor, "N F"]:
+    """New node values `[N, F']` from `fn(tasks) -> [G, n, F']`, called once per size and way."""
+    parts = [(nodes, fn(tasks)) for nodes, tasks in _groups(episode, episode.x, None)]
+    if len(parts) == 1:
+        return parts[0][1].flatten(0, 1)
+    rows = parts[0][1].new_zeros(len(episode.y), parts[0][1].shape[2])
+    for nodes, values in parts:
+        rows = rows.index_copy(0, nodes.flatten(), values.flatten(0, 1))
+    return rows
+
+
 def solve_nodes(graph: Graph, fn: Callable[[Dense], Tensor]) -> Float[Tensor, "N way"]:
     """A row of class scores for every node, `[N, max(way)]`, from `fn(tasks) -> [G, n, way]`, called once per size and
     way; classes that a task does not have are `-inf`.

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from graphfew.dense import Dense, class_softmax, map_nodes
 from graphfew.episode import Episode
 from graphfew.graph import centred
+from graphfew.priors import proportions, unknown
 
 TINY = 1e-12
 
@@ -45,6 +47,40 @@ def _unit(x: Tensor) -> Tensor:
     # torch's own normalize takes twice as long on wide rows.
     out: Tensor = x / torch.linalg.vector_norm(x, dim=1, keepdim=True).clamp_min(TINY)
     return out
+
+
+def poised(episode: Episode, power: float, prior: Sequence[float] | None = None, sharpness: float = 10.0) -> Episode:
+    """As `prepared`, around a centre between the supports' mean, which any division of the queries leaves where it is,
+    and the mean of all nodes, which says more where they are divided as the prior has it.
+
+    Unknown nodes are first shared among the classes, by `exp(-sharpness d²)` to class means around the supports' mean.
+    With π the mean share and p the prior, the centre is as far from the one to the other as `exp(-KL(π, p))` is from
+    0.7 to 0.9.
+
+    Args:
+        episode: encoded, `x [N, F]`.
+        power: as of `prepared`.
+        prior: proportions of the classes; None takes them as even.
+        sharpness: among 5 classes; it grows with the logarithm of their number.
+
+    Raises:
+        ValueError: a prior of another way than the task.
+    """
+    x = _unit(episode.x if power == 1 else episode.x.sign() * episode.x.abs().pow(power))
+    return episode.encode(lambda _: map_nodes(episode.encode(lambda _: x), lambda t: _poised(t, prior, sharpness)))
+
+
+def _poised(tasks: Dense, prior: Sequence[float] | None, sharpness: float) -> Tensor:
+    shots = tasks.label.sum(1)[..., None]
+    middle = (torch.bmm(tasks.label.mT, tasks.x) / shots).mean(1, keepdim=True)
+    x = torch.nn.functional.normalize(tasks.x - middle, dim=2)
+    classes = torch.nn.functional.normalize(torch.bmm(tasks.label.mT, x) / shots, dim=2)
+    unit = sharpness * math.log(tasks.label.shape[2]) / math.log(5)
+    free = unknown(tasks)
+    shares = (class_softmax(2 * unit * torch.bmm(x, classes.mT)) * free).sum(1) / free.sum(1)
+    gap = (shares * (shares.clamp_min(TINY) / proportions(prior, tasks.label)).log()).sum(1)
+    reach = (((-gap).exp() - 0.7) / 0.2).clamp(0, 1)[:, None, None]
+    return torch.nn.functional.normalize(tasks.x - middle - reach * (tasks.x.mean(1, keepdim=True) - middle), dim=2)
 
 
 def leading(episode: Episode, components: int, over: Tensor | None = None) -> Episode:

@@ -46,5 +46,6 @@ def transductive(power: Mapping[str, float]) -> list[Row]:
         Row("TIM", "tim"), Row("TIM, even", "tim", EVEN, {"balanced": True}), Row("α-TIM", "alpha_tim"),
         Row("PT-MAP", "pt_map", arguments=power), Row("PT-MAP, even", "pt_map", EVEN, {**power, "balanced": True}),
         Row("propagated prototypes", "propagated_prototypes", arguments=power),
+        Row("pool prototypes", "pool_prototypes", arguments={"transductive": True}),
         Row("propagated prototypes, even", "propagated_prototypes", EVEN, {**power, "balanced": True}),
     ]

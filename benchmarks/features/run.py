@@ -20,6 +20,7 @@ from benchmarks.features import rows, sources
 
 RESULTS = Path("benchmarks/features/results")
 BALANCED, UNEVEN = "15", "dirichlet:75:2.0"
+OTHER = ("multinomial:75", "single-class:75")
 POWER = {"power": 1.0}
 
 
@@ -52,6 +53,12 @@ def cells(root: Path, count: int, wide: int) -> Iterator[Cell]:
             for query in (BALANCED, UNEVEN):
                 tasks = gf.Tasks(data, way=5, shot=shot, query=gf.data.parse(query), seed=0)
                 yield from (Cell(table, shot, query, row, tasks, count) for row in listed)
+            for query in OTHER:
+                tasks = gf.Tasks(data, way=5, shot=shot, query=gf.data.parse(query), seed=0)
+                told = (row for row in listed if row.assumes == rows.NOTHING)
+                yield from (Cell(table, shot, query, row, tasks, count) for row in told
+                            if row.name == "nearest class mean" or (gf.METHODS[row.method].transductive
+                            and row.arguments.get("transductive", True)))
     everything = gf.Tasks(clinc, way=150, shot=1, query=15, seed=0)
     whole = ("nearest class mean", "label spreading", "PT-MAP", "PT-MAP, even", "propagated prototypes",
              "propagated prototypes, even")

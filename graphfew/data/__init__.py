@@ -16,11 +16,13 @@ from graphfew.data.queries import (
     one_per_class,
     parse,
     single,
+    single_class,
     varied,
 )
 from graphfew.data.tasks import Draw, Tasks
 
 __all__ = [
-    "Dataset", "Draw", "Queries", "Tasks", "arrays", "balanced", "catalogue", "digits", "dirichlet", "embed", "fewrel",
-    "glyphs",    "load", "mixture", "multinomial", "omniglot", "one_per_class", "parse", "single", "varied",
+    "Dataset", "Draw", "Queries", "Tasks", "arrays", "balanced", "catalogue", "digits", "dirichlet", "embed",
+    "fewrel", "glyphs", "load", "mixture", "multinomial", "omniglot", "one_per_class", "parse", "single",
+    "single_class", "varied",
 ]

@@ -55,6 +55,12 @@ def single() -> Queries:
     return Queries("single", partial(_multinomial, span=(1, 1)), total=1)
 
 
+def single_class(total: Span) -> Queries:
+    """All queries of one class, drawn uniformly; a range of totals is drawn uniformly."""
+    span = bounds("total", total, 1)
+    return Queries(f"single-class({text(span)})", partial(_single_class, span=span), total=span[1])
+
+
 def dirichlet(total: Span, concentration: float = 2.0) -> Queries:
     """Uneven classes: proportions from a symmetric Dirichlet, rounded by largest remainder to sum to `total`.
 
@@ -148,6 +154,12 @@ def _multinomial(rng: np.random.Generator, way: int, *, span: tuple[int, int]) -
     return np.bincount(rng.integers(way, size=uniform(rng, span)), minlength=way)
 
 
+def _single_class(rng: np.random.Generator, way: int, *, span: tuple[int, int]) -> Counts:
+    counts = np.zeros(way, dtype=np.int64)
+    counts[int(rng.integers(way))] = uniform(rng, span)
+    return counts
+
+
 def _dirichlet(rng: np.random.Generator, way: int, *, span: tuple[int, int], concentration: float) -> Counts:
     return _largest_remainder(rng.dirichlet(np.full(way, concentration)), uniform(rng, span))
 
@@ -193,9 +205,10 @@ _FORMS: dict[str, tuple[int, Callable[..., Queries]]] = {
     "balanced": (1, lambda n: balanced(_span(n))),
     "one-per-class": (0, one_per_class),
     "single": (0, single),
+    "single-class": (1, lambda n: single_class(_span(n))),
     "multinomial": (1, lambda n: multinomial(_span(n))),
     "dirichlet": (2, lambda n, a="2.0": dirichlet(_span(n), float(a))),
     "varied": (2, lambda n="1-75", a="0.5-100": varied(_span(n), _range(a))),
 }
-KNOWN = ("5 or balanced:5 (per class; 1-15 for a range), one-per-class, single, multinomial:25, dirichlet:75:2.0, "
-         "varied:1-75, and several joined by + for a mixture (single+varied:1-75)")
+KNOWN = ("5 or balanced:5 (per class; 1-15 for a range), one-per-class, single, single-class:75, multinomial:25, "
+         "dirichlet:75:2.0, varied:1-75, and several joined by + for a mixture (single+varied:1-75)")

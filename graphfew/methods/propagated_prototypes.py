@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from graphfew.affinity import cosine_power, normalised
 from graphfew.dense import Dense, solve_edges
 from graphfew.episode import Episode
-from graphfew.features import check_centre, prepared
+from graphfew.features import check_centre, poised, prepared
 from graphfew.graph import Graph, complete
 from graphfew.methods.prototypical import embed as with_class_means
 from graphfew.methods.pt_map import Assign, Move
@@ -29,7 +29,8 @@ def propagated_prototypes(encoder: nn.Module, *, dim: int, power: float = 0.5, c
     Args:
         encoder: `[N, ...] -> [N, dim]`.
         dim: the encoder's output width.
-        power, centre: of the features, see `graphfew.features.prepared`.
+        power, centre: of the features, see `graphfew.features.prepared`; where no centre is given, it is that of
+            `graphfew.features.poised`, unless the queries are told to be `balanced`.
         k: neighbours of a node in the graph that smooths.
         smoothing: α of `x ← (I - αS)⁻¹ x` over cosine neighbours, in `[0, 1)`; 0 leaves the features.
         sharpness, rate, rounds, prior, balanced, strength: as `pt_map` has them; by default the queries may be divided
@@ -53,7 +54,9 @@ def propagated_prototypes(encoder: nn.Module, *, dim: int, power: float = 0.5, c
     check_centre(centre, dim)
 
     def embed(episode: Episode) -> Graph:
-        return with_class_means(_smoothed(prepared(episode, power, centre), _propagator(k, smoothing)))
+        own = centre is None and not balanced
+        episode = poised(episode, power, prior) if own else prepared(episode, power, centre)
+        return with_class_means(_smoothed(episode, _propagator(k, smoothing)))
 
     return GraphMethod(encoder, embed, [Move(Assign(sharpness, prior, balanced, strength), rate, rounds)], from_classes)
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graphfew.data import balanced, dirichlet, mixture, multinomial, one_per_class, parse, single, varied
+from graphfew.data import balanced, dirichlet, mixture, multinomial, one_per_class, parse, single, single_class, varied
 from graphfew.data.queries import fit
 
 ways = st.integers(2, 20)
@@ -13,6 +13,7 @@ seeds = st.integers(0, 2**32)
 TOTALS = {"multinomial(25)": (multinomial(25), 25, 25), "multinomial(1-9)": (multinomial((1, 9)), 1, 9),
           "dirichlet(2.0, 75)": (dirichlet(75), 75, 75), "dirichlet(0.1, 3-8)": (dirichlet((3, 8), 0.1), 3, 8),
           "single": (single(), 1, 1), "varied(1-75, 0.5-100)": (varied(), 1, 75),
+          "single-class(75)": (single_class(75), 75, 75), "single-class(2-6)": (single_class((2, 6)), 2, 6),
           "varied(4-5, 2-2)": (varied((4, 5), (2.0, 2.0)), 4, 5),
           "single+multinomial(3-9)": (mixture(single(), multinomial((3, 9))), 1, 9)}
 
@@ -49,10 +50,16 @@ def proportions(queries, way=5, n=4000):
     return np.stack([queries.draw(rng, way) for _ in range(n)]).astype(float)
 
 
-@pytest.mark.parametrize("queries", [multinomial(20), dirichlet(20), single(), varied((1, 20))])
+@pytest.mark.parametrize("queries", [multinomial(20), dirichlet(20), single(), single_class(9), varied((1, 20))])
 def test_no_class_is_favoured(queries):
     mean = proportions(queries).mean(0)
     assert np.allclose(mean / mean.sum(), 0.2, atol=0.015)
+
+
+def test_single_class_asks_of_one_class_alone():
+    drawn = proportions(single_class((3, 5)))
+    assert ((drawn > 0).sum(1) == 1).all()
+    assert set(drawn.max(1)) == {3, 4, 5}
 
 
 def test_multinomial_has_the_variance_of_independent_draws():
@@ -110,7 +117,8 @@ def test_fit_leaves_what_fits_and_the_generator_alone():
     ("multinomial:1-75", "multinomial(1-75)"), ("dirichlet:75", "dirichlet(2.0, 75)"),
     ("dirichlet:75:0.5", "dirichlet(0.5, 75)"), ("varied", "varied(1-75, 0.5-100)"),
     ("varied:1-30", "varied(1-30, 0.5-100)"), ("varied:1-30:1-2", "varied(1-30, 1-2)"),
-    ("single+varied:1-30", "single+varied(1-30, 0.5-100)"), ("5 + multinomial:9", "balanced(5)+multinomial(9)"),
+    ("single-class:75", "single-class(75)"), ("single+varied:1-30", "single+varied(1-30, 0.5-100)"),
+    ("5 + multinomial:9", "balanced(5)+multinomial(9)"),
 ])
 def test_parse(form, name):
     assert parse(form).name == name

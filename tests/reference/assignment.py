@@ -58,9 +58,24 @@ def pt_map(x, y, query, way, *, power=0.5, sharpness=10.0, rate=0.2, rounds=20, 
     return np.array([shares[q] for q in range(len(y)) if query[q]])
 
 
+def poised(x, y, way, power):
+    """Around a centre between the supports' mean and that of all, by how evenly the classes look divided."""
+    x = np.sign(x) * np.abs(x) ** power
+    x = np.array([row / np.linalg.norm(row) for row in x])
+    middle = np.mean(means(x, y, way), axis=0)
+    z = np.array([row / np.linalg.norm(row) for row in x - middle])
+    classes = [mean / np.linalg.norm(mean) for mean in means(z, y, way)]
+    unit = 10 * np.log(way) / np.log(5)
+    share = np.mean([softmax([-unit * square(z[i], c) for c in classes]) for i in range(len(y)) if y[i] < 0], axis=0)
+    evenness = np.exp(-sum(s * np.log(s * way) for s in share))
+    reach = min(max((evenness - 0.7) / 0.2, 0), 1)
+    x = x - (middle + reach * (x.mean(0) - middle))
+    return np.array([row / np.linalg.norm(row) for row in x])
+
+
 def propagated(x, y, query, way, *, smoothing=0.5, k=10, sharpness=5.0, rate=0.1, rounds=20, balanced=False,
                strength=10.0):
-    x = prepared(x, 0.5)
+    x = prepared(x, 0.5) if balanced else poised(x, y, way, 0.5)
     w = cosine_power(x, k)
     degree = np.maximum(w.sum(1), 1e-12)
     s = np.array([[smoothing * w[i, j] / np.sqrt(degree[i] * degree[j]) for j in range(len(x))]

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from benchmarks import files, method_tables
+from benchmarks import few_label_tables, files, method_tables
 from benchmarks.method_tables import markdown, percent
 
 ROOT = Path(__file__).parent.parent
@@ -72,7 +72,8 @@ def speed(root: Path) -> str:
 SECTIONS = {
     "results": omniglot, "demo": demo, "speed": speed, "methods": method_tables.methods,
     "features": method_tables.features, "omniglot-methods": method_tables.omniglot, "language": method_tables.language,
-    "heads": method_tables.heads,
+    "heads": method_tables.heads, "few-labels": few_label_tables.few, "pool": few_label_tables.pool,
+    "realistic": few_label_tables.realistic, "scale": few_label_tables.scale,
 }
 
 

@@ -12,6 +12,8 @@ from torch.nn import functional as F
 from graphfew.graph import Topology
 
 TINY = 1e-12
+# Above this methods take a task's sparse graph of neighbours in the place of arrays of all pairs.
+DENSE_NODES = 3000
 # Keeps the solution unique where a part of the graph has no label.
 DAMPING = 1e-6
 

@@ -27,8 +27,8 @@ def evaluate(
     way: Annotated[str, typer.Option(help="Classes per task, or a range.")] = "5",
     shot: Annotated[str, typer.Option(help="Labelled items per class, or a range.")] = "1",
     query: Annotated[list[str] | None, typer.Option(
-        help="Queries: 5 (per class), 1-15, multinomial:25, dirichlet:75:2.0, single, one-per-class, varied:1-75, "
-             "or a mixture joined by +; give several for several rows.", show_default="5")] = None,
+        help="Queries: 5 (per class), 1-15, multinomial:25, dirichlet:75:2.0, single, single-class:75, one-per-class, "
+             "varied:1-75, or a mixture joined by +; give several for several rows.", show_default="5")] = None,
     unlabelled: Annotated[str, typer.Option(help="Unlabelled items per class, or a range.")] = "0",
     labelled_ratio: Annotated[str, typer.Option(help="Share of the shots that keep their label.")] = "1",
     distractors: Annotated[str, typer.Option(help="Other classes among the unlabelled items, or a range.")] = "0",

@@ -28,7 +28,7 @@ def train(
     shot: Annotated[Text, typer.Option(help="Labelled items per class, or a range.", show_default="1",
                                        rich_help_panel=TASKS)] = None,
     query: Annotated[Text, typer.Option(help="Queries: 5 (per class), 1-15, multinomial:25, dirichlet:75:2.0, single, "
-                                        "one-per-class, varied:1-75, or several joined by +.",
+                                        "single-class:75, one-per-class, varied:1-75, or several joined by +.",
                                    show_default="5", rich_help_panel=TASKS)] = None,
     unlabelled: Annotated[Text, typer.Option(help="Unlabelled items per class, or a range.", show_default="0",
                                              rich_help_panel=TASKS)] = None,

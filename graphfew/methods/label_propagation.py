@@ -15,12 +15,10 @@ from graphfew.features import check_centre, prepared
 from graphfew.graph import Graph, Topology, complete
 from graphfew.model import GraphMethod
 from graphfew.readout import one_hot, own_row
-from graphfew.sparse import harmonic, product, spread_labels
+from graphfew.sparse import DENSE_NODES, harmonic, product, spread_labels
 
 Affinity = Callable[[Dense], Tensor]
 Settle = Callable[[Topology, Tensor, Tensor], Tensor]
-# Above this a task is solved on the sparse graph of its neighbours, by conjugate gradients and without gradients.
-DENSE_NODES = 3000
 TINY = 1e-12
 # Keeps the solution unique where a part of the graph has no label.
 DAMPING = 1e-6

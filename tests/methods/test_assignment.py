@@ -1,6 +1,8 @@
 """The methods that assign all queries together, against loops."""
 
+import importlib
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from episodes import DIM, task
 from reference import assignment
 
 import graphfew as gf
+from graphfew.sparse import spread_labels
 
 THREE = {key: UNLABELLED[key] for key in ("equal", "unlabelled")}
 PRIOR = [1.0, 2.0, 3.0]
@@ -80,6 +83,19 @@ def test_tim(tasks, balanced):
 def test_alpha_tim(tasks, alpha):
     theirs = with_(assignment.descended, steps=3, weights=(1.0, 1.0, 1.0), entropy=tsallis(alpha))
     same(create("alpha_tim", steps=3, alpha=alpha), tasks, theirs, tolerance=1e-8)
+
+
+def test_propagated_prototypes_of_large_tasks_have_the_answers_of_small_ones(monkeypatch):
+    module = importlib.import_module("graphfew.methods.propagated_prototypes")
+    tasks = [task(3, 4, (2, 3), 12, unlabelled=20), task(4, 3, (1,), 9, unlabelled=4)]
+    for arguments in ({}, {"smoothing": 0.0}):
+        model = create("propagated_prototypes", **arguments)
+        dense = model(gf.collate(tasks)).logits
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "DENSE_NODES", 5)
+            patch.setattr(module, "spread_labels", partial(spread_labels, tolerance=1e-13))
+            large = model(gf.collate(tasks)).logits
+        assert torch.allclose(large.softmax(1), dense.softmax(1), rtol=0, atol=1e-9)
 
 
 def crowd(counts, seed=0):

@@ -1,0 +1,80 @@
+"""Label spreading on nearest-neighbour graphs of 1,000 to 100,000 nodes: seconds and memory.
+
+Run: OMP_NUM_THREADS=2 python -m benchmarks.scale.spreading
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+import graphfew as gf
+from benchmarks import files
+from benchmarks.scale.egnn import peak
+
+OUT = Path("benchmarks/scale/results/spreading.json")
+CLASSES, DIM, K, ALPHA, NOISE = 150, 384, 10, 0.8, 2.0
+SIZES = (1_000, 10_000, 100_000)
+
+
+def features(nodes: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Nodes `[nodes, 384]` of length 1 around the middles of 150 classes, and their classes."""
+    generator = torch.Generator().manual_seed(0)
+    middles = torch.nn.functional.normalize(torch.randn(CLASSES, DIM, generator=generator), dim=1)
+    y = torch.arange(nodes) % CLASSES
+    x = middles[y].add_(torch.randn(nodes, DIM, generator=generator), alpha=NOISE / DIM**0.5)
+    return torch.nn.functional.normalize(x, dim=1), y
+
+
+@torch.no_grad()
+def spread(nodes: int) -> dict[str, float]:
+    """One label per class: seconds of the search and of the spreading, accuracy on the others, and memory in bytes."""
+    x, y = features(nodes)
+    before = peak()
+    begin = time.perf_counter()
+    topology, weights = gf.affinity.sparse_cosine_power(x, K)
+    found = time.perf_counter()
+    label = torch.zeros(nodes, CLASSES)
+    label[torch.arange(CLASSES), y[:CLASSES]] = 1
+    mass = gf.sparse.spread_labels(topology, weights, label, ALPHA)
+    done = time.perf_counter()
+    right = (mass.argmax(1) == y)[CLASSES:].float().mean()
+    return {"nodes": nodes, "edges": len(weights), "search_seconds": found - begin, "spread_seconds": done - found,
+            "accuracy": float(right), "peak_bytes": peak(), "bytes_before": before}
+
+
+def alone(nodes: int) -> dict[str, float]:
+    """`spread` in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.scale.spreading", "--nodes", str(nodes)]
+    out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return json.loads(out)  # type: ignore[no-any-return]
+
+
+def main() -> None:
+    """Measure, print and write the result."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--nodes", type=int, help="spread once in this process and print its figures")
+    parser.add_argument("--out", type=Path, default=OUT)
+    given = parser.parse_args()
+    if given.nodes:
+        print(json.dumps(spread(given.nodes)))
+        return
+    rows = []
+    for nodes in SIZES:
+        rows.append(alone(nodes))
+        print(json.dumps(rows[-1]), flush=True)
+    result = {"command": "python -m benchmarks.scale.spreading", "rows": rows, "threads": torch.get_num_threads(),
+              "torch": torch.__version__, "processor": platform.machine(),
+              "setting": {"classes": CLASSES, "dim": DIM, "k": K, "alpha": ALPHA, "noise": NOISE, "dtype": "float32"}}
+    files.write(given.out, json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

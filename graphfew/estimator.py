@@ -37,6 +37,10 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         method: a registered name that needs no training, or the path of a checkpoint that `save` or `graphfew train`
             wrote (then items may be images, `[n, c, h, w]`).
         arguments: of the method's factory, such as `{"alpha": 0.9}`.
+        head: a registered name that needs no training and answers each item alone, such as "linear_head": `method`
+            labels the unlabelled items when fitting, and the head then learns from all of them, with these labels. None
+            leaves the answers to `method` as well.
+        head_arguments: of the head's factory, such as `{"strength": 3.0}`.
         transductive: False answers each item alone; True answers all items of one call to `predict` together, so that
             they help each other.
         unknown_threshold: similarity between an item and its class below which `predict` answers `unknown_label`, see
@@ -54,16 +58,21 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     method: str | Path
     arguments: Mapping[str, Any] | None
+    head: str | None
+    head_arguments: Mapping[str, Any] | None
     transductive: bool
     unknown_threshold: float | None
     unknown_label: Any
     batch_size: int
 
     # scikit-learn has constructors take anything; `fit` refuses.
-    def __init__(self, method: Any = "pool_prototypes", *, arguments: Any = None, transductive: Any = False,
-                 unknown_threshold: Any = None, unknown_label: Any = None, batch_size: Any = 1000) -> None:
+    def __init__(self, method: Any = "pool_prototypes", *, arguments: Any = None, head: Any = None,
+                 head_arguments: Any = None, transductive: Any = False, unknown_threshold: Any = None,
+                 unknown_label: Any = None, batch_size: Any = 1000) -> None:
         self.method = method
         self.arguments = arguments
+        self.head = head
+        self.head_arguments = head_arguments
         self.transductive = transductive
         self.unknown_threshold = unknown_threshold
         self.unknown_label = unknown_label
@@ -166,9 +175,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if self._weights is not None:
             model = _from_bytes(self._weights)
             return model if model.transductive == transductive else model.in_mode(transductive=transductive)
-        method = find(str(self.method))
-        both = {"transductive": transductive} if method.inductive and method.transductive else {}
-        return create(str(self.method), encoder=backbones.identity(dim), **both, **dict(self.arguments or {}))
+        return _unlearned(str(self.method), self.arguments, transductive, dim)
 
     def _check_method(self, X: Array, known: Array, way: int) -> None:
         """Refuse what the method cannot do, before any work."""
@@ -186,10 +193,22 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if self._weights is None and any(p.requires_grad for p in model.layers.parameters()):
             raise ValueError(f"{name} has weights that must be trained first; give the path of a checkpoint, or a "
                              "method that needs no training")
+        self._check_head(dim)
         first = [int(np.flatnonzero(known == c)[0]) for c in range(way) if (known == c).any()]
         if len(first) == way:
             labels = torch.tensor([*range(way), UNKNOWN])
             model.check(Episode.single(torch.tensor(X[[*first, first[0]]]), labels, labels < 0, way))
+
+    def _check_head(self, dim: int) -> None:
+        if self.head is None:
+            return
+        if self.transductive or self._weights is not None:
+            raise ValueError(f"the head {self.head} answers each item alone and reads features; leave it out with "
+                             "transductive=True or a checkpoint")
+        head = _unlearned(self.head, self.head_arguments, False, dim)
+        if not find(self.head).inductive or any(p.requires_grad for p in head.layers.parameters()):
+            raise ValueError(f"the head {self.head} cannot answer each item alone without training; give one that can, "
+                             "such as linear_head or prototypical")
 
     def _settle(self, X: Array, known: Array, before: Array, sums: torch.Tensor, place: Array) -> None:
         """Add the shares of new items, the last ones of the context, to those settled before."""
@@ -230,10 +249,13 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return out
 
     def _answers(self, queries: Array) -> Array:
-        model = self._model(self.transductive, int(np.prod(queries.shape[1:])))
+        dim = int(np.prod(queries.shape[1:]))
         step = len(queries) if self.transductive else self.batch_size
+        model, known = self._model(self.transductive, dim), self._y
+        if self.head is not None:
+            model, known = _unlearned(self.head, self.head_arguments, False, dim), self.label_distributions_.argmax(1)
         context = self._X.astype(queries.dtype, copy=False)
-        return np.concatenate([_shares(model, context, self._y, queries[i : i + step], len(self.classes_))
+        return np.concatenate([_shares(model, context, known, queries[i : i + step], len(self.classes_))
                                for i in range(0, len(queries), step)])
 
 
@@ -246,6 +268,13 @@ def _shares(model: GraphMethod, context: Array, known: Array, queries: Array, wa
         logits = predict(model, Episode.single(x, y, torch.arange(len(x)) >= len(context), way))
     out: Array = logits.softmax(1).numpy()
     return out
+
+
+def _unlearned(name: str, arguments: Mapping[str, Any] | None, transductive: bool, dim: int) -> GraphMethod:
+    """A registered method on features, in the mode asked for where it has both."""
+    method = find(name)
+    both = {"transductive": transductive} if method.inductive and method.transductive else {}
+    return create(name, encoder=backbones.identity(dim), **both, **dict(arguments or {}))
 
 
 def _dtype(items: Array) -> torch.dtype:

@@ -25,7 +25,7 @@ def by_definition(estimator):
     return together if estimator.transductive else {}
 
 
-@parametrize_with_checks([*(gf.FewShotClassifier(name) for name in ALONE),
+@parametrize_with_checks([*(gf.FewShotClassifier(name) for name in ALONE), gf.FewShotClassifier(head="linear_head"),
                           *(gf.FewShotClassifier(name, transductive=True) for name in TOGETHER)],
                          expected_failed_checks=by_definition)
 def test_scikit_learns_checks(estimator, check):
@@ -134,6 +134,24 @@ def test_strange_items_are_told_apart(labels, mark, expected):
     assert set(fitted.predict(strange)) <= set(labels)
 
 
+@pytest.mark.parametrize("head", ["linear_head", "prototypical"])
+def test_a_head_learns_from_the_pile_as_it_was_labelled(head):
+    x, few, _, queries, truth = digits(1)
+    fitted = gf.FewShotClassifier(head=head).fit(x, few)
+    by_hand = gf.FewShotClassifier(head).fit(x, fitted.transduction_)
+    assert np.abs(fitted.predict_proba(queries) - by_hand.predict_proba(queries)).max() < 1e-9
+    assert (fitted.transduction_ == gf.FewShotClassifier().fit(x, few).transduction_).all()
+    without = gf.FewShotClassifier("prototypical").fit(x[few >= 0], few[few >= 0])
+    assert fitted.score(queries, truth) > without.score(queries, truth) + 0.03
+
+
+def test_a_head_has_arguments_of_its_own():
+    x, few, _, queries, _ = digits(1)
+    weak, strong = (gf.FewShotClassifier(head="linear_head", head_arguments={"strength": s}).fit(x, few)
+                    for s in (0.01, 100.0))
+    assert weak.predict_proba(queries).max(1).mean() < strong.predict_proba(queries).max(1).mean() - 0.2
+
+
 def test_similarity_falls_with_the_distance_to_the_mean_of_the_class():
     x, few, _, queries, _ = digits()
     fitted = gf.FewShotClassifier().fit(x, few)
@@ -217,7 +235,9 @@ def test_a_pickle_carries_the_checkpoint_s_weights(images, tmp_path):
     ({"method": "prototypical", "transductive": True}, "prototypical is inductive only"),
     ({"method": "prototypical"}, "cannot use the 2 unlabelled items"), ({"method": "nothing"}, "no method is called"),
     ({"arguments": {"alpha": 1}}, "pool_prototypes has no argument 'alpha'"),
-    ({"method": "gnn.safetensors"}, "gnn.safetensors"),
+    ({"method": "gnn.safetensors"}, "gnn.safetensors"), ({"head": "pt_map"}, "the head pt_map cannot answer"),
+    ({"head": "egnn"}, "the head egnn cannot"), ({"head": "linear_head", "transductive": True}, "leave it out with"),
+    ({"head": "nothing"}, "no method is called"),
 ])
 def test_refusals(options, words):
     with pytest.raises((ValueError, FileNotFoundError), match=words):

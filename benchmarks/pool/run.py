@@ -45,17 +45,23 @@ class Row:
     method: str
     pile: bool = True
     even: bool = False
+    head: str | None = None
 
     def build(self, way: int) -> gf.FewShotClassifier:
         """The classifier for so many classes."""
         told = {"balance": 1.0, "limit": None, "components": way - 1} if self.even else None
-        return gf.FewShotClassifier(self.method, arguments=told, batch_size=5000)
+        strength = {"strength": 3.0} if self.head else None
+        return gf.FewShotClassifier(self.method, arguments=told, head=self.head, head_arguments=strength,
+                                    batch_size=5000)
 
 
 ROWS = (Row("nearest class mean, labels only", "prototypical", pile=False),
         Row("label propagation", "label_propagation"), Row("label spreading", "label_spreading"),
         Row("pool prototypes", "pool_prototypes"),
-        Row("pool prototypes, told the pile is even", "pool_prototypes", even=True))
+        Row("pool prototypes, told the pile is even", "pool_prototypes", even=True),
+        Row("pool prototypes, then linear head", "pool_prototypes", head="linear_head"),
+        Row("pool prototypes, told the pile is even, then linear head", "pool_prototypes", even=True,
+            head="linear_head"))
 
 
 def read(root: Path) -> Utterances:

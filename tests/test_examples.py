@@ -1,6 +1,7 @@
 """The examples run, and do what they say."""
 
 import importlib.util
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -28,6 +29,15 @@ def load(name: str) -> ModuleType:
     return module
 
 
+def data_folder(*files: str) -> str:
+    """The folder of the data sets, where it holds these files; otherwise the test is skipped."""
+    folder = os.environ.get("GRAPHFEW_DATA", "")
+    missing = [file for file in files if not folder or not (Path(folder) / file).is_file()]
+    if missing:
+        pytest.skip(f"GRAPHFEW_DATA has no {', '.join(missing)}")
+    return folder
+
+
 def test_own_features_labels_digits_far_above_chance():
     accuracy = load("own_features").main()
     assert min(accuracy.values()) > 0.6
@@ -39,3 +49,22 @@ def test_a_new_method_is_one_file():
     assert result.a.model["method"] == "soft_neighbours"
     assert result.a.tasks == result.b.tasks
     assert result.difference == pytest.approx(result.a.mean - result.b.mean)
+
+
+def test_unlabelled_shots_help_most_where_few_are_labelled(monkeypatch, capsys):
+    monkeypatch.delenv("GRAPHFEW_DATA", raising=False)
+    gains = load("few_labels").main(tasks=150, steps=60)
+    assert "glyphs instead" in capsys.readouterr().out
+    assert list(gains) == [0.2, 0.4, 0.6, 1.0]
+    few = gains[0.2]
+    assert few.difference > few.half_width
+    assert few.difference > gains[0.6].difference
+    assert gains[1.0].difference == 0
+    assert few.a.mode.startswith("semi-supervised, inductive")
+
+
+def test_few_labels_on_omniglot():
+    folder = data_folder("omniglot/images_background.zip", "omniglot/images_evaluation.zip")
+    gains = load("few_labels").main(folder, tasks=100, steps=20)
+    assert gains[0.2].a.tasks["data"] == "omniglot"
+    assert gains[0.2].difference > gains[0.2].half_width

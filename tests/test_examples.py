@@ -68,3 +68,26 @@ def test_few_labels_on_omniglot():
     gains = load("few_labels").main(folder, tasks=100, steps=20)
     assert gains[0.2].a.tasks["data"] == "omniglot"
     assert gains[0.2].difference > gains[0.2].half_width
+
+
+def test_a_pile_of_digits_helps_and_tells_strangers(monkeypatch, capsys):
+    monkeypatch.delenv("GRAPHFEW_DATA", raising=False)
+    figures = load("intents").main()
+    assert "digits instead" in capsys.readouterr().out
+    check_intents(figures)
+
+
+def test_intents_on_clinc150():
+    figures = load("intents").main(data_folder("clinc150/minilm_embeddings.npz"), draws=2)
+    check_intents(figures)
+    assert figures["all known"]["pool area"].mean() > 0.9
+
+
+def check_intents(figures):
+    for found in figures.values():
+        assert found["pool"].mean() > found["nearest"].mean() + 0.04
+    every = figures["all known"]
+    assert (every["pool area"] > every["nearest area"]).all()
+    assert every["strange refused"].mean() > every["refused"].mean() + 0.03
+    assert (every["right"] <= every["pool"] + 1e-9).all()
+    assert (every["right"] + every["refused"] <= 1 + 1e-9).all()

@@ -91,3 +91,15 @@ def check_intents(figures):
     assert every["strange refused"].mean() > every["refused"].mean() + 0.03
     assert (every["right"] <= every["pool"] + 1e-9).all()
     assert (every["right"] + every["refused"] <= 1 + 1e-9).all()
+
+
+def test_what_is_told_even_loses_where_queries_are_not():
+    compared = load("uneven_queries").main(tasks=60)
+    even, default = ({division: found[name] for division, found in compared.items()}
+                     for name in ("PT-MAP, told even", "propagated prototypes"))
+    assert even["balanced"].difference > even["balanced"].half_width
+    assert default["balanced"].difference > default["balanced"].half_width
+    assert default["Dirichlet(2)"].difference > default["Dirichlet(2)"].half_width
+    assert even["Dirichlet(2)"].difference < -even["Dirichlet(2)"].half_width
+    assert even["single class"].difference < -0.4
+    assert even["single class"].difference < default["single class"].difference - 0.3

@@ -103,3 +103,12 @@ def test_what_is_told_even_loses_where_queries_are_not():
     assert even["Dirichlet(2)"].difference < -even["Dirichlet(2)"].half_width
     assert even["single class"].difference < -0.4
     assert even["single class"].difference < default["single class"].difference - 0.3
+
+
+def test_a_convolution_of_torch_geometric_is_a_layer():
+    compared = load("pyg_layer").main(encoder_steps=60, steps=100, tasks=200)
+    trained = compared["trained"]
+    assert trained.difference > trained.half_width
+    assert trained.a.mean > compared["untrained"].a.mean
+    assert trained.a.mean > compared["trained, each query alone"].a.mean
+    assert (trained.a.mode, compared["trained, each query alone"].a.mode) == ("transductive", "inductive")

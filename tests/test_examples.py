@@ -112,3 +112,10 @@ def test_a_convolution_of_torch_geometric_is_a_layer():
     assert trained.a.mean > compared["untrained"].a.mean
     assert trained.a.mean > compared["trained, each query alone"].a.mean
     assert (trained.a.mode, compared["trained, each query alone"].a.mode) == ("transductive", "inductive")
+
+
+def test_labels_reach_many_items():
+    found = load("many_items").main(items=4000)
+    nearest = found.pop("nearest class mean")[1]
+    assert nearest > 0.5
+    assert min(accuracy for _, accuracy in found.values()) > nearest + 0.03

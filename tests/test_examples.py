@@ -1,7 +1,9 @@
 """The examples run, and do what they say."""
 
+import ast
 import importlib.util
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -11,6 +13,7 @@ import pytest
 from graphfew import registry
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
+FILES = sorted(EXAMPLES.glob("*.py"))
 
 
 @pytest.fixture(autouse=True)
@@ -119,3 +122,21 @@ def test_labels_reach_many_items():
     nearest = found.pop("nearest class mean")[1]
     assert nearest > 0.5
     assert min(accuracy for _, accuracy in found.values()) > nearest + 0.03
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_an_example_is_short_and_says_what_it_is(file):
+    source = file.read_text(encoding="utf-8")
+    tree = ast.parse(source)
+    assert len(source.splitlines()) <= 100
+    assert f"Run: python examples/{file.name}" in ast.get_docstring(tree)
+    assert any(isinstance(node, ast.FunctionDef) and node.name == "main" for node in tree.body)
+    assert 'if __name__ == "__main__":' in source
+
+
+def test_the_readme_lists_every_example_and_no_other():
+    readme = (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
+    section = readme.split("\n## Examples\n")[1].split("\n## ")[0]
+    listed = re.findall(r"^\| `examples/(\w+\.py)` \|", section, flags=re.MULTILINE)
+    assert sorted(listed) == [file.name for file in FILES]
+    assert set(re.findall(r"examples/(\w+\.py)", readme)) == set(listed)

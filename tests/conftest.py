@@ -4,8 +4,13 @@ from collections.abc import Iterator
 
 import jaxtyping
 import pytest
+from hypothesis import settings
 
 jaxtyping.install_import_hook("graphfew", "beartype.beartype")
+
+# How long an example takes says something of the machine's load, and nothing of the code.
+settings.register_profile("graphfew", deadline=None)
+settings.load_profile("graphfew")
 
 
 @pytest.fixture

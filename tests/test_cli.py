@@ -57,7 +57,7 @@ def test_version(call):
     assert call("--version") == (0, f"graphfew {gf.__version__}\n", "")
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "methods", "data", "demo"])
+@pytest.mark.parametrize("command", ["train", "evaluate", "label", "methods", "data", "demo"])
 def test_unknown_options_are_rejected(call, command):
     code, _, err = call(command, "--nonsense")
     assert code == 2

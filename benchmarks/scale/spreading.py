@@ -1,6 +1,6 @@
 """Label spreading on nearest-neighbour graphs of 1,000 to 100,000 nodes: seconds and memory.
 
-Run: OMP_NUM_THREADS=2 python -m benchmarks.scale.spreading
+Run: OMP_NUM_THREADS=1 python -m benchmarks.scale.spreading
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The command line: `graphfew train`, `evaluate`, `methods`, `data`, `demo`."""
+"""The command line: `graphfew train`, `evaluate`, `label`, `methods`, `data`, `demo`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 
 from graphfew.cli.evaluate import evaluate
 from graphfew.cli.faults import one_line
+from graphfew.cli.label import label
 from graphfew.cli.listing import data, methods
 from graphfew.cli.train import train
 
@@ -44,5 +45,5 @@ def demo(
         run(out, seed)
 
 
-for command in (train, evaluate, methods, data):
+for command in (train, evaluate, label, methods, data):
     app.command()(command)

@@ -20,7 +20,7 @@ def one_line() -> Iterator[None]:
     """Expected faults end the command with one line on standard error and exit code 2."""
     try:
         yield
-    except (ValueError, TypeError, OSError, ContractError, FloatingPointError) as error:
+    except (ValueError, TypeError, OSError, ModuleNotFoundError, ContractError, FloatingPointError) as error:
         typer.echo(f"error: {' '.join(str(error).split()) or type(error).__name__}", err=True)
         raise typer.Exit(REFUSED) from error
 

@@ -59,7 +59,7 @@ def label_propagation(encoder: nn.Module, *, dim: int, affinity: Affinity = self
         return label_propagation(encoder, dim=dim, affinity=affinity, power=power, centre=centre,
                                  transductive=not transductive)
 
-    solve = _Solve(_harmonic, harmonic, lambda graph, weights, mass: mass)
+    solve = _Solve(_harmonic, harmonic)
     return GraphMethod(encoder, embed, [solve], own_row, transductive=transductive,
                        independent=not transductive, other_mode=other)
 
@@ -110,7 +110,7 @@ def label_spreading(encoder: nn.Module, *, dim: int, alpha: float = 0.8, steps: 
                                centre=centre, transductive=not transductive)
 
     embed = _embed(affinity, power, centre, transductive)
-    return GraphMethod(encoder, embed, [_Solve(spread, settle, _by_degree)], own_row, transductive=transductive,
+    return GraphMethod(encoder, embed, [_Solve(spread, settle)], own_row, transductive=transductive,
                        independent=not transductive, other_mode=other)
 
 
@@ -120,13 +120,11 @@ class _Solve:
     Args:
         solve: tasks as dense arrays to mass `[G, n, way]`.
         settle: of one large task, a symmetric graph, its weights and one-hot labels to mass `[N, way]`.
-        hear: of the same, mass of the nodes that queries hear, by which theirs is weighted.
     """
 
-    def __init__(self, solve: Callable[[Dense], Tensor], settle: Settle, hear: Settle) -> None:
+    def __init__(self, solve: Callable[[Dense], Tensor], settle: Settle) -> None:
         self.solve = solve
         self.settle = settle
-        self.hear = hear
 
     def __call__(self, graph: Graph) -> Graph:
         if graph.topology.sizes is not None:
@@ -139,8 +137,7 @@ class _Solve:
         heard = graph.episode.query[topology.receivers] & ~_sends(topology)[topology.receivers]
         settled, rows = (_part(topology, keep) for keep in (~heard, heard))
         mass = self.settle(settled, graph.edges[~heard], label)
-        told = self.hear(settled, graph.edges[~heard], mass)
-        return mass + product(rows, graph.edges[heard], told)
+        return mass + product(rows, graph.edges[heard], mass)
 
 
 def _sends(topology: Topology) -> Tensor:
@@ -150,11 +147,6 @@ def _sends(topology: Topology) -> Tensor:
 
 def _part(topology: Topology, keep: Tensor) -> Topology:
     return Topology(topology.nodes, topology.device, links=(topology.senders[keep], topology.receivers[keep]))
-
-
-def _by_degree(topology: Topology, weights: Tensor, mass: Tensor) -> Tensor:
-    out: Tensor = mass * topology.sum(weights).clamp_min(TINY).rsqrt()
-    return out
 
 
 def _embed(affinity: Affinity, power: float, centre: Sequence[float] | None, transductive: bool
@@ -206,7 +198,11 @@ def _harmonic(tasks: Dense) -> Tensor:
 
 
 def _spread(tasks: Dense, alpha: float, steps: int | None) -> Tensor:
-    near = alpha * normalised(_weights(tasks))
+    weights = _weights(tasks)
+    # Nodes that hear others and are heard by none are queries asked alone; they take a mean, as harmonic ones do.
+    alone = ((weights.sum(1) == 0) & (weights.sum(2) > 0))[..., None]
+    mean = weights / weights.sum(2, keepdim=True).clamp_min(TINY)
+    near = alpha * torch.where(alone, mean, normalised(weights))
     label = tasks.label / tasks.label.sum(1, keepdim=True)
     if steps is None:
         limit: Tensor = torch.linalg.solve(torch.eye(near.shape[1], dtype=near.dtype, device=near.device) - near, label)

@@ -6,7 +6,8 @@ import dataclasses
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,21 @@ def versions() -> dict[str, JSON]:
     names = ("graphfew", "torch", "numpy")
     return {"python": platform.python_version(), **{name: version(name) for name in names},
             "threads": torch.get_num_threads()}
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A path beside `path` to write to, renamed onto it when the block ends, removed where the block fails.
+
+    A reader of `path` sees the old file or the new one, whole. Folders are made.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield beside
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: JSON) -> None:
@@ -149,13 +165,8 @@ def _tally(run: Run, extra: Mapping[str, Any]) -> Tally:
 
 
 def _write(path: Path, content: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with replacing(path) as beside:
         beside.write_text(content, encoding="utf-8")
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _save(model: GraphMethod, path: Path, chosen: Mapping[str, JSON], **options: Any) -> None:

@@ -113,6 +113,14 @@ def test_a_node_that_no_label_reaches_is_answered_uniformly(form):
     assert torch.allclose(shares, torch.tensor([[1, 0], [0, 1], [0.5, 0.5]], dtype=torch.float64), rtol=0, atol=1e-5)
 
 
+def test_a_support_that_no_other_reaches_does_not_draw_queries_asked_alone():
+    """Cosines of the query to the supports are 0.96, 0.96 and 0.11; those of the last to the others are below 0."""
+    x = torch.tensor([[1.0, 0, 0], [0.9, 0.45, 0], [-0.05, -0.05, 1.0], [0.9, 0.2, 0.16]], dtype=torch.float64)
+    e = gf.Episode.single(x, torch.tensor([0, 1, 2, -1]), torch.tensor([False, False, False, True]), 3)
+    model = gf.create("label_spreading", encoder=gf.backbones.identity(3), centre=[0.0] * 3, transductive=False)
+    assert model.double()(e).logits.exp()[0, 2] < 0.01
+
+
 @pytest.mark.parametrize("scale", [1e-3, 1e3])
 def test_the_width_fits_any_scale_of_the_features(scale):
     e = BATCHES["unlabelled"][0]

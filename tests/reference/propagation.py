@@ -110,7 +110,7 @@ def spread_alone(x, y, query, way, alpha=0.99, steps=None, k=10):
     for row, q in enumerate(np.flatnonzero(query)):
         near = own @ x[q]
         for j in sorted(range(len(own)), key=lambda j, near=near: -near[j])[:k]:
-            out[row] += max(near[j], 0) ** 3 / np.sqrt(degree[j]) * share[j]
+            out[row] += max(near[j], 0) ** 3 * share[j]
     return normalised(out, [True] * len(out))
 
 

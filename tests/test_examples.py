@@ -54,6 +54,12 @@ def test_a_new_method_is_one_file():
     assert result.difference == pytest.approx(result.a.mean - result.b.mean)
 
 
+def test_a_folder_is_labelled_surely_and_rightly(tmp_path):
+    figures = load("label_folder").main(tmp_path, each=40)
+    assert figures["surest half"] > figures["all"] > 0.7
+    assert (tmp_path / "labels.png").stat().st_size > 10_000
+
+
 def test_unlabelled_shots_help_most_where_few_are_labelled(monkeypatch, capsys):
     monkeypatch.delenv("GRAPHFEW_DATA", raising=False)
     gains = load("few_labels").main(tasks=150, steps=60)

@@ -14,6 +14,7 @@ from graphfew.graph import Topology
 TINY = 1e-12
 # Above this methods take a task's sparse graph of neighbours in the place of arrays of all pairs.
 DENSE_NODES = 3000
+COLUMNS = 32
 # Keeps the solution unique where a part of the graph has no label.
 DAMPING = 1e-6
 
@@ -85,8 +86,7 @@ def spread_labels(topology: Topology, weights: Float[Tensor, "E 1"], label: Floa
         raise ValueError(f"alpha is {alpha}; it must lie between 0 and 1")
     scale = _half_degree(topology, weights, label).reciprocal()
     near = alpha * _scaled(topology, weights, scale)
-    return conjugate_gradients(lambda f: f - product(topology, near, f), label, tolerance=tolerance,
-                               most_rounds=most_rounds)
+    return _by_columns(topology, near, label, tolerance, most_rounds)
 
 
 @torch.no_grad()
@@ -117,8 +117,7 @@ def harmonic(topology: Topology, weights: Float[Tensor, "E 1"], label: Float[Ten
     # Rows of labelled nodes are those of the identity and their right-hand sides zero, so U alone is solved.
     among = near * free[topology.senders, None]
     given = product(topology, near, label * half)
-    solved = conjugate_gradients(lambda f: f - product(topology, among, f), given, tolerance=tolerance,
-                                 most_rounds=most_rounds)
+    solved = _by_columns(topology, among, given, tolerance, most_rounds)
     return solved.div_(half).add_(label)
 
 
@@ -128,6 +127,13 @@ def product(topology: Topology, weights: Float[Tensor, "E 1"], x: Float[Tensor, 
     out: Tensor = F.embedding_bag(topology.senders, x, topology.ptr, mode="sum", per_sample_weights=weights[:, 0],
                                   include_last_offset=True)
     return out
+
+
+def _by_columns(topology: Topology, near: Tensor, given: Tensor, tolerance: float, most_rounds: int) -> Tensor:
+    """`(I - near)⁻¹ given`, some columns at a time: what a product gathers then stays in a processor's cache."""
+    parts = [conjugate_gradients(lambda f: f - product(topology, near, f), columns.contiguous(), tolerance=tolerance,
+                                 most_rounds=most_rounds) for columns in torch.split(given, COLUMNS, dim=1)]
+    return torch.cat(parts, dim=1)
 
 
 def _squares(columns: Tensor) -> Tensor:

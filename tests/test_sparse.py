@@ -162,6 +162,17 @@ def test_solves_are_the_dense_ones(name, nodes, classes, seed, alpha):
     assert torch.allclose(harmonic, _harmonic(tasks)[0], rtol=0, atol=1e-8)
 
 
+def test_more_classes_than_are_solved_at_once():
+    x, label = features(1, 90, 6), labels(2, 90, 70, 70)
+    tasks = dense_tasks(x, label, affinity.cosine_power(dense_tasks(x, label), 5)[0])
+    topology, weights = affinity.sparse_cosine_power(x, 5)
+    assert label.shape[1] > 2 * sparse.COLUMNS
+    spread = sparse.spread_labels(topology, weights, label, 0.8, **TIGHT)
+    assert torch.allclose(spread, _spread(tasks, 0.8, None)[0], rtol=0, atol=1e-8)
+    harmonic = sparse.harmonic(topology, weights, label, **TIGHT)
+    assert torch.allclose(harmonic, _harmonic(tasks)[0], rtol=0, atol=1e-8)
+
+
 def two_parts():
     """Nodes 0 – 1 – 2 with weights 1 and 3, nodes 3 – 4, and node 5 alone."""
     ends = torch.tensor([[0, 1, 1, 2, 3, 4], [1, 0, 2, 1, 4, 3]])

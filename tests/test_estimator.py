@@ -173,7 +173,7 @@ def test_similarity_is_the_cosine_where_a_class_has_one_item():
 def test_a_class_is_added_without_settling_the_rest_again():
     x, few, y, queries, truth = digits(10)
     late = np.isin(y, [8, 9])
-    fitted = gf.FewShotClassifier("label_spreading").fit(x[~late], few[~late])
+    fitted = gf.FewShotClassifier().fit(x[~late], few[~late])
     before, means = fitted.label_distributions_.copy(), fitted.class_means_.copy()
     added = late & (few >= 0)
     fitted.partial_fit(x[added], few[added])
@@ -181,8 +181,9 @@ def test_a_class_is_added_without_settling_the_rest_again():
     assert (fitted.label_distributions_[: len(before), :8] == before).all()
     assert np.allclose(fitted.class_means_[:8], means, atol=1e-12)
     known = truth >= 8
-    assert (fitted.predict(queries[known]) == truth[known]).mean() > 0.6
-    assert fitted.score(queries, truth) > 0.7
+    # Ten labels stand against sixty settled items of each other class: late classes are found, if less surely.
+    assert (fitted.predict(queries[known]) == truth[known]).mean() > 0.5
+    assert (fitted.predict(queries[~known]) == truth[~known]).mean() > 0.8
 
 
 def test_labelled_items_in_parts_are_what_they_are_together():

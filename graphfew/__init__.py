@@ -24,19 +24,21 @@ from graphfew.methods.attention_attractor import joint_logits
 from graphfew.model import GraphMethod, Output
 from graphfew.neighbours import knn
 from graphfew.plot import before_and_after, draw, to_networkx
+from graphfew.pretrain import Classifier, Shuffled, class_loss
 from graphfew.readout import log_vote, vote
 from graphfew.registry import METHODS, Method, create, register
 from graphfew.seeding import seeded
-from graphfew.train import Step, adam, halve_every, train
+from graphfew.train import Step, adam, adamw, cosine_decay, follow, halve_every, sgd, train, warm_up
 
 __version__ = version("graphfew")
 
 __all__ = [
-    "METHODS", "Comparison", "ContractError", "Convolution", "Dataset", "Episode", "FewShotClassifier", "Graph",
-    "GraphMethod", "Method", "Output", "Result", "Step", "Tasks", "Topology", "adam", "affinity", "audit",
-    "backbones", "before_and_after", "bipartite", "calibration_error", "collate", "compare", "complete", "cosine",
-    "create", "data", "dpgn_loss", "draw", "edge_loss", "evaluate", "evaluating", "halve_every", "joint_logits",
+    "METHODS", "Classifier", "Comparison", "ContractError", "Convolution", "Dataset", "Episode",
+    "FewShotClassifier", "Graph", "GraphMethod", "Method", "Output", "Result", "Shuffled", "Step", "Tasks",
+    "Topology", "adam", "adamw", "affinity", "audit", "backbones", "before_and_after", "bipartite",
+    "calibration_error", "class_loss", "collate", "compare", "complete", "cosine", "cosine_decay", "create", "data",
+    "dpgn_loss", "draw", "edge_loss", "evaluate", "evaluating", "follow", "halve_every", "joint_logits",
     "joint_loss", "knn", "known_nodes_loss", "load", "log_vote", "neighbours", "node_loss", "pair_loss", "paired",
-    "predict", "register", "relation_loss", "save", "seeded", "sparse", "squared_euclidean", "stars",
-    "supports_to_queries", "t_interval", "to_networkx", "train", "vote",
+    "predict", "register", "relation_loss", "save", "seeded", "sgd", "sparse", "squared_euclidean", "stars",
+    "supports_to_queries", "t_interval", "to_networkx", "train", "vote", "warm_up",
 ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final, final
 
 import torch
@@ -31,6 +32,7 @@ class Backbone(nn.Module):
         self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.out_dim = out_dim
         self.recipe = recipe
+        self.precision = torch.float32
 
     def forward(self, x: Shaped[Tensor, "N ..."]) -> Shaped[Tensor, "N F"]:
         """`x [N, ...]` to `[N, out_dim]`.
@@ -38,8 +40,32 @@ class Backbone(nn.Module):
         Raises:
             ValueError: items of another shape than the backbone was built for.
         """
-        features: Tensor = self.net(x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x)
-        return features
+        x = x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
+        if self.precision == torch.float32:
+            features: Tensor = self.net(x)
+            return features
+        with torch.autocast(x.device.type, dtype=self.precision):
+            return self.net(x).float()  # type: ignore[no-any-return]
+
+
+@contextmanager
+def encoding_in(model: nn.Module, precision: torch.dtype) -> Iterator[None]:
+    """Inside the block every `Backbone` of the model multiplies in this precision; weights and features stay float32.
+
+    Raises:
+        ValueError: neither float32, bfloat16 nor float16.
+    """
+    if precision not in (torch.float32, torch.bfloat16, torch.float16):
+        raise ValueError(f"precision is {precision}; give torch.float32, torch.bfloat16 or torch.float16")
+    backbones = [m for m in model.modules() if isinstance(m, Backbone)]
+    before = [m.precision for m in backbones]
+    try:
+        for module in backbones:
+            module.precision = precision
+        yield
+    finally:
+        for module, own in zip(backbones, before, strict=True):
+            module.precision = own
 
 
 @final

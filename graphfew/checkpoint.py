@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from graphfew.model import GraphMethod
 from graphfew.recipe import Recipe
@@ -19,11 +19,11 @@ from graphfew.registry import rebuild
 
 FORMAT = 1
 SUFFIX = ".safetensors"
-_MODEL, _OPTIMIZER = "model/", "optimizer/"
+_MODEL, _OPTIMIZER, _LEARNER = "model/", "optimizer/", "learner/"
 
 
 def save(model: GraphMethod, path: str | Path, *, optimizer: torch.optim.Optimizer | None = None,
-         extra: Mapping[str, Any] | None = None) -> Path:
+         extra: Mapping[str, Any] | None = None, learner: nn.Module | None = None) -> Path:
     """Write the model to one file, beside first and then renamed, so that a broken write leaves the old file.
 
     Args:
@@ -31,6 +31,7 @@ def save(model: GraphMethod, path: str | Path, *, optimizer: torch.optim.Optimiz
         path: `.safetensors` is added where it is missing; folders are made.
         optimizer: its state goes along, for training to go on.
         extra: JSON values kept with it.
+        learner: a module whose weights go along, where training updates another one than the model.
 
     Returns:
         The path written.
@@ -39,6 +40,7 @@ def save(model: GraphMethod, path: str | Path, *, optimizer: torch.optim.Optimiz
     target.parent.mkdir(parents=True, exist_ok=True)
     tensors = {_MODEL + name: value for name, value in model.state_dict().items()}
     tensors |= {} if optimizer is None else _optimizer_tensors(optimizer)
+    tensors |= {} if learner is None else {_LEARNER + name: value for name, value in learner.state_dict().items()}
     header = {"format": FORMAT, "provenance": dict(model.provenance), "extra": dict(extra or {}),
               "recipe": model.recipe and {"name": model.recipe.name, "arguments": dict(model.recipe.arguments)}}
     beside = target.with_name(f".{target.name}.{os.getpid()}")
@@ -52,26 +54,31 @@ def save(model: GraphMethod, path: str | Path, *, optimizer: torch.optim.Optimiz
 
 
 def load(path: str | Path, *, into: GraphMethod | None = None, optimizer: torch.optim.Optimizer | None = None,
-         device: torch.device | str = "cpu") -> GraphMethod:
+         device: torch.device | str = "cpu", learner: nn.Module | None = None) -> GraphMethod:
     """The model that `save` wrote.
 
     Args:
         path: with or without `.safetensors`.
         into: an already built model to fill; needed for a model that was not made by `create`.
-        optimizer: of `into`'s weights; gets the state that was saved with them.
+        optimizer: of the weights that are trained; gets the state that was saved with them.
         device: where the model goes.
+        learner: gets the weights that were saved as the learner's.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a file that is corrupt, not a checkpoint, of a newer format, or of another model; `into` and
-            `optimizer` are then unchanged.
+        ValueError: a file that is corrupt, not a checkpoint, of a newer format, or of another model; `into`,
+            `optimizer` and `learner` are then unchanged.
     """
     header, tensors = _read(_with_suffix(path))
     model = into if into is not None else _rebuilt(_recipe(header, path), path)
-    weights = {name[len(_MODEL):]: value for name, value in tensors.items() if name.startswith(_MODEL)}
+    weights = _part(tensors, _MODEL)
     _check_weights(model, weights, path)
+    if learner is not None:
+        _check_weights(learner, _part(tensors, _LEARNER), path)
     state = None if optimizer is None else _optimizer_state(optimizer, tensors, path)
     model.load_state_dict(weights)
+    if learner is not None:
+        learner.load_state_dict(_part(tensors, _LEARNER))
     if optimizer is not None and state is not None:
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     model.provenance = header["provenance"]
@@ -126,7 +133,11 @@ def _rebuilt(recipe: Recipe, path: str | Path) -> GraphMethod:
                          "it") from error
 
 
-def _check_weights(model: GraphMethod, weights: Mapping[str, Tensor], path: str | Path) -> None:
+def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name[len(prefix):]: value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _check_weights(model: nn.Module, weights: Mapping[str, Tensor], path: str | Path) -> None:
     own = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     new = {name: tuple(value.shape) for name, value in weights.items()}
     for name in sorted(own.keys() | new.keys()):

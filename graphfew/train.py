@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterator
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from graphfew.backbones import encoding_in
 from graphfew.episode import Episode
-from graphfew.losses import Loss
-from graphfew.model import GraphMethod
 from graphfew.seeding import seeded
 
 
@@ -22,6 +21,15 @@ class TaskSource(Protocol):
 
     def batch(self, indices: range, /) -> tuple[Episode, Tensor]:
         """The tasks of these numbers as one episode, and the queries' classes `[Q]` int64."""
+        ...
+
+
+@runtime_checkable
+class BatchSource(Protocol):
+    """A `TaskSource`, or another source of batches that a module takes, such as `Shuffled` items for `Classifier`."""
+
+    def batch(self, indices: range, /) -> tuple[Any, Tensor]:
+        """The batch of these numbers, with a method `to(device)`, and what is to be told, `[Q]` int64."""
         ...
 
 
@@ -39,17 +47,64 @@ def halve_every(lr: float, interval: int) -> Callable[[int], float]:
     return lambda step: float(lr * 0.5 ** (step // interval))
 
 
-def adam(model: GraphMethod, *, lr: float = 1e-3, weight_decay: float = 0.0) -> torch.optim.Adam:
+def cosine_decay(lr: float, steps: int) -> Callable[[int], float]:
+    """A learning rate that falls from `lr` to 0 over `steps` steps along half a cosine."""
+    return lambda step: lr * 0.5 * (1 + math.cos(math.pi * min(step / steps, 1.0)))
+
+
+def warm_up(rate: Callable[[int], float], steps: int) -> Callable[[int], float]:
+    """The rate, reached in equal parts over the first `steps` steps."""
+    return lambda step: rate(step) * min(1.0, (step + 1) / (steps + 1))
+
+
+def adam(model: nn.Module, *, lr: float = 1e-3, weight_decay: float = 0.0) -> torch.optim.Adam:
     """Adam over the model's trainable weights. Raises ValueError where there are none."""
+    return torch.optim.Adam(trainable(model), lr=lr, weight_decay=weight_decay)
+
+
+def adamw(model: nn.Module, *, lr: float = 1e-3, weight_decay: float = 0.0) -> torch.optim.AdamW:
+    """Adam with decay apart from the gradient, over the model's trainable weights. Raises as `adam` does."""
+    return torch.optim.AdamW(trainable(model), lr=lr, weight_decay=weight_decay)
+
+
+def sgd(model: nn.Module, *, lr: float = 0.1, weight_decay: float = 0.0) -> torch.optim.SGD:
+    """Gradient descent with Nesterov's momentum of 0.9 over the model's trainable weights. Raises as `adam` does."""
+    return torch.optim.SGD(trainable(model), lr=lr, weight_decay=weight_decay, momentum=0.9, nesterov=True)
+
+
+def trainable(model: nn.Module) -> list[nn.Parameter]:
+    """The model's trainable weights. Raises ValueError where there are none."""
     weights = [p for p in model.parameters() if p.requires_grad]
     if not weights:
         raise ValueError("the model has no trainable weights; evaluate it as it is, or give it an encoder that learns")
-    return torch.optim.Adam(weights, lr=lr, weight_decay=weight_decay)
+    return weights
 
 
-def train(model: GraphMethod, tasks: TaskSource, *, loss: Loss, batch: int = 32, steps: int = 10_000,
-          lr: Callable[[int], float] | float = 1e-3, optimizer: torch.optim.Optimizer | None = None, start: int = 0,
-          seed: int = 0) -> Iterator[Step]:
+@torch.no_grad()
+def follow(average: nn.Module, model: nn.Module, decay: float, step: int) -> None:
+    """Move an average of a model's weights over its steps towards the weights after `step` (counted from 1).
+
+    Floating weights and statistics become `d * average + (1 - d) * model`, with `d` the smaller of `decay` and
+    `step / (step + 9)`, so that the beginning is soon forgotten; all others are copied.
+
+    Raises:
+        ValueError: two models of other weights.
+    """
+    own, new = average.state_dict(), model.state_dict()
+    if own.keys() != new.keys():
+        raise ValueError("an average follows a model of the same weights; build both by one recipe")
+    share = 1 - min(decay, step / (step + 9))
+    for name, value in own.items():
+        if value.is_floating_point():
+            value.lerp_(new[name], share)
+        else:
+            value.copy_(new[name])
+
+
+def train(model: nn.Module, tasks: BatchSource, *, loss: Callable[[Any, Tensor], Tensor], batch: int = 32,
+          steps: int = 10_000, lr: Callable[[int], float] | float = 1e-3,
+          optimizer: torch.optim.Optimizer | None = None, start: int = 0, seed: int = 0,
+          precision: torch.dtype = torch.float32) -> Iterator[Step]:
     """Train the model, one yielded `Step` per update; whatever happens between steps is the caller's.
 
     Step `k` sees tasks `k * batch .. (k+1) * batch - 1` and randomness seeded by `(seed, k)` alone, so training that
@@ -57,8 +112,9 @@ def train(model: GraphMethod, tasks: TaskSource, *, loss: Loss, batch: int = 32,
     stopped.
 
     Args:
-        model: trained in place, on the device where its weights are.
-        tasks: a task source, such as `Tasks`.
+        model: trained in place, on the device where its weights are; a `GraphMethod`, or any module that takes what
+            `tasks` gives.
+        tasks: a task source, such as `Tasks`; `batch` counts what it counts.
         loss: `(output, target) -> scalar`; see the registry for what a method's paper uses.
         batch: tasks per step.
         steps: the step to stop before, counted from 0.
@@ -66,6 +122,8 @@ def train(model: GraphMethod, tasks: TaskSource, *, loss: Loss, batch: int = 32,
         optimizer: Adam where none is given.
         start: the first step.
         seed: of dropout and whatever else draws at random in training.
+        precision: of the encoder's products in training; bfloat16 is about twice as fast where the processor or the
+            GPU knows it. Weights, features and all that follows stay float32.
 
     Raises:
         ValueError: a batch or number of steps below 1, or a model without trainable weights; at the call.
@@ -75,24 +133,25 @@ def train(model: GraphMethod, tasks: TaskSource, *, loss: Loss, batch: int = 32,
         raise ValueError(f"train got batch={batch}, steps={steps}, start={start}; batch and steps must be at "
                          "least 1, start at least 0")
     rate = lr if callable(lr) else lambda step: lr
-    return _steps(model, tasks, loss, batch, range(start, steps), rate, optimizer or adam(model), seed)
+    return _steps(model, tasks, loss, batch, range(start, steps), rate, optimizer or adam(model), seed, precision)
 
 
-def _steps(model: GraphMethod, tasks: TaskSource, loss: Loss, batch: int, span: range, rate: Callable[[int], float],
-           optimizer: torch.optim.Optimizer, seed: int) -> Iterator[Step]:
+def _steps(model: nn.Module, tasks: BatchSource, loss: Callable[[Any, Tensor], Tensor], batch: int, span: range,
+           rate: Callable[[int], float], optimizer: torch.optim.Optimizer, seed: int,
+           precision: torch.dtype) -> Iterator[Step]:
     device = next(model.parameters()).device
     for index in span:
         episode, target = tasks.batch(range(index * batch, (index + 1) * batch))
         model.train()
         for group in optimizer.param_groups:
             group["lr"] = rate(index)
-        with seeded(seed, index):
+        with seeded(seed, index), encoding_in(model, precision):
             step = _update(model, episode.to(device), target.to(device), loss, optimizer, index)
         yield step
 
 
-def _update(model: GraphMethod, episode: Episode, target: Tensor, loss: Loss, optimizer: torch.optim.Optimizer,
-            index: int) -> Step:
+def _update(model: nn.Module, episode: Any, target: Tensor, loss: Callable[[Any, Tensor], Tensor],
+            optimizer: torch.optim.Optimizer, index: int) -> Step:
     out = model(episode)
     value = loss(out, target)
     if not math.isfinite(value.item()):

@@ -38,6 +38,10 @@ def train(
                                               show_default="0", rich_help_panel=TASKS)] = None,
     within_groups: Annotated[bool | None, typer.Option("--within-groups", help="All classes of a task from one group.",
                                                        show_default=False, rich_help_panel=TASKS)] = None,
+    data_set: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="An argument of the data's loader.",
+                                                       rich_help_panel=TASKS)] = None,
+    augment: Annotated[Text, typer.Option(help="Change training images at random: affine, crop:4, flip, colour:0.4, or "
+                                          "several joined by +.", rich_help_panel=TASKS)] = None,
     encoder: Annotated[Text, typer.Option(help="A backbone.", show_default="conv4", rich_help_panel=MODEL)] = None,
     encoder_set: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="An argument of the encoder.",
                                                           rich_help_panel=MODEL)] = None,
@@ -49,13 +53,28 @@ def train(
                                                rich_help_panel=MODEL)] = None,
     freeze_encoder: Annotated[bool | None, typer.Option("--freeze-encoder", help="Train the layers only.",
                                                         show_default=False, rich_help_panel=MODEL)] = None,
+    objective: Annotated[Text, typer.Option(help="tasks, or classes: the encoder learns to tell all classes apart.",
+                                            show_default="tasks", rich_help_panel=TRAINING)] = None,
+    turns: Annotated[bool | None, typer.Option("--turns", help="With classes: each quarter turn is a class of its own.",
+                                               show_default=False, rich_help_panel=TRAINING)] = None,
     steps: Annotated[Number, typer.Option(help="Updates; 0 writes the model untrained.", show_default="10000",
                                           rich_help_panel=TRAINING)] = None,
-    batch: Annotated[Number, typer.Option(help="Tasks per step.", show_default="32", rich_help_panel=TRAINING)] = None,
-    lr: Annotated[float | None, typer.Option(help="Adam's learning rate.", show_default="0.001",
+    batch: Annotated[Number, typer.Option(help="Tasks (with classes: items) per step.", show_default="32",
+                                          rich_help_panel=TRAINING)] = None,
+    optimizer: Annotated[Text, typer.Option(help="adam, adamw or sgd.", show_default="adam",
+                                            rich_help_panel=TRAINING)] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate.", show_default="0.001",
                                              rich_help_panel=TRAINING)] = None,
     halve_every: Annotated[Number, typer.Option(help="Steps after which the rate is halved.", show_default="never",
                                                 rich_help_panel=TRAINING)] = None,
+    cosine: Annotated[bool | None, typer.Option("--cosine", help="The rate falls to 0 along half a cosine.",
+                                                show_default=False, rich_help_panel=TRAINING)] = None,
+    warmup: Annotated[Number, typer.Option(help="Steps over which the rate is reached.", show_default="0",
+                                           rich_help_panel=TRAINING)] = None,
+    average: Annotated[float | None, typer.Option(help="Keep a running average of the weights, of this decay (0.999).",
+                                                  rich_help_panel=TRAINING)] = None,
+    precision: Annotated[Text, typer.Option(help="Of the encoder in training: float32 or bfloat16.",
+                                            show_default="float32", rich_help_panel=TRAINING)] = None,
     weight_decay: Annotated[float | None, typer.Option(show_default="0", rich_help_panel=TRAINING)] = None,
     loss: Annotated[Text, typer.Option(help="node, edge, joint (both), pair, relation, known-nodes or dpgn.",
                                        show_default="the method's own", rich_help_panel=TRAINING)] = None,
@@ -65,6 +84,8 @@ def train(
                                                rich_help_panel=TRAINING)] = None,
     validate: Annotated[Text, typer.Option(help="The split that chooses the best checkpoint.", show_default="val",
                                            rich_help_panel=CHOICE)] = None,
+    patience: Annotated[Number, typer.Option(help="Stop after so many validations without a better one.",
+                                             rich_help_panel=CHOICE)] = None,
     validate_every: Annotated[Number, typer.Option(help="Steps.", show_default="500", rich_help_panel=CHOICE)] = None,
     validate_tasks: Annotated[Number, typer.Option(show_default="200", rich_help_panel=CHOICE)] = None,
     validate_way: Annotated[Text, typer.Option(show_default="5", rich_help_panel=CHOICE)] = None,
@@ -86,7 +107,8 @@ def train(
 
 def _options(named: dict[str, Any]) -> dict[str, Any]:
     """What was given, by the names of the configuration."""
-    settable = {"arguments": named.pop("set_"), "encoder_arguments": named.pop("encoder_set")}
+    settable = {"arguments": named.pop("set_"), "encoder_arguments": named.pop("encoder_set"),
+                "data_arguments": named.pop("data_set")}
     given = {name: value for name, value in named.items() if value is not None and name not in ("out", "resume")}
     return {**given, **{name: settings(pairs) for name, pairs in settable.items() if pairs}}
 

@@ -1,5 +1,7 @@
 """Data sets held in memory, and the tasks drawn from them."""
 
+from graphfew.data import augment
+from graphfew.data.augment import Augment, Augmented
 from graphfew.data.catalogue import catalogue, load
 from graphfew.data.dataset import Dataset, arrays
 from graphfew.data.digits import digits
@@ -22,7 +24,8 @@ from graphfew.data.queries import (
 from graphfew.data.tasks import Draw, Tasks
 
 __all__ = [
-    "Dataset", "Draw", "Queries", "Tasks", "arrays", "balanced", "catalogue", "digits", "dirichlet", "embed",
+    "Augment", "Augmented", "Dataset", "Draw", "Queries", "Tasks", "arrays", "augment",
+    "balanced", "catalogue", "digits", "dirichlet", "embed",
     "fewrel", "glyphs", "load", "mixture", "multinomial", "omniglot", "one_per_class", "parse", "single",
     "single_class", "varied",
 ]

@@ -13,8 +13,9 @@ from graphfew.data.tasks import QUERY
 from graphfew.evaluate import Comparison, Result, evaluate, paired
 from graphfew.model import GraphMethod
 from graphfew.recipe import JSON
-from graphfew.runs.build import check_mode, look
+from graphfew.runs.build import look
 from graphfew.runs.folder import versions
+from graphfew.runs.models import check_mode
 
 Show = Callable[[str, int], None]
 

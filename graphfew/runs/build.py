@@ -2,51 +2,28 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
 import inspect
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from graphfew import backbones, checkpoint
 from graphfew.audit import evaluating
-from graphfew.data import Dataset, Tasks, catalogue, embed, load
+from graphfew.data import Dataset, Tasks, catalogue, load
 from graphfew.data.queries import parse
-from graphfew.layers import METRICS, Metric
-from graphfew.losses import (
-    Loss,
-    dpgn_loss,
-    edge_loss,
-    joint_loss,
-    known_nodes_loss,
-    node_loss,
-    pair_loss,
-    relation_loss,
-)
 from graphfew.model import GraphMethod
 from graphfew.recipe import JSON
-from graphfew.registry import create, find
-from graphfew.runs.config import TrainConfig, ratios, span
-from graphfew.train import adam
+from graphfew.registry import find
+from graphfew.runs.config import TASKS, TrainConfig, ratios, span
+from graphfew.runs.job import Job
+from graphfew.runs.models import adopt_encoder, build_model, choose_loss
+from graphfew.runs.teach import teach
 
+# Options that provenance tells where they are not the default ones.
+TOLD = ("objective", "augment", "turns", "optimizer", "cosine", "warmup", "average", "patience", "precision")
 # Validation tasks are another stream than training tasks, also where both come from one split.
 VALIDATION_STREAM = 1_000_003
-LOSSES: Mapping[str, Loss] = {"node": node_loss, "edge": edge_loss, "joint": joint_loss, "pair": pair_loss,
-                              "relation": relation_loss, "known-nodes": known_nodes_loss, "dpgn": dpgn_loss}
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Job:
-    """What `fit` works on. `optimizer` and `loss` are None where nothing is trained."""
-
-    model: GraphMethod
-    tasks: Tasks
-    validation: Tasks
-    loss: Loss | None
-    optimizer: torch.optim.Optimizer | None
 
 
 def build(config: TrainConfig, *, resuming: bool = False) -> Job:
@@ -65,32 +42,25 @@ def build(config: TrainConfig, *, resuming: bool = False) -> Job:
     model = build_model(config)
     if config.freeze_encoder:
         model.on_features()  # refuses a method whose features depend on the task
-    training = load_split(config.data, config.split, config.root)
-    selection = load_split(config.data, config.validate, config.root)
-    job = Job(model.to(device), training_tasks(config, training), validation_tasks(config, selection), loss, None)
+    training, selection = (load_split(config.data, split, config.root, config.data_arguments)
+                           for split in (config.split, config.validate))
+    tasks, validation = training_tasks(config, training), validation_tasks(config, selection)
+    model = model.to(device)
     if not resuming and config.init_encoder is not None:
         adopt_encoder(model, config.init_encoder)
     model.encoder.requires_grad_(not config.freeze_encoder)
-    model.provenance = {**provenance(config, job.tasks), **model.provenance}
-    look(model, job.tasks, loss)
-    look(model, job.validation)
-    schedule = config.schedule
-    optimizer = adam(model, lr=schedule.lr, weight_decay=schedule.weight_decay) if schedule.steps else None
-    return dataclasses.replace(job, optimizer=optimizer)
+    model.provenance = {**provenance(config, tasks), **model.provenance}
+    if config.objective == TASKS:
+        look(model, tasks, loss)
+    look(model, validation)
+    return teach(config, Job(model, tasks, validation, loss, None, model, model, tasks))
 
 
-def without_encoder(job: Job) -> Job:
-    """The same job on items that are encoded already, for an encoder that does not learn: layers are shared."""
-    tasks, validation = (dataclasses.replace(t, data=embed(t.data, job.model.encoder, progress=False))
-                         for t in (job.tasks, job.validation))
-    return dataclasses.replace(job, model=job.model.on_features(), tasks=tasks, validation=validation)
-
-
-def load_split(name: str, split: str, root: str | None = None) -> Dataset:
-    """A split of a data set by name, from the folder `root` where it is given.
+def load_split(name: str, split: str, root: str | None = None, arguments: Mapping[str, JSON] | None = None) -> Dataset:
+    """A split of a data set by name, from the folder `root` where it is given; `arguments` go to its loader.
 
     Raises:
-        ValueError: an unknown name or split, or a root for a data set that has none.
+        ValueError: an unknown name, split or argument, or a root for a data set that has none.
         FileNotFoundError: `root` lacks the archive.
     """
     takes = inspect.signature(catalogue[name]).parameters if name in catalogue else {}
@@ -98,7 +68,11 @@ def load_split(name: str, split: str, root: str | None = None) -> Dataset:
         raise ValueError(f"{name} has no split {split!r}; its only one is all")
     if takes and "root" not in takes and root is not None:
         raise ValueError(f"{name} comes with the library and takes no root; leave it out")
-    options = {"split": split, "root": root}
+    unknown = sorted(set(arguments or {}) - set(takes) | {"split", "root", "progress"} & set(arguments or {}))
+    if takes and unknown:
+        known = [key for key in takes if key not in ("split", "root", "progress")]
+        raise ValueError(f"{name} takes no argument {unknown[0]!r}; known: {', '.join(known) or 'none'}")
+    options = {"split": split, "root": root, **(arguments or {})}
     return load(name, **{key: value for key, value in options.items() if key in takes and value is not None})
 
 
@@ -120,121 +94,19 @@ def _context(config: TrainConfig) -> dict[str, Any]:
             "distractors": span("distractors", config.distractors), "within_groups": config.within_groups}
 
 
-def build_model(config: TrainConfig) -> GraphMethod:
-    """The untrained model, its weights drawn from the seed. Raises ValueError for what the factories refuse."""
-    arguments = method_arguments(config)
-    seed = config.schedule.seed
-    try:
-        encoder = backbones.create(config.encoder, **{"seed": seed, **config.encoder_arguments})
-    except (TypeError, RuntimeError) as error:
-        raise ValueError(f"{config.encoder} cannot be built with {dict(config.encoder_arguments)}: {error}") from error
-    try:
-        return create(config.method, encoder=encoder, seed=seed, **arguments)
-    except (TypeError, RuntimeError) as error:
-        raise ValueError(f"{config.method} cannot be built with {arguments}: {error}") from error
-
-
-def method_arguments(config: TrainConfig) -> dict[str, Any]:
-    """The arguments of the method's factory, with its mode, its way and its metric in place.
-
-    Raises:
-        ValueError: a mode that the method does not have, a range of ways for a fixed one, or an unknown metric.
-    """
-    method = find(config.method)
-    arguments: dict[str, Any] = dict(config.arguments)
-    if method.fixed_way and not isinstance(span("way", config.way), int):
-        raise ValueError(f"{config.method} is built for one number of classes and way is {config.way}; give one number")
-    if method.fixed_way:
-        arguments.setdefault("way", span("way", config.way))
-    if method.fixed_shot and not isinstance(span("shot", config.shot), int):
-        raise ValueError(f"{config.method} is built for one number of shots and shot is {config.shot}; give one number")
-    if method.fixed_shot:
-        arguments.setdefault("shot", span("shot", config.shot))
-    if isinstance(arguments.get("metric"), str):
-        arguments["metric"] = _metric(arguments["metric"])
-    if config.transductive is not None:
-        check_mode(config.method, config.transductive)
-        if method.inductive and method.transductive:
-            arguments["transductive"] = config.transductive
-    return arguments
-
-
-def _metric(name: str) -> Metric:
-    if name not in METRICS:
-        raise ValueError(f"no metric is called {name!r}; known: {', '.join(METRICS)}")
-    return METRICS[name]
-
-
-def check_mode(name: str, transductive: bool) -> None:
-    """Raises ValueError where the method does not have that mode."""
-    method = find(name)
-    if not (method.transductive if transductive else method.inductive):
-        has, lacks = ("inductive", "transductive") if transductive else ("transductive", "inductive")
-        raise ValueError(f"{name} is {has} only; it cannot be made {lacks}")
-
-
-def choose_loss(config: TrainConfig) -> Loss | None:
-    """The loss by name, else the method's own; None where no step is asked.
-
-    Raises:
-        ValueError: an unknown name, or a method that needs no training and no loss given.
-    """
-    if config.loss is not None and config.loss not in LOSSES:
-        raise ValueError(f"no loss is called {config.loss!r}; known: {', '.join(LOSSES)}")
-    method = find(config.method)
-    loss = LOSSES[config.loss] if config.loss is not None else method.loss
-    if loss is None and config.schedule.steps:
-        raise ValueError(f"{config.method} needs no training: give steps=0 to write it as it is, or a loss "
-                         f"({', '.join(LOSSES)}) to train its encoder through it")
-    return loss if config.schedule.steps else None
-
-
-def adopt_encoder(model: GraphMethod, path: str) -> None:
-    """Give the model the encoder weights of another checkpoint, and note so in its provenance.
-
-    Raises:
-        FileNotFoundError: no such checkpoint.
-        ValueError: an encoder of another recipe.
-    """
-    source = best_of(path)
-    other = checkpoint.load(source)
-    recipes = [getattr(m.encoder, "recipe", None) for m in (other, model)]
-    if recipes[0] != recipes[1]:
-        raise ValueError(f"the encoder of {source} is {recipes[0]} and the one asked for is {recipes[1]}; "
-                         "give the same encoder and arguments")
-    model.encoder.load_state_dict(other.encoder.state_dict())
-    facts = {"checkpoint": label(source), "sha256": hashlib.sha256(source.read_bytes()).hexdigest()}
-    model.provenance = {"init_encoder": {**facts, **other.provenance}}
-
-
-def best_of(path: str | Path) -> Path:
-    """The checkpoint meant by a file, or by a run folder: its best. Raises FileNotFoundError where there is none."""
-    path = Path(path)
-    if path.is_dir():
-        path = path / "best.safetensors"
-    elif path.suffix != checkpoint.SUFFIX:
-        path = path.with_name(path.name + checkpoint.SUFFIX)
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no checkpoint {path}; give a .safetensors file or a run folder that has a "
-                                "best one")
-    return path
-
-
-def label(path: Path) -> str:
-    """A checkpoint's name without the folders above its run."""
-    return "/".join(path.parts[-2:]) if len(path.parts) > 1 else path.name
-
-
 def provenance(config: TrainConfig, tasks: Tasks) -> dict[str, JSON]:
     """What results tell of the training."""
     drawn = tasks.describe()
+    learned = {key: value for key, value in drawn.items() if key not in ("data", "split", "seed")}
+    plain, own = TrainConfig(config.method, config.data).flat(), config.flat()
     return {"training_seed": config.schedule.seed, "trained_on": f"{drawn['data']}/{drawn['split']}",
-            "training_tasks": {key: value for key, value in drawn.items() if key not in ("data", "split", "seed")},
+            "training_tasks": learned if config.objective == TASKS else None,
             "training_loss": getattr(choose_loss(config), "__name__", None),
-            "steps": config.schedule.steps, "batch": config.schedule.batch, "encoder_frozen": config.freeze_encoder}
+            "steps": config.schedule.steps, "batch": config.schedule.batch, "encoder_frozen": config.freeze_encoder,
+            **{name: own[name] for name in TOLD if own[name] != plain[name]}}
 
 
-def look(model: GraphMethod, tasks: Tasks, loss: Loss | None = None) -> None:
+def look(model: GraphMethod, tasks: Tasks, loss: Callable[[Any, Tensor], Tensor] | None = None) -> None:
     """Pass the first task through the model and the loss, so that what does not fit is refused now.
 
     Raises:

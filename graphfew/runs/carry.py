@@ -11,10 +11,12 @@ from typing import Any
 
 from graphfew.recipe import JSON
 from graphfew.runs import folder
-from graphfew.runs.build import Job, build, without_encoder
+from graphfew.runs.build import build
 from graphfew.runs.config import PLACES, Schedule, TrainConfig, contradictions
-from graphfew.runs.fit import Moment, Tally, due, fit
+from graphfew.runs.fit import Moment, Tally, due, ended, fit
 from graphfew.runs.folder import Run
+from graphfew.runs.job import Job
+from graphfew.runs.teach import without_encoder
 
 Watch = Callable[[Moment], None]
 Stop = Callable[[], bool]
@@ -123,8 +125,8 @@ def carry_out(prepared: Prepared, *, watch: Watch = lambda moment: None, stop: S
 
     past, clock, mark = _past_sessions(run), Clock(), time.perf_counter()
     inner = without_encoder(job) if config.freeze_encoder else job
-    moments = fit(inner.model, inner.tasks, inner.validation, schedule, loss=job.loss, optimizer=job.optimizer,
-                  tally=now, progress=halt)
+    moments = fit(inner.model, inner.source, inner.validation, schedule, loss=job.loss, optimizer=job.optimizer,
+                  tally=now, progress=halt, learner=inner.learner, after=inner.after)
     try:
         for moment in moments:
             now = moment.tally
@@ -142,7 +144,7 @@ def carry_out(prepared: Prepared, *, watch: Watch = lambda moment: None, stop: S
 
 def finished(tally: Tally, schedule: Schedule) -> bool:
     """Whether nothing is left to do."""
-    return tally.step >= schedule.steps and tally.validated == tally.step
+    return ended(tally, schedule) and tally.validated == tally.step
 
 
 def _keep(prepared: Prepared, moment: Moment) -> None:
@@ -152,7 +154,7 @@ def _keep(prepared: Prepared, moment: Moment) -> None:
     if moment.improved:
         folder.save_best(run, prepared.job.model, prepared.config, tally.step)
     every = schedule.save_every or schedule.validate_every
-    if not due(tally, schedule) and (tally.step % every == 0 or tally.step == schedule.steps):
+    if not due(tally, schedule) and (tally.step % every == 0 or ended(tally, schedule)):
         folder.save_last(run, prepared.job, tally)
 
 

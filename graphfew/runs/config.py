@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from graphfew.data.augment import parse_augment
 from graphfew.data.queries import parse
 from graphfew.data.spans import Span
 from graphfew.recipe import JSON
@@ -14,6 +15,9 @@ from graphfew.recipe import JSON
 TEST_SPLITS = ("test", "evaluation")
 # Where a run happens, not what it computes: these may differ when it is resumed.
 PLACES = ("root", "device")
+TASKS, CLASSES = "tasks", "classes"
+OPTIMIZERS = ("adam", "adamw", "sgd")
+PRECISIONS = ("float32", "bfloat16")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,9 +34,15 @@ class Schedule:
         validate_every: steps between validations; the last step is always validated.
         validate_tasks: tasks per validation.
         save_every: steps between saves of `last`; None takes `validate_every`.
+        optimizer: adam, adamw or sgd (with Nesterov's momentum of 0.9).
+        cosine: the rate falls to 0 at the last step along half a cosine.
+        warmup: steps over which the rate is reached.
+        average: decay of a running average of the weights, which is then validated and kept; None keeps the last ones.
+        patience: validations without a better one after which training stops; None goes on to the last step.
+        precision: of the encoder in training, float32 or bfloat16.
 
     Raises:
-        ValueError: a number out of range.
+        ValueError: a number out of range, or a name that is not known.
     """
 
     steps: int = 10_000
@@ -44,16 +54,29 @@ class Schedule:
     validate_every: int = 500
     validate_tasks: int = 200
     save_every: int | None = None
+    optimizer: str = "adam"
+    cosine: bool = False
+    warmup: int = 0
+    average: float | None = None
+    patience: int | None = None
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         least = {"steps": 0, "batch": 1, "halve_every": 1, "seed": 0, "validate_every": 1, "validate_tasks": 2,
-                 "save_every": 1, "weight_decay": 0}
+                 "save_every": 1, "weight_decay": 0, "warmup": 0, "patience": 1}
         for name, bound in least.items():
             value = getattr(self, name)
             if value is not None and not value >= bound:
                 raise ValueError(f"{name} is {value}; it must be at least {bound}")
         if not 0 < self.lr < float("inf"):
             raise ValueError(f"lr is {self.lr}; it must be positive and finite")
+        if self.cosine and self.halve_every is not None:
+            raise ValueError(f"cosine is set and halve_every is {self.halve_every}; give one way for the rate to fall")
+        if self.average is not None and not 0 < self.average < 1:
+            raise ValueError(f"average is {self.average}; a decay lies between 0 and 1, such as 0.999")
+        for name, known in (("optimizer", OPTIMIZERS), ("precision", PRECISIONS)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; known: {', '.join(known)}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,9 +92,15 @@ class TrainConfig:
         validate_way, validate_shot: None takes 5 (a method of fixed way: `way`) and `shot`.
         init_encoder: a checkpoint whose encoder weights are the start.
         freeze_encoder: keep those weights as they are; every item is then encoded once, before the first step.
+        objective: what is learned: `tasks`, or `classes`: the encoder learns to tell all classes of the split apart,
+            `batch` items at a time, and is validated through the method on tasks.
+        augment: changes training images at random ("affine", "crop:4+flip"); None leaves them.
+        turns: with `classes`, every quarter turn of a class counts as a class of its own.
+        data_arguments: of the data set's loader, such as its size.
 
     Raises:
-        ValueError: a number of tasks that cannot be read, or a test split to select on.
+        ValueError: a number of tasks that cannot be read, a test split to select on, or options that do not go
+            together.
     """
 
     method: str
@@ -96,6 +125,10 @@ class TrainConfig:
     validate_query: str = "5"
     init_encoder: str | None = None
     freeze_encoder: bool = False
+    objective: str = TASKS
+    augment: str | None = None
+    turns: bool = False
+    data_arguments: Mapping[str, JSON] = dataclasses.field(default_factory=dict)
     device: str = "cpu"
     schedule: Schedule = dataclasses.field(default_factory=Schedule)
 
@@ -110,6 +143,9 @@ class TrainConfig:
         ratios(self.labelled_ratio)
         for query in (self.query, self.validate_query):
             parse(query)
+        if self.augment is not None:
+            parse_augment(self.augment)
+        _check_objective(self)
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> TrainConfig:
@@ -126,6 +162,20 @@ class TrainConfig:
         values = dataclasses.asdict(self)
         schedule = values.pop("schedule")
         return {**values, **schedule}
+
+
+def _check_objective(config: TrainConfig) -> None:
+    if config.objective not in (TASKS, CLASSES):
+        raise ValueError(f"objective is {config.objective!r}; known: {TASKS}, {CLASSES}")
+    if config.objective == CLASSES and config.loss is not None:
+        raise ValueError(f"loss is {config.loss!r}, but classes are learned by cross-entropy; leave loss out")
+    if config.turns and config.objective != CLASSES:
+        raise ValueError("turns makes four classes of each for objective=classes; with tasks, take a data set whose "
+                         "turned images are classes")
+    if config.freeze_encoder and (config.augment is not None or config.objective == CLASSES):
+        extra = "augment" if config.augment is not None else "objective=classes"
+        raise ValueError(f"freeze_encoder encodes every item once, before the first step; leave out {extra}, or let "
+                         "the encoder learn")
 
 
 def contradictions(config: TrainConfig, options: Mapping[str, Any]) -> list[str]:

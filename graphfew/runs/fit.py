@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from graphfew.evaluate import DescribedTasks, Result, evaluate
-from graphfew.losses import Loss
 from graphfew.model import GraphMethod
 from graphfew.recipe import JSON
 from graphfew.runs.config import Schedule
-from graphfew.train import Step, TaskSource, adam, halve_every, train
+from graphfew.train import BatchSource, Step, adam, cosine_decay, halve_every, train, warm_up
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Tally:
         validated: the step of the last validation, or -1.
         best: the best validation accuracy so far, in `[0, 1]`, or -1.
         loss, accuracy: sums over the steps since the last validation.
+        stale: validations since the best one.
     """
 
     step: int = 0
@@ -31,6 +33,7 @@ class Tally:
     best: float = -1.0
     loss: float = 0.0
     accuracy: float = 0.0
+    stale: int = 0
 
     def add(self, step: Step) -> Tally:
         """The tally after one more step."""
@@ -66,20 +69,34 @@ class Moment:
     improved: bool = False
 
 
-def fit(model: GraphMethod, tasks: TaskSource, validation: DescribedTasks | None, schedule: Schedule, *,
-        loss: Loss | None, optimizer: torch.optim.Optimizer | None = None, tally: Tally | None = None,
-        progress: Callable[[int], None] | None = None) -> Iterator[Moment]:
+def nothing(done: int) -> None:
+    """Does nothing after a step."""
+    del done
+
+
+def ended(tally: Tally, schedule: Schedule) -> bool:
+    """Whether no step is left: all are done, or patience is at its end."""
+    return tally.step >= schedule.steps or (schedule.patience is not None and tally.stale >= schedule.patience)
+
+
+def fit(model: GraphMethod, tasks: BatchSource, validation: DescribedTasks | None, schedule: Schedule, *,
+        loss: Callable[[Any, Tensor], Tensor] | None, optimizer: torch.optim.Optimizer | None = None,
+        tally: Tally | None = None, progress: Callable[[int], None] | None = None, learner: nn.Module | None = None,
+        after: Callable[[int], None] = nothing) -> Iterator[Moment]:
     """Train the model in place and validate it on the way, one `Moment` per step and per validation.
 
     Args:
         model: on its device.
-        tasks: training tasks.
+        tasks: training tasks, or what the learner takes.
         validation: tasks to validate on; None never validates.
         schedule: steps, batch, learning rate, seed and intervals.
         loss: None only where `schedule.steps` is 0.
         optimizer: Adam with the schedule's weight decay where none is given.
         tally: where to go on from, with the weights and the optimizer as they were then.
         progress: called during validation with the number of tasks done; it may raise in order to stop.
+        learner: what the steps update, where that is not the model itself but shares weights with it, or feeds it
+            through `after`.
+        after: called with the number of steps done after each.
 
     Raises:
         ValueError: steps without a loss, a model without trainable weights, or a task that the model refuses.
@@ -94,12 +111,16 @@ def fit(model: GraphMethod, tasks: TaskSource, validation: DescribedTasks | None
     for moment in look():
         now = moment.tally
         yield moment
-    for step in _steps(model, tasks, schedule, loss, optimizer, now.step):
+    for step in _steps(learner or model, tasks, schedule, loss, optimizer, schedule.steps if ended(now, schedule)
+                       else now.step):
         now = now.add(step)
+        after(now.step)
         yield Moment(now, step=step)
         for moment in look():
             now = moment.tally
             yield moment
+        if ended(now, schedule):
+            return
 
 
 def due(tally: Tally, schedule: Schedule) -> bool:
@@ -108,20 +129,29 @@ def due(tally: Tally, schedule: Schedule) -> bool:
     return wanted and tally.validated != tally.step
 
 
-def _steps(model: GraphMethod, tasks: TaskSource, schedule: Schedule, loss: Loss | None,
+def rate(schedule: Schedule) -> Callable[[int], float]:
+    """The learning rate at each step."""
+    fall = cosine_decay(schedule.lr, schedule.steps) if schedule.cosine else halve_every(
+        schedule.lr, schedule.halve_every or max(1, schedule.steps))
+    return warm_up(fall, schedule.warmup) if schedule.warmup else fall
+
+
+def _steps(learner: nn.Module, tasks: BatchSource, schedule: Schedule, loss: Callable[[Any, Tensor], Tensor] | None,
            optimizer: torch.optim.Optimizer | None, start: int) -> Iterator[Step]:
     if start >= schedule.steps:
         return iter(())
     if loss is None:
         raise ValueError(f"fit got steps={schedule.steps} and no loss; give a loss, or steps=0")
-    rate = halve_every(schedule.lr, schedule.halve_every) if schedule.halve_every else schedule.lr
-    return train(model, tasks, loss=loss, batch=schedule.batch, steps=schedule.steps, lr=rate, start=start,
-                 seed=schedule.seed, optimizer=optimizer or adam(model, weight_decay=schedule.weight_decay))
+    return train(learner, tasks, loss=loss, batch=schedule.batch, steps=schedule.steps, lr=rate(schedule), start=start,
+                 seed=schedule.seed, optimizer=optimizer or adam(learner, weight_decay=schedule.weight_decay),
+                 precision=getattr(torch, schedule.precision))
 
 
 def _judge(tally: Tally, result: Result) -> Moment:
     count = tally.step - max(tally.validated, 0)
     loss, accuracy = (tally.loss / count, tally.accuracy / count) if count else (None, None)
     record = Record(tally.step, loss, accuracy, result.mean, result.half_width)
-    after = Tally(step=tally.step, validated=tally.step, best=max(tally.best, result.mean))
-    return Moment(after, record=record, improved=result.mean > tally.best)
+    better = result.mean > tally.best
+    after = Tally(step=tally.step, validated=tally.step, best=max(tally.best, result.mean),
+                  stale=0 if better else tally.stale + 1)
+    return Moment(after, record=record, improved=better)

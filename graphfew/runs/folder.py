@@ -17,9 +17,9 @@ import torch
 from graphfew import checkpoint
 from graphfew.model import GraphMethod
 from graphfew.recipe import JSON
-from graphfew.runs.build import Job
 from graphfew.runs.config import TrainConfig
 from graphfew.runs.fit import Record, Tally
+from graphfew.runs.job import Job
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,7 +126,7 @@ def save_best(run: Run, model: GraphMethod, config: TrainConfig, step: int) -> N
 def save_last(run: Run, job: Job, tally: Tally) -> None:
     """Write the newest model with the optimizer and the tally."""
     _save(job.model, run.last, {"selected_on": None, "step_selected": tally.step}, optimizer=job.optimizer,
-          extra=dataclasses.asdict(tally))
+          extra=dataclasses.asdict(tally), learner=job.apart)
 
 
 def restore(run: Run, job: Job) -> Tally:
@@ -139,7 +139,7 @@ def restore(run: Run, job: Job) -> Tally:
     if run.last.is_file():
         extra = checkpoint.read_extra(run.last)
         device = next((p.device for p in job.model.parameters()), "cpu")
-        checkpoint.load(run.last, into=job.model, optimizer=job.optimizer, device=device)
+        checkpoint.load(run.last, into=job.model, optimizer=job.optimizer, device=device, learner=job.apart)
         tally = _tally(run, extra)
     cut_back(run, tally.validated)
     return tally

@@ -15,11 +15,20 @@ def test_settings_are_json_or_text():
             runs.settings(pairs)
 
 
-@pytest.mark.parametrize("field", dataclasses.fields(runs.Schedule), ids=lambda field: field.name)
+NUMBERS = [field for field in dataclasses.fields(runs.Schedule) if not isinstance(field.default, str | bool)]
+
+
+@pytest.mark.parametrize("field", NUMBERS, ids=lambda field: field.name)
 def test_a_schedule_is_checked_where_it_is_made(field):
-    below = -1.0 if isinstance(field.default, float) else -1
+    below = -1.0 if "float" in str(field.type) else -1
     with pytest.raises(ValueError, match=rf"{field.name} is {below}"):
         runs.Schedule(**{field.name: below})
+
+
+@pytest.mark.parametrize(("name", "value"), [("optimizer", "lion"), ("precision", "int8")])
+def test_a_name_that_is_not_known_is_refused(name, value):
+    with pytest.raises(ValueError, match=f"{name} is '{value}'; known: "):
+        runs.Schedule(**{name: value})
 
 
 @pytest.mark.parametrize("text", ["", "x", "5-", "-5", "5-x", "5.0", "1-2-3"])

@@ -1,0 +1,190 @@
+"""Augmentation: images changed at random each time a task shows them, as an option of the data."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from graphfew.episode import Episode
+from graphfew.recipe import JSON
+from graphfew.train import TaskSource
+
+Change = Callable[[Tensor, torch.Generator], Tensor]
+
+
+@dataclasses.dataclass(frozen=True)
+class Augment:
+    """A random change of images and its name: `change(images [N, c, h, w] in 0..1, generator)` gives the same shape."""
+
+    name: str
+    change: Change
+
+
+def affine(strength: float = 1.0) -> Augment:
+    """Each image turned (up to 12 degrees), scaled (15 % each way), sheared (0.2) and moved (6 % of its side).
+
+    All are uniform and independent, times `strength`; what comes in at the border is black.
+
+    Raises:
+        ValueError: a strength that is not positive.
+    """
+    value = _positive("affine", strength)
+
+    def change(images: Tensor, generator: torch.Generator) -> Tensor:
+        grid = functional.affine_grid(_matrices(len(images), value, generator), list(images.shape), align_corners=False)
+        return functional.grid_sample(images, grid.to(images), align_corners=False)
+
+    return Augment(_named("affine", strength, 1.0), change)
+
+
+def crop(padding: int = 4) -> Augment:
+    """Each image moved by up to `padding` pixels each way; what comes in at the border is black.
+
+    Raises:
+        ValueError: a padding below 1.
+    """
+    if padding < 1:
+        raise ValueError(f"crop got padding={padding}; it must be at least 1 pixel")
+
+    def change(images: Tensor, generator: torch.Generator) -> Tensor:
+        n, _, height, width = images.shape
+        wide = functional.pad(images, (padding,) * 4)
+        down, right = torch.randint(0, 2 * padding + 1, (2, n, 1), generator=generator)
+        rows, columns = down + torch.arange(height), right + torch.arange(width)
+        moved: Tensor = wide[torch.arange(n)[:, None, None], :, rows[:, :, None], columns[:, None, :]]
+        return moved.permute(0, 3, 1, 2)
+
+    return Augment(_named("crop", float(padding), 4.0), change)
+
+
+def flip() -> Augment:
+    """Half of the images, at random, mirrored left to right."""
+
+    def change(images: Tensor, generator: torch.Generator) -> Tensor:
+        mirrored = torch.rand(len(images), 1, 1, 1, generator=generator) < 0.5
+        return torch.where(mirrored, images.flip(3), images)
+
+    return Augment("flip", change)
+
+
+def colour(strength: float = 0.4) -> Augment:
+    """Each image's brightness and contrast times `1 ± strength`, each channel moved by `± strength / 4`, within 0..1.
+
+    Raises:
+        ValueError: a strength that is not positive.
+    """
+    value = _positive("colour", strength)
+
+    def change(images: Tensor, generator: torch.Generator) -> Tensor:
+        n, channels = images.shape[:2]
+        bright, contrast = 1 + value * (2 * torch.rand(2, n, 1, 1, 1, generator=generator) - 1)
+        shift = value / 4 * (2 * torch.rand(n, channels, 1, 1, generator=generator) - 1)
+        lit = images * bright
+        middle = lit.mean((1, 2, 3), keepdim=True)
+        moved: Tensor = (lit - middle) * contrast + middle + shift
+        return moved.clamp(0, 1)
+
+    return Augment(_named("colour", strength, 0.4), change)
+
+
+def several(*parts: Augment) -> Augment:
+    """One change after the other. Raises ValueError where there is none."""
+    if not parts:
+        raise ValueError("several got no augmentation; give at least one")
+
+    def change(images: Tensor, generator: torch.Generator) -> Tensor:
+        for part in parts:
+            images = part.change(images, generator)
+        return images
+
+    return Augment("+".join(part.name for part in parts), change)
+
+
+KNOWN: Mapping[str, Callable[..., Augment]] = {
+    "affine": lambda strength="1": affine(float(strength)), "crop": lambda padding="4": crop(int(padding)),
+    "flip": flip, "colour": lambda strength="0.4": colour(float(strength)),
+}
+
+
+def parse_augment(text: str) -> Augment:
+    """An augmentation from text: `affine`, `affine:1.5`, `crop:4`, `flip`, `colour:0.4`, or several joined by `+`.
+
+    Raises:
+        ValueError: text of another form; the message lists the known ones.
+    """
+    parts = []
+    for part in text.split("+"):
+        name, *values = part.split(":")
+        try:
+            parts.append(KNOWN[name](*values))
+        except (KeyError, TypeError, ValueError) as error:
+            reason = f" ({error})" if isinstance(error, ValueError) else ""
+            raise ValueError(f"no augmentation is written {part!r}{reason}; known: affine:1, crop:4, flip, colour:0.4, "
+                             "and several joined by +") from error
+    return parts[0] if len(parts) == 1 else several(*parts)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Augmented:
+    """Tasks whose images are changed at random.
+
+    What is drawn depends on `seed` and on which tasks are asked together, so training that goes on from a checkpoint
+    sees the same images.
+
+    Attributes:
+        tasks: of images, `[N, c, h, w]`.
+    """
+
+    tasks: TaskSource
+    augment: Augment
+    seed: int = 0
+
+    def batch(self, indices: range) -> tuple[Episode, Tensor]:
+        """The tasks with every image changed.
+
+        Raises:
+            ValueError: items that are not images.
+        """
+        episode, target = self.tasks.batch(indices)
+        return dataclasses.replace(episode, x=changed(self.augment, episode.x, self.seed, indices)), target
+
+    def describe(self) -> Mapping[str, JSON]:
+        """What the tasks say of themselves, and the augmentation."""
+        own: Any = self.tasks
+        return {**own.describe(), "augment": self.augment.name}
+
+
+def changed(augment: Augment, images: Tensor, seed: int, indices: range) -> Tensor:
+    """The images changed with randomness of `seed` and the first and last index. Raises ValueError for no images."""
+    if images.ndim != 4:
+        raise ValueError(f"items have shape {tuple(images.shape[1:])}; {augment.name} changes images [c, h, w]: leave "
+                         "the augmentation out")
+    state = np.random.SeedSequence((seed, indices[0], indices[-1])).generate_state(1, np.uint64)[0]
+    return augment.change(images, torch.Generator().manual_seed(int(state)))
+
+
+def _matrices(n: int, strength: float, generator: torch.Generator) -> Tensor:
+    """`[n, 2, 3]`: where each place of the new image is looked up in the old one."""
+    angle, wide, high, shear, right, down = strength * (2 * torch.rand(6, n, generator=generator) - 1)
+    angle = angle * math.radians(12)
+    wide, high, shear, right, down = 1 + 0.15 * wide, 1 + 0.15 * high, 0.2 * shear, 0.12 * right, 0.12 * down
+    first = torch.stack([angle.cos() * wide, (shear - angle.sin()) * high, right], 1)
+    second = torch.stack([angle.sin() * wide, angle.cos() * high, down], 1)
+    return torch.stack([first, second], 1)
+
+
+def _positive(name: str, strength: float) -> float:
+    if not (math.isfinite(strength) and strength > 0):
+        raise ValueError(f"{name} got strength={strength}; it must be positive and finite")
+    return float(strength)
+
+
+def _named(name: str, value: float, default: float) -> str:
+    return name if value == default else f"{name}:{value:g}"

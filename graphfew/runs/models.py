@@ -1,0 +1,137 @@
+"""The model and the loss that a configuration asks for, and checkpoints by name."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from graphfew import backbones, checkpoint
+from graphfew.layers import METRICS, Metric
+from graphfew.losses import (
+    Loss,
+    dpgn_loss,
+    edge_loss,
+    joint_loss,
+    known_nodes_loss,
+    node_loss,
+    pair_loss,
+    relation_loss,
+)
+from graphfew.model import GraphMethod
+from graphfew.pretrain import class_loss
+from graphfew.registry import create, find
+from graphfew.runs.config import CLASSES, TrainConfig, span
+
+LOSSES: Mapping[str, Loss] = {"node": node_loss, "edge": edge_loss, "joint": joint_loss, "pair": pair_loss,
+                              "relation": relation_loss, "known-nodes": known_nodes_loss, "dpgn": dpgn_loss}
+
+
+def build_model(config: TrainConfig) -> GraphMethod:
+    """The untrained model, its weights drawn from the seed. Raises ValueError for what the factories refuse."""
+    arguments = method_arguments(config)
+    seed = config.schedule.seed
+    try:
+        encoder = backbones.create(config.encoder, **{"seed": seed, **config.encoder_arguments})
+    except (TypeError, RuntimeError) as error:
+        raise ValueError(f"{config.encoder} cannot be built with {dict(config.encoder_arguments)}: {error}") from error
+    try:
+        return create(config.method, encoder=encoder, seed=seed, **arguments)
+    except (TypeError, RuntimeError) as error:
+        raise ValueError(f"{config.method} cannot be built with {arguments}: {error}") from error
+
+
+def method_arguments(config: TrainConfig) -> dict[str, Any]:
+    """The arguments of the method's factory, with its mode, its way and its metric in place.
+
+    Raises:
+        ValueError: a mode that the method does not have, a range of ways for a fixed one, or an unknown metric.
+    """
+    method = find(config.method)
+    arguments: dict[str, Any] = dict(config.arguments)
+    if method.fixed_way and not isinstance(span("way", config.way), int):
+        raise ValueError(f"{config.method} is built for one number of classes and way is {config.way}; give one number")
+    if method.fixed_way:
+        arguments.setdefault("way", span("way", config.way))
+    if method.fixed_shot and not isinstance(span("shot", config.shot), int):
+        raise ValueError(f"{config.method} is built for one number of shots and shot is {config.shot}; give one number")
+    if method.fixed_shot:
+        arguments.setdefault("shot", span("shot", config.shot))
+    if isinstance(arguments.get("metric"), str):
+        arguments["metric"] = _metric(arguments["metric"])
+    if config.transductive is not None:
+        check_mode(config.method, config.transductive)
+        if method.inductive and method.transductive:
+            arguments["transductive"] = config.transductive
+    return arguments
+
+
+def _metric(name: str) -> Metric:
+    if name not in METRICS:
+        raise ValueError(f"no metric is called {name!r}; known: {', '.join(METRICS)}")
+    return METRICS[name]
+
+
+def check_mode(name: str, transductive: bool) -> None:
+    """Raises ValueError where the method does not have that mode."""
+    method = find(name)
+    if not (method.transductive if transductive else method.inductive):
+        has, lacks = ("inductive", "transductive") if transductive else ("transductive", "inductive")
+        raise ValueError(f"{name} is {has} only; it cannot be made {lacks}")
+
+
+def choose_loss(config: TrainConfig) -> Callable[[Any, Tensor], Tensor] | None:
+    """The loss by name, else the method's own; None where no step is asked.
+
+    Raises:
+        ValueError: an unknown name, or a method that needs no training and no loss given.
+    """
+    if config.loss is not None and config.loss not in LOSSES:
+        raise ValueError(f"no loss is called {config.loss!r}; known: {', '.join(LOSSES)}")
+    if config.objective == CLASSES:
+        return class_loss if config.schedule.steps else None
+    method = find(config.method)
+    loss = LOSSES[config.loss] if config.loss is not None else method.loss
+    if loss is None and config.schedule.steps:
+        raise ValueError(f"{config.method} needs no training: give steps=0 to write it as it is, or a loss "
+                         f"({', '.join(LOSSES)}) to train its encoder through it")
+    return loss if config.schedule.steps else None
+
+
+def adopt_encoder(model: GraphMethod, path: str) -> None:
+    """Give the model the encoder weights of another checkpoint, and note so in its provenance.
+
+    Raises:
+        FileNotFoundError: no such checkpoint.
+        ValueError: an encoder of another recipe.
+    """
+    source = best_of(path)
+    other = checkpoint.load(source)
+    recipes = [getattr(m.encoder, "recipe", None) for m in (other, model)]
+    if recipes[0] != recipes[1]:
+        raise ValueError(f"the encoder of {source} is {recipes[0]} and the one asked for is {recipes[1]}; "
+                         "give the same encoder and arguments")
+    model.encoder.load_state_dict(other.encoder.state_dict())
+    facts = {"checkpoint": label(source), "sha256": hashlib.sha256(source.read_bytes()).hexdigest()}
+    model.provenance = {"init_encoder": {**facts, **other.provenance}}
+
+
+def best_of(path: str | Path) -> Path:
+    """The checkpoint meant by a file, or by a run folder: its best. Raises FileNotFoundError where there is none."""
+    path = Path(path)
+    if path.is_dir():
+        path = path / "best.safetensors"
+    elif path.suffix != checkpoint.SUFFIX:
+        path = path.with_name(path.name + checkpoint.SUFFIX)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no checkpoint {path}; give a .safetensors file or a run folder that has a "
+                                "best one")
+    return path
+
+
+def label(path: Path) -> str:
+    """A checkpoint's name without the folders above its run."""
+    return "/".join(path.parts[-2:]) if len(path.parts) > 1 else path.name

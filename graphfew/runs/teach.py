@@ -1,0 +1,62 @@
+"""What a training run updates and what that learns from: tasks or classes, augmented or not, averaged or not."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+from torch import nn
+
+from graphfew.data import embed
+from graphfew.data.augment import Augmented, parse_augment
+from graphfew.model import GraphMethod
+from graphfew.pretrain import Classifier, Shuffled
+from graphfew.runs.config import CLASSES, Schedule, TrainConfig
+from graphfew.runs.job import Job
+from graphfew.runs.models import build_model
+from graphfew.train import adam, adamw, follow, sgd
+
+
+def teach(config: TrainConfig, job: Job) -> Job:
+    """The job with what is trained, what it learns from and its optimizer, as the configuration says.
+
+    Raises:
+        ValueError: a model without trainable weights, or an augmentation of items that are not images.
+    """
+    schedule = config.schedule
+    if schedule.average is not None:
+        taught = build_model(config).to(next(job.model.parameters()).device)
+        taught.load_state_dict(job.model.state_dict())
+        taught.encoder.requires_grad_(not config.freeze_encoder)
+        job = dataclasses.replace(job, taught=taught, learner=taught, after=_following(job.model, taught, schedule))
+    change = None if config.augment is None else parse_augment(config.augment)
+    if config.objective == CLASSES:
+        items = Shuffled(job.tasks.data, schedule.seed, change, config.turns)
+        classifier = Classifier(job.taught.encoder, _width(job.taught.encoder), items.classes, seed=schedule.seed)
+        learner = classifier.to(next(job.model.parameters()).device)
+        job = dataclasses.replace(job, learner=learner, source=items)
+    elif change is not None:
+        job = dataclasses.replace(job, source=Augmented(job.tasks, change, schedule.seed))
+    if not schedule.steps:
+        return job
+    job.source.batch(range(1))
+    make = {"adam": adam, "adamw": adamw, "sgd": sgd}[schedule.optimizer]
+    return dataclasses.replace(job, optimizer=make(job.learner, lr=schedule.lr, weight_decay=schedule.weight_decay))
+
+
+def _following(average: GraphMethod, model: GraphMethod, schedule: Schedule) -> Callable[[int], None]:
+    return lambda done: follow(average, model, schedule.average or 0.0, done)
+
+
+def _width(encoder: nn.Module) -> int:
+    width: int = encoder.out_dim  # type: ignore[assignment]
+    return width
+
+
+def without_encoder(job: Job) -> Job:
+    """The same job on items that are encoded already, for an encoder that does not learn: layers are shared."""
+    tasks, validation = (dataclasses.replace(t, data=embed(t.data, job.model.encoder, progress=False))
+                         for t in (job.tasks, job.validation))
+    taught = job.taught.on_features()
+    return dataclasses.replace(job, model=job.model.on_features(), tasks=tasks, validation=validation, taught=taught,
+                               learner=taught, source=tasks)

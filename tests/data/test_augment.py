@@ -1,0 +1,104 @@
+"""Augmentation: what is drawn repeats, stays an image, and leaves tasks what they are."""
+
+import pytest
+import torch
+
+import graphfew as gf
+from graphfew.data.augment import Augmented, affine, changed, colour, crop, flip, parse_augment, several
+
+IMAGES = torch.rand(6, 3, 12, 12, generator=torch.Generator().manual_seed(0))
+NAMES = ("affine", "affine:0.5", "crop", "crop:2", "flip", "colour", "colour:0.2", "affine+crop:1+flip+colour:0.1")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_images_stay_images_and_randomness_repeats(name):
+    change = parse_augment(name)
+    first, again, other = (changed(change, IMAGES, seed, range(2, 5)) for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert not torch.equal(first, changed(change, IMAGES, 1, range(3, 6)))
+    assert first.shape == IMAGES.shape
+    assert first.dtype == IMAGES.dtype
+    assert float(first.min()) >= 0
+    assert float(first.max()) <= 1
+    assert change.name == name
+
+
+def test_a_crop_is_the_image_moved():
+    images = changed(crop(3), IMAGES, 0, range(1))
+    wide = torch.nn.functional.pad(IMAGES, (3,) * 4)
+    for image, source in zip(images, wide, strict=True):
+        places = [(i, j) for i in range(7) for j in range(7) if torch.equal(image, source[:, i:i + 12, j:j + 12])]
+        assert len(places) == 1
+
+
+def test_a_flip_mirrors_some_and_leaves_some():
+    many = IMAGES.repeat(10, 1, 1, 1)
+    images = changed(flip(), many, 0, range(1))
+    kept = torch.tensor([torch.equal(a, b) for a, b in zip(images, many, strict=True)])
+    mirrored = torch.tensor([torch.equal(a, b.flip(2)) for a, b in zip(images, many, strict=True)])
+    assert bool((kept ^ mirrored).all())
+    assert 15 < int(kept.sum()) < 45
+
+
+def test_a_weak_affine_change_is_nearly_none_and_a_strong_one_is_not():
+    smooth = torch.nn.functional.avg_pool2d(IMAGES, 5, 1, 2)
+    inner = (slice(None), slice(None), slice(2, -2), slice(2, -2))
+    gaps = [float((changed(affine(s), smooth, 0, range(1)) - smooth)[inner].abs().mean()) for s in (1e-4, 1.0)]
+    assert gaps[0] < 1e-3 < 1e-2 < gaps[1]
+
+
+def test_an_affine_turn_goes_both_ways_and_moves_at_most_what_it_says():
+    dot = torch.zeros(400, 1, 41, 41)
+    dot[:, :, 19:22, 19:22] = 1
+    images = changed(affine(), dot, 0, range(1))
+    grid = torch.arange(41.0)
+    mass = images.sum((1, 2, 3))
+    right = (images.sum((1, 2)) * grid).sum(1) / mass - 20
+    assert float(right.abs().max()) < 0.06 * 41 / 0.85 * 1.25  # moved, then scaled and sheared
+    assert float(right.min()) < -1.5 < 1.5 < float(right.max())
+
+
+def test_colour_keeps_the_drawing_and_changes_the_light():
+    images = changed(colour(0.4), IMAGES * 0.2 + 0.4, 0, range(1))
+    for image, source in zip(images, IMAGES, strict=True):
+        assert torch.corrcoef(torch.stack([image[0].flatten(), source[0].flatten()]))[0, 1] > 0.99
+    assert float((images.mean((1, 2, 3)) - (IMAGES * 0.2 + 0.4).mean((1, 2, 3))).abs().max()) > 0.05
+
+
+def test_several_are_done_one_after_the_other():
+    both = several(crop(2), flip())
+    generator = torch.Generator().manual_seed(5)
+    expected = flip().change(crop(2).change(IMAGES, generator), generator)
+    assert torch.equal(both.change(IMAGES, torch.Generator().manual_seed(5)), expected)
+    with pytest.raises(ValueError, match="give at least one"):
+        several()
+
+
+def test_tasks_keep_labels_and_say_how_they_are_changed():
+    tasks = gf.Tasks(gf.data.digits(), way=3, shot=1, query=2, seed=4)
+    source = Augmented(tasks, parse_augment("affine"), seed=9)
+    (episode, target), (plain, same) = source.batch(range(3)), tasks.batch(range(3))
+    assert torch.equal(target, same)
+    assert torch.equal(episode.y, plain.y)
+    assert torch.equal(episode.query, plain.query)
+    assert not torch.equal(episode.x, plain.x)
+    assert torch.equal(episode.x, source.batch(range(3))[0].x)
+    assert source.describe() == {**tasks.describe(), "augment": "affine"}
+
+
+@pytest.mark.parametrize(("text", "reason"), [
+    ("blur", "'blur'"), ("affine:x", "could not convert"), ("affine:0", "strength=0"), ("crop:0", "padding=0"),
+    ("flip:2", "'flip:2'"), ("", "''"), ("colour:inf", "inf"), ("affine+", "''"),
+])
+def test_a_wrong_text_is_refused(text, reason):
+    with pytest.raises(ValueError, match="no augmentation is written") as fault:
+        parse_augment(text)
+    assert reason in str(fault.value)
+    assert "several joined by +" in str(fault.value)
+
+
+def test_features_are_not_images():
+    tasks = gf.Tasks(gf.data.arrays(torch.rand(40, 8), [i % 4 for i in range(40)]), way=3, shot=1, query=2)
+    with pytest.raises(ValueError, match=r"items have shape \(8,\)"):
+        Augmented(tasks, flip()).batch(range(1))

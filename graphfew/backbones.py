@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final, final
 
@@ -14,6 +14,10 @@ from graphfew.recipe import JSON, Recipe
 from graphfew.residual import residual_layers, wide_layers
 from graphfew.seeding import seeded
 from graphfew.text import AttendedWords, ConvolvedWords, Words
+from graphfew.views import Views
+
+# The copies are part of what a trained head has seen, so they never change.
+_JITTER_SEED = 0
 
 
 @final
@@ -283,6 +287,29 @@ def wrn28_10(depth: int = 28, factor: int = 10, in_channels: int = 3, size: int 
     return Backbone(trunk, flat, Recipe("wrn28_10", arguments))
 
 
+def jittered(encoder: Backbone | Mapping[str, JSON], copies: int = 8, strength: float = 1.0, seed: int = 0) -> Backbone:
+    """An encoder of images whose features are averaged over affine copies of each; `[N, c, h, w]` to `[N, out_dim]`.
+
+    The changes are the same for every image, and always the same, so answers stay independent of one another.
+
+    Args:
+        encoder: a backbone, whose weights it shares, or the name and arguments of one, its weights drawn from `seed`.
+        copies: how many, the image itself among them; encoding takes as many times as long.
+        strength: factor on the changes, see `graphfew.data.augment.affine`.
+
+    Raises:
+        ValueError: a number below 1, or a strength that is not positive.
+    """
+    _check_positive("jittered", copies=copies)
+    if not 0 < strength < float("inf"):
+        raise ValueError(f"jittered got strength={strength}; it must be positive and finite")
+    if not isinstance(encoder, Backbone):
+        encoder = create(Recipe(str(encoder["name"]), encoder["arguments"]), seed=seed)  # type: ignore[arg-type]
+    inner: JSON = {"name": encoder.recipe.name, "arguments": dict(encoder.recipe.arguments)}
+    arguments: dict[str, JSON] = {"encoder": inner, "copies": copies, "strength": strength}
+    return Backbone(Views(encoder, copies, strength, _JITTER_SEED), encoder.out_dim, Recipe("jittered", arguments))
+
+
 def identity(dim: int, seed: int = 0) -> Backbone:
     """Features that are ready for use, passed through; `[N, dim]` to `[N, dim]`. Has no weights: `seed` is not used.
 
@@ -297,7 +324,7 @@ def identity(dim: int, seed: int = 0) -> Backbone:
 catalogue: Final[dict[str, Callable[..., Backbone]]] = {
     "conv4": conv4, "gnn_omniglot": gnn_omniglot, "egnn_conv": egnn_conv,
     "relation_conv": relation_conv, "conv_text": conv_text, "bilstm": bilstm,
-    "resnet12": resnet12, "wrn28_10": wrn28_10, "identity": identity,
+    "resnet12": resnet12, "wrn28_10": wrn28_10, "jittered": jittered, "identity": identity,
 }
 
 

@@ -16,7 +16,7 @@ PROJECT = ("graphfew", "tests", "examples", "benchmarks")
 # Lowest first: a module may import those above its own line only. A package counts as one module.
 ORDER = (
     "recipe", "seeding", "_kernels", "episode", "graph", "neighbours", "dense", "affinity", "sparse", "priors",
-    "features", "layers", "readout", "model", "losses", "checks", "methods", "text", "residual", "backbones",
+    "features", "layers", "readout", "model", "losses", "checks", "methods", "text", "residual", "views", "backbones",
     "registry", "train", "data", "pretrain", "audit", "evaluate", "checkpoint", "estimator", "plot", "labelling",
     "plane", "runs", "bench", "report", "demo", "cli",
 )

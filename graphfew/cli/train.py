@@ -53,6 +53,8 @@ def train(
                                                rich_help_panel=MODEL)] = None,
     freeze_encoder: Annotated[bool | None, typer.Option("--freeze-encoder", help="Train the layers only.",
                                                         show_default=False, rich_help_panel=MODEL)] = None,
+    views: Annotated[Number, typer.Option(help="With a frozen encoder: jittered copies of each image, averaged.",
+                                          show_default="1", rich_help_panel=MODEL)] = None,
     objective: Annotated[Text, typer.Option(help="tasks, or classes: the encoder learns to tell all classes apart.",
                                             show_default="tasks", rich_help_panel=TRAINING)] = None,
     turns: Annotated[bool | None, typer.Option("--turns", help="With classes: each quarter turn is a class of its own.",

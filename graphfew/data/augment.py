@@ -15,6 +15,7 @@ from torch.nn import functional
 from graphfew.episode import Episode
 from graphfew.recipe import JSON
 from graphfew.train import TaskSource
+from graphfew.views import affine_matrices
 
 Change = Callable[[Tensor, torch.Generator], Tensor]
 
@@ -38,7 +39,8 @@ def affine(strength: float = 1.0) -> Augment:
     value = _positive("affine", strength)
 
     def change(images: Tensor, generator: torch.Generator) -> Tensor:
-        grid = functional.affine_grid(_matrices(len(images), value, generator), list(images.shape), align_corners=False)
+        matrices = affine_matrices(torch.rand(6, len(images), generator=generator), value)
+        grid = functional.affine_grid(matrices, list(images.shape), align_corners=False)
         return functional.grid_sample(images, grid.to(images), align_corners=False)
 
     return Augment(_named("affine", strength, 1.0), change)
@@ -168,16 +170,6 @@ def changed(augment: Augment, images: Tensor, seed: int, indices: range) -> Tens
                          "the augmentation out")
     state = np.random.SeedSequence((seed, indices[0], indices[-1])).generate_state(1, np.uint64)[0]
     return augment.change(images, torch.Generator().manual_seed(int(state)))
-
-
-def _matrices(n: int, strength: float, generator: torch.Generator) -> Tensor:
-    """`[n, 2, 3]`: where each place of the new image is looked up in the old one."""
-    angle, wide, high, shear, right, down = strength * (2 * torch.rand(6, n, generator=generator) - 1)
-    angle = angle * math.radians(12)
-    wide, high, shear, right, down = 1 + 0.15 * wide, 1 + 0.15 * high, 0.2 * shear, 0.12 * right, 0.12 * down
-    first = torch.stack([angle.cos() * wide, (shear - angle.sin()) * high, right], 1)
-    second = torch.stack([angle.sin() * wide, angle.cos() * high, down], 1)
-    return torch.stack([first, second], 1)
 
 
 def _positive(name: str, strength: float) -> float:

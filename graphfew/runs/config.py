@@ -96,6 +96,7 @@ class TrainConfig:
             `batch` items at a time, and is validated through the method on tasks.
         augment: changes training images at random ("affine", "crop:4+flip"); None leaves them.
         turns: with `classes`, every quarter turn of a class counts as a class of its own.
+        views: with a frozen encoder, features are averaged over so many jittered copies of each image.
         data_arguments: of the data set's loader, such as its size.
 
     Raises:
@@ -128,6 +129,7 @@ class TrainConfig:
     objective: str = TASKS
     augment: str | None = None
     turns: bool = False
+    views: int = 1
     data_arguments: Mapping[str, JSON] = dataclasses.field(default_factory=dict)
     device: str = "cpu"
     schedule: Schedule = dataclasses.field(default_factory=Schedule)
@@ -172,6 +174,9 @@ def _check_objective(config: TrainConfig) -> None:
     if config.turns and config.objective != CLASSES:
         raise ValueError("turns makes four classes of each for objective=classes; with tasks, take a data set whose "
                          "turned images are classes")
+    if config.views < 1 or (config.views > 1 and not config.freeze_encoder):
+        raise ValueError(f"views is {config.views}; copies are averaged (2 or more) where the encoder is frozen: set "
+                         "freeze_encoder, or leave views at 1")
     if config.freeze_encoder and (config.augment is not None or config.objective == CLASSES):
         extra = "augment" if config.augment is not None else "objective=classes"
         raise ValueError(f"freeze_encoder encodes every item once, before the first step; leave out {extra}, or let "

@@ -25,6 +25,7 @@ from graphfew.model import GraphMethod
 from graphfew.pretrain import class_loss
 from graphfew.registry import create, find
 from graphfew.runs.config import CLASSES, TrainConfig, span
+from graphfew.views import Views
 
 LOSSES: Mapping[str, Loss] = {"node": node_loss, "edge": edge_loss, "joint": joint_loss, "pair": pair_loss,
                               "relation": relation_loss, "known-nodes": known_nodes_loss, "dpgn": dpgn_loss}
@@ -36,6 +37,7 @@ def build_model(config: TrainConfig) -> GraphMethod:
     seed = config.schedule.seed
     try:
         encoder = backbones.create(config.encoder, **{"seed": seed, **config.encoder_arguments})
+        encoder = encoder if config.views == 1 else backbones.jittered(encoder, config.views)
     except (TypeError, RuntimeError) as error:
         raise ValueError(f"{config.encoder} cannot be built with {dict(config.encoder_arguments)}: {error}") from error
     try:
@@ -110,11 +112,12 @@ def adopt_encoder(model: GraphMethod, path: str) -> None:
     """
     source = best_of(path)
     other = checkpoint.load(source)
-    recipes = [getattr(m.encoder, "recipe", None) for m in (other, model)]
+    own = model.encoder.net.net if isinstance(model.encoder.net, Views) else model.encoder
+    recipes = [getattr(encoder, "recipe", None) for encoder in (other.encoder, own)]
     if recipes[0] != recipes[1]:
         raise ValueError(f"the encoder of {source} is {recipes[0]} and the one asked for is {recipes[1]}; "
                          "give the same encoder and arguments")
-    model.encoder.load_state_dict(other.encoder.state_dict())
+    own.load_state_dict(other.encoder.state_dict())
     facts = {"checkpoint": label(source), "sha256": hashlib.sha256(source.read_bytes()).hexdigest()}
     model.provenance = {"init_encoder": {**facts, **other.provenance}}
 

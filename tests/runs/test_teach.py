@@ -82,6 +82,23 @@ def test_a_frozen_encoder_takes_an_average_of_layers(whole, tmp_path):
     assert not all(torch.equal(a, b) for a, b in zip(model.layers.parameters(), plain.layers.parameters(), strict=True))
 
 
+def test_a_frozen_encoder_is_averaged_over_views(tmp_path):
+    first = {**CLASSES, "data": "glyphs", "split": "train", "validate": "val"}
+    runs.carry_out(runs.prepare(tmp_path / "encoder", first))
+    options = {**OPTIONS, "data": "glyphs", "split": "train", "validate": "val", "freeze_encoder": True, "views": 3,
+               "init_encoder": str(tmp_path / "encoder")}
+    runs.carry_out(runs.prepare(tmp_path / "run", options))
+    source, model = gf.load(tmp_path / "encoder" / "best"), gf.load(tmp_path / "run" / "last")
+    assert model.encoder.recipe.name == "jittered"
+    assert all(torch.equal(a, b) for a, b in zip(model.encoder.parameters(), source.encoder.parameters(), strict=True))
+    with pytest.raises(runs.Interrupted):
+        runs.carry_out(runs.prepare(tmp_path / "parts", options), stop=stopping_after(4))
+    runs.carry_out(runs.reopen(tmp_path / "parts", {}))
+    assert all(same_files(tmp_path / "run", tmp_path / "parts").values())
+    with pytest.raises(ValueError, match="views is 3"):
+        runs.prepare(tmp_path / "no", {**options, "freeze_encoder": False})
+
+
 def test_patience_ends_training_and_the_run_is_finished(tmp_path):
     options = {**PLAIN, "method": "prototypical", "lr": 1e-12, "steps": 50, "validate_every": 2, "patience": 3,
                "save_every": 7}

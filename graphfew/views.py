@@ -1,0 +1,62 @@
+"""Features averaged over changed copies of an image."""
+
+from __future__ import annotations
+
+import math
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from graphfew.seeding import seeded
+
+
+@final
+class Views(nn.Module):
+    """The mean of a net's features over an image and copies of it under fixed affine changes, the same for every image.
+
+    Args:
+        net: `[N, c, h, w] -> [N, F]`.
+        copies: how many, the image itself among them.
+        strength: of the changes.
+        seed: of the changes.
+    """
+
+    matrices: Tensor
+
+    def __init__(self, net: nn.Module, copies: int, strength: float, seed: int) -> None:
+        super().__init__()
+        self.net = net
+        with seeded(seed):
+            drawn = affine_matrices(torch.rand(6, copies), strength)
+        drawn[0] = torch.eye(2, 3)
+        self.register_buffer("matrices", drawn, persistent=False)
+
+    def forward(self, x: Float[Tensor, "N c h w"]) -> Float[Tensor, "N F"]:
+        """`[N, F]`, one copy of all images after the other, so that memory does not grow with the copies."""
+        total = self.net(x)
+        for matrix in self.matrices[1:]:
+            grid = functional.affine_grid(matrix.to(x).expand(len(x), 2, 3), list(x.shape), align_corners=False)
+            total = total + self.net(functional.grid_sample(x, grid, align_corners=False))
+        mean: Tensor = total / len(self.matrices)
+        return mean
+
+
+def affine_matrices(uniform: Float[Tensor, "6 n"], strength: float) -> Float[Tensor, "n 2 3"]:
+    """`[n, 2, 3]`: where each place of a changed image is looked up in the image, in half sides from its middle.
+
+    Each is turned by up to 12 degrees, scaled by up to 15 % each way, sheared by 0.2 and moved by 6 % of its side,
+    times `strength`.
+
+    Args:
+        uniform: `[6, n]` numbers in `[0, 1)`.
+        strength: factor on all changes.
+    """
+    angle, wide, high, shear, right, down = strength * (2 * uniform - 1)
+    angle = angle * math.radians(12)
+    wide, high, shear, right, down = 1 + 0.15 * wide, 1 + 0.15 * high, 0.2 * shear, 0.12 * right, 0.12 * down
+    first = torch.stack([angle.cos() * wide, (shear - angle.sin()) * high, right], 1)
+    second = torch.stack([angle.sin() * wide, angle.cos() * high, down], 1)
+    return torch.stack([first, second], 1)

@@ -1,0 +1,58 @@
+"""Features averaged over jittered copies."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional
+
+import graphfew as gf
+from graphfew.views import Views, affine_matrices
+
+IMAGES = torch.rand(3, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+
+
+def test_features_are_the_mean_over_copies_of_which_the_image_is_one() -> None:
+    plain = gf.backbones.conv4(width=4, seed=1).eval()
+    encoder = gf.backbones.jittered(plain, copies=3).eval()
+    views = encoder.net
+    assert isinstance(views, Views)
+    assert torch.equal(views.matrices[0], torch.eye(2, 3))
+    expected = torch.zeros(3, plain.out_dim)
+    for image in range(3):
+        for matrix in views.matrices:
+            grid = functional.affine_grid(matrix[None], [1, 1, 28, 28], align_corners=False)
+            copy = functional.grid_sample(IMAGES[image: image + 1], grid, align_corners=False)
+            expected[image] += plain(copy)[0].detach() / 3
+    torch.testing.assert_close(encoder(IMAGES).detach(), expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(gf.backbones.jittered(plain, copies=1)(IMAGES), plain(IMAGES))
+
+
+def test_images_are_answered_one_by_one_and_always_alike() -> None:
+    encoder = gf.backbones.jittered(gf.backbones.conv4(width=4, seed=1), copies=4).eval()
+    again = gf.backbones.create(encoder.recipe).eval()
+    again.load_state_dict(encoder.state_dict())
+    torch.testing.assert_close(again(IMAGES), encoder(IMAGES))
+    torch.testing.assert_close(encoder(IMAGES[1:2]), encoder(IMAGES)[1:2], atol=1e-5, rtol=1e-4)
+
+
+def test_changes_keep_to_what_they_say() -> None:
+    corners = torch.tensor([[0.0] * 6, [1.0] * 6, [0.5] * 6]).T
+    low, high, none = affine_matrices(corners, 1.0)
+    torch.testing.assert_close(none, torch.eye(2, 3))
+    assert high[:, 2].tolist() == pytest.approx([0.12, 0.12])
+    assert low[:, 2].tolist() == pytest.approx([-0.12, -0.12])
+    assert float(high[0, 0]) == pytest.approx(1.15 * 0.97815, abs=1e-4)
+    torch.testing.assert_close(affine_matrices(corners, 0.0), torch.eye(2, 3).expand(3, 2, 3))
+
+
+def test_a_checkpoint_keeps_it(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    model = gf.create("prototypical", encoder=gf.backbones.jittered(gf.backbones.conv4(width=4, seed=1), copies=2))
+    again = gf.load(gf.save(model, tmp_path / "m"))
+    torch.testing.assert_close(again.encoder.eval()(IMAGES), model.encoder.eval()(IMAGES))
+
+
+@pytest.mark.parametrize(("change", "reason"), [({"copies": 0}, "copies=0"), ({"strength": 0.0}, "strength=0.0")])
+def test_what_cannot_be_is_refused(change: dict[str, float], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        gf.backbones.jittered(gf.backbones.conv4(width=4), **change)  # type: ignore[arg-type]

@@ -2,7 +2,7 @@
 
 from importlib.metadata import version
 
-from graphfew import affinity, backbones, data, neighbours, sparse
+from graphfew import affinity, backbones, data, neighbours, shipped, sparse
 from graphfew.audit import ContractError, audit, evaluating
 from graphfew.checkpoint import load, save
 from graphfew.data import Dataset, Tasks
@@ -39,6 +39,6 @@ __all__ = [
     "calibration_error", "class_loss", "collate", "compare", "complete", "cosine", "cosine_decay", "create", "data",
     "dpgn_loss", "draw", "edge_loss", "evaluate", "evaluating", "follow", "halve_every", "joint_logits",
     "joint_loss", "knn", "known_nodes_loss", "load", "log_vote", "neighbours", "node_loss", "pair_loss", "paired",
-    "predict", "register", "relation_loss", "save", "seeded", "sgd", "sparse", "squared_euclidean", "stars",
-    "supports_to_queries", "t_interval", "to_networkx", "train", "vote", "warm_up",
+    "predict", "register", "relation_loss", "save", "seeded", "sgd", "shipped", "sparse", "squared_euclidean",
+    "stars", "supports_to_queries", "t_interval", "to_networkx", "train", "vote", "warm_up",
 ]

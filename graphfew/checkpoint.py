@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from graphfew import shipped
 from graphfew.model import GraphMethod
 from graphfew.recipe import Recipe
 from graphfew.registry import rebuild
@@ -58,7 +59,8 @@ def load(path: str | Path, *, into: GraphMethod | None = None, optimizer: torch.
     """The model that `save` wrote.
 
     Args:
-        path: with or without `.safetensors`.
+        path: with or without `.safetensors`; or the name of a checkpoint that comes with the library (see `shipped`),
+            where no such file is there.
         into: an already built model to fill; needed for a model that was not made by `create`.
         optimizer: of the weights that are trained; gets the state that was saved with them.
         device: where the model goes.
@@ -69,7 +71,7 @@ def load(path: str | Path, *, into: GraphMethod | None = None, optimizer: torch.
         ValueError: a file that is corrupt, not a checkpoint, of a newer format, or of another model; `into`,
             `optimizer` and `learner` are then unchanged.
     """
-    header, tensors = _read(_with_suffix(path))
+    header, tensors = _read(_file(path))
     model = into if into is not None else _rebuilt(_recipe(header, path), path)
     weights = _part(tensors, _MODEL)
     _check_weights(model, weights, path)
@@ -87,8 +89,14 @@ def load(path: str | Path, *, into: GraphMethod | None = None, optimizer: torch.
 
 def read_extra(path: str | Path) -> dict[str, Any]:
     """The `extra` values that `save` kept. Raises as `load` does."""
-    header, _ = _read(_with_suffix(path))
+    header, _ = _read(_file(path))
     return dict(header["extra"])
+
+
+def _file(path: str | Path) -> Path:
+    """The file to read."""
+    own = _with_suffix(path)
+    return shipped.path(str(path)) if str(path) in shipped.names() and not own.is_file() else own
 
 
 def _with_suffix(path: str | Path) -> Path:
@@ -98,7 +106,8 @@ def _with_suffix(path: str | Path) -> Path:
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if not path.is_file():
-        raise FileNotFoundError(f"there is no checkpoint {path}; give the file that save wrote")
+        raise FileNotFoundError(f"there is no checkpoint {path}; give the file that save wrote, or the name of one that "
+                                f"comes along ({', '.join(shipped.names()) or 'none does'})")
     try:
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {}).get("graphfew", "null"))

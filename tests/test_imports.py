@@ -17,8 +17,8 @@ PROJECT = ("graphfew", "tests", "examples", "benchmarks")
 ORDER = (
     "recipe", "seeding", "_kernels", "episode", "graph", "neighbours", "dense", "affinity", "sparse", "priors",
     "features", "layers", "readout", "model", "losses", "checks", "methods", "text", "residual", "views", "backbones",
-    "registry", "train", "data", "pretrain", "audit", "evaluate", "checkpoint", "estimator", "plot", "labelling",
-    "plane", "runs", "bench", "report", "demo", "cli",
+    "registry", "train", "data", "pretrain", "audit", "evaluate", "shipped", "checkpoint", "estimator", "plot",
+    "labelling", "plane", "runs", "bench", "report", "demo", "cli",
 )
 FREE = ("__init__", "__main__")  # the public face and the command's entry; nobody imports them
 

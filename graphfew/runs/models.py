@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from graphfew import backbones, checkpoint
+from graphfew import backbones, checkpoint, shipped
 from graphfew.layers import METRICS, Metric
 from graphfew.losses import (
     Loss,
@@ -123,12 +123,18 @@ def adopt_encoder(model: GraphMethod, path: str) -> None:
 
 
 def best_of(path: str | Path) -> Path:
-    """The checkpoint meant by a file, or by a run folder: its best. Raises FileNotFoundError where there is none."""
-    path = Path(path)
+    """The checkpoint meant by a file, a run folder (its best) or the name of one that comes with the library.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    name, path = str(path), Path(path)
     if path.is_dir():
         path = path / "best.safetensors"
     elif path.suffix != checkpoint.SUFFIX:
         path = path.with_name(path.name + checkpoint.SUFFIX)
+    if not path.is_file() and name in shipped.names():
+        return shipped.path(name)
     if not path.is_file():
         raise FileNotFoundError(f"there is no checkpoint {path}; give a .safetensors file or a run folder that has a "
                                 "best one")

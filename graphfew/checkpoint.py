@@ -106,8 +106,8 @@ def _with_suffix(path: str | Path) -> Path:
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if not path.is_file():
-        raise FileNotFoundError(f"there is no checkpoint {path}; give the file that save wrote, or the name of one that "
-                                f"comes along ({', '.join(shipped.names()) or 'none does'})")
+        raise FileNotFoundError(f"there is no checkpoint {path}; give the file that save wrote, or the name of one "
+                                f"that comes along ({', '.join(shipped.names()) or 'none does'})")
     try:
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {}).get("graphfew", "null"))

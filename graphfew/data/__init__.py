@@ -3,9 +3,11 @@
 from graphfew.data import augment
 from graphfew.data.augment import Augment, Augmented
 from graphfew.data.catalogue import catalogue, load
+from graphfew.data.cifar import cifar_fs, fc100
 from graphfew.data.dataset import Dataset, arrays
 from graphfew.data.digits import digits
 from graphfew.data.embed import embed
+from graphfew.data.features import cifar_fs_features, clinc150, clinc150_out_of_scope
 from graphfew.data.fewrel import fewrel
 from graphfew.data.glyphs import glyphs
 from graphfew.data.omniglot import omniglot
@@ -24,8 +26,8 @@ from graphfew.data.queries import (
 from graphfew.data.tasks import Draw, Tasks
 
 __all__ = [
-    "Augment", "Augmented", "Dataset", "Draw", "Queries", "Tasks", "arrays", "augment",
-    "balanced", "catalogue", "digits", "dirichlet", "embed",
+    "Augment", "Augmented", "Dataset", "Draw", "Queries", "Tasks", "arrays", "augment", "balanced", "catalogue",
+    "cifar_fs", "cifar_fs_features", "clinc150", "clinc150_out_of_scope", "digits", "dirichlet", "embed", "fc100",
     "fewrel", "glyphs", "load", "mixture", "multinomial", "omniglot", "one_per_class", "parse", "single",
     "single_class", "varied",
 ]

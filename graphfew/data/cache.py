@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,11 +17,12 @@ import numpy as np
 import pooch
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress, track
 
 Arrays = Mapping[str, NDArray[np.generic]]
 Item = TypeVar("Item")
 FORMAT = 1
+BLOCK = 1 << 20
 UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
@@ -47,6 +50,32 @@ def cached(key: str, names: Iterable[str], build: Callable[[], Arrays]) -> dict[
         warnings.warn(f"cannot write the cache {path} ({error}); set GRAPHFEW_CACHE to a folder you may write",
                       RuntimeWarning, stacklevel=3)
     return arrays
+
+
+def content_key(path: Path) -> str:
+    """A key of a file by its content."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            digest.update(block)
+    return digest.hexdigest()[:16]
+
+
+def fingerprint(paths: Iterable[Path]) -> str:
+    """A key of files by their names, sizes and times, for folders too big to read whole."""
+    digest = hashlib.sha256()
+    for path in paths:
+        facts = path.stat()
+        digest.update(f"{path}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+@contextmanager
+def counting(label: str, total: int, show: bool) -> Iterator[Callable[[int], None]]:
+    """A function that is told how many are done, with a progress bar on standard error where `show` is true."""
+    with Progress(console=Console(stderr=True), transient=True, disable=not show) as progress:
+        bar = progress.add_task(label, total=total)
+        yield lambda done: progress.update(bar, completed=done)
 
 
 def progressing(items: Iterable[Item], label: str, total: int, show: bool) -> Iterable[Item]:

@@ -1,9 +1,29 @@
-"""A progress bar for downloads."""
+"""Downloads that happen once, with a progress bar."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pooch
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+from graphfew.data import cache
+
+
+def fetch(url: str, checksum: str, progress: bool) -> Path:
+    """The file in the cache, downloaded where it is not there yet; `checksum` is `md5:...` or `sha256:...`.
+
+    Raises:
+        OSError: the download failed.
+        ValueError: the file has another checksum.
+    """
+    name = url.rsplit("/", 1)[-1]
+    try:
+        return Path(pooch.retrieve(url, known_hash=checksum, fname=name, path=cache.folder(),
+                                   downloader=pooch.HTTPDownloader(progressbar=Bar(name, progress))))
+    except OSError as error:
+        raise OSError(f"could not download {url} ({error}); download it by hand and pass its folder as root") from error
 
 
 class Bar:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import re
@@ -13,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pooch
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from graphfew.data import cache
 from graphfew.data.dataset import Dataset
-from graphfew.data.download import Bar
+from graphfew.data.download import fetch
+from graphfew.data.rotations import rotated
 
 DRAWERS = 20
 VALIDATION = ("Armenian", "Bengali", "Early_Aramaic", "Hebrew", "Mkhedruli_(Georgian)")
@@ -90,8 +89,7 @@ def _dataset(split: str, images: NDArray[np.uint8], names: list[str], rotations:
     if split.endswith("-mirrored"):
         images, names = images[..., ::-1], [f"{name}/mirrored" for name in names]
     if rotations:
-        images = np.stack([np.rot90(images, turn, axes=(2, 3)) for turn in range(4)], axis=1)
-        names = [f"{name}/rot{90 * turn:03d}" for name in names for turn in range(4)]
+        images, names = rotated(images, names)
     size = images.shape[-1]
     return Dataset(
         name="omniglot", split=split, x=torch.from_numpy(np.ascontiguousarray(images).reshape(-1, 1, size, size)),
@@ -111,22 +109,12 @@ def _archive(root: str | os.PathLike[str] | None, name: str, progress: bool) -> 
     shared = os.environ.get("GRAPHFEW_DATA")
     if shared and (Path(shared) / "omniglot" / file).is_file():
         return Path(shared) / "omniglot" / file
-    return _download(name, progress)
-
-
-def _download(name: str, progress: bool) -> Path:
-    url = URL.format(name=name)
-    try:
-        return Path(pooch.retrieve(url, known_hash=ARCHIVES[name][1], fname=f"{name}.zip", path=cache.folder(),
-                                   downloader=pooch.HTTPDownloader(progressbar=Bar(f"{name}.zip", progress))))
-    except OSError as error:
-        raise OSError(f"could not download {url} ({error}); download it by hand and pass its folder as root") from error
+    return fetch(URL.format(name=name), ARCHIVES[name][1], progress)
 
 
 def _decoded(path: Path, size: int, progress: bool) -> dict[str, NDArray[Any]]:
     """`images [characters, drawers, size, size]` uint8, `names [characters]` and `numbers [characters]`."""
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-    return cache.cached(f"{path.stem}-{digest}-{size}", ("images", "names", "numbers"),
+    return cache.cached(f"{path.stem}-{cache.content_key(path)}-{size}", ("images", "names", "numbers"),
                         lambda: _decode(path, size, progress))
 
 

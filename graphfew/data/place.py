@@ -1,0 +1,44 @@
+"""Where a data set lies: the folder that was given, else its own folder in `$GRAPHFEW_DATA`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+Root = str | os.PathLike[str] | None
+
+
+def check_split(name: str, split: str, known: Iterable[str]) -> None:
+    """Raises ValueError, which lists the known splits, for another one."""
+    if split not in known:
+        raise ValueError(f"{name} has no split {split!r}; known: {', '.join(known)}")
+
+
+def folder_of(root: Root, name: str) -> Path | None:
+    """`root`, else `$GRAPHFEW_DATA/name` where that is a folder, else None.
+
+    Raises:
+        FileNotFoundError: `root` is no folder.
+    """
+    if root is not None:
+        if not Path(root).is_dir():
+            raise FileNotFoundError(f"there is no folder {Path(root)}; give the one that the data set lies in")
+        return Path(root)
+    shared = os.environ.get("GRAPHFEW_DATA")
+    own = Path(shared) / name if shared else None
+    return own if own is not None and own.is_dir() else None
+
+
+def needed_folder(root: Root, name: str, hint: str) -> Path:
+    """As `folder_of`, where there must be one.
+
+    Raises:
+        FileNotFoundError: there is none; the message ends with the hint.
+    """
+    found = folder_of(root, name)
+    if found is None:
+        shared = os.environ.get("GRAPHFEW_DATA")
+        looked = f"there is no {Path(shared) / name}" if shared else "GRAPHFEW_DATA is not set"
+        raise FileNotFoundError(f"{looked} and no root was given; {hint}")
+    return found

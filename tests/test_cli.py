@@ -84,14 +84,16 @@ def test_data_lists_every_data_set_and_downloads_nothing(call, tmp_path, monkeyp
     assert "not here" in out
     assert not (tmp_path / "cache").exists()
     monkeypatch.setenv("GRAPHFEW_DATA", str(tmp_path))
-    (tmp_path / "omniglot").mkdir()
-    (tmp_path / "omniglot" / "images_background.zip").write_text("")
-    (tmp_path / "fewrel").mkdir()
-    (tmp_path / "fewrel" / "val_wiki.json").write_text("{}")
+    for file in ("omniglot/images_background.zip", "fewrel/val_wiki.json", "cifar100/cifar100.zip",
+                 "cifar100/cifarfs_features.npz", "clinc150/minilm_embeddings.npz", "mini_imagenet/train.csv",
+                 "tiered_imagenet/val_labels.pkl", "cub/CUB_200_2011/images/001.A/a.jpg", "class_folders/a/b.png"):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text("")
     assert "not here" not in call("data")[1]
 
 
-@pytest.mark.parametrize("name", ["omniglot", "glyphs", "fewrel"])
+@pytest.mark.parametrize("name", ["omniglot", "glyphs", "fewrel", "cifar_fs", "fc100", "cifar_fs_features", "clinc150",
+                                  "mini_imagenet", "tiered_imagenet", "cub"])
 def test_data_lists_the_splits_that_there_are(call, name):
     with pytest.raises(ValueError, match="known: ") as error:
         gf.data.load(name, split="?")

@@ -16,6 +16,21 @@ SPLITS = {
     "omniglot": "train, train-mirrored, val, trainval, test, background, evaluation, small1, small2",
     "glyphs": "train, val, test",
     "fewrel": "train, val, test, all",
+    "cifar_fs": "train, val, test", "fc100": "train, val, test", "cifar_fs_features": "val, test",
+    "clinc150": "all, train, val, test", "mini_imagenet": "train, val, test", "tiered_imagenet": "train, val, test",
+    "cub": "train, val, test", "class_folders": "all, and its folders",
+}
+CIFAR = ("cifar100.zip", "cifar-100-binary.tar.gz", "apple", "cifar100/apple")
+PICTURES = ("train", "*.pkl", "*.pickle", "*.csv", "*.npz")
+# folder in GRAPHFEW_DATA, the files that show that it is there, and whether it is downloaded
+FILES: dict[str, tuple[str, tuple[str, ...], bool]] = {
+    "omniglot": ("omniglot", ("images_*.zip",), True), "fewrel": ("fewrel", ("*.json",), False),
+    "cifar_fs": ("cifar100", CIFAR, True), "fc100": ("cifar100", CIFAR, True),
+    "cifar_fs_features": ("cifar100", ("cifarfs_features.npz",), False),
+    "clinc150": ("clinc150", ("minilm_embeddings.npz",), False),
+    "mini_imagenet": ("mini_imagenet", PICTURES, False), "tiered_imagenet": ("tiered_imagenet", PICTURES, False),
+    "cub": ("cub", ("CUB_200_2011/images", "images", "001.*"), False),
+    "class_folders": ("class_folders", ("*/*",), False),
 }
 
 
@@ -44,12 +59,13 @@ def data() -> None:
 
 
 def _where(name: str) -> str:
-    if name not in ("omniglot", "fewrel"):
+    if name not in FILES:
         return "comes with the library"
-    if name == "fewrel":
-        own = Path(os.environ.get("GRAPHFEW_DATA", "")) / name
-        return f"here: {own}" if list(own.glob("*.json")) else "not here; give --root, a folder with its JSON files"
-    places = [cache.folder(), *([Path(os.environ["GRAPHFEW_DATA"]) / name] if os.environ.get("GRAPHFEW_DATA") else [])]
-    found = [str(place) for place in reversed(places) if list(place.glob("images_*.zip"))]
-    looked = " and ".join(map(str, reversed(places)))
-    return f"here: {found[0]}" if found else f"not here (looked in {looked}); downloaded at first use, or give --root"
+    folder, patterns, downloaded = FILES[name]
+    places = [Path(os.environ["GRAPHFEW_DATA"]) / folder] if os.environ.get("GRAPHFEW_DATA") else []
+    places += [cache.folder()] if downloaded else []
+    found = [place for place in places if any(next(place.glob(pattern), None) for pattern in patterns)]
+    if found:
+        return f"here: {found[0]}"
+    looked = f" (looked in {' and '.join(map(str, places))})" if places else ""
+    return f"not here{looked}; {'downloaded at first use, or ' if downloaded else ''}give --root"

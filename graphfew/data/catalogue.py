@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from graphfew.data.cifar import cifar_fs, fc100
+from graphfew.data.class_folders import class_folders
+from graphfew.data.cub import cub
 from graphfew.data.dataset import Dataset
 from graphfew.data.digits import digits
+from graphfew.data.features import cifar_fs_features, clinc150
 from graphfew.data.fewrel import fewrel
 from graphfew.data.glyphs import glyphs
+from graphfew.data.imagenet import mini_imagenet, tiered_imagenet
 from graphfew.data.omniglot import omniglot
 
 catalogue: dict[str, Callable[..., Dataset]] = {
     "omniglot": omniglot, "glyphs": glyphs, "digits": digits, "fewrel": fewrel,
+    "cifar_fs": cifar_fs, "fc100": fc100, "cifar_fs_features": cifar_fs_features, "clinc150": clinc150,
+    "mini_imagenet": mini_imagenet, "tiered_imagenet": tiered_imagenet, "cub": cub, "class_folders": class_folders,
 }
 
 

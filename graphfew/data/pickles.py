@@ -17,6 +17,7 @@ CONSTANTS = frozenset((
     "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES",
     "BINBYTES8", "BYTEARRAY8",
 ))
+GETS = frozenset(("BINGET", "LONG_BINGET", "GET"))
 # what a damaged file, or one made to harm, may lead to
 FAULTS = (ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError, MemoryError, AssertionError)
 
@@ -47,7 +48,9 @@ def read_pickle(path: Path) -> Any:
 
 
 def _run(content: Any) -> Any:
-    machine = _Machine()
+    # a first reading tells which values are asked for again: the others, among them all pixels, need not be kept
+    machine = _Machine({argument for opcode, argument, _ in pickletools.genops(content) if opcode.name in GETS})
+    content.seek(0)
     for opcode, argument, _ in pickletools.genops(content):
         if opcode.name in CONSTANTS:
             machine.stack.append(argument)
@@ -62,9 +65,11 @@ def _run(content: Any) -> Any:
 class _Machine:
     """The stack since the last mark, the stacks below earlier marks, and the values kept by number.
 
-    `unfinished` holds the number under which an array or dtype was kept before its state came, by its identity.
+    `wanted` are the numbers that are asked for; what has another is not kept. `unfinished` holds the number under which
+    an array or dtype was kept before its state came, by its identity.
     """
 
+    wanted: set[Any]
     stack: list[Any] = dataclasses.field(default_factory=list)
     below: list[list[Any]] = dataclasses.field(default_factory=list)
     kept: dict[int, Any] = dataclasses.field(default_factory=dict)
@@ -145,8 +150,9 @@ class _Machine:
 
     def keep(self, number: int) -> None:
         """Keep the uppermost value by its number."""
-        value = self.kept[number] = self.stack[-1]
-        if isinstance(value, Blank | np.dtype):
+        value = self.stack[-1]
+        self.kept[number] = value if number in self.wanted else None
+        if isinstance(value, Blank | np.dtype) and number in self.wanted:
             self.unfinished[id(value)] = number
 
     def build(self) -> None:

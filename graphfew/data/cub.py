@@ -37,9 +37,9 @@ def cub(root: Root = None, split: str = "train", size: int = 84, progress: bool 
         FileNotFoundError: no folder, or no class folders in it.
 
     Source: Wah, Branson, Welinder, Perona and Belongie, 2011, "The Caltech-UCSD Birds-200-2011 dataset" (non-commercial
-    research); split of Chen et al., 2019, "A closer look at few-shot classification". Deviations: images are
-    stretched to the square by Lanczos resampling, where that code cuts the middle out of a larger square; bounding
-    boxes are not used.
+    research); split of Chen et al., 2019, "A closer look at few-shot classification". Deviations: images are turned
+    upright and stretched to the square by Lanczos resampling, where that code cuts the middle out of a larger square;
+    bounding boxes are not used.
     """
     check_split("cub", split, SPLITS)
     check_size(size)

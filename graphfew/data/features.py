@@ -82,6 +82,11 @@ def cifar_fs_features(root: Root = None, split: str = "test") -> Dataset:
     """
     check_split("cifar_fs_features", split, IMAGE_PARTS)
     content = _read(root, "cifar100", IMAGES, ("features", "label", "label_name", "split", "split_name"), IMAGES_HINT)
+    for index in ("label", "split"):
+        names = content[f"{index}_name"]
+        if content[index].max(initial=0) >= len(names):
+            raise ValueError(f"{IMAGES} has {len(names)} names of a {index} and numbers up to {content[index].max()}; "
+                             f"{IMAGES_HINT}")
     own = content["split_name"][content["split"]] == split
     labels, y = np.unique(content["label"][own], return_inverse=True)
     return Dataset("cifar-fs-features", split, torch.from_numpy(np.sqrt(content["features"][own].astype(np.float32))),

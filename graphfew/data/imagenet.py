@@ -54,8 +54,8 @@ def mini_imagenet(root: Root = None, split: str = "train", size: int = 84, progr
 
     Source: Vinyals et al., 2016, "Matching networks for one shot learning"; split of Ravi and Larochelle, 2017,
     "Optimization as a model for few-shot learning". Images are ImageNet's (non-commercial research, no handing on).
-    Deviations: images of another size are stretched to the square by Lanczos resampling, as for GNN and EGNN; others
-    cut the middle out.
+    Deviations: images of another size are turned upright and stretched to the square by Lanczos resampling, as GNN and
+    EGNN stretch them; others cut the middle out.
     """
     check_split("mini_imagenet", split, SPLITS)
     check_size(size)

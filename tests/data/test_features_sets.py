@@ -23,9 +23,9 @@ def write_clinc(folder, **changes):
     np.savez(folder / "minilm_embeddings.npz", **{k: v for k, v in content.items() if v is not None})
 
 
-def write_images(folder):
+def write_images(folder, label_name=("otter", "fox", "bed")):
     np.savez(folder / "cifarfs_features.npz", features=X, label=np.array([0, 2, 1, 0, 2, 2], np.int16),
-             label_name=np.array(["otter", "fox", "bed"]), split=np.array([0, 1, 1, 0, 1, 1], np.uint8),
+             label_name=np.array(label_name), split=np.array([0, 1, 1, 0, 1, 1], np.uint8),
              split_name=np.array(["val", "test"]))
 
 
@@ -65,6 +65,12 @@ def test_what_is_not_there_or_not_readable(loader, file, tmp_path, monkeypatch):
     np.savez(tmp_path / f"{file}.npz", other=X)
     with pytest.raises(ValueError, match="cannot be read"):
         loader(tmp_path)
+
+
+def test_labels_without_a_name_are_refused(tmp_path):
+    write_images(tmp_path, label_name=("otter", "fox"))
+    with pytest.raises(ValueError, match="has 2 names of a label and numbers up to 2; give the folder"):
+        cifar_fs_features(tmp_path)
 
 
 def test_objects_are_not_unpickled(tmp_path):

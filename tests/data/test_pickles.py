@@ -9,6 +9,9 @@ import warnings
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
 
 from graphfew.data.pickles import read_pickle
 
@@ -70,6 +73,20 @@ VALUES = {
 @pytest.mark.parametrize("name", VALUES)
 def test_what_was_written_comes_back(read, protocol, name):
     value = VALUES[name]
+    assert same(read(pickle.dumps(value, protocol)), value)
+
+
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(st.characters(codec="utf-8"))
+    | st.binary() | arrays(st.sampled_from(["u1", ">f4", "<i8", "?"]), array_shapes(min_dims=0, min_side=0),
+                           elements={"allow_nan": False}),
+    lambda inner: st.lists(inner) | st.tuples(inner, inner)
+    | st.dictionaries(st.text("ab\n'\\") | st.integers(), inner), max_leaves=20)
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(value=PLAIN, protocol=st.sampled_from(PROTOCOLS))
+def test_anything_plain_comes_back(read, value, protocol):
     assert same(read(pickle.dumps(value, protocol)), value)
 
 

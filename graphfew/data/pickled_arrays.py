@@ -16,6 +16,8 @@ LATIN = ("latin1", "latin-1")
 CORES = ("numpy.core", "numpy._core")
 # the module of Python's own types in 2 and 3
 OWN = ("__builtin__", "builtins")
+# what a key may be
+PARTS = (str, bytes, int, float, type(None), np.generic)
 _DTYPE = re.compile(r"[<>|=]?(?:[biufc]\d{1,2}|[SU]\d{1,9}|O\d?)")
 
 
@@ -118,11 +120,25 @@ def _bytearray(data: Any = b"", encoding: Any = "latin-1") -> bytearray:
 
 
 def _set(items: list[Any]) -> set[Any]:
-    return set(items)
+    return set(keys(items))
 
 
 def _frozenset(items: list[Any]) -> frozenset[Any]:
-    return frozenset(items)
+    return frozenset(keys(items))
+
+
+def keys(values: list[Any]) -> list[Any]:
+    """The values, which may be keys: Python crashes where it is to find the place of a tuple nested too deep.
+
+    Raises:
+        ValueError: one that is no text, number or flat tuple of these.
+    """
+    for value in values:
+        for part in value if type(value) is tuple else (value,):
+            if not isinstance(part, PARTS):
+                raise ValueError(f"a key or member of a set is a {type(value).__name__} with a {type(part).__name__}; "
+                                 "texts, numbers and flat tuples of them are known")
+    return values
 
 
 MARKERS = frozenset({("numpy", "ndarray")})

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from graphfew.data.pickled_arrays import BUILDERS, MARKERS, Blank, Name, built
+from graphfew.data.pickled_arrays import BUILDERS, MARKERS, Blank, Name, built, keys
 
 CONSTANTS = frozenset((
     "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "STRING", "BINSTRING",
@@ -19,7 +19,8 @@ CONSTANTS = frozenset((
 ))
 GETS = frozenset(("BINGET", "LONG_BINGET", "GET"))
 # what a damaged file, or one made to harm, may lead to
-FAULTS = (ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError, MemoryError, AssertionError)
+FAULTS = (ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError, MemoryError, AssertionError,
+          RecursionError)
 
 
 def read_pickle(path: Path) -> Any:
@@ -131,7 +132,7 @@ class _Machine:
             case "EMPTY_SET":
                 return set()
             case "FROZENSET":
-                return frozenset(self.since_mark())
+                return frozenset(keys(self.since_mark()))
         raise ValueError(f"its step {name} builds something else than plain values and arrays; it is refused, and "
                          "nothing was run")
 
@@ -146,7 +147,7 @@ class _Machine:
         if isinstance(container, list):
             container.extend(items)
         else:
-            container.update(items if name == "ADDITEMS" else _pairs(items))
+            container.update(keys(items) if name == "ADDITEMS" else _pairs(items))
 
     def keep(self, number: int) -> None:
         """Keep the uppermost value by its number."""
@@ -194,4 +195,4 @@ class _Machine:
 
 
 def _pairs(flat: list[Any]) -> dict[Any, Any]:
-    return dict(zip(flat[::2], flat[1::2], strict=True))
+    return dict(zip(keys(flat[::2]), flat[1::2], strict=True))

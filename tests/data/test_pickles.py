@@ -193,6 +193,22 @@ def test_changed_bytes_give_a_value_or_one_clear_refusal(read):
     assert refused > len(content)
 
 
+@pytest.mark.parametrize("content", [
+    b"\x80\x02})%bK\x01s.", b"\x80\x02})%bK\x01K\x02K\x03(tu.", b"\x80\x04\x8f()%b\x90.", b"\x80\x04()%b\x91.",
+    b"\x80\x02c__builtin__\nset\n])%ba\x85R.", b"(()%bK\x01d.", b"\x80\x02cnumpy\ndtype\n)%b\x85R.",
+])
+def test_values_nested_too_deep_for_python_are_refused(read, content):
+    with pytest.raises(ValueError, match="cannot be read as a pickle of arrays"):
+        read(content % (b"\x85" * 100_000))
+
+
+def test_deep_lists_are_plain(read):
+    value = read(b"]" * 20_000 + b"a" * 19_999 + b".")
+    assert len(value) == 1
+    while value:
+        (value,) = value
+
+
 def test_texts_of_python_2_in_protocol_0_say_what_to_do(read):
     with pytest.raises(ValueError, match="write it anew with protocol 2"):
         read(b"S'\\xff'\np0\n.")

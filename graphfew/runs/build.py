@@ -42,7 +42,7 @@ def build(config: TrainConfig, *, resuming: bool = False) -> Job:
     model = build_model(config)
     if config.freeze_encoder:
         model.on_features()  # refuses a method whose features depend on the task
-    training, selection = (load_split(config.data, split, config.root, config.data_arguments)
+    training, selection = (load_split(config.data, split, config.root, **config.data_arguments)
                            for split in (config.split, config.validate))
     tasks, validation = training_tasks(config, training), validation_tasks(config, selection)
     model = model.to(device)
@@ -56,7 +56,7 @@ def build(config: TrainConfig, *, resuming: bool = False) -> Job:
     return teach(config, Job(model, tasks, validation, loss, None, model, model, tasks))
 
 
-def load_split(name: str, split: str, root: str | None = None, arguments: Mapping[str, JSON] | None = None) -> Dataset:
+def load_split(name: str, split: str, root: str | None = None, **arguments: Any) -> Dataset:
     """A split of a data set by name, from the folder `root` where it is given; `arguments` go to its loader.
 
     Raises:
@@ -68,11 +68,11 @@ def load_split(name: str, split: str, root: str | None = None, arguments: Mappin
         raise ValueError(f"{name} has no split {split!r}; its only one is all")
     if takes and "root" not in takes and root is not None:
         raise ValueError(f"{name} comes with the library and takes no root; leave it out")
-    unknown = sorted(set(arguments or {}) - set(takes) | {"split", "root", "progress"} & set(arguments or {}))
+    unknown = sorted(set(arguments) - set(takes) | {"split", "root", "progress"} & set(arguments))
     if takes and unknown:
         known = [key for key in takes if key not in ("split", "root", "progress")]
         raise ValueError(f"{name} takes no argument {unknown[0]!r}; known: {', '.join(known) or 'none'}")
-    options = {"split": split, "root": root, **(arguments or {})}
+    options = {"split": split, "root": root, **arguments}
     return load(name, **{key: value for key, value in options.items() if key in takes and value is not None})
 
 

@@ -1,0 +1,135 @@
+"""`Cell`: one row, in one mode, on one kind of tasks, from one seed; its key is all that its figure hangs on."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import inspect
+import itertools
+import json
+import math
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from graphfew.bench.draws import Draw
+from graphfew.bench.record import FORMAT
+from graphfew.bench.row import MODES, Row
+from graphfew.bench.spec import Spec, start_seed
+from graphfew.bench.training import Training
+from graphfew.recipe import JSON
+from graphfew.registry import find
+from graphfew.runs import TrainConfig
+from graphfew.runs.config import PLACES
+
+# Where and how a training runs, not what it computes; its start is told by the whole chain.
+NEUTRAL = (*PLACES, "save_every", "init_encoder")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Cell:
+    """One figure of a benchmark.
+
+    Shapes:
+        seed: of the training; None where nothing was trained.
+        transductive: the mode asked for; None is as it was trained, or the method's default.
+        drop_unlabelled: whether unlabelled items are dropped.
+        count: number of tasks.
+        key: SHA-256 of all that the figure hangs on.
+    """
+
+    spec: Spec
+    row: Row
+    seed: int | None
+    transductive: bool | None
+    drop_unlabelled: bool
+    draw: Draw
+    count: int
+    key: str
+
+    def __str__(self) -> str:
+        mode = [name for name, value in MODES.items() if value is self.transductive]
+        dropped = ["unlabelled dropped"] * self.drop_unlabelled
+        seed = [] if self.seed is None else [f"seed {self.seed}"]
+        return f"{', '.join([self.row.name, *mode, *dropped, *seed])}: {self.draw}"
+
+
+def cells(spec: Spec, most: int | None = None, only: Collection[str] = ()) -> tuple[Cell, ...]:
+    """The cells of a spec, those of one checkpoint together.
+
+    Args:
+        spec: the benchmark.
+        most: at most so many tasks in each.
+        only: names of the rows wanted; all where it is empty.
+
+    Raises:
+        ValueError: a row that is not there.
+    """
+    known = [row.name for row in spec.rows]
+    stray = next((name for name in only if name not in known), None)
+    if stray is not None:
+        raise ValueError(f"{spec.path} has no row {stray!r}; its rows are: {', '.join(known)}")
+    found: dict[str, Cell] = {}
+    for row in spec.rows:
+        seeds = spec.training(row.training).seeds if row.training else (None,)
+        for seed, mode, drop, draw in itertools.product(seeds, row.modes, row.drop, spec.draws):
+            if row.takes(draw) and (not only or row.name in only):
+                count = draw.count if most is None else min(most, draw.count)
+                # Where nothing is unlabelled, nothing is dropped.
+                cell = _cell(spec, row, seed, mode, drop and draw.has_unlabelled, draw, count)
+                found.setdefault(cell.key, cell)
+    return tuple(found.values())
+
+
+def chain(spec: Spec, name: str, seed: int) -> tuple[tuple[Training, int], ...]:
+    """The trainings behind a checkpoint with their seeds, the first one first."""
+    training = spec.training(name)
+    before = chain(spec, training.start, start_seed(spec, training, seed)) if training.start else ()
+    return (*before, (training, seed))
+
+
+def options(config: TrainConfig) -> dict[str, JSON]:
+    """What a training computes: the options that are not the defaults, so that a later option changes no key."""
+    usual = TrainConfig(config.method, config.data).flat()
+    named = {"method": config.method, "data": config.data}
+    return {**named, **{name: value for name, value in config.flat().items()
+                        if name not in NEUTRAL and value != usual[name]}}
+
+
+def plain(value: Any) -> Any:
+    """JSON values as JSON can hold them: numbers that are not finite become text."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(part) for part in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def hashed(facts: Mapping[str, Any]) -> str:
+    """SHA-256 of facts as canonical JSON."""
+    text = json.dumps(plain(facts), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _cell(spec: Spec, row: Row, seed: int | None, mode: bool | None, drop: bool, draw: Draw, count: int) -> Cell:
+    source = spec.source
+    behind = chain(spec, row.training, seed) if row.training and seed is not None else ()
+    facts = {
+        "format": FORMAT, "row": row.name, "assumes": row.assumes, "mode": _mode(spec, row, mode),
+        "drop_unlabelled": drop, "draw": draw.facts(), "tasks": count, "seed": spec.seed,
+        "data": {"name": source.test_name, "split": source.test, "arguments": source.test_arguments},
+        "training": [options(training.config(number)) for training, number in behind],
+        "method": None if row.train else {"name": row.method, "arguments": row.arguments},
+    }
+    return Cell(spec, row, seed, mode, drop, draw, count, hashed(facts))
+
+
+def _mode(spec: Spec, row: Row, asked: bool | None) -> bool | None:
+    """The mode that is meant where none is asked, so that saying it changes no key."""
+    method = find(row.method)
+    if not (method.inductive and method.transductive):
+        return method.transductive
+    trained = spec.training(row.train).options if row.train else {}
+    own = {**row.arguments, **trained.get("arguments", {})}
+    default = inspect.signature(method.factory).parameters["transductive"].default
+    choices = (asked, trained.get("transductive"), own.get("transductive"), default)
+    return next((choice for choice in choices if choice is not None), None)

@@ -1,0 +1,158 @@
+"""`Row`: a line of the tables, which is a training's checkpoints, or a method that is asked as it is."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from graphfew import backbones
+from graphfew.bench.document import Table, nearest
+from graphfew.bench.draws import Draw, matches, read_only
+from graphfew.bench.training import Training
+from graphfew.registry import METHODS, Method, create, find
+from graphfew.runs import TrainConfig, check_mode
+from graphfew.runs.build import method_arguments
+
+KEYS = ("name", "train", "method", "on", "arguments", "mode", "drop_unlabelled", "assumes", "only")
+MODES = {"inductive": False, "transductive": True}
+ASSUMES = ("nothing", "even")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Row:
+    """A line of the tables.
+
+    Shapes:
+        train: the training whose checkpoints it is; None where a method is asked as it is.
+        method: of the registry; the training's own where there is one.
+        on: the training whose encoder the method is asked on; None asks it on the data's own features.
+        arguments: of the method asked as it is.
+        modes: None is as it was trained, or the method's default.
+        drop: whether unlabelled items are dropped.
+        assumes: what the method is told of how queries are divided among classes.
+        only: the values of draws that it is tested on, by field.
+        table: where the spec says so.
+    """
+
+    name: str
+    train: str | None
+    method: str
+    on: str | None
+    arguments: Mapping[str, Any]
+    modes: tuple[bool | None, ...]
+    drop: tuple[bool, ...]
+    assumes: str
+    only: Mapping[str, tuple[Any, ...]]
+    table: Table
+
+    @property
+    def training(self) -> str | None:
+        """The training that it needs, if any."""
+        return self.train or self.on
+
+    def takes(self, draw: Draw) -> bool:
+        """Whether it is tested on these tasks."""
+        return matches(draw, self.only)
+
+
+def read_row(table: Table, trainings: Mapping[str, Training]) -> Row:
+    """An entry of `[[row]]`. Raises ValueError, with file and line, for what is none."""
+    table.allow(KEYS)
+    train, on = (_named(table, key, trainings) for key in ("train", "on"))
+    if (train is None) == ("method" not in table.content):
+        raise table.fault("a [[row]] has either train, the name of a [[train]], or method, a method asked as it is")
+    if train is not None:
+        for key in ("on", "arguments"):
+            if key in table.content:
+                raise table.fault(f"{key} in [[row]] is for a method asked as it is; a row of trained checkpoints has "
+                                  f"its own; write it in [[train]] {train!r}", key)
+    method = str(trainings[train].options["method"]) if train else table.choice("method", tuple(METHODS))
+    row = Row(table.text("name", train or method), train, method, on, table.plain("arguments"), _modes(table, method),
+              _drops(table), table.choice("assumes", ASSUMES, "nothing"), read_only(table.table("only")), table)
+    if train is None:
+        _check_untrained(row, trainings)
+    return row
+
+
+def untrained_arguments(row: Row, transductive: bool | None) -> dict[str, Any]:
+    """The arguments of the factory of a method asked as it is. Raises ValueError as `method_arguments` does."""
+    return method_arguments(TrainConfig(row.method, "none", arguments=row.arguments, transductive=transductive))
+
+
+def check_draws(row: Row, draws: Sequence[Draw], training: Training | None) -> None:
+    """Raises ValueError where the row is asked tasks that its method is not made for."""
+    asked = [draw for draw in draws if row.takes(draw)]
+    if not asked:
+        raise row.table.fault(f"only in [[row]] {row.name!r} leaves none of the draws; give values that [[draw]] has",
+                              "only")
+    for draw in asked:
+        if draw.has_unlabelled and not find(row.method).unlabelled and False in row.drop:
+            raise row.table.fault(f"{row.method} makes no use of unlabelled items and [[draw]] has some; add "
+                                  f"drop_unlabelled = true to [[row]] {row.name!r}, or only = {{ unlabelled = [0] }}")
+        if row.train is not None and training is not None:
+            _check_fixed(row, draw, training)
+
+
+def _check_fixed(row: Row, draw: Draw, training: Training) -> None:
+    config = training.config(training.seeds[0])
+    method: Method = find(row.method)
+    for key, fixed in (("way", method.fixed_way), ("shot", method.fixed_shot)):
+        own = int(str(method_arguments(config).get(key, 0))) if fixed else 0
+        if fixed and getattr(draw, key) != own:
+            raise row.table.fault(f"[[row]] {row.name!r}: {row.method} was trained for {key} {own} and [[draw]] asks "
+                                  f"for {getattr(draw, key)}; add only = {{ {key} = [{own}] }}")
+
+
+def _named(table: Table, key: str, trainings: Mapping[str, Training]) -> str | None:
+    if key not in table.content:
+        return None
+    name = table.text(key)
+    if name not in trainings:
+        raise table.fault(f"{key} in [[row]] is {name!r}, and no [[train]] is called so; {nearest(name, trainings)}",
+                          key)
+    return name
+
+
+def _modes(table: Table, method: str) -> tuple[bool | None, ...]:
+    if "mode" not in table.content:
+        return (None,)
+    modes = table.several("mode", None)
+    for mode in modes:
+        if mode not in MODES:
+            raise table.fault(f"mode in [[row]] is {mode!r}; {nearest(str(mode), MODES)}", "mode")
+        try:
+            check_mode(method, MODES[mode])
+        except ValueError as error:
+            raise table.fault(f"mode in [[row]]: {error}", "mode") from error
+    return tuple(dict.fromkeys(MODES[mode] for mode in modes))
+
+
+def _drops(table: Table) -> tuple[bool, ...]:
+    given = table.several("drop_unlabelled", False)
+    if not all(isinstance(value, bool) for value in given):
+        raise table.fault(f"drop_unlabelled in [[row]] is {list(given)}; give true, false, or a list of both",
+                          "drop_unlabelled")
+    return tuple(dict.fromkeys(given))
+
+
+def _check_untrained(row: Row, trainings: Mapping[str, Training]) -> None:
+    takes = [p for p in inspect.signature(find(row.method).factory).parameters if p not in ("encoder", "dim")]
+    stray = sorted(set(row.arguments) - set(takes))
+    if stray:
+        raise row.table.fault(f"{row.method} has no argument {stray[0]!r}; {nearest(stray[0], takes)}", "arguments")
+    if not _learns(row.method):
+        return
+    where = "its own [[train]]" if row.on is None else f"a [[train]] with start = {row.on!r}"
+    raise row.table.fault(f"{row.method} has weights of its own that must be trained; give it {where} (steps = 0 tests "
+                          "it untrained), and name that in train", "method")
+
+
+def _learns(name: str) -> bool:
+    """Whether the method has weights beside its encoder's."""
+    method = find(name)
+    if method.loss is None:
+        return False
+    needed = {**({"way": 5} if method.fixed_way else {}), **({"shot": 1} if method.fixed_shot else {})}
+    return any(p.requires_grad for p in create(name, encoder=backbones.identity(8), **needed).parameters())

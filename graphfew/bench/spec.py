@@ -1,0 +1,154 @@
+"""`Spec`: a benchmark as its TOML file says it, checked as far as can be without its data."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import re
+from pathlib import Path
+
+from graphfew.bench.document import Table, nearest, read_toml
+from graphfew.bench.draws import Draw, read_draws
+from graphfew.bench.row import Row, check_draws, read_row, untrained_arguments
+from graphfew.bench.source import Source, read_source
+from graphfew.bench.training import Training, read_training
+from graphfew.registry import create
+from graphfew.runs.build import build_model, choose_loss
+
+KEYS = ("name", "title", "about", "compare_with", "data", "test", "train", "draw", "row")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Spec:
+    """A benchmark.
+
+    Shapes:
+        path: its file; digest: the file's SHA-256.
+        name: of its results file and of the folder of its runs.
+        compare_with: the row that paired differences are taken to.
+        seed: of the test tasks; batch: tasks evaluated together.
+    """
+
+    path: Path
+    digest: str
+    name: str
+    title: str
+    about: str
+    compare_with: str
+    source: Source
+    seed: int
+    batch: int
+    trainings: tuple[Training, ...]
+    draws: tuple[Draw, ...]
+    rows: tuple[Row, ...]
+    table: Table
+
+    def training(self, name: str) -> Training:
+        """The entry of that name."""
+        return next(training for training in self.trainings if training.name == name)
+
+
+def read_spec(path: Path) -> Spec:
+    """The spec in a file.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the first fault, with file and line: syntax, an unknown key or name, a value of the wrong type or
+            out of range, a row whose method is not made for what is asked.
+    """
+    table = read_toml(path)
+    table.allow(KEYS)
+    source = read_source(_part(table, "data"))
+    test = table.table("test")
+    test.allow(("tasks", "seed", "batch"))
+    trainings: tuple[Training, ...] = ()
+    for entry in table.tables("train"):
+        trainings += (read_training(entry, source, tuple(known.name for known in trainings)),)
+    draws = read_draws(_entries(table, "draw"), test.number("tasks", 1000, 2))
+    rows = tuple(read_row(entry, {known.name: known for known in trainings}) for entry in _entries(table, "row"))
+    name = _name(table)
+    spec = Spec(path, hashlib.sha256(path.read_bytes()).hexdigest(), name, table.text("title", name),
+                table.text("about", ""), table.text("compare_with", rows[0].name), source, test.number("seed", 0, 0),
+                test.number("batch", 16, 1), trainings, draws, rows, table)
+    _check(spec)
+    return spec
+
+
+def _part(table: Table, key: str) -> Table:
+    table.need(key)
+    return table.table(key)
+
+
+def _entries(table: Table, key: str) -> tuple[Table, ...]:
+    entries = table.tables(key)
+    if not entries:
+        raise table.fault(f"{table.title} has no [[{key}]]; give at least one")
+    return entries
+
+
+def _name(table: Table) -> str:
+    name = table.text("name")
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+        raise table.fault(f"name is {name!r}, which is to name a file; use letters, digits, - and _", "name")
+    return name
+
+
+def _check(spec: Spec) -> None:
+    names: list[str] = []
+    for row in spec.rows:
+        if row.name in names:
+            raise row.table.fault(f"two entries of [[row]] are called {row.name!r}; give one of them another name",
+                                  "name" if "name" in row.table.content else None)
+        names.append(row.name)
+    if spec.compare_with not in names:
+        raise spec.table.fault(f"compare_with is {spec.compare_with!r}, and no [[row]] is called so; "
+                               f"{nearest(spec.compare_with, names)}", "compare_with")
+    for training in spec.trainings:
+        _check_training(spec, training)
+    for row in spec.rows:
+        _check_row(spec, row)
+
+
+def _check_training(spec: Spec, training: Training) -> None:
+    """Build it once, so that every argument is refused now."""
+    _check_splits(spec.source, training)
+    config = training.config(training.seeds[0])
+    try:
+        choose_loss(config)
+        build_model(config)
+    except ValueError as error:
+        raise training.fault(str(error)) from error
+    for seed in training.seeds if training.start else ():
+        start_seed(spec, training, seed)
+
+
+def _check_splits(source: Source, training: Training) -> None:
+    for key in ("split", "validate"):
+        split, data = training.options[key], training.options["data"]
+        if data == source.test_name and split in (source.test, "all"):
+            raise training.fault(f"{key} is {split!r} of {data}, and the test is on {source.test!r} of it: the model "
+                                 "would know the test's items; give another split")
+
+
+def _check_row(spec: Spec, row: Row) -> None:
+    training = spec.training(row.training) if row.training else None
+    check_draws(row, spec.draws, training)
+    if row.on is None or training is None:
+        return
+    try:
+        encoder = build_model(training.config(training.seeds[0])).encoder
+        create(row.method, encoder=encoder, **untrained_arguments(row, row.modes[0]))
+    except (ValueError, TypeError) as error:
+        raise row.table.fault(f"[[row]] {row.name!r}: {error}") from error
+
+
+def start_seed(spec: Spec, training: Training, seed: int) -> int:
+    """The seed of the training that this one starts from: the same, or the only one. Raises ValueError for neither."""
+    first = spec.training(str(training.start))
+    if seed in first.seeds:
+        return seed
+    if len(first.seeds) > 1:
+        raise training.table.fault(f"[[train]] {training.name!r} has seed {seed} and starts from {first.name!r}, which "
+                                   f"has seeds {list(first.seeds)}; give them the same seeds, or {first.name!r} one",
+                                   "start")
+    return first.seeds[0]

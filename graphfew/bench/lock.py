@@ -40,14 +40,22 @@ def _open(place: Path, path: Path) -> int:
     while True:
         handle = os.open(place, os.O_RDWR | os.O_CREAT, 0o666)
         if not _taken(handle):
-            holder = os.pread(handle, 32, 0).decode(errors="replace") if hasattr(os, "pread") else ""
             os.close(handle)
-            raise ValueError(f"another process{f' ({holder})' if holder else ''} is writing {path}; wait until it ends, "
-                             "or give another --out")
+            raise ValueError(f"another process{_holder(place)} is writing {path}; wait until it ends, or give another "
+                             "--out")
         with suppress(FileNotFoundError):
             if os.fstat(handle).st_ino == place.stat().st_ino:
                 return handle
         os.close(handle)
+
+
+def _holder(place: Path) -> str:
+    """The number of the process that holds the lock, where it can be read."""
+    try:
+        number = place.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return ""
+    return f" ({number})" if number.isdigit() else ""
 
 
 def _taken(handle: int) -> bool:

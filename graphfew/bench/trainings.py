@@ -80,8 +80,9 @@ def progress(job: Job) -> Tally | None:
     faults = [f"{name} is {own[name]!r} there and {wanted[name]!r} in the spec" for name in wanted
               if name not in NEUTRAL and own[name] != wanted[name]]
     if faults:
-        raise job.training.table.fault(f"[[train]] {job.training.name!r}: {job.run.folder} holds another run: "
-                                       f"{'; '.join(faults)}; move that folder away to train anew, or give another --out")
+        raise job.training.table.fault(
+            f"[[train]] {job.training.name!r}: {job.run.folder} holds another run: {'; '.join(faults)}; move that "
+            "folder away to train anew, or give another --out")
     return Tally(**checkpoint.read_extra(job.run.last)) if job.run.last.is_file() else Tally()
 
 
@@ -95,6 +96,8 @@ def ready(job: Job) -> Prepared:
     """The training where it stopped, or a new one. Raises as `prepare` and `reopen` do."""
     if job.run.config.is_file():
         return reopen(job.run.folder, {"root": job.config.root, "device": job.config.device})
+    for rest in job.run.folder.glob(f".{job.run.config.name}.*"):
+        rest.unlink()  # a process that was killed while it wrote its first file
     return prepare(job.run.folder, job.config.flat())
 
 

@@ -1,4 +1,4 @@
-"""The command line: `graphfew train`, `evaluate`, `label`, `methods`, `data`, `demo`."""
+"""The command line: `graphfew train`, `evaluate`, `bench`, `label`, `methods`, `data`, `demo`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from graphfew.cli.bench import bench
 from graphfew.cli.evaluate import evaluate
 from graphfew.cli.faults import one_line
 from graphfew.cli.label import label
@@ -45,5 +46,5 @@ def demo(
         run(out, seed)
 
 
-for command in (train, evaluate, label, methods, data):
+for command in (train, evaluate, bench, label, methods, data):
     app.command()(command)

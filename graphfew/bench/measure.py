@@ -1,0 +1,74 @@
+"""One cell's record: its model on its tasks, with everything that the figure was made with."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import SupportsIndex
+
+import torch
+from torch import Tensor
+
+from graphfew.bench.cells import Cell, plain
+from graphfew.bench.machine import all_versions, machine, memory, now
+from graphfew.bench.models import Shelf, model_of, ready
+from graphfew.bench.record import Record
+from graphfew.bench.trainings import behind, facts, job
+from graphfew.data import Tasks
+from graphfew.episode import Episode
+from graphfew.evaluate import evaluate
+from graphfew.recipe import JSON
+
+
+class Counted:
+    """Tasks that count the queries which were asked of them."""
+
+    def __init__(self, tasks: Tasks) -> None:
+        self.tasks = tasks
+        self.queries = 0
+
+    def batch(self, indices: Iterable[SupportsIndex]) -> tuple[Episode, Tensor]:
+        """As the tasks give it."""
+        episode, target = self.tasks.batch(indices)
+        self.queries += len(target)
+        return episode, target
+
+    def describe(self) -> Mapping[str, JSON]:
+        """As the tasks say."""
+        return self.tasks.describe()
+
+
+def measured(cell: Cell, shelf: Shelf, out: Path, device: torch.device, *, command: str, commit: str | None,
+             progress: Callable[[int], None]) -> Record:
+    """The record of a cell.
+
+    Args:
+        cell: with its trainings done.
+        shelf: the items of the test.
+        out: the folder of results, with the runs below it.
+        device: where the model runs.
+        command, commit: what the record says of them.
+        progress: called with the number of tasks done; it may raise in order to stop.
+
+    Raises:
+        FileNotFoundError: a checkpoint is not there.
+        ValueError: the model refuses the tasks.
+        ContractError: the model breaks the evaluation contract.
+    """
+    spec = cell.spec
+    model, items = ready(model_of(cell, shelf, out, device), shelf)
+    tasks = Counted(cell.draw.tasks(items, spec.seed))
+    with memory(device) as peak:
+        began = time.perf_counter()
+        result = evaluate(model, tasks, cell.count, batch=spec.batch, progress=progress)
+        seconds, most = time.perf_counter() - began, peak()
+    told = {**plain(result.model), "input": list(shelf.items.x.shape[1:])}
+    trained = (facts(job(spec, training, seed, out, {}, str(device))) for training, seed in behind(cell))
+    return Record(
+        benchmark=spec.name, row=cell.row.name, seed=cell.seed, assumes=cell.row.assumes, key=cell.key,
+        spec_hash=spec.digest, commit=commit, versions=all_versions(), machine=machine(device),
+        result=dataclasses.replace(result, model=told), decisions=tasks.queries, seconds=round(seconds, 6),
+        training=tuple(trained), peak_memory=most, command=command, time=now(),
+    )

@@ -1,0 +1,123 @@
+"""The model of a cell and the items that it is tested on: features where it takes them, each encoder's once."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections import OrderedDict
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+
+from graphfew import backbones, checkpoint
+from graphfew.bench.cells import Cell
+from graphfew.bench.row import untrained_arguments
+from graphfew.bench.trainings import behind, folder
+from graphfew.data import Dataset, embed
+from graphfew.model import GraphMethod
+from graphfew.registry import create
+from graphfew.runs import Run, label
+from graphfew.runs.assess import in_mode
+from graphfew.runs.build import build_model
+
+# Features of so many encoders are kept: rows of several seeds on one training's encoders come one after another.
+KEPT = 8
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Shelf:
+    """The items that a benchmark is tested on, and their features under the encoders that were asked last."""
+
+    items: Dataset
+    features: OrderedDict[str, Dataset] = dataclasses.field(default_factory=OrderedDict)
+
+    def encoded(self, model: GraphMethod) -> Dataset:
+        """The items' features under the model's encoder."""
+        weights = {name: value.contiguous() for name, value in model.encoder.state_dict().items()}
+        key = hashlib.sha256(save(weights)).hexdigest()
+        if key not in self.features:
+            self.features[key] = embed(self.items, model.encoder, progress=False)
+        self.features.move_to_end(key)
+        while len(self.features) > KEPT:
+            self.features.popitem(last=False)
+        return self.features[key]
+
+
+def model_of(cell: Cell, shelf: Shelf, out: Path, device: torch.device) -> GraphMethod:
+    """The model that the cell asks for, its weights read.
+
+    Raises:
+        FileNotFoundError: the training's checkpoint is not there.
+        ValueError: a checkpoint that cannot be read or has another start than the one beside it, or a method that
+            refuses arguments or items.
+    """
+    if cell.row.train is not None:
+        trained = _checkpoint(cell, out, device)
+        return in_mode(trained, cell.transductive, unlabelled=not cell.drop_unlabelled)
+    model = (_on_features if cell.row.on is None else _on_encoder)(cell, shelf, out, device)
+    return model if not cell.drop_unlabelled else in_mode(model, None, unlabelled=False)
+
+
+def untrained(cell: Cell, shelf: Shelf) -> GraphMethod:
+    """A model of the same make as the cell's, with weights as drawn. Raises ValueError as `model_of` does."""
+    row = cell.row
+    if row.training is None:
+        return model_of(cell, shelf, Path(), torch.device("cpu"))
+    training = cell.spec.training(row.training)
+    model = build_model(training.config(training.seeds[0]))
+    if row.train is not None:
+        return in_mode(model, cell.transductive, unlabelled=not cell.drop_unlabelled)
+    asked = create(row.method, encoder=model.encoder, **untrained_arguments(row, cell.transductive))
+    return asked if not cell.drop_unlabelled else in_mode(asked, None, unlabelled=False)
+
+
+def ready(model: GraphMethod, shelf: Shelf) -> tuple[GraphMethod, Dataset]:
+    """The model and what it is tested on: features where it takes them, with the same facts in its results."""
+    if model.condition is not None or (model.recipe is not None and _is_identity(model)):
+        return model, shelf.items
+    head = model.on_features()
+    head.recipe, head.provenance = model.recipe, model.provenance
+    return head, shelf.encoded(model)
+
+
+def _checkpoint(cell: Cell, out: Path, device: torch.device) -> GraphMethod:
+    runs = [folder(cell.spec, training.name, seed, out) for training, seed in behind(cell)]
+    model = checkpoint.load(runs[-1].best, device=device)
+    if len(runs) > 1:
+        _check_start(model, runs[-2], runs[-1])
+    return model
+
+
+def _check_start(model: GraphMethod, start: Run, run: Run) -> None:
+    told = model.provenance.get("init_encoder")
+    known = told.get("sha256") if isinstance(told, dict) else None
+    if start.best.is_file() and known != hashlib.sha256(start.best.read_bytes()).hexdigest():
+        raise ValueError(f"{run.folder} was trained from other weights than those in {start.folder}; move it away to "
+                         "train it anew")
+
+
+def _on_encoder(cell: Cell, shelf: Shelf, out: Path, device: torch.device) -> GraphMethod:
+    trained = _checkpoint(cell, out, device)
+    best = folder(cell.spec, *[(t.name, seed) for t, seed in behind(cell)][-1], out).best
+    model = create(cell.row.method, encoder=trained.encoder, **untrained_arguments(cell.row, cell.transductive))
+    origin = {"checkpoint": label(best), "sha256": hashlib.sha256(best.read_bytes()).hexdigest(), **trained.provenance}
+    model.provenance = {"training_seed": cell.seed, "selected_on": trained.provenance.get("selected_on"),
+                        "init_encoder": origin}
+    return model.to(device)
+
+
+def _on_features(cell: Cell, shelf: Shelf, out: Path, device: torch.device) -> GraphMethod:
+    del out
+    x = shelf.items.x
+    if x.ndim != 2 or not x.is_floating_point():
+        raise cell.row.table.fault(f"[[row]] {cell.row.name!r}: {cell.row.method} needs features, and "
+                                   f"{shelf.items.name} has items of shape {list(x.shape[1:])}; give on, the name of a "
+                                   "[[train]] whose encoder makes features of them")
+    encoder = backbones.identity(int(x.shape[1]))
+    return create(cell.row.method, encoder=encoder, **untrained_arguments(cell.row, cell.transductive)).to(device)
+
+
+def _is_identity(model: GraphMethod) -> bool:
+    recipe = getattr(model.encoder, "recipe", None)
+    return recipe is not None and recipe.name == "identity"

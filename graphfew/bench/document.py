@@ -49,6 +49,17 @@ class Table:
         place = self.place if key is None else (*self.place, key)
         return ValueError(f"{self.path}, line {line_of(self.lines, place)}: {message}")
 
+    def meant(self, message: str) -> str | None:
+        """The key that a message of elsewhere speaks of, where it can be told: by its name, else by its value."""
+        for key in self.content:
+            if re.search(rf"\b{re.escape(key)} is ", message) or message.startswith(f"{key} "):
+                return key
+        for key, value in self.content.items():
+            words = [*value, *value.values()] if isinstance(value, dict) else [value]
+            if key != "name" and any(repr(word) in message for word in words if isinstance(word, str)):
+                return key
+        return None
+
     def allow(self, names: Iterable[str]) -> None:
         """Raises ValueError for a key that is not among the names."""
         known = tuple(names)
@@ -144,7 +155,7 @@ def read_toml(path: Path) -> Table:
 def nearest(word: str, known: Iterable[str]) -> str:
     """What may have been meant, else all that is known."""
     names = sorted(known)
-    close = difflib.get_close_matches(word, names, n=1)
+    close = difflib.get_close_matches(word, names, n=1, cutoff=0.7)
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names) or 'none'}"
 
 

@@ -52,7 +52,7 @@ class Draw:
         try:
             return Tasks(data, seed=seed, **{name: getattr(self, name) for name in FIELDS})
         except ValueError as error:
-            raise self.table.fault(str(error), _named(str(error), self.table)) from error
+            raise self.table.fault(str(error), self.table.meant(str(error))) from error
 
     def facts(self) -> dict[str, JSON]:
         """What defines the tasks beside data and seed, as JSON values."""
@@ -135,12 +135,6 @@ def _flag(name: str, value: object) -> bool:
 
 def _words(value: Span) -> str:
     return text(bounds("span", value, 0))
-
-
-def _named(message: str, table: Table) -> str | None:
-    """The key that a message begins with, where the table has it."""
-    first = message.split(maxsplit=1)[0] if message else ""
-    return first if first in table.content else None
 
 
 FIELDS: Mapping[str, tuple[Callable[[str, object], Any], object]] = {

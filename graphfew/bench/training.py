@@ -46,8 +46,7 @@ class Training:
 
     def fault(self, message: str) -> ValueError:
         """An error at the key that the message names, else at the entry."""
-        named = next((key for key in self.table.content if message.split(" ", 1)[0] == key), None)
-        return self.table.fault(f"[[train]] {self.name!r}: {message}", named)
+        return self.table.fault(f"[[train]] {self.name!r}: {message}", self.table.meant(message))
 
 
 def option_types() -> dict[str, Any]:

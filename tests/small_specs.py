@@ -1,0 +1,111 @@
+"""A spec that runs in seconds, and what is left of a record without times."""
+
+import dataclasses
+
+from graphfew.bench import Options, Screen, read, read_spec, run
+
+HEAD = """name = "small"
+title = "Glyphs, very little"
+
+[data]
+name = "glyphs"
+
+[test]
+tasks = 4
+batch = 2
+"""
+TRAIN = """
+[[train]]
+name = "proto"
+method = "prototypical"
+encoder_arguments = { width = 4 }
+steps = 4
+batch = 2
+seeds = [0, 1]
+validate_every = 2
+validate_tasks = 4
+save_every = 1
+"""
+DRAW = """
+[[draw]]
+way = [3, 5]
+shot = 1
+query = 2
+"""
+ROWS = """
+[[row]]
+train = "proto"
+
+[[row]]
+name = "propagation"
+method = "label_propagation"
+on = "proto"
+mode = ["inductive", "transductive"]
+only = { way = 5 }
+"""
+SMALL = HEAD + TRAIN + DRAW + ROWS
+# Four cells of the first row and four of the second.
+CELLS = 8
+
+
+def written(folder, text=SMALL, name="small.toml"):
+    """The file of a spec."""
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def spec(folder, text=SMALL):
+    """The spec, read."""
+    return read_spec(written(folder, text))
+
+
+@dataclasses.dataclass(frozen=True)
+class Told:
+    """A screen that keeps what it is told; `stop` says so once `cells` cells are done."""
+
+    said: list = dataclasses.field(default_factory=list)
+    warned: list = dataclasses.field(default_factory=list)
+    steps: list = dataclasses.field(default_factory=list)
+
+    def screen(self):
+        return Screen(self.said.append, self.warned.append, lambda schedule, start: _Bar(self.steps.append),
+                      lambda total: _Bar(lambda *what: None))
+
+    def done(self):
+        """The lines of finished cells."""
+        return [line for line in self.said if " tasks, " in line]
+
+
+class _Bar:
+    def __init__(self, function):
+        self.function = function
+
+    def __enter__(self):
+        return self.function
+
+    def __exit__(self, *error):
+        return None
+
+
+def ran(folder, text=SMALL, stop=lambda: False, told=None, out=None, **options):
+    """Run a spec in a folder; what the screen was told."""
+    told = told or Told()
+    run([spec(folder, text)], Options(out or folder / "out", **options), told.screen(), stop)
+    return told
+
+
+def records(folder, name="small"):
+    """The records of a results file, without times and places; no line may be unreadable."""
+    found, faults = read(folder / f"{name}.jsonl")
+    assert faults == ()
+    return [timeless(record) for record in found]
+
+
+def timeless(record):
+    """A record without what differs from run to run."""
+    kept = ("name", "method", "seed", "steps", "tasks", "device")
+    training = tuple({key: part[key] for key in kept} for part in record.training)
+    return dataclasses.replace(record, seconds=1.0, peak_memory=None, time="", command="", commit=None,
+                               training=training)

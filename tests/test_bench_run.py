@@ -17,7 +17,6 @@ from graphfew.bench import Options, Stopped, append, cells, read, run
 from graphfew.bench.lock import locked
 from graphfew.data import catalogue
 
-pytestmark = pytest.mark.usefixtures("unchecked")
 WEIGHTS = ("best.safetensors", "last.safetensors", "metrics.jsonl")
 
 

@@ -9,8 +9,6 @@ from graphfew.bench.training import RESERVED, option_types
 from graphfew.data import Dataset
 from graphfew.runs import Schedule, TrainConfig
 
-pytestmark = pytest.mark.usefixtures("unchecked")
-
 
 def test_what_a_spec_says_is_read(tmp_path):
     read = spec(tmp_path)
@@ -204,6 +202,15 @@ def test_methods_are_refused_tasks_that_they_are_not_made_for(tmp_path):
     unlabelled = SMALL.replace("query = 2", "query = 2\nunlabelled = 2")
     assert "makes no use of unlabelled items" in refused(tmp_path, unlabelled)
     spec(tmp_path, unlabelled.replace('train = "proto"', 'train = "proto"\ndrop_unlabelled = true'))
+
+
+def test_entries_of_one_name_are_one_row_where_their_draws_differ(tmp_path):
+    text = SMALL.replace('train = "proto"', 'train = "proto"\nonly = { way = 3 }').replace('"propagation"', '"proto"')
+    assert [row.name for row in spec(tmp_path, text).rows] == ["proto", "proto"]
+    spec(tmp_path, SMALL + '[[row]]\nname = "propagation"\nmethod = "pt_map"\non = "proto"\nonly = { way = 3 }\n')
+    message = refused(tmp_path, SMALL + '[[row]]\nname = "propagation"\nmethod = "pt_map"\non = "proto"\n'
+                                        'mode = "transductive"\n')
+    assert "both tested on 5-way 1-shot" in message
 
 
 def test_starts_need_a_seed_to_start_from(tmp_path):

@@ -48,7 +48,7 @@ def measured(cell: Cell, shelf: Shelf, out: Path, device: torch.device, *, comma
         cell: with its trainings done.
         shelf: the items of the test.
         out: the folder of results, with the runs below it.
-        device: where the model runs.
+        device: where items are encoded, and where the model runs if it has weights.
         command, commit: what the record says of them.
         progress: called with the number of tasks done; it may raise in order to stop.
 
@@ -60,7 +60,8 @@ def measured(cell: Cell, shelf: Shelf, out: Path, device: torch.device, *, comma
     spec = cell.spec
     model, items = ready(model_of(cell, shelf, out, device), shelf)
     tasks = Counted(cell.draw.tasks(items, spec.seed))
-    with memory(device) as peak:
+    place = next((p.device for p in model.parameters()), torch.device("cpu"))
+    with memory(place) as peak:
         began = time.perf_counter()
         result = evaluate(model, tasks, cell.count, batch=spec.batch, progress=progress)
         seconds, most = time.perf_counter() - began, peak()
@@ -68,7 +69,7 @@ def measured(cell: Cell, shelf: Shelf, out: Path, device: torch.device, *, comma
     trained = (facts(job(spec, training, seed, out, {}, str(device))) for training, seed in behind(cell))
     return Record(
         benchmark=spec.name, row=cell.row.name, seed=cell.seed, assumes=cell.row.assumes, key=cell.key,
-        spec_hash=spec.digest, commit=commit, versions=all_versions(), machine=machine(device),
+        spec_hash=spec.digest, commit=commit, versions=all_versions(), machine=machine(place),
         result=dataclasses.replace(result, model=told), decisions=tasks.queries, seconds=round(seconds, 6),
         training=tuple(trained), peak_memory=most, command=command, time=now(),
     )

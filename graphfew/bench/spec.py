@@ -94,12 +94,10 @@ def _name(table: Table) -> str:
 
 
 def _check(spec: Spec) -> None:
-    names: list[str] = []
-    for row in spec.rows:
-        if row.name in names:
-            raise row.table.fault(f"two entries of [[row]] are called {row.name!r}; give one of them another name",
-                                  "name" if "name" in row.table.content else None)
-        names.append(row.name)
+    for number, row in enumerate(spec.rows):
+        for other in spec.rows[:number]:
+            _check_apart(spec, other, row)
+    names = [row.name for row in spec.rows]
     if spec.compare_with not in names:
         raise spec.table.fault(f"compare_with is {spec.compare_with!r}, and no [[row]] is called so; "
                                f"{nearest(spec.compare_with, names)}", "compare_with")
@@ -107,6 +105,18 @@ def _check(spec: Spec) -> None:
         _check_training(spec, training)
     for row in spec.rows:
         _check_row(spec, row)
+
+
+def _check_apart(spec: Spec, one: Row, other: Row) -> None:
+    """Entries of one name are one line of the tables, each for draws or modes of its own."""
+    modes = set(one.modes) & set(other.modes) or None in (*one.modes, *other.modes)
+    if one.name != other.name or not modes or not set(one.drop) & set(other.drop):
+        return
+    both = next((draw for draw in spec.draws if one.takes(draw) and other.takes(draw)), None)
+    if both is not None:
+        raise other.table.fault(f"two entries of [[row]] are called {one.name!r} and are both tested on {both}; give "
+                                "one another name, or each its own draws with only",
+                                "name" if "name" in other.table.content else None)
 
 
 def _check_training(spec: Spec, training: Training) -> None:

@@ -39,7 +39,6 @@ def _training(job: Job) -> Standing:
 
 def _rows(left: Plan) -> Iterator[Standing]:
     missing = {cell.key for cell in left.missing}
-    for row in left.spec.rows:
-        own = [cell.key for cell in left.cells if cell.row is row]
-        if own:
-            yield Standing(row.name, len(own) - len(missing & set(own)), len(own))
+    for name in dict.fromkeys(cell.row.name for cell in left.cells):
+        own = {cell.key for cell in left.cells if cell.row.name == name}
+        yield Standing(name, len(own - missing), len(own))

@@ -36,6 +36,8 @@ def train(
                                                  show_default="1", rich_help_panel=TASKS)] = None,
     distractors: Annotated[Text, typer.Option(help="Other classes among the unlabelled items, or a range.",
                                               show_default="0", rich_help_panel=TASKS)] = None,
+    label_noise: Annotated[float | None, typer.Option(help="Share of supports that are of another class.",
+                                                      show_default="0", rich_help_panel=TASKS)] = None,
     within_groups: Annotated[bool | None, typer.Option("--within-groups", help="All classes of a task from one group.",
                                                        show_default=False, rich_help_panel=TASKS)] = None,
     data_set: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="An argument of the data's loader.",

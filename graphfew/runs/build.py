@@ -91,7 +91,8 @@ def validation_tasks(config: TrainConfig, data: Dataset) -> Tasks:
 
 def _context(config: TrainConfig) -> dict[str, Any]:
     return {"unlabelled": span("unlabelled", config.unlabelled), "labelled_ratio": ratios(config.labelled_ratio),
-            "distractors": span("distractors", config.distractors), "within_groups": config.within_groups}
+            "distractors": span("distractors", config.distractors), "label_noise": config.label_noise,
+            "within_groups": config.within_groups}
 
 
 def provenance(config: TrainConfig, tasks: Tasks) -> dict[str, JSON]:

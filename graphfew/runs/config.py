@@ -85,6 +85,7 @@ class TrainConfig:
 
     Shapes:
         labelled_ratio: a share of the shots, or several with commas between them ("0.2,0.4,1").
+        label_noise: the share of supports that are of another class, of training and validation tasks.
         validate: the split that chooses the best checkpoint; never a test split.
         arguments: of the method; encoder_arguments: of the encoder.
         transductive: None takes the method's own default.
@@ -115,6 +116,7 @@ class TrainConfig:
     unlabelled: str = "0"
     labelled_ratio: str = "1"
     distractors: str = "0"
+    label_noise: float = 0.0
     within_groups: bool = False
     encoder: str = "conv4"
     encoder_arguments: Mapping[str, JSON] = dataclasses.field(default_factory=dict)

@@ -73,6 +73,11 @@ def test_validation_tasks_are_not_training_tasks():
     assert job.validation.describe() == {**job.tasks.describe(), "seed": VALIDATION_STREAM}
 
 
+def test_supports_are_as_noisy_as_asked():
+    job = runs.build(runs.TrainConfig.of({**OPTIONS, "label_noise": 0.25}))
+    assert (job.tasks.label_noise, job.validation.label_noise) == (0.25, 0.25)
+
+
 def test_the_fixed_shot_method_is_built_with_the_shot():
     options = {**OPTIONS, "method": "hybrid_attention", "arguments": {}, "shot": "2"}
     assert runs.build(runs.TrainConfig.of(options)).model.recipe.arguments["shot"] == 2

@@ -107,7 +107,6 @@ CHANGES = [
     ('name = "glyphs"', 'name = "glyph"', "name = \"glyph\"", ["'glyph'", "did you mean 'glyphs'"]),
     ('name = "glyphs"', "", "[data]", ["[data] lacks the key 'name'"]),
     ('name = "glyphs"', 'name = "glyphs"\narguments = { sizes = 3 }', "arguments", ["no argument 'sizes'", "size"]),
-    ('name = "glyphs"', 'name = "glyphs"\narguments = { size = 20 }', "[[train]]", ["as it is by default", "size"]),
     ("[data]", "[date]", "[date]", ["no key 'date'", "'data'"]),
     ("tasks = 4\nbatch = 2\n\n", "tasks = 1\n\n", "tasks = 1", ["tasks in [test] is 1", "at least 2"]),
     ("tasks = 4\nbatch = 2\n\n", "tasks = true\n\n", "tasks = true", ["tasks in [test] is True", "a whole number"]),

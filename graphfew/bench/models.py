@@ -19,7 +19,7 @@ from graphfew.model import GraphMethod
 from graphfew.registry import create
 from graphfew.runs import Run, label
 from graphfew.runs.assess import in_mode
-from graphfew.runs.build import build_model
+from graphfew.runs.models import build_model
 
 # Features of so many encoders are kept: rows of several seeds on one training's encoders come one after another.
 KEPT = 8

@@ -13,7 +13,7 @@ from graphfew.bench.draws import Draw, matches, read_only
 from graphfew.bench.training import Training
 from graphfew.registry import METHODS, Method, create, find
 from graphfew.runs import TrainConfig, check_mode
-from graphfew.runs.build import method_arguments
+from graphfew.runs.models import method_arguments
 
 KEYS = ("name", "train", "method", "on", "arguments", "mode", "drop_unlabelled", "assumes", "only")
 MODES = {"inductive": False, "transductive": True}

@@ -13,7 +13,7 @@ from graphfew.bench.row import Row, check_draws, read_row, untrained_arguments
 from graphfew.bench.source import Source, read_source
 from graphfew.bench.training import Training, read_training
 from graphfew.registry import create
-from graphfew.runs.build import build_model, choose_loss
+from graphfew.runs.models import build_model, choose_loss
 
 KEYS = ("name", "title", "about", "compare_with", "data", "test", "train", "draw", "row")
 

@@ -69,20 +69,12 @@ def read_training(table: Table, source: Source, before: tuple[str, ...]) -> Trai
     if name in before:
         raise table.fault(f"two entries of [[train]] are called {name!r}; give one of them another name", "name")
     given = {key: _option(table, key, known[key]) for key in table.content if key not in OWN}
-    usual = {"data": source.name, "split": source.train, "validate": source.validate, **_loader(table, source, known)}
+    usual = {"data": source.name, "split": source.train, "validate": source.validate,
+             "data_arguments": dict(source.arguments)}
     training = Training(name, {**usual, **given}, _seeds(table), _start(table, before), table)
     _check_names(training)
     training.config(training.seeds[0])
     return training
-
-
-def _loader(table: Table, source: Source, known: Mapping[str, Any]) -> dict[str, Any]:
-    if not source.arguments:
-        return {}
-    if "data_arguments" not in known:
-        raise table.fault(f"a training reads {source.name} as it is by default, and [data] asks for "
-                          f"{dict(source.arguments)}; leave these arguments out, or test methods without training")
-    return {"data_arguments": source.arguments}
 
 
 def _check_names(training: Training) -> None:

@@ -75,7 +75,7 @@ class Figure:
     line: int = dataclasses.field(default=0, compare=False)
 
     def __str__(self) -> str:
-        return f"{self.value:g}" + (f" ± {self.interval:g}" if self.interval is not None else "")
+        return f"{float(self.value)}" + (f" ± {float(self.interval)}" if self.interval is not None else "")
 
 
 _FIELDS = {field.name: field for field in dataclasses.fields(Figure) if field.name != "line"}

@@ -1,4 +1,4 @@
-"""The command line: `graphfew train`, `evaluate`, `bench`, `label`, `methods`, `data`, `demo`."""
+"""The command line: `graphfew train`, `evaluate`, `bench`, `report`, `label`, `methods`, `data`, `demo`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from graphfew.cli.evaluate import evaluate
 from graphfew.cli.faults import one_line
 from graphfew.cli.label import label
 from graphfew.cli.listing import data, methods
+from graphfew.cli.report import report
 from graphfew.cli.train import train
 
 app = typer.Typer(name="graphfew", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -46,5 +47,5 @@ def demo(
         run(out, seed)
 
 
-for command in (train, evaluate, bench, label, methods, data):
+for command in (train, evaluate, bench, report, label, methods, data):
     app.command()(command)

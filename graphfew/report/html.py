@@ -19,7 +19,7 @@ class Markup:
         return self.text
 
 
-def tag(name: str, *children: Markup | str | None, **attributes: str | int | bool | None) -> Markup:
+def tag(name: str, /, *children: Markup | str | None, **attributes: str | int | bool | None) -> Markup:
     """An element. Strings are escaped, `None` is left out; `class_` is the attribute `class`, `aria_label` is
     `aria-label`."""
     inside = "".join(_text(child) for child in children if child is not None)
@@ -32,7 +32,7 @@ def join(parts: Iterable[Markup | str], between: str = "") -> Markup:
     return Markup(between.join(map(_text, parts)))
 
 
-def fold(title: Markup | str, *content: Markup | str, open_: bool = False) -> Markup:
+def fold(title: Markup | str, *content: Markup | str | None, open_: bool = False) -> Markup:
     """A part that is folded away under its title."""
     return tag("details", tag("summary", title), *content, open=open_ or None)
 
@@ -40,6 +40,11 @@ def fold(title: Markup | str, *content: Markup | str, open_: bool = False) -> Ma
 def scroll(table: Markup, label: str) -> Markup:
     """A table in a container of its own that scrolls sideways, by keyboard too."""
     return tag("div", table, class_="scroll", tabindex="0", role="region", aria_label=label)
+
+
+def heads(*names: str) -> Markup:
+    """A row of column headings."""
+    return tag("tr", *(tag("th", name, scope="col") for name in names))
 
 
 def _text(child: Markup | str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from graphfew.bench.protocol import query_name, query_words
 from graphfew.report.cells import Cell
@@ -129,5 +129,5 @@ def _words(rest: dict[str, object]) -> str:
     return query_words(query_name(str(rest.get("query", "unknown"))))
 
 
-def _rest(drawn: dict[str, object]) -> str:
-    return json.dumps(drawn, sort_keys=True)
+def _rest(drawn: Mapping[str, object]) -> str:
+    return json.dumps(dict(drawn), sort_keys=True)

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from graphfew.report.html import Markup
 from graphfew.report.panels import Panel
-from graphfew.report.svg import DASHES, MARKERS, SERIES, STYLE, framed, inline
+from graphfew.report.svg import DASHES, MARKERS, SERIES, framed, inline, styled
 
-MOST = len(SERIES)
+MOST = 6
 
 
 def plot(panel: Panel, name: str) -> Markup:
     """A panel as a picture with a caption; its best lines, where there are many."""
     shown = panel.lines[:MOST]
-    with mpl.rc_context(dict(STYLE)):
+    with styled():
         figure = Figure(figsize=(6.6, 3.6), layout="constrained")
         ax = figure.subplots()
         for number, (_, points) in enumerate(shown):

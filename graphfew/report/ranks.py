@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -13,7 +12,7 @@ from matplotlib.figure import Figure
 from graphfew.bench import Ranking, rank
 from graphfew.report.cells import Benchmark, Cell
 from graphfew.report.html import Markup
-from graphfew.report.svg import INK, SERIES, STYLE, framed, inline
+from graphfew.report.svg import INK, SERIES, framed, inline, styled
 from graphfew.report.tables import tasks_of, usual
 
 
@@ -43,7 +42,7 @@ def diagram(standing: Standing, name: str) -> Markup:
     """The critical-difference diagram: methods at their mean ranks, a bar over those that are not told apart."""
     ranking = standing.ranking
     half = -(-len(standing.names) // 2)
-    with mpl.rc_context({**STYLE, "axes.grid": False}):
+    with styled(grid=False):
         figure = Figure(figsize=(8.4, 1.1 + 0.27 * half + 0.12 * len(ranking.groups)), layout="constrained")
         ax = figure.subplots()
         bars = 0.55 + 0.35 * len(ranking.groups)
@@ -62,9 +61,9 @@ def diagram(standing: Standing, name: str) -> Markup:
         ax.set_yticks([])
         ax.locator_params(axis="x", integer=True)
         picture = inline(figure, name, describe(standing))
-    told = "alike" if ranking.p_value >= 0.05 else "not all alike"
+    told = "no evidence that the methods differ" if ranking.p_value >= 0.05 else "the methods are not all alike"
     return framed(picture, f"{standing.family.capitalize()}: mean ranks over {', '.join(standing.benchmarks)} (1 is "
-                           f"best; each counts once). Friedman: the methods are {told} (p = {ranking.p_value:.2g}). A "
+                           f"best; each counts once). Friedman: {told} (p = {ranking.p_value:.2g}). A "
                            "bar joins methods that are not told apart (Nemenyi, 5 %; Demšar 2006).")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
-from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Final
 
 import matplotlib as mpl
@@ -20,12 +20,17 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DASHES = ("-", "--", "-.", ":", "-", "--", "-.", ":")
 _VARIABLES = {INK: "currentColor", LINE: "var(--line)", PAPER: "var(--paper)",
               **{colour: f"var(--s{number})" for number, colour in enumerate(SERIES, 1)}}
-STYLE: Final[Mapping[str, Any]] = {
+_STYLE: Final[Any] = {
     "svg.fonttype": "none", "font.size": 10.5, "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": LINE,
     "xtick.color": INK, "ytick.color": INK, "xtick.labelsize": 9.5, "ytick.labelsize": 9.5, "axes.titlesize": 10.5,
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": LINE, "grid.alpha": 0.45,
     "grid.linewidth": 0.7, "axes.facecolor": "none", "figure.facecolor": "none", "axes.axisbelow": True,
 }
+
+
+def styled(*, grid: bool = True) -> AbstractContextManager[None]:
+    """Within it, figures are drawn in the report's style."""
+    return mpl.rc_context({**_STYLE, "axes.grid": grid})
 
 
 def inline(figure: Figure, name: str, description: str) -> Markup:

@@ -31,6 +31,11 @@ class Column:
     tasks: int
     queries: str
 
+    @property
+    def title(self) -> str:
+        """The heading in one line."""
+        return ", ".join(self.head)
+
 
 @dataclasses.dataclass(frozen=True)
 class Entry:

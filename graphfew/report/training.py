@@ -8,13 +8,12 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from graphfew.bench import Fault
 from graphfew.report.html import Markup
-from graphfew.report.svg import DASHES, INK, MARKERS, SERIES, STYLE, framed, inline
+from graphfew.report.svg import DASHES, INK, MARKERS, SERIES, framed, inline, styled
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +45,7 @@ def plot(found: Sequence[Curve], name: str) -> Markup:
         by_name.setdefault(curve.name, []).append(curve)
     wide = min(len(by_name), 3)
     rows = -(-len(by_name) // wide)
-    with mpl.rc_context(dict(STYLE)):
+    with styled():
         figure = Figure(figsize=(3.3 * wide, 2.1 * rows), layout="constrained")
         axes = list(figure.subplots(rows, wide, squeeze=False).flat)
         for ax, (title, own) in zip(axes, by_name.items(), strict=False):
@@ -86,11 +85,20 @@ def _curve(path: Path) -> tuple[Curve, list[Fault]]:
     points: list[tuple[int, float, float]] = []
     faults = []
     for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
-        try:
-            content = json.loads(line)
-            points.append((int(content["step"]), 100 * float(content["validation_accuracy"]),
-                           100 * float(content["validation_half_width"])))
-        except (ValueError, KeyError, TypeError) as error:
-            faults.append(Fault(path, number, f"no line of metrics ({error})"))
+        point = _point(line)
+        if isinstance(point, str):
+            faults.append(Fault(path, number, point))
+        else:
+            points.append(point)
     steps, accuracy, half = zip(*points, strict=True) if points else ((), (), ())
     return Curve(name, seed, tuple(steps), tuple(accuracy), tuple(half)), faults
+
+
+def _point(line: str) -> tuple[int, float, float] | str:
+    """Step, accuracy and half width of a line, or why it cannot be read."""
+    try:
+        content = json.loads(line)
+        return (int(content["step"]), 100 * float(content["validation_accuracy"]),
+                100 * float(content["validation_half_width"]))
+    except (ValueError, KeyError, TypeError) as error:
+        return f"no line of metrics ({error})"

@@ -1,0 +1,32 @@
+"""What a spec calls its benchmark, where the spec is at hand."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+@dataclasses.dataclass(frozen=True)
+class Title:
+    """A benchmark's title, and a longer text about it."""
+
+    title: str
+    about: str = ""
+
+
+def title_of(name: str, specs: Path | None) -> Title:
+    """From `<specs>/<name>.toml`; the name itself where there is no such file or it cannot be read."""
+    path = specs / f"{name}.toml" if specs is not None else None
+    if path is None or not path.is_file():
+        return Title(name)
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+        return Title(name)
+    return Title(str(content.get("title", name)), str(content.get("about", "")))

@@ -24,17 +24,17 @@ def test_the_same_protocol_has_no_differences() -> None:
 
 
 @pytest.mark.parametrize(("changes", "said"), [
-    ({"backbone": "resnet12"}, "backbone resnet12 there, conv4-64 here"),
-    ({"backbone": "unknown"}, "backbone not known there, conv4-64 here"),
-    ({"mode": "transductive"}, "transductive there, inductive here"),
-    ({"batch_norm": "test batch"}, "batch norm by test batch statistics there, running here"),
-    ({"split": "random 1200/423"}, "random 1200/423 as the split there, test here"),
+    ({"backbone": "resnet12"}, "backbone: resnet12 there, conv4-64 here"),
+    ({"backbone": "unknown"}, "backbone: not known there, conv4-64 here"),
+    ({"mode": "transductive"}, "mode: transductive there, inductive here"),
+    ({"batch_norm": "test batch"}, "batch norm statistics: test batch there, running here"),
+    ({"split": "random 1200/423"}, "split: random 1200/423 there, the benchmark's own here"),
     ({"assumes": "even"}, "told of the queries' division: even there, nothing here"),
-    ({"selected_on": "test"}, "checkpoint selected on test there, validation here"),
-    ({"selected_on": "unknown"}, "checkpoint selected on not known there, validation here"),
-    ({"way": 20}, "20-way there, 5 here"),
-    ({"labelled_ratio": 0.2}, "labels on 0.2 of the shots there, 1 here"),
-    ({"unlabelled": 5}, "5 unlabelled items per class there, 0 here"),
+    ({"selected_on": "test"}, "checkpoint selected on: test there, validation here"),
+    ({"selected_on": "unknown"}, "checkpoint selected on: not known there, validation here"),
+    ({"way": 20}, "way: 20 there, 5 here"),
+    ({"labelled_ratio": 0.2}, "share of shots with labels: 0.2 there, 1 here"),
+    ({"unlabelled": 5}, "unlabelled items per class: 5 there, 0 here"),
     ({"unlike": ("hidden labels vote",)}, "hidden labels vote (there)"),
 ])
 def test_what_moves_accuracy_is_told(changes: dict[str, Any], said: str) -> None:
@@ -44,9 +44,9 @@ def test_what_moves_accuracy_is_told(changes: dict[str, Any], said: str) -> None
 
 
 @pytest.mark.parametrize(("changes", "said"), [
-    ({"tasks": 600}, "600 tasks there, 40 here"), ({"tasks": None}, "not known tasks there, 40 here"),
+    ({"tasks": 600}, "test tasks: 600 there, 40 here"), ({"tasks": None}, "test tasks: not known there, 40 here"),
     ({"query": "one-per-class"}, "1 query per class there, 15 queries per class here"),
-    ({"selected_on": "nothing"}, "checkpoint selected on nothing there, validation here"),
+    ({"selected_on": "nothing"}, "checkpoint selected on: nothing there, validation here"),
 ])
 def test_what_moves_the_interval_alone_is_told_but_does_not_forbid(changes: dict[str, Any], said: str) -> None:
     there, here = of_figure(changed(**changes)), of_record(made())
@@ -103,5 +103,5 @@ def test_rows_of_different_tasks_are_not_compared() -> None:
 
 def test_rows_of_other_modes_or_assumptions_are_marked() -> None:
     assert marks(made(), made("EGNN")) == ()
-    assert marks(made(), made(mode="transductive")) == ("inductive there, transductive here",)
+    assert marks(made(), made(mode="transductive")) == ("mode: inductive there, transductive here",)
     assert marks(made(), made(assumes="even")) == ("told of the queries' division: nothing there, even here",)

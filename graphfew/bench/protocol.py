@@ -25,12 +25,11 @@ _DRAWS = (
     (r"dirichlet\((.+), (.+)\)", r"\2 queries, Dirichlet(\1)"), (r"multinomial\((.+)\)", r"\1 queries, multinomial"),
     (r"single-class\((.+)\)", r"\1 queries of one class"),
 )
-_WORDS = {
-    "data": "{} data", "split": "{} as the split", "way": "{}-way", "shot": "{}-shot", "mode": "{}",
-    "batch_norm": "batch norm by {} statistics", "query": "{}", "labelled_ratio": "labels on {} of the shots",
-    "unlabelled": "{} unlabelled items per class", "distractors": "{} distractor classes",
-    "label_noise": "label noise {}", "within_groups": "classes of one group: {}", "backbone": "backbone {}",
-    "assumes": "told of the queries' division: {}", "selected_on": "checkpoint selected on {}", "tasks": "{} tasks",
+_NAMES = {
+    "batch_norm": "batch norm statistics", "labelled_ratio": "share of shots with labels",
+    "unlabelled": "unlabelled items per class", "distractors": "distractor classes", "label_noise": "label noise",
+    "within_groups": "classes of one group", "assumes": "told of the queries' division",
+    "selected_on": "checkpoint selected on", "tasks": "test tasks",
 }
 
 
@@ -98,7 +97,7 @@ def of_figure(figure: Figure) -> Protocol:
 
 
 def differences(a: Protocol, b: Protocol) -> tuple[str, ...]:
-    """Everything in which `b` (here) is not as `a` (there), in words: "20-way there, 5 here"."""
+    """Everything in which `b` (here) is not as `a` (there), in words: "way: 20 there, 5 here"."""
     return moving(a, b) + _told(a, b, _still(a, b))
 
 
@@ -171,20 +170,20 @@ def _told(a: Protocol, b: Protocol, names: list[str]) -> tuple[str, ...]:
     out = []
     for name in names:
         there, here = getattr(a, name), getattr(b, name)
-        if there == here and there not in (None, UNKNOWN):
-            continue
-        if there == here:
-            out += [f"{_shown(name, there)} in both"] if name != "tasks" else []
-        else:
-            out.append(f"{_shown(name, there)} there, {_shown(name, here, short=True)} here")
+        label = "" if name == "query" else f"{_NAMES.get(name, name)}: "
+        if there != here:
+            out.append(f"{label}{_shown(name, there)} there, {_shown(name, here)} here")
+        elif there == UNKNOWN:
+            out.append(f"{label}{_shown(name, there)} in both")
     return tuple(out)
 
 
-def _shown(name: str, value: Any, short: bool = False) -> str:
+def _shown(name: str, value: Any) -> str:
     if name == "query":
         return query_words(value)
-    text = "not known" if value in (None, UNKNOWN) else f"{value:,}" if isinstance(value, int) else str(value)
-    return text if short else _WORDS[name].format(text)
+    if name == "split" and value == "test":
+        return "the benchmark's own"
+    return "not known" if value in (None, UNKNOWN) else f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _text(value: object) -> str:

@@ -51,15 +51,20 @@ def layers(model: GraphMethod, data: Dataset, *, way: int = 5, shot: int = 1, qu
     picture = _picture(out, images, target, seed)
     return framed(embedded(picture, "svg+xml", told + ". An edge is dark where the graph says 'same class'."),
                   f"{told}. Square frame, capital letter: labelled support; round frame, small letter: query and its "
-                  "answer; ✗ X: wrong, the true class is X. Supports stand first on the circle, class by class.")
+                  "answer; ✗ X: wrong, the true class is X. Each class stands together on the circle.")
 
 
 def _picture(out: Output, images: torch.Tensor | None, target: torch.Tensor, seed: int) -> bytes:
     wide = min(len(out.graphs), 2)
     rows = -(-len(out.graphs) // wide)
-    figure = Figure(figsize=(7.2 * wide, 7.2 * rows), layout="constrained")
+    figure = Figure(figsize=(6.4 * wide, 6.6 * rows))
+    # Not constrained: pictures at the edge of the axes would count as their decoration, and shrink them.
+    figure.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=0.97, wspace=0.02, hspace=0.05)
     axes = list(figure.subplots(rows, wide, squeeze=False).flat)
-    place = circle_positions(to_networkx(out.graphs[0]))
+    net = to_networkx(out.graphs[0])
+    for node, label in zip((n for n in net if net.nodes[n]["query"]), target.tolist(), strict=True):
+        net.nodes[node].update(label=label, query=False)
+    place = circle_positions(net)
     for number, graph in enumerate(out.graphs):
         last = number == len(out.graphs) - 1
         ax = draw(graph, ax=axes[number], images=images, positions=place, seed=seed,

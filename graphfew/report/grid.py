@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from graphfew.report.beside import Beside
 from graphfew.report.html import Markup, scroll, tag
-from graphfew.report.tables import Column, Entry, Table, accuracy, seeds
+from graphfew.report.tables import Column, Entry, Table, accuracy, seeds, signed
 
 LOUD = "⚠"
 
@@ -35,7 +35,7 @@ def _entry(entry: Entry) -> Markup:
 def _nearest(pair: Beside) -> Markup:
     """The most comparable published figure; loud where no difference may be read off."""
     if pair.gap is not None:
-        return tag("span", f"published {pair.figure}, {pair.gap:+.1f}", class_="small", title=pair.figure.source)
+        return tag("span", f"published {pair.figure}, {signed(pair.gap)}", class_="small", title=pair.figure.source)
     many = f"{len(pair.moving)} differ{'s' if len(pair.moving) == 1 else ''}"
     return tag("span", f"published {pair.figure} ", tag("span", f"{LOUD} {many}", class_="loud"),
                class_="small", title=f"{pair.figure.source}: {'; '.join(pair.moving)}")

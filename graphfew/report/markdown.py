@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from graphfew.report.tables import Column, Entry, Table, accuracy, seeds
+from graphfew.report.tables import Column, Entry, Table, accuracy, seeds, signed
 
 NOTE = ("Accuracy in %, mean ± half the 95 % t-interval over tasks (training seeds averaged task by task; sd: over "
         "seeds). **Bold**: not significantly below the best of its column (paired t-tests on the same tasks, Holm). "
@@ -67,6 +67,6 @@ def _entry(entry: Entry) -> str:
     parts = [f"{value}{f' ‡ {entry.odd}' if entry.odd else ''}", seeds(entry.cell)]
     if entry.published:
         nearest = entry.published[0]
-        told = "⚠" if nearest.gap is None else f"({nearest.gap:+.1f})"
+        told = "⚠" if nearest.gap is None else f"({signed(nearest.gap)})"
         parts.append(f"published {nearest.figure} {told}")
     return "<br>".join(part for part in parts if part)

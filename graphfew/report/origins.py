@@ -13,25 +13,37 @@ from graphfew.report.tables import columns
 
 def costs(cells: Sequence[Cell]) -> Markup:
     """Tasks per second, training time and memory of each row, on its first kind of tasks."""
+    first = _first(cells)
+    rows = {name: _cost(cell) for name, cell in first.items()}
+    most = [max(row[i] for row in rows.values()) for i in range(3)]
+    told = {"machine": {name: cell.records[0].machine for name, cell in first.items()},
+            "measured on": {name: _measured(cell) for name, cell in first.items()}}
+    varied = {head: texts for head, texts in told.items() if len(set(texts.values())) > 1}
+    same = "; ".join(next(iter(texts.values())) for head, texts in told.items() if head not in varied)
+    head = heads("row", "tasks evaluated per second", "training, seconds", "peak memory, MiB", *varied)
+    body = [tag("tr", tag("th", name, scope="row"), *(_bar(value, most[i]) for i, value in enumerate(row)),
+                *(tag("td", texts[name]) for texts in varied.values()))
+            for name, row in sorted(rows.items(), key=lambda item: -item[1][0])]
+    note = ("As the runs met them, not a controlled measurement. Training: all trainings behind the row, mean over its "
+            f"seeds.{f' {same}.' if same else ''}")
+    return fold("Time and memory", tag("p", note),
+                scroll(tag("table", tag("thead", head), tag("tbody", *body), class_="wide"), "Time and memory"))
+
+
+def _first(cells: Sequence[Cell]) -> dict[str, Cell]:
+    """Of each row its cell on the first kind of tasks that it has."""
     first: dict[str, Cell] = {}
     for column in columns(cells):
         for cell in cells:
             if cell.draw == column.draw:
                 first.setdefault(str(cell.who), cell)
-    rows = {name: (mean(r.tasks_per_second for r in cell.records), mean(_training(r) for r in cell.records),
-                   max((r.peak_memory or 0) for r in cell.records) / 2**20) for name, cell in first.items()}
-    most = [max(row[i] for row in rows.values()) for i in range(3)]
-    machines = sorted({record.machine for cell in first.values() for record in cell.records})
-    head = heads("row", "tasks evaluated per second", "training, seconds", "peak memory, MiB", "measured on",
-                 *(["machine"] if len(machines) > 1 else []))
-    body = [tag("tr", tag("th", name, scope="row"), *(_bar(value, most[i]) for i, value in enumerate(row)),
-                tag("td", _measured(first[name])),
-                *([tag("td", first[name].records[0].machine)] if len(machines) > 1 else []))
-            for name, row in sorted(rows.items(), key=lambda item: -item[1][0])]
-    note = (f"As the runs met them, not a controlled measurement: {'; '.join(machines)}. Training: all trainings "
-            "behind the row, mean over its seeds.")
-    return fold("Time and memory", tag("p", note),
-                scroll(tag("table", tag("thead", head), tag("tbody", *body), class_="wide"), "Time and memory"))
+    return first
+
+
+def _cost(cell: Cell) -> tuple[float, float, float]:
+    """Tasks per second, seconds of training, MiB; 0 where not known."""
+    return (mean(r.tasks_per_second for r in cell.records), mean(_training(r) for r in cell.records),
+            max((r.peak_memory or 0) for r in cell.records) / 2**20)
 
 
 def provenance(benchmark: Benchmark) -> Markup:

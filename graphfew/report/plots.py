@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from graphfew.report.html import Markup
 from graphfew.report.panels import Panel
-from graphfew.report.svg import DASHES, MARKERS, SERIES, framed, inline, styled
+from graphfew.report.svg import DASHES, MARKERS, SERIES, framed, inline, short, styled
 
 MOST = 6
 
@@ -56,7 +56,7 @@ def _labels(ax: Axes, ends: Sequence[tuple[str, float, float]]) -> None:
     right = ax.get_xlim()[1]
     places = spread([end for _, _, end in ends], 0.075 * (high - low), low, high)
     for number, ((name, x, y), place) in enumerate(zip(ends, places, strict=True)):
-        ax.annotate(name, (x, y), xytext=(right, place), textcoords="data", color=SERIES[number], fontsize=9,
+        ax.annotate(short(name), (x, y), xytext=(right, place), textcoords="data", color=SERIES[number], fontsize=9,
                     va="center", annotation_clip=False,
                     arrowprops={"arrowstyle": "-", "color": SERIES[number], "linewidth": 0.6, "alpha": 0.6,
                                 "shrinkA": 1, "shrinkB": 4})

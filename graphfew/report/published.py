@@ -2,62 +2,101 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 
 from graphfew.bench import Figure
+from graphfew.bench.protocol import query_name, query_words
 from graphfew.report.beside import Beside, beside
 from graphfew.report.cells import Cell
 from graphfew.report.grid import LOUD
 from graphfew.report.html import Markup, fold, heads, scroll, tag
-from graphfew.report.tables import accuracy
+from graphfew.report.tables import accuracy, signed
 
 NOTE = ("A difference is shown only where nothing that moves accuracy differs: backbone, mode, batch norm, how queries "
         "are drawn (for what looks at other queries), split, what is assumed. Tags: C code or logs, P the paper, R a "
         "README or another paper's table, M from memory and not checked.")
-HEADS = ("published", "task", "accuracy in %", "ours", "difference, or what forbids it", "source", "notes")
+HEADS = ("published", "accuracy in %", "what differs", "source", "notes")
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """What figures of one source on several kinds of tasks have in common, so that they stand in one row.
+
+    Shapes:
+        figure: any of them, without what differs among them.
+        who: our row beside them; empty where there is none.
+        moving, rest: what differs, and moves accuracy or does not.
+    """
+
+    figure: Figure
+    who: str = ""
+    moving: tuple[str, ...] = ()
+    rest: tuple[str, ...] = ()
 
 
 def published(cells: Sequence[Cell], figures: Sequence[Figure], name: str) -> Markup | None:
-    """All published figures of a benchmark, each with what differs from ours."""
+    """All published figures of a benchmark, each with ours and what differs."""
     own = [figure for figure in figures if figure.benchmark == name]
     if not own:
         return None
-    found: dict[Figure, list[tuple[Cell, Beside]]] = {}
+    pairs: dict[Figure, list[tuple[Cell, Beside]]] = {}
     for cell in cells:
         for pair in beside(cell, own):
-            found.setdefault(pair.figure, []).append((cell, pair))
-    met = [row for figure in own if figure in found for row in _published_rows(figure, found[figure])]
-    others = [tag("tr", *_figure_cells(figure), tag("td", "–"), tag("td", "no such row here"), *_source_cells(figure))
-              for figure in own if figure not in found]
+            pairs.setdefault(pair.figure, []).append((cell, pair))
+    met: dict[Row, list[str]] = {}
+    others: dict[Row, list[str]] = {}
+    for figure in own:
+        for cell, pair in pairs.get(figure, []):
+            rest = tuple(text for text in pair.differences if text not in pair.moving)
+            met.setdefault(Row(_common(figure), str(cell.who), pair.moving, rest), []).append(_both(cell, pair))
+        if figure not in pairs:
+            others.setdefault(Row(_common(figure)), []).append(f"{_task(figure)}: {figure}")
     first = _table(met, "Published figures") if met else None
-    second = fold(f"{len(others)} more, of methods or tasks that are not here",
+    second = fold(f"{sum(map(len, others.values()))} more, of methods or tasks that are not here",
                   _table(others, "Other published figures")) if others else None
     return fold(f"Published figures ({len(own)}) and what they hang on", tag("p", NOTE), first, second)
 
 
-def _table(rows: Sequence[Markup], label: str) -> Markup:
-    return scroll(tag("table", tag("thead", heads(*HEADS)), tag("tbody", *rows), class_="wide"), label)
+def _table(rows: Mapping[Row, Sequence[str]], label: str) -> Markup:
+    body = [tag("tr", _label(row), tag("td", *(tag("span", line, class_="line") for line in lines)), _told(row),
+                tag("td", f"{row.figure.source} [{row.figure.tag}]"), tag("td", _notes(row), class_="text"))
+            for row, lines in rows.items()]
+    return scroll(tag("table", tag("thead", heads(*HEADS)), tag("tbody", *body), class_="wide"), label)
 
 
-def _published_rows(figure: Figure, found: Sequence[tuple[Cell, Beside]]) -> list[Markup]:
-    rows = []
-    for cell, pair in found:
-        told: Markup | str = f"{pair.gap:+.2f} points" if pair.gap is not None else tag(
-            "span", tag("span", LOUD, class_="loud"), " ", "; ".join(pair.moving))
-        rest = [text for text in pair.differences if text not in pair.moving]
-        also = tag("span", f"also: {'; '.join(rest)}", class_="small quiet") if rest else None
-        rows.append(tag("tr", *_figure_cells(figure), tag("td", f"{accuracy(cell)}", tag(
-            "span", str(cell.who), class_="small quiet")), tag("td", told, also), *_source_cells(figure)))
-    return rows
+def _label(row: Row) -> Markup:
+    figure = row.figure
+    tasks = f"{figure.tasks:,} tasks" if figure.tasks else "tasks not known"
+    facts = f"{figure.backbone}, {figure.mode}, {tasks}, {query_words(query_name(figure.query))}"
+    ours = tag("span", f"beside ours: {row.who}", class_="small") if row.who else None
+    return tag("th", figure.label, tag("span", facts, class_="small quiet"), ours, scope="row")
 
 
-def _figure_cells(figure: Figure) -> tuple[Markup, ...]:
-    parts = [figure.backbone, figure.mode, *([f"{figure.tasks:,} tasks"] if figure.tasks else ["tasks not known"]),
-             f"queries: {figure.query}"]
-    return (tag("th", figure.label, tag("span", ", ".join(parts), class_="small quiet"), scope="row"),
-            tag("td", f"{figure.way}-way {figure.shot}-shot"), tag("td", str(figure)))
+def _told(row: Row) -> Markup:
+    if not row.who:
+        return tag("td", "no such row here", class_="none")
+    loud = [tag("span", tag("span", LOUD, class_="loud"), f" {text}", class_="line") for text in row.moving]
+    also = tag("span", f"also, but without weight: {'; '.join(row.rest)}", class_="small quiet") if row.rest else None
+    return tag("td", *(loud or [tag("span", "nothing that moves accuracy", class_="line")]), also, class_="text")
 
 
-def _source_cells(figure: Figure) -> tuple[Markup, ...]:
-    notes = "; ".join([*figure.unlike, *([figure.caveat] if figure.caveat else [])])
-    return tag("td", f"{figure.source} [{figure.tag}]"), tag("td", notes or "–", class_="text")
+def _both(cell: Cell, pair: Beside) -> str:
+    gap = f", {signed(pair.gap, 2)} points" if pair.gap is not None else ""
+    return f"{_task(pair.figure)}: {pair.figure}, ours {accuracy(cell)}{gap}"
+
+
+def _task(figure: Figure) -> str:
+    parts = [f"{figure.way}-way {figure.shot}-shot"]
+    if figure.labelled_ratio != 1:
+        parts.append(f"{100 * figure.labelled_ratio:g} % labelled")
+    return ", ".join(parts)
+
+
+def _notes(row: Row) -> str:
+    unlike = () if row.who else row.figure.unlike  # where ours stands beside it, they are among what differs
+    return "; ".join([*unlike, *([row.figure.caveat] if row.figure.caveat else [])]) or "–"
+
+
+def _common(figure: Figure) -> Figure:
+    return dataclasses.replace(figure, way=0, shot=0, value=0.0, interval=None, labelled_ratio=1.0, line=0)

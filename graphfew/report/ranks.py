@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from graphfew.bench import Ranking, rank
 from graphfew.report.cells import Benchmark, Cell
 from graphfew.report.html import Markup
-from graphfew.report.svg import INK, SERIES, framed, inline, styled
+from graphfew.report.svg import INK, SERIES, framed, inline, short, styled
 from graphfew.report.tables import tasks_of, usual
 
 
@@ -88,7 +88,8 @@ def _names(ax: Axes, standing: Standing, bars: float) -> None:
         level = -bars - 0.55 * (number if left else len(order) - 1 - number)
         x = 1 - edge if left else len(order) + edge
         ax.plot([x, ranks[i], ranks[i]], [level, level, 0], color=INK, linewidth=0.8)
-        text = f"{standing.names[i]}  {ranks[i]:.2f}" if left else f"{ranks[i]:.2f}  {standing.names[i]}"
+        name = short(standing.names[i])
+        text = f"{name}  {ranks[i]:.2f}" if left else f"{ranks[i]:.2f}  {name}"
         ax.annotate(text, (x, level), xytext=(-5 if left else 5, 0), textcoords="offset points", va="center",
                     ha="right" if left else "left", fontsize=9.5, annotation_clip=False)
 

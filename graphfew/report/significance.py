@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from graphfew.bench import marks, pairwise
 from graphfew.report.cells import Cell
 from graphfew.report.html import Markup, fold, join, scroll, tag
-from graphfew.report.tables import Column, accuracy, columns, tasks_of, usual
+from graphfew.report.tables import Column, accuracy, columns, signed, tasks_of, usual
 
 DIFFERS = "≠"
 
@@ -49,6 +49,6 @@ def _matrix(column: Column, cells: Sequence[Cell]) -> Markup:
 def _gap(gap: float, significant: bool, unlike: tuple[str, ...], told: str) -> Markup:
     sign = tag("span", f" {DIFFERS}", class_="quiet") if unlike else None
     kind = ("up" if gap > 0 else "down") if significant else None
-    text = f"{'▲' if gap > 0 else '▼'} {gap:+.1f}" if significant else f"{gap:+.1f}"
+    text = f"{'▲' if gap > 0 else '▼'} {signed(gap)}" if significant else signed(gap)
     return tag("td", tag("strong", text) if significant else text, sign, class_=kind,
                title=told + (f"; {'; '.join(unlike)}" if unlike else ""))

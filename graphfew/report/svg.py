@@ -16,6 +16,7 @@ from graphfew.report.html import Markup, tag
 # Colours that stand for the page's own; each is replaced by its variable.
 INK, LINE, PAPER = "#010203", "#a1a2a3", "#fdfcfb"
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a6d00", "#6a3d9a")
+LONGEST = 40
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DASHES = ("-", "--", "-.", ":", "-", "--", "-.", ":")
 _VARIABLES = {INK: "currentColor", LINE: "var(--line)", PAPER: "var(--paper)",
@@ -26,6 +27,11 @@ _STYLE: Final[Any] = {
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": LINE, "grid.alpha": 0.45,
     "grid.linewidth": 0.7, "axes.facecolor": "none", "figure.facecolor": "none", "axes.axisbelow": True,
 }
+
+
+def short(name: str) -> str:
+    """A name cut so that a label leaves room for the plot."""
+    return name if len(name) <= LONGEST else f"{name[:LONGEST - 1]}…"
 
 
 def styled(*, grid: bool = True) -> AbstractContextManager[None]:

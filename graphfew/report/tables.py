@@ -114,6 +114,12 @@ def seeds(cell: Cell) -> str:
     return f"{cell.over.seeds} seeds, sd {100 * cell.over.spread:.2f}"
 
 
+def signed(gap: float, digits: int = 1) -> str:
+    """A difference in points with its sign, 0 without one."""
+    text = f"{gap:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
+    return text[1:] if float(f"{gap:.{digits}f}") == 0 else text
+
+
 def count(queries: float) -> str:
     """A number of queries: 75, or 37.4 where tasks differ."""
     return f"{queries:.0f}" if abs(queries - round(queries)) < 1e-9 else f"{queries:.1f}"

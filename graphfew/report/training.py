@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from graphfew.bench import Fault
 from graphfew.report.html import Markup
-from graphfew.report.svg import DASHES, INK, MARKERS, SERIES, framed, inline, styled
+from graphfew.report.svg import DASHES, INK, MARKERS, SERIES, framed, inline, short, styled
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +67,7 @@ def _draw(ax: Axes, title: str, own: Sequence[Curve]) -> None:
         best = max(range(len(curve.steps)), key=lambda i: curve.accuracy[i])
         ax.plot(curve.steps[best], curve.accuracy[best], "o", markersize=8, markerfacecolor="none",
                 markeredgecolor=INK, markeredgewidth=1)
-    ax.set_title(title, loc="left")
+    ax.set_title(short(title), loc="left")
     ax.locator_params(axis="both", nbins=5)
     if len(own) > 1:
         ax.legend(fontsize=8, frameon=False, loc="lower right")

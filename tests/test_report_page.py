@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from html.parser import HTMLParser
@@ -14,8 +15,9 @@ from test_report_cells import written
 from test_report_tables import FIGURE
 
 import graphfew as gf
-from graphfew.report import collect, layers, page
+from graphfew.report import collect, gather, layers, page
 from graphfew.report.html import Markup, tag
+from graphfew.report.significance import against
 
 KINDS = ((1, "balanced(15)"), (5, "balanced(15)"), (1, "dirichlet(2.0, 75)"), (1, "balanced(5)"))
 VOID = {"meta", "br", "img"}
@@ -186,3 +188,33 @@ def test_tags_escape_texts_and_values() -> None:
     assert tag("p", "a < b", Markup("<b>c</b>"), None, class_='x"y', aria_label="l", open=True).text == (
         '<p class="x&quot;y" aria-label="l" open>a &lt; b<b>c</b></p>')
     assert tag("br").text == "<br>"
+
+
+def test_differences_go_to_the_row_that_the_spec_names(tmp_path: Path) -> None:
+    records = [made("a", 0.8), made("b", 0.7, noise=1), made("b", 0.9, noise=2, mode="transductive"),
+               made("odd", 0.9, count=9)]
+    (benchmark,) = gather(written(tmp_path, *records))
+    told = against(benchmark.cells, "b")
+    assert told is not None
+    gap = gf.paired(records[0].result, records[1].result)
+    shown = "".join(Checked(told.text).texts)
+    assert "Differences to b (inductive)" in shown
+    assert f"▲ +{100 * gap.difference:.2f} ± {100 * gap.half_width:.2f}" in shown
+    assert "b (transductive)" in shown
+    assert " ≠" in shown
+    assert "odd" not in shown
+    first = against(benchmark.cells, "none such")
+    assert first is not None
+    assert "Differences to a (inductive)" in first.text
+    assert against(benchmark.cells[:1]) is None
+
+
+def test_what_else_was_measured_is_shown_and_tasks_without_ways_too(tmp_path: Path) -> None:
+    pile = dataclasses.replace(made().result, tasks={"data": "clinc150", "split": "all", "labels": 3, "seed": 0})
+    written(tmp_path, *(made(seed=seed, result=pile, figures={"auroc": 0.9 + seed / 50}) for seed in (0, 1)))
+    text = page(collect(tmp_path))
+    shown = "".join(Checked(text).texts)
+    assert Checked(text).faults == []
+    assert "auroc 0.910" in shown
+    assert "labels: 3" in shown
+    assert "None" not in shown

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from graphfew.report.beside import Beside
 from graphfew.report.html import Markup, scroll, tag
-from graphfew.report.tables import Column, Entry, Table, accuracy, seeds, signed
+from graphfew.report.tables import Column, Entry, Table, accuracy, measured, seeds, signed
 
 LOUD = "⚠"
 
@@ -29,6 +29,7 @@ def _entry(entry: Entry) -> Markup:
     odd = tag("span", f"‡ {entry.odd}", class_="small loud") if entry.odd else None
     seeded = seeds(entry.cell) + (f"; {entry.cell.left_out} left out, of other tasks" if entry.cell.left_out else "")
     return tag("td", value, odd, tag("span", seeded, class_="small quiet") if seeded else None,
+               tag("span", measured(entry.cell), class_="small") if measured(entry.cell) else None,
                _nearest(entry.published[0]) if entry.published else None)
 
 

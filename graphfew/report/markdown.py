@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from graphfew.report.tables import Column, Entry, Table, accuracy, seeds, signed
+from graphfew.report.tables import Column, Entry, Table, accuracy, measured, seeds, signed
 
 NOTE = ("Accuracy in %, mean ± half the 95 % t-interval over tasks (training seeds averaged task by task; sd: over "
         "seeds). **Bold**: not significantly below the best of its column (paired t-tests on the same tasks, Holm). "
@@ -64,7 +64,7 @@ def _entry(entry: Entry) -> str:
     if entry.cell is None:
         return "–"
     value = f"**{accuracy(entry.cell)}**" if entry.best else accuracy(entry.cell)
-    parts = [f"{value}{f' ‡ {entry.odd}' if entry.odd else ''}", seeds(entry.cell)]
+    parts = [f"{value}{f' ‡ {entry.odd}' if entry.odd else ''}", seeds(entry.cell), escape(measured(entry.cell))]
     if entry.published:
         nearest = entry.published[0]
         told = "⚠" if nearest.gap is None else f"({signed(nearest.gap)})"

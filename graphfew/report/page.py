@@ -15,7 +15,7 @@ from graphfew.report.grid import grid
 from graphfew.report.html import Markup, fold, tag
 from graphfew.report.origins import costs, provenance
 from graphfew.report.published import published
-from graphfew.report.significance import matrices
+from graphfew.report.significance import against, matrices
 from graphfew.report.svg import embedded, framed
 from graphfew.report.tables import tables
 from graphfew.report.titles import Title, title_of
@@ -104,8 +104,9 @@ def _section(report: Report, benchmark: Benchmark) -> Markup:
     return tag("section", head, tag("p", title.about) if title.about else None,
                tag("p", f"Tested on {', '.join(tests)}.", class_="quiet"),
                *(grid(table) for table in tables(benchmark, report.figures)), _plots(benchmark),
-               _curves(report, benchmark.name), matrices(cells), published(cells, report.figures, benchmark.name),
-               costs(cells), report.pictures.get(benchmark.name), provenance(benchmark))
+               _curves(report, benchmark.name), against(cells, title.compare_with), matrices(cells),
+               published(cells, report.figures, benchmark.name), costs(cells), report.pictures.get(benchmark.name),
+               provenance(benchmark))
 
 
 def _plots(benchmark: Benchmark) -> Markup | None:

@@ -50,7 +50,7 @@ def over_shots(cells: Sequence[Cell]) -> tuple[Panel, ...]:
         shot = drawn.pop("shot", None)
         return (_rest(drawn), (float(shot), str(shot))) if isinstance(shot, int) else None
 
-    return _panels(cells, place, "shots", lambda rest: f"{rest['way']}-way, {_words(rest)}")
+    return _panels(cells, place, "shots", lambda rest: f"{rest.get('way', '?')}-way, {_words(rest)}")
 
 
 def over_queries(cells: Sequence[Cell]) -> tuple[Panel, ...]:
@@ -61,7 +61,7 @@ def over_queries(cells: Sequence[Cell]) -> tuple[Panel, ...]:
         return (_rest(drawn), (number, count(number))) if number is not None else None
 
     return _panels(cells, place, "queries (per class where balanced, else per task)",
-                   lambda rest: f"{rest['way']}-way {rest['shot']}-shot, {rest['query']}")
+                   lambda rest: f"{_task(rest)}, {rest['query']}")
 
 
 def over_imbalance(cells: Sequence[Cell]) -> tuple[Panel, ...]:
@@ -74,7 +74,7 @@ def over_imbalance(cells: Sequence[Cell]) -> tuple[Panel, ...]:
         drawn = {**cell.drawn, "query": f"{count(cell.queries)} queries"}
         return _rest(drawn), (KINDS.index(kind) - float(concentration or 0) / 1e6, label)
 
-    found = _panels(cells, place, "how the queries are divided", lambda rest: f"{rest['way']}-way {rest['shot']}-shot")
+    found = _panels(cells, place, "how the queries are divided", _task)
     return tuple(map(_evenly_spaced, found))
 
 
@@ -123,6 +123,10 @@ def _query(cell: Cell) -> tuple[str, str, float | None]:
         return "balanced", "", 1.0
     found = re.fullmatch(r"([a-z-]+)\((?:([\d.]+), )?(\d+)\)", name)
     return (found[1], f"{float(found[2]):g}" if found[2] else "", float(found[3])) if found else (name, "", None)
+
+
+def _task(rest: Mapping[str, object]) -> str:
+    return " ".join(f"{rest[name]}-{name}" for name in ("way", "shot") if name in rest)
 
 
 def _words(rest: dict[str, object]) -> str:

@@ -4,22 +4,59 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from graphfew.bench import marks, pairwise
-from graphfew.report.cells import Cell
-from graphfew.report.html import Markup, fold, join, scroll, tag
+from graphfew.bench import holm, marks, pairwise
+from graphfew.bench.statistics import LEVEL
+from graphfew.evaluate import paired
+from graphfew.report.cells import Cell, Who
+from graphfew.report.html import Markup, fold, heads, join, scroll, tag
 from graphfew.report.tables import Column, accuracy, columns, signed, tasks_of, usual
 
 DIFFERS = "≠"
+
+
+NOTE = ("In points, paired by task; bold with ▲ or ▼: significant at 5 % after Holm's correction over all comparisons "
+        f"of the {{}}. {DIFFERS}: the two were asked or told different things (mode, batch norm, what is assumed), so "
+        "that the difference is not one of methods alone.")
+
+
+def against(cells: Sequence[Cell], row: str | None = None) -> Markup | None:
+    """Every row's difference to one of them on the same tasks, with its 95 % half width.
+
+    Args:
+        row: the name of the one; the first where None or not there. Where it has several modes, the inductive one.
+    """
+    row = row if any(cell.who.row == row for cell in cells) else cells[0].who.row
+    own = {cell.who for cell in cells if cell.who.row == row}
+    reference = min(own, key=lambda who: (who.family != "inductive", who))
+    kinds = columns([cell for cell in cells if cell.who == reference])
+    found = [_differences([cell for cell in cells if cell.draw == column.draw], reference) for column in kinds]
+    whos = dict.fromkeys(cell.who for cell in cells if any(cell.who in own for own in found))
+    if not whos:
+        return None
+    head = heads(f"minus {reference}", *(column.title for column in kinds))
+    body = [tag("tr", tag("th", str(who), scope="row"), *(own.get(who, tag("td", "–", class_="none")) for own in found))
+            for who in whos]
+    counts = "; ".join(f"{column.title}: {column.tasks:,} tasks of {column.queries} queries" for column in kinds)
+    return fold(f"Differences to {reference}", tag("p", f"{NOTE.format('column')} {counts}."),
+                scroll(tag("table", tag("thead", head), tag("tbody", *body)), f"Differences to {reference}"))
+
+
+def _differences(cells: Sequence[Cell], reference: Who) -> dict[Who, Markup]:
+    base = next(cell for cell in cells if cell.who == reference)
+    own = [cell for cell in cells if cell.who != reference and tasks_of(cell) == tasks_of(base)]
+    pairs = [paired(cell.over.result, base.over.result) for cell in own]
+    adjusted = holm([pair.p_value for pair in pairs])
+    return {cell.who: _gap(100 * pair.difference, p < LEVEL, marks(base.records[0], cell.records[0]),
+                           f"{cell.who} against {reference}: p = {p:.2g}", 100 * pair.half_width)
+            for cell, pair, p in zip(own, pairs, adjusted, strict=True)}
 
 
 def matrices(cells: Sequence[Cell]) -> Markup:
     """For each kind of tasks, every two rows on the same tasks: difference and significance."""
     parts = [fold(column.title, _matrix(column, [cell for cell in cells if cell.draw == column.draw]))
              for column in columns(cells)]
-    return fold("Which differences stand: every row against every other on the same tasks", tag(
-        "p", "Row minus column in points, paired by task; bold with ▲ or ▼: significant at 5 % after Holm's correction "
-             f"over all pairs of the table. {DIFFERS}: the two were asked or told different things (mode, batch norm, "
-             "what is assumed), so that the difference is not one of methods alone."), *parts)
+    return fold("Which differences stand: every row against every other on the same tasks",
+                tag("p", f"Row minus column. {NOTE.format('table')}"), *parts)
 
 
 def _matrix(column: Column, cells: Sequence[Cell]) -> Markup:
@@ -46,9 +83,10 @@ def _matrix(column: Column, cells: Sequence[Cell]) -> Markup:
                         f"Differences, {column.title}"), note])
 
 
-def _gap(gap: float, significant: bool, unlike: tuple[str, ...], told: str) -> Markup:
+def _gap(gap: float, significant: bool, unlike: tuple[str, ...], told: str, half: float | None = None) -> Markup:
     sign = tag("span", f" {DIFFERS}", class_="quiet") if unlike else None
     kind = ("up" if gap > 0 else "down") if significant else None
-    text = f"{'▲' if gap > 0 else '▼'} {signed(gap)}" if significant else signed(gap)
+    text = signed(gap) if half is None else f"{signed(gap, 2)} ± {half:.2f}"
+    text = f"{'▲' if gap > 0 else '▼'} {text}" if significant else text
     return tag("td", tag("strong", text) if significant else text, sign, class_=kind,
                title=told + (f"; {'; '.join(unlike)}" if unlike else ""))

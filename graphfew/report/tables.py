@@ -114,6 +114,13 @@ def seeds(cell: Cell) -> str:
     return f"{cell.over.seeds} seeds, sd {100 * cell.over.spread:.2f}"
 
 
+def measured(cell: Cell) -> str:
+    """What else was measured, such as an AUROC, in the mean over training seeds."""
+    names = dict.fromkeys(name for record in cell.records for name in record.figures)
+    values = {name: [record.figures[name] for record in cell.records if name in record.figures] for name in names}
+    return ", ".join(f"{name} {sum(own) / len(own):.3f}" for name, own in values.items())
+
+
 def signed(gap: float, digits: int = 1) -> str:
     """A difference in points with its sign, 0 without one."""
     text = f"{gap:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
@@ -156,9 +163,10 @@ def _column(draw: str, cells: Sequence[Cell], *, show_place: bool) -> Column:
     most = usual(cells)
     cell = next(cell for cell in cells if tasks_of(cell) == most)
     place = [f"{drawn.get('data')}/{drawn.get('split')}"] if show_place else []
-    head = [f"{_range(drawn.get('way'))}-way {_range(drawn.get('shot'))}-shot",
-            query_words(query_name(str(drawn.get("query", "unknown")))), *place, *_special(drawn)]
-    return Column(draw, tuple(head), cell.tasks, count(cell.queries))
+    task = [f"{_range(drawn[name])}-{name}" for name in ("way", "shot") if name in drawn]
+    asked = [query_words(query_name(str(drawn["query"])))] if "query" in drawn else []
+    head = [*([" ".join(task)] if task else []), *asked, *place, *_special(drawn)]
+    return Column(draw, tuple(head or [str(drawn.get("data"))]), cell.tasks, count(cell.queries))
 
 
 def _special(drawn: Mapping[str, JSON]) -> list[str]:

@@ -14,10 +14,11 @@ else:
 
 @dataclasses.dataclass(frozen=True)
 class Title:
-    """A benchmark's title, and a longer text about it."""
+    """A benchmark's title, a longer text about it, and the row that differences are taken to."""
 
     title: str
     about: str = ""
+    compare_with: str | None = None
 
 
 def title_of(name: str, specs: Path | None) -> Title:
@@ -29,4 +30,5 @@ def title_of(name: str, specs: Path | None) -> Title:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError):
         return Title(name)
-    return Title(str(content.get("title", name)), str(content.get("about", "")))
+    row = content.get("compare_with")
+    return Title(str(content.get("title", name)), str(content.get("about", "")), None if row is None else str(row))

@@ -11,7 +11,7 @@ from test_report_cells import written
 
 from graphfew.report import Cell, gather
 from graphfew.report.panels import over_imbalance, over_queries, over_shots
-from graphfew.report.plots import describe, plot, spread
+from graphfew.report.plots import aside, describe, plot, spread
 from graphfew.report.ranks import standings
 from graphfew.report.training import curves
 
@@ -103,3 +103,13 @@ def test_long_names_leave_room_for_the_plot(tmp_path: Path) -> None:
     shown = plot(panel, "x").text
     assert "a" * 39 + "…" in shown
     assert "a" * 300 in describe(panel)
+
+
+def test_lines_stand_a_little_aside_of_one_another(tmp_path: Path) -> None:
+    (near,) = over_shots(cells(tmp_path / "a", {"shot": 1}, {"shot": 5}))
+    (far,) = over_shots(cells(tmp_path / "b", {"shot": 1}, {"shot": 20}))
+    for panel, ends in ((near, [1.0, 5.0]), (far, [1.0, 20.0])):
+        left, middle, right = (aside(ends, panel, number, 3) for number in range(3))
+        assert middle == ends
+        assert all(a < b < c for a, b, c in zip(left, middle, right, strict=True))
+        assert right[1] - left[1] < 0.05 * (ends[1] - ends[0]) * (1 if panel is near else 2)

@@ -11,14 +11,15 @@ LOUD = "⚠"
 
 def grid(table: Table) -> Markup:
     """A table of accuracies."""
-    head = tag("tr", tag("th", table.family.capitalize(), scope="col"), *map(_heading, table.columns))
+    head = tag("tr", tag("th", table.family.capitalize(), scope="col"), *map(heading, table.columns))
     body = [tag("tr", tag("th", line.name, scope="row"), *map(_entry, line.entries)) for line in table.lines]
     return scroll(tag("table", tag("thead", head), tag("tbody", *body), class_="accuracy"), f"Accuracy, {table.family}")
 
 
-def _heading(column: Column) -> Markup:
+def heading(column: Column) -> Markup:
+    """A column's heading: its tasks, how they are drawn, and how many."""
     lines = [tag("span", line, class_="small") for line in column.head[1:]]
-    counts = tag("span", f"{column.tasks:,} tasks of {column.queries} queries", class_="small quiet")
+    counts = tag("span", column.counts, class_="small quiet")
     return tag("th", column.head[0], *lines, counts, scope="col")
 
 

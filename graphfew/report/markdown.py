@@ -57,7 +57,7 @@ def escape(text: str) -> str:
 
 
 def _heading(column: Column) -> str:
-    return "<br>".join([*map(escape, column.head), f"{column.tasks:,} tasks of {column.queries} queries"])
+    return "<br>".join([*map(escape, column.head), column.counts])
 
 
 def _entry(entry: Entry) -> str:

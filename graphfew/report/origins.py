@@ -71,7 +71,7 @@ def _bar(value: float, most: float) -> Markup:
 
 def _measured(cell: Cell) -> str:
     column = columns([cell])[0]
-    return f"{column.title}; {column.tasks:,} tasks of {column.queries} queries"
+    return f"{column.title}; {column.counts}"
 
 
 def _training(record: Record) -> float:

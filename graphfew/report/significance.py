@@ -8,7 +8,8 @@ from graphfew.bench import holm, marks, pairwise
 from graphfew.bench.statistics import LEVEL
 from graphfew.evaluate import paired
 from graphfew.report.cells import Cell, Who
-from graphfew.report.html import Markup, fold, heads, join, scroll, tag
+from graphfew.report.grid import heading
+from graphfew.report.html import Markup, fold, join, scroll, tag
 from graphfew.report.tables import Column, accuracy, columns, signed, tasks_of, usual
 
 DIFFERS = "≠"
@@ -33,11 +34,10 @@ def against(cells: Sequence[Cell], row: str | None = None) -> Markup | None:
     whos = dict.fromkeys(cell.who for cell in cells if any(cell.who in own for own in found))
     if not whos:
         return None
-    head = heads(f"minus {reference}", *(column.title for column in kinds))
+    head = tag("tr", tag("th", f"minus {reference}", scope="col"), *map(heading, kinds))
     body = [tag("tr", tag("th", str(who), scope="row"), *(own.get(who, tag("td", "–", class_="none")) for own in found))
             for who in whos]
-    counts = "; ".join(f"{column.title}: {column.tasks:,} tasks of {column.queries} queries" for column in kinds)
-    return fold(f"Differences to {reference}", tag("p", f"{NOTE.format('column')} {counts}."),
+    return fold(f"Differences to {reference}", tag("p", NOTE.format("column")),
                 scroll(tag("table", tag("thead", head), tag("tbody", *body)), f"Differences to {reference}"))
 
 
@@ -53,7 +53,7 @@ def _differences(cells: Sequence[Cell], reference: Who) -> dict[Who, Markup]:
 
 def matrices(cells: Sequence[Cell]) -> Markup:
     """For each kind of tasks, every two rows on the same tasks: difference and significance."""
-    parts = [fold(column.title, _matrix(column, [cell for cell in cells if cell.draw == column.draw]))
+    parts = [fold(f"{column.title}; {column.counts}", _matrix(column, [cell for cell in cells if cell.draw == column.draw]))
              for column in columns(cells)]
     return fold("Which differences stand: every row against every other on the same tasks",
                 tag("p", f"Row minus column. {NOTE.format('table')}"), *parts)

@@ -36,6 +36,11 @@ class Column:
         """The heading in one line."""
         return ", ".join(self.head)
 
+    @property
+    def counts(self) -> str:
+        """Number of tasks and of queries in words."""
+        return f"{self.tasks:,} tasks of {self.queries} queries"
+
 
 @dataclasses.dataclass(frozen=True)
 class Entry:

@@ -14,7 +14,7 @@ from test_report_cells import written
 from graphfew.bench import Figure, Record
 from graphfew.report import Table, fill, gather, markdown, tables
 from graphfew.report.beside import beside
-from graphfew.report.tables import accuracy, signed
+from graphfew.report.words import accuracy, signed
 
 FIGURE = Figure("omniglot", "prototypical", "Prototypes", 5, 1, 78.8, "conv4-64", "inductive", "running", "15",
                 "Snell 2017", "P", selected_on="validation")

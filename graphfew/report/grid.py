@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from graphfew.report.beside import Beside
 from graphfew.report.html import Markup, scroll, tag
-from graphfew.report.tables import Column, Entry, Table, accuracy, measured, seeds, signed
+from graphfew.report.tables import Column, Entry, Table
+from graphfew.report.words import accuracy, measured, seeds, signed
 
 LOUD = "⚠"
 

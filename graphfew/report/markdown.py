@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from graphfew.report.tables import Column, Entry, Table, accuracy, measured, seeds, signed
+from graphfew.report.tables import Column, Entry, Table
+from graphfew.report.words import accuracy, measured, seeds, signed
 
 NOTE = ("Accuracy in %, mean ± half the 95 % t-interval over tasks (training seeds averaged task by task; sd: over "
         "seeds). **Bold**: not significantly below the best of its column (paired t-tests on the same tasks, Holm). "

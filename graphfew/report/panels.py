@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from graphfew.bench.protocol import query_name, query_words
 from graphfew.report.cells import Cell
-from graphfew.report.tables import count, tasks_of
+from graphfew.report.tables import tasks_of
+from graphfew.report.words import count
 
 KINDS = ("one-per-class", "balanced", "multinomial", "dirichlet", "single-class")
 Place = tuple[float, str]

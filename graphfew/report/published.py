@@ -11,7 +11,7 @@ from graphfew.report.beside import Beside, beside
 from graphfew.report.cells import Cell
 from graphfew.report.grid import LOUD
 from graphfew.report.html import Markup, fold, heads, scroll, tag
-from graphfew.report.tables import accuracy, signed
+from graphfew.report.words import accuracy, signed
 
 NOTE = ("A difference is shown only where nothing that moves accuracy differs: backbone, mode, batch norm, how queries "
         "are drawn (for what looks at other queries), split, what is assumed. Tags: C code or logs, P the paper, R a "

@@ -10,7 +10,8 @@ from graphfew.evaluate import paired
 from graphfew.report.cells import Cell, Who
 from graphfew.report.grid import heading
 from graphfew.report.html import Markup, fold, join, scroll, tag
-from graphfew.report.tables import Column, accuracy, columns, signed, tasks_of, usual
+from graphfew.report.tables import Column, columns, tasks_of, usual
+from graphfew.report.words import accuracy, signed
 
 DIFFERS = "≠"
 
@@ -53,8 +54,8 @@ def _differences(cells: Sequence[Cell], reference: Who) -> dict[Who, Markup]:
 
 def matrices(cells: Sequence[Cell]) -> Markup:
     """For each kind of tasks, every two rows on the same tasks: difference and significance."""
-    parts = [fold(f"{column.title}; {column.counts}", _matrix(column, [cell for cell in cells if cell.draw == column.draw]))
-             for column in columns(cells)]
+    parts = [fold(f"{column.title}; {column.counts}",
+                  _matrix(column, [cell for cell in cells if cell.draw == column.draw])) for column in columns(cells)]
     return fold("Which differences stand: every row against every other on the same tasks",
                 tag("p", f"Row minus column. {NOTE.format('table')}"), *parts)
 

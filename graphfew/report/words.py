@@ -1,0 +1,38 @@
+"""Figures as text: one way of writing each, for pages and Markdown alike."""
+
+from __future__ import annotations
+
+from graphfew.report.cells import Cell
+
+
+def accuracy(cell: Cell) -> str:
+    """Mean and 95 % half width over tasks in per cent."""
+    result = cell.over.result
+    return f"{100 * result.mean:.2f} ± {100 * result.half_width:.2f}"
+
+
+def seeds(cell: Cell) -> str:
+    """Training seeds and how far their means are apart; nothing where nothing was trained."""
+    if cell.records[0].seed is None:
+        return ""
+    if cell.over.spread is None:
+        return "1 seed"
+    return f"{cell.over.seeds} seeds, sd {100 * cell.over.spread:.2f}"
+
+
+def measured(cell: Cell) -> str:
+    """What else was measured, such as an AUROC, in the mean over training seeds."""
+    names = dict.fromkeys(name for record in cell.records for name in record.figures)
+    values = {name: [record.figures[name] for record in cell.records if name in record.figures] for name in names}
+    return ", ".join(f"{name} {sum(own) / len(own):.3f}" for name, own in values.items())
+
+
+def signed(gap: float, digits: int = 1) -> str:
+    """A difference in points with its sign, 0 without one."""
+    text = f"{gap:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
+    return text[1:] if float(f"{gap:.{digits}f}") == 0 else text
+
+
+def count(queries: float) -> str:
+    """A number of queries: 75, or 37.4 where tasks differ."""
+    return f"{queries:.0f}" if abs(queries - round(queries)) < 1e-9 else f"{queries:.1f}"

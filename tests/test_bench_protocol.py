@@ -92,7 +92,7 @@ def test_draws_read_as_sentences() -> None:
     names = ("balanced(15)", "dirichlet(2.0, 75)", "multinomial(75)", "single", "single-class(75)", "varied(1-75, 1-2)")
     assert [query_words(name) for name in names] == [
         "15 queries per class", "75 queries, Dirichlet(2)", "75 queries, multinomial", "1 query",
-        "75 queries of one class", "queries varied(1-75, 1-2)"]
+        "75 queries of one class", "queries: varied(1-75, 1-2)"]
 
 
 def test_rows_of_different_tasks_are_not_compared() -> None:

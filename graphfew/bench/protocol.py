@@ -157,7 +157,7 @@ def query_words(name: str) -> str:
         found = re.fullmatch(pattern, name)
         if found:
             return found.expand(words).replace(".0)", ")")
-    return name if "quer" in name else f"queries {name}"
+    return name if "quer" in name else f"queries: {name}"
 
 
 def _still(a: Protocol, b: Protocol) -> list[str]:

@@ -153,7 +153,7 @@ def _special(drawn: Mapping[str, JSON]) -> list[str]:
     named = {"distractors": "{} distractor classes", "label_noise": "label noise {}"}
     out += [words.format(_range(drawn[name])) for name, words in named.items() if drawn.get(name)]
     known = (*_PLAIN, "labelled_ratio", *named)
-    return out + [f"{name}: {_range(value)}" for name, value in drawn.items() if name not in known]
+    return out + [f"{name.replace('_', ' ')}: {_range(value)}" for name, value in drawn.items() if name not in known]
 
 
 def _order(drawn: Mapping[str, JSON]) -> tuple[object, ...]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from statistics import mean
+
 from graphfew.report.cells import Cell
+
+HALF = "_half_width"
 
 
 def accuracy(cell: Cell) -> str:
@@ -21,10 +25,12 @@ def seeds(cell: Cell) -> str:
 
 
 def measured(cell: Cell) -> str:
-    """What else was measured, such as an AUROC, in the mean over training seeds."""
+    """What else was measured, such as an AUROC, in the mean over training seeds; `x_half_width` stands behind `x`."""
     names = dict.fromkeys(name for record in cell.records for name in record.figures)
-    values = {name: [record.figures[name] for record in cell.records if name in record.figures] for name in names}
-    return ", ".join(f"{name} {sum(own) / len(own):.3f}" for name, own in values.items())
+    means = {name: mean(record.figures[name] for record in cell.records if name in record.figures) for name in names}
+    halves = {name: f" ± {means[name + HALF]:.3f}" for name in names if name + HALF in means}
+    return ", ".join(f"{name.replace('_', ' ')} {value:.3f}{halves.get(name, '')}" for name, value in means.items()
+                     if name.removesuffix(HALF) not in halves or name in halves)
 
 
 def signed(gap: float, digits: int = 1) -> str:

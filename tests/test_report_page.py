@@ -211,7 +211,8 @@ def test_differences_go_to_the_row_that_the_spec_names(tmp_path: Path) -> None:
 
 def test_what_else_was_measured_is_shown_and_tasks_without_ways_too(tmp_path: Path) -> None:
     pile = dataclasses.replace(made().result, tasks={"data": "clinc150", "split": "all", "labels": 3, "seed": 0})
-    written(tmp_path, *(made(seed=seed, result=pile, figures={"auroc": 0.9 + seed / 50, "auroc_half_width": 0.02}) for seed in (0, 1)))
+    for seed in (0, 1):
+        written(tmp_path, made(seed=seed, result=pile, figures={"auroc": 0.9 + seed / 50, "auroc_half_width": 0.02}))
     text = page(collect(tmp_path))
     shown = "".join(Checked(text).texts)
     assert Checked(text).faults == []

@@ -113,3 +113,8 @@ def test_lines_stand_a_little_aside_of_one_another(tmp_path: Path) -> None:
         assert middle == ends
         assert all(a < b < c for a, b, c in zip(left, middle, right, strict=True))
         assert right[1] - left[1] < 0.05 * (ends[1] - ends[0]) * (1 if panel is near else 2)
+
+
+def test_ranges_of_ways_are_written_as_ranges(tmp_path: Path) -> None:
+    (panel,) = over_shots(cells(tmp_path, {"shot": 1, "way": [5, 20]}, {"shot": 5, "way": [5, 20]}))
+    assert panel.title == "5–20-way, 15 queries per class"

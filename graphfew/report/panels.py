@@ -51,7 +51,7 @@ def over_shots(cells: Sequence[Cell]) -> tuple[Panel, ...]:
         shot = drawn.pop("shot", None)
         return (_rest(drawn), (float(shot), str(shot))) if isinstance(shot, int) else None
 
-    return _panels(cells, place, "shots", lambda rest: f"{rest.get('way', '?')}-way, {_words(rest)}")
+    return _panels(cells, place, "shots", lambda rest: ", ".join([_task(rest), _words(rest)]))
 
 
 def over_queries(cells: Sequence[Cell]) -> tuple[Panel, ...]:
@@ -127,7 +127,8 @@ def _query(cell: Cell) -> tuple[str, str, float | None]:
 
 
 def _task(rest: Mapping[str, object]) -> str:
-    return " ".join(f"{rest[name]}-{name}" for name in ("way", "shot") if name in rest)
+    spans = {name: "–".join(map(str, value)) if isinstance(value, list) else value for name, value in rest.items()}
+    return " ".join(f"{spans[name]}-{name}" for name in ("way", "shot") if name in spans)
 
 
 def _words(rest: dict[str, object]) -> str:

@@ -114,7 +114,8 @@ class Shuffled:
         if self.turns:
             x = torch.stack([torch.rot90(one, int(quarter), (1, 2)) for one, quarter in zip(x, turn, strict=True)])
             y = y * TURNS + torch.from_numpy(turn)
-        return Items(x if self.augment is None else changed(self.augment, x, self.seed, indices)), y
+        alone = torch.arange(len(x))
+        return Items(x if self.augment is None else changed(self.augment, x, alone, self.seed, indices)), y
 
     def describe(self) -> Mapping[str, JSON]:
         """Data set, split and how items are changed."""

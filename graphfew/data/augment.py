@@ -17,12 +17,15 @@ from graphfew.recipe import JSON
 from graphfew.train import TaskSource
 from graphfew.views import affine_matrices
 
-Change = Callable[[Tensor, torch.Generator], Tensor]
+Change = Callable[[Tensor, Tensor, torch.Generator], Tensor]
 
 
 @dataclasses.dataclass(frozen=True)
 class Augment:
-    """A random change of images and its name: `change(images [N, c, h, w] in 0..1, generator)` gives the same shape."""
+    """A random change of images and its name: `change(images, task, generator)` gives images of the same shape.
+
+    `images` is `[N, c, h, w]` in 0..1, and `task` `[N]` the number of each image's task, ascending from 0.
+    """
 
     name: str
     change: Change
@@ -38,12 +41,30 @@ def affine(strength: float = 1.0) -> Augment:
     """
     value = _positive("affine", strength)
 
-    def change(images: Tensor, generator: torch.Generator) -> Tensor:
-        matrices = affine_matrices(torch.rand(6, len(images), generator=generator), value)
-        grid = functional.affine_grid(matrices, list(images.shape), align_corners=False)
-        return functional.grid_sample(images, grid.to(images), align_corners=False)
+    def change(images: Tensor, task: Tensor, generator: torch.Generator) -> Tensor:
+        del task
+        return _looked_up(images, affine_matrices(torch.rand(6, len(images), generator=generator), value))
 
     return Augment(_named("affine", strength, 1.0), change)
+
+
+def alphabet(strength: float = 1.0) -> Augment:
+    """All images of a task turned by one angle (of the full circle), stretched (up to 20 % each way), sheared (0.3) and,
+    in half of the tasks, mirrored, as if they were of another alphabet; then each image as `affine` changes it.
+
+    `strength` is of the second change.
+
+    Raises:
+        ValueError: a strength that is not positive.
+    """
+    value = _positive("alphabet", strength)
+
+    def change(images: Tensor, task: Tensor, generator: torch.Generator) -> Tensor:
+        own = affine_matrices(torch.rand(6, len(images), generator=generator), value)
+        shared = _script(torch.rand(5, int(task[-1]) + 1, generator=generator))[task]
+        return _looked_up(images, torch.cat([shared @ own[:, :, :2], shared @ own[:, :, 2:]], 2))
+
+    return Augment(_named("alphabet", strength, 1.0), change)
 
 
 def crop(padding: int = 4) -> Augment:
@@ -55,7 +76,8 @@ def crop(padding: int = 4) -> Augment:
     if padding < 1:
         raise ValueError(f"crop got padding={padding}; it must be at least 1 pixel")
 
-    def change(images: Tensor, generator: torch.Generator) -> Tensor:
+    def change(images: Tensor, task: Tensor, generator: torch.Generator) -> Tensor:
+        del task
         n, _, height, width = images.shape
         wide = functional.pad(images, (padding,) * 4)
         down, right = torch.randint(0, 2 * padding + 1, (2, n, 1), generator=generator)
@@ -69,7 +91,8 @@ def crop(padding: int = 4) -> Augment:
 def flip() -> Augment:
     """Half of the images, at random, mirrored left to right."""
 
-    def change(images: Tensor, generator: torch.Generator) -> Tensor:
+    def change(images: Tensor, task: Tensor, generator: torch.Generator) -> Tensor:
+        del task
         mirrored = torch.rand(len(images), 1, 1, 1, generator=generator) < 0.5
         return torch.where(mirrored, images.flip(3), images)
 
@@ -84,7 +107,8 @@ def colour(strength: float = 0.4) -> Augment:
     """
     value = _positive("colour", strength)
 
-    def change(images: Tensor, generator: torch.Generator) -> Tensor:
+    def change(images: Tensor, task: Tensor, generator: torch.Generator) -> Tensor:
+        del task
         n, channels = images.shape[:2]
         bright, contrast = 1 + value * (2 * torch.rand(2, n, 1, 1, 1, generator=generator) - 1)
         shift = value / 4 * (2 * torch.rand(n, channels, 1, 1, generator=generator) - 1)
@@ -101,22 +125,23 @@ def several(*parts: Augment) -> Augment:
     if not parts:
         raise ValueError("several got no augmentation; give at least one")
 
-    def change(images: Tensor, generator: torch.Generator) -> Tensor:
+    def change(images: Tensor, task: Tensor, generator: torch.Generator) -> Tensor:
         for part in parts:
-            images = part.change(images, generator)
+            images = part.change(images, task, generator)
         return images
 
     return Augment("+".join(part.name for part in parts), change)
 
 
 KNOWN: Mapping[str, Callable[..., Augment]] = {
-    "affine": lambda strength="1": affine(float(strength)), "crop": lambda padding="4": crop(int(padding)),
+    "affine": lambda strength="1": affine(float(strength)),
+    "alphabet": lambda strength="1": alphabet(float(strength)), "crop": lambda padding="4": crop(int(padding)),
     "flip": flip, "colour": lambda strength="0.4": colour(float(strength)),
 }
 
 
 def parse_augment(text: str) -> Augment:
-    """An augmentation from text: `affine`, `affine:1.5`, `crop:4`, `flip`, `colour:0.4`, or several joined by `+`.
+    """An augmentation from text: `affine:1.5`, `alphabet`, `crop:4`, `flip`, `colour:0.4`, or several joined by `+`.
 
     Raises:
         ValueError: text of another form; the message lists the known ones.
@@ -128,8 +153,8 @@ def parse_augment(text: str) -> Augment:
             parts.append(KNOWN[name](*values))
         except (KeyError, TypeError, ValueError) as error:
             reason = f" ({error})" if isinstance(error, ValueError) else ""
-            raise ValueError(f"no augmentation is written {part!r}{reason}; known: affine:1, crop:4, flip, colour:0.4, "
-                             "and several joined by +") from error
+            raise ValueError(f"no augmentation is written {part!r}{reason}; known: affine:1, alphabet:1, crop:4, flip, "
+                             "colour:0.4, and several joined by +") from error
     return parts[0] if len(parts) == 1 else several(*parts)
 
 
@@ -155,7 +180,8 @@ class Augmented:
             ValueError: items that are not images.
         """
         episode, target = self.tasks.batch(indices)
-        return dataclasses.replace(episode, x=changed(self.augment, episode.x, self.seed, indices)), target
+        images = changed(self.augment, episode.x, episode.task, self.seed, indices)
+        return dataclasses.replace(episode, x=images), target
 
     def describe(self) -> Mapping[str, JSON]:
         """What the tasks say of themselves, and the augmentation."""
@@ -163,13 +189,33 @@ class Augmented:
         return {**own.describe(), "augment": self.augment.name}
 
 
-def changed(augment: Augment, images: Tensor, seed: int, indices: range) -> Tensor:
-    """The images changed with randomness of `seed` and the first and last index. Raises ValueError for no images."""
+def changed(augment: Augment, images: Tensor, task: Tensor, seed: int, indices: range) -> Tensor:
+    """The images `[N, c, h, w]` of tasks `[N]` changed with randomness of `seed` and the first and last index.
+
+    Raises:
+        ValueError: items that are not images.
+    """
     if images.ndim != 4:
         raise ValueError(f"items have shape {tuple(images.shape[1:])}; {augment.name} changes images [c, h, w]: leave "
                          "the augmentation out")
     state = np.random.SeedSequence((seed, indices[0], indices[-1])).generate_state(1, np.uint64)[0]
-    return augment.change(images, torch.Generator().manual_seed(int(state)))
+    return augment.change(images, task, torch.Generator().manual_seed(int(state)))
+
+
+def _looked_up(images: Tensor, matrices: Tensor) -> Tensor:
+    """Each image with its places looked up where its matrix `[2, 3]` says."""
+    grid = functional.affine_grid(matrices, list(images.shape), align_corners=False)
+    return functional.grid_sample(images, grid.to(images), align_corners=False)
+
+
+def _script(uniform: Tensor) -> Tensor:
+    """`[n, 2, 2]` from `[5, n]` numbers in `[0, 1)`: a turn, then stretches, a shear, and a mirror or none."""
+    angle, mirror = 2 * math.pi * uniform[0], torch.where(uniform[1] < 0.5, -1.0, 1.0)
+    wide, high, shear = 0.2 * (2 * uniform[2] - 1), 0.2 * (2 * uniform[3] - 1), 0.3 * (2 * uniform[4] - 1)
+    turn = torch.stack([torch.stack([angle.cos(), -angle.sin()], 1), torch.stack([angle.sin(), angle.cos()], 1)], 1)
+    shape = torch.stack([torch.stack([mirror * (1 + wide), shear], 1),
+                         torch.stack([torch.zeros_like(shear), 1 + high], 1)], 1)
+    return turn @ shape
 
 
 def _positive(name: str, strength: float) -> float:

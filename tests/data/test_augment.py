@@ -4,10 +4,18 @@ import pytest
 import torch
 
 import graphfew as gf
-from graphfew.data.augment import Augmented, affine, changed, colour, crop, flip, parse_augment, several
+from graphfew.data import augment
+from graphfew.data.augment import Augmented, affine, alphabet, colour, crop, flip, parse_augment, several
 
 IMAGES = torch.rand(6, 3, 12, 12, generator=torch.Generator().manual_seed(0))
-NAMES = ("affine", "affine:0.5", "crop", "crop:2", "flip", "colour", "colour:0.2", "affine+crop:1+flip+colour:0.1")
+ONE = torch.zeros(600, dtype=torch.int64)
+NAMES = ("alphabet", "alphabet:0.5", "affine", "affine:0.5",
+         "crop", "crop:2", "flip", "colour", "colour:0.2", "affine+crop:1+flip+colour:0.1")
+
+
+def changed(change, images, seed, indices):
+    """The images as one task."""
+    return augment.changed(change, images, ONE[: len(images)], seed, indices)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -59,6 +67,30 @@ def test_an_affine_turn_goes_both_ways_and_moves_at_most_what_it_says():
     assert float(right.min()) < -1.5 < 1.5 < float(right.max())
 
 
+def test_an_alphabet_changes_all_images_of_a_task_alike_and_tasks_apart():
+    line = torch.zeros(40, 1, 41, 41)
+    line[:, :, 20, 8:33] = 1  # lying
+    line[:, :, 20:26, 32] = 1  # with a hook, which a mirror turns
+    task = torch.arange(4).repeat_interleave(10)
+    images = augment.changed(alphabet(1e-4), line, task, 0, range(1))
+    for number in range(4):
+        first = images[10 * number]
+        assert float((images[task == number] - first).abs().max()) < 0.05
+        assert all(float((images[10 * other] - first).abs().max()) > 0.5 for other in range(4) if other != number)
+    strong = augment.changed(alphabet(), line, task, 0, range(1))
+    assert float((strong[0] - strong[1]).abs().max()) > 0.3
+
+
+def test_an_alphabet_is_a_turn_stretches_a_shear_and_a_mirror():
+    matrices = augment._script(torch.rand(5, 2000, generator=torch.Generator().manual_seed(0)))
+    area = torch.linalg.det(matrices)
+    assert 0.4 < float((area < 0).float().mean()) < 0.6
+    assert 0.63 < float(area.abs().min()) < 0.68
+    assert 1.40 < float(area.abs().max()) < 1.45
+    none = augment._script(torch.tensor([[0.0], [0.9], [0.5], [0.5], [0.5]]))
+    torch.testing.assert_close(none[0], torch.eye(2))
+
+
 def test_colour_keeps_the_drawing_and_changes_the_light():
     images = changed(colour(0.4), IMAGES * 0.2 + 0.4, 0, range(1))
     for image, source in zip(images, IMAGES, strict=True):
@@ -69,8 +101,8 @@ def test_colour_keeps_the_drawing_and_changes_the_light():
 def test_several_are_done_one_after_the_other():
     both = several(crop(2), flip())
     generator = torch.Generator().manual_seed(5)
-    expected = flip().change(crop(2).change(IMAGES, generator), generator)
-    assert torch.equal(both.change(IMAGES, torch.Generator().manual_seed(5)), expected)
+    expected = flip().change(crop(2).change(IMAGES, ONE[:6], generator), ONE[:6], generator)
+    assert torch.equal(both.change(IMAGES, ONE[:6], torch.Generator().manual_seed(5)), expected)
     with pytest.raises(ValueError, match="give at least one"):
         several()
 

@@ -3,7 +3,7 @@
 import pytest
 from small_specs import CELLS, DRAW, HEAD, ROWS, SMALL, TRAIN, spec
 
-from graphfew.bench import cells
+from graphfew.bench import all_cells, cells
 from graphfew.bench.cells import chain, hashed, options, plain
 from graphfew.runs import TrainConfig
 
@@ -89,7 +89,7 @@ def test_only_some_rows(tmp_path):
     read = spec(tmp_path)
     assert {cell.row.name for cell in cells(read, only=["propagation"])} == {"propagation"}
     with pytest.raises(ValueError, match="has no row 'nothing'; its rows are: proto, propagation"):
-        cells(read, only=["nothing"])
+        all_cells(read, only=["nothing"])
 
 
 def test_unlabelled_items_are_dropped_where_there_are_some(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from small_specs import Told
 
-from graphfew.bench import Options, cells, read, read_spec, run
+from graphfew.bench import Options, all_cells, read, read_spec, run
 
 FOLDER = Path(__file__).parents[1] / "benchmarks" / "specs"
 SPECS = sorted(FOLDER.glob("*.toml"))
@@ -16,14 +16,14 @@ SPECS = sorted(FOLDER.glob("*.toml"))
 def test_each_is_right_and_named_as_its_file(path):
     spec = read_spec(path)
     assert spec.name == path.stem
-    assert cells(spec)
+    assert all_cells(spec)
 
 
 def test_glyphs_run_in_seconds(tmp_path, one_thread):
     spec = read_spec(FOLDER / "glyphs.toml")
     assert run([spec], Options(tmp_path, most=2), Told().screen()) == 0
     records, faults = read(tmp_path / "glyphs.jsonl")
-    assert [record.key for record in records] == [cell.key for cell in cells(spec, 2)]
+    assert [record.key for record in records] == [cell.key for cell in all_cells(spec, 2)]
     assert faults == ()
 
 

@@ -5,25 +5,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from graphfew.bench.cells import Cell
+from graphfew.bench.kinds import AnyCell
 from graphfew.bench.models import Shelf, untrained
+from graphfew.bench.pile import PileCell
+from graphfew.bench.pile_measure import heap
 from graphfew.bench.source import Roots
-from graphfew.bench.spec import Spec
 from graphfew.bench.trainings import Job
 from graphfew.runs.build import build, look
 
 
-def check(spec: Spec, missing: Sequence[Cell], jobs: Sequence[Job], roots: Roots) -> None:
-    """One task of each kind through each model, weights untrained; nothing is kept.
+def check(missing: Sequence[AnyCell], jobs: Sequence[Job], roots: Roots) -> None:
+    """One task of each kind of a spec's cells through each model, weights untrained; nothing is kept.
 
     Raises:
         ValueError: data that is not there, tasks that it cannot give, or tasks that a model refuses; the message names
             the spec's file and line.
     """
-    if not missing:
+    piles = [cell for cell in missing if isinstance(cell, PileCell)]
+    if piles:
+        heap(piles[0].spec, roots)
+    episodes = [cell for cell in missing if isinstance(cell, Cell)]
+    if not episodes:
         return
-    shelf = Shelf(spec.source.load_test(roots))
+    shelf = Shelf(episodes[0].spec.source.load_test(roots))
     seen: set[tuple[str, int]] = set()
-    for cell in missing:
+    for cell in episodes:
         kind = (cell.row.name, id(cell.draw))
         if kind not in seen:
             seen.add(kind)

@@ -142,14 +142,14 @@ def _check_untrained(row: Row, trainings: Mapping[str, Training]) -> None:
     stray = sorted(set(row.arguments) - set(takes))
     if stray:
         raise row.table.fault(f"{row.method} has no argument {stray[0]!r}; {nearest(stray[0], takes)}", "arguments")
-    if not _learns(row.method):
+    if not learns(row.method):
         return
     where = "its own [[train]]" if row.on is None else f"a [[train]] with start = {row.on!r}"
     raise row.table.fault(f"{row.method} has weights of its own that must be trained; give it {where} (steps = 0 tests "
                           "it untrained), and name that in train", "method")
 
 
-def _learns(name: str) -> bool:
+def learns(name: str) -> bool:
     """Whether the method has weights beside its encoder's."""
     method = find(name)
     if method.loss is None:

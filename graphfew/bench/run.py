@@ -10,15 +10,13 @@ from pathlib import Path
 import torch
 
 from graphfew.audit import ContractError
-from graphfew.bench.cells import Cell, cells
 from graphfew.bench.check import check
+from graphfew.bench.kinds import AnyCell, all_cells, measuring
 from graphfew.bench.lock import locked
-from graphfew.bench.machine import commit
-from graphfew.bench.measure import measured
-from graphfew.bench.models import Shelf
+from graphfew.bench.pile import PileCell
+from graphfew.bench.reading import AnySpec
 from graphfew.bench.record import Record, append, read
 from graphfew.bench.source import Roots
-from graphfew.bench.spec import Spec
 from graphfew.bench.trainings import Job, behind, folder, is_finished, jobs, ready
 from graphfew.runs import Interrupted, Moment, Schedule, carry_out, find_device
 
@@ -74,14 +72,14 @@ class Screen:
 class Plan:
     """What is left of a spec: cells without a record, and the trainings that these need."""
 
-    spec: Spec
+    spec: AnySpec
     path: Path
-    cells: tuple[Cell, ...]
-    missing: tuple[Cell, ...]
+    cells: tuple[AnyCell, ...]
+    missing: tuple[AnyCell, ...]
     jobs: tuple[Job, ...]
 
 
-def plan(spec: Spec, options: Options, warn: Callable[[str], None]) -> Plan:
+def plan(spec: AnySpec, options: Options, warn: Callable[[str], None]) -> Plan:
     """What is left to do; lines of the results file that cannot be read are told, their cells are missing.
 
     Raises:
@@ -92,13 +90,13 @@ def plan(spec: Spec, options: Options, warn: Callable[[str], None]) -> Plan:
     for fault in faults:
         warn(str(fault))
     done = {record.key for record in records}
-    wanted = cells(spec, options.most, options.only)
+    wanted = all_cells(spec, options.most, options.only)
     missing = tuple(cell for cell in wanted if cell.key not in done)
-    needed = jobs(spec, missing, options.out, options.roots, options.device)
+    needed = jobs(missing, options.out, options.roots, options.device)
     return Plan(spec, path, wanted, missing, tuple(job for job in needed if not is_finished(job)))
 
 
-def run(specs: Sequence[Spec], options: Options, screen: Screen, stop: Stop = lambda: False) -> int:
+def run(specs: Sequence[AnySpec], options: Options, screen: Screen, stop: Stop = lambda: False) -> int:
     """Do what is left of every spec; the number of trainings and cells that failed, where it keeps going.
 
     Raises:
@@ -112,7 +110,7 @@ def run(specs: Sequence[Spec], options: Options, screen: Screen, stop: Stop = la
             stack.enter_context(locked(options.out / f"{spec.name}.jsonl"))
         plans = [plan(spec, options, screen.warn) for spec in specs]
         for left in plans:
-            check(left.spec, left.missing, left.jobs, options.roots)
+            check(left.missing, left.jobs, options.roots)
         return sum(_carry_out(left, options, screen, stop) for left in plans)
 
 
@@ -157,21 +155,20 @@ def _train_one(job: Job, screen: Screen, stop: Stop) -> None:
         raise Stopped(f"stopped after step {interrupt.step} of {schedule.steps} of {job}") from interrupt
 
 
-def _evaluate(todo: Sequence[Cell], left: Plan, options: Options, screen: Screen, stop: Stop) -> int:
-    shelf = Shelf(left.spec.source.load_test(options.roots))
-    here, failures, done = commit(), 0, 0
+def _evaluate(todo: Sequence[AnyCell], left: Plan, options: Options, screen: Screen, stop: Stop) -> int:
+    measure = measuring(left.spec, options.out, options.roots, torch.device(options.device), options.command)
+    failures, done = 0, 0
     with screen.counting(sum(cell.count for cell in todo)) as show:
         for number, cell in enumerate(todo):
 
-            def progress(tasks: int, cell: Cell = cell, number: int = number, done: int = done) -> None:
+            def progress(tasks: int, cell: AnyCell = cell, number: int = number, done: int = done) -> None:
                 show(f"{cell.spec.name}: {cell}", done + tasks)
                 if stop():
                     raise Stopped(f"stopped after {number} of {len(todo)} cells of {cell.spec.name}")
 
             try:
                 progress(0)
-                record = measured(cell, shelf, options.out, torch.device(options.device), command=options.command,
-                                  commit=here, progress=progress)
+                record = measure(cell, progress)
                 append(left.path, record)
                 screen.say(_line(cell, record))
             except FAULTS as error:
@@ -188,9 +185,11 @@ def _tell(what: str, error: Exception, options: Options, screen: Screen) -> None
     screen.warn(f"{what}: {' '.join(str(error).split()) or type(error).__name__}")
 
 
-def _line(cell: Cell, record: Record) -> str:
+def _line(cell: AnyCell, record: Record) -> str:
     return f"{cell.spec.name}: {cell}: {record.result}, {record.seconds:.1f} s"
 
 
-def _folders(cell: Cell, out: Path) -> Collection[Path]:
+def _folders(cell: AnyCell, out: Path) -> Collection[Path]:
+    if isinstance(cell, PileCell):
+        return ()
     return {folder(cell.spec, training.name, seed, out).folder for training, seed in behind(cell)}

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from graphfew.bench.document import Table, nearest, read_toml
+from graphfew.bench.document import Table, nearest
 from graphfew.bench.draws import Draw, read_draws
 from graphfew.bench.row import Row, check_draws, read_row, untrained_arguments
-from graphfew.bench.source import Source, read_source
+from graphfew.bench.source import Source
 from graphfew.bench.training import Training, read_training
 from graphfew.registry import create
 from graphfew.runs.models import build_model, choose_loss
-
-KEYS = ("name", "title", "about", "compare_with", "data", "test", "train", "draw", "row")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -48,17 +46,18 @@ class Spec:
         return next(training for training in self.trainings if training.name == name)
 
 
-def read_spec(path: Path) -> Spec:
-    """The spec in a file.
+def read_episodes(table: Table, source: Source, named: Mapping[str, Any]) -> Spec:
+    """The spec of a file of kind "episodes".
+
+    Args:
+        table: the whole file.
+        source: its data.
+        named: path, digest, name, title and about.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: the first fault, with file and line: syntax, an unknown key or name, a value of the wrong type or
-            out of range, a row whose method is not made for what is asked.
+        ValueError: the first fault, with file and line: an unknown key or name, a value of the wrong type or out of
+            range, a row whose method is not made for what is asked.
     """
-    table = read_toml(path)
-    table.allow(KEYS)
-    source = read_source(_part(table, "data"))
     test = table.table("test")
     test.allow(("tasks", "seed", "batch"))
     trainings: tuple[Training, ...] = ()
@@ -66,17 +65,11 @@ def read_spec(path: Path) -> Spec:
         trainings += (read_training(entry, source, tuple(known.name for known in trainings)),)
     draws = read_draws(_entries(table, "draw"), test.number("tasks", 1000, 2))
     rows = tuple(read_row(entry, {known.name: known for known in trainings}) for entry in _entries(table, "row"))
-    name = _name(table)
-    spec = Spec(path, hashlib.sha256(path.read_bytes()).hexdigest(), name, table.text("title", name),
-                table.text("about", ""), table.text("compare_with", rows[0].name), source, test.number("seed", 0, 0),
-                test.number("batch", 16, 1), trainings, draws, rows, table)
+    spec = Spec(**named, compare_with=table.text("compare_with", rows[0].name), source=source,
+                seed=test.number("seed", 0, 0), batch=test.number("batch", 16, 1), trainings=trainings, draws=draws,
+                rows=rows, table=table)
     _check(spec)
     return spec
-
-
-def _part(table: Table, key: str) -> Table:
-    table.need(key)
-    return table.table(key)
 
 
 def _entries(table: Table, key: str) -> tuple[Table, ...]:
@@ -84,13 +77,6 @@ def _entries(table: Table, key: str) -> tuple[Table, ...]:
     if not entries:
         raise table.fault(f"{table.title} has no [[{key}]]; give at least one")
     return entries
-
-
-def _name(table: Table) -> str:
-    name = table.text("name")
-    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
-        raise table.fault(f"name is {name!r}, which is to name a file; use letters, digits, - and _", "name")
-    return name
 
 
 def _check(spec: Spec) -> None:

@@ -27,7 +27,7 @@ class Standing:
 
 def survey(left: Plan, options: Options) -> tuple[tuple[Standing, ...], tuple[Standing, ...]]:
     """How far trainings are, and rows. Raises ValueError as `progress` does."""
-    wanted = jobs(left.spec, left.cells, options.out, options.roots, options.device)
+    wanted = jobs(left.cells, options.out, options.roots, options.device)
     return tuple(map(_training, wanted)), tuple(_rows(left))
 
 

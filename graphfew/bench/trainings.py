@@ -10,6 +10,7 @@ from typing import Any
 
 from graphfew import checkpoint
 from graphfew.bench.cells import NEUTRAL, Cell, chain
+from graphfew.bench.pile import PileCell
 from graphfew.bench.source import Roots
 from graphfew.bench.spec import Spec
 from graphfew.bench.training import Training
@@ -36,12 +37,13 @@ class Job:
         return f"{self.training.name}, seed {self.seed}"
 
 
-def jobs(spec: Spec, cells: Iterable[Cell], out: Path, roots: Roots, device: str) -> tuple[Job, ...]:
+def jobs(cells: Iterable[Cell | PileCell], out: Path, roots: Roots, device: str) -> tuple[Job, ...]:
     """The trainings that the cells hang on, each after the one that it starts from."""
     found: dict[tuple[str, int], Job] = {}
     for cell in cells:
-        for training, seed in behind(cell):
-            found.setdefault((training.name, seed), job(spec, training, seed, out, roots, device))
+        if isinstance(cell, Cell):
+            for training, seed in behind(cell):
+                found.setdefault((training.name, seed), job(cell.spec, training, seed, out, roots, device))
     return tuple(found.values())
 
 

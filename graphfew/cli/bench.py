@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from graphfew.bench import Options, Screen, Spec, Standing, Stopped, plan, read_spec, run, survey
+from graphfew.bench import AnySpec, Options, Screen, Standing, Stopped, plan, read_spec, run, survey
 from graphfew.cli import screen
 from graphfew.cli.faults import INTERRUPTED, REFUSED, interruptible, one_line
 from graphfew.data import catalogue
@@ -83,7 +83,7 @@ def _roots(pairs: Sequence[str]) -> dict[str, str]:
     return roots
 
 
-def _read(paths: Sequence[Path]) -> list[Spec]:
+def _read(paths: Sequence[Path]) -> list[AnySpec]:
     if not paths:
         there = [path.as_posix() for path in sorted(SPECS.glob("*.toml"))]
         raise ValueError("give one or more specs" + (f"; there are {', '.join(there)}" if there else ", TOML files"))
@@ -104,7 +104,7 @@ def _screen(shown: Console) -> Screen:
                   counting=lambda total: screen.counting(shown, total))
 
 
-def _list(specs: Sequence[Spec], options: Options, shown: Console) -> None:
+def _list(specs: Sequence[AnySpec], options: Options, shown: Console) -> None:
     for spec in specs:
         left = plan(spec, options, _screen(shown).warn)
         trainings, rows = survey(left, options)

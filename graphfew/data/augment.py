@@ -49,8 +49,8 @@ def affine(strength: float = 1.0) -> Augment:
 
 
 def alphabet(strength: float = 1.0) -> Augment:
-    """All images of a task turned by one angle (of the full circle), stretched (up to 20 % each way), sheared (0.3) and,
-    in half of the tasks, mirrored, as if they were of another alphabet; then each image as `affine` changes it.
+    """All images of a task turned by one angle (of the full circle), stretched (by up to 20 %), sheared (0.3) and, in
+    half of the tasks, mirrored, as if they were of another alphabet; then each image as `affine` changes it.
 
     `strength` is of the second change.
 

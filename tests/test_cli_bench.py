@@ -88,6 +88,7 @@ def test_without_a_spec_those_there_are_named(call, tmp_path):
     (["nowhere.toml"], ["there is no spec nowhere.toml"]),
     (["small.toml", "small.toml"], ["both called 'small'"]),
     (["small.toml", "--only", "prot"], ["has no row 'prot'", "proto, propagation"]),
+    (["small.toml", "--tasks", "1"], ["--tasks is 1", "at least 2"]),
     (["small.toml", "--root", "omniglot"], ["--root is 'omniglot'", "NAME=FOLDER"]),
     (["small.toml", "--root", "mnist=x"], ["--root names the data set 'mnist'"]),
     (["small.toml", "--root", "glyphs=x"], ["glyphs comes with the library and takes no root"]),

@@ -11,6 +11,7 @@ Place = tuple[str | int, ...]
 _KEY = r"""(?:"(?:[^"\\\n]|\\.)*"|'[^'\n]*'|[A-Za-z0-9_-]+)"""
 _DOTTED = re.compile(rf"{_KEY}(?:[ \t]*\.[ \t]*{_KEY})*")
 _PART = re.compile(_KEY)
+_GAP = re.compile(r"[ \t]*")
 _BLANK = re.compile(r"(?:\s|#[^\n]*)+")
 _TOKEN = re.compile(r'"""(?:[^\\]|\\.)*?"""|' r"'''.*?'''|" r'"(?:[^"\\\n]|\\.)*"|' r"'[^'\n]*'|#[^\n]*|.", re.DOTALL)
 
@@ -48,7 +49,7 @@ def _statements(text: str) -> Iterator[tuple[int, str, tuple[str, ...]]]:
         blank = _BLANK.match(text, at)
         at = blank.end() if blank else at
         bracket = "[[" if text.startswith("[[", at) else "[" if text.startswith("[", at) else ""
-        gap = re.compile(r"[ \t]*").match(text, at + len(bracket))
+        gap = _GAP.match(text, at + len(bracket))
         names = _DOTTED.match(text, gap.end() if gap else at)
         if names is None:
             return

@@ -28,7 +28,7 @@ def bench(
     root: Annotated[list[str] | None, typer.Option(metavar="NAME=FOLDER", help="The folder of a data set.")] = None,
     device: Annotated[str, typer.Option()] = "cpu",
     only: Annotated[list[str] | None, typer.Option(metavar="ROW", help="Only this row; give several for more.")] = None,
-    tasks: Annotated[int | None, typer.Option(min=2, help="At most so many tasks in each cell, for a smaller try.",
+    tasks: Annotated[int | None, typer.Option(help="At most so many tasks in each cell, for a smaller try.",
                                               show_default="as the spec says")] = None,
     train_only: Annotated[bool, typer.Option("--train-only", help="Train, and evaluate nothing.")] = False,
     list_: Annotated[bool, typer.Option("--list", help="Show what there is to do and what is done; run nothing.")
@@ -43,6 +43,8 @@ def bench(
     """
     again = _command(specs or [], out, root, device, only, tasks, train_only, keep_going)
     with one_line():
+        if tasks is not None and tasks < 2:
+            raise ValueError(f"--tasks is {tasks}; an interval needs at least 2")
         options = Options(out, _roots(root or []), device, tuple(only or ()), tasks, train_only, keep_going,
                           typed(again))
         read = _read(specs or [])

@@ -121,6 +121,28 @@ def test_a_new_row_runs_alone(copied):
     assert not [line for line in told.said if line.startswith("training")]
 
 
+def test_views_are_averaged_and_told(copied):
+    row = '\n[[row]]\nname = "viewed"\n{0}\nviews = 3\nonly = {{ way = 3 }}\n'
+    told = ran(copied, SMALL + row.format('train = "proto"') + row.format('method = "pt_map"\non = "proto"'))
+    assert len(told.done()) == 4
+    found = [record for record in records(copied / "out") if record.row == "viewed"]
+    model = gf.load(copied / "out" / "runs" / "small" / "proto-seed0" / "best")
+    encoder = gf.backbones.jittered(model.encoder, 3)
+    tasks = gf.Tasks(gf.data.glyphs("test"), way=3, query=2)
+    for record, name in ((found[0], "prototypical"), (found[2], "pt_map")):
+        expected = gf.evaluate(gf.create(name, encoder=encoder), tasks, n=4)
+        assert record.result.per_task == expected.per_task
+        assert record.result.model["encoder"]["name"] == "jittered"
+        assert record.result.model["encoder"]["arguments"]["copies"] == 3
+        assert record.result.model["selected_on"] == "glyphs/val"
+
+
+def test_a_method_without_features_has_no_views(tmp_path):
+    train = TRAIN.replace('"prototypical"', '"tadam"').replace("seeds = [0, 1]", "seeds = 3").replace("proto", "tadam")
+    with pytest.raises(ValueError, match="tadam has no features of images"):
+        ran(tmp_path, HEAD + train + DRAW + '[[row]]\ntrain = "tadam"\nviews = 2\n')
+
+
 def test_a_new_seed_trains_alone(copied):
     told = ran(copied, SMALL.replace("seeds = [0, 1]", "seeds = [0, 1, 2]"))
     assert len(told.done()) == CELLS // 2

@@ -8,7 +8,7 @@ from graphfew.bench.published import Figure, read_figures
 from graphfew.bench.reading import AnySpec, read_spec
 from graphfew.bench.record import Fault, Record, append, read
 from graphfew.bench.run import Options, Plan, Screen, Stopped, plan, run
-from graphfew.bench.spec import Spec, read_spec
+from graphfew.bench.spec import Spec
 from graphfew.bench.statistics import Averaged, Pair, Ranking, averaged, holm, not_below_best, pairwise, rank
 from graphfew.bench.survey import Standing, survey
 

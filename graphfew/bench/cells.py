@@ -112,6 +112,7 @@ def _cell(spec: Spec, row: Row, seed: int | None, mode: bool | None, drop: bool,
         "data": {"name": source.test_name, "split": source.test, "arguments": source.test_arguments},
         "training": [options(training.config(number)) for training, number in behind],
         "method": None if row.train else {"name": row.method, "arguments": row.arguments},
+        **({"views": row.views} if row.views > 1 else {}),
     }
     return Cell(spec, row, seed, mode, drop, draw, count, hashed(facts))
 

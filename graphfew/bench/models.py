@@ -11,11 +11,13 @@ import torch
 from safetensors.torch import save
 
 from graphfew import backbones, checkpoint
+from graphfew.backbones import Backbone, jittered
 from graphfew.bench.cells import Cell
-from graphfew.bench.row import untrained_arguments
+from graphfew.bench.row import Row, untrained_arguments
 from graphfew.bench.trainings import behind, folder
 from graphfew.data import Dataset, embed
 from graphfew.model import GraphMethod
+from graphfew.recipe import JSON, Recipe
 from graphfew.registry import create
 from graphfew.runs import Run, label
 from graphfew.runs.assess import in_mode
@@ -54,9 +56,9 @@ def model_of(cell: Cell, shelf: Shelf, out: Path, device: torch.device) -> Graph
     """
     if cell.row.train is not None:
         trained = _checkpoint(cell, out, device)
-        return in_mode(trained, cell.transductive, unlabelled=not cell.drop_unlabelled)
+        return _viewed(in_mode(trained, cell.transductive, unlabelled=not cell.drop_unlabelled), cell.row)
     model = (_on_features if cell.row.on is None else _on_encoder)(cell, shelf, out, device)
-    return model if not cell.drop_unlabelled else in_mode(model, None, unlabelled=False)
+    return _viewed(model if not cell.drop_unlabelled else in_mode(model, None, unlabelled=False), cell.row)
 
 
 def untrained(cell: Cell, shelf: Shelf) -> GraphMethod:
@@ -79,6 +81,20 @@ def ready(model: GraphMethod, shelf: Shelf) -> tuple[GraphMethod, Dataset]:
     head = model.on_features()
     head.recipe, head.provenance = model.recipe, model.provenance
     return head, shelf.encoded(model)
+
+
+def _viewed(model: GraphMethod, row: Row) -> GraphMethod:
+    """The model with its encoder's features averaged over jittered copies, where the row asks so."""
+    if row.views == 1:
+        return model
+    if model.condition is not None or not isinstance(model.encoder, Backbone) or _is_identity(model):
+        raise row.table.fault(f"[[row]] {row.name!r}: {row.method} has no features of images to average over copies; "
+                              "leave views out", "views")
+    model.encoder = jittered(model.encoder, row.views)
+    if model.recipe is not None:
+        made: JSON = {"name": model.encoder.recipe.name, "arguments": dict(model.encoder.recipe.arguments)}
+        model.recipe = Recipe(model.recipe.name, {**model.recipe.arguments, "encoder": made})
+    return model
 
 
 def _checkpoint(cell: Cell, out: Path, device: torch.device) -> GraphMethod:

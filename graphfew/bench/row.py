@@ -15,7 +15,7 @@ from graphfew.registry import METHODS, Method, create, find
 from graphfew.runs import TrainConfig, check_mode
 from graphfew.runs.models import method_arguments
 
-KEYS = ("name", "train", "method", "on", "arguments", "mode", "drop_unlabelled", "assumes", "only")
+KEYS = ("name", "train", "method", "on", "arguments", "mode", "drop_unlabelled", "views", "assumes", "only")
 MODES = {"inductive": False, "transductive": True}
 ASSUMES = ("nothing", "even")
 
@@ -31,6 +31,7 @@ class Row:
         arguments: of the method asked as it is.
         modes: None is as it was trained, or the method's default.
         drop: whether unlabelled items are dropped.
+        views: features are averaged over so many jittered copies of each image.
         assumes: what the method is told of how queries are divided among classes.
         only: the values of draws that it is tested on, by field.
         table: where the spec says so.
@@ -43,6 +44,7 @@ class Row:
     arguments: Mapping[str, Any]
     modes: tuple[bool | None, ...]
     drop: tuple[bool, ...]
+    views: int
     assumes: str
     only: Mapping[str, tuple[Any, ...]]
     table: Table
@@ -70,7 +72,8 @@ def read_row(table: Table, trainings: Mapping[str, Training]) -> Row:
                                   f"its own; write it in [[train]] {train!r}", key)
     method = str(trainings[train].options["method"]) if train else table.choice("method", tuple(METHODS))
     row = Row(table.text("name", train or method), train, method, on, table.plain("arguments"), _modes(table, method),
-              _drops(table), table.choice("assumes", ASSUMES, "nothing"), read_only(table.table("only")), table)
+              _drops(table), table.number("views", 1, 1), table.choice("assumes", ASSUMES, "nothing"),
+              read_only(table.table("only")), table)
     if train is None:
         _check_untrained(row, trainings)
     return row

@@ -122,10 +122,11 @@ def test_a_new_row_runs_alone(copied):
 
 
 def test_views_are_averaged_and_told(copied):
-    row = '\n[[row]]\nname = "viewed"\n{0}\nviews = 3\nonly = {{ way = 3 }}\n'
-    told = ran(copied, SMALL + row.format('train = "proto"') + row.format('method = "pt_map"\non = "proto"'))
+    row = '\n[[row]]\nname = "{1}"\n{0}\nviews = 3\nonly = {{ way = 3 }}\n'
+    rows = row.format('train = "proto"', "seen") + row.format('method = "pt_map"\non = "proto"', "map seen")
+    told = ran(copied, SMALL + rows)
     assert len(told.done()) == 4
-    found = [record for record in records(copied / "out") if record.row == "viewed"]
+    found = [record for record in records(copied / "out") if record.row.endswith("seen")]
     model = gf.load(copied / "out" / "runs" / "small" / "proto-seed0" / "best")
     encoder = gf.backbones.jittered(model.encoder, 3)
     tasks = gf.Tasks(gf.data.glyphs("test"), way=3, query=2)

@@ -15,13 +15,19 @@ endif
 export MALLOC_MMAP_MAX_ ?= 0
 export MALLOC_TRIM_THRESHOLD_ ?= 4000000000
 
-.PHONY: demo test lint install install-dev clean
+.PHONY: demo test bench lint install install-dev clean
 
 demo: install
 	$(BIN)/graphfew demo
 
 test: lint
 	MPLBACKEND=Agg $(BIN)/python -m pytest -q
+
+# Every benchmark that a CPU can do; hours. Interrupted, it goes on where it was.
+BENCHMARKS := glyphs clinc150 clinc150-pile omniglot cifar-fs fewrel
+bench: install
+	$(BIN)/graphfew bench $(BENCHMARKS:%=benchmarks/specs/%.toml) --keep-going
+	$(BIN)/graphfew report benchmarks/results --out benchmarks/results/report.html
 
 lint: install-dev
 	$(BIN)/ruff check .

@@ -17,7 +17,6 @@ from safetensors import safe_open
 
 import graphfew as gf
 from benchmarks import files
-from graphfew.bench import Record, read
 
 RESULTS = Path("benchmarks/results")
 SHIPPED = Path("graphfew/shipped")
@@ -56,7 +55,7 @@ def header(path: Path) -> dict[str, Any]:
         return dict(json.loads(file.metadata()["graphfew"]))
 
 
-def card(entry: Shipped, told: dict[str, Any], records: list[Record]) -> str:
+def card(entry: Shipped, told: dict[str, Any], records: list[gf.bench.Record]) -> str:
     """The model card as Markdown. Raises ValueError where no result is of this checkpoint."""
     own = [r for r in records if r.row == entry.row and r.seed == entry.seed and not r.result.tasks["unlabelled"]]
     if not own:
@@ -81,12 +80,12 @@ def _training(facts: dict[str, Any]) -> str:
     return f"{facts['steps']:,} steps of {facts['batch']} tasks of {facts['trained_on']} ({tasks}).{origin}"
 
 
-def _order(record: Record) -> tuple[Any, ...]:
+def _order(record: gf.bench.Record) -> tuple[Any, ...]:
     tasks = record.result.tasks
     return record.result.mode, str(tasks["query"]), tasks["way"], tasks["shot"]
 
 
-def _line(record: Record) -> str:
+def _line(record: gf.bench.Record) -> str:
     result = record.result
     cells = (result.mode, result.tasks["way"], result.tasks["shot"], result.tasks["query"], f"{len(result.per_task):,}",
              f"{100 * result.mean:.2f} ± {100 * result.half_width:.2f}")
@@ -105,7 +104,7 @@ def main() -> None:
             continue
         if best.stat().st_size > MOST:
             raise SystemExit(f"{best} has {best.stat().st_size:,} bytes; a shipped checkpoint has {MOST:,} at most")
-        records, _ = read(given.results / f"{entry.benchmark}.jsonl")
+        records, _ = gf.bench.read(given.results / f"{entry.benchmark}.jsonl")
         text = card(entry, header(best), list(records))
         shutil.copyfile(best, SHIPPED / f"{entry.name}.safetensors")
         files.write(SHIPPED / f"{entry.name}.md", text)

@@ -1,0 +1,74 @@
+"""Backbones: networks that turn items into feature vectors. Each is a factory that returns a `Backbone`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from graphfew.backbones.backbone import Backbone, Expect, check_positive, encoding_in
+from graphfew.backbones.convolutional import conv4, egnn_conv, gnn_omniglot, relation_conv
+from graphfew.backbones.deep import resnet12, wrn28_10
+from graphfew.backbones.texts import bilstm, conv_text
+from graphfew.recipe import JSON, Recipe
+from graphfew.views import Views
+
+__all__ = [
+    "Backbone", "bilstm", "catalogue", "conv4", "conv_text", "create", "egnn_conv", "encoding_in", "gnn_omniglot",
+    "identity", "jittered", "relation_conv", "resnet12", "wrn28_10",
+]
+
+# The copies are part of what a trained head has seen, so they never change.
+_JITTER_SEED = 0
+
+
+def jittered(encoder: Backbone | Mapping[str, JSON], copies: int = 8, strength: float = 1.0, seed: int = 0) -> Backbone:
+    """An encoder of images whose features are averaged over affine copies of each; `[N, c, h, w]` to `[N, out_dim]`.
+
+    The changes are the same for every image, and always the same, so answers stay independent of one another.
+
+    Args:
+        encoder: a backbone, whose weights it shares, or the name and arguments of one, its weights drawn from `seed`.
+        copies: how many, the image itself among them; encoding takes as many times as long.
+        strength: factor on the changes, see `graphfew.data.augment.affine`.
+
+    Raises:
+        ValueError: a number below 1, or a strength that is not positive.
+    """
+    check_positive("jittered", copies=copies)
+    if not 0 < strength < float("inf"):
+        raise ValueError(f"jittered got strength={strength}; it must be positive and finite")
+    if not isinstance(encoder, Backbone):
+        encoder = create(Recipe(str(encoder["name"]), encoder["arguments"]), seed=seed)  # type: ignore[arg-type]
+    inner: JSON = {"name": encoder.recipe.name, "arguments": dict(encoder.recipe.arguments)}
+    arguments: dict[str, JSON] = {"encoder": inner, "copies": copies, "strength": strength}
+    return Backbone(Views(encoder, copies, strength, _JITTER_SEED), encoder.out_dim, Recipe("jittered", arguments))
+
+
+def identity(dim: int, seed: int = 0) -> Backbone:
+    """Features that are ready for use, passed through; `[N, dim]` to `[N, dim]`. Has no weights: `seed` is not used.
+
+    Raises:
+        ValueError: `dim` below 1.
+    """
+    del seed
+    check_positive("identity", dim=dim)
+    return Backbone(Expect("identity", dim), dim, Recipe("identity", {"dim": dim}))
+
+
+catalogue: Final[dict[str, Callable[..., Backbone]]] = {
+    "conv4": conv4, "gnn_omniglot": gnn_omniglot, "egnn_conv": egnn_conv,
+    "relation_conv": relation_conv, "conv_text": conv_text, "bilstm": bilstm,
+    "resnet12": resnet12, "wrn28_10": wrn28_10, "jittered": jittered, "identity": identity,
+}
+
+
+def create(backbone: str | Recipe, /, **arguments: JSON) -> Backbone:
+    """The backbone of that name, or of a recipe; `arguments` go to its factory and win over the recipe's.
+
+    Raises:
+        ValueError: a name that is not in `catalogue`, or what the factory raises.
+    """
+    recipe = Recipe(backbone, {}) if isinstance(backbone, str) else backbone
+    if recipe.name not in catalogue:
+        raise ValueError(f"no backbone is called {recipe.name!r}; known: {', '.join(sorted(catalogue))}")
+    return catalogue[recipe.name](**{**recipe.arguments, **arguments})

@@ -54,6 +54,14 @@ def test_a_new_method_is_one_file():
     assert result.difference == pytest.approx(result.a.mean - result.b.mean)
 
 
+def test_an_encoder_gains_from_each_stage():
+    results = load("pretrained_encoder").main(steps=40, tasks=40)
+    drawn, _, tuned, averaged = (result.mean for result in results.values())
+    assert tuned > 1.5 * drawn
+    assert averaged > tuned - 0.05
+    assert results["then 8 copies averaged"].model["encoder"]["name"] == "jittered"
+
+
 def test_a_folder_is_labelled_surely_and_rightly(tmp_path):
     figures = load("label_folder").main(tmp_path, each=40)
     assert figures["surest half"] > figures["all"] > 0.7

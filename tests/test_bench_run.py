@@ -13,7 +13,7 @@ import torch
 from small_specs import CELLS, DRAW, HEAD, ROWS, SMALL, TRAIN, Told, ran, records, spec, timeless, written
 
 import graphfew as gf
-from graphfew.bench import Options, Stopped, append, cells, read, run
+from graphfew.bench import Options, Stopped, append, cells, read, read_spec, run
 from graphfew.bench.lock import locked
 from graphfew.data import catalogue
 
@@ -267,6 +267,21 @@ def test_data_that_are_not_there_are_one_line(tmp_path, monkeypatch):
         ran(tmp_path, text)
     with pytest.raises(ValueError, match=r"line 5: fewrel/test cannot be read: there is no .*val_wiki.json"):
         ran(tmp_path, text, roots={"fewrel": str(tmp_path)})
+
+
+def test_a_spec_without_its_data_is_left_out_where_the_rest_is_to_go_on(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRAPHFEW_DATA", str(tmp_path / "nothing"))
+    absent = HEAD.replace("small", "absent").replace("glyphs", "mini_imagenet") + DRAW
+    absent = written(tmp_path, absent + TRAIN + '[[row]]\ntrain = "proto"\n', "absent.toml")
+    specs = [read_spec(absent), spec(tmp_path)]
+    with pytest.raises(ValueError, match="mini_imagenet/test cannot be read"):
+        run(specs, Options(tmp_path / "out"), Told().screen())
+    assert not (tmp_path / "out" / "small.jsonl").exists()
+    told = Told()
+    assert run(specs, Options(tmp_path / "out", keep_going=True), told.screen()) == 1
+    assert len(records(tmp_path / "out")) == CELLS
+    assert "absent is left out" in told.warned[0]
+    assert "mini_imagenet/test cannot be read" in told.warned[0]
 
 
 def test_what_fails_is_told_and_the_rest_goes_on(tmp_path):

@@ -107,7 +107,7 @@ def test_what_fails_makes_the_exit_code(call, tmp_path):
     code, _, err = call(path, "--keep-going")
     assert code == 2
     assert "warning: training proto, seed 0: " in err
-    assert err.splitlines()[-1] == "error: 1 trainings or cells failed; the others are done"
+    assert err.splitlines()[-1] == "error: 1 specs, trainings or cells failed; the others are done"
 
 
 def process(folder, *arguments):

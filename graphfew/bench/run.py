@@ -38,7 +38,7 @@ class Options:
         only: names of rows; all where it is empty.
         most: at most so many tasks in a cell.
         train_only: stop before the first evaluation.
-        keep_going: a training or a cell that fails is told, and the others go on.
+        keep_going: a spec whose data are not there, a training or a cell that fails is told, and the others go on.
         command: what records say of it.
     """
 
@@ -97,7 +97,7 @@ def plan(spec: AnySpec, options: Options, warn: Callable[[str], None]) -> Plan:
 
 
 def run(specs: Sequence[AnySpec], options: Options, screen: Screen, stop: Stop = lambda: False) -> int:
-    """Do what is left of every spec; the number of trainings and cells that failed, where it keeps going.
+    """Do what is left of every spec; the number of specs, trainings and cells that failed, where it keeps going.
 
     Raises:
         Stopped: `stop` said so.
@@ -109,9 +109,18 @@ def run(specs: Sequence[AnySpec], options: Options, screen: Screen, stop: Stop =
         for spec in specs:
             stack.enter_context(locked(options.out / f"{spec.name}.jsonl"))
         plans = [plan(spec, options, screen.warn) for spec in specs]
-        for left in plans:
-            check(left.missing, left.jobs, options.roots)
-        return sum(_carry_out(left, options, screen, stop) for left in plans)
+        able = [left for left in plans if _checks(left, options, screen)]
+        failed = len(plans) - len(able)
+        return failed + sum(_carry_out(left, options, screen, stop) for left in able)
+
+
+def _checks(left: Plan, options: Options, screen: Screen) -> bool:
+    try:
+        check(left.missing, left.jobs, options.roots)
+    except FAULTS as error:
+        _tell(f"{left.spec.name} is left out", error, options, screen)
+        return False
+    return True
 
 
 def _carry_out(left: Plan, options: Options, screen: Screen, stop: Stop) -> int:

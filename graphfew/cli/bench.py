@@ -59,7 +59,7 @@ def bench(
                 typer.echo(f"S{str(stopped)[1:]}; go on with: {shlex.join(['graphfew', *again])}", err=True)
                 raise typer.Exit(INTERRUPTED) from stopped
     if failed:
-        typer.echo(f"error: {failed} trainings or cells failed; the others are done", err=True)
+        typer.echo(f"error: {failed} specs, trainings or cells failed; the others are done", err=True)
         raise typer.Exit(REFUSED)
 
 

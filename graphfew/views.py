@@ -1,4 +1,4 @@
-"""Features averaged over changed copies of an image."""
+"""Features averaged over changed copies of an image: jittered, or mirrored and moved."""
 
 from __future__ import annotations
 
@@ -41,6 +41,32 @@ class Views(nn.Module):
             grid = functional.affine_grid(matrix.to(x).expand(len(x), 2, 3), list(x.shape), align_corners=False)
             total = total + self.net(functional.grid_sample(x, grid, align_corners=False))
         mean: Tensor = total / len(self.matrices)
+        return mean
+
+
+@final
+class Mirrored(nn.Module):
+    """The mean of a net's features over an image and its mirror, each as it is and moved up, down, left and right.
+
+    Args:
+        net: `[N, c, h, w] -> [N, F]`.
+        shift: pixels to move by; what comes in at the border is black. 0 only mirrors.
+    """
+
+    def __init__(self, net: nn.Module, shift: int) -> None:
+        super().__init__()
+        self.net, self.shift = net, shift
+
+    def forward(self, x: Float[Tensor, "N c h w"]) -> Float[Tensor, "N F"]:
+        """`[N, F]`, one copy of all images after the other."""
+        k, height, width = self.shift, x.shape[2], x.shape[3]
+        places = [(k, k), (0, k), (2 * k, k), (k, 0), (k, 2 * k)] if k else [(0, 0)]
+        wide = functional.pad(x, (k, k, k, k))
+        copies = [wide[:, :, i: i + height, j: j + width] for i, j in places]
+        total = self.net(copies[0]) + self.net(copies[0].flip(3))
+        for copy in copies[1:]:
+            total = total + self.net(copy) + self.net(copy.flip(3))
+        mean: Tensor = total / (2 * len(copies))
         return mean
 
 

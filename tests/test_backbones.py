@@ -156,6 +156,7 @@ def test_building_draws_from_the_global_generator(name: str) -> None:
 def test_a_recipe_builds_the_same_backbone_again(name: str) -> None:
     other = {"identity": {"dim": 6}, "conv_text": {"words": 20, "mentions": 1}, "bilstm": {"words": 20, "units": 7},
              "jittered": {"encoder": {"name": "conv4", "arguments": {"size": 40}}, "copies": 3},
+             "mirrored": {"encoder": {"name": "conv4", "arguments": {"size": 40}}, "shift": 1},
              "resnet12": {"widths": [4, 6, 8, 10], "size": 40}, "wrn28_10": {"depth": 10, "factor": 1, "size": 40}}
     backbone = create(name, **other.get(name, {"in_channels": 2, "size": 40}))
     again = create(Recipe(name, json.loads(json.dumps(dict(backbone.recipe.arguments)))))

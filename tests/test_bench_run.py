@@ -138,6 +138,16 @@ def test_views_are_averaged_and_told(copied):
         assert record.result.model["selected_on"] == "glyphs/val"
 
 
+def test_mirrors_are_averaged_and_told(copied):
+    ran(copied, SMALL + '\n[[row]]\nname = "seen"\ntrain = "proto"\nmirror = 1\nonly = { way = 3 }\n')
+    record = next(record for record in records(copied / "out") if record.row == "seen")
+    model = gf.load(copied / "out" / "runs" / "small" / "proto-seed0" / "best")
+    expected = gf.evaluate(gf.create("prototypical", encoder=gf.backbones.mirrored(model.encoder, 1)),
+                           gf.Tasks(gf.data.glyphs("test"), way=3, query=2), n=4)
+    assert record.result.per_task == expected.per_task
+    assert record.result.model["encoder"]["name"] == "mirrored"
+
+
 def test_a_method_without_features_has_no_views(tmp_path):
     train = TRAIN.replace('"prototypical"', '"tadam"').replace("seeds = [0, 1]", "seeds = 3").replace("proto", "tadam")
     with pytest.raises(ValueError, match="tadam has no features of images"):

@@ -36,6 +36,23 @@ def test_images_are_answered_one_by_one_and_always_alike() -> None:
     torch.testing.assert_close(encoder(IMAGES[1:2]), encoder(IMAGES)[1:2], atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("shift", [0, 2])
+def test_an_image_and_its_mirror_are_averaged_moved_and_not(shift: int) -> None:
+    plain = gf.backbones.conv4(width=4, seed=1).eval()
+    x, expected = torch.zeros(3, 1, 28, 28), []
+    for down, right in {(0, 0), (shift, 0), (-shift, 0), (0, shift), (0, -shift)}:
+        x.zero_()
+        for i in range(28):
+            for j in range(28):
+                if 0 <= i - down < 28 and 0 <= j - right < 28:
+                    x[:, :, i, j] = IMAGES[:, :, i - down, j - right]
+        expected += [plain(x).detach(), plain(x.flip(3)).detach()]
+    seen = gf.backbones.mirrored(plain, shift).eval()(IMAGES).detach()
+    torch.testing.assert_close(seen, torch.stack(expected).mean(0), atol=1e-5, rtol=1e-4)
+    with pytest.raises(ValueError, match="shift=-1"):
+        gf.backbones.mirrored(plain, -1)
+
+
 def test_changes_keep_to_what_they_say() -> None:
     corners = torch.tensor([[0.0] * 6, [1.0] * 6, [0.5] * 6]).T
     low, high, none = affine_matrices(corners, 1.0)

@@ -10,11 +10,11 @@ from graphfew.backbones.convolutional import conv4, egnn_conv, gnn_omniglot, rel
 from graphfew.backbones.deep import resnet12, wrn28_10
 from graphfew.backbones.texts import bilstm, conv_text
 from graphfew.recipe import JSON, Recipe
-from graphfew.views import Views
+from graphfew.views import Mirrored, Views
 
 __all__ = [
     "Backbone", "bilstm", "catalogue", "conv4", "conv_text", "create", "egnn_conv", "encoding_in", "gnn_omniglot",
-    "identity", "jittered", "relation_conv", "resnet12", "wrn28_10",
+    "identity", "jittered", "mirrored", "relation_conv", "resnet12", "wrn28_10",
 ]
 
 # The copies are part of what a trained head has seen, so they never change.
@@ -37,11 +37,29 @@ def jittered(encoder: Backbone | Mapping[str, JSON], copies: int = 8, strength: 
     check_positive("jittered", copies=copies)
     if not 0 < strength < float("inf"):
         raise ValueError(f"jittered got strength={strength}; it must be positive and finite")
-    if not isinstance(encoder, Backbone):
-        encoder = create(Recipe(str(encoder["name"]), encoder["arguments"]), seed=seed)  # type: ignore[arg-type]
-    inner: JSON = {"name": encoder.recipe.name, "arguments": dict(encoder.recipe.arguments)}
-    arguments: dict[str, JSON] = {"encoder": inner, "copies": copies, "strength": strength}
-    return Backbone(Views(encoder, copies, strength, _JITTER_SEED), encoder.out_dim, Recipe("jittered", arguments))
+    inner, told = _inner(encoder, seed)
+    arguments: dict[str, JSON] = {"encoder": told, "copies": copies, "strength": strength}
+    return Backbone(Views(inner, copies, strength, _JITTER_SEED), inner.out_dim, Recipe("jittered", arguments))
+
+
+def mirrored(encoder: Backbone | Mapping[str, JSON], shift: int = 2, seed: int = 0) -> Backbone:
+    """An encoder of images whose features are averaged over each image and its mirror, as they are and moved by `shift`
+    pixels up, down, left and right; `[N, c, h, w]` to `[N, out_dim]`.
+
+    For images that mean the same in a mirror, such as photographs; not for characters. Encoding takes ten times as
+    long.
+
+    Args:
+        encoder: a backbone, whose weights it shares, or the name and arguments of one, its weights drawn from `seed`.
+        shift: pixels; 0 only mirrors.
+
+    Raises:
+        ValueError: a negative shift.
+    """
+    if shift < 0:
+        raise ValueError(f"mirrored got shift={shift}; it must be 0 or more pixels")
+    inner, told = _inner(encoder, seed)
+    return Backbone(Mirrored(inner, shift), inner.out_dim, Recipe("mirrored", {"encoder": told, "shift": shift}))
 
 
 def identity(dim: int, seed: int = 0) -> Backbone:
@@ -58,8 +76,16 @@ def identity(dim: int, seed: int = 0) -> Backbone:
 catalogue: Final[dict[str, Callable[..., Backbone]]] = {
     "conv4": conv4, "gnn_omniglot": gnn_omniglot, "egnn_conv": egnn_conv,
     "relation_conv": relation_conv, "conv_text": conv_text, "bilstm": bilstm,
-    "resnet12": resnet12, "wrn28_10": wrn28_10, "jittered": jittered, "identity": identity,
+    "resnet12": resnet12, "wrn28_10": wrn28_10, "jittered": jittered, "mirrored": mirrored,
+    "identity": identity,
 }
+
+
+def _inner(encoder: Backbone | Mapping[str, JSON], seed: int) -> tuple[Backbone, JSON]:
+    """The encoder that another one holds, and how its recipe tells of it."""
+    if not isinstance(encoder, Backbone):
+        encoder = create(Recipe(str(encoder["name"]), encoder["arguments"]), seed=seed)  # type: ignore[arg-type]
+    return encoder, {"name": encoder.recipe.name, "arguments": dict(encoder.recipe.arguments)}
 
 
 def create(backbone: str | Recipe, /, **arguments: JSON) -> Backbone:

@@ -113,6 +113,7 @@ def _cell(spec: Spec, row: Row, seed: int | None, mode: bool | None, drop: bool,
         "training": [options(training.config(number)) for training, number in behind],
         "method": None if row.train else {"name": row.method, "arguments": row.arguments},
         **({"views": row.views} if row.views > 1 else {}),
+        **({"mirror": row.mirror} if row.mirror is not None else {}),
     }
     return Cell(spec, row, seed, mode, drop, draw, count, hashed(facts))
 

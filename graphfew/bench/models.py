@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save
 
 from graphfew import backbones, checkpoint
-from graphfew.backbones import Backbone, jittered
+from graphfew.backbones import Backbone, jittered, mirrored
 from graphfew.bench.cells import Cell
 from graphfew.bench.row import Row, untrained_arguments
 from graphfew.bench.trainings import behind, folder
@@ -84,13 +84,14 @@ def ready(model: GraphMethod, shelf: Shelf) -> tuple[GraphMethod, Dataset]:
 
 
 def _viewed(model: GraphMethod, row: Row) -> GraphMethod:
-    """The model with its encoder's features averaged over jittered copies, where the row asks so."""
-    if row.views == 1:
+    """The model with its encoder's features averaged over copies of the images, where the row asks so."""
+    if row.views == 1 and row.mirror is None:
         return model
     if model.condition is not None or not isinstance(model.encoder, Backbone) or _is_identity(model):
         raise row.table.fault(f"[[row]] {row.name!r}: {row.method} has no features of images to average over copies; "
-                              "leave views out", "views")
-    model.encoder = jittered(model.encoder, row.views)
+                              "leave views and mirror out", "views" if row.views > 1 else "mirror")
+    encoder = model.encoder if row.views == 1 else jittered(model.encoder, row.views)
+    model.encoder = encoder if row.mirror is None else mirrored(encoder, row.mirror)
     if model.recipe is not None:
         made: JSON = {"name": model.encoder.recipe.name, "arguments": dict(model.encoder.recipe.arguments)}
         model.recipe = Recipe(model.recipe.name, {**model.recipe.arguments, "encoder": made})

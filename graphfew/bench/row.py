@@ -15,7 +15,7 @@ from graphfew.registry import METHODS, Method, create, find
 from graphfew.runs import TrainConfig, check_mode
 from graphfew.runs.models import method_arguments
 
-KEYS = ("name", "train", "method", "on", "arguments", "mode", "drop_unlabelled", "views", "assumes", "only")
+KEYS = ("name", "train", "method", "on", "arguments", "mode", "drop_unlabelled", "views", "mirror", "assumes", "only")
 MODES = {"inductive": False, "transductive": True}
 ASSUMES = ("nothing", "even")
 
@@ -32,6 +32,7 @@ class Row:
         modes: None is as it was trained, or the method's default.
         drop: whether unlabelled items are dropped.
         views: features are averaged over so many jittered copies of each image.
+        mirror: features are averaged over each image and its mirror, moved by so many pixels; None does not.
         assumes: what the method is told of how queries are divided among classes.
         only: the values of draws that it is tested on, by field.
         table: where the spec says so.
@@ -45,6 +46,7 @@ class Row:
     modes: tuple[bool | None, ...]
     drop: tuple[bool, ...]
     views: int
+    mirror: int | None
     assumes: str
     only: Mapping[str, tuple[Any, ...]]
     table: Table
@@ -72,8 +74,8 @@ def read_row(table: Table, trainings: Mapping[str, Training]) -> Row:
                                   f"its own; write it in [[train]] {train!r}", key)
     method = str(trainings[train].options["method"]) if train else table.choice("method", tuple(METHODS))
     row = Row(table.text("name", train or method), train, method, on, table.plain("arguments"), _modes(table, method),
-              _drops(table), table.number("views", 1, 1), table.choice("assumes", ASSUMES, "nothing"),
-              read_only(table.table("only")), table)
+              _drops(table), table.number("views", 1, 1), _mirror(table),
+              table.choice("assumes", ASSUMES, "nothing"), read_only(table.table("only")), table)
     if train is None:
         _check_untrained(row, trainings)
     return row
@@ -138,6 +140,10 @@ def _drops(table: Table) -> tuple[bool, ...]:
         raise table.fault(f"drop_unlabelled in [[row]] is {list(given)}; give true, false, or a list of both",
                           "drop_unlabelled")
     return tuple(dict.fromkeys(given))
+
+
+def _mirror(table: Table) -> int | None:
+    return table.number("mirror", 0, 0) if "mirror" in table.content else None
 
 
 def _check_untrained(row: Row, trainings: Mapping[str, Training]) -> None:

@@ -98,6 +98,8 @@ class TrainConfig:
         augment: changes training images at random ("affine", "crop:4+flip"); None leaves them.
         turns: with `classes`, every quarter turn of a class counts as a class of its own.
         views: with a frozen encoder, features are averaged over so many jittered copies of each image.
+        mirror: with a frozen encoder, features are averaged over each image and its mirror, as they are and moved by so
+            many pixels each way.
         data_arguments: of the data set's loader, such as its size.
 
     Raises:
@@ -132,6 +134,7 @@ class TrainConfig:
     augment: str | None = None
     turns: bool = False
     views: int = 1
+    mirror: int | None = None
     data_arguments: Mapping[str, JSON] = dataclasses.field(default_factory=dict)
     device: str = "cpu"
     schedule: Schedule = dataclasses.field(default_factory=Schedule)
@@ -179,6 +182,8 @@ def _check_objective(config: TrainConfig) -> None:
     if config.views < 1 or (config.views > 1 and not config.freeze_encoder):
         raise ValueError(f"views is {config.views}; copies are averaged (2 or more) where the encoder is frozen: set "
                          "freeze_encoder, or leave views at 1")
+    if config.mirror is not None and (config.mirror < 0 or not config.freeze_encoder):
+        raise ValueError(f"mirror is {config.mirror}; give 0 or more pixels, with freeze_encoder, or leave it out")
     if config.freeze_encoder and (config.augment is not None or config.objective == CLASSES):
         extra = "augment" if config.augment is not None else "objective=classes"
         raise ValueError(f"freeze_encoder encodes every item once, before the first step; leave out {extra}, or let "

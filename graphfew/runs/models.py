@@ -25,7 +25,7 @@ from graphfew.model import GraphMethod
 from graphfew.pretrain import class_loss
 from graphfew.registry import create, find
 from graphfew.runs.config import CLASSES, TrainConfig, span
-from graphfew.views import Views
+from graphfew.views import Mirrored, Views
 
 LOSSES: Mapping[str, Loss] = {"node": node_loss, "edge": edge_loss, "joint": joint_loss, "pair": pair_loss,
                               "relation": relation_loss, "known-nodes": known_nodes_loss, "dpgn": dpgn_loss}
@@ -38,6 +38,7 @@ def build_model(config: TrainConfig) -> GraphMethod:
     try:
         encoder = backbones.create(config.encoder, **{"seed": seed, **config.encoder_arguments})
         encoder = encoder if config.views == 1 else backbones.jittered(encoder, config.views)
+        encoder = encoder if config.mirror is None else backbones.mirrored(encoder, config.mirror)
     except (TypeError, RuntimeError) as error:
         raise ValueError(f"{config.encoder} cannot be built with {dict(config.encoder_arguments)}: {error}") from error
     try:
@@ -112,7 +113,9 @@ def adopt_encoder(model: GraphMethod, path: str) -> None:
     """
     source = best_of(path)
     other = checkpoint.load(source)
-    own = model.encoder.net.net if isinstance(model.encoder.net, Views) else model.encoder
+    own = model.encoder
+    while isinstance(own.net, Views | Mirrored):
+        own = own.net.net
     recipes = [getattr(encoder, "recipe", None) for encoder in (other.encoder, own)]
     if recipes[0] != recipes[1]:
         raise ValueError(f"the encoder of {source} is {recipes[0]} and the one asked for is {recipes[1]}; "

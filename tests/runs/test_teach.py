@@ -95,6 +95,11 @@ def test_a_frozen_encoder_is_averaged_over_views(tmp_path):
         runs.carry_out(runs.prepare(tmp_path / "parts", options), stop=stopping_after(4))
     runs.carry_out(runs.reopen(tmp_path / "parts", {}))
     assert all(same_files(tmp_path / "run", tmp_path / "parts").values())
+    seen = runs.prepare(tmp_path / "mirrored", {**options, "mirror": 1, "views": 1}).job.model.encoder
+    assert seen.recipe.name == "mirrored"
+    assert all(torch.equal(a, b) for a, b in zip(seen.parameters(), source.encoder.parameters(), strict=True))
+    with pytest.raises(ValueError, match="mirror is 1"):
+        runs.prepare(tmp_path / "no", {**options, "views": 1, "mirror": 1, "freeze_encoder": False})
     with pytest.raises(ValueError, match="views is 3"):
         runs.prepare(tmp_path / "no", {**options, "freeze_encoder": False})
 

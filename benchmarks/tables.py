@@ -13,6 +13,8 @@ from typing import Any
 
 from benchmarks import few_label_tables, files, method_tables
 from benchmarks.method_tables import markdown, percent
+from graphfew import report
+from graphfew.bench import read_figures
 
 ROOT = Path(__file__).parent.parent
 OMNIGLOT = Path("benchmarks/omniglot/results")
@@ -89,12 +91,19 @@ def fill(text: str, name: str, content: str) -> str:
     return pattern.sub(lambda match: f"{match[1]}{content}\n{match[2]}", text)
 
 
+def recorded(root: Path) -> dict[str, str]:
+    """The tables of every spec that has results, by its name; the README may hold any of them."""
+    place = root / "benchmarks"
+    content = report.collect(place / "results", read_figures(place / "published.toml"), place / "specs")
+    return {b.name: report.markdown(report.tables(b, content.figures)) for b in content.benchmarks if b.cells}
+
+
 def rendered(root: Path = ROOT) -> str:
     """The README with every table made anew."""
     text = (root / "README.md").read_text(encoding="utf-8")
     for name, section in SECTIONS.items():
         text = fill(text, name, section(root))
-    return text
+    return report.fill(text, recorded(root))
 
 
 def main() -> None:

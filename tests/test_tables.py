@@ -3,6 +3,7 @@
 import pytest
 
 from benchmarks import tables
+from graphfew import report
 
 
 def test_the_readme_says_what_its_result_files_say():
@@ -20,3 +21,12 @@ def test_a_changed_figure_is_noticed(tmp_path):
 def test_markers_that_are_missing_are_an_error():
     with pytest.raises(ValueError, match="no <!-- results -->"):
         tables.fill("no markers", "results", "content")
+
+
+def test_a_changed_figure_of_a_spec_is_noticed():
+    text = (tables.ROOT / "README.md").read_text(encoding="utf-8")
+    name, content = next((n, c) for n, c in tables.recorded(tables.ROOT).items() if f"<!-- bench:{n} -->" in text)
+    begin = text.index(f"<!-- bench:{name} -->")
+    digit = next(i for i in range(text.index("| ---", begin), len(text)) if text[i] == "9")
+    changed = text[:digit] + "8" + text[digit + 1 :]
+    assert report.fill(changed, {name: content}) == text != changed

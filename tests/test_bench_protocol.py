@@ -72,6 +72,7 @@ def test_modes_of_records_are_read() -> None:
 
 
 @pytest.mark.parametrize(("encoder", "name"), [
+    ({"name": "jittered", "arguments": {"encoder": {"name": "conv4", "arguments": {}}}}, "conv4-64, jittered copies"),
     ({"name": "conv4", "arguments": {"width": 32}}, "conv4-32"), ({"name": "conv4", "arguments": {}}, "conv4-64"),
     ({"name": "egnn_conv", "arguments": {}}, "conv-64-96-128-256"), ({"name": "resnet12", "arguments": {}}, "resnet12"),
     ({"name": "my_net", "arguments": {}}, "my-net"), ("Flatten", "unknown"), (None, "unknown"),

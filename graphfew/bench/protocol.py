@@ -132,6 +132,8 @@ def backbone(encoder: object) -> str:
     if not isinstance(encoder, Mapping):
         return UNKNOWN
     name, arguments = str(encoder.get("name", UNKNOWN)), dict(encoder.get("arguments") or {})
+    if name in ("jittered", "mirrored"):
+        return f"{backbone(arguments.get('encoder'))}, {name} copies"
     if name in ("conv4", "relation_conv"):
         return f"{name.replace('_', '-')}-{arguments.get('width', 64)}"
     return _BACKBONES.get(name, name.replace("_", "-"))

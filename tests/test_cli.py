@@ -4,7 +4,6 @@ import json
 import sys
 
 import pytest
-import torch
 from typer.testing import CliRunner
 
 import graphfew as gf
@@ -18,12 +17,7 @@ EVALUATE = ["--data", "digits", "--split", "all", "--way", "3", "--tasks", "6"]
 SAME = ("metrics.jsonl", "best.safetensors", "last.safetensors")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture

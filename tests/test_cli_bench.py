@@ -8,7 +8,6 @@ import sys
 import time
 
 import pytest
-import torch
 from small_specs import CELLS, SMALL, written
 from typer.testing import CliRunner
 
@@ -18,12 +17,7 @@ from graphfew.cli import app
 LONG = SMALL.replace("steps = 4", "steps = 4000").replace("validate_every = 2", "validate_every = 20")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-import torch
 from small_specs import Told
 
 from graphfew.bench import Options, Spec, all_cells, read, read_spec, run
@@ -67,11 +66,3 @@ def starts(spec, name):
 def plain(name):
     """A name without case and separators."""
     return "".join(filter(str.isalnum, name)).lower()
-
-
-@pytest.fixture
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)

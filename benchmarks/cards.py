@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
-
 import graphfew as gf
 from benchmarks import files
+from graphfew.bench import Record, read
 
 RESULTS = Path("benchmarks/results")
 SHIPPED = Path("graphfew/shipped")
@@ -49,20 +48,14 @@ CHECKPOINTS = (
 )
 
 
-def header(path: Path) -> dict[str, Any]:
-    """What the checkpoint says of itself."""
-    with safe_open(path, framework="np") as file:
-        return dict(json.loads(file.metadata()["graphfew"]))
-
-
-def card(entry: Shipped, told: dict[str, Any], records: list[gf.bench.Record]) -> str:
+def card(entry: Shipped, model: gf.GraphMethod, records: Sequence[Record]) -> str:
     """The model card as Markdown. Raises ValueError where no result is of this checkpoint."""
     own = [r for r in records if r.row == entry.row and r.seed == entry.seed and not r.result.tasks["unlabelled"]]
     if not own:
         raise ValueError(f"{entry.name}: no result of row {entry.row!r}, seed {entry.seed}; run the spec first")
-    facts = told["provenance"]
-    lines = [f"# {entry.name}", "", f"`gf.load(\"{entry.name}\")`: {told['recipe']['name']} on "
-             f"`{told['recipe']['arguments']['encoder']['name']}`.", "", f"**Data.** {entry.data}", "",
+    facts, recipe = model.provenance, model.recipe
+    lines = [f"# {entry.name}", "", f"`gf.load(\"{entry.name}\")`: {recipe.name} on "
+             f"`{recipe.arguments['encoder']['name']}`.", "", f"**Data.** {entry.data}", "",
              f"**Training.** {_training(facts)} Seed {facts['training_seed']}; selected on {facts['selected_on']} "
              f"(step {facts['step_selected']:,}).", "",
              f"**Command.** `graphfew bench benchmarks/specs/{entry.benchmark}.toml --only \"{entry.row}\"`", "",
@@ -72,7 +65,7 @@ def card(entry: Shipped, told: dict[str, Any], records: list[gf.bench.Record]) -
     return "\n".join([*lines, "", f"**Limits.** {entry.limits}", ""])
 
 
-def _training(facts: dict[str, Any]) -> str:
+def _training(facts: Mapping[str, Any]) -> str:
     tasks = ", ".join(f"{name} {value}" for name, value in facts["training_tasks"].items() if value not in (0, False))
     start = facts.get("init_encoder")
     frozen = "its encoder, which was kept" if facts["encoder_frozen"] else "its start"
@@ -80,12 +73,12 @@ def _training(facts: dict[str, Any]) -> str:
     return f"{facts['steps']:,} steps of {facts['batch']} tasks of {facts['trained_on']} ({tasks}).{origin}"
 
 
-def _order(record: gf.bench.Record) -> tuple[Any, ...]:
+def _order(record: Record) -> tuple[Any, ...]:
     tasks = record.result.tasks
     return record.result.mode, str(tasks["query"]), tasks["way"], tasks["shot"]
 
 
-def _line(record: gf.bench.Record) -> str:
+def _line(record: Record) -> str:
     result = record.result
     cells = (result.mode, result.tasks["way"], result.tasks["shot"], result.tasks["query"], f"{len(result.per_task):,}",
              f"{100 * result.mean:.2f} ± {100 * result.half_width:.2f}")
@@ -104,8 +97,8 @@ def main() -> None:
             continue
         if best.stat().st_size > MOST:
             raise SystemExit(f"{best} has {best.stat().st_size:,} bytes; a shipped checkpoint has {MOST:,} at most")
-        records, _ = gf.bench.read(given.results / f"{entry.benchmark}.jsonl")
-        text = card(entry, header(best), list(records))
+        records, _ = read(given.results / f"{entry.benchmark}.jsonl")
+        text = card(entry, gf.load(best), records)
         shutil.copyfile(best, SHIPPED / f"{entry.name}.safetensors")
         files.write(SHIPPED / f"{entry.name}.md", text)
         print(f"{entry.name}: {type(gf.load(entry.name)).__name__}, {best.stat().st_size:,} bytes")

@@ -2,7 +2,7 @@
 
 from importlib.metadata import version
 
-from graphfew import affinity, backbones, bench, data, neighbours, shipped, sparse
+from graphfew import affinity, backbones, data, neighbours, shipped, sparse
 from graphfew.audit import ContractError, audit, evaluating
 from graphfew.checkpoint import load, save
 from graphfew.data import Dataset, Tasks
@@ -35,7 +35,7 @@ __version__ = version("graphfew")
 __all__ = [
     "METHODS", "Classifier", "Comparison", "ContractError", "Convolution", "Dataset", "Episode",
     "FewShotClassifier", "Graph", "GraphMethod", "Method", "Output", "Result", "Shuffled", "Step", "Tasks",
-    "Topology", "adam", "adamw", "affinity", "audit", "backbones", "before_and_after", "bench", "bipartite",
+    "Topology", "adam", "adamw", "affinity", "audit", "backbones", "before_and_after", "bipartite",
     "calibration_error", "class_loss", "collate", "compare", "complete", "cosine", "cosine_decay", "create", "data",
     "dpgn_loss", "draw", "edge_loss", "evaluate", "evaluating", "follow", "halve_every", "joint_logits",
     "joint_loss", "knn", "known_nodes_loss", "load", "log_vote", "neighbours", "node_loss", "pair_loss", "paired",

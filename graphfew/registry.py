@@ -90,6 +90,11 @@ class Method:
         """Whether it has weights of its own or of its encoder to learn, with a loss to learn them by."""
         return self.loss is not None
 
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """The names of the arguments that the factory takes beside the encoder and its width."""
+        return tuple(p for p in inspect.signature(self.factory).parameters if p not in ("encoder", "dim"))
+
 
 METHODS: dict[str, Method] = {}
 
@@ -126,10 +131,9 @@ def create(name: str, *, encoder: nn.Module, dim: int | None = None, seed: int =
         ValueError: an unknown name, an encoder of unknown width, or an argument that the factory does not take.
     """
     method = find(name)
-    known = [p for p in inspect.signature(method.factory).parameters if p not in ("encoder", "dim")]
-    unknown = sorted(set(arguments) - set(known))
+    unknown = sorted(set(arguments) - set(method.takes))
     if unknown:
-        raise ValueError(f"{name} has no argument {unknown[0]!r}; it takes: {', '.join(known) or 'none'}")
+        raise ValueError(f"{name} has no argument {unknown[0]!r}; it takes: {', '.join(method.takes) or 'none'}")
     width = dim if dim is not None else getattr(encoder, "out_dim", None)
     if width is None:
         raise ValueError(f"the encoder is a {type(encoder).__name__}, which does not tell its output width; pass dim=")

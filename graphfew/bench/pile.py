@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import itertools
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -180,8 +179,7 @@ def _row(table: Table, piles: tuple[Pile, ...]) -> PileRow:
 
 def _arguments(table: Table, key: str, method: str | None) -> dict[str, Any]:
     given = table.plain(key)
-    known = [] if method is None else [p for p in inspect.signature(find(method).factory).parameters
-                                       if p not in ("encoder", "dim")]
+    known = () if method is None else find(method).takes
     stray = next((name for name in given if name not in known), None)
     if stray is not None:
         raise table.fault(f"{method or 'a row without head'} has no argument {stray!r}; {nearest(stray, known)}", key)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -147,7 +146,7 @@ def _mirror(table: Table) -> int | None:
 
 
 def _check_untrained(row: Row, trainings: Mapping[str, Training]) -> None:
-    takes = [p for p in inspect.signature(find(row.method).factory).parameters if p not in ("encoder", "dim")]
+    takes = find(row.method).takes
     stray = sorted(set(row.arguments) - set(takes))
     if stray:
         raise row.table.fault(f"{row.method} has no argument {stray[0]!r}; {nearest(stray[0], takes)}", "arguments")

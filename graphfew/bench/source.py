@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
 from graphfew.bench.document import Table
 from graphfew.data import Dataset, catalogue
+from graphfew.data.catalogue import settings
 from graphfew.runs import load_split
 
 Roots = Mapping[str, str]
-SAID = ("root", "split", "progress")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -68,7 +67,7 @@ def read_source(table: Table) -> Source:
 
 def _arguments(table: Table, key: str, name: str) -> dict[str, Any]:
     given = table.plain(key)
-    known = {key: p.default for key, p in inspect.signature(catalogue[name]).parameters.items() if key not in SAID}
+    known = settings(name)
     stray = sorted(set(given) - set(known))
     if stray:
         raise table.fault(f"{name} has no argument {stray[0]!r}; it takes: {', '.join(known) or 'none'}", key)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from graphfew.cli.faults import one_line
-from graphfew.runs import best_of, load_split, replacing
+from graphfew.runs import best_of, load_split, write_text
 
 if TYPE_CHECKING:
     from graphfew.report import Markup
@@ -48,12 +48,12 @@ def report(
         content = collect(results, read_figures(figures) if figures else (), names, extra)
         texts = {b.name: in_markdown(tables(b, content.figures)) for b in content.benchmarks if b.cells}
         filled = fill(readme.read_text(encoding="utf-8"), texts) if readme is not None else ""
-        _write(out, page(content))
+        write_text(out, page(content))
         if markdown is not None:
             for name, text in texts.items():
-                _write(markdown / f"{name}.md", text)
+                write_text(markdown / f"{name}.md", text)
         if readme is not None:
-            _write(readme, filled)
+            write_text(readme, filled)
     for fault in content.faults:
         typer.echo(f"warning: {fault}", err=True)
     cells = sum(len(b.cells) for b in content.benchmarks)
@@ -89,8 +89,3 @@ def _episode(path: Path, data: str, split: str, root: str | None, seed: int) -> 
     model = checkpoint.load(best_of(path))
     name = str(model.recipe.name) if model.recipe is not None else "the checkpoint"
     return layers(model, load_split(data, split, root), seed=seed, name=name)
-
-
-def _write(path: Path, text: str) -> None:
-    with replacing(path) as beside:
-        beside.write_text(text, encoding="utf-8")

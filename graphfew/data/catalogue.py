@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,12 @@ catalogue: dict[str, Callable[..., Dataset]] = {
     "cifar_fs": cifar_fs, "fc100": fc100, "cifar_fs_features": cifar_fs_features, "clinc150": clinc150,
     "mini_imagenet": mini_imagenet, "tiered_imagenet": tiered_imagenet, "cub": cub, "class_folders": class_folders,
 }
+
+
+def settings(name: str) -> dict[str, Any]:
+    """The arguments of a data set's loader beside root, split and progress, with their defaults."""
+    parameters = inspect.signature(catalogue[name]).parameters
+    return {key: p.default for key, p in parameters.items() if key not in ("root", "split", "progress")}
 
 
 def load(name: str, **options: Any) -> Dataset:

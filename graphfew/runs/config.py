@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+
+import torch
 
 from graphfew.data.augment import parse_augment
 from graphfew.data.queries import parse
 from graphfew.data.spans import Span
 from graphfew.recipe import JSON
+from graphfew.train import adam, adamw, sgd
 
 TEST_SPLITS = ("test", "evaluation")
 # Where a run happens, not what it computes: these may differ when it is resumed.
 PLACES = ("root", "device")
 TASKS, CLASSES = "tasks", "classes"
-OPTIMIZERS = ("adam", "adamw", "sgd")
+OPTIMIZERS: Mapping[str, Callable[..., torch.optim.Optimizer]] = {"adam": adam, "adamw": adamw, "sgd": sgd}
 PRECISIONS = ("float32", "bfloat16")
 
 

@@ -78,7 +78,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def write_json(path: Path, content: JSON) -> None:
     """Write beside and rename: a reader sees the old file or the new one, whole."""
-    _write(path, json.dumps(content, indent=1) + "\n")
+    write_text(path, json.dumps(content, indent=1) + "\n")
 
 
 def refuse_existing(run: Run) -> None:
@@ -154,7 +154,7 @@ def cut_back(run: Run, step: int) -> None:
         kept = [line for line in lines if json.loads(line)["step"] <= step]
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"{run.metrics} cannot be read ({error}); start a new run in another folder") from error
-    _write(run.metrics, "".join(kept))
+    write_text(run.metrics, "".join(kept))
 
 
 def _tally(run: Run, extra: Mapping[str, Any]) -> Tally:
@@ -164,7 +164,8 @@ def _tally(run: Run, extra: Mapping[str, Any]) -> Tally:
         raise ValueError(f"{run.last} is no checkpoint of a run ({error}); put the run's own one back") from error
 
 
-def _write(path: Path, content: str) -> None:
+def write_text(path: Path, content: str) -> None:
+    """Write beside and rename: a reader sees the old file or the new one, whole."""
     with replacing(path) as beside:
         beside.write_text(content, encoding="utf-8")
 

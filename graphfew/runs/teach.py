@@ -11,10 +11,10 @@ from graphfew.data import embed
 from graphfew.data.augment import Augmented, parse_augment
 from graphfew.model import GraphMethod
 from graphfew.pretrain import Classifier, Shuffled
-from graphfew.runs.config import CLASSES, Schedule, TrainConfig
+from graphfew.runs.config import CLASSES, OPTIMIZERS, Schedule, TrainConfig
 from graphfew.runs.job import Job
 from graphfew.runs.models import build_model
-from graphfew.train import adam, adamw, follow, sgd
+from graphfew.train import follow
 
 
 def teach(config: TrainConfig, job: Job) -> Job:
@@ -40,7 +40,7 @@ def teach(config: TrainConfig, job: Job) -> Job:
     if not schedule.steps:
         return job
     job.source.batch(range(1))
-    make = {"adam": adam, "adamw": adamw, "sgd": sgd}[schedule.optimizer]
+    make = OPTIMIZERS[schedule.optimizer]
     return dataclasses.replace(job, optimizer=make(job.learner, lr=schedule.lr, weight_decay=schedule.weight_decay))
 
 

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
-from test_cli import call, one_thread, refused
+from test_cli import call, refused
 
 import graphfew as gf
 
-__all__ = ["call", "one_thread"]
+__all__ = ["call"]
+pytestmark = pytest.mark.usefixtures("one_thread")
 CLASSES = ("nought", "one", "two", "three")
 
 

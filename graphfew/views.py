@@ -1,12 +1,13 @@
-"""Features averaged over changed copies of an image: jittered, or mirrored and moved."""
+"""Features averaged over changed copies of an image, jittered, or mirrored and moved; those of several nets joined."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import final
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -68,6 +69,23 @@ class Mirrored(nn.Module):
             total = total + self.net(copy) + self.net(copy.flip(3))
         mean: Tensor = total / (2 * len(copies))
         return mean
+
+
+@final
+class SideBySide(nn.Module):
+    """The features of several nets of the same items, one after the other.
+
+    Args:
+        nets: each `[N, ...] -> [N, F_i]`.
+    """
+
+    def __init__(self, nets: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.nets = nn.ModuleList(nets)
+
+    def forward(self, x: Shaped[Tensor, "N ..."]) -> Float[Tensor, "N F"]:
+        """`[N, sum of F_i]`."""
+        return torch.cat([net(x) for net in self.nets], 1)
 
 
 def affine_matrices(uniform: Float[Tensor, "6 n"], strength: float) -> Float[Tensor, "n 2 3"]:

@@ -143,6 +143,39 @@ def test_mirrors_are_averaged_and_told(copied):
     assert record.result.model["encoder"]["name"] == "mirrored"
 
 
+def test_encoders_of_several_trainings_and_seeds_stand_together(copied):
+    told = ran(copied, SMALL + '''
+[[row]]
+name = "ensemble"
+method = "prototypical"
+together = ["proto"]
+views = 2
+only = { way = 3 }
+''')
+    record, *rest = (record for record in records(copied / "out") if record.row == "ensemble")
+    assert rest == []
+    assert record.seed is None
+    assert [part["seed"] for part in record.training] == [0, 1]
+    runs = copied / "out" / "runs" / "small"
+    encoders = [gf.load(runs / f"proto-seed{seed}" / "best").encoder for seed in (0, 1)]
+    model = gf.create("prototypical", encoder=gf.backbones.jittered(gf.backbones.together(encoders), 2))
+    expected = gf.evaluate(model, gf.Tasks(gf.data.glyphs("test"), way=3, query=2), n=4)
+    assert record.result.per_task == expected.per_task
+    assert [origin["checkpoint"] for origin in record.result.model["init_encoder"]] == [
+        "proto-seed0/best.safetensors", "proto-seed1/best.safetensors"]
+    assert len(told.done()) == 1
+
+
+@pytest.mark.parametrize(("keys", "message"), [
+    ('together = ["proto", "photo"]', "together in .*row.* is 'photo', and no .*train.* is called so"),
+    ('together = []', "together in .* is an empty list"),
+    ('together = "proto"\non = "proto"', "either on, one training's encoder, or together"),
+])
+def test_what_stands_together_is_checked(tmp_path, keys, message):
+    with pytest.raises(ValueError, match=message):
+        spec(tmp_path, f'{SMALL}\n[[row]]\nname = "ensemble"\nmethod = "prototypical"\n{keys}\n')
+
+
 def test_a_method_without_features_has_no_views(tmp_path):
     train = TRAIN.replace('"prototypical"', '"tadam"').replace("seeds = [0, 1]", "seeds = 3").replace("proto", "tadam")
     with pytest.raises(ValueError, match="tadam has no features of images"):

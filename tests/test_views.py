@@ -53,6 +53,26 @@ def test_an_image_and_its_mirror_are_averaged_moved_and_not(shift: int) -> None:
         gf.backbones.mirrored(plain, -1)
 
 
+def test_several_encoders_give_their_features_side_by_side() -> None:
+    parts = [gf.backbones.conv4(width=4, seed=1).eval(), gf.backbones.conv4(width=6, seed=2).eval()]
+    encoder = gf.backbones.together(parts).eval()
+    assert encoder.out_dim == 10
+    torch.testing.assert_close(encoder(IMAGES), torch.cat([part(IMAGES) for part in parts], 1))
+    again = gf.backbones.create(encoder.recipe).eval()
+    again.load_state_dict(encoder.state_dict())
+    torch.testing.assert_close(again(IMAGES), encoder(IMAGES))
+    with pytest.raises(ValueError, match="together got no encoder"):
+        gf.backbones.together([])
+
+
+def test_prototypes_on_encoders_together_add_up_the_logits_on_each() -> None:
+    parts = [gf.backbones.conv4(width=4, seed=seed).eval() for seed in (1, 2)]
+    episode, _ = gf.Tasks(gf.data.glyphs("test"), way=3, query=2)[0]
+    alone = [gf.create("prototypical", encoder=part).eval()(episode).logits for part in parts]
+    joined = gf.create("prototypical", encoder=gf.backbones.together(parts)).eval()(episode).logits
+    torch.testing.assert_close(joined.softmax(1), (alone[0] + alone[1]).softmax(1), atol=1e-4, rtol=1e-4)
+
+
 def test_changes_keep_to_what_they_say() -> None:
     corners = torch.tensor([[0.0] * 6, [1.0] * 6, [0.5] * 6]).T
     low, high, none = affine_matrices(corners, 1.0)

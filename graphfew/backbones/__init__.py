@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from graphfew.backbones.backbone import Backbone, Expect, check_positive, encoding_in
@@ -10,11 +10,11 @@ from graphfew.backbones.convolutional import conv4, egnn_conv, gnn_omniglot, rel
 from graphfew.backbones.deep import resnet12, wrn28_10
 from graphfew.backbones.texts import bilstm, conv_text
 from graphfew.recipe import JSON, Recipe
-from graphfew.views import Mirrored, Views
+from graphfew.views import Mirrored, SideBySide, Views
 
 __all__ = [
     "Backbone", "bilstm", "catalogue", "conv4", "conv_text", "create", "egnn_conv", "encoding_in", "gnn_omniglot",
-    "identity", "jittered", "mirrored", "relation_conv", "resnet12", "wrn28_10",
+    "identity", "jittered", "mirrored", "relation_conv", "resnet12", "together", "wrn28_10",
 ]
 
 # The copies are part of what a trained head has seen, so they never change.
@@ -62,6 +62,27 @@ def mirrored(encoder: Backbone | Mapping[str, JSON], shift: int = 2, seed: int =
     return Backbone(Mirrored(inner, shift), inner.out_dim, Recipe("mirrored", {"encoder": told, "shift": shift}))
 
 
+def together(encoders: Sequence[Backbone | Mapping[str, JSON]], seed: int = 0) -> Backbone:
+    """Several encoders of the same items, their features side by side; `[N, ...]` to `[N, sum of their widths]`.
+
+    Under squared distances the logits of prototypes on it are the sums of those on each, so this is the ensemble of
+    nets that were trained apart.
+
+    Args:
+        encoders: backbones, whose weights it shares, or the names and arguments of some, their weights drawn from
+            `seed`, `seed + 1` and so on.
+
+    Raises:
+        ValueError: none is given.
+    """
+    if not encoders:
+        raise ValueError("together got no encoder; give at least one")
+    parts = [_inner(encoder, seed + number) for number, encoder in enumerate(encoders)]
+    told: list[JSON] = [recipe for _, recipe in parts]
+    return Backbone(SideBySide([inner for inner, _ in parts]), sum(inner.out_dim for inner, _ in parts),
+                    Recipe("together", {"encoders": told}))
+
+
 def identity(dim: int, seed: int = 0) -> Backbone:
     """Features that are ready for use, passed through; `[N, dim]` to `[N, dim]`. Has no weights: `seed` is not used.
 
@@ -77,6 +98,7 @@ catalogue: Final[dict[str, Callable[..., Backbone]]] = {
     "conv4": conv4, "gnn_omniglot": gnn_omniglot, "egnn_conv": egnn_conv,
     "relation_conv": relation_conv, "conv_text": conv_text, "bilstm": bilstm,
     "resnet12": resnet12, "wrn28_10": wrn28_10, "jittered": jittered, "mirrored": mirrored,
+    "together": together,
     "identity": identity,
 }
 

@@ -30,7 +30,7 @@ class Cell:
     """One figure of a benchmark.
 
     Shapes:
-        seed: of the training; None where nothing was trained.
+        seed: of the training; None where nothing was trained, or several trainings stand behind it together.
         transductive: the mode asked for; None is as it was trained, or the method's default.
         drop_unlabelled: whether unlabelled items are dropped.
         count: number of tasks.
@@ -63,7 +63,7 @@ def cells(spec: Spec, most: int | None = None, only: Collection[str] = ()) -> tu
     """
     found: dict[str, Cell] = {}
     for row in spec.rows:
-        seeds = spec.training(row.training).seeds if row.training else (None,)
+        seeds = spec.training(row.trainings[0]).seeds if row.trainings and not row.together else (None,)
         for seed, mode, drop, draw in itertools.product(seeds, row.modes, row.drop, spec.draws):
             if row.takes(draw) and (not only or row.name in only):
                 count = draw.count if most is None else min(most, draw.count)
@@ -78,6 +78,13 @@ def chain(spec: Spec, name: str, seed: int) -> tuple[tuple[Training, int], ...]:
     training = spec.training(name)
     before = chain(spec, training.start, start_seed(spec, training, seed)) if training.start else ()
     return (*before, (training, seed))
+
+
+def chains(spec: Spec, row: Row, seed: int | None) -> tuple[tuple[tuple[Training, int], ...], ...]:
+    """The chain behind each checkpoint that a row reads; of several seeds where it reads them together."""
+    if seed is not None:
+        return tuple(chain(spec, name, seed) for name in row.trainings)
+    return tuple(chain(spec, name, own) for name in row.together for own in spec.training(name).seeds)
 
 
 def options(config: TrainConfig) -> dict[str, JSON]:
@@ -105,13 +112,14 @@ def hashed(facts: Mapping[str, Any]) -> str:
 
 def _cell(spec: Spec, row: Row, seed: int | None, mode: bool | None, drop: bool, draw: Draw, count: int) -> Cell:
     source = spec.source
-    behind = chain(spec, row.training, seed) if row.training and seed is not None else ()
+    behind = [step for steps in chains(spec, row, seed) for step in steps]
     facts = {
         "format": FORMAT, "row": row.name, "assumes": row.assumes, "mode": _mode(spec, row, mode),
         "drop_unlabelled": drop, "draw": draw.facts(), "tasks": count, "seed": spec.seed,
         "data": {"name": source.test_name, "split": source.test, "arguments": source.test_arguments},
         "training": [options(training.config(number)) for training, number in behind],
         "method": None if row.train else {"name": row.method, "arguments": row.arguments},
+        **({"together": row.together} if row.together else {}),
         **({"views": row.views} if row.views > 1 else {}),
         **({"mirror": row.mirror} if row.mirror is not None else {}),
     }

@@ -5,16 +5,18 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from safetensors.torch import save
+from torch import nn
 
 from graphfew import backbones, checkpoint
 from graphfew.backbones import Backbone, jittered, mirrored
-from graphfew.bench.cells import Cell
+from graphfew.bench.cells import Cell, chains
 from graphfew.bench.row import Row, untrained_arguments
-from graphfew.bench.trainings import behind, folder
+from graphfew.bench.trainings import folder
 from graphfew.data import Dataset, embed
 from graphfew.model import GraphMethod
 from graphfew.recipe import JSON, Recipe
@@ -55,22 +57,22 @@ def model_of(cell: Cell, shelf: Shelf, out: Path, device: torch.device) -> Graph
             refuses arguments or items.
     """
     if cell.row.train is not None:
-        trained = _checkpoint(cell, out, device)
+        trained, _ = _checkpoints(cell, out, device)[0]
         return _viewed(in_mode(trained, cell.transductive, unlabelled=not cell.drop_unlabelled), cell.row)
-    model = (_on_features if cell.row.on is None else _on_encoder)(cell, shelf, out, device)
+    model = (_on_encoder if cell.row.trainings else _on_features)(cell, shelf, out, device)
     return _viewed(model if not cell.drop_unlabelled else in_mode(model, None, unlabelled=False), cell.row)
 
 
 def untrained(cell: Cell, shelf: Shelf) -> GraphMethod:
     """A model of the same make as the cell's, with weights as drawn. Raises ValueError as `model_of` does."""
     row = cell.row
-    if row.training is None:
+    if not row.trainings:
         return model_of(cell, shelf, Path(), torch.device("cpu"))
-    training = cell.spec.training(row.training)
-    model = build_model(training.config(training.seeds[0]))
+    trainings = [cell.spec.training(name) for name in row.trainings]
+    models = [build_model(training.config(training.seeds[0])) for training in trainings]
     if row.train is not None:
-        return in_mode(model, cell.transductive, unlabelled=not cell.drop_unlabelled)
-    asked = create(row.method, encoder=model.encoder, **untrained_arguments(row, cell.transductive))
+        return in_mode(models[0], cell.transductive, unlabelled=not cell.drop_unlabelled)
+    asked = create(row.method, encoder=_joined(row, models), **untrained_arguments(row, cell.transductive))
     return asked if not cell.drop_unlabelled else in_mode(asked, None, unlabelled=False)
 
 
@@ -98,12 +100,16 @@ def _viewed(model: GraphMethod, row: Row) -> GraphMethod:
     return model
 
 
-def _checkpoint(cell: Cell, out: Path, device: torch.device) -> GraphMethod:
-    runs = [folder(cell.spec, training.name, seed, out) for training, seed in behind(cell)]
-    model = checkpoint.load(runs[-1].best, device=device)
-    if len(runs) > 1:
-        _check_start(model, runs[-2], runs[-1])
-    return model
+def _checkpoints(cell: Cell, out: Path, device: torch.device) -> list[tuple[GraphMethod, Path]]:
+    """The models that the row reads, and the files of their weights."""
+    found = []
+    for steps in chains(cell.spec, cell.row, cell.seed):
+        runs = [folder(cell.spec, training.name, seed, out) for training, seed in steps]
+        model = checkpoint.load(runs[-1].best, device=device)
+        if len(runs) > 1:
+            _check_start(model, runs[-2], runs[-1])
+        found.append((model, runs[-1].best))
+    return found
 
 
 def _check_start(model: GraphMethod, start: Run, run: Run) -> None:
@@ -115,13 +121,22 @@ def _check_start(model: GraphMethod, start: Run, run: Run) -> None:
 
 
 def _on_encoder(cell: Cell, shelf: Shelf, out: Path, device: torch.device) -> GraphMethod:
-    trained = _checkpoint(cell, out, device)
-    best = folder(cell.spec, *[(t.name, seed) for t, seed in behind(cell)][-1], out).best
-    model = create(cell.row.method, encoder=trained.encoder, **untrained_arguments(cell.row, cell.transductive))
-    origin = {"checkpoint": label(best), "sha256": hashlib.sha256(best.read_bytes()).hexdigest(), **trained.provenance}
-    model.provenance = {"training_seed": cell.seed, "selected_on": trained.provenance.get("selected_on"),
-                        "init_encoder": origin}
+    found = _checkpoints(cell, out, device)
+    encoder = _joined(cell.row, [model for model, _ in found])
+    model = create(cell.row.method, encoder=encoder, **untrained_arguments(cell.row, cell.transductive))
+    origins: list[JSON] = [{"checkpoint": label(best), "sha256": hashlib.sha256(best.read_bytes()).hexdigest(),
+                            **trained.provenance} for trained, best in found]
+    chosen = dict.fromkeys(str(trained.provenance.get("selected_on") or "nothing") for trained, _ in found)
+    model.provenance = {"training_seed": cell.seed, "selected_on": ", ".join(chosen),
+                        "init_encoder": origins if cell.row.together else origins[0]}
     return model.to(device)
+
+
+def _joined(row: Row, models: Sequence[GraphMethod]) -> nn.Module:
+    """The encoder that the row asks its method on."""
+    if not row.together:
+        return models[0].encoder
+    return backbones.together([model.encoder for model in models if isinstance(model.encoder, Backbone)])
 
 
 def _on_features(cell: Cell, shelf: Shelf, out: Path, device: torch.device) -> GraphMethod:

@@ -14,7 +14,8 @@ from graphfew.registry import METHODS, Method, create, find
 from graphfew.runs import TrainConfig, check_mode
 from graphfew.runs.models import method_arguments
 
-KEYS = ("name", "train", "method", "on", "arguments", "mode", "drop_unlabelled", "views", "mirror", "assumes", "only")
+KEYS = ("name", "train", "method", "on", "together", "arguments", "mode", "drop_unlabelled", "views", "mirror",
+        "assumes", "only")
 MODES = {"inductive": False, "transductive": True}
 ASSUMES = ("nothing", "even")
 
@@ -26,7 +27,10 @@ class Row:
     Shapes:
         train: the training whose checkpoints it is; None where a method is asked as it is.
         method: of the registry; the training's own where there is one.
-        on: the training whose encoder the method is asked on; None asks it on the data's own features.
+        on: the training whose encoder the method is asked on; with neither it nor `together` it is asked on the data's
+            own features.
+        together: the trainings whose encoders, those of all their seeds, the method is asked on, their features side by
+            side.
         arguments: of the method asked as it is.
         modes: None is as it was trained, or the method's default.
         drop: whether unlabelled items are dropped.
@@ -41,6 +45,7 @@ class Row:
     train: str | None
     method: str
     on: str | None
+    together: tuple[str, ...]
     arguments: Mapping[str, Any]
     modes: tuple[bool | None, ...]
     drop: tuple[bool, ...]
@@ -51,9 +56,9 @@ class Row:
     table: Table
 
     @property
-    def training(self) -> str | None:
-        """The training that it needs, if any."""
-        return self.train or self.on
+    def trainings(self) -> tuple[str, ...]:
+        """The trainings that it needs, if any."""
+        return self.together or tuple(name for name in (self.train, self.on) if name is not None)
 
     def takes(self, draw: Draw) -> bool:
         """Whether it is tested on these tasks."""
@@ -64,16 +69,17 @@ def read_row(table: Table, trainings: Mapping[str, Training]) -> Row:
     """An entry of `[[row]]`. Raises ValueError, with file and line, for what is none."""
     table.allow(KEYS)
     train, on = (_named(table, key, trainings) for key in ("train", "on"))
+    together = _together(table, trainings)
     if (train is None) == ("method" not in table.content):
         raise table.fault("a [[row]] has either train, the name of a [[train]], or method, a method asked as it is")
     if train is not None:
-        for key in ("on", "arguments"):
+        for key in ("on", "together", "arguments"):
             if key in table.content:
                 raise table.fault(f"{key} in [[row]] is for a method asked as it is; a row of trained checkpoints has "
                                   f"its own; write it in [[train]] {train!r}", key)
     method = str(trainings[train].options["method"]) if train else table.choice("method", tuple(METHODS))
-    row = Row(table.text("name", train or method), train, method, on, table.plain("arguments"), _modes(table, method),
-              _drops(table), table.number("views", 1, 1), _mirror(table),
+    row = Row(table.text("name", train or method), train, method, on, together, table.plain("arguments"),
+              _modes(table, method), _drops(table), table.number("views", 1, 1), _mirror(table),
               table.choice("assumes", ASSUMES, "nothing"), read_only(table.table("only")), table)
     if train is None:
         _check_untrained(row, trainings)
@@ -112,11 +118,24 @@ def _check_fixed(row: Row, draw: Draw, training: Training) -> None:
 def _named(table: Table, key: str, trainings: Mapping[str, Training]) -> str | None:
     if key not in table.content:
         return None
-    name = table.text(key)
+    return _known(table, key, table.text(key), trainings)
+
+
+def _known(table: Table, key: str, name: object, trainings: Mapping[str, Training]) -> str:
     if name not in trainings:
-        raise table.fault(f"{key} in [[row]] is {name!r}, and no [[train]] is called so; {nearest(name, trainings)}",
-                          key)
-    return name
+        raise table.fault(f"{key} in [[row]] is {name!r}, and no [[train]] is called so; "
+                          f"{nearest(str(name), trainings)}", key)
+    return str(name)
+
+
+def _together(table: Table, trainings: Mapping[str, Training]) -> tuple[str, ...]:
+    if "together" not in table.content:
+        return ()
+    if "on" in table.content:
+        raise table.fault("a [[row]] has either on, one training's encoder, or together, those of several; name them "
+                          "all in together", "together")
+    names = table.several("together", None)
+    return tuple(dict.fromkeys(_known(table, "together", name, trainings) for name in names))
 
 
 def _modes(table: Table, method: str) -> tuple[bool | None, ...]:
@@ -152,7 +171,7 @@ def _check_untrained(row: Row, trainings: Mapping[str, Training]) -> None:
         raise row.table.fault(f"{row.method} has no argument {stray[0]!r}; {nearest(stray[0], takes)}", "arguments")
     if not learns(row.method):
         return
-    where = "its own [[train]]" if row.on is None else f"a [[train]] with start = {row.on!r}"
+    where = f"a [[train]] with start = {row.trainings[0]!r}" if row.trainings else "its own [[train]]"
     raise row.table.fault(f"{row.method} has weights of its own that must be trained; give it {where} (steps = 0 tests "
                           "it untrained), and name that in train", "method")
 

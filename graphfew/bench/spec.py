@@ -127,12 +127,12 @@ def _check_splits(source: Source, training: Training) -> None:
 
 
 def _check_row(spec: Spec, row: Row) -> None:
-    training = spec.training(row.training) if row.training else None
-    check_draws(row, spec.draws, training)
-    if row.on is None or training is None:
+    trainings = [spec.training(name) for name in row.trainings]
+    check_draws(row, spec.draws, trainings[0] if trainings else None)
+    if row.train is not None or not trainings:
         return
     try:
-        encoder = build_model(training.config(training.seeds[0])).encoder
+        encoder = build_model(trainings[0].config(trainings[0].seeds[0])).encoder
         create(row.method, encoder=encoder, **untrained_arguments(row, row.modes[0]))
     except (ValueError, TypeError) as error:
         raise row.table.fault(f"[[row]] {row.name!r}: {error}") from error

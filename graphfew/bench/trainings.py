@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from graphfew import checkpoint
-from graphfew.bench.cells import NEUTRAL, Cell, chain
+from graphfew.bench.cells import NEUTRAL, Cell, chain, chains
 from graphfew.bench.pile import PileCell
 from graphfew.bench.source import Roots
 from graphfew.bench.spec import Spec
@@ -48,10 +48,8 @@ def jobs(cells: Iterable[Cell | PileCell], out: Path, roots: Roots, device: str)
 
 
 def behind(cell: Cell) -> tuple[tuple[Training, int], ...]:
-    """The trainings behind a cell with their seeds, the first one first."""
-    if cell.row.training is None or cell.seed is None:
-        return ()
-    return chain(cell.spec, cell.row.training, cell.seed)
+    """The trainings behind a cell with their seeds, each after the one that it starts from."""
+    return tuple(dict.fromkeys(step for steps in chains(cell.spec, cell.row, cell.seed) for step in steps))
 
 
 def job(spec: Spec, training: Training, seed: int, out: Path, roots: Roots, device: str) -> Job:

@@ -16,9 +16,10 @@ def accuracy(cell: Cell) -> str:
 
 
 def seeds(cell: Cell) -> str:
-    """Training seeds and how far their means are apart; nothing where nothing was trained."""
+    """Training seeds and how far their means are apart, or the trainings together; nothing where none was trained."""
     if cell.records[0].seed is None:
-        return ""
+        behind = len(cell.records[0].training)
+        return f"{behind} trainings together" if behind else ""
     if cell.over.spread is None:
         return "1 seed"
     return f"{cell.over.seeds} seeds, sd {100 * cell.over.spread:.2f}"

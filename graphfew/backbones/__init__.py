@@ -9,12 +9,13 @@ from graphfew.backbones.backbone import Backbone, Expect, check_positive, encodi
 from graphfew.backbones.convolutional import conv4, egnn_conv, gnn_omniglot, relation_conv
 from graphfew.backbones.deep import resnet12, wrn28_10
 from graphfew.backbones.texts import bilstm, conv_text
+from graphfew.principal import Principal
 from graphfew.recipe import JSON, Recipe
 from graphfew.views import Mirrored, SideBySide, Views
 
 __all__ = [
     "Backbone", "bilstm", "catalogue", "conv4", "conv_text", "create", "egnn_conv", "encoding_in", "gnn_omniglot",
-    "identity", "jittered", "mirrored", "relation_conv", "resnet12", "together", "wrn28_10",
+    "identity", "jittered", "mirrored", "principal", "relation_conv", "resnet12", "together", "wrn28_10",
 ]
 
 # The copies are part of what a trained head has seen, so they never change.
@@ -83,6 +84,28 @@ def together(encoders: Sequence[Backbone | Mapping[str, JSON]], seed: int = 0) -
                     Recipe("together", {"encoders": told}))
 
 
+def principal(encoder: Backbone | Mapping[str, JSON], components: int, seed: int = 0) -> Backbone:
+    """An encoder whose features are brought to one length and turned to their principal components; `[N, ...]` to
+    `[N, components]`, each of length `sqrt(components)`.
+
+    The directions are part of the weights. `encoder.net.fit(features)` finds them, best from the features of what the
+    inner encoder learned from; `graphfew train --components` does so by itself. Until then they are the first axes.
+
+    Args:
+        encoder: a backbone, whose weights it shares, or the name and arguments of one, its weights drawn from `seed`.
+        components: how many, at most the encoder's width.
+
+    Raises:
+        ValueError: a number of components below 1 or above the encoder's width.
+    """
+    inner, told = _inner(encoder, seed)
+    if not 1 <= components <= inner.out_dim:
+        raise ValueError(f"principal got components={components}; the encoder's {inner.out_dim} features have 1 to "
+                         f"{inner.out_dim} principal components")
+    arguments: dict[str, JSON] = {"encoder": told, "components": components}
+    return Backbone(Principal(inner, inner.out_dim, components), components, Recipe("principal", arguments))
+
+
 def identity(dim: int, seed: int = 0) -> Backbone:
     """Features that are ready for use, passed through; `[N, dim]` to `[N, dim]`. Has no weights: `seed` is not used.
 
@@ -98,7 +121,7 @@ catalogue: Final[dict[str, Callable[..., Backbone]]] = {
     "conv4": conv4, "gnn_omniglot": gnn_omniglot, "egnn_conv": egnn_conv,
     "relation_conv": relation_conv, "conv_text": conv_text, "bilstm": bilstm,
     "resnet12": resnet12, "wrn28_10": wrn28_10, "jittered": jittered, "mirrored": mirrored,
-    "together": together,
+    "principal": principal, "together": together,
     "identity": identity,
 }
 

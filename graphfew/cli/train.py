@@ -59,6 +59,9 @@ def train(
                                           show_default="1", rich_help_panel=MODEL)] = None,
     mirror: Annotated[Number, typer.Option(help="With a frozen encoder: each image and its mirror, moved by so many "
                                            "pixels, averaged.", show_default="no", rich_help_panel=MODEL)] = None,
+    components: Annotated[Number, typer.Option(help="With a frozen encoder: its features, of one length, turned to so "
+                                               "many principal components.", show_default="no",
+                                               rich_help_panel=MODEL)] = None,
     objective: Annotated[Text, typer.Option(help="tasks, or classes: the encoder learns to tell all classes apart.",
                                             show_default="tasks", rich_help_panel=TRAINING)] = None,
     turns: Annotated[bool | None, typer.Option("--turns", help="With classes: each quarter turn is a class of its own.",

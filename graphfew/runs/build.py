@@ -18,11 +18,12 @@ from graphfew.recipe import JSON
 from graphfew.registry import find
 from graphfew.runs.config import TASKS, TrainConfig, ratios, span
 from graphfew.runs.job import Job
-from graphfew.runs.models import adopt_encoder, build_model, choose_loss
+from graphfew.runs.models import adopt_encoder, build_model, choose_loss, find_components
 from graphfew.runs.teach import teach
 
 # Options that provenance tells where they are not the default ones.
-TOLD = ("objective", "augment", "turns", "optimizer", "cosine", "warmup", "average", "patience", "precision")
+TOLD = ("objective", "augment", "turns", "optimizer", "cosine", "warmup", "average", "patience", "precision",
+        "components")
 # Validation tasks are another stream than training tasks, also where both come from one split.
 VALIDATION_STREAM = 1_000_003
 
@@ -49,6 +50,7 @@ def build(config: TrainConfig, *, resuming: bool = False) -> Job:
     model = model.to(device)
     if not resuming and config.init_encoder is not None:
         adopt_encoder(model, config.init_encoder)
+        find_components(model, training)
     model.encoder.requires_grad_(not config.freeze_encoder)
     model.provenance = {**provenance(config, tasks), **model.provenance}
     if config.objective == TASKS:

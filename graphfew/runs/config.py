@@ -103,6 +103,8 @@ class TrainConfig:
         views: with a frozen encoder, features are averaged over so many jittered copies of each image.
         mirror: with a frozen encoder, features are averaged over each image and its mirror, as they are and moved by so
             many pixels each way.
+        components: with a frozen encoder, features are brought to one length and turned to so many principal components
+            of the training split's; None leaves them as they are.
         data_arguments: of the data set's loader, such as its size.
 
     Raises:
@@ -138,6 +140,7 @@ class TrainConfig:
     turns: bool = False
     views: int = 1
     mirror: int | None = None
+    components: int | None = None
     data_arguments: Mapping[str, JSON] = dataclasses.field(default_factory=dict)
     device: str = "cpu"
     schedule: Schedule = dataclasses.field(default_factory=Schedule)
@@ -187,6 +190,8 @@ def _check_objective(config: TrainConfig) -> None:
                          "freeze_encoder, or leave views at 1")
     if config.mirror is not None and (config.mirror < 0 or not config.freeze_encoder):
         raise ValueError(f"mirror is {config.mirror}; give 0 or more pixels, with freeze_encoder, or leave it out")
+    if config.components is not None and (config.components < 1 or not config.freeze_encoder):
+        raise ValueError(f"components is {config.components}; give 1 or more, with freeze_encoder, or leave it out")
     if config.freeze_encoder and (config.augment is not None or config.objective == CLASSES):
         extra = "augment" if config.augment is not None else "objective=classes"
         raise ValueError(f"freeze_encoder encodes every item once, before the first step; leave out {extra}, or let "

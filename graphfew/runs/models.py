@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from graphfew import backbones, checkpoint, shipped
+from graphfew.data import Dataset, embed
 from graphfew.layers import METRICS, Metric
 from graphfew.losses import (
     Loss,
@@ -23,10 +25,13 @@ from graphfew.losses import (
 )
 from graphfew.model import GraphMethod
 from graphfew.pretrain import class_loss
+from graphfew.principal import Principal
 from graphfew.registry import create, find
 from graphfew.runs.config import CLASSES, TrainConfig, span
 from graphfew.views import Mirrored, Views
 
+# Enough to tell the directions of most variance, and few enough to encode twice.
+COMPONENTS_FROM = 4000
 LOSSES: Mapping[str, Loss] = {"node": node_loss, "edge": edge_loss, "joint": joint_loss, "pair": pair_loss,
                               "relation": relation_loss, "known-nodes": known_nodes_loss, "dpgn": dpgn_loss}
 
@@ -39,6 +44,7 @@ def build_model(config: TrainConfig) -> GraphMethod:
         encoder = backbones.create(config.encoder, **{"seed": seed, **config.encoder_arguments})
         encoder = encoder if config.views == 1 else backbones.jittered(encoder, config.views)
         encoder = encoder if config.mirror is None else backbones.mirrored(encoder, config.mirror)
+        encoder = encoder if config.components is None else backbones.principal(encoder, config.components)
     except (TypeError, RuntimeError) as error:
         raise ValueError(f"{config.encoder} cannot be built with {dict(config.encoder_arguments)}: {error}") from error
     try:
@@ -114,7 +120,7 @@ def adopt_encoder(model: GraphMethod, path: str) -> None:
     source = best_of(path)
     other = checkpoint.load(source)
     own = model.encoder
-    while isinstance(own.net, Views | Mirrored):
+    while isinstance(own.net, Views | Mirrored | Principal):
         own = own.net.net
     recipes = [getattr(encoder, "recipe", None) for encoder in (other.encoder, own)]
     if recipes[0] != recipes[1]:
@@ -123,6 +129,21 @@ def adopt_encoder(model: GraphMethod, path: str) -> None:
     own.load_state_dict(other.encoder.state_dict())
     facts = {"checkpoint": label(source), "sha256": hashlib.sha256(source.read_bytes()).hexdigest()}
     model.provenance = {"init_encoder": {**facts, **other.provenance}}
+
+
+def find_components(model: GraphMethod, data: Dataset) -> None:
+    """Turn the features of a `principal` encoder to the principal components of items evenly taken from the data, at
+    most `COMPONENTS_FROM`; other encoders stay as they are.
+
+    Raises:
+        ValueError: fewer items than components.
+    """
+    net = getattr(model.encoder, "net", None)
+    if not isinstance(net, Principal):
+        return
+    chosen = torch.linspace(0, len(data) - 1, min(COMPONENTS_FROM, len(data))).long()
+    some = Dataset(data.name, data.split, data.x[chosen], data.y[chosen], data.classes)
+    net.fit(embed(some, net.net, progress=False).x)
 
 
 def best_of(path: str | Path) -> Path:

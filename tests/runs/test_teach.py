@@ -9,6 +9,7 @@ from small_runs import OPTIONS, lines, same_files, stopping_after
 
 import graphfew as gf
 from graphfew import runs
+from graphfew.runs.models import COMPONENTS_FROM
 
 PLAIN = {key: value for key, value in OPTIONS.items() if key not in ("arguments", "halve_every", "query")}
 CLASSES = {**PLAIN, "method": "prototypical", "objective": "classes", "batch": 16, "validate_query": "2"}
@@ -102,6 +103,31 @@ def test_a_frozen_encoder_is_averaged_over_views(tmp_path):
         runs.prepare(tmp_path / "no", {**options, "views": 1, "mirror": 1, "freeze_encoder": False})
     with pytest.raises(ValueError, match="views is 3"):
         runs.prepare(tmp_path / "no", {**options, "freeze_encoder": False})
+
+
+def test_a_frozen_encoder_gives_principal_components(tmp_path):
+    first = {**CLASSES, "data": "glyphs", "split": "train", "validate": "val"}
+    runs.carry_out(runs.prepare(tmp_path / "encoder", first))
+    options = {**OPTIONS, "data": "glyphs", "split": "train", "validate": "val", "freeze_encoder": True, "mirror": 0,
+               "components": 3, "average": 0.9, "init_encoder": str(tmp_path / "encoder")}
+    runs.carry_out(runs.prepare(tmp_path / "run", options))
+    source, model = gf.load(tmp_path / "encoder" / "best"), gf.load(tmp_path / "run" / "last")
+    assert model.provenance["components"] == 3
+    expected = gf.backbones.principal(gf.backbones.mirrored(source.encoder, 0), 3).eval()
+    data = gf.data.glyphs("train")
+    even = torch.linspace(0, len(data) - 1, COMPONENTS_FROM).long()
+    with torch.no_grad():
+        expected.net.fit(expected.net.net(data.gather(even)))
+    some = data.gather(torch.arange(9))
+    torch.testing.assert_close(model.eval().encoder(some), expected(some), atol=1e-3, rtol=1e-3)
+    with pytest.raises(runs.Interrupted):
+        runs.carry_out(runs.prepare(tmp_path / "parts", options), stop=stopping_after(4))
+    runs.carry_out(runs.reopen(tmp_path / "parts", {}))
+    assert all(same_files(tmp_path / "run", tmp_path / "parts").values())
+    with pytest.raises(ValueError, match="components is 5"):
+        runs.prepare(tmp_path / "no", {**OPTIONS, "components": 5})
+    with pytest.raises(ValueError, match="components=1000; the encoder's"):
+        runs.prepare(tmp_path / "no", {**options, "components": 1000})
 
 
 def test_patience_ends_training_and_the_run_is_finished(tmp_path):

@@ -39,6 +39,7 @@ _BOTH = ("images_background", "images_evaluation")
 _SPLITS: dict[str, tuple[tuple[str, ...], Callable[[int, str], bool]]] = {
     "train": (_BOTH, lambda number, alphabet: number <= 1200 and alphabet not in VALIDATION),
     "train-mirrored": (_BOTH, lambda number, alphabet: number <= 1200 and alphabet not in VALIDATION),
+    "train-doubled": (_BOTH, lambda number, alphabet: number <= 1200 and alphabet not in VALIDATION),
     "val": (_BOTH, lambda number, alphabet: number <= 1200 and alphabet in VALIDATION),
     "trainval": (_BOTH, lambda number, alphabet: number <= 1200),
     "test": (_BOTH, lambda number, alphabet: number > 1200),
@@ -62,7 +63,8 @@ def omniglot(root: str | os.PathLike[str] | None = None, split: str = "train", s
     Args:
         split: `train`, `val`, `trainval`, `test` (Vinyals: 1,028, 172, 1,200 and 423 characters); `background`,
             `evaluation`, `small1`, `small2` (as published: 964, 659, 136 and 156); `train-mirrored`: the mirror images
-            of `train`, classes new to an encoder trained on `train` (`Alphabet/characterNN/mirrored/rot090`).
+            of `train`, classes new to an encoder trained on `train` (`Alphabet/characterNN/mirrored/rot090`);
+            `train-doubled`: both of these.
 
     Raises:
         ValueError: an unknown split, or an archive that is damaged or incomplete.
@@ -86,8 +88,11 @@ def omniglot(root: str | os.PathLike[str] | None = None, split: str = "train", s
 
 def _dataset(split: str, images: NDArray[np.uint8], names: list[str], rotations: bool) -> Dataset:
     """`images [characters, drawers, size, size]`."""
+    mirrored, seen = images[..., ::-1], [f"{name}/mirrored" for name in names]
     if split.endswith("-mirrored"):
-        images, names = images[..., ::-1], [f"{name}/mirrored" for name in names]
+        images, names = mirrored, seen
+    if split.endswith("-doubled"):
+        images, names = np.concatenate([images, mirrored]), [*names, *seen]
     if rotations:
         images, names = rotated(images, names)
     size = images.shape[-1]

@@ -122,7 +122,7 @@ def test_an_incomplete_archive_is_refused(tmp_path, size):
 
 
 def test_refuses_what_it_does_not_know(tmp_path):
-    with pytest.raises(ValueError, match="split 'dev'; known: train, train-mirrored, val, trainval, test, background"):
+    with pytest.raises(ValueError, match="split 'dev'; known: train, train-mirrored, train-doubled, val"):
         omniglot(split="dev")
     with pytest.raises(FileNotFoundError, match=f"has no {SMALL}; put the archive there"):
         load(tmp_path)
@@ -167,3 +167,11 @@ def test_mirrored_characters_are_the_training_ones_seen_in_a_mirror(real_omniglo
     upright, turned = (mirrored.x[mirrored.members[c]] for c in (0, 1))
     assert torch.equal(upright, plain.x[plain.members[0]].flip(3))
     assert torch.equal(turned, upright.rot90(1, (2, 3)))
+
+
+def test_doubled_training_characters_are_both(real_omniglot):
+    plain, mirrored, both = (omniglot(real_omniglot, split=s, progress=False)
+                             for s in ("train", "train-mirrored", "train-doubled"))
+    assert both.classes == plain.classes + mirrored.classes
+    assert both.groups == plain.groups + mirrored.groups
+    assert torch.equal(both.x, torch.cat([plain.x, mirrored.x]))

@@ -104,7 +104,7 @@ def follow(average: nn.Module, model: nn.Module, decay: float, step: int) -> Non
 def train(model: nn.Module, tasks: BatchSource, *, loss: Callable[[Any, Tensor], Tensor], batch: int = 32,
           steps: int = 10_000, lr: Callable[[int], float] | float = 1e-3,
           optimizer: torch.optim.Optimizer | None = None, start: int = 0, seed: int = 0,
-          precision: torch.dtype = torch.float32) -> Iterator[Step]:
+          precision: torch.dtype = torch.float32, whole: bool = False) -> Iterator[Step]:
     """Train the model, one yielded `Step` per update; whatever happens between steps is the caller's.
 
     Step `k` sees tasks `k * batch .. (k+1) * batch - 1` and randomness seeded by `(seed, k)` alone, so training that
@@ -124,6 +124,7 @@ def train(model: nn.Module, tasks: BatchSource, *, loss: Callable[[Any, Tensor],
         seed: of dropout and whatever else draws at random in training.
         precision: of the encoder's products in training; bfloat16 is about twice as fast where the processor or the
             GPU knows it. Weights, features and all that follows stay float32.
+        whole: that precision is of all the model's products, its layers' too; weights stay float32.
 
     Raises:
         ValueError: a batch or number of steps below 1, or a model without trainable weights; at the call.
@@ -133,31 +134,32 @@ def train(model: nn.Module, tasks: BatchSource, *, loss: Callable[[Any, Tensor],
         raise ValueError(f"train got batch={batch}, steps={steps}, start={start}; batch and steps must be at "
                          "least 1, start at least 0")
     rate = lr if callable(lr) else lambda step: lr
-    return _steps(model, tasks, loss, batch, range(start, steps), rate, optimizer or adam(model), seed, precision)
+    return _steps(model, tasks, loss, batch, range(start, steps), rate, optimizer or adam(model), seed, precision,
+                  whole)
 
 
 def _steps(model: nn.Module, tasks: BatchSource, loss: Callable[[Any, Tensor], Tensor], batch: int, span: range,
            rate: Callable[[int], float], optimizer: torch.optim.Optimizer, seed: int,
-           precision: torch.dtype) -> Iterator[Step]:
+           precision: torch.dtype, whole: bool) -> Iterator[Step]:
     device = next(model.parameters()).device
+    reduced = whole and precision != torch.float32
     for index in span:
         episode, target = tasks.batch(range(index * batch, (index + 1) * batch))
         model.train()
         for group in optimizer.param_groups:
             group["lr"] = rate(index)
-        with seeded(seed, index), encoding_in(model, precision):
-            step = _update(model, episode.to(device), target.to(device), loss, optimizer, index)
-        yield step
+        target = target.to(device)
+        with seeded(seed, index):
+            with encoding_in(model, precision), torch.autocast(device.type, precision, reduced):
+                out = model(episode.to(device))
+                value = loss(out, target)
+            _update(value, optimizer, index)
+        yield Step(index, value.item(), (out.logits.argmax(1) == target).float().mean().item())
 
 
-def _update(model: nn.Module, episode: Any, target: Tensor, loss: Callable[[Any, Tensor], Tensor],
-            optimizer: torch.optim.Optimizer, index: int) -> Step:
-    out = model(episode)
-    value = loss(out, target)
+def _update(value: Tensor, optimizer: torch.optim.Optimizer, index: int) -> None:
     if not math.isfinite(value.item()):
         raise FloatingPointError(f"the loss is {value.item()} at step {index}; lower the learning rate")
     optimizer.zero_grad(set_to_none=True)
     value.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
-    accuracy = (out.logits.argmax(1) == target).float().mean()
-    return Step(index, value.item(), accuracy.item())

@@ -72,6 +72,25 @@ def test_an_encoder_learns_to_tell_classes_apart():
     assert np.mean([s.accuracy for s in steps[-5:]]) > 3 * np.mean([s.accuracy for s in steps[:2]])
 
 
+@pytest.mark.parametrize("method", ["egnn", "gnn", "tpn", "dpgn"])
+def test_layers_in_bfloat16_learn_nearly_the_same_and_leave_no_trace(method):
+    tasks = gf.Tasks(DIGITS, way=3, shot=2, query=2)
+
+    def learned(**options):
+        own = {"gnn": {"way": 3}, "dpgn": {"way": 3, "shot": 2}}.get(method, {})
+        model = gf.create(method, encoder=gf.backbones.conv4(width=8, size=DIGITS.x.shape[-1]), seed=1, **own)
+        loss = gf.registry.find(method).loss
+        steps = [step.loss for step in gf.train(model, tasks, loss=loss, batch=2, steps=3, lr=1e-3, **options)]
+        assert {p.dtype for p in model.parameters()} == {torch.float32}
+        assert model.eval()(tasks[0][0]).logits.dtype == torch.float32
+        return steps
+
+    exact, encoder, whole = learned(), *(learned(precision=torch.bfloat16, whole=kind) for kind in (False, True))
+    assert learned(whole=True) == exact
+    assert whole not in (exact, encoder)
+    assert whole == pytest.approx(exact, rel=0.1)
+
+
 def test_bfloat16_encodes_nearly_the_same_and_leaves_no_trace():
     encoder = gf.backbones.conv4(width=8).eval()
     x = torch.rand(6, 1, 28, 28, generator=torch.Generator().manual_seed(0))

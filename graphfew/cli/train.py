@@ -82,7 +82,8 @@ def train(
                                            rich_help_panel=TRAINING)] = None,
     average: Annotated[float | None, typer.Option(help="Keep a running average of the weights, of this decay (0.999).",
                                                   rich_help_panel=TRAINING)] = None,
-    precision: Annotated[Text, typer.Option(help="Of the encoder in training: float32 or bfloat16.",
+    precision: Annotated[Text, typer.Option(help="Of products in training: float32; bfloat16, the encoder's; "
+                                            "bfloat16-whole, the layers' too.",
                                             show_default="float32", rich_help_panel=TRAINING)] = None,
     weight_decay: Annotated[float | None, typer.Option(show_default="0", rich_help_panel=TRAINING)] = None,
     loss: Annotated[Text, typer.Option(help="node, edge, joint (both), pair, relation, known-nodes or dpgn.",

@@ -20,7 +20,8 @@ TEST_SPLITS = ("test", "evaluation")
 PLACES = ("root", "device")
 TASKS, CLASSES = "tasks", "classes"
 OPTIMIZERS: Mapping[str, Callable[..., torch.optim.Optimizer]] = {"adam": adam, "adamw": adamw, "sgd": sgd}
-PRECISIONS = ("float32", "bfloat16")
+WHOLE = "-whole"
+PRECISIONS = ("float32", "bfloat16", f"bfloat16{WHOLE}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Schedule:
         warmup: steps over which the rate is reached.
         average: decay of a running average of the weights, which is then validated and kept; None keeps the last ones.
         patience: validations without a better one after which training stops; None goes on to the last step.
-        precision: of the encoder in training, float32 or bfloat16.
+        precision: of products in training: float32; bfloat16, the encoder's; bfloat16-whole, the layers' too.
 
     Raises:
         ValueError: a number out of range, or a name that is not known.

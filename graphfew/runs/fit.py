@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from graphfew.evaluate import DescribedTasks, Result, evaluate
 from graphfew.model import GraphMethod
 from graphfew.recipe import JSON
-from graphfew.runs.config import Schedule
+from graphfew.runs.config import WHOLE, Schedule
 from graphfew.train import BatchSource, Step, adam, cosine_decay, halve_every, train, warm_up
 
 
@@ -144,7 +144,8 @@ def _steps(learner: nn.Module, tasks: BatchSource, schedule: Schedule, loss: Cal
         raise ValueError(f"fit got steps={schedule.steps} and no loss; give a loss, or steps=0")
     return train(learner, tasks, loss=loss, batch=schedule.batch, steps=schedule.steps, lr=rate(schedule), start=start,
                  seed=schedule.seed, optimizer=optimizer or adam(learner, weight_decay=schedule.weight_decay),
-                 precision=getattr(torch, schedule.precision))
+                 precision=getattr(torch, schedule.precision.removesuffix(WHOLE)),
+                 whole=schedule.precision.endswith(WHOLE))
 
 
 def _judge(tally: Tally, result: Result) -> Moment:

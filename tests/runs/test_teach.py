@@ -22,6 +22,7 @@ KINDS = {
     "cosine, warm-up, adamw": {**PLAIN, "method": "prototypical", "cosine": True, "warmup": 2, "optimizer": "adamw",
                                "weight_decay": 0.1},
     "bfloat16": {**PLAIN, "method": "prototypical", "precision": "bfloat16"},
+    "bfloat16, the layers too": {**OPTIONS, "precision": "bfloat16-whole"},
 }
 
 
@@ -162,7 +163,7 @@ def test_a_loader_gets_its_arguments(tmp_path):
     ({"cosine": True, "halve_every": 3}, "give one way"),
     ({"average": 1.0}, "average is 1.0"),
     ({"optimizer": "lion"}, "known: adam, adamw, sgd"),
-    ({"precision": "int8"}, "known: float32, bfloat16"),
+    ({"precision": "int8"}, "known: float32, bfloat16, bfloat16-whole"),
     ({"patience": 0}, "patience is 0"),
     ({"warmup": -1}, "warmup is -1"),
     ({"init_encoder": "x", "freeze_encoder": True, "augment": "affine"}, "leave out augment"),

@@ -23,7 +23,7 @@ def test_each_is_right_and_named_as_its_file(path, unchecked, monkeypatch, tmp_p
     assert rows == {row.table.place for row in spec.rows}
     if not isinstance(spec, Spec):
         return
-    used = {name for row in spec.rows if row.training for name in starts(spec, row.training)}
+    used = {name for row in spec.rows for needed in row.trainings for name in starts(spec, needed)}
     assert used == {training.name for training in spec.trainings}
 
 

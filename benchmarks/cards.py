@@ -16,6 +16,7 @@ from typing import Any
 import graphfew as gf
 from benchmarks import files
 from graphfew.bench import Record, read
+from graphfew.runs.build import TOLD
 
 RESULTS = Path("benchmarks/results")
 SHIPPED = Path("graphfew/shipped")
@@ -50,7 +51,8 @@ CHECKPOINTS = (
 
 def card(entry: Shipped, model: gf.GraphMethod, records: Sequence[Record]) -> str:
     """The model card as Markdown. Raises ValueError where no result is of this checkpoint."""
-    own = [r for r in records if r.row == entry.row and r.seed == entry.seed and not r.result.tasks["unlabelled"]]
+    own = [r for r in records if r.row == entry.row and r.seed == entry.seed and r.training
+           and r.training[-1]["name"] == entry.training and not r.result.tasks["unlabelled"]]
     if not own:
         raise ValueError(f"{entry.name}: no result of row {entry.row!r}, seed {entry.seed}; run the spec first")
     facts, recipe = model.provenance, model.recipe
@@ -68,9 +70,15 @@ def card(entry: Shipped, model: gf.GraphMethod, records: Sequence[Record]) -> st
 def _training(facts: Mapping[str, Any]) -> str:
     tasks = ", ".join(f"{name} {value}" for name, value in facts["training_tasks"].items() if value not in (0, False))
     start = facts.get("init_encoder")
-    frozen = "its encoder, which was kept" if facts["encoder_frozen"] else "its start"
-    origin = f" {frozen}: {start['checkpoint']} (trained on {start['trained_on']})." if start else ""
-    return f"{facts['steps']:,} steps of {facts['batch']} tasks of {facts['trained_on']} ({tasks}).{origin}"
+    frozen = "an encoder that was kept as it was" if facts["encoder_frozen"] else "this start"
+    origin = f" From {frozen}: {_training(start)}" if start else ""
+    return (f"{facts['steps']:,} steps of {facts['batch']} tasks of {facts['trained_on']} ({tasks})"
+            f"{_told(facts)}.{origin}")
+
+
+def _told(facts: Mapping[str, Any]) -> str:
+    told = [name if facts[name] is True else f"{name} {facts[name]}" for name in TOLD if facts.get(name)]
+    return f", with {', '.join(told)}" if told else ""
 
 
 def _order(record: Record) -> tuple[Any, ...]:

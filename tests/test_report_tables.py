@@ -14,7 +14,7 @@ from test_report_cells import written
 from graphfew.bench import Figure, Record
 from graphfew.report import Table, fill, gather, markdown, tables
 from graphfew.report.beside import beside
-from graphfew.report.words import accuracy, signed
+from graphfew.report.words import accuracy, seeds, signed
 
 FIGURE = Figure("omniglot", "prototypical", "Prototypes", 5, 1, 78.8, "conv4-64", "inductive", "running", "15",
                 "Snell 2017", "P", selected_on="validation")
@@ -119,6 +119,13 @@ def test_markdown_equals_the_records(tmp_path: Path) -> None:
     assert "2 seeds, sd" in shown["a", 1]
     assert "‡ 12 tasks" in shown["c", 1]
     assert shown["c", 2] == "–"
+
+
+def test_encoders_that_stand_together_are_counted(tmp_path: Path) -> None:
+    origins = [{"checkpoint": f"proto-seed{seed}/best.safetensors"} for seed in range(3)]
+    records = made("a", model={"init_encoder": origins}), made("b", model={"init_encoder": origins[0]})
+    (benchmark,) = gather(written(tmp_path, *records))
+    assert {cell.who.row: seeds(cell) for cell in benchmark.cells} == {"a": "3 encoders together", "b": ""}
 
 
 def test_markers_are_filled_and_the_rest_stays() -> None:

@@ -7,6 +7,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import torch
 from safetensors.torch import save
@@ -136,7 +137,7 @@ def _joined(row: Row, models: Sequence[GraphMethod]) -> nn.Module:
     """The encoder that the row asks its method on."""
     if not row.together:
         return models[0].encoder
-    return backbones.together([model.encoder for model in models if isinstance(model.encoder, Backbone)])
+    return backbones.together([cast(Backbone, model.encoder) for model in models])
 
 
 def _on_features(cell: Cell, shelf: Shelf, out: Path, device: torch.device) -> GraphMethod:

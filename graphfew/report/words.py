@@ -16,10 +16,10 @@ def accuracy(cell: Cell) -> str:
 
 
 def seeds(cell: Cell) -> str:
-    """Training seeds and how far their means are apart, or the trainings together; nothing where none was trained."""
+    """Training seeds and how far their means are apart, or encoders together; nothing where nothing was trained."""
     if cell.records[0].seed is None:
-        behind = len(cell.records[0].training)
-        return f"{behind} trainings together" if behind else ""
+        origins = cell.records[0].result.model.get("init_encoder")
+        return f"{len(origins)} encoders together" if isinstance(origins, list) else ""
     if cell.over.spread is None:
         return "1 seed"
     return f"{cell.over.seeds} seeds, sd {100 * cell.over.spread:.2f}"

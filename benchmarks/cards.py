@@ -106,7 +106,11 @@ def main() -> None:
         if best.stat().st_size > MOST:
             raise SystemExit(f"{best} has {best.stat().st_size:,} bytes; a shipped checkpoint has {MOST:,} at most")
         records, _ = read(given.results / f"{entry.benchmark}.jsonl")
-        text = card(entry, gf.load(best), records)
+        try:
+            text = card(entry, gf.load(best), records)
+        except ValueError as error:
+            print(f"{error}; left as it is")
+            continue
         shutil.copyfile(best, SHIPPED / f"{entry.name}.safetensors")
         files.write(SHIPPED / f"{entry.name}.md", text)
         print(f"{entry.name}: {type(gf.load(entry.name)).__name__}, {best.stat().st_size:,} bytes")

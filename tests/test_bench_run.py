@@ -133,6 +133,20 @@ def test_views_are_averaged_and_told(copied):
         assert record.result.model["selected_on"] == "glyphs/val"
 
 
+def test_features_of_other_copies_are_others(copied):
+    rows = "".join(f'\n[[row]]\nname = "{name}"\ntrain = "proto"\n{keys}\nonly = {{ way = 3 }}\n' for name, keys in {
+        "two": "views = 2", "five": "views = 5", "mirrored": "mirror = 1", "moved": "mirror = 3"}.items())
+    ran(copied, SMALL + rows)
+    tasks = gf.Tasks(gf.data.glyphs("test"), way=3, query=2)
+    encoder = gf.load(copied / "out" / "runs" / "small" / "proto-seed0" / "best").encoder
+    changed = {"two": gf.backbones.jittered(encoder, 2), "five": gf.backbones.jittered(encoder, 5),
+               "mirrored": gf.backbones.mirrored(encoder, 1), "moved": gf.backbones.mirrored(encoder, 3)}
+    found = {record.row: record.result.per_task for record in records(copied / "out") if record.seed == 0}
+    for name, own in changed.items():
+        assert found[name] == gf.evaluate(gf.create("prototypical", encoder=own), tasks, n=4).per_task
+    assert len({found[name] for name in changed}) > 1
+
+
 def test_mirrors_are_averaged_and_told(copied):
     ran(copied, SMALL + '\n[[row]]\nname = "seen"\ntrain = "proto"\nmirror = 1\nonly = { way = 3 }\n')
     record = next(record for record in records(copied / "out") if record.row == "seen")

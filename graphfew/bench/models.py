@@ -40,7 +40,9 @@ class Shelf:
     def encoded(self, model: GraphMethod) -> Dataset:
         """The items' features under the model's encoder."""
         weights = {name: value.contiguous() for name, value in model.encoder.state_dict().items()}
-        key = hashlib.sha256(save(weights)).hexdigest()
+        # Copies of an image are told by the recipe alone.
+        recipe = str(getattr(model.encoder, "recipe", None)).encode()
+        key = hashlib.sha256(save(weights) + recipe).hexdigest()
         if key not in self.features:
             self.features[key] = embed(self.items, model.encoder, progress=False)
         self.features.move_to_end(key)

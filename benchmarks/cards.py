@@ -16,11 +16,13 @@ from typing import Any
 import graphfew as gf
 from benchmarks import files
 from graphfew.bench import Record, read
-from graphfew.runs.build import TOLD
 
 RESULTS = Path("benchmarks/results")
 SHIPPED = Path("graphfew/shipped")
 MOST = 5_000_000
+# What of a checkpoint's provenance a card tells in words of its own, or need not tell.
+ELSEWHERE = ("training_seed", "trained_on", "training_tasks", "training_loss", "steps", "batch", "encoder_frozen",
+             "selected_on", "step_selected", "init_encoder", "checkpoint", "sha256")
 OMNIGLOT = ("Omniglot, Brenden Lake, MIT licence (github.com/brendenlake/omniglot); Vinyals' split: 1,028 characters, "
             "each turned four ways. No image is in the checkpoint.")
 
@@ -77,7 +79,7 @@ def _training(facts: Mapping[str, Any]) -> str:
 
 
 def _told(facts: Mapping[str, Any]) -> str:
-    told = [name if facts[name] is True else f"{name} {facts[name]}" for name in TOLD if facts.get(name)]
+    told = [name if value is True else f"{name} {value}" for name, value in facts.items() if name not in ELSEWHERE]
     return f", with {', '.join(told)}" if told else ""
 
 

@@ -157,6 +157,8 @@ def test_a_recipe_builds_the_same_backbone_again(name: str) -> None:
     other = {"identity": {"dim": 6}, "conv_text": {"words": 20, "mentions": 1}, "bilstm": {"words": 20, "units": 7},
              "jittered": {"encoder": {"name": "conv4", "arguments": {"size": 40}}, "copies": 3},
              "mirrored": {"encoder": {"name": "conv4", "arguments": {"size": 40}}, "shift": 1},
+             "principal": {"encoder": {"name": "conv4", "arguments": {"size": 40}}, "components": 9},
+             "together": {"encoders": [{"name": "conv4", "arguments": {"size": 40, "width": k}} for k in (3, 4)]},
              "resnet12": {"widths": [4, 6, 8, 10], "size": 40}, "wrn28_10": {"depth": 10, "factor": 1, "size": 40}}
     backbone = create(name, **other.get(name, {"in_channels": 2, "size": 40}))
     again = create(Recipe(name, json.loads(json.dumps(dict(backbone.recipe.arguments)))))
@@ -170,7 +172,7 @@ def test_arguments_win_over_those_of_a_recipe() -> None:
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=r"'resnet'; known: bilstm, conv4, .*, relation_conv, resnet12, wrn28_10"):
+    with pytest.raises(ValueError, match=r"'resnet'; known: bilstm, conv4, .*, resnet12, together, wrn28_10"):
         create("resnet")
 
 

@@ -13,7 +13,7 @@ from graphfew.data import cache, catalogue
 from graphfew.registry import METHODS
 
 SPLITS = {
-    "omniglot": "train, train-mirrored, val, trainval, test, background, evaluation, small1, small2",
+    "omniglot": "train, train-mirrored, train-doubled, val, trainval, test, background, evaluation, small1, small2",
     "glyphs": "train, val, test",
     "fewrel": "train, val, test, all",
     "cifar_fs": "train, val, test", "fc100": "train, val, test", "cifar_fs_features": "val, test",

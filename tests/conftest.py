@@ -1,6 +1,8 @@
 """Shapes and types of the library are checked in every test: the hook has to come before the first import of it."""
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import jaxtyping
 import pytest
@@ -29,3 +31,12 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def real_omniglot() -> Path:
+    """The folder with the real Omniglot archives."""
+    shared = os.environ.get("GRAPHFEW_DATA")
+    if not shared or not (Path(shared) / "omniglot" / "images_background.zip").is_file():
+        pytest.skip("Omniglot is not here: set GRAPHFEW_DATA to a folder that contains omniglot/images_background.zip")
+    return Path(shared) / "omniglot"

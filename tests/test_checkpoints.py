@@ -1,6 +1,5 @@
 """The checkpoints that come with the library: small, each with a card, and as good as the card says."""
 
-import os
 import re
 from pathlib import Path
 
@@ -15,14 +14,11 @@ RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 
 
 @pytest.fixture(scope="module")
-def test_characters(tmp_path_factory):
+def characters(real_omniglot, tmp_path_factory):
     """Omniglot's test split."""
-    shared = os.environ.get("GRAPHFEW_DATA")
-    if not shared or not (Path(shared) / "omniglot" / "images_background.zip").is_file():
-        pytest.skip("Omniglot is not here: set GRAPHFEW_DATA to a folder that contains omniglot/images_background.zip")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRAPHFEW_CACHE", str(tmp_path_factory.mktemp("cache")))
-        return gf.data.omniglot(Path(shared) / "omniglot", split="test", progress=False)
+        return gf.data.omniglot(real_omniglot, split="test", progress=False)
 
 
 def test_prototypes_and_egnn_are_there():
@@ -60,9 +56,9 @@ def test_the_figures_of_each_card_are_in_the_results(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_each_does_as_well_as_its_card_says(name, test_characters, one_thread):
+def test_each_does_as_well_as_its_card_says(name, characters, one_thread):
     model = gf.load(name)
-    data = gf.data.embed(test_characters, model.encoder, progress=False)
+    data = gf.data.embed(characters, model.encoder, progress=False)
     result = gf.evaluate(model.on_features(), gf.Tasks(data, way=5, shot=1, query=5), n=100, batch=10)
     line = rf"\| {result.mode} \| 5 \| 1 \| balanced\(5\) \| 1,000 \| (\d+\.\d\d) ±"
     (told,) = re.findall(line, gf.shipped.card(name))

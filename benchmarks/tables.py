@@ -1,4 +1,4 @@
-"""Writes the README's tables from result files: `python -m benchmarks.tables`.
+"""Writes the tables of README.md and benchmarks/RESULTS.md from result files: `python -m benchmarks.tables`.
 
 Every figure comes from a JSON file in the repository, which holds the command that made it and every task's accuracy.
 """
@@ -11,12 +11,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-from benchmarks import few_label_tables, files, method_tables
+from benchmarks import few_label_tables, files, headlines, method_tables
 from benchmarks.method_tables import markdown, percent
 from graphfew import report
 from graphfew.bench import read_figures
 
 ROOT = Path(__file__).parent.parent
+README, RESULTS = "README.md", "benchmarks/RESULTS.md"
 OMNIGLOT = Path("benchmarks/omniglot/results")
 DEMO = Path("benchmarks/demo/results.json")
 SPEED = Path("benchmarks/speed/results/edge_step.json")
@@ -92,28 +93,33 @@ def fill(text: str, name: str, content: str) -> str:
 
 
 def recorded(root: Path) -> dict[str, str]:
-    """The tables of every spec that has results, by its name; the README may hold any of them."""
+    """The tables of every spec that has results, by its name, and the short ones of `headlines`; a document may hold
+    any of them."""
     place = root / "benchmarks"
     content = report.collect(place / "results", read_figures(place / "published.toml"), place / "specs")
-    return {b.name: report.markdown(report.tables(b, content.figures)) for b in content.benchmarks if b.cells}
+    whole = {b.name: report.markdown(report.tables(b, content.figures)) for b in content.benchmarks if b.cells}
+    return whole | headlines.headlines(content.benchmarks, content.figures)
 
 
-def rendered(root: Path = ROOT) -> str:
-    """The README with every table made anew."""
-    text = (root / "README.md").read_text(encoding="utf-8")
+def rendered(root: Path = ROOT) -> dict[str, str]:
+    """The documents, by name, with every table made anew."""
+    text = (root / README).read_text(encoding="utf-8")
     for name, section in SECTIONS.items():
         text = fill(text, name, section(root))
-    return report.fill(text, recorded(root))
+    found = recorded(root)
+    return {README: report.fill(text, found), RESULTS: report.fill((root / RESULTS).read_text(encoding="utf-8"), found)}
 
 
 def main() -> None:
-    """Rewrite the README, or with `--check` say whether it is as its result files say."""
+    """Rewrite the documents, or with `--check` say whether they are as their result files say."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
-    readme, text = ROOT / "README.md", rendered()
+    texts = rendered()
+    stale = [name for name, text in texts.items() if (ROOT / name).read_text(encoding="utf-8") != text]
     if parser.parse_args().check:
-        raise SystemExit(0 if readme.read_text(encoding="utf-8") == text else "README.md differs from its result files")
-    files.write(readme, text)
+        raise SystemExit(f"not as the result files say: {', '.join(stale)}" if stale else 0)
+    for name in stale:
+        files.write(ROOT / name, texts[name])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,61 @@
+"""The README's short tables: some rows and columns of benchmarks that stand whole in `benchmarks/RESULTS.md`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+
+from graphfew import report
+from graphfew.bench import Figure
+
+
+@dataclasses.dataclass(frozen=True)
+class Headline:
+    """What of a benchmark the README shows.
+
+    Shapes:
+        rows: names of rows, in any family of modes.
+        columns: what the tasks of a column must be described by; a column that lacks a key has None there.
+    """
+
+    rows: tuple[str, ...]
+    columns: tuple[Mapping[str, object], ...]
+
+
+def _tasks(ways: Sequence[int], shots: Sequence[int], **other: object) -> tuple[Mapping[str, object], ...]:
+    return tuple({"way": way, "shot": shot, **other} for way in ways for shot in shots)
+
+
+HEADLINES = {
+    "omniglot": Headline(
+        ("prototypical", "prototypical, three encoders and a residual, 8 copies", "egnn",
+         "propagated prototypes, tuned, three encoders and a residual, 8 copies"),
+        _tasks((5, 20), (1, 5), labelled_ratio=None)),
+    "cifar-fs": Headline(
+        ("prototypical", "nearest mean, mirrored", "gnn", "egnn", "propagated prototypes, mirrored"),
+        (*_tasks((5,), (1, 5), query="balanced(15)", labelled_ratio=None),
+         *_tasks((5,), (1, 5), query="dirichlet(2.0, 75)", labelled_ratio=None))),
+}
+
+
+def headlines(benchmarks: Sequence[report.Benchmark], figures: Sequence[Figure]) -> dict[str, str]:
+    """The short tables by name, for markers `<!-- bench:NAME-short -->`."""
+    found = {b.name: b for b in benchmarks}
+    return {f"{name}-short": report.markdown([cut(table, wanted) for table in report.tables(found[name], figures)
+                                                 if cut(table, wanted).lines])
+            for name, wanted in HEADLINES.items() if name in found}
+
+
+def cut(table: report.Table, wanted: Headline) -> report.Table:
+    """The table with the wanted rows and columns alone; rows that have nothing in these columns are left out."""
+    keep = [i for i, column in enumerate(table.columns) if any(_fits(column.draw, c) for c in wanted.columns)]
+    lines = [dataclasses.replace(line, entries=tuple(line.entries[i] for i in keep))
+             for line in table.lines if line.name in wanted.rows]
+    filled = tuple(line for line in lines if any(entry.cell for entry in line.entries))
+    return dataclasses.replace(table, columns=tuple(table.columns[i] for i in keep), lines=filled)
+
+
+def _fits(draw: str, wanted: Mapping[str, object]) -> bool:
+    drawn = json.loads(draw)
+    return all(drawn.get(key) == value for key, value in wanted.items())

@@ -32,6 +32,7 @@ class Episode:
         sizes: nodes of each task, `sum(sizes) == N`.
         way: classes of each task.
         queries, unlabelled: queries and unlabelled nodes of each task; derived.
+        origin: `[N]` int64 in what `inductive` gives: the node that each is a copy of; None elsewhere.
 
     Raises:
         TypeError: a wrong dtype.
@@ -46,6 +47,7 @@ class Episode:
     way: tuple[int, ...]
     queries: tuple[int, ...] = dataclasses.field(init=False)
     unlabelled: tuple[int, ...] = dataclasses.field(init=False)
+    origin: Int[Tensor, " N"] | None = dataclasses.field(init=False, default=None)
 
     def __post_init__(self) -> None:
         sizes, way = tuple(map(int, self.sizes)), tuple(map(int, self.way))
@@ -130,7 +132,7 @@ class Episode:
         return _derive(
             self, x=self.x[nodes], y=self.y[nodes], query=self.query[nodes],
             sizes=tuple(self.sizes[t] - self.queries[t] + 1 for t in repeats), way=tuple(self.way[t] for t in repeats),
-            queries=(1,) * len(repeats), unlabelled=tuple(self.unlabelled[t] for t in repeats),
+            queries=(1,) * len(repeats), unlabelled=tuple(self.unlabelled[t] for t in repeats), origin=nodes,
         )
 
     def _gather(self, nodes: Tensor, tasks: Sequence[int]) -> Episode:
@@ -138,7 +140,8 @@ class Episode:
             return tuple(values[t] for t in tasks)
 
         return _derive(self, x=self.x[nodes], y=self.y[nodes], query=self.query[nodes], sizes=pick(self.sizes),
-                       way=pick(self.way), queries=pick(self.queries), unlabelled=pick(self.unlabelled))
+                       way=pick(self.way), queries=pick(self.queries), unlabelled=pick(self.unlabelled),
+                       origin=None if self.origin is None else self.origin[nodes])
 
 
 def collate(episodes: Sequence[Episode]) -> Episode:
@@ -170,8 +173,12 @@ def task_index(sizes: Sequence[int], device: torch.device) -> Int[Tensor, " N"]:
 
 
 def _derive(episode: Episode, **changes: Any) -> Episode:
-    """A changed copy of a valid episode, not validated again: that costs a pass over the data and a device sync."""
+    """A changed copy of a valid episode, not validated again: that costs a pass over the data and a device sync.
+
+    Its nodes are copies of others only where `changes` say so.
+    """
     copy = object.__new__(Episode)
+    changes.setdefault("origin", None)
     for field in dataclasses.fields(Episode):
         object.__setattr__(copy, field.name, changes.get(field.name, getattr(episode, field.name)))
     return copy

@@ -181,7 +181,7 @@ def t_interval(values: Sequence[float] | NDArray[np.float64]) -> tuple[float, fl
 def _predict_piece(model: GraphMethod, encoded: Episode) -> Iterator[Tensor]:
     graphs = encoded.inductive() if model.split else encoded
     for some in _pieces([n**2 for n in graphs.sizes]):
-        yield model.relate(graphs.take(some)).logits
+        yield model.answer(graphs.take(some))
 
 
 def _pieces(cost: Sequence[int]) -> Iterator[range]:

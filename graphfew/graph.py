@@ -76,8 +76,8 @@ class Topology:
         """`[E]` bool: edges from a node to itself."""
         return self.senders == self.receivers
 
-    def pair(self, fn: EdgeFunction, x: Tensor, *, loops: float | None = None,
-             at_once: int | None = None) -> Float[Tensor, "E C"]:
+    def pair(self, fn: EdgeFunction, x: Tensor, *, loops: float | None = None, at_once: int | None = None,
+             origin: Int[Tensor, " N"] | None = None) -> Float[Tensor, "E C"]:
         """Edges `[E, C]` from a symmetric function of two nodes, run once per unordered pair of distinct nodes.
 
         Args:
@@ -86,6 +86,8 @@ class Topology:
             loops: the value of self-loops; None computes it with `fn`, which a method that masks them need not.
             at_once: the most pairs that `fn` sees in one call, for a function whose rows do not depend on each other;
                 features of two nodes are then held for so many pairs only. None hands it all pairs.
+            origin: `[N]` int64, nodes with the same number being alike in `x`, for such a function too: it is run once
+                for all pairs of the same two numbers. None where all nodes may differ.
 
         Raises:
             ValueError: the topology is not complete, so that pairs have no mirror image; or `at_once` below 1.
@@ -93,7 +95,7 @@ class Topology:
         if at_once is not None and at_once < 1:
             raise ValueError(f"at_once is {at_once}; give at least 1 pair, or None for all")
         one_way, other_way = self._pairs
-        values = self._pair_values(fn, x, at_once)
+        values = self._pair_values(fn, x, at_once, origin)
         edges = values.new_full((len(self.receivers), values.shape[1]), 0.0 if loops is None else loops)
         edges = edges.index_copy(0, one_way, values).index_copy(0, other_way, values)
         if loops is None:
@@ -117,6 +119,11 @@ class Topology:
         keep their numbers, so `propagate` takes all nodes and gives the values of these."""
         start = int(self.ptr[first])
         return Topology(self.nodes - first, self.device, links=(self.senders[start:], self.receivers[start:] - first))
+
+    def towards(self, wanted: Bool[Tensor, " N"]) -> tuple[Topology, Int[Tensor, " E2"]]:
+        """The edges into the marked nodes, over the same nodes, and which of this topology's edges they are."""
+        own = torch.nonzero(wanted[self.receivers]).flatten()
+        return Topology(self.nodes, self.device, links=(self.senders[own], self.receivers[own])), own
 
     def sum(self, edges: Float[Tensor, "E C"]) -> Float[Tensor, "N C"]:
         """Sum over each node's incoming edges."""
@@ -168,8 +175,11 @@ class Topology:
             return equal.pair_index(self.nodes // self.side, self.side, self.device)
         return ragged.pair_index(self._complete_sizes, self.senders, self.receivers)
 
-    def _pair_values(self, fn: EdgeFunction, x: Tensor, at_once: int | None) -> Tensor:
+    def _pair_values(self, fn: EdgeFunction, x: Tensor, at_once: int | None, origin: Tensor | None) -> Tensor:
         one_way, _ = self._pairs
+        if origin is not None:
+            one, other = (origin[ends[one_way]] for ends in self._ends)
+            return _repeated(fn, x, at_once, one, other, origin)
         if at_once is None or len(one_way) <= at_once:
             return fn(*self._pair_nodes(x))
 
@@ -183,6 +193,18 @@ class Topology:
             return equal.pair_nodes(x, self.side)
         one_way, _ = self._pairs
         return x.index_select(0, self.receivers[one_way]), x.index_select(0, self.senders[one_way])
+
+
+def _repeated(fn: EdgeFunction, x: Tensor, at_once: int | None, one: Tensor, other: Tensor, origin: Tensor) -> Tensor:
+    """`fn` of pairs of nodes of the given origins `[P]`, once for each two of them."""
+    items = int(origin.max()) + 1
+    distinct, place = torch.unique(torch.minimum(one, other) * items + torch.maximum(one, other), return_inverse=True)
+    node = origin.new_zeros(items).index_copy(0, origin, torch.arange(len(origin), device=origin.device))
+
+    def of(part: Tensor) -> Tensor:
+        return fn(x.index_select(0, node[part // items]), x.index_select(0, node[part % items]))
+
+    return _in_blocks(of, torch.split(distinct, at_once or len(distinct)))[place]
 
 
 def _in_blocks(fn: Callable[[Tensor], Tensor], blocks: Sequence[Tensor]) -> Tensor:

@@ -14,8 +14,6 @@ from torch.nn import functional as F
 from graphfew.graph import Graph, Topology
 
 Metric = Callable[[Tensor, Tensor], Tensor]
-# Pairs of nodes that a network of pairs sees at once in evaluation; training needs all for its batch statistics.
-PAIRS_AT_ONCE = 16_384
 
 
 class RowNorm(nn.Module):
@@ -40,6 +38,14 @@ class RowNorm(nn.Module):
         out: Tensor = self.norm(image)
         out = out if self.slope is None else F.leaky_relu(out, self.slope, inplace=True)
         return out.permute(0, 2, 3, 1).reshape(rows.shape)
+
+    def affine(self) -> tuple[Float[Tensor, " C"], Float[Tensor, " C"]]:
+        """`(scale, shift)`: what it does to each channel in evaluation, before the activation."""
+        norm = self.norm
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+        return scale, norm.bias - norm.running_mean * scale
 
 
 def blocks(widths: Sequence[int], *, bias: bool, slope: float = 0.01) -> list[nn.Module]:
@@ -112,6 +118,15 @@ class Layers(nn.Module):
             graph = step(graph)
             graphs.append(graph)
         return tuple(graphs)
+
+    def answer(self, graph: Graph) -> Graph:
+        """The graph after the last layer, as far as answers to queries need it: a last layer with a method `answer`
+        leaves out edges into other nodes."""
+        for step in self._steps[:-1]:
+            graph = step(graph)
+        for last in self._steps[-1:]:
+            graph = getattr(last, "answer", last)(graph)
+        return graph
 
 
 class Convolution(nn.Module):

@@ -145,6 +145,10 @@ class GraphMethod(nn.Module):
         graphs = (graph, *self.layers(graph))
         return Output(self.readout(graphs[-1]), graphs)
 
+    def answer(self, encoded: Episode) -> Float[Tensor, "Q way"]:
+        """The logits of `relate`, without the edges and graphs that they do not need."""
+        return self.readout(self.layers.answer(self.embed(encoded)))
+
     def forward(self, episode: Episode) -> Output:
         """Logits `[Q, way]` and the graph after each layer.
 

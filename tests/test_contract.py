@@ -55,6 +55,16 @@ def test_alone_in_an_equal_batch_and_in_a_ragged_batch(case):
     close(model(gf.collate([other, first, second])).logits[5:8], alone)
 
 
+def test_answers_alone_are_the_logits(case):
+    """What an evaluation computes leaves out what no answer needs, and nothing else."""
+    *_, method, model = case
+    first, second, other = task(1, 3, (1,), 3), task(2, 3, (1,), 3), sample(method, 3, 3, (1, 2), 1)
+    for batch in ([first, second], [other, first], [other]):
+        encoded = model.encode(gf.collate(batch))
+        graphs = encoded.inductive() if model.split else encoded
+        close(model.answer(graphs), model.relate(graphs).logits)
+
+
 def test_ways_may_be_mixed_or_are_refused_by_number(case):
     _, _, method, model = case
     wide, narrow = task(1, 5, (1,), 2), sample(method, 2, 3, (1, 2), 4)

@@ -143,6 +143,39 @@ def test_pair_in_blocks_is_pair(kernel, sizes, seed, at_once, filled):
     same(ours, plain, x)
 
 
+@CHECKED
+@given(SIZES, SEEDS, st.integers(1, 12), st.booleans())
+def test_pairs_of_copies_run_once(kernel, sizes, seed, at_once, filled):
+    """Nodes of one number are alike, in one graph or in several."""
+    nodes = sum(sizes)
+    origin = torch.randint(0, nodes, (nodes,), generator=torch.Generator().manual_seed(seed))
+    topology, x, rows = gf.complete(sizes), numbers(seed, nodes, 3), []
+
+    def seen(a, b):
+        rows.append(len(a))
+        return both(a, b)
+
+    loops = 7.0 if filled else None
+    ours = topology.pair(seen, x[origin], loops=loops, at_once=at_once, origin=origin)
+    ends = zip(topology.receivers.tolist(), topology.senders.tolist(), strict=True)
+    distinct = {tuple(sorted((int(origin[r]), int(origin[s])))) for r, s in ends if r != s}
+    assert sum(rows) == len(distinct) + (0 if filled else nodes)
+    same(ours, topology.pair(both, x[origin], loops=loops), x)
+
+
+@CHECKED
+@given(SPECS, SEEDS)
+def test_edges_towards_marked_nodes(kernel, spec, seed):
+    topology = build(spec)
+    wanted = torch.rand(topology.nodes, generator=torch.Generator().manual_seed(seed)) < 0.5
+    part, own = topology.towards(wanted)
+    assert own.tolist() == [e for e, r in enumerate(topology.receivers.tolist()) if wanted[r]]
+    assert part.nodes == topology.nodes
+    weights, x = numbers(seed, len(topology.receivers), 2), numbers(seed + 1, topology.nodes, 3)
+    whole = topology.propagate(weights, x) * wanted[:, None]
+    assert torch.allclose(part.propagate(weights[own], x), whole, rtol=0, atol=1e-12)
+
+
 def test_blocks_of_no_pairs_are_refused(kernel):
     for at_once in (0, -1):
         with pytest.raises(ValueError, match=f"at_once is {at_once}; give at least 1 pair"):

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from graphfew.episode import Episode
 from graphfew.graph import Graph, Topology, complete
-from graphfew.layers import PAIRS_AT_ONCE, RowNorm, absolute_difference, blocks, dropout
+from graphfew.layers import RowNorm, blocks, dropout
 from graphfew.model import GraphMethod
+from graphfew.pair_net import pairs, pairs_into, short
 from graphfew.readout import log_vote
 
 SMOOTH = 1e-6
@@ -43,19 +44,30 @@ class EgnnLayer(nn.Module):
 
     def forward(self, graph: Graph) -> Graph:
         """Nodes `[N, in_dim]` and edges `[E, 2]` to nodes `[N, width]` and edges `[E, 2]`."""
+        edges, nodes = self._nodes(graph)
+        same = pairs(graph.topology, self.edge_net, nodes, loops=0.0).sigmoid()
+        return graph.replace(nodes=nodes, edges=_gate(graph.topology, same, edges))
+
+    def answer(self, graph: Graph) -> Graph:
+        """As `forward`, on the edges into queries alone where these are few."""
+        if not short(graph, self.edge_net):
+            return self.forward(graph)
+        topology, own = graph.topology.towards(graph.episode.query)
+        edges, nodes = self._nodes(graph)
+        same = pairs_into(topology, self.edge_net, nodes, loops=0.0).sigmoid()
+        return graph.replace(nodes=nodes, edges=_gate(topology, same, edges[own]), topology=topology)
+
+    def _nodes(self, graph: Graph) -> tuple[Tensor, Tensor]:
+        """The edges without self-loops, and the new nodes."""
         topology = graph.topology
         edges = graph.edges.masked_fill(topology.loops[:, None], 0.0)
         mixed = topology.propagate(topology.normalize(edges), graph.nodes)
-        nodes = self.node_net(torch.cat([graph.nodes, mixed], dim=1))
-        same = topology.pair(self._same, nodes, loops=0.0, at_once=None if self.training else PAIRS_AT_ONCE)
-        return graph.replace(nodes=nodes, edges=_gate(topology, torch.cat([same, 1 - same], dim=1), edges))
-
-    def _same(self, a: Tensor, b: Tensor) -> Tensor:
-        out: Tensor = self.edge_net(absolute_difference(a, b)).sigmoid()
-        return out
+        return edges, self.node_net(torch.cat([graph.nodes, mixed], dim=1))
 
 
-def _gate(topology: Topology, gate: Tensor, edges: Tensor) -> Tensor:
+def _gate(topology: Topology, same: Tensor, edges: Tensor) -> Tensor:
+    """The edges `[E, 2]` after the gate `(s, 1 - s)`; a self-loop has no edge to be gated."""
+    gate = torch.cat([same, 1 - same], dim=1)
     shared = topology.normalize(gate * edges) * topology.spread(topology.sum(edges))
     shared = shared + torch.stack([topology.loops, torch.zeros_like(topology.loops)], dim=1) + SMOOTH
     return shared / shared.sum(1, keepdim=True)

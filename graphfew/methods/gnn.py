@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from graphfew.checks import fixed_way
 from graphfew.episode import Episode
 from graphfew.graph import Graph, complete
-from graphfew.layers import PAIRS_AT_ONCE, RowNorm, absolute_difference, blocks, dropout
+from graphfew.layers import RowNorm, blocks, dropout
 from graphfew.model import GraphMethod
+from graphfew.pair_net import pairs, pairs_into, short
 from graphfew.readout import one_hot, own_row
 
 MASKED = -1e8
@@ -24,22 +25,26 @@ class Adjacency(nn.Module):
         in_dim: node width.
         widths: widths of the four hidden layers.
         p: dropout probability after the first, in training.
+        first: it reads the items themselves, so that copies of an item in several graphs are alike.
     """
 
-    def __init__(self, in_dim: int, widths: Sequence[int], p: float = 0.0) -> None:
+    def __init__(self, in_dim: int, widths: Sequence[int], p: float = 0.0, *, first: bool = False) -> None:
         super().__init__()
-        first, rest = blocks((in_dim, widths[0]), bias=True), blocks(widths, bias=True)
-        self.net = nn.Sequential(*first, *dropout(p), *rest, nn.Linear(widths[-1], 1))
+        self.first = first
+        begin, rest = blocks((in_dim, widths[0]), bias=True), blocks(widths, bias=True)
+        self.net = nn.Sequential(*begin, *dropout(p), *rest, nn.Linear(widths[-1], 1))
 
     def forward(self, graph: Graph) -> Graph:
         """The graph with new edges `[E, 1]`, each receiver's summing to 1."""
-        at_once = None if self.training else PAIRS_AT_ONCE
-        logits = graph.topology.pair(self._score, graph.nodes, loops=MASKED, at_once=at_once)
+        origin = graph.episode.origin if self.first else None
+        logits = pairs(graph.topology, self.net, graph.nodes, loops=MASKED, origin=origin)
         return graph.replace(edges=graph.topology.softmax(logits))
 
-    def _score(self, a: Tensor, b: Tensor) -> Tensor:
-        out: Tensor = self.net(absolute_difference(a, b))
-        return out
+    def into_queries(self, graph: Graph) -> Graph:
+        """As `forward`, on the edges into queries alone; for a frozen network."""
+        topology, _ = graph.topology.towards(graph.episode.query)
+        logits = pairs_into(topology, self.net, graph.nodes, loops=MASKED)
+        return graph.replace(edges=topology.softmax(logits), topology=topology)
 
 
 class GraphConvolution(nn.Module):
@@ -85,6 +90,13 @@ class GnnOutput(nn.Module):
         graph = self.adjacency(graph)
         return graph.replace(nodes=self.convolution(graph))
 
+    def answer(self, graph: Graph) -> Graph:
+        """As `forward`, with the rows of queries alone right where they are few."""
+        if not short(graph, self):
+            return self.forward(graph)
+        graph = self.adjacency.into_queries(graph)
+        return graph.replace(nodes=self.convolution(graph))
+
 
 def embed(episode: Episode) -> Graph:
     """The complete graph of each task; nodes `[φ(x) ; label]`, with the uniform label where it is unknown."""
@@ -126,7 +138,7 @@ def gnn(encoder: nn.Module, *, dim: int, way: int = 5, depth: int = 2, growth: i
     dims = [dim + way + growth * n for n in range(depth + 1)]
     bases = [width] * len(dims) if width else [*dims[:-1], dims[max(depth - 1, 0)]]
     hidden = [tuple(int(r * base) for r in ratios) for base in bases]
-    steps: list[nn.Module] = [GnnBlock(Adjacency(d, h), GraphConvolution(d, growth))
-                              for d, h in zip(dims[:-1], hidden[:-1], strict=True)]
+    steps: list[nn.Module] = [GnnBlock(Adjacency(d, h, first=n == 0), GraphConvolution(d, growth))
+                              for n, (d, h) in enumerate(zip(dims[:-1], hidden[:-1], strict=True))]
     last = GnnOutput(Adjacency(dims[-1], hidden[-1], p), GraphConvolution(dims[-1], way, norm=output_norm))
     return GraphMethod(encoder, embed, [*steps, last], own_row, transductive=transductive, check=fixed_way("gnn", way))

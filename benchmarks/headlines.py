@@ -47,11 +47,12 @@ HEADLINES = {
 
 
 def headlines(benchmarks: Sequence[report.Benchmark], figures: Sequence[Figure]) -> dict[str, str]:
-    """The short tables by name, for markers `<!-- bench:NAME-short -->`."""
+    """The short tables by name, for markers `<!-- bench:NAME-short -->`, and the notes that all need as `note`."""
     found = {b.name: b for b in benchmarks}
-    return {f"{name}-short": report.markdown([cut(table, wanted) for table in report.tables(found[name], figures)
-                                                 if cut(table, wanted).lines])
-            for name, wanted in HEADLINES.items() if name in found}
+    parts = {name: [cut(table, wanted) for table in report.tables(found[name], figures)]
+             for name, wanted in HEADLINES.items() if name in found}
+    short = {f"{name}-short": "\n\n".join(report.titled(t) for t in own if t.lines) for name, own in parts.items()}
+    return {**short, "note": report.NOTE}
 
 
 def cut(table: report.Table, wanted: Headline) -> report.Table:

@@ -29,22 +29,30 @@ def _tasks(ways: Sequence[int], shots: Sequence[int], **other: object) -> tuple[
 
 HEADLINES = {
     "omniglot": Headline(
-        ("prototypical", "prototypical, three encoders and a residual, 8 copies", "egnn",
-         "propagated prototypes, tuned, three encoders and a residual, 8 copies"),
+        ("prototypical", "prototypical, three encoders and a residual, 8 copies", "egnn", "gnn",
+         "relation", "propagated prototypes, tuned, three encoders and a residual, 8 copies"),
         _tasks((5, 20), (1, 5), labelled_ratio=None)),
     "cifar-fs": Headline(
         ("prototypical", "nearest mean, mirrored", "gnn", "egnn", "propagated prototypes, mirrored"),
         (*_tasks((5,), (1, 5), query="balanced(15)", labelled_ratio=None),
          *_tasks((5,), (1, 5), query="dirichlet(2.0, 75)", labelled_ratio=None))),
+    "clinc150": Headline(
+        ("nearest class mean", "linear head", "label propagation", "TIM", "PT-MAP", "PT-MAP, even",
+         "propagated prototypes", "propagated prototypes, even"),
+        (*_tasks((5,), (1,), query="balanced(15)"), *_tasks((5,), (1,), query="dirichlet(2.0, 75)"),
+         *_tasks((5,), (1,), query="single-class(75)"), *_tasks((150,), (1,)))),
+    "fewrel": Headline(("prototypes", "prototypes, BiLSTM", "induction", "EGNN", "hybrid attention"),
+                       _tasks((5,), (1, 5), label_noise=None)),
 }
 
 
 def headlines(benchmarks: Sequence[report.Benchmark], figures: Sequence[Figure]) -> dict[str, str]:
-    """The short tables by name, for markers `<!-- bench:NAME-short -->`."""
+    """The short tables by name, for markers `<!-- bench:NAME-short -->`, and the notes that all need as `note`."""
     found = {b.name: b for b in benchmarks}
-    return {f"{name}-short": report.markdown([cut(table, wanted) for table in report.tables(found[name], figures)
-                                                 if cut(table, wanted).lines])
-            for name, wanted in HEADLINES.items() if name in found}
+    parts = {name: [cut(table, wanted) for table in report.tables(found[name], figures)]
+             for name, wanted in HEADLINES.items() if name in found}
+    short = {f"{name}-short": "\n\n".join(report.titled(t) for t in own if t.lines) for name, own in parts.items()}
+    return {**short, "note": report.NOTE}
 
 
 def cut(table: report.Table, wanted: Headline) -> report.Table:

@@ -9,7 +9,6 @@ import argparse
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 from benchmarks import few_label_tables, files, headlines, method_tables
 from benchmarks.method_tables import markdown, percent
@@ -18,37 +17,8 @@ from graphfew.bench import read_figures
 
 ROOT = Path(__file__).parent.parent
 README, RESULTS = "README.md", "benchmarks/RESULTS.md"
-OMNIGLOT = Path("benchmarks/omniglot/results")
 DEMO = Path("benchmarks/demo/results.json")
 SPEED = Path("benchmarks/speed/results/edge_step.json")
-
-
-def queries(result: dict[str, Any]) -> str:
-    """How queries were drawn, from a result or a comparison."""
-    return str(result["tasks"]["query"])
-
-
-def omniglot(root: Path) -> str:
-    """Accuracy of each model on 5-way and 20-way tasks, and its difference to prototypes as the queries vary."""
-    five, alone, twenty, varied = (json.loads((root / OMNIGLOT / f"{name}.json").read_text())
-                                   for name in ("5way", "5way-inductive", "20way", "queries"))
-    wide = {(r["model"]["method"], r["mode"]): percent(r) for r in twenty["results"]}
-    first = markdown(["5 queries per class", "mode", "5-way 1-shot", "20-way 1-shot"],
-                     [[r["model"]["method"], r["mode"], percent(r), wide.get((r["model"]["method"], r["mode"]), "–")]
-                      for r in [*five["results"], *alone["results"]]])
-    own = {(r["model"]["method"], queries(r)): r for r in varied["results"]}
-    gaps = {queries(c): c for c in varied["comparisons"]}
-    second = markdown(["queries of a task", "prototypical", "egnn, transductive", "paired difference"],
-                      [[name, percent(own["prototypical", name]), percent(own["egnn", name]),
-                        f"{100 * c['difference']:+.2f} ± {100 * c['half_width']:.2f}"] for name, c in gaps.items()])
-    tasks = len(five["results"][0]["per_task"])
-    drawn = json.loads((root / OMNIGLOT / "egnn" / "config.json").read_text())["arguments"]["query"]
-    return (f"Omniglot, Vinyals' split with rotations, test classes, {tasks:,} tasks (seed 0), accuracy in % with 95 % "
-            f"intervals over tasks; one training seed, checkpoints selected on the validation alphabets. Published: "
-            f"prototypical 98.8 and 96.0, GNN 99.2 (5-way). "
-            f"Commands: `benchmarks/omniglot/run.sh`; files: `{OMNIGLOT}`.\n\n{first}\n\n"
-            f"One EGNN, trained on queries drawn as `{drawn}`, against prototypes on the same encoder and the same "
-            f"5-way 1-shot tasks:\n\n{second}")
 
 
 def demo(root: Path) -> str:
@@ -73,10 +43,8 @@ def speed(root: Path) -> str:
 
 
 SECTIONS = {
-    "results": omniglot, "demo": demo, "speed": speed, "methods": method_tables.methods,
-    "features": method_tables.features, "omniglot-methods": method_tables.omniglot, "language": method_tables.language,
-    "heads": method_tables.heads, "few-labels": few_label_tables.few, "pool": few_label_tables.pool,
-    "realistic": few_label_tables.realistic, "scale": few_label_tables.scale,
+    "demo": demo, "speed": speed, "methods": method_tables.methods, "heads": method_tables.heads,
+    "pool": few_label_tables.pool, "scale": few_label_tables.scale,
 }
 
 

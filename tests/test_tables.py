@@ -13,15 +13,15 @@ def test_the_documents_say_what_the_result_files_say():
 
 def test_a_changed_figure_is_noticed(tmp_path):
     text = (tables.ROOT / "README.md").read_text(encoding="utf-8")
-    begin = text.index("<!-- results -->")
+    begin = text.index("<!-- demo -->")
     digit = next(i for i in range(begin, len(text)) if text[i] == "9")
     changed = text[:digit] + "8" + text[digit + 1 :]
-    assert tables.fill(changed, "results", tables.omniglot(tables.ROOT)) == text != changed
+    assert tables.fill(changed, "demo", tables.demo(tables.ROOT)) == text != changed
 
 
 def test_markers_that_are_missing_are_an_error():
-    with pytest.raises(ValueError, match="no <!-- results -->"):
-        tables.fill("no markers", "results", "content")
+    with pytest.raises(ValueError, match="no <!-- demo -->"):
+        tables.fill("no markers", "demo", "content")
 
 
 @pytest.mark.parametrize("document", [tables.README, tables.RESULTS])

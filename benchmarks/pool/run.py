@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,6 @@ from sklearn.metrics import roc_auc_score
 
 import graphfew as gf
 from benchmarks import files
-from benchmarks.features import sources
 
 RESULTS = Path("benchmarks/pool/results")
 PILE = 20
@@ -62,6 +62,14 @@ ROWS = (Row("nearest class mean, labels only", "prototypical", pile=False),
         Row("pool prototypes, then linear head", "pool_prototypes", head="linear_head"),
         Row("pool prototypes, told the pile is even, then linear head", "pool_prototypes", even=True,
             head="linear_head"))
+
+
+def folder(root: str | None) -> Path:
+    """The folder of the data sets: `root`, else `GRAPHFEW_DATA`. Raises ValueError where neither is given."""
+    place = root or os.environ.get("GRAPHFEW_DATA")
+    if not place:
+        raise ValueError("the benchmark needs a folder with clinc150/; give --root, or set GRAPHFEW_DATA")
+    return Path(place)
 
 
 def read(root: Path) -> Utterances:
@@ -119,7 +127,7 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=10)
     parser.add_argument("--split", default="test", choices=("val", "test"))
     given = parser.parse_args()
-    data = read(sources.folder(given.root))
+    data = read(folder(given.root))
     cells = [(known, row) for known in (150, 75) for row in ROWS]
     with Progress() as progress:
         bar = progress.add_task("pool", total=len(cells) * given.draws)

@@ -3,11 +3,11 @@
 from graphfew.report.cells import Benchmark, Cell, Who, gather
 from graphfew.report.episode import layers
 from graphfew.report.html import Markup
-from graphfew.report.markdown import fill, markdown
+from graphfew.report.markdown import NOTE, fill, markdown, titled
 from graphfew.report.page import Report, collect, page
 from graphfew.report.tables import Table, tables
 
 __all__ = [
-    "Benchmark", "Cell", "Markup", "Report", "Table", "Who", "collect", "fill", "gather", "layers", "markdown", "page",
-    "tables",
+    "NOTE", "Benchmark", "Cell", "Markup", "Report", "Table", "Who", "collect", "fill", "gather", "layers", "markdown",
+    "page", "tables", "titled",
 ]

@@ -16,8 +16,12 @@ NOTE = ("Accuracy in %, mean ± half the 95 % t-interval over tasks (training se
 
 def markdown(tables: Sequence[Table]) -> str:
     """All tables of a benchmark with the notes that they need."""
-    titled = (f"**{escape(table.family.capitalize())}**\n\n{grid(table)}" for table in tables)
-    return "\n\n".join([NOTE, *titled]) + "\n"
+    return "\n\n".join([NOTE, *map(titled, tables)]) + "\n"
+
+
+def titled(table: Table) -> str:
+    """One table under the name of its family of modes."""
+    return f"**{escape(table.family.capitalize())}**\n\n{grid(table)}"
 
 
 def grid(table: Table) -> str:

@@ -1,1 +1,0 @@
-"""Methods that need no training, on features of real data: `python -m benchmarks.features.run`."""

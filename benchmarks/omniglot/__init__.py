@@ -1,1 +1,0 @@
-"""Every trainable method on Omniglot: `methods.sh`."""

@@ -1,4 +1,4 @@
-"""The README's tables of all methods and of how fast heads are; `benchmarks.tables` places them."""
+"""The README's tables of all methods, of FewRel, and of how fast heads are; `benchmarks.tables` places them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import graphfew as gf
 
+LANGUAGE = Path("benchmarks/fewrel/results")
 HEADS = Path("benchmarks/speed/results/heads.json")
 
 
@@ -34,6 +35,25 @@ def methods(root: Path) -> str:
                      "fixed" if method.fixed_way else "any", "fixed" if method.fixed_shot else "any",
                      "used" if method.unlabelled else "refused", method.source])
     return markdown(["name", "modes", "training", "way", "shot", "unlabelled nodes", "source"], rows)
+
+
+def language(root: Path) -> str:
+    """Methods from language work on FewRel, and prototypes beside hybrid attention under label noise."""
+    cells = [json.loads(path.read_text()) for path in sorted((root / LANGUAGE).glob("*.json"))]
+    found = {(c["model"]["method"], c["encoder"], c["shot"], c["noise"]): c for c in cells}
+    names = sorted({key[:2] for key in found if key[2] == 1}, key=lambda key: -float(found[(*key, 1, 0.0)]["mean"]))
+    first = markdown(["5-way, 5 queries per class, accuracy in %", "1-shot", "5-shot"],
+                     [[f"`{name}` on `{encoder}`, {found[name, encoder, 1, 0.0]['mode']}",
+                       *(percent(found[name, encoder, shot, 0.0]) for shot in (1, 5))] for name, encoder in names])
+    noisy = [(shot, noise) for shot in (5, 10) for noise in (0.0, 0.3, 0.5)]
+    second = markdown(["`conv_text`, accuracy in %",
+                       *(f"{shot}-shot, {round(100 * noise)} % noise" for shot, noise in noisy)],
+                      [[f"`{name}`", *(percent(found[(name, "conv_text", *place)]) for place in noisy)]
+                       for name in ("prototypical", "hybrid_attention")])
+    return ("FewRel `val_wiki`, trained from scratch on word indices of 10 relations, tested on 6 others; 1,000 tasks, "
+            "95 % intervals over tasks, one training seed, nothing selected. Under noise a share of the supports are "
+            "sentences of relations outside the task, in training and in the test. Command: "
+            f"`python -m benchmarks.fewrel.run`; files: `{LANGUAGE}`.\n\n{first}\n\n{second}")
 
 
 def heads(root: Path) -> str:

@@ -44,7 +44,7 @@ def speed(root: Path) -> str:
 
 SECTIONS = {
     "demo": demo, "speed": speed, "methods": method_tables.methods, "heads": method_tables.heads,
-    "pool": few_label_tables.pool, "scale": few_label_tables.scale,
+    "language": method_tables.language, "pool": few_label_tables.pool, "scale": few_label_tables.scale,
 }
 
 

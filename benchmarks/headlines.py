@@ -29,9 +29,9 @@ def _tasks(ways: Sequence[int], shots: Sequence[int], **other: object) -> tuple[
 
 HEADLINES = {
     "omniglot": Headline(
-        ("prototypical", "prototypical, three encoders and a residual, 8 copies", "egnn",
-         "propagated prototypes, tuned, three encoders and a residual, 8 copies"),
-        _tasks((5, 20), (1, 5), labelled_ratio=None)),
+        ("prototypical", "prototypical, three encoders and a residual, 8 copies", "egnn", "gnn",
+         "relation", "propagated prototypes, tuned, three encoders and a residual, 8 copies"),
+        _tasks((5, 20), (1, 5), query="balanced(5)", labelled_ratio=None)),
     "cifar-fs": Headline(
         ("prototypical", "nearest mean, mirrored", "gnn", "egnn", "propagated prototypes, mirrored"),
         (*_tasks((5,), (1, 5), query="balanced(15)", labelled_ratio=None),

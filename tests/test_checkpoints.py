@@ -21,8 +21,8 @@ def characters(real_omniglot, tmp_path_factory):
         return gf.data.omniglot(real_omniglot, split="test", progress=False)
 
 
-def test_prototypes_and_egnn_are_there():
-    assert {"egnn-omniglot", "prototypical-omniglot"} <= set(NAMES)
+def test_prototypes_egnn_and_gnn_are_there():
+    assert {"egnn-omniglot", "gnn-omniglot", "prototypical-omniglot"} <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)

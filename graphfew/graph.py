@@ -92,8 +92,7 @@ class Topology:
         Raises:
             ValueError: the topology is not complete, so that pairs have no mirror image; or `at_once` below 1.
         """
-        if at_once is not None and at_once < 1:
-            raise ValueError(f"at_once is {at_once}; give at least 1 pair, or None for all")
+        _check_at_once(at_once)
         one_way, other_way = self._pairs
         values = self._pair_values(fn, x, at_once, origin)
         edges = values.new_full((len(self.receivers), values.shape[1]), 0.0 if loops is None else loops)
@@ -103,9 +102,20 @@ class Topology:
             edges = edges.index_copy(0, torch.nonzero(self.loops).flatten(), own)
         return edges
 
-    def pair_ordered(self, fn: EdgeFunction, x: Tensor) -> Float[Tensor, "E C"]:
-        """Edges `[E, C]` from any function `fn(receiver [E, F], sender [E, F])` of two nodes of `x [N, F]`."""
-        return fn(x.index_select(0, self.receivers), x.index_select(0, self.senders))
+    def pair_ordered(self, fn: EdgeFunction, x: Tensor, *, at_once: int | None = None) -> Float[Tensor, "E C"]:
+        """Edges `[E, C]` from any function `fn(receiver [E, F], sender [E, F])` of two nodes of `x [N, F]`.
+
+        Args:
+            fn, x: see above.
+            at_once: as in `pair`.
+
+        Raises:
+            ValueError: `at_once` below 1.
+        """
+        _check_at_once(at_once)
+        if at_once is None or len(self.receivers) <= at_once:
+            return fn(x.index_select(0, self.receivers), x.index_select(0, self.senders))
+        return self._pair_edges(fn, x, torch.arange(len(self.receivers), device=x.device), at_once)
 
     def inner(self, x: Float[Tensor, "N F"]) -> Float[Tensor, "E 1"]:
         """Inner product of the two ends of each edge, `[E, 1]`; by matrix products where tasks are equal-sized."""
@@ -182,17 +192,26 @@ class Topology:
             return _repeated(fn, x, at_once, one, other, origin)
         if at_once is None or len(one_way) <= at_once:
             return fn(*self._pair_nodes(x))
+        return self._pair_edges(fn, x, one_way, at_once)
+
+    def _pair_edges(self, fn: EdgeFunction, x: Tensor, edges: Tensor, at_once: int) -> Tensor:
+        """`fn` of both ends of the edges with these numbers, at most so many in one call."""
 
         def of(part: Tensor) -> Tensor:
             return fn(x.index_select(0, self.receivers[part]), x.index_select(0, self.senders[part]))
 
-        return _in_blocks(of, torch.split(one_way, at_once))
+        return _in_blocks(of, torch.split(edges, at_once))
 
     def _pair_nodes(self, x: Tensor) -> tuple[Tensor, Tensor]:
         if self.side is not None:
             return equal.pair_nodes(x, self.side)
         one_way, _ = self._pairs
         return x.index_select(0, self.receivers[one_way]), x.index_select(0, self.senders[one_way])
+
+
+def _check_at_once(at_once: int | None) -> None:
+    if at_once is not None and at_once < 1:
+        raise ValueError(f"at_once is {at_once}; give at least 1 pair, or None for all")
 
 
 def _repeated(fn: EdgeFunction, x: Tensor, at_once: int | None, one: Tensor, other: Tensor, origin: Tensor) -> Tensor:

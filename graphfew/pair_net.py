@@ -43,20 +43,18 @@ def pairs(topology: Topology, net: nn.Sequential, x: Float[Tensor, "N F"], *, lo
         origin: `[N]` int64, nodes with the same number being alike in `x`, so that pairs of the same two numbers have
             one answer; None where all may differ.
     """
-    if not frozen(net):
-        return topology.pair(lambda a, b: _plain(net, absolute_difference(a, b)), x, loops=loops)
-    run = folded(net)
-    return topology.pair(lambda a, b: run(absolute_difference(a, b)), x, loops=loops, at_once=block(net, x),
-                         origin=origin)
+    still = frozen(net)
+    run = folded(net) if still else net
+    return topology.pair(lambda a, b: run(absolute_difference(a, b)), x, loops=loops,
+                         at_once=block(net, x) if still else None, origin=origin if still else None)
 
 
 def pairs_into(topology: Topology, net: nn.Sequential, x: Float[Tensor, "N F"], *, loops: float
                ) -> Float[Tensor, "E 1"]:
     """As `pairs` on any topology, for a frozen network: every edge by itself."""
-    run, step = folded(net), block(net, x)
-    parts = zip(torch.split(topology.receivers, step), torch.split(topology.senders, step), strict=True)
-    values = [run(absolute_difference(x.index_select(0, a), x.index_select(0, b))) for a, b in parts]
-    return torch.cat(values).masked_fill(topology.loops[:, None], loops)
+    run = folded(net)
+    values = topology.pair_ordered(lambda a, b: run(absolute_difference(a, b)), x, at_once=block(net, x))
+    return values.masked_fill(topology.loops[:, None], loops)
 
 
 def folded(net: nn.Sequential) -> Rows:
@@ -85,11 +83,6 @@ def block(net: nn.Sequential, x: Tensor) -> int:
     row = x.element_size() * max(m.in_features + m.out_features for m in net if isinstance(m, nn.Linear))
     room = _cache() * torch.get_num_threads() if x.device.type == "cpu" else ELSEWHERE
     return 1 << max(6, (room // row).bit_length() - 1)
-
-
-def _plain(net: nn.Sequential, rows: Tensor) -> Tensor:
-    out: Tensor = net(rows)
-    return out
 
 
 def _steps(net: nn.Sequential) -> list[tuple[Tensor, Tensor, float | None]]:

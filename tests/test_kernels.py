@@ -180,6 +180,8 @@ def test_blocks_of_no_pairs_are_refused(kernel):
     for at_once in (0, -1):
         with pytest.raises(ValueError, match=f"at_once is {at_once}; give at least 1 pair"):
             gf.complete((3,)).pair(both, torch.ones(3, 2), at_once=at_once)
+        with pytest.raises(ValueError, match=f"at_once is {at_once}; give at least 1 pair"):
+            gf.complete((3,)).pair_ordered(both, torch.ones(3, 2), at_once=at_once)
 
 
 @CHECKED
@@ -190,6 +192,22 @@ def test_pair_ordered_gives_the_receiver_first(kernel, spec, seed):
     ours = topology.pair_ordered(lambda a, b: a - 2 * b, x)
     rows = [x[r] - 2 * x[s] for r, s in zip(topology.receivers.tolist(), topology.senders.tolist(), strict=True)]
     same(ours, torch.stack(rows) if rows else x[:0] * 1, x)
+
+
+@CHECKED
+@given(SPECS, SEEDS, st.integers(1, 12))
+def test_pair_ordered_in_blocks_is_pair_ordered(kernel, spec, seed, at_once):
+    topology, rows = build(spec), []
+    x = numbers(seed, topology.nodes, 2)
+
+    def seen(a, b):
+        rows.append(len(a))
+        return a - 2 * b
+
+    ours = topology.pair_ordered(seen, x, at_once=at_once)
+    assert max(rows) <= at_once
+    assert sum(rows) == len(topology.receivers)
+    same(ours, topology.pair_ordered(lambda a, b: a - 2 * b, x), x)
 
 
 def both(a, b):

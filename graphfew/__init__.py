@@ -9,7 +9,7 @@ from graphfew.data import Dataset, Tasks
 from graphfew.episode import Episode, collate
 from graphfew.estimator import FewShotClassifier
 from graphfew.evaluate import Comparison, Result, calibration_error, compare, evaluate, paired, predict, t_interval
-from graphfew.graph import Graph, Topology, bipartite, complete, stars, supports_to_queries
+from graphfew.graph import Graph, Topology
 from graphfew.layers import Convolution, cosine, squared_euclidean
 from graphfew.losses import (
     dpgn_loss,
@@ -28,6 +28,7 @@ from graphfew.pretrain import Classifier, Shuffled, class_loss
 from graphfew.readout import log_vote, vote
 from graphfew.registry import METHODS, Method, create, register
 from graphfew.seeding import seeded
+from graphfew.topologies import bipartite, complete, stars, supports_to_queries
 from graphfew.train import Step, adam, adamw, cosine_decay, follow, halve_every, sgd, train, warm_up
 
 __version__ = version("graphfew")

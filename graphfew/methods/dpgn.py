@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from graphfew.checks import all_of, fixed_shot, fixed_way, labelled_only
 from graphfew.episode import Episode
-from graphfew.graph import Graph, complete
+from graphfew.graph import Graph
 from graphfew.layers import blocks
 from graphfew.model import GraphMethod
 from graphfew.readout import log_vote
+from graphfew.topologies import complete
 
 # Edge channels: similarity of points, similarity of distributions, and minus the squared distance of points.
 POINT, DISTRIBUTION, DISTANCE = 0, 1, 2

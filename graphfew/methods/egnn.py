@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from graphfew.episode import Episode
-from graphfew.graph import Graph, Topology, complete
+from graphfew.graph import Graph, Topology
 from graphfew.layers import RowNorm, blocks, dropout
 from graphfew.model import GraphMethod
 from graphfew.pair_net import pairs, pairs_into, short
 from graphfew.readout import log_vote
+from graphfew.topologies import complete
 
 SMOOTH = 1e-6
 

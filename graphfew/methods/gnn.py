@@ -9,11 +9,12 @@ from torch import Tensor, nn
 
 from graphfew.checks import fixed_way
 from graphfew.episode import Episode
-from graphfew.graph import Graph, complete
+from graphfew.graph import Graph
 from graphfew.layers import RowNorm, blocks, dropout
 from graphfew.model import GraphMethod
 from graphfew.pair_net import pairs, pairs_into, short
 from graphfew.readout import one_hot, own_row
+from graphfew.topologies import complete
 
 MASKED = -1e8
 

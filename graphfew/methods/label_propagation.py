@@ -12,10 +12,11 @@ from graphfew.affinity import LARGE, Large, cosine_power, normalised, self_tunin
 from graphfew.dense import Dense, solve_edges, solve_nodes
 from graphfew.episode import Episode
 from graphfew.features import check_centre, prepared
-from graphfew.graph import Graph, Topology, complete
+from graphfew.graph import Graph, Topology
 from graphfew.model import GraphMethod
 from graphfew.readout import one_hot, own_row
 from graphfew.sparse import DENSE_NODES, harmonic, product, spread_labels
+from graphfew.topologies import complete
 
 Affinity = Callable[[Dense], Tensor]
 Settle = Callable[[Topology, Tensor, Tensor], Tensor]

@@ -7,11 +7,12 @@ from torch import nn
 
 from graphfew.checks import labelled_only
 from graphfew.episode import Episode
-from graphfew.graph import Graph, supports_to_queries
+from graphfew.graph import Graph
 from graphfew.layers import Metric, squared_euclidean
 from graphfew.methods.prototypical import Compare
 from graphfew.model import GraphMethod
 from graphfew.readout import nearest
+from graphfew.topologies import supports_to_queries
 
 
 def embed(episode: Episode) -> Graph:

@@ -12,13 +12,14 @@ from graphfew.affinity import cosine_power, normalised, sparse_cosine_power
 from graphfew.dense import Dense, solve_edges
 from graphfew.episode import Episode
 from graphfew.features import check_centre, poised, prepared
-from graphfew.graph import Graph, complete
+from graphfew.graph import Graph
 from graphfew.methods.prototypical import embed as with_class_means
 from graphfew.methods.pt_map import Assign, Move
 from graphfew.model import GraphMethod
 from graphfew.priors import check_prior
 from graphfew.readout import from_classes
 from graphfew.sparse import DENSE_NODES, spread_labels
+from graphfew.topologies import complete
 
 
 def propagated_prototypes(encoder: nn.Module, *, dim: int, power: float = 0.5, centre: Sequence[float] | None = None,

@@ -7,10 +7,11 @@ from torch import Tensor, nn
 
 from graphfew.checks import labelled_only
 from graphfew.episode import Episode
-from graphfew.graph import Graph, stars
+from graphfew.graph import Graph
 from graphfew.layers import Metric, compare, squared_euclidean
 from graphfew.model import GraphMethod
 from graphfew.readout import from_classes
+from graphfew.topologies import stars
 
 
 def embed(episode: Episode) -> Graph:

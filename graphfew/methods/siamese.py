@@ -6,10 +6,11 @@ from torch import Tensor, nn
 
 from graphfew.checks import labelled_only
 from graphfew.episode import Episode
-from graphfew.graph import Graph, supports_to_queries
+from graphfew.graph import Graph
 from graphfew.layers import absolute_difference
 from graphfew.model import GraphMethod
 from graphfew.readout import nearest
+from graphfew.topologies import supports_to_queries
 
 
 class PairScore(nn.Module):

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from graphfew.affinity import neighbours, normalised, squared_distances
 from graphfew.dense import Dense, solve_edges, solve_nodes
 from graphfew.episode import Episode
-from graphfew.graph import Graph, complete
+from graphfew.graph import Graph
 from graphfew.layers import RowNorm
 from graphfew.model import GraphMethod, Layer
 from graphfew.readout import own_row
+from graphfew.topologies import complete
 
 
 class Width(nn.Module):

@@ -1,0 +1,61 @@
+"""Builders of topologies: complete graphs of tasks, given edges, class nodes between supports and queries."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from graphfew._kernels.ragged import product
+from graphfew.episode import Episode
+from graphfew.graph import Topology, equal_size
+
+
+def complete(sizes: Sequence[int], device: torch.device | str = "cpu") -> Topology:
+    """Every node of a task sends to every node of it, itself included; `sizes` are the nodes of each task."""
+    return Topology(nodes=sum(sizes), device=torch.device(device), sizes=tuple(sizes))
+
+
+def bipartite(senders: Tensor, receivers: Tensor, nodes: int) -> Topology:
+    """Any given edges, `senders[k] -> receivers[k]`, each `[E]` int64 in any order, over `nodes` nodes; no loops added.
+
+    Edges are put in order of receiver; edge values made elsewhere must follow `topology.senders` and `.receivers`.
+
+    Raises:
+        ValueError: lengths that differ, or an index outside `0 .. nodes-1`.
+    """
+    if len(senders) != len(receivers):
+        raise ValueError(f"{len(senders)} senders and {len(receivers)} receivers; give one of each per edge")
+    both = torch.cat([senders, receivers])
+    if len(both) and not (int(both.min()) >= 0 and int(both.max()) < nodes):
+        raise ValueError(f"edges name nodes {int(both.min())} to {int(both.max())}; there are nodes 0 to {nodes - 1}")
+    order = torch.argsort(receivers, stable=True)
+    return Topology(nodes=nodes, device=receivers.device, links=(senders[order], receivers[order]))
+
+
+def stars(episode: Episode) -> Topology:
+    """Class nodes: labelled supports send to the node of their class, which sends to every query of its task.
+
+    The `sum(way)` class nodes follow the episode's N nodes, task by task, class by class: class `c` of task `t` is node
+    `N + way[0] + … + way[t-1] + c`. Unlabelled nodes have no edges.
+    """
+    n = len(episode.y)
+    way = torch.tensor(episode.way, device=episode.y.device)
+    support = torch.nonzero(episode.labelled).flatten()
+    own_class = n + (way.cumsum(0) - way)[episode.task[support]] + episode.y[support]
+    query = torch.nonzero(episode.query).flatten()
+    rank, node = product(torch.tensor(episode.queries, device=way.device), way)
+    topology = bipartite(torch.cat([support, n + node]), torch.cat([own_class, query[rank]]), n + sum(episode.way))
+    equal_ways = len(set(episode.way)) == 1
+    return dataclasses.replace(topology, block=equal_size(episode.sizes) if equal_ways else None,
+                               classes=episode.way[0] if equal_ways else 0)
+
+
+def supports_to_queries(episode: Episode) -> Topology:
+    """Every labelled support sends to every query of its task."""
+    support, query = (torch.nonzero(mask).flatten() for mask in (episode.labelled, episode.query))
+    shots = torch.bincount(episode.task[support], minlength=episode.tasks)
+    rank, member = product(torch.tensor(episode.queries, device=shots.device), shots)
+    return dataclasses.replace(bipartite(support[member], query[rank], len(episode.y)), block=equal_size(episode.sizes))

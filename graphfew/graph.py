@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch_geometric.data import Data
 
-from graphfew._kernels import equal, ragged
+from graphfew._kernels import chords, equal, ragged
 from graphfew.episode import Episode
 
 EdgeFunction = Callable[[Tensor, Tensor], Tensor]
+Block = TypeVar("Block")
 TINY = 1e-12
 
 
@@ -83,8 +84,9 @@ class Topology:
             fn: `([P, F], [P, F]) -> [P, C]`, with `fn(a, b) == fn(b, a)`; see `pair_ordered` for any other.
             x: nodes `[N, F]`.
             loops: the value of self-loops; None computes it with `fn`, which a method that masks them need not.
-            at_once: the most pairs that `fn` sees in one call, for a function whose rows do not depend on each other;
-                features of two nodes are then held for so many pairs only. None hands it all pairs.
+            at_once: the most pairs that `fn` sees in one call, for a function whose rows do not depend on each other.
+                It gets both ends as `[..., F]`, which broadcast against each other to that many pairs, and gives
+                `[..., C]` or their rows `[P, C]`. None hands it all pairs, as rows.
             origin: `[N]` int64, nodes with the same number being alike in `x`, for such a function too: it is run once
                 for all pairs of the same two numbers. None where all nodes may differ.
 
@@ -92,14 +94,32 @@ class Topology:
             ValueError: the topology is not complete, so that pairs have no mirror image; or `at_once` below 1.
         """
         _check_at_once(at_once)
-        one_way, other_way = self._pairs
-        values = self._pair_values(fn, x, at_once, origin)
-        edges = values.new_full((len(self.receivers), values.shape[1]), 0.0 if loops is None else loops)
-        edges = edges.index_copy(0, one_way, values).index_copy(0, other_way, values)
+        edges = self.mirror(self._pair_values(fn, x, at_once, origin), loops=0.0 if loops is None else loops)
         if loops is None:
-            own = _in_blocks(lambda rows: fn(rows, rows), torch.split(x, at_once or len(x)))
+            own = _in_blocks(lambda rows: fn(rows, rows), torch.split(x, at_once or len(x)), len(x))
             edges = edges.index_copy(0, torch.nonzero(self.loops).flatten(), own)
         return edges
+
+    def differences(self, x: Float[Tensor, "N F"]) -> Float[Tensor, "P F"]:
+        """`|x_i - x_j|` of each unordered pair of distinct nodes, once, in the order that `mirror` takes.
+
+        Raises:
+            ValueError: the topology is not complete.
+        """
+        if self.side is not None:
+            return chords.differences(x, self.side)
+        one, other = self._pair_nodes(x)
+        return (one - other).abs()
+
+    def mirror(self, values: Float[Tensor, "P C"], *, loops: float) -> Float[Tensor, "E C"]:
+        """Edges `[E, C]` from one value for each unordered pair of distinct nodes, and one for all self-loops.
+
+        Raises:
+            ValueError: the topology is not complete.
+        """
+        one_way, other_way = self._pairs
+        edges = values.new_full((len(self.receivers), values.shape[1]), loops)
+        return edges.index_copy(0, one_way, values).index_copy(0, other_way, values)
 
     def pair_ordered(self, fn: EdgeFunction, x: Tensor, *, at_once: int | None = None) -> Float[Tensor, "E C"]:
         """Edges `[E, C]` from any function `fn(receiver [E, F], sender [E, F])` of two nodes of `x [N, F]`.
@@ -181,7 +201,7 @@ class Topology:
     @cached_property
     def _pairs(self) -> tuple[Tensor, Tensor]:
         if self.side is not None:
-            return equal.pair_index(self.nodes // self.side, self.side, self.device)
+            return chords.pair_index(self.nodes // self.side, self.side, self.device)
         return ragged.pair_index(self._complete_sizes, self.senders, self.receivers)
 
     def _pair_values(self, fn: EdgeFunction, x: Tensor, at_once: int | None, origin: Tensor | None) -> Tensor:
@@ -189,8 +209,10 @@ class Topology:
         if origin is not None:
             one, other = (origin[ends[one_way]] for ends in self._ends)
             return _repeated(fn, x, at_once, one, other, origin)
-        if at_once is None or len(one_way) <= at_once:
+        if at_once is None or not len(one_way):
             return fn(*self._pair_nodes(x))
+        if self.side is not None:
+            return _in_blocks(lambda ends: fn(*ends), chords.ends(x, self.side, at_once), len(one_way))
         return self._pair_edges(fn, x, one_way, at_once)
 
     def _pair_edges(self, fn: EdgeFunction, x: Tensor, edges: Tensor, at_once: int) -> Tensor:
@@ -199,11 +221,9 @@ class Topology:
         def of(part: Tensor) -> Tensor:
             return fn(x.index_select(0, self.receivers[part]), x.index_select(0, self.senders[part]))
 
-        return _in_blocks(of, torch.split(edges, at_once))
+        return _in_blocks(of, torch.split(edges, at_once), len(edges))
 
     def _pair_nodes(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        if self.side is not None:
-            return equal.pair_nodes(x, self.side)
         one_way, _ = self._pairs
         return x.index_select(0, self.receivers[one_way]), x.index_select(0, self.senders[one_way])
 
@@ -222,21 +242,21 @@ def _repeated(fn: EdgeFunction, x: Tensor, at_once: int | None, one: Tensor, oth
     def of(part: Tensor) -> Tensor:
         return fn(x.index_select(0, node[part // items]), x.index_select(0, node[part % items]))
 
-    return _in_blocks(of, torch.split(distinct, at_once or len(distinct)))[place]
+    return _in_blocks(of, torch.split(distinct, at_once or len(distinct)), len(distinct))[place]
 
 
-def _in_blocks(fn: Callable[[Tensor], Tensor], blocks: Sequence[Tensor]) -> Tensor:
-    """`fn` of each block, one below the other: `[sum of rows, C]`."""
-    first = fn(blocks[0])
-    if len(blocks) == 1:
-        return first
-    # Written in place: results kept one by one would lie between the blocks' features and keep memory from reuse.
-    values = first.new_empty(sum(map(len, blocks)), first.shape[1])
-    values[: len(first)] = first
-    start = len(first)
-    for block in blocks[1:]:
-        values[start : start + len(block)] = fn(block)
-        start += len(block)
+def _in_blocks(fn: Callable[[Block], Tensor], blocks: Iterable[Block], rows: int) -> Tensor:
+    """`fn` of each block, `[..., C]`, one below the other: `[rows, C]`."""
+    values, start = None, 0
+    for block in blocks:
+        part = fn(block).flatten(0, -2)
+        if len(part) == rows:
+            return part
+        # Written in place: results kept one by one would lie between the blocks' features and keep memory from reuse.
+        values = part.new_empty(rows, part.shape[1]) if values is None else values
+        values[start : start + len(part)] = part
+        start += len(part)
+    assert values is not None
     return values
 
 

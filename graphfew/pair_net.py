@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from graphfew.graph import Graph, Topology
-from graphfew.layers import RowNorm, absolute_difference
+from graphfew.graph import EdgeFunction, Graph, Topology
+from graphfew.layers import RowNorm
 
-# Second-level cache of a machine that does not tell, and what a block may hold where there is no such cache to stay in.
-CACHE, ELSEWHERE = 1 << 20, 1 << 28
+# Second-level cache of a machine that does not tell, what a block may hold where there is no such cache to stay in, and
+# the floats of a cache line.
+CACHE, ELSEWHERE, LINE = 1 << 20, 1 << 28, 16
 
-Rows = Callable[[Tensor], Tensor]
+Step = tuple[Tensor, Tensor, float | None]
 
 
 def frozen(net: nn.Module) -> bool:
@@ -43,51 +45,98 @@ def pairs(topology: Topology, net: nn.Sequential, x: Float[Tensor, "N F"], *, lo
         origin: `[N]` int64, nodes with the same number being alike in `x`, so that pairs of the same two numbers have
             one answer; None where all may differ.
     """
-    still = frozen(net)
-    run = folded(net) if still else net
-    return topology.pair(lambda a, b: run(absolute_difference(a, b)), x, loops=loops,
-                         at_once=block(net, x) if still else None, origin=origin if still else None)
+    if not frozen(net):
+        return topology.mirror(net(topology.differences(x)), loops=loops)
+    return topology.pair(folded(net), x, loops=loops, at_once=block(net, x), origin=origin)
 
 
 def pairs_into(topology: Topology, net: nn.Sequential, x: Float[Tensor, "N F"], *, loops: float
                ) -> Float[Tensor, "E 1"]:
     """As `pairs` on any topology, for a frozen network: every edge by itself."""
-    run = folded(net)
-    values = topology.pair_ordered(lambda a, b: run(absolute_difference(a, b)), x, at_once=block(net, x))
+    values = topology.pair_ordered(folded(net), x, at_once=block(net, x))
     return values.masked_fill(topology.loops[:, None], loops)
 
 
-def folded(net: nn.Sequential) -> Rows:
-    """The frozen network with each batch norm folded into the map before it; under autocast in its lower precision.
+def folded(net: nn.Sequential) -> EdgeFunction:
+    """The frozen network of `|a - b|` with each batch norm folded into the map before it, from ends `[..., F]` to rows
+    `[P, 1]`, in the precision of autocast.
 
     Weights are folded once, so that blocks of rows share the work.
     """
     steps = _steps(net)
     given, device = steps[-1][0].dtype, steps[-1][0].device.type
     low = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else given
+    if low == given and device == "cpu" and not torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        return _in_place(steps)
     steps = [(weight.to(low), bias.to(low), slope) for weight, bias, slope in steps]
 
-    def run(rows: Tensor) -> Tensor:
+    def run(a: Tensor, b: Tensor) -> Tensor:
         with torch.autocast(device, enabled=False):
-            rows = rows.to(low)
+            values = (a - b).abs().to(low).flatten(0, -2)
             for weight, bias, slope in steps:
-                rows = F.linear(rows, weight, bias)
-                rows = rows if slope is None else F.leaky_relu(rows, slope, inplace=True)
-            return rows.to(given)
+                values = F.linear(values, weight, bias)
+                values = values if slope is None else F.leaky_relu(values, slope, inplace=True)
+            return values.to(given)
+
+    return run
+
+
+def _in_place(steps: Sequence[Step]) -> EdgeFunction:
+    """The folded network on the CPU: every block is written over the one before it.
+
+    A bias is one more row of its weights, for inputs that end in a 1: added by itself it costs a fifth of the product,
+    and with that column nothing.
+    """
+    weights = [torch.cat([weight.t(), bias[None]]) for weight, bias, _ in steps]
+    slopes = [slope for *_, slope in steps]
+    shelf: list[Tensor] = []
+    views: dict[int, tuple[list[Tensor], list[Tensor]]] = {}
+
+    def room(rows: int) -> tuple[list[Tensor], list[Tensor]]:
+        """The inputs of so many rows with their column of ones, and without."""
+        if not shelf or rows > len(shelf[0]):
+            shelf[:] = _shelf(weights, rows)
+            views.clear()
+        if rows not in views:
+            views[rows] = [buffer[:rows] for buffer in shelf], [buffer[:rows, :-1] for buffer in shelf]
+        return views[rows]
+
+    def run(a: Tensor, b: Tensor) -> Tensor:
+        shape = torch.broadcast_shapes(a.shape, b.shape)  # type: ignore[no-untyped-call]
+        whole, inner = room(shape[:-1].numel())
+        torch.sub(a, b, out=inner[0].view(shape)).abs_()
+        for before, weight, slope, after in zip(whole, weights, slopes, inner[1:], strict=False):
+            torch.mm(before, weight, out=after)
+            if slope is not None:
+                F.leaky_relu(after, slope, inplace=True)
+        return whole[-1] @ weights[-1]
 
     return run
 
 
 def block(net: nn.Sequential, x: Tensor) -> int:
-    """Pairs of one block: as many as keep a map's input and output in the second-level caches of all threads."""
+    """Pairs of one block: as many as take a map's input and output half over the second-level caches of all threads.
+
+    A call costs as much as some 70 pairs, and what little leaves that cache is still in the next.
+    """
     row = x.element_size() * max(m.in_features + m.out_features for m in net if isinstance(m, nn.Linear))
-    room = _cache() * torch.get_num_threads() if x.device.type == "cpu" else ELSEWHERE
-    return 1 << max(6, (room // row).bit_length() - 1)
+    room = 3 * second_level_cache() // 2 * torch.get_num_threads() if x.device.type == "cpu" else ELSEWHERE
+    return max(64, room // row)
 
 
-def _steps(net: nn.Sequential) -> list[tuple[Tensor, Tensor, float | None]]:
+def _shelf(weights: Sequence[Tensor], rows: int) -> list[Tensor]:
+    """A buffer of ones for the input of each map, `[rows, in + 1]`; neighbours differ, others may share."""
+    kept: dict[tuple[int, int], Tensor] = {}
+    for place, weight in enumerate(weights):
+        width = len(weight)
+        if (width, place % 2) not in kept:
+            kept[width, place % 2] = weight.new_ones(rows, -(-width // LINE) * LINE)[:, :width]
+    return [kept[len(weight), place % 2] for place, weight in enumerate(weights)]
+
+
+def _steps(net: nn.Sequential) -> list[Step]:
     """Weight, bias and slope of each map with the norm that follows it."""
-    out: list[tuple[Tensor, Tensor, float | None]] = []
+    out: list[Step] = []
     for module in net:
         if isinstance(module, nn.Linear):
             missing = module.weight.new_zeros(module.out_features)
@@ -99,9 +148,14 @@ def _steps(net: nn.Sequential) -> list[tuple[Tensor, Tensor, float | None]]:
     return out
 
 
-def _cache() -> int:
-    """Bytes of a core's second-level cache."""
-    try:
-        return os.sysconf("SC_LEVEL2_CACHE_SIZE") or CACHE
-    except (AttributeError, ValueError, OSError):
-        return CACHE
+@cache
+def second_level_cache() -> int:
+    """Bytes of a core's second-level cache, as Linux tells them; 1 MiB where nothing does."""
+    for level in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/level"):
+        size = level.with_name("size")
+        try:
+            if level.read_text().strip() == "2":
+                return int(size.read_text().strip().removesuffix("K")) << 10
+        except (OSError, ValueError):
+            continue
+    return CACHE

@@ -131,7 +131,7 @@ def test_pair_in_blocks_is_pair(kernel, sizes, seed, at_once, filled):
     topology, x, rows = gf.complete(sizes), numbers(seed, sum(sizes), 3), []
 
     def seen(a, b):
-        rows.append(len(a))
+        rows.append(torch.broadcast_shapes(a.shape, b.shape)[:-1].numel())
         return both(a, b)
 
     loops = 7.0 if filled else None
@@ -144,6 +144,25 @@ def test_pair_in_blocks_is_pair(kernel, sizes, seed, at_once, filled):
 
 
 @CHECKED
+@given(SIZES, SEEDS)
+def test_differences_are_those_of_pairs(kernel, sizes, seed):
+    topology, x = gf.complete(sizes), numbers(seed, sum(sizes), 3)
+    ours = topology.differences(x)
+    assert len(ours) == sum(n * (n - 1) // 2 for n in sizes)
+    apart = (x[topology.receivers] - x[topology.senders]).abs()
+    same(topology.mirror(ours, loops=0.0), apart, x)
+    assert torch.equal(topology.mirror(ours, loops=5.0)[topology.loops], torch.full((sum(sizes), 3), 5.0).double())
+
+
+def test_differences_have_second_derivatives(kernel):
+    for sizes in ((5, 5), (4, 4), (2,), (4, 5)):
+        x = numbers(3, sum(sizes), 2).requires_grad_()
+        values = lambda x, sizes=sizes: gf.complete(sizes).differences(x).square()  # noqa: E731
+        assert torch.autograd.gradcheck(values, x)
+        assert torch.autograd.gradgradcheck(values, x)
+
+
+@CHECKED
 @given(SIZES, SEEDS, st.integers(1, 12), st.booleans())
 def test_pairs_of_copies_run_once(kernel, sizes, seed, at_once, filled):
     """Nodes of one number are alike, in one graph or in several."""
@@ -152,7 +171,7 @@ def test_pairs_of_copies_run_once(kernel, sizes, seed, at_once, filled):
     topology, x, rows = gf.complete(sizes), numbers(seed, nodes, 3), []
 
     def seen(a, b):
-        rows.append(len(a))
+        rows.append(torch.broadcast_shapes(a.shape, b.shape)[:-1].numel())
         return both(a, b)
 
     loops = 7.0 if filled else None
@@ -211,7 +230,7 @@ def test_pair_ordered_in_blocks_is_pair_ordered(kernel, spec, seed, at_once):
 
 
 def both(a, b):
-    return torch.cat([(a - b).square(), a * b], dim=1)
+    return torch.cat([(a - b).square(), a * b], dim=-1)
 
 
 @CHECKED

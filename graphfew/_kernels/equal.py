@@ -42,20 +42,6 @@ def complete_index(tasks: int, side: int, device: torch.device) -> tuple[Tensor,
     return senders, nodes.view(-1, 1).expand(-1, side).reshape(-1)
 
 
-def pair_index(tasks: int, side: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Edge numbers `[P]` of each unordered pair of distinct nodes: to the smaller node, and to the larger."""
-    i, j = torch.triu_indices(side, side, 1, device=device)
-    first = torch.arange(tasks, device=device)[:, None] * side * side
-    return (first + i * side + j).view(-1), (first + j * side + i).view(-1)
-
-
-def pair_nodes(x: Tensor, side: int) -> tuple[Tensor, Tensor]:
-    """Both ends `[P, F]` of each unordered pair, gathered inside tasks: cheaper backward than a flat gather."""
-    i, j = torch.triu_indices(side, side, 1, device=x.device)
-    nodes = x.view(-1, side, x.shape[1])
-    return nodes.index_select(1, i).flatten(0, 1), nodes.index_select(1, j).flatten(0, 1)
-
-
 def inner(x: Tensor, block: int, classes: int, one: Tensor, other: Tensor) -> Tensor:
     """Inner products `[E, 1]` of edge ends inside tasks of `block` nodes, from one table per task.
 

@@ -27,18 +27,19 @@ class Gate(nn.Module):
         super().__init__()
         self.net = nn.Sequential(*blocks([dim, 2 * hidden, hidden], bias=False), nn.Dropout(p), nn.Linear(hidden, 1))
 
-    def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        """Symmetric in its rows."""
-        out: Tensor = self.net((a - b).square()).sigmoid()
+    def forward(self, apart: Tensor) -> Tensor:
+        """From `|a - b|` of pairs, rows `[P, dim]`, to `[P, 1]`."""
+        out: Tensor = self.net(apart.square()).sigmoid()
         return out
 
 
-def gated(graph: Graph, gate: Callable[[Tensor, Tensor], Tensor], x: Tensor, old: Tensor) -> Tensor:
+def gated(graph: Graph, gate: Callable[[Tensor], Tensor], x: Tensor, old: Tensor) -> Tensor:
     """Edges `[E, 1]`: the old ones times the gate, rows keeping their mass; then loops of 1, and rows of sum 1."""
     topology = graph.topology
     apart = (~topology.loops)[:, None].to(old.dtype)
     old = old * apart
-    new = topology.normalize(topology.pair(gate, x, loops=0.0) * old) * topology.spread(topology.sum(old))
+    gates = topology.mirror(gate(topology.differences(x)), loops=0.0)
+    new = topology.normalize(gates * old) * topology.spread(topology.sum(old))
     return topology.normalize(new + (1 - apart) + FLOOR)
 
 
@@ -58,7 +59,7 @@ class Generation(nn.Module):
         topology = graph.topology
         points, spread = graph.nodes[:, : -self.slots], graph.nodes[:, -self.slots:]
         near = gated(graph, self.point_gate, points, graph.edges[:, [POINT]])
-        apart = topology.pair(lambda a, b: -(a - b).square().sum(1, keepdim=True), points, loops=0.0)
+        apart = topology.mirror(-topology.differences(points).square().sum(1, keepdim=True), loops=0.0)
         seen = topology.propagate(near, support_slots(graph.episode, self.slots).to(points.dtype))
         spread = self.distribution(torch.cat([seen, spread], dim=1))
         alike = gated(graph, self.distribution_gate, spread, graph.edges[:, [DISTRIBUTION]])

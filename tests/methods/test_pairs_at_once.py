@@ -30,20 +30,31 @@ def rows_seen(monkeypatch):
 
     def counted(net):
         run = fold(net)
-        return lambda given: (rows.append(len(given)), run(given))[1]
+
+        def seen(a, b):
+            rows.append(torch.broadcast_shapes(a.shape, b.shape)[:-1].numel())
+            return run(a, b)
+
+        return seen
 
     monkeypatch.setattr(pair_net, "folded", counted)
     return rows
 
 
+@pytest.mark.parametrize("grad", [True, False], ids=["grad", "no_grad"])
+@pytest.mark.parametrize("at_once", [1, 7, 30, 64])
 @pytest.mark.parametrize("tasks", BATCHES.values(), ids=BATCHES)
-def test_evaluation_in_blocks_gives_the_same_answers(name, tasks, monkeypatch):
+def test_evaluation_in_blocks_gives_the_same_answers(name, tasks, at_once, grad, monkeypatch):
     model, batch = built(name), gf.collate(tasks)
-    plain = model(batch)
-    monkeypatch.setattr(pair_net, "block", lambda *_: 7)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pair_net, "frozen", lambda _: False)
+        plain = model(batch)
+    monkeypatch.setattr(pair_net, "block", lambda *_: at_once)
     rows = rows_seen(monkeypatch)
-    ours = model(batch)
-    assert max(rows) == 7
+    with torch.set_grad_enabled(grad):
+        ours = model(batch)
+    assert max(rows) <= at_once
+    assert len(rows) > 3 or at_once == 64
     assert torch.allclose(ours.logits, plain.logits, rtol=0, atol=1e-10)
     for mine, other in zip(ours.graphs, plain.graphs, strict=True):
         assert torch.allclose(mine.edges, other.edges, rtol=0, atol=1e-10)
@@ -70,21 +81,32 @@ def test_declared_batch_statistics_are_those_of_all_pairs(name, transductive, mo
 
 
 def test_a_folded_network_is_the_network(name):
+    generator = torch.Generator().manual_seed(1)
     for net in nets(built(name)):
-        rows = torch.randn(50, net[0].in_features, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-        kept = rows.clone()
-        assert torch.allclose(pair_net.folded(net)(rows), net(rows), rtol=0, atol=1e-12)
-        assert torch.equal(rows, kept)
+        a, b = torch.randn(2, 50, net[0].in_features, dtype=torch.float64, generator=generator)
+        kept = torch.stack([a, b])
+        for grad in (True, False):
+            with torch.set_grad_enabled(grad):
+                run = pair_net.folded(net)
+                for rows in (20, 50, 30):
+                    same = run(a[:rows], b[:rows])
+                    assert torch.allclose(same, net((a - b).abs())[:rows], rtol=0, atol=1e-12)
+                crossed = run(a[:, None], b[None, :3])
+            assert torch.allclose(crossed.view(50, 3), net((a[:, None] - b[:3]).abs().flatten(0, 1)).view(50, 3),
+                                  rtol=0, atol=1e-12)
+        assert torch.equal(torch.stack([a, b]), kept)
 
 
 def test_a_folded_network_takes_the_precision_of_autocast(name):
     net = nets(built(name))[0].float()
-    rows = torch.rand(50, net[0].in_features, generator=torch.Generator().manual_seed(1))
-    whole = pair_net.folded(net)(rows)
-    with torch.autocast("cpu", torch.bfloat16):
-        low = pair_net.folded(net)(rows)
-    assert low.dtype == torch.float32
-    assert 0 < (low - whole).abs().max() < 0.05 * whole.abs().max()
+    a, b = torch.rand(2, 50, net[0].in_features, generator=torch.Generator().manual_seed(1))
+    for grad in (True, False):
+        with torch.set_grad_enabled(grad):
+            whole = pair_net.folded(net)(a, b)
+            with torch.autocast("cpu", torch.bfloat16):
+                low = pair_net.folded(net)(a, b)
+        assert low.dtype == torch.float32
+        assert 0 < (low - whole).abs().max() < 0.05 * whole.abs().max()
 
 
 def test_gradients_pass_a_folded_network(name):
@@ -115,10 +137,12 @@ def test_what_one_query_asks_of_the_last_layer_are_its_own_edges(name, monkeypat
     assert torch.allclose(ours, model(batch).logits, rtol=0, atol=1e-10)
 
 
-def test_blocks_fit_in_cache_and_are_never_tiny():
+def test_blocks_are_of_the_size_of_the_caches_and_never_tiny():
     net = nets(built("egnn"))[0]
     rows = pair_net.block(net, torch.zeros(1))
+    widest = max(m.in_features + m.out_features for m in net if isinstance(m, torch.nn.Linear))
     assert rows >= 64
-    assert rows & (rows - 1) == 0
+    assert 1 < rows * widest * 4 / (pair_net.second_level_cache() * torch.get_num_threads()) < 2
+    assert pair_net.block(net, torch.zeros(1, dtype=torch.float64)) <= rows / 2
     wide = torch.nn.Sequential(torch.nn.Linear(10**6, 10**6, device="meta"))
     assert pair_net.block(wide, torch.zeros(1)) == 64

@@ -125,12 +125,13 @@ def block(net: nn.Sequential, x: Tensor) -> int:
 
 
 def _shelf(weights: Sequence[Tensor], rows: int) -> list[Tensor]:
-    """A buffer of ones for the input of each map, `[rows, in + 1]`; neighbours differ, others may share."""
+    """A buffer for the input of each map, `[rows, in + 1]`, its last column 1; neighbours differ, others may share."""
     kept: dict[tuple[int, int], Tensor] = {}
     for place, weight in enumerate(weights):
         width = len(weight)
         if (width, place % 2) not in kept:
-            kept[width, place % 2] = weight.new_ones(rows, -(-width // LINE) * LINE)[:, :width]
+            kept[width, place % 2] = weight.new_empty(rows, -(-width // LINE) * LINE)[:, :width]
+            kept[width, place % 2][:, -1] = 1
     return [kept[len(weight), place % 2] for place, weight in enumerate(weights)]
 
 

@@ -2,13 +2,14 @@
 
 import pytest
 import torch
+from torch import Tensor
 
 import graphfew as gf
-from benchmarks.speed import edge_step, naive
+from benchmarks.speed import egnn, naive, shapes
 
 
-def randomised(transductive: bool) -> gf.GraphMethod:
-    model = gf.create("egnn", encoder=gf.backbones.identity(6), width=8, transductive=transductive).double().eval()
+def randomised(name: str, **arguments) -> gf.GraphMethod:
+    model = gf.create(name, encoder=gf.backbones.identity(6), width=8, **arguments).double().eval()
     generator = torch.Generator().manual_seed(1)
     for name, value in model.state_dict().items():
         if value.dtype.is_floating_point:
@@ -18,14 +19,13 @@ def randomised(transductive: bool) -> gf.GraphMethod:
 
 
 def batch() -> tuple[gf.Episode, torch.Tensor]:
-    episode, target = edge_step.episode()
-    small = episode.take(range(3))
-    return small.encode(lambda x: x[:, :6].double()), target[:15]
+    episode, target = shapes.episode(5, 5, 1, 3, dim=6)
+    return episode.encode(Tensor.double), target
 
 
 @pytest.mark.parametrize("transductive", [True, False])
 def test_edges_and_loss_are_the_library_s(transductive):
-    model, (episode, target) = randomised(transductive), batch()
+    model, (episode, target) = randomised("egnn", transductive=transductive), batch()
     out = model(episode)
     graphs = episode if transductive else episode.inductive()
     edges = naive.from_model(model)(*naive.tensors(graphs))
@@ -45,7 +45,23 @@ def test_tasks_of_different_size_are_refused():
         naive.tensors(gf.collate([episode, other]))
 
 
-def test_the_benchmark_runs_both_steps():
-    result = edge_step.measure(1)
-    assert len(result["ratios"]) == 1
-    assert result["ratio"] == pytest.approx(result["ratios"][0])
+@pytest.mark.parametrize("output_norm", [True, False])
+def test_logits_are_those_of_the_library_s_gnn(output_norm):
+    model, (episode, _) = randomised("gnn", way=5, output_norm=output_norm), batch()
+    graphs = episode.inductive()
+    ours = model.relate(graphs).graphs[-1].nodes
+    theirs = naive.gnn_from_model(model)(naive.labelled_nodes(graphs))
+    assert ours.std() > 0.01
+    assert torch.allclose(ours, theirs.flatten(0, 1), rtol=0, atol=1e-10)
+
+
+def test_the_benchmark_runs_both_ways():
+    small = {"few": (2, 1, 1, 2)}
+    [step] = egnn.training(1, small).values()
+    assert step["times_as_fast"]["graphfew"] == pytest.approx(
+        step["seconds"]["naive"][0] / step["seconds"]["graphfew"][0])
+    both = egnn.answers(1, small)
+    assert set(both) == {"few", "inductive, 75 queries"}
+    for answer in both.values():
+        assert set(answer["times_as_fast"]) == {"graphfew", "graphfew, bfloat16", "one large product"}
+        assert 0 < answer["share_of_peak"] < 1.5

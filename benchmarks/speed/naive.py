@@ -1,4 +1,4 @@
-"""EGNN evaluated the way that research code of 2019 does it: every ordered pair, 1x1 convolutions, NCHW.
+"""EGNN and GNN evaluated the way that research code of 2019 does it: every ordered pair, 1x1 convolutions, NCHW.
 
 Node features are `[B, F, n]`, edges `[B, 2, n, n]`, and the edge network runs on `|v_i - v_j|` as a `[B, F, n, n]`
 image of all n² ordered pairs. Inductive episodes repeat the support once per query. The formula is the library's; batch
@@ -6,6 +6,8 @@ statistics in training are over all ordered pairs, self-loops included.
 """
 
 from __future__ import annotations
+
+import copy
 
 import torch
 from torch import Tensor, nn
@@ -60,6 +62,51 @@ def from_model(model: gf.GraphMethod) -> NaiveEgnn:
     """The naive form of an EGNN of the library, with a copy of its weights and statistics, in its mode."""
     layers = [NaiveLayer(layer.node_net, layer.edge_net) for layer in model.layers.children()]
     return NaiveEgnn(layers).train(model.training)
+
+
+class NaiveGnn(nn.Module):
+    """GNN on nodes `[B, n, F]`: the softmax of a network of all ordered pairs, then a convolution, in turn."""
+
+    def __init__(self, adjacencies: list[nn.Module], maps: list[nn.Module], norms: list[nn.Module]) -> None:
+        super().__init__()
+        self.adjacencies, self.maps, self.norms = map(nn.ModuleList, (adjacencies, maps, norms))
+
+    def forward(self, nodes: Tensor) -> Tensor:
+        """`nodes [B, n, F]` to logits `[B, n, way]`."""
+        loops = torch.eye(nodes.shape[1], dtype=nodes.dtype) * -1e8
+        for place, (adjacency, linear, norm) in enumerate(zip(self.adjacencies, self.maps, self.norms, strict=True)):
+            image = nodes.transpose(1, 2)
+            logits = adjacency((image.unsqueeze(3) - image.unsqueeze(2)).abs()).squeeze(1)
+            mixed = torch.bmm((logits + loops).softmax(-1), nodes)
+            new = linear(torch.cat([nodes, mixed], dim=2))
+            new = norm(new.transpose(1, 2)).transpose(1, 2)
+            last = place == len(self.maps) - 1
+            nodes = new if last else torch.cat([nodes, F.leaky_relu(new)], dim=2)
+        return nodes
+
+
+def gnn_from_model(model: gf.GraphMethod) -> NaiveGnn:
+    """The naive form of a GNN of the library, with a copy of its weights and statistics, in its mode."""
+    steps = list(model.layers.children())
+    maps = [copy.deepcopy(step.convolution.linear) for step in steps]
+    norms = [_norm1d(step.convolution.norm) for step in steps]
+    return NaiveGnn([convolutional(step.adjacency.net) for step in steps], maps, norms).train(model.training)
+
+
+def labelled_nodes(episode: gf.Episode) -> Tensor:
+    """Nodes `[B, n, F + way]`: features, then the label, uniform where it is unknown."""
+    way, n = episode.way[0], episode.sizes[0]
+    known = (episode.y >= 0)[:, None]
+    label = torch.where(known, F.one_hot(episode.y.clamp_min(0), way).to(episode.x.dtype), 1 / way)
+    return torch.cat([episode.x, label.to(episode.x.dtype)], dim=1).view(-1, n, episode.x.shape[1] + way)
+
+
+def _norm1d(norm: nn.Module) -> nn.Module:
+    if isinstance(norm, nn.Identity):
+        return nn.Identity()
+    out = nn.BatchNorm1d(norm.norm.num_features).to(norm.norm.weight.dtype)
+    out.load_state_dict(norm.norm.state_dict())
+    return out
 
 
 def convolutional(net: nn.Module) -> nn.Sequential:

@@ -29,8 +29,8 @@ def _tasks(ways: Sequence[int], shots: Sequence[int], **other: object) -> tuple[
 
 HEADLINES = {
     "omniglot": Headline(
-        ("prototypical", "prototypical, three encoders and a residual, 8 copies", "egnn", "gnn",
-         "relation", "propagated prototypes, tuned, three encoders and a residual, 8 copies"),
+        ("prototypical", "prototypical, three encoders and two residual, 8 copies", "egnn", "gnn",
+         "relation", "propagated prototypes, tuned, three encoders and two residual, 8 copies"),
         _tasks((5, 20), (1, 5), query="balanced(5)", labelled_ratio=None)),
     "cifar-fs": Headline(
         ("prototypical", "nearest mean, mirrored", "gnn", "egnn", "propagated prototypes, mirrored"),
@@ -41,6 +41,10 @@ HEADLINES = {
          "propagated prototypes", "propagated prototypes, even"),
         (*_tasks((5,), (1,), query="balanced(15)"), *_tasks((5,), (1,), query="dirichlet(2.0, 75)"),
          *_tasks((5,), (1,), query="single-class(75)"), *_tasks((150,), (1,)))),
+    "fewrel": Headline(
+        ("prototypes", "prototypes, BiLSTM", "hybrid attention", "EGNN", "induction"),
+        (*_tasks((5,), (1, 5, 10), label_noise=None), *_tasks((5,), (5, 10), label_noise=0.3),
+         *_tasks((5,), (5, 10), label_noise=0.5))),
 }
 
 

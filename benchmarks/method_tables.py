@@ -1,4 +1,4 @@
-"""The README's tables of all methods, of FewRel, and of how fast heads are; `benchmarks.tables` places them."""
+"""The README's tables of all methods, of a pile of unlabelled items, and of speed; `benchmarks.tables` places them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any
 
 import graphfew as gf
 
-LANGUAGE = Path("benchmarks/fewrel/results")
+POOL, SCALE = Path("benchmarks/pool/results"), Path("benchmarks/scale/results")
 HEADS = Path("benchmarks/speed/results/heads.json")
+EGNN, MEMORY = Path("benchmarks/speed/results/egnn.json"), Path("benchmarks/speed/results/memory.json")
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -37,23 +38,29 @@ def methods(root: Path) -> str:
     return markdown(["name", "modes", "training", "way", "shot", "unlabelled nodes", "source"], rows)
 
 
-def language(root: Path) -> str:
-    """Methods from language work on FewRel, and prototypes beside hybrid attention under label noise."""
-    cells = [json.loads(path.read_text()) for path in sorted((root / LANGUAGE).glob("*.json"))]
-    found = {(c["model"]["method"], c["encoder"], c["shot"], c["noise"]): c for c in cells}
-    names = sorted({key[:2] for key in found if key[2] == 1}, key=lambda key: -float(found[(*key, 1, 0.0)]["mean"]))
-    first = markdown(["5-way, 5 queries per class, accuracy in %", "1-shot", "5-shot"],
-                     [[f"`{name}` on `{encoder}`, {found[name, encoder, 1, 0.0]['mode']}",
-                       *(percent(found[name, encoder, shot, 0.0]) for shot in (1, 5))] for name, encoder in names])
-    noisy = [(shot, noise) for shot in (5, 10) for noise in (0.0, 0.3, 0.5)]
-    second = markdown(["`conv_text`, accuracy in %",
-                       *(f"{shot}-shot, {round(100 * noise)} % noise" for shot, noise in noisy)],
-                      [[f"`{name}`", *(percent(found[(name, "conv_text", *place)]) for place in noisy)]
-                       for name in ("prototypical", "hybrid_attention")])
-    return ("FewRel `val_wiki`, trained from scratch on word indices of 10 relations, tested on 6 others; 1,000 tasks, "
-            "95 % intervals over tasks, one training seed, nothing selected. Under noise a share of the supports are "
-            "sentences of relations outside the task, in training and in the test. Command: "
-            f"`python -m benchmarks.fewrel.run`; files: `{LANGUAGE}`.\n\n{first}\n\n{second}")
+def speed(root: Path) -> str:
+    """EGNN and GNN against the naive forms of them, and the memory that they take."""
+    content, memory = (json.loads((root / path).read_text()) for path in (EGNN, MEMORY))
+    rows = []
+    for part, title in (("training", "EGNN, a training step"), ("answers", "EGNN, answers"), ("gnn", "GNN, answers")):
+        for name, row in content[part].items():
+            fast, share = row["times_as_fast"], row.get("share_of_peak")
+            low = fast.get("graphfew, bfloat16")
+            rows.append([f"{title}, {name}", f"{fast['graphfew']:.1f}", f"{low:.1f}" if low else "",
+                         f"{100 * share:.0f} %" if share else ""])
+    head = ["", "times as fast", "in bfloat16", "of one large product"]
+    cells = memory["cells"]
+    held = {name: f"{cell['bytes'] / 1e6:,.0f} MB" for name, cell in cells.items()}
+    setting = content["setting"]
+    return (f"Against the same formulas over all ordered pairs by 1×1 convolutions on a `[B, C, N, N]` tensor, one "
+            f"graph per query when inductive ({setting['layers']} layers of {setting['width']}, {setting['dim']} "
+            f"features, {content['threads']} threads of a CPU, float32, the system's own allocator; "
+            f"`python -m benchmarks.speed.egnn`, in turn, medians of {content['repeats']}; `{EGNN}`). The last column "
+            f"is multiply-adds a second, of all pairs in all layers, as a share of those of one product of 2,048² "
+            f"numbers.\n\n{markdown(head, rows)}\n\n"
+            f"An answer to 400 nodes takes {held['graphfew, 400 nodes']} of memory (naive "
+            f"{held['naive, 400 nodes']}), to 4,000 nodes {held['graphfew, 4000 nodes']} "
+            f"(`python -m benchmarks.speed.memory`; `{MEMORY}`).")
 
 
 def heads(root: Path) -> str:
@@ -66,3 +73,35 @@ def heads(root: Path) -> str:
             f"{content['repeats']}; `{HEADS}`). In that run a task in the batch and the same task alone are at most "
             f"{max(row['difference_to_alone'] for row in content['heads'].values()):.0e} apart in probability.\n\n"
             + markdown(["head", "tasks per second", "of prototypes"], rows))
+
+
+def pool(root: Path) -> str:
+    """One label per intent and a pile of unlabelled utterances."""
+    cells = [json.loads(path.read_text()) for path in sorted((root / POOL).glob("*.json"))]
+    found = {(c["name"], c["known"]): c for c in cells}
+    names = sorted({c["name"] for c in cells}, key=lambda name: -found[name, 75]["mean"])
+    rows = [[name, percent(found[name, 150]), percent(found[name, 75]),
+             f"{found[name, 150]['auroc']:.4f} ± {found[name, 150]['auroc_half_width']:.4f}"] for name in names]
+    head = ["`FewShotClassifier`, inductive, accuracy in %", "150 intents, pile of the same",
+            "75 intents, half of the pile of others", "out of scope, AUROC (150 intents)"]
+    return (f"CLINC150, all-MiniLM-L6-v2: one label per intent and a pile of {cells[0]['pile_per_intent']} utterances "
+            f"of each of the 150 intents, of the train split; utterances of the test split are answered one by one; "
+            f"{len(cells[0]['draws'])} draws of labels and pile, 95 % intervals over draws. Command: "
+            f"`python -m benchmarks.pool.run`; files: `{POOL}`.\n\n{markdown(head, rows)}\n\n"
+            f"![Accuracy against coverage]({POOL}/coverage.png)")
+
+
+def scale(root: Path) -> str:
+    """Label spreading and EGNN on large graphs."""
+    spreading, egnn = (json.loads((root / SCALE / f"{name}.json").read_text()) for name in ("spreading", "egnn"))
+    rows = [[f"{row['nodes']:,}", f"{row['edges']:,}", f"{row['search_seconds']:.1f}", f"{row['spread_seconds']:.2f}",
+             f"{row['peak_bytes'] / 1e9:.2f}", f"{100 * row['accuracy']:.1f}"] for row in spreading["rows"]]
+    setting, blocked = spreading["setting"], egnn["blocked"]
+    head = ["nodes", "edges", "search, s", "spreading, s", "peak memory, GB", "accuracy, %"]
+    before = spreading["rows"][0]["bytes_before"] / 1e9
+    return (f"Label spreading by conjugate gradients on the {setting['k']} nearest neighbours, {setting['dim']} "
+            f"numbers, {setting['classes']} classes with one label each, made features, {spreading['threads']} threads "
+            f"(`{spreading['command']}`; whole process, {before:.2f} GB of it before any work):\n\n"
+            f"{markdown(head, rows)}\n\nEGNN (3 layers, width 96) answers one graph of {blocked['nodes']:,} nodes in "
+            f"{blocked['peak_bytes'] / 1e9:.2f} GB, with the answers of the plain path "
+            f"(`python -m benchmarks.scale.egnn`).")

@@ -10,7 +10,7 @@ import json
 import re
 from pathlib import Path
 
-from benchmarks import few_label_tables, files, headlines, method_tables
+from benchmarks import files, headlines, method_tables
 from benchmarks.method_tables import markdown, percent
 from graphfew import report
 from graphfew.bench import read_figures
@@ -18,7 +18,6 @@ from graphfew.bench import read_figures
 ROOT = Path(__file__).parent.parent
 README, RESULTS = "README.md", "benchmarks/RESULTS.md"
 DEMO = Path("benchmarks/demo/results.json")
-SPEED = Path("benchmarks/speed/results/edge_step.json")
 
 
 def demo(root: Path) -> str:
@@ -34,17 +33,9 @@ def demo(root: Path) -> str:
             f"`{DEMO}`):\n\n{table}\n\n![An episode before and after the layers](benchmarks/demo/episode.png)")
 
 
-def speed(root: Path) -> str:
-    """The ratio of the training step's time."""
-    content = json.loads((root / SPEED).read_text())
-    return (f"A training step of EGNN (5-way 5-shot, 40 tasks, 3 layers) takes 1/{content['ratio']:.1f} of the time "
-            f"that the same formula takes over all ordered pairs with 1×1 convolutions on a `[B, C, N, N]` tensor "
-            f"(`python -m benchmarks.speed.edge_step`, interleaved, median of {content['repeats']}; `{SPEED}`).")
-
-
 SECTIONS = {
-    "demo": demo, "speed": speed, "methods": method_tables.methods, "heads": method_tables.heads,
-    "language": method_tables.language, "pool": few_label_tables.pool, "scale": few_label_tables.scale,
+    "demo": demo, "speed": method_tables.speed, "methods": method_tables.methods, "heads": method_tables.heads,
+    "pool": method_tables.pool, "scale": method_tables.scale,
 }
 
 

@@ -1,1 +1,0 @@
-"""Methods from language work, trained from scratch on FewRel: `python -m benchmarks.fewrel.run`."""

@@ -8,6 +8,8 @@ from typing import final
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from graphfew.folding import Folding
+
 SLOPE = 0.1
 
 
@@ -17,11 +19,11 @@ class Residual(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, drop: float) -> None:
         super().__init__()
-        self.branch = nn.Sequential(
+        self.branch = Folding(
             *_normed(inputs, outputs), nn.LeakyReLU(SLOPE), *_normed(outputs, outputs), nn.LeakyReLU(SLOPE),
             *_normed(outputs, outputs),
         )
-        self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
+        self.shortcut = Folding(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
         self.after = nn.Sequential(nn.LeakyReLU(SLOPE), nn.MaxPool2d(2), nn.Dropout(drop))
 
     def forward(self, x: Float[Tensor, "N i h w"]) -> Float[Tensor, "N o H W"]:
@@ -37,7 +39,7 @@ class Wide(nn.Module):
     def __init__(self, inputs: int, outputs: int, stride: int, drop: float) -> None:
         super().__init__()
         self.before = nn.Sequential(nn.BatchNorm2d(inputs), nn.ReLU())
-        self.branch = nn.Sequential(
+        self.branch = Folding(
             nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(),
             nn.Dropout(drop), nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
         )

@@ -10,7 +10,11 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
 
+from graphfew.folding import Folding
 from graphfew.recipe import Recipe
+
+# 64 maps of so many pixels take 26 MB; from 32 MB on glibc asks the system for new pages, zeroed, at every layer.
+PIXELS = 100_000
 
 
 @final
@@ -40,10 +44,17 @@ class Backbone(nn.Module):
         """
         x = x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
         if self.precision == torch.float32:
+            return self._features(x)
+        with torch.autocast(x.device.type, dtype=self.precision):
+            return self._features(x).float()
+
+    def _features(self, x: Tensor) -> Tensor:
+        """The net's features; images on a CPU by parts where nothing joins them."""
+        part = max(1, PIXELS // x[0, 0].numel()) if x.ndim == 4 and len(x) and x.device.type == "cpu" else len(x)
+        if len(x) <= part or torch.is_grad_enabled() or any(m.training for m in self.net.modules()):
             features: Tensor = self.net(x)
             return features
-        with torch.autocast(x.device.type, dtype=self.precision):
-            return self.net(x).float()  # type: ignore[no-any-return]
+        return torch.cat([self.net(images) for images in torch.split(x, part)])
 
 
 @contextmanager
@@ -87,7 +98,7 @@ class Expect(nn.Module):
 
 def trunk_of(name: str, in_channels: int, size: int, layers: list[nn.Module]) -> tuple[nn.Sequential, int]:
     """The layers between a shape check and a flattening, and how many features come out."""
-    trunk = nn.Sequential(Expect(name, in_channels, size, size), *layers, nn.Flatten()).eval()
+    trunk = Folding(Expect(name, in_channels, size, size), *layers, nn.Flatten()).eval()
     try:
         with torch.no_grad():
             flat = trunk(torch.zeros(1, in_channels, size, size)).shape[1]

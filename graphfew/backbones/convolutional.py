@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from graphfew.backbones.backbone import Backbone, check_positive, trunk_of
+from graphfew.folding import Folding
 from graphfew.recipe import Recipe
 from graphfew.seeding import seeded
 
@@ -51,7 +52,7 @@ def gnn_omniglot(out_dim: int = 64, in_channels: int = 1, size: int = 28, seed: 
             *_block(64, 64, act, bias=True, padding=0, pool=False),
             *_block(64, 64, act, bias=True, padding=0, pool=False),
         ])
-        net = nn.Sequential(*trunk, nn.Linear(flat, out_dim, bias=False), nn.BatchNorm1d(out_dim), nn.LeakyReLU())
+        net = Folding(*trunk, nn.Linear(flat, out_dim, bias=False), nn.BatchNorm1d(out_dim), nn.LeakyReLU())
     arguments = {"out_dim": out_dim, "in_channels": in_channels, "size": size}
     return Backbone(net, out_dim, Recipe("gnn_omniglot", arguments))
 
@@ -75,7 +76,7 @@ def egnn_conv(out_dim: int = 128, in_channels: int = 3, size: int = 84, seed: in
             *_block(in_channels, 64, act), *_block(64, 96, act, padding=0),
             *_block(96, 128, act), nn.Dropout2d(0.4), *_block(128, 256, act), nn.Dropout2d(0.5),
         ])
-        net = nn.Sequential(*trunk, nn.Linear(flat, out_dim), nn.BatchNorm1d(out_dim))
+        net = Folding(*trunk, nn.Linear(flat, out_dim), nn.BatchNorm1d(out_dim))
     arguments = {"out_dim": out_dim, "in_channels": in_channels, "size": size}
     return Backbone(net, out_dim, Recipe("egnn_conv", arguments))
 

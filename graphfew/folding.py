@@ -15,14 +15,14 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 class Folding(nn.Sequential):
     """As `nn.Sequential`, with the same names and, to rounding, the same values.
 
-    Without gradients, a batch norm that uses its running statistics is folded into the weights of the convolution before
-    it, which saves a pass over every map. Where either layer has hooks both run as they are.
+    Without gradients, a batch norm that uses its running statistics is folded into the weights of the convolution
+    before it, which saves a pass over every map. Where either layer has hooks both run as they are.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """Through all layers."""
         if torch.is_grad_enabled():
-            out: Tensor = super().forward(x)
+            out: Tensor = super().forward(x)  # type: ignore[no-untyped-call]
             return out
         folded: nn.Module | None = None
         for layer, after in itertools.zip_longest(self, list(self)[1:]):

@@ -20,7 +20,7 @@ from graphfew.data.spans import Span, bounds, uniform
 from graphfew.episode import UNKNOWN, Episode
 
 Index = NDArray[np.int64]
-SUPPORT, UNLABELLED, QUERY = 0, 1, 2
+SUPPORT, UNLABELLED, QUERY = ROLES = 0, 1, 2
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -124,16 +124,18 @@ class Tasks:
         rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(number,)))
         shot, unlabelled = uniform(rng, self._spans["shot"]), uniform(rng, self._spans["unlabelled"])
         classes = self._draw_classes(rng)
-        given = np.full(len(classes), shot + unlabelled, dtype=np.int64)
+        given = shot + unlabelled
         queries = fit(self._queries.draw(rng, len(classes)), self._sizes[classes] - given, rng)
-        items = np.concatenate([_pick(rng, self.data.members[c], n)
-                                for c, n in zip(classes.tolist(), (given + queries).tolist(), strict=True)])
+        counts = given + queries
+        picked = [_pick(rng, self.data.members[c], n) for c, n in zip(classes.tolist(), counts.tolist(), strict=True)]
+        items = np.concatenate(picked)
         labelled = _kept(shot, self._ratios[uniform(rng, (0, len(self._ratios) - 1))])
-        role = _roles(labelled, shot - labelled + unlabelled, queries)
-        label = np.repeat(np.arange(len(classes)), given + queries)
+        role = _roles(labelled, given - labelled, queries)
+        label = np.arange(len(classes)).repeat(counts)
         others = self._distract(rng, classes, unlabelled)
-        items, role, label = (np.concatenate(both) for both in (
-            (items, others), (role, np.full(len(others), UNLABELLED)), (label, np.full(len(others), UNKNOWN))))
+        if len(others):
+            items, role, label = (np.concatenate(both) for both in (
+                (items, others), (role, np.full(len(others), UNLABELLED)), (label, np.full(len(others), UNKNOWN))))
         order = rng.permutation(len(items)) if self.shuffle else np.argsort(role, kind="stable")
         if self.label_noise:
             items = self._noisy(rng, items, role, classes)
@@ -215,7 +217,7 @@ def _kept(shot: int, ratio: float) -> int:
 def _roles(shot: int, unlabelled: int, queries: Index) -> Index:
     counts = np.empty((len(queries), 3), dtype=np.int64)
     counts[:, SUPPORT], counts[:, UNLABELLED], counts[:, QUERY] = shot, unlabelled, queries
-    return np.repeat(np.tile(np.arange(3), len(queries)), counts.ravel())
+    return np.array(ROLES * len(queries)).repeat(counts.ravel())
 
 
 def _check_ways(tasks: Tasks) -> None:

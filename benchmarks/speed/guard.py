@@ -1,0 +1,85 @@
+"""A small comparison with the naive forms, for every change: prints a table, fails where a ratio has halved.
+
+Run: python -m benchmarks.speed.guard (--record to write what is compared with)
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+import graphfew as gf
+from benchmarks import files
+from benchmarks.speed import clock, egnn, naive, shapes
+
+RECORDED = Path(__file__).parent / "results" / "guard.json"
+REPEATS, GROSS = 7, 2.0
+
+
+def ratios() -> dict[str, float]:
+    """How many times as fast as the naive form each part is, on small shapes."""
+    return {"EGNN, a training step": training(), "EGNN, answers together": answers(shapes.episode(5, 5, 15, 2)[0]),
+            "EGNN, answers one by one": answers(shapes.episode(5, 5, 2, 1)[0].inductive()),
+            "evaluation of images encoded once": encoding()}
+
+
+def training() -> float:
+    """A step on eight tasks of 30 nodes."""
+    ours, (batch, target) = egnn.model(), shapes.episode(5, 5, 1, 8)
+    slow = egnn.naive_step(naive.from_model(ours), batch, target)
+    return _fast({"naive": slow, "graphfew": egnn.library_step(ours, batch, target)})
+
+
+def answers(batch: gf.Episode) -> float:
+    """Answers to an episode as it is."""
+    ours = egnn.model().eval()
+    calls = {"naive": functools.partial(naive.from_model(ours), *naive.tensors(batch)),
+             "graphfew": functools.partial(ours.answer, batch)}
+    with torch.no_grad():
+        return _fast(calls)
+
+
+def encoding() -> float:
+    """Forty tasks of glyphs, every image encoded for each task and once."""
+    model, data = gf.create("prototypical", encoder=gf.backbones.conv4(width=16)).eval(), gf.data.glyphs(split="test")
+    tasks = gf.data.Tasks(data, way=5, shot=5, query=15, seed=0)
+
+    def once() -> None:
+        features = gf.data.embed(data, model.encoder, progress=False)
+        gf.evaluate(model.on_features(), gf.data.Tasks(features, way=5, shot=5, query=15, seed=0), 40)
+
+    return _fast({"naive": lambda: gf.evaluate(model, tasks, 40, batch=1), "graphfew": once})
+
+
+def _fast(calls: Mapping[str, clock.Call]) -> float:
+    return clock.ratios(clock.interleaved(calls, REPEATS), "naive")["graphfew"]
+
+
+def main() -> None:
+    """Measure, print beside what is recorded, and fail on a gross loss."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--record", action="store_true")
+    now = ratios()
+    if parser.parse_args().record:
+        files.write(RECORDED, json.dumps({"times_as_fast_as_naive": now, **clock.machine()}, indent=1) + "\n")
+    recorded = json.loads(RECORDED.read_text())["times_as_fast_as_naive"]
+    print(f"{'times as fast as the naive form':40s} {'now':>6s} {'recorded':>9s}")
+    for name, ratio in now.items():
+        print(f"{name:40s} {ratio:6.2f} {recorded[name]:9.2f}{'  lost' if lost(ratio, recorded[name]) else ''}")
+    gone = [name for name, ratio in now.items() if lost(ratio, recorded[name])]
+    if gone:
+        raise SystemExit(f"less than half as fast as recorded: {', '.join(gone)}")
+
+
+def lost(ratio: float, recorded: float) -> bool:
+    """Whether a ratio has halved."""
+    return ratio * GROSS < recorded
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,31 @@
+"""The guard of speed fails on a gross loss, and on nothing less."""
+
+import json
+
+import pytest
+
+from benchmarks.speed import guard
+
+
+@pytest.fixture
+def recorded():
+    return json.loads(guard.RECORDED.read_text())["times_as_fast_as_naive"]
+
+
+def run(monkeypatch, ratios):
+    monkeypatch.setattr(guard, "ratios", lambda: ratios)
+    monkeypatch.setattr("sys.argv", ["guard"])
+    guard.main()
+
+
+def test_as_fast_as_recorded_passes_and_is_shown(recorded, monkeypatch, capsys):
+    run(monkeypatch, {name: 0.51 * ratio for name, ratio in recorded.items()})
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in recorded)
+    assert "lost" not in shown
+
+
+def test_half_as_fast_fails_with_its_name(recorded, monkeypatch):
+    first, *rest = recorded
+    with pytest.raises(SystemExit, match=f"less than half as fast as recorded: {first}$"):
+        run(monkeypatch, {first: 0.49 * recorded[first], **{name: recorded[name] for name in rest}})

@@ -144,6 +144,9 @@ class Episode:
                        origin=None if self.origin is None else self.origin[nodes])
 
 
+FIELDS = tuple(field.name for field in dataclasses.fields(Episode))
+
+
 def collate(episodes: Sequence[Episode]) -> Episode:
     """Several episodes as one, their tasks end to end; sizes, ways and queries may differ.
 
@@ -179,8 +182,8 @@ def _derive(episode: Episode, **changes: Any) -> Episode:
     """
     copy = object.__new__(Episode)
     changes.setdefault("origin", None)
-    for field in dataclasses.fields(Episode):
-        object.__setattr__(copy, field.name, changes.get(field.name, getattr(episode, field.name)))
+    for name in FIELDS:
+        object.__setattr__(copy, name, changes.get(name, getattr(episode, name)))
     return copy
 
 

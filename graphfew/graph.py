@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable
-from functools import cached_property
 from typing import Any, TypeVar
 
 import torch
@@ -14,6 +13,7 @@ from torch_geometric.data import Data
 
 from graphfew._kernels import chords, equal, ragged
 from graphfew.episode import Episode
+from graphfew.lazy import lazy
 
 EdgeFunction = Callable[[Tensor, Tensor], Tensor]
 Block = TypeVar("Block")
@@ -42,12 +42,12 @@ class Topology:
     block: int | None = None
     classes: int = 0
 
-    @cached_property
+    @lazy
     def side(self) -> int | None:
         """Nodes of every task, where all tasks are complete and of one size."""
         return self.sizes[0] if self.sizes and len(set(self.sizes)) == 1 else None
 
-    @cached_property
+    @lazy
     def _ends(self) -> tuple[Tensor, Tensor]:
         if self.links is not None:
             return self.links
@@ -65,13 +65,13 @@ class Topology:
         """`[E]` int64, ascending: the node each edge goes to."""
         return self._ends[1]
 
-    @cached_property
+    @lazy
     def ptr(self) -> Int[Tensor, " N1"]:
         """`[N + 1]` int64: the edges of receiver `i` are `ptr[i] .. ptr[i+1]`."""
         counts = torch.bincount(self.receivers, minlength=self.nodes)
         return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
 
-    @cached_property
+    @lazy
     def loops(self) -> Bool[Tensor, " E"]:
         """`[E]` bool: edges from a node to itself."""
         return self.senders == self.receivers
@@ -198,7 +198,7 @@ class Topology:
                              "for an edge function on any topology")
         return self.sizes
 
-    @cached_property
+    @lazy
     def _pairs(self) -> tuple[Tensor, Tensor]:
         if self.side is not None:
             return chords.pair_index(self.nodes // self.side, self.side, self.device)

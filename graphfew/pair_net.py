@@ -45,7 +45,8 @@ def pairs(topology: Topology, net: nn.Sequential, x: Float[Tensor, "N F"], *, lo
         origin: `[N]` int64, nodes with the same number being alike in `x`, so that pairs of the same two numbers have
             one answer; None where all may differ.
     """
-    if not frozen(net):
+    # A compiler fuses what blocks and folding are for.
+    if torch.compiler.is_compiling() or not frozen(net):
         return topology.mirror(net(topology.differences(x)), loops=loops)
     return topology.pair(folded(net), x, loops=loops, at_once=block(net, x), origin=origin)
 
@@ -66,7 +67,7 @@ def folded(net: nn.Sequential) -> EdgeFunction:
     steps = _steps(net)
     given, device = steps[-1][0].dtype, steps[-1][0].device.type
     low = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else given
-    if low == given and device == "cpu" and not torch.is_grad_enabled() and not torch.compiler.is_compiling():
+    if low == given and device == "cpu" and not torch.is_grad_enabled():
         return _in_place(steps)
     steps = [(weight.to(low), bias.to(low), slope) for weight, bias, slope in steps]
 

@@ -1,0 +1,50 @@
+"""How far compiled methods are from plain ones, as JSON: a process of its own, without the suite's checks of shapes,
+which cannot be compiled. `test_compile.py` runs it and reads the numbers."""
+
+import json
+import sys
+
+import torch
+from episodes import identity_model, task
+
+import graphfew as gf
+
+METHODS = {"egnn": {}, "gnn": {"way": 3, "transductive": True}, "dpgn": {}, "epnet": {}, "tpn": {},
+           "label_propagation": {}}
+TRAINED = ("egnn", "gnn")
+BATCH = gf.collate([task(1, 3, (2,), 4), task(2, 3, (2,), 4)])
+
+
+def compiled(model):
+    """The whole of it, or an error where a graph break is needed."""
+    torch._dynamo.reset()
+    return torch.compile(model.relate, fullgraph=True, backend="aot_eager")
+
+
+def apart(one, other):
+    return float((one - other).abs().max())
+
+
+def answers(name):
+    """Largest differences of logits and of the last edges."""
+    model = identity_model(name, **METHODS[name]).eval()
+    with torch.no_grad():
+        ours, plain = compiled(model)(BATCH), model.relate(BATCH)
+    return [apart(ours.logits, plain.logits), apart(ours.graphs[-1].edges, plain.graphs[-1].edges)]
+
+
+def training(name):
+    """Largest differences of gradients and of running statistics after a step, and the largest gradient."""
+    grads, statistics = [], []
+    for whole in (True, False):
+        model = identity_model(name, **METHODS[name]).train()
+        run = compiled(model) if whole else model.relate
+        run(BATCH).logits.square().sum().backward()
+        grads.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
+        statistics.append(torch.cat([b.double().flatten() for b in model.buffers()]))
+    return [apart(*grads), apart(*statistics), float(grads[0].abs().max())]
+
+
+if __name__ == "__main__":
+    json.dump({"answers": {name: answers(name) for name in METHODS},
+               "training": {name: training(name) for name in TRAINED}}, sys.stdout)

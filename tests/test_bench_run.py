@@ -13,7 +13,7 @@ import torch
 from small_specs import CELLS, DRAW, HEAD, ROWS, SMALL, TRAIN, Told, ran, records, spec, timeless, written
 
 import graphfew as gf
-from graphfew.bench import Options, Stopped, append, cells, read, read_spec, run
+from graphfew.bench import Options, Stopped, append, cells, models, read, read_spec, run
 from graphfew.bench.lock import locked
 from graphfew.data import catalogue
 
@@ -436,3 +436,19 @@ def test_records_are_whole_lines(copied):
     record = records(copied / "out")[0]
     append(copied / "out" / "small.jsonl", dataclasses.replace(record, key="other"))
     assert records(copied / "out")[-1].key == "other"
+
+
+@pytest.mark.parametrize("copies", [1, 3])
+def test_features_side_by_side_are_made_of_those_of_each(monkeypatch, copies):
+    """So that rows on one encoder, and on it and others, encode every image under it once."""
+    first, second = gf.backbones.conv4(width=4, seed=1), gf.backbones.conv4(width=8, seed=2)
+    both = gf.backbones.together([first, second])
+    viewed = (lambda encoder: gf.backbones.jittered(encoder, copies)) if copies > 1 else (lambda encoder: encoder)
+    asked, made = [], models.embed
+    monkeypatch.setattr(models, "embed", lambda *given, **how: (asked.append(given[1]), made(*given, **how))[1])
+    shelf = models.Shelf(gf.data.glyphs(split="val"))
+    alone, joined = (shelf.encoded(gf.create("prototypical", encoder=viewed(net))) for net in (first, both))
+    assert [encoder.out_dim for encoder in asked] == [4, 8]
+    whole = made(shelf.items, viewed(both), progress=False)
+    assert torch.equal(joined.x[:, :4], alone.x)
+    assert torch.allclose(joined.x, whole.x, rtol=0, atol=1e-6)

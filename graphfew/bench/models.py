@@ -25,6 +25,7 @@ from graphfew.registry import create
 from graphfew.runs import Run, label
 from graphfew.runs.assess import in_mode
 from graphfew.runs.models import build_model
+from graphfew.views import SideBySide, Views
 
 # Features of so many encoders are kept: rows of several seeds on one training's encoders come one after another.
 KEPT = 8
@@ -39,16 +40,35 @@ class Shelf:
 
     def encoded(self, model: GraphMethod) -> Dataset:
         """The items' features under the model's encoder."""
-        weights = {name: value.contiguous() for name, value in model.encoder.state_dict().items()}
+        parts = [self._under(encoder) for encoder in apart(model.encoder)]
+        if len(parts) == 1:
+            return parts[0]
+        return dataclasses.replace(self.items, x=torch.cat([part.x for part in parts], 1))
+
+    def _under(self, encoder: nn.Module) -> Dataset:
+        weights = {name: value.contiguous() for name, value in encoder.state_dict().items()}
         # Copies of an image are told by the recipe alone.
-        recipe = str(getattr(model.encoder, "recipe", None)).encode()
+        recipe = str(getattr(encoder, "recipe", None)).encode()
         key = hashlib.sha256(save(weights) + recipe).hexdigest()
         if key not in self.features:
-            self.features[key] = embed(self.items, model.encoder, progress=False)
+            self.features[key] = embed(self.items, encoder, progress=False)
         self.features.move_to_end(key)
         while len(self.features) > KEPT:
             self.features.popitem(last=False)
         return self.features[key]
+
+
+def apart(encoder: nn.Module) -> list[nn.Module]:
+    """Encoders whose features side by side are this one's, so that rows may share theirs."""
+    net = encoder.net if isinstance(encoder, Backbone) else None
+    if isinstance(net, SideBySide):
+        return list(net.nets)
+    if isinstance(encoder, Backbone) and isinstance(net, Views):
+        inner = [cast(Backbone, part) for part in apart(net.net)]
+        told = encoder.recipe.arguments
+        copies, strength = cast(int, told["copies"]), cast(float, told["strength"])
+        return [encoder] if len(inner) == 1 else [jittered(part, copies, strength) for part in inner]
+    return [encoder]
 
 
 def model_of(cell: Cell, shelf: Shelf, out: Path, device: torch.device) -> GraphMethod:

@@ -1,8 +1,8 @@
 """Reductions over runs of consecutive rows, each by what `benchmarks/speed/ragged.py` found quickest on a CPU.
 
 torch-scatter goes along each run, torch-geometric (torch's `index_add`) along each row: the one is 1.4 times as fast on
-rows of 2 numbers, the other 3 times on rows of 96. On a GPU, where nothing was measured, it is torch-scatter's, which gives
-the same sums each time.
+rows of 2 numbers, the other 3 times on rows of 96. On a GPU, where nothing was measured, it is torch-scatter's, which
+gives the same sums each time.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from graphfew.episode import Episode
 from graphfew.model import GraphMethod
 from graphfew.recipe import JSON
 from graphfew.train import TaskSource
+from graphfew.workers import ALONE, Workers
 
 # Edges in one piece of work: bounds memory, whatever the episode.
 EDGES_AT_ONCE = 400_000
@@ -83,7 +84,7 @@ class Comparison:
 
 
 def evaluate(model: GraphMethod, tasks: DescribedTasks, n: int = 600, *, batch: int = 16, transductive_bn: bool = False,
-             progress: Callable[[int], None] | None = None) -> Result:
+             progress: Callable[[int], None] | None = None, workers: Workers = ALONE) -> Result:
     """Accuracy over tasks `0 .. n-1`, the model in evaluation mode and unchanged.
 
     Args:
@@ -92,7 +93,8 @@ def evaluate(model: GraphMethod, tasks: DescribedTasks, n: int = 600, *, batch: 
         n: number of tasks, at least 2.
         batch: tasks encoded together.
         transductive_bn: declare that batch norm uses the statistics of each task; tasks then run one by one.
-        progress: called with the number of tasks done after each batch.
+        progress: called with the number of tasks done, by this process, after each batch.
+        workers: the processes that share the batches; each gets the whole result, which is that of one process.
 
     Raises:
         ValueError: fewer than 2 tasks, or an episode that the method refuses.
@@ -100,25 +102,26 @@ def evaluate(model: GraphMethod, tasks: DescribedTasks, n: int = 600, *, batch: 
     """
     if n < 2 or batch < 1:
         raise ValueError(f"evaluate got n={n}, batch={batch}; an interval needs n >= 2, and batch >= 1")
-    accuracies: list[float] = []
-    sure: list[Tensor] = []
-    right: list[Tensor] = []
-    facts: dict[str, JSON] = {}
+    judged: list[_Judged] = []
+    mode = ""
     with evaluating(model, transductive_bn=transductive_bn):
-        for episode, target in _batches(model, tasks, n, 1 if transductive_bn else batch):
-            if not accuracies:
-                facts = {"mode": _mode(model, episode, transductive_bn), "input": list(episode.x.shape[1:])}
+        for number, episode, target in _batches(model, tasks, n, 1 if transductive_bn else batch, workers):
+            if not judged:
+                mode = _mode(model, episode, transductive_bn)
                 audit(model, episode, transductive_bn=transductive_bn)
             logits = predict(model, episode)
-            accuracies += per_task_accuracy(logits, target, episode.queries)
-            sure.append(logits.softmax(1).amax(1).cpu())
-            right.append((logits.argmax(1) == target).cpu())
+            judged.append(_Judged(number, per_task_accuracy(logits, target, episode.queries),
+                                  logits.softmax(1).amax(1).cpu(), (logits.argmax(1) == target).cpu(),
+                                  mode, list(episode.x.shape[1:])))
             if progress is not None:
-                progress(len(accuracies))
+                progress(sum(len(part.accuracies) for part in judged))
+    parts = sorted((part for own in workers.gather(judged) for part in own), key=lambda part: part.number)
+    accuracies = [accuracy for part in parts for accuracy in part.accuracies]
     mean, half = t_interval(accuracies)
-    return Result(mean, half, tuple(accuracies), str(facts["mode"]), dict(tasks.describe()),
-                  {**_model_facts(model), "input": facts["input"]}, str(_device(model)),
-                  calibration_error(torch.cat(sure), torch.cat(right)))
+    sure, right = torch.cat([part.sure for part in parts]), torch.cat([part.right for part in parts])
+    return Result(mean, half, tuple(accuracies), parts[0].mode, dict(tasks.describe()),
+                  {**_model_facts(model), "input": parts[0].shape}, str(_device(model)),
+                  calibration_error(sure, right))
 
 
 def compare(model: GraphMethod, other: GraphMethod, tasks: DescribedTasks, n: int = 600, *,
@@ -195,11 +198,26 @@ def _pieces(cost: Sequence[int]) -> Iterator[range]:
     yield range(start, len(cost))
 
 
-def _batches(model: GraphMethod, tasks: TaskSource, n: int, batch: int) -> Iterator[tuple[Episode, Tensor]]:
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Judged:
+    """A batch of tasks: its number, and each task's accuracy; each query's confidence and whether it was right."""
+
+    number: int
+    accuracies: list[float]
+    sure: Tensor
+    right: Tensor
+    mode: str
+    shape: list[JSON]
+
+
+def _batches(model: GraphMethod, tasks: TaskSource, n: int, batch: int, workers: Workers
+             ) -> Iterator[tuple[int, Episode, Tensor]]:
+    """This process's batches, with their numbers."""
     device = _device(model)
-    for start in range(0, n, batch):
-        episode, target = tasks.batch(range(start, min(start + batch, n)))
-        yield episode.to(device), target.to(device)
+    for number, start in enumerate(range(0, n, batch)):
+        if number % workers.size == workers.rank:
+            episode, target = tasks.batch(range(start, min(start + batch, n)))
+            yield number, episode.to(device), target.to(device)
 
 
 def _mode(model: GraphMethod, episode: Episode, transductive_bn: bool) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from graphfew.backbones import encoding_in
 from graphfew.episode import Episode
 from graphfew.seeding import seeded
+from graphfew.workers import ALONE, Workers, average_gradients, joint_statistics, own_part
 
 
 @runtime_checkable
@@ -104,7 +105,7 @@ def follow(average: nn.Module, model: nn.Module, decay: float, step: int) -> Non
 def train(model: nn.Module, tasks: BatchSource, *, loss: Callable[[Any, Tensor], Tensor], batch: int = 32,
           steps: int = 10_000, lr: Callable[[int], float] | float = 1e-3,
           optimizer: torch.optim.Optimizer | None = None, start: int = 0, seed: int = 0,
-          precision: torch.dtype = torch.float32, whole: bool = False) -> Iterator[Step]:
+          precision: torch.dtype = torch.float32, whole: bool = False, workers: Workers = ALONE) -> Iterator[Step]:
     """Train the model, one yielded `Step` per update; whatever happens between steps is the caller's.
 
     Step `k` sees tasks `k * batch .. (k+1) * batch - 1` and randomness seeded by `(seed, k)` alone, so training that
@@ -125,41 +126,58 @@ def train(model: nn.Module, tasks: BatchSource, *, loss: Callable[[Any, Tensor],
         precision: of the encoder's products in training; bfloat16 is about twice as fast where the processor or the
             GPU knows it. Weights, features and all that follows stay float32.
         whole: that precision is of all the model's products, its layers' too; weights stay float32.
+        workers: the processes that share every batch in parts of like length, each with a model of the same weights.
+            Gradients, and the statistics of batch norms, are those of the whole batch; a loss is the mean of its
+            parts' losses, which is that of the whole where parts have as many queries. Dropout is drawn by each.
 
     Raises:
-        ValueError: a batch or number of steps below 1, or a model without trainable weights; at the call.
+        ValueError: a batch or number of steps below 1, a model without trainable weights, or a batch that the workers
+            cannot share evenly; at the call.
         FloatingPointError: the loss is not finite; the weights are those before the step.
     """
     if batch < 1 or steps < 1 or start < 0:
         raise ValueError(f"train got batch={batch}, steps={steps}, start={start}; batch and steps must be at "
                          "least 1, start at least 0")
+    own_part(range(batch), workers)
     rate = lr if callable(lr) else lambda step: lr
     return _steps(model, tasks, loss, batch, range(start, steps), rate, optimizer or adam(model), seed, precision,
-                  whole)
+                  whole, workers)
 
 
 def _steps(model: nn.Module, tasks: BatchSource, loss: Callable[[Any, Tensor], Tensor], batch: int, span: range,
            rate: Callable[[int], float], optimizer: torch.optim.Optimizer, seed: int,
-           precision: torch.dtype, whole: bool) -> Iterator[Step]:
+           precision: torch.dtype, whole: bool, workers: Workers) -> Iterator[Step]:
     device = next(model.parameters()).device
     reduced = whole and precision != torch.float32
-    for index in span:
-        episode, target = tasks.batch(range(index * batch, (index + 1) * batch))
-        model.train()
-        for group in optimizer.param_groups:
-            group["lr"] = rate(index)
-        target = target.to(device)
-        with seeded(seed, index):
-            with encoding_in(model, precision), torch.autocast(device.type, precision, reduced):
-                out = model(episode.to(device))
-                value = loss(out, target)
-            _update(value, optimizer, index)
-        yield Step(index, value.item(), (out.logits.argmax(1) == target).float().mean().item())
+    place = () if workers.size == 1 else (workers.rank,)
+    with joint_statistics(model, workers):
+        for index in span:
+            episode, target = tasks.batch(own_part(range(index * batch, (index + 1) * batch), workers))
+            model.train()
+            for group in optimizer.param_groups:
+                group["lr"] = rate(index)
+            target = target.to(device)
+            with seeded(seed, index, *place):
+                with encoding_in(model, precision), torch.autocast(device.type, precision, reduced):
+                    out = model(episode.to(device))
+                    value = loss(out, target)
+                mean, accuracy = _together(value.detach(), out.logits.detach().argmax(1) == target, workers)
+                _update(value, mean, optimizer, index, workers)
+            yield Step(index, mean, accuracy)
 
 
-def _update(value: Tensor, optimizer: torch.optim.Optimizer, index: int) -> None:
-    if not math.isfinite(value.item()):
-        raise FloatingPointError(f"the loss is {value.item()} at step {index}; lower the learning rate")
+def _together(value: Tensor, right: Tensor, workers: Workers) -> tuple[float, float]:
+    """The loss and the accuracy over all workers."""
+    kind = torch.promote_types(value.dtype, torch.float32)
+    own = torch.stack([value.to(kind), right.to(kind).sum(), value.new_tensor(len(right), dtype=kind)])
+    total, found, asked = workers.sum(own).tolist()
+    return total / workers.size, found / asked
+
+
+def _update(value: Tensor, mean: float, optimizer: torch.optim.Optimizer, index: int, workers: Workers) -> None:
+    if not math.isfinite(mean):
+        raise FloatingPointError(f"the loss is {mean} at step {index}; lower the learning rate")
     optimizer.zero_grad(set_to_none=True)
     value.backward()  # type: ignore[no-untyped-call]
+    average_gradients([w for group in optimizer.param_groups for w in group["params"]], workers)
     optimizer.step()

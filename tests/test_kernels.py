@@ -16,13 +16,14 @@ CHECKED = settings(deadline=None, derandomize=True, max_examples=25,
 SIZES = st.one_of(st.tuples(st.integers(1, 5), st.integers(1, 4)).map(lambda t: (t[0],) * t[1]),
                   st.lists(st.integers(1, 5), min_size=2, max_size=4).map(tuple))
 SEEDS = st.integers(0, 2**16)
-SUMS = {"torch-geometric": segment.segment_sum_geometric, "torch-scatter": segment.segment_sum_scatter}
+SUMS = {"torch-geometric": segment.segment_sum_geometric, "torch-scatter": segment.segment_sum_scatter,
+        "by width": segment.segment_sum_by_width}
 
 
 @pytest.fixture(params=SUMS, autouse=True)
 def kernel(request, monkeypatch):
     """Each test runs on either implementation of the ragged sum."""
-    if request.param == "torch-scatter":
+    if request.param != "torch-geometric":
         pytest.importorskip("torch_scatter", reason="torch-scatter is not installed")
     monkeypatch.setattr(segment, "segment_sum", SUMS[request.param])
 
@@ -227,6 +228,18 @@ def test_pair_ordered_in_blocks_is_pair_ordered(kernel, spec, seed, at_once):
     assert max(rows) <= at_once
     assert sum(rows) == len(topology.receivers)
     same(ours, topology.pair_ordered(lambda a, b: a - 2 * b, x), x)
+
+
+@pytest.mark.parametrize("width", [1, 2, 15, 16, 40])
+def test_sums_and_maxima_of_rows_of_any_width(kernel, width):
+    counts = torch.tensor([3, 1, 4])
+    ptr, index = torch.cat([counts.new_zeros(1), counts.cumsum(0)]), torch.repeat_interleave(counts)
+    rows = numbers(5, 8, width)
+    runs = torch.split(rows, counts.tolist())
+    same(segment.segment_sum(rows, ptr, index), torch.stack([run.sum(0) for run in runs]), rows)
+    largest = segment.segment_max(rows, ptr, index)
+    assert torch.equal(largest, torch.stack([run.amax(0) for run in runs]))
+    assert not largest.requires_grad
 
 
 def both(a, b):

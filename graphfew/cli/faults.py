@@ -11,7 +11,7 @@ import typer
 
 from graphfew.audit import ContractError
 
-REFUSED, INTERRUPTED = 2, 130
+REFUSED, LOST, INTERRUPTED = 2, 3, 130
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +19,11 @@ WIDE = 160
 def console() -> Console:
     """Standard output; where it is no terminal, wide enough for tables to stay whole."""
     return Console() if sys.stdout.isatty() else Console(width=WIDE)
+
+
+def silence() -> Console:
+    """Shows nothing, for all processes but the first."""
+    return Console(quiet=True, force_terminal=False, file=io.StringIO())
 
 
 def line(record: Record, steps: int) -> str:

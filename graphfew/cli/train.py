@@ -9,11 +9,14 @@ from typing import Annotated, Any
 import typer
 
 from graphfew.cli import screen
-from graphfew.cli.faults import INTERRUPTED, interruptible, one_line
+from graphfew.cli.faults import INTERRUPTED, LOST, interruptible, one_line
+from graphfew.distributed import FabricWorkers, launch
 from graphfew.runs import Interrupted, Prepared, carry_out, finished, prepare, reopen, settings
+from graphfew.workers import ALONE, WorkerLost, Workers
 
 Text = str | None
 Number = int | None
+NOT_OF_THE_RUN = ("out", "resume", "processes", "nodes")
 TASKS, MODEL, TRAINING, CHOICE = "Tasks", "Model", "Training", "Validation"
 
 
@@ -90,6 +93,10 @@ def train(
                                        show_default="the method's own", rich_help_panel=TRAINING)] = None,
     seed: Annotated[Number, typer.Option(show_default="0", rich_help_panel=TRAINING)] = None,
     device: Annotated[Text, typer.Option(show_default="cpu", rich_help_panel=TRAINING)] = None,
+    processes: Annotated[int, typer.Option(help="Processes that share every batch; on cuda, one for each GPU. Needs "
+                                           "graphfew[distributed].", rich_help_panel=TRAINING)] = 1,
+    nodes: Annotated[int, typer.Option(help="Machines, each with as many processes, started by torchrun or the like.",
+                                       rich_help_panel=TRAINING)] = 1,
     save_every: Annotated[Number, typer.Option(help="Steps between saves.", show_default="as --validate-every",
                                                rich_help_panel=TRAINING)] = None,
     validate: Annotated[Text, typer.Option(help="The split that chooses the best checkpoint.", show_default="val",
@@ -112,31 +119,45 @@ def train(
     named = dict(locals())
     with one_line():
         options = _options(named)
-        _run(reopen(out, options) if resume else prepare(out, options), out)
+        workers = ALONE if processes * nodes == 1 else launch(processes, device or "cpu", nodes)
+        if isinstance(workers, FabricWorkers):
+            options["device"] = str(workers.device)
+        _run(reopen(out, options, workers) if resume else prepare(out, options, workers), out, workers)
 
 
 def _options(named: dict[str, Any]) -> dict[str, Any]:
     """What was given, by the names of the configuration."""
     settable = {"arguments": named.pop("set_"), "encoder_arguments": named.pop("encoder_set"),
                 "data_arguments": named.pop("data_set")}
-    given = {name: value for name, value in named.items() if value is not None and name not in ("out", "resume")}
+    given = {name: value for name, value in named.items() if value is not None and name not in NOT_OF_THE_RUN}
     return {**given, **{name: settings(pairs) for name, pairs in settable.items() if pairs}}
 
 
-def _run(prepared: Prepared, out: Path) -> None:
+def _run(prepared: Prepared, out: Path, workers: Workers) -> None:
     schedule, begun = prepared.config.schedule, prepared.tally
-    shown = screen.console()
+    shown = screen.console() if workers.rank == 0 else screen.silence()
     if finished(begun, schedule):
         shown.print(f"Nothing to do: the run in {out} is finished ({schedule.steps} steps).", highlight=False)
         return
-    for note in prepared.notes:
+    for note in prepared.notes if workers.rank == 0 else ():
         typer.echo(f"note: since the run began, {note}; it may differ in the last digits", err=True)
     with interruptible() as stop:
         try:
             with screen.training(shown, schedule, begun.step) as watch:
-                done = carry_out(prepared, watch=watch, stop=stop)
+                done = carry_out(prepared, watch=watch, stop=stop, workers=workers)
         except Interrupted as interrupt:
-            again = shlex.join(["graphfew", "train", "--resume", "--out", str(out)])
-            typer.echo(f"Stopped after step {interrupt.step} of {schedule.steps}; go on with: {again}", err=True)
+            if workers.rank == 0:
+                typer.echo(f"Stopped after step {interrupt.step} of {schedule.steps}; go on with: "
+                           f"{_again(out, workers)}", err=True)
             raise typer.Exit(INTERRUPTED) from interrupt
+        except WorkerLost as lost:
+            typer.echo(f"error: {lost}; the run is kept as it was last saved, go on with: {_again(out, workers)}",
+                       err=True)
+            raise typer.Exit(LOST) from lost
     shown.print(f"Done: best validation accuracy {100 * done.best:.2f} %, in {out}.", highlight=False, soft_wrap=True)
+
+
+def _again(out: Path, workers: Workers) -> str:
+    """The command that goes on."""
+    more = [] if workers.size == 1 else ["--processes", str(workers.size)]
+    return shlex.join(["graphfew", "train", "--resume", "--out", str(out), *more])

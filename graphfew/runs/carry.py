@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from graphfew.recipe import JSON
 from graphfew.runs import folder
 from graphfew.runs.build import build
@@ -17,6 +19,7 @@ from graphfew.runs.fit import Moment, Tally, due, ended, fit
 from graphfew.runs.folder import Run
 from graphfew.runs.job import Job
 from graphfew.runs.teach import without_encoder
+from graphfew.workers import ALONE, Workers, own_part
 
 Watch = Callable[[Moment], None]
 Stop = Callable[[], bool]
@@ -60,31 +63,37 @@ class Clock:
         return dataclasses.replace(self, training=self.training + seconds, tasks=self.tasks + batch)
 
 
-def prepare(out: Path, options: Mapping[str, Any]) -> Prepared:
+def prepare(out: Path, options: Mapping[str, Any], workers: Workers = ALONE) -> Prepared:
     """A new run: everything is loaded and checked, then the folder is made.
 
     Args:
         out: the run folder; new or empty.
         options: of `TrainConfig` and `Schedule` by name; what is missing has its default.
+        workers: the processes that carry it out; the first of them writes.
 
     Raises:
         ValueError: a folder that is not empty, or anything that the run would fail at; nothing has been written.
         FileNotFoundError: data or a checkpoint that is not there.
     """
     run = Run(out)
-    folder.refuse_existing(run)
+    first = workers.rank == 0
+    if first:
+        folder.refuse_existing(run)
     config = TrainConfig.of(options)
+    own_part(range(config.schedule.batch), workers)
     job = build(config)
-    folder.start(run, config)
+    if first:
+        folder.start(run, config)
     return Prepared(run, config, job, Tally())
 
 
-def reopen(out: Path, options: Mapping[str, Any]) -> Prepared:
+def reopen(out: Path, options: Mapping[str, Any], workers: Workers = ALONE) -> Prepared:
     """The run in the folder, where it stopped.
 
     Args:
         out: the run folder.
         options: may repeat those of the run, or change `root` and `device`.
+        workers: the processes that carry it out, as many as began it or others; the first of them writes.
 
     Raises:
         FileNotFoundError: no run there.
@@ -96,24 +105,28 @@ def reopen(out: Path, options: Mapping[str, Any]) -> Prepared:
     if faults:
         raise ValueError(f"{out} holds another run: {'; '.join(faults)}; leave these options out, or start a new run")
     config = dataclasses.replace(config, **{key: value for key, value in options.items() if key in PLACES})
+    own_part(range(config.schedule.batch), workers)
     job = build(config, resuming=run.last.is_file())
     here = folder.versions()
     notes = tuple(f"{name} was {value} and is {here.get(name)}" for name, value in began_with.items()
                   if here.get(name) != value)
-    return Prepared(run, config, job, folder.restore(run, job), notes)
+    return Prepared(run, config, job, folder.restore(run, job, write=workers.rank == 0), notes)
 
 
-def carry_out(prepared: Prepared, *, watch: Watch = lambda moment: None, stop: Stop = lambda: False) -> Tally:
+def carry_out(prepared: Prepared, *, watch: Watch = lambda moment: None, stop: Stop = lambda: False,
+              workers: Workers = ALONE) -> Tally:
     """Train to the end, writing metrics, `best`, `last` and timing.
 
     Args:
         prepared: from `prepare` or `reopen`.
         watch: called after every step and every validation.
-        stop: asked between steps and between batches of validation.
+        stop: asked between steps and, of a single process, between batches of validation.
+        workers: the processes that carry the run out together; the first of them writes.
 
     Raises:
-        Interrupted: `stop` said so; `last` holds the last completed step.
+        Interrupted: `stop` said so, in any process; `last` holds the last completed step.
         FloatingPointError: the loss is not finite; `last` is as it was.
+        WorkerLost: another process has ended; `last` is as it was.
     """
     run, config, job, now = prepared.run, prepared.config, prepared.job, prepared.tally
     schedule = config.schedule
@@ -123,22 +136,32 @@ def carry_out(prepared: Prepared, *, watch: Watch = lambda moment: None, stop: S
         if stop() and not finished(now, schedule):
             raise Interrupted(now.step)
 
+    def halt_together() -> None:
+        stopped = torch.tensor(float(stop()), device=next(job.model.parameters()).device)
+        if float(workers.sum(stopped)) and not finished(now, schedule):
+            raise Interrupted(now.step)
+
+    alone, first = workers.size == 1, workers.rank == 0
     past, clock, mark = _past_sessions(run), Clock(), time.perf_counter()
     inner = without_encoder(job) if config.freeze_encoder else job
     moments = fit(inner.model, inner.source, inner.validation, schedule, loss=job.loss, optimizer=job.optimizer,
-                  tally=now, progress=halt, learner=inner.learner, after=inner.after)
+                  tally=now, progress=halt if alone else None, learner=inner.learner, after=inner.after,
+                  workers=workers)
     try:
         for moment in moments:
             now = moment.tally
             clock, mark = clock.plus(moment, time.perf_counter() - mark, schedule.batch), time.perf_counter()
-            _keep(prepared, moment)
+            if first:
+                _keep(prepared, moment)
             watch(moment)
-            halt()
+            halt_together()
     except Interrupted:
-        folder.save_last(run, job, now)
+        if first:
+            folder.save_last(run, job, now)
         raise
     finally:
-        folder.write_json(run.timing, {"sessions": [*past, _session(prepared, now, clock)]})
+        if first:
+            folder.write_json(run.timing, {"sessions": [*past, _session(prepared, now, clock)]})
     return now
 
 

@@ -14,6 +14,7 @@ from graphfew.model import GraphMethod
 from graphfew.recipe import JSON
 from graphfew.runs.config import WHOLE, Schedule
 from graphfew.train import BatchSource, Step, adam, cosine_decay, halve_every, train, warm_up
+from graphfew.workers import ALONE, Workers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +83,7 @@ def ended(tally: Tally, schedule: Schedule) -> bool:
 def fit(model: GraphMethod, tasks: BatchSource, validation: DescribedTasks | None, schedule: Schedule, *,
         loss: Callable[[Any, Tensor], Tensor] | None, optimizer: torch.optim.Optimizer | None = None,
         tally: Tally | None = None, progress: Callable[[int], None] | None = None, learner: nn.Module | None = None,
-        after: Callable[[int], None] = nothing) -> Iterator[Moment]:
+        after: Callable[[int], None] = nothing, workers: Workers = ALONE) -> Iterator[Moment]:
     """Train the model in place and validate it on the way, one `Moment` per step and per validation.
 
     Args:
@@ -97,6 +98,7 @@ def fit(model: GraphMethod, tasks: BatchSource, validation: DescribedTasks | Non
         learner: what the steps update, where that is not the model itself but shares weights with it, or feeds it
             through `after`.
         after: called with the number of steps done after each.
+        workers: the processes that share every step and every validation.
 
     Raises:
         ValueError: steps without a loss, a model without trainable weights, or a task that the model refuses.
@@ -106,13 +108,14 @@ def fit(model: GraphMethod, tasks: BatchSource, validation: DescribedTasks | Non
 
     def look() -> Iterator[Moment]:
         if validation is not None and due(now, schedule):
-            yield _judge(now, evaluate(model, validation, schedule.validate_tasks, progress=progress))
+            yield _judge(now, evaluate(model, validation, schedule.validate_tasks, progress=progress,
+                                       workers=workers))
 
     for moment in look():
         now = moment.tally
         yield moment
     for step in _steps(learner or model, tasks, schedule, loss, optimizer, schedule.steps if ended(now, schedule)
-                       else now.step):
+                       else now.step, workers):
         now = now.add(step)
         after(now.step)
         yield Moment(now, step=step)
@@ -137,7 +140,7 @@ def rate(schedule: Schedule) -> Callable[[int], float]:
 
 
 def _steps(learner: nn.Module, tasks: BatchSource, schedule: Schedule, loss: Callable[[Any, Tensor], Tensor] | None,
-           optimizer: torch.optim.Optimizer | None, start: int) -> Iterator[Step]:
+           optimizer: torch.optim.Optimizer | None, start: int, workers: Workers) -> Iterator[Step]:
     if start >= schedule.steps:
         return iter(())
     if loss is None:
@@ -145,7 +148,7 @@ def _steps(learner: nn.Module, tasks: BatchSource, schedule: Schedule, loss: Cal
     return train(learner, tasks, loss=loss, batch=schedule.batch, steps=schedule.steps, lr=rate(schedule), start=start,
                  seed=schedule.seed, optimizer=optimizer or adam(learner, weight_decay=schedule.weight_decay),
                  precision=getattr(torch, schedule.precision.removesuffix(WHOLE)),
-                 whole=schedule.precision.endswith(WHOLE))
+                 whole=schedule.precision.endswith(WHOLE), workers=workers)
 
 
 def _judge(tally: Tally, result: Result) -> Moment:

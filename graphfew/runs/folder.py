@@ -129,8 +129,9 @@ def save_last(run: Run, job: Job, tally: Tally) -> None:
           extra=dataclasses.asdict(tally), learner=job.apart)
 
 
-def restore(run: Run, job: Job) -> Tally:
-    """Fill model and optimizer from `last`, and cut the metrics back to it; a fresh tally where there is no `last`.
+def restore(run: Run, job: Job, *, write: bool = True) -> Tally:
+    """Fill model and optimizer from `last`, and cut the metrics back to it unless `write` is false; a fresh tally where
+    there is no `last`.
 
     Raises:
         ValueError: `last` is corrupt, or of another model.
@@ -141,7 +142,8 @@ def restore(run: Run, job: Job) -> Tally:
         device = next((p.device for p in job.model.parameters()), "cpu")
         checkpoint.load(run.last, into=job.model, optimizer=job.optimizer, device=device, learner=job.apart)
         tally = _tally(run, extra)
-    cut_back(run, tally.validated)
+    if write:
+        cut_back(run, tally.validated)
     return tally
 
 

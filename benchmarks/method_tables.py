@@ -59,7 +59,9 @@ def speed(root: Path) -> str:
             f"is multiply-adds a second, of all pairs in all layers, as a share of those of one product of 2,048² "
             f"numbers.\n\n{markdown(head, rows)}\n\n"
             f"An answer to 400 nodes takes {held['graphfew, 400 nodes']} of memory (naive "
-            f"{held['naive, 400 nodes']}), to 4,000 nodes {held['graphfew, 4000 nodes']} "
+            f"{held['naive, 400 nodes']}), to 4,000 nodes {held['graphfew, 4000 nodes']}; a training step on 400 nodes "
+            f"{held['graphfew, a training step, 400 nodes']} (naive {held['naive, a training step, 400 nodes']}), with "
+            f"`recompute` {held['graphfew, a training step, recomputed, 400 nodes']} "
             f"(`python -m benchmarks.speed.memory`; `{MEMORY}`).")
 
 

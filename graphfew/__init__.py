@@ -6,6 +6,7 @@ from graphfew import affinity, backbones, data, neighbours, shipped, sparse
 from graphfew.audit import ContractError, audit, evaluating
 from graphfew.checkpoint import load, save
 from graphfew.data import Dataset, Tasks
+from graphfew.distributed import launch
 from graphfew.episode import Episode, collate
 from graphfew.estimator import FewShotClassifier
 from graphfew.evaluate import Comparison, Result, calibration_error, compare, evaluate, paired, predict, t_interval
@@ -23,6 +24,7 @@ from graphfew.losses import (
 from graphfew.methods.attention_attractor import joint_logits
 from graphfew.model import GraphMethod, Output
 from graphfew.neighbours import knn
+from graphfew.pair_net import recomputing
 from graphfew.plot import before_and_after, draw, to_networkx
 from graphfew.pretrain import Classifier, Shuffled, class_loss
 from graphfew.readout import log_vote, vote
@@ -30,16 +32,17 @@ from graphfew.registry import METHODS, Method, create, register
 from graphfew.seeding import seeded
 from graphfew.topologies import bipartite, complete, stars, supports_to_queries
 from graphfew.train import Step, adam, adamw, cosine_decay, follow, halve_every, sgd, train, warm_up
+from graphfew.workers import WorkerLost, Workers
 
 __version__ = version("graphfew")
 
 __all__ = [
-    "METHODS", "Classifier", "Comparison", "ContractError", "Convolution", "Dataset", "Episode",
-    "FewShotClassifier", "Graph", "GraphMethod", "Method", "Output", "Result", "Shuffled", "Step", "Tasks",
-    "Topology", "adam", "adamw", "affinity", "audit", "backbones", "before_and_after", "bipartite",
+    "METHODS", "Classifier", "Comparison", "ContractError", "Convolution", "Dataset", "Episode", "FewShotClassifier",
+    "Graph", "GraphMethod", "Method", "Output", "Result", "Shuffled", "Step", "Tasks", "Topology", "WorkerLost",
+    "Workers", "adam", "adamw", "affinity", "audit", "backbones", "before_and_after", "bipartite",
     "calibration_error", "class_loss", "collate", "compare", "complete", "cosine", "cosine_decay", "create", "data",
-    "dpgn_loss", "draw", "edge_loss", "evaluate", "evaluating", "follow", "halve_every", "joint_logits",
-    "joint_loss", "knn", "known_nodes_loss", "load", "log_vote", "neighbours", "node_loss", "pair_loss", "paired",
-    "predict", "register", "relation_loss", "save", "seeded", "sgd", "shipped", "sparse", "squared_euclidean",
-    "stars", "supports_to_queries", "t_interval", "to_networkx", "train", "vote", "warm_up",
+    "dpgn_loss", "draw", "edge_loss", "evaluate", "evaluating", "follow", "halve_every", "joint_logits", "joint_loss",
+    "knn", "known_nodes_loss", "launch", "load", "log_vote", "neighbours", "node_loss", "pair_loss", "paired",
+    "predict", "recomputing", "register", "relation_loss", "save", "seeded", "sgd", "shipped", "sparse",
+    "squared_euclidean", "stars", "supports_to_queries", "t_interval", "to_networkx", "train", "vote", "warm_up",
 ]

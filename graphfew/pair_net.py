@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
+from typing import final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from graphfew.graph import EdgeFunction, Graph, Topology
 from graphfew.layers import RowNorm
@@ -19,6 +22,30 @@ from graphfew.layers import RowNorm
 CACHE, ELSEWHERE, LINE = 1 << 20, 1 << 28, 16
 
 Step = tuple[Tensor, Tensor, float | None]
+
+
+@final
+class PairNet(nn.Sequential):
+    """A network of pairs, rows `[P, F] -> [P, 1]`, of `Linear`, `RowNorm` and `Dropout`.
+
+    Attributes:
+        recompute: in training keep the nodes alone, and work all rows out again when gradients are asked for.
+    """
+
+    recompute = False
+
+
+@contextmanager
+def recomputing(model: nn.Module) -> Iterator[None]:
+    """Inside the block every `PairNet` of the model has `recompute` set: less memory, more time, the same numbers."""
+    nets = [(m, m.recompute) for m in model.modules() if isinstance(m, PairNet)]
+    try:
+        for net, _ in nets:
+            net.recompute = True
+        yield
+    finally:
+        for net, before in nets:
+            net.recompute = before
 
 
 def frozen(net: nn.Module) -> bool:
@@ -33,13 +60,13 @@ def short(graph: Graph, net: nn.Module) -> bool:
     return frozen(net) and 2 * asked < sum(n * n for n in sizes)
 
 
-def pairs(topology: Topology, net: nn.Sequential, x: Float[Tensor, "N F"], *, loops: float,
+def pairs(topology: Topology, net: PairNet, x: Float[Tensor, "N F"], *, loops: float,
           origin: Tensor | None = None) -> Float[Tensor, "E 1"]:
     """Edges `[E, 1]`: `net(|x_i - x_j|)`, run once per unordered pair of distinct nodes of a complete topology.
 
     Args:
         topology: complete.
-        net: `Linear`, `RowNorm` and `Dropout`, rows `[P, F] -> [P, 1]`.
+        net: see there.
         x: nodes.
         loops: the value of self-loops.
         origin: `[N]` int64, nodes with the same number being alike in `x`, so that pairs of the same two numbers have
@@ -47,11 +74,40 @@ def pairs(topology: Topology, net: nn.Sequential, x: Float[Tensor, "N F"], *, lo
     """
     # A compiler fuses what blocks and folding are for.
     if torch.compiler.is_compiling() or not frozen(net):
-        return topology.mirror(net(topology.differences(x)), loops=loops)
+        return topology.mirror(_learning(topology, net, x), loops=loops)
     return topology.pair(folded(net), x, loops=loops, at_once=block(net, x), origin=origin)
 
 
-def pairs_into(topology: Topology, net: nn.Sequential, x: Float[Tensor, "N F"], *, loops: float
+def _learning(topology: Topology, net: PairNet, x: Tensor) -> Tensor:
+    """All pairs at once, as batch statistics need them."""
+
+    def run(nodes: Tensor) -> Tensor:
+        values: Tensor = net(topology.differences(nodes))
+        return values
+
+    if not (net.recompute and torch.is_grad_enabled()):
+        return run(x)
+    values: Tensor = checkpoint(run, x, use_reentrant=False, context_fn=lambda: (nullcontext(), _unfollowed(net)))
+    return values
+
+
+@contextmanager
+def _unfollowed(net: nn.Module) -> Iterator[None]:
+    """Running statistics of batch norms stay as they are, which have followed these rows already."""
+    norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
+    before = [(m.momentum, None if m.num_batches_tracked is None else m.num_batches_tracked.clone()) for m in norms]
+    try:
+        for norm in norms:
+            norm.momentum = 0.0
+        yield
+    finally:
+        for norm, (momentum, count) in zip(norms, before, strict=True):
+            norm.momentum = momentum
+            if count is not None and norm.num_batches_tracked is not None:
+                norm.num_batches_tracked.copy_(count)
+
+
+def pairs_into(topology: Topology, net: PairNet, x: Float[Tensor, "N F"], *, loops: float
                ) -> Float[Tensor, "E 1"]:
     """As `pairs` on any topology, for a frozen network: every edge by itself."""
     values = topology.pair_ordered(folded(net), x, at_once=block(net, x))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from graphfew.backbones import encoding_in
 from graphfew.episode import Episode
+from graphfew.pair_net import recomputing
 from graphfew.seeding import seeded
 from graphfew.workers import ALONE, Workers, average_gradients, joint_statistics, own_part
 
@@ -105,7 +107,8 @@ def follow(average: nn.Module, model: nn.Module, decay: float, step: int) -> Non
 def train(model: nn.Module, tasks: BatchSource, *, loss: Callable[[Any, Tensor], Tensor], batch: int = 32,
           steps: int = 10_000, lr: Callable[[int], float] | float = 1e-3,
           optimizer: torch.optim.Optimizer | None = None, start: int = 0, seed: int = 0,
-          precision: torch.dtype = torch.float32, whole: bool = False, workers: Workers = ALONE) -> Iterator[Step]:
+          precision: torch.dtype = torch.float32, whole: bool = False, recompute: bool = False,
+          workers: Workers = ALONE) -> Iterator[Step]:
     """Train the model, one yielded `Step` per update; whatever happens between steps is the caller's.
 
     Step `k` sees tasks `k * batch .. (k+1) * batch - 1` and randomness seeded by `(seed, k)` alone, so training that
@@ -126,6 +129,8 @@ def train(model: nn.Module, tasks: BatchSource, *, loss: Callable[[Any, Tensor],
         precision: of the encoder's products in training; bfloat16 is about twice as fast where the processor or the
             GPU knows it. Weights, features and all that follows stay float32.
         whole: that precision is of all the model's products, its layers' too; weights stay float32.
+        recompute: keep no rows of EGNN's and GNN's networks of pairs, and work them out again backward: for large
+            episodes, at a third of the memory; the same numbers, a third more time.
         workers: the processes that share every batch in parts of like length, each with a model of the same weights.
             Gradients, and the statistics of batch norms, are those of the whole batch; a loss is the mean of its
             parts' losses, which is that of the whole where parts have as many queries. Dropout is drawn by each.
@@ -141,16 +146,16 @@ def train(model: nn.Module, tasks: BatchSource, *, loss: Callable[[Any, Tensor],
     own_part(range(batch), workers)
     rate = lr if callable(lr) else lambda step: lr
     return _steps(model, tasks, loss, batch, range(start, steps), rate, optimizer or adam(model), seed, precision,
-                  whole, workers)
+                  whole, recompute, workers)
 
 
 def _steps(model: nn.Module, tasks: BatchSource, loss: Callable[[Any, Tensor], Tensor], batch: int, span: range,
            rate: Callable[[int], float], optimizer: torch.optim.Optimizer, seed: int,
-           precision: torch.dtype, whole: bool, workers: Workers) -> Iterator[Step]:
+           precision: torch.dtype, whole: bool, recompute: bool, workers: Workers) -> Iterator[Step]:
     device = next(model.parameters()).device
     reduced = whole and precision != torch.float32
     place = () if workers.size == 1 else (workers.rank,)
-    with joint_statistics(model, workers):
+    with joint_statistics(model, workers), recomputing(model) if recompute else nullcontext():
         for index in span:
             episode, target = tasks.batch(own_part(range(index * batch, (index + 1) * batch), workers))
             model.train()

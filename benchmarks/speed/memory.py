@@ -1,4 +1,4 @@
-"""Most memory that EGNN takes to answer, against the naive form of it: each in a process of its own (Linux).
+"""Most memory that EGNN takes to answer and to learn, against its naive form: each in a process of its own (Linux).
 
 Run: python -m benchmarks.speed.memory --out benchmarks/speed/results/memory.json
 """
@@ -6,14 +6,18 @@ Run: python -m benchmarks.speed.memory --out benchmarks/speed/results/memory.jso
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
 
+import graphfew as gf
 from benchmarks import files
 from benchmarks.speed import clock, egnn, naive, shapes
 
@@ -28,26 +32,51 @@ def held(name: str) -> int:
 
 
 def one(form: str, nodes: int) -> dict[str, float]:
-    """One answer of the form to an episode of so many nodes, half of them queries: bytes above what was held before."""
-    batch, _ = shapes.episode(WAY, nodes // (2 * WAY), nodes // (2 * WAY), 1)
-    model = egnn.model().eval()
-    small, _ = shapes.episode(WAY, 1, 1, 1)
-    with torch.no_grad():
-        if form == "naive":
-            slow = naive.from_model(model)
-            slow(*naive.tensors(small))
-            before, began = _begin()
-            slow(*naive.tensors(batch))
-        else:
-            model.answer(small)
-            before, began = _begin()
-            model.answer(batch)
+    """An answer, or a training step, on an episode of so many nodes, half of them queries: bytes above those before."""
+    call = FORMS[form]
+    call(WAY * 2)
+    CLEAR.write_text("5", encoding="ascii")
+    before, began = held("VmRSS"), time.perf_counter()
+    call(nodes)
     return {"bytes": held("VmHWM") - before, "process_bytes": held("VmHWM"), "seconds": time.perf_counter() - began}
 
 
-def _begin() -> tuple[int, float]:
-    CLEAR.write_text("5", encoding="ascii")
-    return held("VmRSS"), time.perf_counter()
+def episode(nodes: int) -> tuple[gf.Episode, torch.Tensor]:
+    """One task."""
+    return shapes.episode(WAY, nodes // (2 * WAY), nodes // (2 * WAY), 1)
+
+
+def answer(nodes: int) -> None:
+    """The library's answer."""
+    with torch.no_grad():
+        egnn.model().eval().answer(episode(nodes)[0])
+
+
+def naive_answer(nodes: int) -> None:
+    """The naive form's."""
+    with torch.no_grad():
+        naive.from_model(egnn.model().eval())(*naive.tensors(episode(nodes)[0]))
+
+
+def step(nodes: int, recompute: bool = False) -> None:
+    """The library's training step."""
+    batch, target = episode(nodes)
+    model = egnn.model()
+    with gf.recomputing(model) if recompute else nullcontext():
+        egnn.library_step(model, batch, target)()
+
+
+def naive_step(nodes: int) -> None:
+    """The naive form's."""
+    batch, target = episode(nodes)
+    egnn.naive_step(naive.from_model(egnn.model()), batch, target)()
+
+
+FORMS: Mapping[str, Callable[[int], None]] = {
+    "naive": naive_answer, "graphfew": answer, "naive, a training step": naive_step,
+    "graphfew, a training step": step, "graphfew, a training step, recomputed": functools.partial(step, recompute=True)}
+MEASURED = (("naive", 400), ("graphfew", 400), ("graphfew", 4000), ("naive, a training step", 400),
+            ("graphfew, a training step", 400), ("graphfew, a training step, recomputed", 400))
 
 
 def apart(form: str, nodes: int) -> dict[str, float]:
@@ -61,15 +90,14 @@ def apart(form: str, nodes: int) -> dict[str, float]:
 def main() -> None:
     """Measure, print, and write the result beside first and then renamed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--form", choices=["naive", "graphfew"])
+    parser.add_argument("--form", choices=FORMS)
     parser.add_argument("--nodes", type=int)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     if arguments.form:
         print(json.dumps(one(arguments.form, arguments.nodes)))
         return
-    cells = {f"{form}, {nodes} nodes": apart(form, nodes)
-             for form, nodes in (("naive", 400), ("graphfew", 400), ("graphfew", 4000))}
+    cells = {f"{form}, {nodes} nodes": apart(form, nodes) for form, nodes in MEASURED}
     part = cells["graphfew, 400 nodes"]["bytes"] / cells["naive, 400 nodes"]["bytes"]
     result = {"cells": cells, "share_at_400": part, **clock.machine()}
     print(json.dumps(result, indent=1))

@@ -88,6 +88,9 @@ def train(
     precision: Annotated[Text, typer.Option(help="Of products in training: float32; bfloat16, the encoder's; "
                                             "bfloat16-whole, the layers' too.",
                                             show_default="float32", rich_help_panel=TRAINING)] = None,
+    recompute: Annotated[bool | None, typer.Option("--recompute", help="Work the rows of EGNN's and GNN's networks out "
+                                                   "again backward: a third of the memory for large tasks.",
+                                                   show_default=False, rich_help_panel=TRAINING)] = None,
     weight_decay: Annotated[float | None, typer.Option(show_default="0", rich_help_panel=TRAINING)] = None,
     loss: Annotated[Text, typer.Option(help="node, edge, joint (both), pair, relation, known-nodes or dpgn.",
                                        show_default="the method's own", rich_help_panel=TRAINING)] = None,

@@ -11,7 +11,7 @@ from graphfew.episode import Episode
 from graphfew.graph import Graph, Topology
 from graphfew.layers import RowNorm, blocks, dropout
 from graphfew.model import GraphMethod
-from graphfew.pair_net import pairs, pairs_into, short
+from graphfew.pair_net import PairNet, pairs, pairs_into, short
 from graphfew.readout import log_vote
 from graphfew.topologies import complete
 
@@ -39,7 +39,7 @@ class EgnnLayer(nn.Module):
         self.node_net = nn.Sequential(*blocks((3 * in_dim, 2 * width, width), bias=False), *dropout(p))
         widths = (width, 2 * width, 2 * width, width, width)
         steps = [step for pair in itertools.pairwise(widths) for step in (*blocks(pair, bias=False), *dropout(p))]
-        self.edge_net = nn.Sequential(*steps, nn.Linear(width, 1))
+        self.edge_net = PairNet(*steps, nn.Linear(width, 1))
         if pull is not None:
             start_as_metric(self, pull)
 

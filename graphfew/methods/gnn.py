@@ -12,7 +12,7 @@ from graphfew.episode import Episode
 from graphfew.graph import Graph
 from graphfew.layers import RowNorm, blocks, dropout
 from graphfew.model import GraphMethod
-from graphfew.pair_net import pairs, pairs_into, short
+from graphfew.pair_net import PairNet, pairs, pairs_into, short
 from graphfew.readout import one_hot, own_row
 from graphfew.topologies import complete
 
@@ -33,7 +33,7 @@ class Adjacency(nn.Module):
         super().__init__()
         self.first = first
         begin, rest = blocks((in_dim, widths[0]), bias=True), blocks(widths, bias=True)
-        self.net = nn.Sequential(*begin, *dropout(p), *rest, nn.Linear(widths[-1], 1))
+        self.net = PairNet(*begin, *dropout(p), *rest, nn.Linear(widths[-1], 1))
 
     def forward(self, graph: Graph) -> Graph:
         """The graph with new edges `[E, 1]`, each receiver's summing to 1."""

@@ -44,6 +44,7 @@ class Schedule:
         average: decay of a running average of the weights, which is then validated and kept; None keeps the last ones.
         patience: validations without a better one after which training stops; None goes on to the last step.
         precision: of products in training: float32; bfloat16, the encoder's; bfloat16-whole, the layers' too.
+        recompute: rows of networks of pairs are worked out again backward, for less memory.
 
     Raises:
         ValueError: a number out of range, or a name that is not known.
@@ -64,6 +65,7 @@ class Schedule:
     average: float | None = None
     patience: int | None = None
     precision: str = "float32"
+    recompute: bool = False
 
     def __post_init__(self) -> None:
         least = {"steps": 0, "batch": 1, "halve_every": 1, "seed": 0, "validate_every": 1, "validate_tasks": 2,

@@ -148,7 +148,7 @@ def _steps(learner: nn.Module, tasks: BatchSource, schedule: Schedule, loss: Cal
     return train(learner, tasks, loss=loss, batch=schedule.batch, steps=schedule.steps, lr=rate(schedule), start=start,
                  seed=schedule.seed, optimizer=optimizer or adam(learner, weight_decay=schedule.weight_decay),
                  precision=getattr(torch, schedule.precision.removesuffix(WHOLE)),
-                 whole=schedule.precision.endswith(WHOLE), workers=workers)
+                 whole=schedule.precision.endswith(WHOLE), recompute=schedule.recompute, workers=workers)
 
 
 def _judge(tally: Tally, result: Result) -> Moment:

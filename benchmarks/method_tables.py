@@ -11,6 +11,7 @@ import graphfew as gf
 
 POOL, SCALE = Path("benchmarks/pool/results"), Path("benchmarks/scale/results")
 HEADS = Path("benchmarks/speed/results/heads.json")
+SAMPLING = Path("benchmarks/speed/results/tasks.json")
 EGNN, MEMORY = Path("benchmarks/speed/results/egnn.json"), Path("benchmarks/speed/results/memory.json")
 
 
@@ -62,7 +63,19 @@ def speed(root: Path) -> str:
             f"{held['naive, 400 nodes']}), to 4,000 nodes {held['graphfew, 4000 nodes']}; a training step on 400 nodes "
             f"{held['graphfew, a training step, 400 nodes']} (naive {held['naive, a training step, 400 nodes']}), with "
             f"`recompute` {held['graphfew, a training step, recomputed, 400 nodes']} "
-            f"(`python -m benchmarks.speed.memory`; `{MEMORY}`).")
+            f"(`python -m benchmarks.speed.memory`; `{MEMORY}`).\n\n{_sampling(root)}")
+
+
+def _sampling(root: Path) -> str:
+    """Tasks a second, and what encoding once saves."""
+    content = json.loads((root / SAMPLING).read_text())
+    drawn = content["tasks_per_second"]
+    saved = [f"1/{cell['times_as_fast']:.1f} of the time on {name} ({cell['images']:,} images)"
+             for name, cell in content["evaluation"].items()]
+    return (f"Omniglot, 5-way 5-shot, 15 queries per class: {drawn['indices']:,.0f} tasks a second are drawn, "
+            f"{drawn['32 at once']:,.0f} made into episodes of 32 with their images. Prototypes on 1,000 tasks, with "
+            f"every image encoded once beforehand, take {', '.join(saved)} of encoding task by task "
+            f"(`python -m benchmarks.speed.tasks`; `{SAMPLING}`).")
 
 
 def heads(root: Path) -> str:

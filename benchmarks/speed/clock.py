@@ -14,22 +14,23 @@ import torch
 Call = Callable[[], object]
 
 
-def seconds(call: Call) -> float:
+def seconds(call: Call, timer: Callable[[], float] = time.perf_counter) -> float:
     """How long one call takes."""
     gc.collect()
-    begin = time.perf_counter()
+    begin = timer()
     call()
-    return time.perf_counter() - begin
+    return timer() - begin
 
 
-def interleaved(calls: Mapping[str, Call], repeats: int) -> dict[str, list[float]]:
+def interleaved(calls: Mapping[str, Call], repeats: int, timer: Callable[[], float] = time.perf_counter
+                ) -> dict[str, list[float]]:
     """Seconds of each call, so many times in turn, after one of each to warm up."""
     for call in calls.values():
         call()
     times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(repeats):
         for name, call in calls.items():
-            times[name].append(seconds(call))
+            times[name].append(seconds(call, timer))
     return times
 
 

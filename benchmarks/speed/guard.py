@@ -1,5 +1,7 @@
 """A small comparison with the naive forms, for every change: prints a table, fails where a ratio has halved.
 
+One thread, and the processor's time: with several threads, others' work on the machine slows small operations most.
+
 Run: python -m benchmarks.speed.guard (--record to write what is compared with)
 """
 
@@ -8,6 +10,7 @@ from __future__ import annotations
 import argparse
 import functools
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -57,13 +60,14 @@ def encoding() -> float:
 
 
 def _fast(calls: Mapping[str, clock.Call]) -> float:
-    return clock.ratios(clock.interleaved(calls, REPEATS), "naive")["graphfew"]
+    return clock.ratios(clock.interleaved(calls, REPEATS, time.process_time), "naive")["graphfew"]
 
 
 def main() -> None:
     """Measure, print beside what is recorded, and fail on a gross loss."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--record", action="store_true")
+    torch.set_num_threads(1)
     now = ratios()
     if parser.parse_args().record:
         files.write(RECORDED, json.dumps({"times_as_fast_as_naive": now, **clock.machine()}, indent=1) + "\n")

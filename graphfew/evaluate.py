@@ -103,7 +103,7 @@ def evaluate(model: GraphMethod, tasks: DescribedTasks, n: int = 600, *, batch: 
     if n < 2 or batch < 1:
         raise ValueError(f"evaluate got n={n}, batch={batch}; an interval needs n >= 2, and batch >= 1")
     judged: list[_Judged] = []
-    mode = ""
+    mode, done = "", 0
     with evaluating(model, transductive_bn=transductive_bn):
         for number, episode, target in _batches(model, tasks, n, 1 if transductive_bn else batch, workers):
             if not judged:
@@ -113,8 +113,9 @@ def evaluate(model: GraphMethod, tasks: DescribedTasks, n: int = 600, *, batch: 
             judged.append(_Judged(number, per_task_accuracy(logits, target, episode.queries),
                                   logits.softmax(1).amax(1).cpu(), (logits.argmax(1) == target).cpu(),
                                   mode, list(episode.x.shape[1:])))
+            done += episode.tasks
             if progress is not None:
-                progress(sum(len(part.accuracies) for part in judged))
+                progress(done)
     parts = sorted((part for own in workers.gather(judged) for part in own), key=lambda part: part.number)
     accuracies = [accuracy for part in parts for accuracy in part.accuracies]
     mean, half = t_interval(accuracies)

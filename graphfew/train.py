@@ -130,7 +130,7 @@ def train(model: nn.Module, tasks: BatchSource, *, loss: Callable[[Any, Tensor],
             GPU knows it. Weights, features and all that follows stay float32.
         whole: that precision is of all the model's products, its layers' too; weights stay float32.
         recompute: keep no rows of EGNN's and GNN's networks of pairs, and work them out again backward: for large
-            episodes, at a third of the memory; the same numbers, a third more time.
+            episodes, at about half of the memory; the same numbers, a quarter more time.
         workers: the processes that share every batch in parts of like length, each with a model of the same weights.
             Gradients, and the statistics of batch norms, are those of the whole batch; a loss is the mean of its
             parts' losses, which is that of the whole where parts have as many queries. Dropout is drawn by each.

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import time
 from collections.abc import Mapping
@@ -19,6 +17,7 @@ import torch
 
 import graphfew as gf
 from benchmarks import files
+from benchmarks.speed import clock
 
 WAY, SHOT, QUERIES, DIM, TASKS = 5, 5, 15, 640, 64
 # The linear head's solver has threads of its own, which spin a while after it.
@@ -81,8 +80,7 @@ def measure(repeats: int) -> dict[str, object]:
     medians = {name: statistics.median(values) for name, values in times.items()}
     rows = {name: {"tasks_per_second": TASKS / value, "of_prototypes": medians["prototypes"] / value,
                    "seconds": times[name], "difference_to_alone": differences[name]} for name, value in medians.items()}
-    return {"heads": rows, "repeats": repeats, "threads": torch.get_num_threads(), "torch": torch.__version__,
-            "processor": platform.machine(), "malloc": os.environ.get("MALLOC_MMAP_MAX_", "default"),
+    return {"heads": rows, "repeats": repeats, **clock.machine(),
             "setting": {"way": WAY, "shot": SHOT, "queries_per_class": QUERIES, "dim": DIM, "tasks": TASKS,
                         "dtype": "float32"}}
 

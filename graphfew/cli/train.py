@@ -89,7 +89,7 @@ def train(
                                             "bfloat16-whole, the layers' too.",
                                             show_default="float32", rich_help_panel=TRAINING)] = None,
     recompute: Annotated[bool | None, typer.Option("--recompute", help="Work the rows of EGNN's and GNN's networks out "
-                                                   "again backward: a third of the memory for large tasks.",
+                                                   "again backward: about half of the memory for large tasks.",
                                                    show_default=False, rich_help_panel=TRAINING)] = None,
     weight_decay: Annotated[float | None, typer.Option(show_default="0", rich_help_panel=TRAINING)] = None,
     loss: Annotated[Text, typer.Option(help="node, edge, joint (both), pair, relation, known-nodes or dpgn.",

@@ -131,14 +131,11 @@ def carry_out(prepared: Prepared, *, watch: Watch = lambda moment: None, stop: S
     run, config, job, now = prepared.run, prepared.config, prepared.job, prepared.tally
     schedule = config.schedule
 
+    device = next((p.device for p in job.model.parameters()), torch.device("cpu"))
+
     def halt(done: int = 0) -> None:
         del done
-        if stop() and not finished(now, schedule):
-            raise Interrupted(now.step)
-
-    def halt_together() -> None:
-        stopped = torch.tensor(float(stop()), device=next(job.model.parameters()).device)
-        if float(workers.sum(stopped)) and not finished(now, schedule):
+        if float(workers.sum(torch.tensor(float(stop()), device=device))) and not finished(now, schedule):
             raise Interrupted(now.step)
 
     alone, first = workers.size == 1, workers.rank == 0
@@ -154,7 +151,7 @@ def carry_out(prepared: Prepared, *, watch: Watch = lambda moment: None, stop: S
             if first:
                 _keep(prepared, moment)
             watch(moment)
-            halt_together()
+            halt()
     except Interrupted:
         if first:
             folder.save_last(run, job, now)

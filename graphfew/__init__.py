@@ -10,6 +10,7 @@ from graphfew.distributed import launch
 from graphfew.episode import Episode, collate
 from graphfew.estimator import FewShotClassifier
 from graphfew.evaluate import Comparison, Result, calibration_error, compare, evaluate, paired, predict, t_interval
+from graphfew.fused import fusing
 from graphfew.graph import Graph, Topology
 from graphfew.layers import Convolution, cosine, squared_euclidean
 from graphfew.losses import (
@@ -41,8 +42,8 @@ __all__ = [
     "Graph", "GraphMethod", "Method", "Output", "Result", "Shuffled", "Step", "Tasks", "Topology", "WorkerLost",
     "Workers", "adam", "adamw", "affinity", "audit", "backbones", "before_and_after", "bipartite",
     "calibration_error", "class_loss", "collate", "compare", "complete", "cosine", "cosine_decay", "create", "data",
-    "dpgn_loss", "draw", "edge_loss", "evaluate", "evaluating", "follow", "halve_every", "joint_logits", "joint_loss",
-    "knn", "known_nodes_loss", "launch", "load", "log_vote", "neighbours", "node_loss", "pair_loss", "paired",
-    "predict", "recomputing", "register", "relation_loss", "save", "seeded", "sgd", "shipped", "sparse",
+    "dpgn_loss", "draw", "edge_loss", "evaluate", "evaluating", "follow", "fusing", "halve_every", "joint_logits",
+    "joint_loss", "knn", "known_nodes_loss", "launch", "load", "log_vote", "neighbours", "node_loss", "pair_loss",
+    "paired", "predict", "recomputing", "register", "relation_loss", "save", "seeded", "sgd", "shipped", "sparse",
     "squared_euclidean", "stars", "supports_to_queries", "t_interval", "to_networkx", "train", "vote", "warm_up",
 ]

@@ -121,6 +121,15 @@ class Topology:
         edges = values.new_full((len(self.receivers), values.shape[1]), loops)
         return edges.index_copy(0, one_way, values).index_copy(0, other_way, values)
 
+    def pair_ends(self) -> tuple[Int[Tensor, " P"], Int[Tensor, " P"]]:
+        """Both nodes of each unordered pair of distinct nodes, in the order that `mirror` takes.
+
+        Raises:
+            ValueError: the topology is not complete.
+        """
+        one_way, _ = self._pairs
+        return self.receivers[one_way], self.senders[one_way]
+
     def pair_ordered(self, fn: EdgeFunction, x: Tensor, *, at_once: int | None = None) -> Float[Tensor, "E C"]:
         """Edges `[E, C]` from any function `fn(receiver [E, F], sender [E, F])` of two nodes of `x [N, F]`.
 
@@ -224,8 +233,8 @@ class Topology:
         return _in_blocks(of, torch.split(edges, at_once), len(edges))
 
     def _pair_nodes(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        one_way, _ = self._pairs
-        return x.index_select(0, self.receivers[one_way]), x.index_select(0, self.senders[one_way])
+        one, other = self.pair_ends()
+        return x.index_select(0, one), x.index_select(0, other)
 
 
 def _check_at_once(at_once: int | None) -> None:

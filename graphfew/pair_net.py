@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
@@ -22,6 +22,7 @@ from graphfew.layers import RowNorm
 CACHE, ELSEWHERE, LINE = 1 << 20, 1 << 28, 16
 
 Step = tuple[Tensor, Tensor, float | None]
+PairKernel = Callable[["PairNet", Tensor, Tensor, Tensor], Tensor]
 
 
 @final
@@ -30,9 +31,11 @@ class PairNet(nn.Sequential):
 
     Attributes:
         recompute: in training keep the nodes alone, and work all rows out again when gradients are asked for.
+        kernel: what gives its values of pairs of nodes, `(net, x, one, other) -> [P, 1]`; None runs it as it is.
     """
 
     recompute = False
+    kernel: PairKernel | None = None
 
 
 @contextmanager
@@ -72,6 +75,8 @@ def pairs(topology: Topology, net: PairNet, x: Float[Tensor, "N F"], *, loops: f
         origin: `[N]` int64, nodes with the same number being alike in `x`, so that pairs of the same two numbers have
             one answer; None where all may differ.
     """
+    if net.kernel is not None:
+        return topology.mirror(net.kernel(net, x, *topology.pair_ends()), loops=loops)
     # A compiler fuses what blocks and folding are for.
     if torch.compiler.is_compiling() or not frozen(net):
         return topology.mirror(_learning(topology, net, x), loops=loops)
@@ -110,7 +115,10 @@ def _unfollowed(net: nn.Module) -> Iterator[None]:
 def pairs_into(topology: Topology, net: PairNet, x: Float[Tensor, "N F"], *, loops: float
                ) -> Float[Tensor, "E 1"]:
     """As `pairs` on any topology, for a frozen network: every edge by itself."""
-    values = topology.pair_ordered(folded(net), x, at_once=block(net, x))
+    if net.kernel is not None:
+        values = net.kernel(net, x, topology.receivers, topology.senders)
+    else:
+        values = topology.pair_ordered(folded(net), x, at_once=block(net, x))
     return values.masked_fill(topology.loops[:, None], loops)
 
 
@@ -120,7 +128,7 @@ def folded(net: nn.Sequential) -> EdgeFunction:
 
     Weights are folded once, so that blocks of rows share the work.
     """
-    steps = _steps(net)
+    steps = folded_steps(net)
     given, device = steps[-1][0].dtype, steps[-1][0].device.type
     low = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else given
     if low == given and device == "cpu" and not torch.is_grad_enabled():
@@ -192,7 +200,7 @@ def _shelf(weights: Sequence[Tensor], rows: int) -> list[Tensor]:
     return [kept[len(weight), place % 2] for place, weight in enumerate(weights)]
 
 
-def _steps(net: nn.Sequential) -> list[Step]:
+def folded_steps(net: nn.Sequential) -> list[Step]:
     """Weight, bias and slope of each map with the norm that follows it."""
     out: list[Step] = []
     for module in net:

@@ -1,7 +1,10 @@
 """Shapes and types of the library are checked in every test: the hook has to come before the first import of it."""
 
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
 import jaxtyping
@@ -10,6 +13,20 @@ import torch
 from hypothesis import settings
 
 jaxtyping.install_import_hook("graphfew", "beartype.beartype")
+
+
+class Unhooked(MetaPathFinder):
+    """Finds Triton's kernels past that hook: Triton's interpreter reads their source, and cannot follow a wrapper."""
+
+    def find_spec(self, fullname: str, path: Sequence[str] | None, target: object = None) -> ModuleSpec | None:
+        return PathFinder.find_spec(fullname, path) if fullname == "graphfew._kernels.fused" else None
+
+
+sys.meta_path.insert(0, Unhooked())
+
+# Read when Triton is first imported: its kernels are interpreted where there is no GPU.
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"
 
 # How long an example takes says something of the machine's load, and nothing of the code.
 settings.register_profile("graphfew", deadline=None)

@@ -16,8 +16,8 @@ PROJECT = ("graphfew", "tests", "examples", "benchmarks")
 # Lowest first: a module may import those above its own line only. A package counts as one module.
 ORDER = (
     "recipe", "seeding", "lazy", "workers", "distributed", "_kernels", "episode", "graph", "topologies", "neighbours",
-    "dense", "affinity", "sparse", "priors", "features", "layers", "pair_net", "readout", "model", "losses", "checks",
-    "methods", "text", "folding", "residual", "views", "principal", "backbones", "registry", "train", "data",
+    "dense", "affinity", "sparse", "priors", "features", "layers", "pair_net", "fused", "readout", "model", "losses",
+    "checks", "methods", "text", "folding", "residual", "views", "principal", "backbones", "registry", "train", "data",
     "pretrain", "audit", "evaluate", "shipped", "checkpoint", "estimator", "plot", "labelling", "plane", "runs",
     "bench", "report", "demo", "cli",
 )

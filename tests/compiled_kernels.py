@@ -1,0 +1,44 @@
+"""KiB of shared memory that the fused kernels take at EGNN's widths, compiled for GPUs without one, as JSON: a process
+of its own, without the interpreter. `test_fused.py` runs it and reads the numbers."""
+
+import json
+import sys
+
+import torch
+from triton import compile
+from triton import language as tl
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from graphfew import fused
+from graphfew._kernels import fused as kernels
+
+WIDTHS = {"IN": 96, "W1": 256, "W2": 192, "W3": 128, "W4": 96, "DEPTH": 4, "ANSWER": True, "SLOPE": 0.01,
+          "PART": fused.PART, "PRECISION": "tf32"}
+KINDS = {torch.float32: (tl.float32, "fp32"), torch.bfloat16: (tl.bfloat16, "bf16")}
+
+
+def argument(name, kind):
+    if name in ("one", "other"):
+        return "*i64"
+    if name in ("pairs", "room"):
+        return "i32"
+    return f"*{kind}" if name in ("w1", "w2", "w3", "w4") else "*fp32"
+
+
+def shared(kernel, kind, pairs, capability):
+    low, name = KINDS[kind]
+    constants = {**WIDTHS, "PAIRS": pairs, "KIND": low}
+    signature = {n: "constexpr" if n in constants else argument(n, name) for n in kernel.arg_names}
+    built = compile(ASTSource(kernel, signature, constants), target=GPUTarget("cuda", capability, 32),
+                    options={"num_warps": fused.WARPS, "num_stages": fused.STAGES})
+    return built.metadata.shared / 1024
+
+
+if __name__ == "__main__":
+    out = {}
+    for capability in (80, 90):
+        for kind, (_, name) in KINDS.items():
+            out[f"forward {name} {capability}"] = shared(kernels.forward, kind, fused.PAIRS[kind], capability)
+            out[f"backward {name} {capability}"] = shared(kernels.backward, kind, fused.PAIRS_BACK, capability)
+    json.dump(out, sys.stdout)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from graphfew.episode import Episode
+from graphfew.episode import Episode, task_index
 from graphfew.recipe import JSON
 from graphfew.train import TaskSource
 from graphfew.views import affine_matrices
@@ -24,7 +24,8 @@ Change = Callable[[Tensor, Tensor, torch.Generator], Tensor]
 class Augment:
     """A random change of images and its name: `change(images, task, generator)` gives images of the same shape.
 
-    `images` is `[N, c, h, w]` in 0..1, and `task` `[N]` the number of each image's task, ascending from 0.
+    `images` is `[N, c, h, w]` in 0..1 on any device. `task` `[N]`, the number of each image's task, ascends from 0;
+    it is on the CPU as the generator is.
     """
 
     name: str
@@ -81,8 +82,9 @@ def crop(padding: int = 4) -> Augment:
         n, _, height, width = images.shape
         wide = functional.pad(images, (padding,) * 4)
         down, right = torch.randint(0, 2 * padding + 1, (2, n, 1), generator=generator)
-        rows, columns = down + torch.arange(height), right + torch.arange(width)
-        moved: Tensor = wide[torch.arange(n)[:, None, None], :, rows[:, :, None], columns[:, None, :]]
+        rows, columns = ((d + torch.arange(side)).to(images.device) for d, side in ((down, height), (right, width)))
+        own = torch.arange(n, device=images.device)
+        moved: Tensor = wide[own[:, None, None], :, rows[:, :, None], columns[:, None, :]]
         return moved.permute(0, 3, 1, 2)
 
     return Augment(_named("crop", float(padding), 4.0), change)
@@ -94,7 +96,7 @@ def flip() -> Augment:
     def change(images: Tensor, task: Tensor, generator: torch.Generator) -> Tensor:
         del task
         mirrored = torch.rand(len(images), 1, 1, 1, generator=generator) < 0.5
-        return torch.where(mirrored, images.flip(3), images)
+        return torch.where(mirrored.to(images.device), images.flip(3), images)
 
     return Augment("flip", change)
 
@@ -112,6 +114,7 @@ def colour(strength: float = 0.4) -> Augment:
         n, channels = images.shape[:2]
         bright, contrast = 1 + value * (2 * torch.rand(2, n, 1, 1, 1, generator=generator) - 1)
         shift = value / 4 * (2 * torch.rand(n, channels, 1, 1, generator=generator) - 1)
+        bright, contrast, shift = (part.to(images.device) for part in (bright, contrast, shift))
         lit = images * bright
         middle = lit.mean((1, 2, 3), keepdim=True)
         moved: Tensor = (lit - middle) * contrast + middle + shift
@@ -180,8 +183,8 @@ class Augmented:
             ValueError: items that are not images.
         """
         episode, target = self.tasks.batch(indices)
-        images = changed(self.augment, episode.x, episode.task, self.seed, indices)
-        return dataclasses.replace(episode, x=images), target
+        task = task_index(episode.sizes, torch.device("cpu"))
+        return episode.encode(lambda images: changed(self.augment, images, task, self.seed, indices)), target
 
     def describe(self) -> Mapping[str, JSON]:
         """What the tasks say of themselves, and the augmentation."""
@@ -204,8 +207,8 @@ def changed(augment: Augment, images: Tensor, task: Tensor, seed: int, indices: 
 
 def _looked_up(images: Tensor, matrices: Tensor) -> Tensor:
     """Each image with its places looked up where its matrix `[2, 3]` says."""
-    grid = functional.affine_grid(matrices, list(images.shape), align_corners=False)
-    return functional.grid_sample(images, grid.to(images), align_corners=False)
+    grid = functional.affine_grid(matrices.to(images), list(images.shape), align_corners=False)
+    return functional.grid_sample(images, grid, align_corners=False)
 
 
 def _script(uniform: Tensor) -> Tensor:

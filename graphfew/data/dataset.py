@@ -16,11 +16,12 @@ from torch import Tensor
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
-    """Items with class labels, held in the computer's own memory: move episodes to an accelerator, not data sets.
+    """Items with class labels, whole in memory: the computer's own, or with `to` the items on an accelerator.
 
     Shapes:
-        x: `[n, ...]`: uint8 images `[n, c, h, w]` with values 0..255, floating features, or int64 word indices.
-        y: `[n]` int64: class index of each item, `0 .. len(classes)-1`.
+        x: `[n, ...]`, on any device: uint8 images `[n, c, h, w]` with values 0..255, floating features, or int64 word
+            indices.
+        y: `[n]` int64, on the CPU: class index of each item, `0 .. len(classes)-1`.
         classes: name of each class.
         groups: group of each class (Omniglot: its alphabet), or empty where there are no groups.
         items: further facts of each item, each `[n, ...]` (Omniglot: `drawer`).
@@ -28,7 +29,7 @@ class Dataset:
     Raises:
         TypeError: a wrong dtype.
         ValueError: no items, lengths that differ, NaN or infinite `x`, a label without a class, a class without an
-            item, a class name given twice, or `x` on an accelerator.
+            item, a class name given twice, or `y` on an accelerator.
     """
 
     name: str
@@ -68,13 +69,19 @@ class Dataset:
         groups = np.array(self.groups)
         return {name: np.flatnonzero(groups == name) for name in dict.fromkeys(self.groups)}
 
+    def to(self, device: torch.device | str) -> Dataset:
+        """The same data set with `x` on that device, where its tasks are then gathered; images stay uint8."""
+        return dataclasses.replace(self, x=self.x.to(device))
+
     def gather(self, index: Int[Tensor, " m"] | NDArray[np.int64]) -> Shaped[Tensor, "m ..."]:
-        """`[m, ...]`: the given items, float32; uint8 values are divided by 255, int64 ones stay as they are."""
-        index = torch.as_tensor(index)
+        """`[m, ...]`: the given items, float32, where `x` is; uint8 values are divided by 255, int64 ones stay."""
+        index = torch.as_tensor(index).to(self.x.device)
         if self.x.dtype == torch.int64:
             return self.x[index]
         if self.x.dtype != torch.uint8:
             return self.x[index].to(torch.float32)
+        if self.x.device.type != "cpu":
+            return self.x[index].to(torch.float32) / 255
         # numpy divides while it converts, in one thread: torch's many threads only wait for one another here
         return torch.from_numpy(np.true_divide(self.x.numpy()[index.numpy()], np.float32(255), dtype=np.float32))
 
@@ -106,8 +113,8 @@ def _numeric(x: Any) -> Tensor:
 
 
 def _check_tensors(x: Tensor, y: Tensor) -> None:
-    if x.device.type != "cpu" or y.device.type != "cpu":
-        raise ValueError(f"x is on {x.device} and y on {y.device}; keep data sets on the CPU and move episodes instead")
+    if y.device.type != "cpu":
+        raise ValueError(f"y is on {y.device}; keep labels on the CPU, where tasks are drawn (x may be anywhere)")
     if x.dtype not in (torch.uint8, torch.int64) and not x.is_floating_point():
         raise TypeError(f"x is {x.dtype}; it must be uint8 (images), floating (features) or int64 (word indices)")
     if y.dtype != torch.int64:

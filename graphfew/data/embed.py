@@ -13,7 +13,7 @@ from graphfew.data.dataset import Dataset
 
 
 def embed(data: Dataset, encoder: nn.Module, *, batch: int = 1000, progress: bool = True) -> Dataset:
-    """The same data set with every item encoded, `x [n, F]`, so that any number of tasks encode each item once.
+    """The same data set with every item encoded, `x [n, F]` where the items were: any number of tasks encode each once.
 
     Args:
         data: as the encoder takes it.
@@ -30,7 +30,7 @@ def embed(data: Dataset, encoder: nn.Module, *, batch: int = 1000, progress: boo
     encoder.eval()
     try:
         with torch.no_grad():
-            parts = [encoder(data.gather(np.arange(start, min(start + batch, len(data)))).to(device)).cpu()
+            parts = [encoder(data.gather(np.arange(start, min(start + batch, len(data)))).to(device)).to(data.x.device)
                      for start in progressing(starts, f"encoding {data.name}/{data.split}", len(starts), progress)]
     finally:
         for module, mode in modes.items():

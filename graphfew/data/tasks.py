@@ -17,7 +17,7 @@ from torch import Tensor
 from graphfew.data.dataset import Dataset
 from graphfew.data.queries import Queries, balanced, fit
 from graphfew.data.spans import Span, bounds, uniform
-from graphfew.episode import UNKNOWN, Episode
+from graphfew.episode import UNKNOWN, Episode, known_valid
 
 Index = NDArray[np.int64]
 SUPPORT, UNLABELLED, QUERY = ROLES = 0, 1, 2
@@ -43,6 +43,9 @@ class Draw:
 @dataclasses.dataclass(frozen=True, eq=False)
 class Tasks:
     """Few-shot tasks of a data set: `tasks[i]` depends on `(seed, i)` alone. Endless: any `i >= 0` is a task.
+
+    Which items a task has is drawn on the CPU, so that it is the same everywhere; they are gathered, and the episode
+    lies, where the data set's `x` does.
 
     Classes are drawn without replacement and stand in random order. Queries and unlabelled items are drawn from what
     the support leaves, and no item appears twice in a task.
@@ -109,12 +112,15 @@ class Tasks:
         if not draws:
             raise ValueError("batch got no indices; give at least one")
         items, label, role = (np.concatenate([getattr(d, n) for d in draws]) for n in ("items", "label", "role"))
-        episode = Episode(
-            x=self.data.gather(items), y=torch.from_numpy(np.where(role == SUPPORT, label, UNKNOWN)),
-            query=torch.from_numpy(role == QUERY), sizes=tuple(len(d.items) for d in draws),
+        x = self.data.gather(items)
+        episode = known_valid(
+            x=x, y=torch.from_numpy(np.where(role == SUPPORT, label, UNKNOWN)).to(x.device),
+            query=torch.from_numpy(role == QUERY).to(x.device), sizes=tuple(len(d.items) for d in draws),
             way=tuple(len(d.classes) for d in draws),
+            **{name: tuple(int(np.count_nonzero(d.role == kind)) for d in draws)
+               for name, kind in (("queries", QUERY), ("unlabelled", UNLABELLED))},
         )
-        return episode, torch.from_numpy(label[role == QUERY])
+        return episode, torch.from_numpy(label[role == QUERY]).to(x.device)
 
     def draw(self, index: SupportsIndex) -> Draw:
         """What task `index` is made of. Raises IndexError where the index is negative."""

@@ -44,7 +44,7 @@ def build(config: TrainConfig, *, resuming: bool = False) -> Job:
     model = build_model(config)
     if config.freeze_encoder:
         model.on_features()  # refuses a method whose features depend on the task
-    training, selection = (load_split(config.data, split, config.root, **config.data_arguments)
+    training, selection = (near(load_split(config.data, split, config.root, **config.data_arguments), device)
                            for split in (config.split, config.validate))
     tasks, validation = training_tasks(config, training), validation_tasks(config, selection)
     model = model.to(device)
@@ -57,6 +57,14 @@ def build(config: TrainConfig, *, resuming: bool = False) -> Job:
         look(model, tasks, loss)
     look(model, validation)
     return teach(config, Job(model, tasks, validation, loss, None, model, model, tasks))
+
+
+def near(data: Dataset, device: torch.device) -> Dataset:
+    """The data set with its items on that GPU, where they take a quarter of its free memory at most; else as it was."""
+    if device.type != "cuda":
+        return data
+    free, _ = torch.cuda.mem_get_info(device)
+    return data.to(device) if 4 * data.x.nbytes <= free else data
 
 
 def load_split(name: str, split: str, root: str | None = None, **arguments: Any) -> Dataset:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from graphfew.data import Dataset, Queries, Tasks, balanced, dirichlet, multinomial, single, varied
 from graphfew.data.tasks import QUERY, SUPPORT, UNLABELLED
-from graphfew.episode import collate
+from graphfew.episode import Episode, collate
 
 
 def toy(sizes=(20,) * 12, groups=()):
@@ -64,6 +64,15 @@ def test_a_task_holds_what_was_asked_for(options, number):
     assert len(set(draw.classes.tolist())) == way
     assert episode.way == (way,)
     assert len(target) == count[QUERY].sum() == episode.queries[0]
+
+
+@given(settings.filter(enough), st.sampled_from([1.0, 0.4]), st.lists(numbers, min_size=1, max_size=3))
+def test_every_task_is_a_valid_episode(options, ratio, indices):
+    """Tasks skip the constructor's checks, so they are made here."""
+    episode, target = Tasks(DATA, labelled_ratio=ratio, **options).batch(indices)
+    checked = Episode(episode.x, episode.y, episode.query, episode.sizes, episode.way)
+    assert (checked.queries, checked.unlabelled, checked.origin) == (episode.queries, episode.unlabelled, None)
+    assert len(target) == sum(episode.queries)
 
 
 @given(settings.filter(enough), numbers)

@@ -29,7 +29,7 @@ class NaiveLayer(nn.Module):
     def forward(self, nodes: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
         """Updated nodes, then updated edges."""
         n = nodes.shape[2]
-        eye = torch.eye(n, dtype=nodes.dtype)
+        eye = torch.eye(n, dtype=nodes.dtype, device=nodes.device)
         edges = edges * (1 - eye)
         weights = F.normalize(edges, p=1, dim=-1)
         mixed = [torch.bmm(weights[:, d], nodes.transpose(1, 2)).transpose(1, 2) for d in range(2)]
@@ -73,7 +73,7 @@ class NaiveGnn(nn.Module):
 
     def forward(self, nodes: Tensor) -> Tensor:
         """`nodes [B, n, F]` to logits `[B, n, way]`."""
-        loops = torch.eye(nodes.shape[1], dtype=nodes.dtype) * -1e8
+        loops = torch.eye(nodes.shape[1], dtype=nodes.dtype, device=nodes.device) * -1e8
         for place, (adjacency, linear, norm) in enumerate(zip(self.adjacencies, self.maps, self.norms, strict=True)):
             image = nodes.transpose(1, 2)
             logits = adjacency((image.unsqueeze(3) - image.unsqueeze(2)).abs()).squeeze(1)
@@ -104,7 +104,7 @@ def labelled_nodes(episode: gf.Episode) -> Tensor:
 def _norm1d(norm: nn.Module) -> nn.Module:
     if isinstance(norm, nn.Identity):
         return nn.Identity()
-    out = nn.BatchNorm1d(norm.norm.num_features).to(norm.norm.weight.dtype)
+    out = nn.BatchNorm1d(norm.norm.num_features).to(norm.norm.weight)
     out.load_state_dict(norm.norm.state_dict())
     return out
 
@@ -115,14 +115,14 @@ def convolutional(net: nn.Module) -> nn.Sequential:
     for module in net.children():
         if isinstance(module, nn.Linear):
             convolution = nn.Conv2d(module.in_features, module.out_features, 1, bias=module.bias is not None)
-            convolution.to(module.weight.dtype)
+            convolution.to(module.weight)
             convolution.load_state_dict({name: value[..., None, None] if name == "weight" else value
                                          for name, value in module.state_dict().items()})
             out.append(convolution)
         elif isinstance(module, nn.Dropout):
             out.append(nn.Dropout2d(module.p))
         else:
-            norm = nn.BatchNorm2d(module.norm.num_features).to(module.norm.weight.dtype)
+            norm = nn.BatchNorm2d(module.norm.num_features).to(module.norm.weight)
             norm.load_state_dict(module.norm.state_dict())
             out += [norm, nn.LeakyReLU(module.slope)]
     return nn.Sequential(*out)
@@ -136,7 +136,7 @@ def tensors(episode: gf.Episode) -> tuple[Tensor, Tensor]:
     label = episode.y.view(-1, n)
     known = (label[:, :, None] >= 0) & (label[:, None] >= 0)
     similar = torch.where(known, (label[:, :, None] == label[:, None]).to(episode.x.dtype), 0.5)
-    similar = similar.to(episode.x.dtype).masked_fill(torch.eye(n, dtype=torch.bool), 1.0)
+    similar = similar.to(episode.x.dtype).masked_fill(torch.eye(n, dtype=torch.bool, device=episode.x.device), 1.0)
     return episode.x.view(-1, n, episode.x.shape[1]).transpose(1, 2), torch.stack([similar, 1 - similar], dim=1)
 
 
@@ -146,7 +146,7 @@ def edge_loss(edges: list[Tensor], episode: gf.Episode, target: Tensor) -> Tenso
     label = episode.y.masked_scatter(episode.query, target).view(-1, n)
     query = episode.query.view(-1, n)
     counted = (query[:, :, None] | query[:, None]) & (label[:, :, None] >= 0) & (label[:, None] >= 0)
-    counted &= ~torch.eye(n, dtype=torch.bool)
+    counted &= ~torch.eye(n, dtype=torch.bool, device=query.device)
     same = label[:, :, None] == label[:, None]
     losses = [F.binary_cross_entropy(e[:, 0], same.to(e.dtype), reduction="none") for e in edges]
     terms = [loss[counted & same].mean() + loss[counted & ~same].mean() for loss in losses]

@@ -1,0 +1,184 @@
+"""EGNN's ways to run on one device, interleaved: naive, plain, compiled and, on a GPU, fused; float32 and bfloat16.
+
+On a GPU also training steps on Omniglot with its images held there. Shapes are those of `benchmarks.speed.egnn`.
+
+Run: python -m benchmarks.speed.device --device cuda --out benchmarks/speed/results/device-cuda.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import time
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from pathlib import Path
+
+import torch
+
+import graphfew as gf
+from benchmarks import files
+from benchmarks.speed import clock, egnn, naive, shapes
+
+TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+LARGE = {"cpu": 2048, "cuda": 8192}
+STEPS, BATCH = 50, 32
+
+
+def waited(call: clock.Call, device: torch.device) -> clock.Call:
+    """The call until the device has done it."""
+
+    def run() -> None:
+        call()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    return run
+
+
+def under(call: clock.Call, model: gf.GraphMethod, device: torch.device, kind: torch.dtype, fused: bool) -> clock.Call:
+    """The call in that precision, and with the model's networks of pairs fused."""
+
+    def run() -> None:
+        with torch.autocast(device.type, kind, kind != torch.float32):
+            if not fused:
+                call()
+                return
+            with gf.fusing(model):
+                call()
+
+    return waited(run, device)
+
+
+def ways(calls: Mapping[str, clock.Call], model: gf.GraphMethod, device: torch.device, fused: clock.Call
+         ) -> dict[str, clock.Call]:
+    """Every way in every precision; fused ones on a GPU."""
+    out = {f"{name}, {kind}": under(call, model, device, TYPES[kind], False)
+           for kind in TYPES for name, call in calls.items()}
+    if device.type == "cuda":
+        out |= {f"fused, {kind}": under(fused, model, device, TYPES[kind], True) for kind in TYPES}
+    return out
+
+
+def answers(device: torch.device, repeats: int, cases: Mapping[str, tuple[int, int, int, int]] = egnn.ANSWERS
+            ) -> dict[str, object]:
+    """Answers to all queries at once, and to each alone."""
+    episodes = {name: shapes.episode(*shape)[0].to(device) for name, shape in cases.items()}
+    episodes["inductive, 75 queries"] = shapes.episode(*egnn.INDUCTIVE)[0].inductive().to(device)
+    out = {}
+    for name, batch in episodes.items():
+        model = egnn.model().eval().to(device)
+        slow, own = naive.from_model(model), functools.partial(model.answer, batch)
+        whole = functools.partial(torch.compile(model.relate, fullgraph=True), batch)
+        calls: dict[str, clock.Call] = {"naive": functools.partial(slow, *naive.tensors(batch)), "plain": own,
+                                        "compiled": whole}
+        with torch.no_grad():
+            out[name] = measured(ways(calls, model, device, own), model, batch, device, repeats)
+    return out
+
+
+def training(device: torch.device, repeats: int, cases: Mapping[str, tuple[int, int, int, int]] = egnn.TRAINING
+             ) -> dict[str, object]:
+    """Forward, edge loss, backward and an Adam step."""
+    out = {}
+    for name, shape in cases.items():
+        batch, target = (part.to(device) for part in shapes.episode(*shape))
+        model = egnn.model().to(device)
+        own = egnn.library_step(model, batch, target)
+        calls = {"naive": egnn.naive_step(naive.from_model(model), batch, target), "plain": own,
+                 "compiled": compiled_step(model, batch, target)}
+        out[name] = measured(ways(calls, model, device, own), model, batch, device, repeats, passes=3)
+    return out
+
+
+def compiled_step(model: gf.GraphMethod, batch: gf.Episode, target: torch.Tensor) -> clock.Call:
+    """The training step with the model compiled whole."""
+    optimizer, run = torch.optim.Adam(model.parameters()), torch.compile(model.relate, fullgraph=True)
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        gf.edge_loss(run(batch), target).backward()
+        optimizer.step()
+
+    return step
+
+
+def measured(calls: Mapping[str, clock.Call], model: gf.GraphMethod, batch: gf.Episode, device: torch.device,
+             repeats: int, passes: int = 1) -> dict[str, object]:
+    """How many times as fast as naive in float32, and multiply-adds a second over those of one large product of the
+    same precision, were all pairs of all layers computed, `passes` times."""
+    side = LARGE[device.type]
+    products = {}
+    for kind, dtype in TYPES.items():
+        large = torch.randn(side, side, device=device, dtype=dtype)
+        products[f"one large product, {kind}"] = waited(functools.partial(torch.mm, large, large), device)
+    times = clock.interleaved({**calls, **products}, repeats)
+    middle = clock.medians(times)
+    work = passes * shapes.pairs(batch) * sum(map(egnn.multiply_adds, model.layers.children()))
+    share = {name: work / middle[name] / (side**3 / middle[f"one large product, {name.split(', ')[1]}"])
+             for name in calls}
+    return {"times_as_fast": {name: ratio for name, ratio in clock.ratios(times, "naive, float32").items()
+                              if name in calls}, "share_of_peak": share, "median_seconds": middle, "seconds": times}
+
+
+def omniglot(device: torch.device) -> dict[str, object]:
+    """Training episodes a second, 5-way 5-shot and a query per class, images held on the device."""
+    data = gf.data.omniglot(split="train").to(device)
+    tasks = gf.Tasks(data, way=5, shot=5, query=1, seed=0)
+    out: dict[str, object] = {}
+    for fused in (False, True):
+        for kind, dtype in TYPES.items():
+            model = gf.create("egnn", encoder=gf.backbones.conv4()).to(device)
+            steps = functools.partial(gf.train, model, tasks, loss=gf.edge_loss, batch=BATCH, precision=dtype,
+                                      whole=True)
+            with gf.fusing(model) if fused else nullcontext():
+                for _ in steps(steps=5):
+                    pass
+                torch.cuda.synchronize(device)
+                begin = time.perf_counter()
+                for _ in steps(steps=5 + STEPS, start=5):
+                    pass
+                torch.cuda.synchronize(device)
+            out[f"{'fused' if fused else 'plain'}, {kind}"] = BATCH * STEPS / (time.perf_counter() - begin)
+    return out
+
+
+def table(part: Mapping[str, object]) -> str:
+    """The rows as text."""
+    lines = []
+    for name, row in part.items():
+        fast, share = row["times_as_fast"], row["share_of_peak"]  # type: ignore[index]
+        lines += [f"{name}: {way} {fast.get(way, 1.0):.2f} times as fast, {share[way]:.0%} of one large product"
+                  for way in share]
+    return "\n".join(lines)
+
+
+PARTS: Mapping[str, Callable[[torch.device, int], dict[str, object]]] = {"answers": answers, "training": training}
+
+
+def main() -> None:
+    """Measure, print, and write the result after each part."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    device = torch.device(arguments.device)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    result: dict[str, object] = {"device": name, "repeats": arguments.repeats, **clock.machine()}
+    for part, measure in PARTS.items():
+        rows = measure(device, arguments.repeats)
+        result[part] = rows
+        print(f"{part}\n{table(rows)}", flush=True)
+        if arguments.out:
+            files.write(arguments.out, json.dumps(result, indent=1) + "\n")
+    if device.type == "cuda":
+        result["omniglot_episodes_per_second"] = omniglot(device)
+        print(result["omniglot_episodes_per_second"], flush=True)
+    if arguments.out:
+        files.write(arguments.out, json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -103,25 +103,26 @@ def evaluate(model: GraphMethod, tasks: DescribedTasks, n: int = 600, *, batch: 
     if n < 2 or batch < 1:
         raise ValueError(f"evaluate got n={n}, batch={batch}; an interval needs n >= 2, and batch >= 1")
     judged: list[_Judged] = []
-    mode, done = "", 0
+    facts: tuple[str, list[JSON]] | None = None
+    done = 0
     with evaluating(model, transductive_bn=transductive_bn):
         for number, episode, target in _batches(model, tasks, n, 1 if transductive_bn else batch, workers):
-            if not judged:
-                mode = _mode(model, episode, transductive_bn)
+            if facts is None:
+                facts = _mode(model, episode, transductive_bn), list(episode.x.shape[1:])
                 audit(model, episode, transductive_bn=transductive_bn)
             logits = predict(model, episode)
             judged.append(_Judged(number, per_task_accuracy(logits, target, episode.queries),
-                                  logits.softmax(1).amax(1).cpu(), (logits.argmax(1) == target).cpu(),
-                                  mode, list(episode.x.shape[1:])))
+                                  logits.softmax(1).amax(1).cpu(), (logits.argmax(1) == target).cpu()))
             done += episode.tasks
             if progress is not None:
                 progress(done)
     parts = sorted((part for own in workers.gather(judged) for part in own), key=lambda part: part.number)
+    mode, shape = next(own for own in workers.gather(facts) if own is not None)
     accuracies = [accuracy for part in parts for accuracy in part.accuracies]
     mean, half = t_interval(accuracies)
     sure, right = torch.cat([part.sure for part in parts]), torch.cat([part.right for part in parts])
-    return Result(mean, half, tuple(accuracies), parts[0].mode, dict(tasks.describe()),
-                  {**_model_facts(model), "input": parts[0].shape}, str(_device(model)),
+    return Result(mean, half, tuple(accuracies), mode, dict(tasks.describe()),
+                  {**_model_facts(model), "input": shape}, str(_device(model)),
                   calibration_error(sure, right))
 
 
@@ -207,8 +208,6 @@ class _Judged:
     accuracies: list[float]
     sure: Tensor
     right: Tensor
-    mode: str
-    shape: list[JSON]
 
 
 def _batches(model: GraphMethod, tasks: TaskSource, n: int, batch: int, workers: Workers

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from graphfew._kernels.means import centred
 from graphfew.dense import Dense, class_softmax, map_nodes
 from graphfew.episode import Episode
-from graphfew.graph import centred
 from graphfew.priors import proportions, unknown
 
 TINY = 1e-12
@@ -39,7 +39,7 @@ def prepared(episode: Episode, power: float, centre: Sequence[float] | None, ove
     apart wherever the classes of the queries are not balanced); the power of a negative value keeps its sign.
     """
     x = _unit(episode.x if power == 1 else episode.x.sign() * episode.x.abs().pow(power))
-    x = centred(episode, x, over) if centre is None else x - x.new_tensor(centre)
+    x = centred(x, episode.sizes, over) if centre is None else x - x.new_tensor(centre)
     return episode.encode(lambda _: _unit(x))
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from graphfew.holding import holding
 from graphfew.layers import RowNorm
 from graphfew.pair_net import PairNet, folded_steps
 
@@ -23,8 +24,7 @@ PAIRS = {torch.float32: 32, torch.bfloat16: 64, torch.float16: 64}
 PAIRS_BACK = 32
 
 
-@contextmanager
-def fusing(model: nn.Module) -> Iterator[None]:
+def fusing(model: nn.Module) -> AbstractContextManager[None]:
     """Inside the block EGNN's and GNN's networks of pairs run as one Triton kernel each, on a GPU.
 
     The same numbers to rounding, forward and backward, in training and in evaluation, in the precision of autocast:
@@ -44,14 +44,7 @@ def fusing(model: nn.Module) -> Iterator[None]:
         raise ValueError(f"fusing takes models with networks of pairs of 1 to {DEEPEST} maps, each with batch norm and "
                          f"one slope, and a last one to a single number; {type(model).__name__} has "
                          f"{'others' if nets else 'none'}: use EGNN or GNN, or leave fusing out")
-    before = [net.kernel for net in nets]
-    try:
-        for net in nets:
-            net.kernel = values
-        yield
-    finally:
-        for net, kernel in zip(nets, before, strict=True):
-            net.kernel = kernel
+    return holding(nets, "kernel", values)
 
 
 def values(net: PairNet, x: Float[Tensor, "N F"], one: Int[Tensor, " P"], other: Int[Tensor, " P"]

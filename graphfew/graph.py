@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch_geometric.data import Data
 
-from graphfew._kernels import chords, equal, ragged
+from graphfew._kernels import blocks, chords, equal, ragged
+from graphfew._kernels.blocks import EdgeFunction as EdgeFunction
 from graphfew.episode import Episode
 from graphfew.lazy import lazy
 
-EdgeFunction = Callable[[Tensor, Tensor], Tensor]
-Block = TypeVar("Block")
 TINY = 1e-12
 
 
@@ -93,10 +91,10 @@ class Topology:
         Raises:
             ValueError: the topology is not complete, so that pairs have no mirror image; or `at_once` below 1.
         """
-        _check_at_once(at_once)
+        blocks.check(at_once)
         edges = self.mirror(self._pair_values(fn, x, at_once, origin), loops=0.0 if loops is None else loops)
         if loops is None:
-            own = _in_blocks(lambda rows: fn(rows, rows), torch.split(x, at_once or len(x)), len(x))
+            own = blocks.joined(lambda rows: fn(rows, rows), torch.split(x, at_once or len(x)), len(x))
             edges = edges.index_copy(0, torch.nonzero(self.loops).flatten(), own)
         return edges
 
@@ -140,7 +138,7 @@ class Topology:
         Raises:
             ValueError: `at_once` below 1.
         """
-        _check_at_once(at_once)
+        blocks.check(at_once)
         if at_once is None or len(self.receivers) <= at_once:
             return fn(x.index_select(0, self.receivers), x.index_select(0, self.senders))
         return self._pair_edges(fn, x, torch.arange(len(self.receivers), device=x.device), at_once)
@@ -217,11 +215,11 @@ class Topology:
         one_way, _ = self._pairs
         if origin is not None:
             one, other = (origin[ends[one_way]] for ends in self._ends)
-            return _repeated(fn, x, at_once, one, other, origin)
+            return blocks.repeated(fn, x, at_once, one, other, origin)
         if at_once is None or not len(one_way):
             return fn(*self._pair_nodes(x))
         if self.side is not None:
-            return _in_blocks(lambda ends: fn(*ends), chords.ends(x, self.side, at_once), len(one_way))
+            return blocks.joined(lambda ends: fn(*ends), chords.ends(x, self.side, at_once), len(one_way))
         return self._pair_edges(fn, x, one_way, at_once)
 
     def _pair_edges(self, fn: EdgeFunction, x: Tensor, edges: Tensor, at_once: int) -> Tensor:
@@ -230,67 +228,11 @@ class Topology:
         def of(part: Tensor) -> Tensor:
             return fn(x.index_select(0, self.receivers[part]), x.index_select(0, self.senders[part]))
 
-        return _in_blocks(of, torch.split(edges, at_once), len(edges))
+        return blocks.joined(of, torch.split(edges, at_once), len(edges))
 
     def _pair_nodes(self, x: Tensor) -> tuple[Tensor, Tensor]:
         one, other = self.pair_ends()
         return x.index_select(0, one), x.index_select(0, other)
-
-
-def _check_at_once(at_once: int | None) -> None:
-    if at_once is not None and at_once < 1:
-        raise ValueError(f"at_once is {at_once}; give at least 1 pair, or None for all")
-
-
-def _repeated(fn: EdgeFunction, x: Tensor, at_once: int | None, one: Tensor, other: Tensor, origin: Tensor) -> Tensor:
-    """`fn` of pairs of nodes of the given origins `[P]`, once for each two of them."""
-    items = int(origin.max()) + 1
-    distinct, place = torch.unique(torch.minimum(one, other) * items + torch.maximum(one, other), return_inverse=True)
-    node = origin.new_zeros(items).index_copy(0, origin, torch.arange(len(origin), device=origin.device))
-
-    def of(part: Tensor) -> Tensor:
-        return fn(x.index_select(0, node[part // items]), x.index_select(0, node[part % items]))
-
-    return _in_blocks(of, torch.split(distinct, at_once or len(distinct)), len(distinct))[place]
-
-
-def _in_blocks(fn: Callable[[Block], Tensor], blocks: Iterable[Block], rows: int) -> Tensor:
-    """`fn` of each block, `[..., C]`, one below the other: `[rows, C]`."""
-    values, start = None, 0
-    for block in blocks:
-        part = fn(block).flatten(0, -2)
-        if len(part) == rows:
-            return part
-        # Written in place: results kept one by one would lie between the blocks' features and keep memory from reuse.
-        values = part.new_empty(rows, part.shape[1]) if values is None else values
-        values[start : start + len(part)] = part
-        start += len(part)
-    assert values is not None
-    return values
-
-
-def centred(episode: Episode, values: Float[Tensor, "N F"], over: Bool[Tensor, " N"] | None = None
-            ) -> Float[Tensor, "N F"]:
-    """Each row less the mean of its task's rows, or of those rows of its task that `over` marks."""
-    block = equal_size(episode.sizes)
-    if block is not None:
-        rows = values.view(-1, block, values.shape[1])
-        if over is None:
-            return (rows - rows.mean(1, keepdim=True)).view_as(values)
-        share = over.view(-1, 1, block).to(values.dtype)
-        return (rows - torch.bmm(share / share.sum(2, keepdim=True), rows)).view_as(values)
-    counts = torch.tensor(episode.sizes, device=values.device)
-    ptr = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-    if over is None:
-        return values - (ragged.sum_edges(values, ptr, episode.task) / counts[:, None])[episode.task]
-    marked = torch.cat([values, torch.ones_like(values[:, :1])], dim=1) * over[:, None]
-    sums = ragged.sum_edges(marked, ptr, episode.task)
-    return values - (sums[:, :-1] / sums[:, -1:])[episode.task]
-
-
-def equal_size(sizes: tuple[int, ...]) -> int | None:
-    """The size of all tasks, or None where they differ."""
-    return sizes[0] if len(set(sizes)) == 1 else None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
 from typing import final
@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from graphfew.graph import EdgeFunction, Graph, Topology
+from graphfew.holding import holding
 from graphfew.layers import RowNorm
 
 # Second-level cache of a machine that does not tell, what a block may hold where there is no such cache to stay in, and
@@ -38,17 +39,9 @@ class PairNet(nn.Sequential):
     kernel: PairKernel | None = None
 
 
-@contextmanager
-def recomputing(model: nn.Module) -> Iterator[None]:
+def recomputing(model: nn.Module) -> AbstractContextManager[None]:
     """Inside the block every `PairNet` of the model has `recompute` set: less memory, more time, the same numbers."""
-    nets = [(m, m.recompute) for m in model.modules() if isinstance(m, PairNet)]
-    try:
-        for net, _ in nets:
-            net.recompute = True
-        yield
-    finally:
-        for net, before in nets:
-            net.recompute = before
+    return holding((m for m in model.modules() if isinstance(m, PairNet)), "recompute", True)
 
 
 def frozen(net: nn.Module) -> bool:

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from graphfew._kernels.means import equal_size
 from graphfew._kernels.ragged import product
 from graphfew.episode import Episode
-from graphfew.graph import Topology, equal_size
+from graphfew.graph import Topology
 
 
 def complete(sizes: Sequence[int], device: torch.device | str = "cpu") -> Topology:

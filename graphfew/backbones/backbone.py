@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import final
 
 import torch
@@ -11,6 +10,7 @@ from jaxtyping import Shaped
 from torch import Tensor, nn
 
 from graphfew.folding import Folding
+from graphfew.holding import holding
 from graphfew.recipe import Recipe
 
 # 64 maps of so many pixels take 26 MB; from 32 MB on glibc asks the system for new pages, zeroed, at every layer.
@@ -57,8 +57,7 @@ class Backbone(nn.Module):
         return torch.cat([self.net(images) for images in torch.split(x, part)])
 
 
-@contextmanager
-def encoding_in(model: nn.Module, precision: torch.dtype) -> Iterator[None]:
+def encoding_in(model: nn.Module, precision: torch.dtype) -> AbstractContextManager[None]:
     """Inside the block every `Backbone` of the model multiplies in this precision; weights and features stay float32.
 
     Raises:
@@ -66,15 +65,7 @@ def encoding_in(model: nn.Module, precision: torch.dtype) -> Iterator[None]:
     """
     if precision not in (torch.float32, torch.bfloat16, torch.float16):
         raise ValueError(f"precision is {precision}; give torch.float32, torch.bfloat16 or torch.float16")
-    backbones = [m for m in model.modules() if isinstance(m, Backbone)]
-    before = [m.precision for m in backbones]
-    try:
-        for module in backbones:
-            module.precision = precision
-        yield
-    finally:
-        for module, own in zip(backbones, before, strict=True):
-            module.precision = own
+    return holding((m for m in model.modules() if isinstance(m, Backbone)), "precision", precision)
 
 
 @final

@@ -1,6 +1,8 @@
 """graphfew: few-shot learning as a graph problem."""
 
+from importlib import import_module
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 from graphfew import affinity, backbones, data, neighbours, shipped, sparse
 from graphfew.audit import ContractError, audit, evaluating
@@ -8,7 +10,6 @@ from graphfew.checkpoint import load, save
 from graphfew.data import Dataset, Tasks
 from graphfew.distributed import launch
 from graphfew.episode import Episode, collate
-from graphfew.estimator import FewShotClassifier
 from graphfew.evaluate import Comparison, Result, calibration_error, compare, evaluate, paired, predict, t_interval
 from graphfew.fused import fusing
 from graphfew.graph import Graph, Topology
@@ -26,7 +27,6 @@ from graphfew.methods.attention_attractor import joint_logits
 from graphfew.model import GraphMethod, Output
 from graphfew.neighbours import knn
 from graphfew.pair_net import recomputing
-from graphfew.plot import before_and_after, draw, to_networkx
 from graphfew.pretrain import Classifier, Shuffled, class_loss
 from graphfew.readout import log_vote, vote
 from graphfew.registry import METHODS, Method, create, register
@@ -34,6 +34,23 @@ from graphfew.seeding import seeded
 from graphfew.topologies import bipartite, complete, stars, supports_to_queries
 from graphfew.train import Step, adam, adamw, cosine_decay, follow, halve_every, sgd, train, warm_up
 from graphfew.workers import WorkerLost, Workers
+
+if TYPE_CHECKING:
+    from graphfew.estimator import FewShotClassifier
+    from graphfew.plot import before_and_after, draw, to_networkx
+else:
+    # scikit-learn, networkx and matplotlib take longer to import than all the rest; whoever asks for these names waits.
+    _LATER = {"FewShotClassifier": "graphfew.estimator", "before_and_after": "graphfew.plot", "draw": "graphfew.plot",
+              "to_networkx": "graphfew.plot"}
+
+    def __getattr__(name):
+        if name not in _LATER:
+            raise AttributeError(f"module 'graphfew' has no attribute {name!r}")
+        globals()[name] = value = getattr(import_module(_LATER[name]), name)
+        return value
+
+    def __dir__():
+        return sorted({*globals(), *_LATER})
 
 __version__ = version("graphfew")
 

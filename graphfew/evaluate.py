@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from numpy.typing import NDArray
-from scipy import stats
 from torch import Tensor
 
 from graphfew.audit import audit, evaluating
@@ -137,6 +136,8 @@ def paired(a: Result, b: Result) -> Comparison:
     if a.tasks != b.tasks or len(a.per_task) != len(b.per_task):
         raise ValueError(f"the results are of different tasks ({len(a.per_task)} of {dict(a.tasks)} against "
                          f"{len(b.per_task)} of {dict(b.tasks)}); evaluate both on the same ones")
+    from scipy import stats  # takes most of a second to import
+
     gaps = np.subtract(a.per_task, b.per_task)
     mean, half = t_interval(gaps)
     # Gaps that differ by rounding alone are one gap, of which a test can say nothing finer than whether it is 0.
@@ -179,6 +180,8 @@ def calibration_error(confidence: Float[Tensor, " Q"], right: Bool[Tensor, " Q"]
 
 def t_interval(values: Sequence[float] | NDArray[np.float64]) -> tuple[float, float]:
     """Mean and half the 95 % t-interval of at least two values."""
+    from scipy import stats
+
     spread = float(np.std(values, ddof=1)) / len(values) ** 0.5
     return float(np.mean(values)), float(stats.t.ppf(0.975, len(values) - 1)) * spread
 

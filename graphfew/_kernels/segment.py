@@ -7,16 +7,12 @@ gives the same sums each time.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch_geometric.utils import scatter
-
-try:
-    import torch_scatter
-except ImportError:  # pragma: no cover - the optional `scatter` extra; tests call the fallback directly
-    torch_scatter = None
 
 SegmentSum = Callable[[Tensor, Tensor, Tensor], Tensor]
 WIDE = 16
@@ -24,6 +20,8 @@ WIDE = 16
 
 def segment_sum_scatter(src: Tensor, ptr: Tensor, index: Tensor) -> Tensor:
     """Sum of rows `ptr[i] .. ptr[i+1]` of `src [E, ...]` as `[N, ...]`, by torch-scatter's CSR kernel."""
+    import torch_scatter  # the optional `scatter` extra
+
     del index
     out: Tensor = torch_scatter.segment_csr(src, ptr, reduce="sum")
     return out
@@ -50,4 +48,16 @@ def segment_max(src: Tensor, ptr: Tensor, index: Tensor) -> Tensor:
     return out.scatter_reduce(0, where, src.detach(), reduce="amax", include_self=False)
 
 
-segment_sum: SegmentSum = segment_sum_geometric if torch_scatter is None else segment_sum_by_width
+def segment_sum(src: Tensor, ptr: Tensor, index: Tensor) -> Tensor:
+    """The same sum, by torch-scatter where it is quickest and installed."""
+    return _quickest()(src, ptr, index)
+
+
+@functools.cache
+def _quickest() -> SegmentSum:
+    """Looked for at the first use; a torch-scatter that was built for another PyTorch fails with an OSError."""
+    try:
+        import torch_scatter  # noqa: F401 - only whether it is there
+    except (ImportError, OSError):
+        return segment_sum_geometric
+    return segment_sum_by_width

@@ -14,10 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-import pooch
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import Progress, track
 
 Arrays = Mapping[str, NDArray[np.generic]]
 Item = TypeVar("Item")
@@ -28,7 +25,12 @@ UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.
 
 def folder() -> Path:
     """`$GRAPHFEW_CACHE` where it is set, else the user's cache folder for graphfew."""
-    return Path(os.environ.get("GRAPHFEW_CACHE") or pooch.os_cache("graphfew"))
+    own = os.environ.get("GRAPHFEW_CACHE")
+    if own:
+        return Path(own)
+    import pooch  # with rich, a fifth of what the library takes to import; most work on features needs neither
+
+    return Path(pooch.os_cache("graphfew"))
 
 
 def cached(key: str, names: Iterable[str], build: Callable[[], Arrays]) -> dict[str, NDArray[np.generic]]:
@@ -73,6 +75,9 @@ def fingerprint(paths: Iterable[Path]) -> str:
 @contextmanager
 def counting(label: str, total: int, show: bool) -> Iterator[Callable[[int], None]]:
     """A function that is told how many are done, with a progress bar on standard error where `show` is true."""
+    from rich.console import Console
+    from rich.progress import Progress
+
     with Progress(console=Console(stderr=True), transient=True, disable=not show) as progress:
         bar = progress.add_task(label, total=total)
         yield lambda done: progress.update(bar, completed=done)
@@ -80,6 +85,9 @@ def counting(label: str, total: int, show: bool) -> Iterator[Callable[[int], Non
 
 def progressing(items: Iterable[Item], label: str, total: int, show: bool) -> Iterable[Item]:
     """The items, with a progress bar on standard error where `show` is true."""
+    from rich.console import Console
+    from rich.progress import track
+
     return track(items, label, total=total, disable=not show, console=Console(stderr=True), transient=True)
 
 

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pooch
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-
 from graphfew.data import cache
 
 
@@ -18,6 +14,8 @@ def fetch(url: str, checksum: str, progress: bool) -> Path:
         OSError: the download failed.
         ValueError: the file has another checksum.
     """
+    import pooch
+
     name = url.rsplit("/", 1)[-1]
     try:
         return Path(pooch.retrieve(url, known_hash=checksum, fname=name, path=cache.folder(),
@@ -30,6 +28,9 @@ class Bar:
     """The progress bar that pooch's downloaders ask for, drawn by rich on standard error."""
 
     def __init__(self, label: str, show: bool) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
         self.total: int = 0
         self._progress = Progress(TextColumn(label), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
                                   console=Console(stderr=True), transient=True, disable=not show)

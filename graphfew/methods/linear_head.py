@@ -7,7 +7,6 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -26,6 +25,8 @@ def logistic_regression(strength: float = 1.0) -> Fit:
     """Multinomial logistic regression by scikit-learn, solved to convergence; `strength` is its inverse penalty C."""
 
     def fit(x: Array, y: NDArray[np.int64]) -> tuple[Array, Array]:
+        from sklearn.linear_model import LogisticRegression  # takes a second to import
+
         # Two classes have one row of weights, for the second against the first; it would be penalised twice as much.
         two = len(np.unique(y)) == 2
         model = LogisticRegression(C=strength * (1 + two), tol=1e-10, max_iter=10_000).fit(x, y)

@@ -15,7 +15,7 @@ endif
 export MALLOC_MMAP_MAX_ ?= 0
 export MALLOC_TRIM_THRESHOLD_ ?= 4000000000
 
-.PHONY: demo test bench lint install install-dev clean
+.PHONY: demo test bench lint wheel install install-dev clean
 
 demo: install
 	$(BIN)/graphfew demo
@@ -33,6 +33,10 @@ bench: install
 lint: install-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# Wheel and sdist, built, and used where nothing else of graphfew is.
+wheel: install-dev
+	PYTHON="$(PYTHON)" TORCH="$(TORCH)" .ci/wheel
 
 install: $(VENV)/.installed
 

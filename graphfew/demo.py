@@ -43,6 +43,9 @@ class Plan:
     test_tasks: int = 1000
 
 
+QUICK = Plan(encoder=5, egnn=5, gnn=5, batch=2, test_tasks=5)
+
+
 @dataclasses.dataclass(frozen=True)
 class Cell:
     """One figure of the table: the method's title, the data's, the shot, and the result."""

@@ -39,12 +39,14 @@ def main(
 def demo(
     out: Annotated[Path, typer.Option(help="The folder for what it writes.")] = Path("demo"),
     seed: Annotated[int, typer.Option()] = 0,
+    quick: Annotated[bool, typer.Option("--quick", help="A few steps and tasks, in seconds: whether it runs; the "
+                                        "figures mean nothing.")] = False,
 ) -> None:
     """Train and test five methods on glyphs that need no download, in minutes."""
-    from graphfew.demo import run  # matplotlib takes a second to import
+    from graphfew.demo import QUICK, run  # matplotlib takes a second to import
 
     with one_line():
-        run(out, seed)
+        run(out, seed, QUICK if quick else None)
 
 
 for command in (train, evaluate, bench, report, label, methods, data):

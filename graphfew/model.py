@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from graphfew.episode import Episode
+from graphfew.features import bounded
 from graphfew.graph import Graph
 from graphfew.layers import Layers
 from graphfew.recipe import JSON, Recipe
@@ -136,8 +137,10 @@ class GraphMethod(nn.Module):
         if not self.unlabelled:
             episode = episode.labelled_only()
         self.check(episode)
-        encoded = episode.encode(self.encoder)
-        return encoded if self.condition is None else self.condition(self.encoder, episode, encoded)
+        encoded = episode.encode(lambda x: bounded(self.encoder(x)))
+        if self.condition is None:
+            return encoded
+        return self.condition(self.encoder, episode, encoded).encode(bounded)
 
     def relate(self, encoded: Episode) -> Output:
         """Logits and graphs of an encoded episode, taken as it is: one graph per task."""

@@ -85,13 +85,16 @@ def conjugate_gradients(times: Callable[[Tensor], Tensor], target: Tensor) -> Te
 
 
 def minimise(problem: Problem) -> Tensor:
-    """The weights that solve the problem, by Newton's method; of a few step lengths each task takes the best."""
+    """The weights that solve the problem, by Newton's method; of a few step lengths each task takes the best.
+
+    Where features are so large that no step's value is finite, the weights stay where they are.
+    """
     w = problem.attractor
     for _ in range(NEWTON):
         direction = conjugate_gradients(problem.curvature(w), problem.gradient(w))
         tried = torch.stack([w - step * direction for step in STEPS])
-        best = torch.stack([problem.value(t) for t in tried]).argmin(0)
-        w = tried[best, torch.arange(len(w), device=w.device)]
+        value, best = torch.stack([problem.value(t) for t in tried]).nan_to_num(torch.inf, torch.inf).min(0)
+        w = torch.where(value.isfinite()[:, None, None], tried[best, torch.arange(len(w), device=w.device)], w)
     return w
 
 

@@ -11,11 +11,15 @@ from torch import Tensor, nn
 from graphfew.affinity import neighbours, normalised, squared_distances
 from graphfew.dense import Dense, solve_edges, solve_nodes
 from graphfew.episode import Episode
+from graphfew.features import bounded
 from graphfew.graph import Graph
 from graphfew.layers import RowNorm
 from graphfew.model import GraphMethod, Layer
 from graphfew.readout import own_row
 from graphfew.topologies import complete
+
+# No width that was learned comes near exp(30), and beyond exp(88) a float32 holds none.
+WIDEST = 30.0
 
 
 class Width(nn.Module):
@@ -32,7 +36,7 @@ class Width(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`x [N, dim]` to `[N, 1]`."""
-        out: Tensor = self.unit * self.net(x).exp()
+        out: Tensor = self.unit * self.net(x).clamp(-WIDEST, WIDEST).exp()
         return out
 
 
@@ -62,7 +66,7 @@ class Kernel(nn.Module):
 
     def forward(self, graph: Graph) -> Graph:
         """The graph with new edges `[E, 1]`."""
-        scaled = graph.nodes / self.width(graph.nodes)
+        scaled = bounded(graph.nodes / self.width(graph.nodes))
         return graph.replace(edges=solve_edges(graph.episode.encode(lambda _: scaled), self._near))
 
     def _near(self, tasks: Dense) -> Tensor:

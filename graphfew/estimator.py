@@ -19,6 +19,7 @@ from graphfew import backbones, checkpoint
 from graphfew.audit import evaluating
 from graphfew.episode import UNKNOWN, Episode
 from graphfew.evaluate import predict
+from graphfew.features import bounded
 from graphfew.model import GraphMethod
 from graphfew.registry import create, find
 
@@ -160,8 +161,10 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return items, labels
 
     def _items(self, X: Any, *, reset: bool) -> Array:
-        return np.array(validate_data(self, X, reset=reset, dtype=[np.float64, np.float32],
-                                      allow_nd=self._is_checkpoint()))
+        # Its first look at large values sums them up, and warns where that overflows both ways.
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.array(validate_data(self, X, reset=reset, dtype=[np.float64, np.float32],
+                                          allow_nd=self._is_checkpoint()))
 
     def _queries(self, X: Any) -> Array:
         check_is_fitted(self, "class_means_")
@@ -240,7 +243,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """`[n, F]` of length 1."""
         encoder = self._model(self.transductive, int(np.prod(X.shape[1:]))).encoder.to(_dtype(X)).eval()
         with torch.no_grad():
-            parts = [encoder(torch.tensor(X[i : i + self.batch_size])) for i in range(0, len(X), self.batch_size)]
+            parts = [bounded(encoder(torch.tensor(X[i : i + self.batch_size])))
+                     for i in range(0, len(X), self.batch_size)]
         return F.normalize(torch.cat(parts).flatten(1), dim=1)
 
     def _similarity(self, queries: Array) -> Array:

@@ -11,6 +11,7 @@ from graphfew.data import Dataset, Tasks
 from graphfew.distributed import launch
 from graphfew.episode import Episode, collate
 from graphfew.evaluate import Comparison, Result, calibration_error, compare, evaluate, paired, predict, t_interval
+from graphfew.exchange import from_pyg, to_batch
 from graphfew.fused import fusing
 from graphfew.graph import Graph, Topology
 from graphfew.layers import Convolution, cosine, squared_euclidean
@@ -37,11 +38,14 @@ from graphfew.workers import WorkerLost, Workers
 
 if TYPE_CHECKING:
     from graphfew.estimator import FewShotClassifier
-    from graphfew.plot import before_and_after, draw, to_networkx
+    from graphfew.nets import from_networkx, to_networkx
+    from graphfew.plot import before_and_after, draw
 else:
     # scikit-learn, networkx and matplotlib take longer to import than all the rest; whoever asks for these names waits.
-    _LATER = {"FewShotClassifier": "graphfew.estimator", "before_and_after": "graphfew.plot", "draw": "graphfew.plot",
-              "to_networkx": "graphfew.plot"}
+    _LATER = {
+        "FewShotClassifier": "graphfew.estimator", "before_and_after": "graphfew.plot", "draw": "graphfew.plot",
+        "from_networkx": "graphfew.nets", "to_networkx": "graphfew.nets",
+    }
 
     def __getattr__(name):
         if name not in _LATER:
@@ -55,12 +59,13 @@ else:
 __version__ = version("graphfew")
 
 __all__ = [
-    "METHODS", "Classifier", "Comparison", "ContractError", "Convolution", "Dataset", "Episode", "FewShotClassifier",
-    "Graph", "GraphMethod", "Method", "Output", "Result", "Shuffled", "Step", "Tasks", "Topology", "WorkerLost",
-    "Workers", "adam", "adamw", "affinity", "audit", "backbones", "before_and_after", "bipartite",
-    "calibration_error", "class_loss", "collate", "compare", "complete", "cosine", "cosine_decay", "create", "data",
-    "dpgn_loss", "draw", "edge_loss", "evaluate", "evaluating", "follow", "fusing", "halve_every", "joint_logits",
-    "joint_loss", "knn", "known_nodes_loss", "launch", "load", "log_vote", "neighbours", "node_loss", "pair_loss",
-    "paired", "predict", "recomputing", "register", "relation_loss", "save", "seeded", "sgd", "shipped", "sparse",
-    "squared_euclidean", "stars", "supports_to_queries", "t_interval", "to_networkx", "train", "vote", "warm_up",
+    "METHODS", "Classifier", "Comparison", "ContractError", "Convolution", "Dataset", "Episode",
+    "FewShotClassifier", "Graph", "GraphMethod", "Method", "Output", "Result", "Shuffled", "Step", "Tasks",
+    "Topology", "WorkerLost", "Workers", "adam", "adamw", "affinity", "audit", "backbones", "before_and_after",
+    "bipartite", "calibration_error", "class_loss", "collate", "compare", "complete", "cosine", "cosine_decay",
+    "create", "data", "dpgn_loss", "draw", "edge_loss", "evaluate", "evaluating", "follow", "from_networkx",
+    "from_pyg", "fusing", "halve_every", "joint_logits", "joint_loss", "knn", "known_nodes_loss", "launch", "load",
+    "log_vote", "neighbours", "node_loss", "pair_loss", "paired", "predict", "recomputing", "register",
+    "relation_loss", "save", "seeded", "sgd", "shipped", "sparse", "squared_euclidean", "stars",
+    "supports_to_queries", "t_interval", "to_batch", "to_networkx", "train", "vote", "warm_up",
 ]

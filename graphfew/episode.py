@@ -12,6 +12,7 @@ from jaxtyping import Bool, Int, Shaped
 from torch import Tensor
 from torch_geometric.data import Data
 
+from graphfew import geometric
 from graphfew._kernels.ragged import product
 
 UNKNOWN = -1
@@ -68,14 +69,17 @@ class Episode:
 
     @classmethod
     def from_pyg(cls, data: Data) -> Episode:
-        """The episode in a torch-geometric `Data` with x, y, query, and sizes and way (one task, all classes in `y`,
-        where absent). Raises as the constructor does, and ValueError where x, y or query is missing."""
-        missing = [name for name in ("x", "y", "query") if getattr(data, name, None) is None]
-        if missing:
-            raise ValueError(f"the Data has no {missing[0]}; an episode needs x [N, F], y [N] (-1 unknown), query [N]")
-        sizes = data.sizes.tolist() if "sizes" in data else [len(data.y)]
-        way = data.way.tolist() if "way" in data else [int(data.y.max()) + 1]
-        return cls(data.x[: len(data.y)], data.y, data.query, tuple(sizes), tuple(way))
+        """The episode in a torch-geometric `Data` or `Batch` with x, y, query, and sizes and way.
+
+        A `Batch` holds one `Data` per task, or several tasks in each; nodes keep their order. Where sizes is absent,
+        `batch` tells the tasks, and without it all nodes are one; where way is absent, labels tell it. Rows of x after
+        those of y are class nodes and are left out.
+
+        Raises:
+            TypeError, ValueError: as the constructor does; x, y or query is missing or too short, or a `batch` that is
+                not in ascending order.
+        """
+        return cls(*geometric.items(data))
 
     @property
     def tasks(self) -> int:

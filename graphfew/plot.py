@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import networkx as nx
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
@@ -17,40 +16,12 @@ from torch import Tensor
 
 from graphfew.graph import Graph
 from graphfew.model import Output
+from graphfew.nets import Net, to_networkx
 
-if TYPE_CHECKING:
-    Net = nx.Graph[int]
-else:
-    Net = nx.Graph
 Positions = Mapping[int, Any]
 # Okabe and Ito's colours, told apart by most people; letters carry the same information.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#B8A800", "#000000")
 FAINTEST = 0.06
-
-
-def to_networkx(graph: Graph, task: int = 0, *, channel: int = 0) -> Net:
-    """One task's items as a networkx graph; an edge's weight is the mean of both directions of that channel.
-
-    Nodes are numbered inside the task, with attributes `label` (class index, `-1` where unknown) and `query`.
-
-    Raises:
-        IndexError: no such task or channel.
-    """
-    sizes = graph.episode.sizes
-    first, size = sum(sizes[:task]), sizes[task]
-    topology = graph.topology
-    inside = (topology.receivers >= first) & (topology.receivers < first + size)
-    inside &= (topology.senders >= first) & (topology.senders < first + size)
-    weight = torch.zeros(size, size, dtype=torch.float64)
-    ends = (topology.receivers[inside].cpu() - first, topology.senders[inside].cpu() - first)
-    weight[ends] = graph.edges[inside, channel].detach().double().cpu()
-    both = ((weight + weight.T) / 2).numpy()
-    out: Net = nx.Graph()
-    for node in range(size):
-        out.add_node(node, label=int(graph.episode.y[first + node]), query=bool(graph.episode.query[first + node]))
-    rows, columns = np.nonzero(np.triu(both, 1))
-    out.add_weighted_edges_from((int(i), int(j), float(both[i, j])) for i, j in zip(rows, columns, strict=True))
-    return out
 
 
 def spring_positions(net: Net, seed: int = 0) -> Positions:

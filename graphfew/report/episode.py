@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from graphfew.audit import evaluating
 from graphfew.data import Dataset, Tasks
 from graphfew.model import GraphMethod, Output
-from graphfew.plot import circle_positions, draw, to_networkx
+from graphfew.nets import to_networkx
+from graphfew.plot import circle_positions, draw
 from graphfew.report.html import Markup
 from graphfew.report.svg import embedded, framed
 

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import assert_all_finite, check_consistent_length, column_or_1d
+from sklearn.utils import Tags, assert_all_finite, check_consistent_length, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch.nn import functional as F
 
-from graphfew import backbones, checkpoint
+from graphfew import backbones, checkpoint, intake
 from graphfew.audit import evaluating
 from graphfew.episode import UNKNOWN, Episode
 from graphfew.evaluate import predict
@@ -24,15 +24,19 @@ from graphfew.model import GraphMethod
 from graphfew.registry import create, find
 
 Array = NDArray[Any]
-MARK = "unlabelled"
 
 
 class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A few labels per class and, where there are any, unlabelled items: one graph, any method of the library.
 
     Items to `fit` are the supports and the unlabelled nodes of an episode, items to `predict` its queries. Unlabelled
-    items have label -1 where labels are numbers, and None, NaN or "unlabelled" where they are text. Labels -1 and one
-    other are the two classes of a binary problem, since one labelled class leaves nothing to tell apart.
+    items have label -1 where labels are numbers, and None, NaN or "unlabelled" where they are text; in pandas and Arrow
+    also what is missing. Labels -1 and one other are the two classes of a binary problem, since one labelled class
+    leaves nothing to tell apart.
+
+    Items are NumPy arrays, torch tensors, pandas or Arrow tables or columns of vectors, all of finite numbers. SciPy's
+    sparse matrices are taken where each item is answered alone (`transductive=False`) and all of `fit` are labelled:
+    then `batch_size` of them are dense at a time, and the labelled ones.
 
     Args:
         method: a registered name that needs no training, or the path of a checkpoint that `save` or `graphfew train`
@@ -88,9 +92,10 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         self._check_options()
         X, labels = self._checked(X, y, reset=True)
-        self.classes_, known = _encode(labels)
+        self.classes_, known = intake.encode(labels)
         self._weights = Path(self.method).read_bytes() if self._is_checkpoint() else None
         self._check_method(X, known, len(self.classes_))
+        intake.check_sparse(X, int((known < 0).sum()), transductive=self.transductive)
         self._X, self._y = X, known
         way = len(self.classes_)
         self._settle(X, known, np.zeros((0, way)), torch.zeros(way, 1), np.arange(way))
@@ -112,12 +117,13 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             return self.fit(X, y)
         X, labels = self._checked(X, y, reset=False)
         before = self.classes_
-        classes, known = _encode(labels, before)
+        classes, known = intake.encode(labels, before)
         place = np.searchsorted(classes, before)
         self._check_method(X, known, len(classes))
+        intake.check_sparse(X, int((known < 0).sum()), transductive=self.transductive)
         self.classes_ = classes
         settled = place[self.label_distributions_.argmax(1)]
-        self._X, self._y = np.concatenate([self._X, X]), np.concatenate([settled, known])
+        self._X, self._y = intake.stacked(self._X, X), np.concatenate([settled, known])
         self._settle(X, known, self.label_distributions_, self._sums, place)
         return self
 
@@ -133,7 +139,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if self.unknown_threshold is None:
             return labels
         strange = self._similarity(queries)[np.arange(len(best)), best] < self.unknown_threshold
-        return _with_unknown(labels, strange, self.unknown_label)
+        return intake.with_unknown(labels, strange, self.unknown_label)
 
     def similarity(self, X: Any) -> Array:
         """How much an item is of a class at all, `[n, C]`: `1 - ‖x - m‖² / 2`, between an encoded item of length 1 and
@@ -150,23 +156,31 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if not self.batch_size >= 1:
             raise ValueError(f"batch_size is {self.batch_size!r}; it must be at least 1")
 
-    def _checked(self, X: Any, y: Any, *, reset: bool) -> tuple[Array, Array]:
+    def _checked(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, Array]:
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
         items = self._items(X, reset=reset)
-        labels = column_or_1d(_plain(y), warn=True)
+        labels = column_or_1d(intake.labels(y), warn=True)
         if labels.dtype.kind == "f":
             assert_all_finite(labels, input_name="y")
         check_consistent_length(items, labels)
         return items, labels
 
-    def _items(self, X: Any, *, reset: bool) -> Array:
+    def _items(self, X: Any, *, reset: bool) -> Any:
+        X = intake.table(X)
+        intake.check_sparse(X, 0, transductive=self.transductive)
         # Its first look at large values sums them up, and warns where that overflows both ways.
         with np.errstate(over="ignore", invalid="ignore"):
-            return np.array(validate_data(self, X, reset=reset, dtype=[np.float64, np.float32],
-                                          allow_nd=self._is_checkpoint()))
+            return validate_data(self, X, reset=reset, dtype=[np.float64, np.float32],
+                                 allow_nd=self._is_checkpoint(), accept_sparse="csr", copy=True,
+                                 order="C")
 
-    def _queries(self, X: Any) -> Array:
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = not self.transductive
+        return tags
+
+    def _queries(self, X: Any) -> Any:
         check_is_fitted(self, "class_means_")
         return self._items(X, reset=False)
 
@@ -180,7 +194,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             return model if model.transductive == transductive else model.in_mode(transductive=transductive)
         return _unlearned(str(self.method), self.arguments, transductive, dim)
 
-    def _check_method(self, X: Array, known: Array, way: int) -> None:
+    def _check_method(self, X: Any, known: Array, way: int) -> None:
         """Refuse what the method cannot do, before any work."""
         dim = int(np.prod(X.shape[1:]))
         model = self._model(self.transductive, dim)
@@ -200,7 +214,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         first = [int(np.flatnonzero(known == c)[0]) for c in range(way) if (known == c).any()]
         if len(first) == way:
             labels = torch.tensor([*range(way), UNKNOWN])
-            model.check(Episode.single(torch.tensor(X[[*first, first[0]]]), labels, labels < 0, way))
+            model.check(Episode.single(torch.tensor(intake.dense(X[[*first, first[0]]])), labels, labels < 0, way))
 
     def _check_head(self, dim: int) -> None:
         if self.head is None:
@@ -213,10 +227,10 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"the head {self.head} cannot answer each item alone without training; give one that can, "
                              "such as linear_head or prototypical")
 
-    def _settle(self, X: Array, known: Array, before: Array, sums: torch.Tensor, place: Array) -> None:
+    def _settle(self, X: Any, known: Array, before: Array, sums: torch.Tensor, place: Array) -> None:
         """Add the shares of new items, the last ones of the context, to those settled before."""
         way = len(self.classes_)
-        shares = np.zeros((len(before) + len(X), way))
+        shares = np.zeros((len(before) + X.shape[0], way))
         shares[: len(before), place] = before
         new = shares[len(before):]
         new[known >= 0, known[known >= 0]] = 1
@@ -236,31 +250,31 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         known = self._y >= 0
         registered = None if self._weights is not None else find(str(self.method))
         model = self._model(True if registered is None else registered.transductive, int(np.prod(items.shape[1:])))
-        return _shares(model, self._X[known].astype(items.dtype, copy=False), self._y[known], items,
-                       len(self.classes_))
+        context = intake.dense(self._X[known].astype(items.dtype, copy=False))
+        return _shares(model, context, self._y[known], items, len(self.classes_))
 
-    def _encoded(self, X: Array) -> torch.Tensor:
+    def _encoded(self, X: Any) -> torch.Tensor:
         """`[n, F]` of length 1."""
         encoder = self._model(self.transductive, int(np.prod(X.shape[1:]))).encoder.to(_dtype(X)).eval()
         with torch.no_grad():
-            parts = [bounded(encoder(torch.tensor(X[i : i + self.batch_size])))
-                     for i in range(0, len(X), self.batch_size)]
+            parts = [bounded(encoder(torch.tensor(intake.dense(X[i : i + self.batch_size]))))
+                     for i in range(0, X.shape[0], self.batch_size)]
         return F.normalize(torch.cat(parts).flatten(1), dim=1)
 
-    def _similarity(self, queries: Array) -> Array:
+    def _similarity(self, queries: Any) -> Array:
         means = torch.from_numpy(self.class_means_).to(_dtype(queries))
         out: Array = (self._encoded(queries) @ means.T + (1 - means.square().sum(1)) / 2).numpy()
         return out
 
-    def _answers(self, queries: Array) -> Array:
+    def _answers(self, queries: Any) -> Array:
         dim = int(np.prod(queries.shape[1:]))
-        step = len(queries) if self.transductive else self.batch_size
+        step = queries.shape[0] if self.transductive else self.batch_size
         model, known = self._model(self.transductive, dim), self._y
         if self.head is not None:
             model, known = _unlearned(self.head, self.head_arguments, False, dim), self.label_distributions_.argmax(1)
-        context = self._X.astype(queries.dtype, copy=False)
-        return np.concatenate([_shares(model, context, known, queries[i : i + step], len(self.classes_))
-                               for i in range(0, len(queries), step)])
+        context = intake.dense(self._X.astype(queries.dtype, copy=False))
+        return np.concatenate([_shares(model, context, known, intake.dense(queries[i : i + step]), len(self.classes_))
+                               for i in range(0, queries.shape[0], step)])
 
 
 def _shares(model: GraphMethod, context: Array, known: Array, queries: Array, way: int) -> Array:
@@ -281,7 +295,7 @@ def _unlearned(name: str, arguments: Mapping[str, Any] | None, transductive: boo
     return create(name, encoder=backbones.identity(dim), **both, **dict(arguments or {}))
 
 
-def _dtype(items: Array) -> torch.dtype:
+def _dtype(items: Any) -> torch.dtype:
     return torch.float32 if items.dtype == np.float32 else torch.float64
 
 
@@ -290,53 +304,3 @@ def _from_bytes(content: bytes) -> GraphMethod:
         file = Path(folder) / f"model{checkpoint.SUFFIX}"
         file.write_bytes(content)
         return checkpoint.load(file)
-
-
-def _plain(y: Any) -> Array:
-    """Labels as an array; lists of text and None stay what they are."""
-    if isinstance(y, list | tuple) and any(label is None for label in y):
-        out = np.empty(len(y), dtype=object)
-        out[:] = y
-        return out
-    return np.asarray(y)
-
-
-def _unlabelled(labels: Array) -> NDArray[np.bool_]:
-    if labels.dtype.kind in "biuf":
-        free: NDArray[np.bool_] = labels == -1
-        return free if len(np.unique(labels[~free])) > 1 or not free.any() else np.zeros(len(labels), dtype=bool)
-    return np.array([label is None or label == MARK or label != label for label in labels.tolist()], dtype=bool)
-
-
-def _encode(labels: Array, before: Array | None = None) -> tuple[Array, NDArray[np.int64]]:
-    """Sorted classes, those before among them, and each item's index in them, -1 where it has no label."""
-    free = _unlabelled(labels) if before is None else _unlabelled_beside(labels, before)
-    given = labels[~free]
-    # scikit-learn's own check warns of regression wherever classes have one label each, the usual case here.
-    if given.dtype.kind == "f" and (given != np.floor(given)).any():
-        raise ValueError("Unknown label type: continuous. Labels are classes; give whole numbers or text")
-    values = given if before is None else np.concatenate([before, given])
-    classes = np.unique(np.array(values.tolist()) if values.dtype == object else values)
-    if values.dtype == object:
-        classes = classes.astype(object)
-    if len(classes) < 2:
-        raise ValueError(f"the labels have {len(classes)} class; a classifier needs labelled items of at least two "
-                         "classes (unlabelled ones are -1, None or \"unlabelled\")")
-    known = np.full(len(labels), UNKNOWN, dtype=np.int64)
-    known[~free] = np.searchsorted(classes, given.astype(classes.dtype))
-    return classes, known
-
-
-def _unlabelled_beside(labels: Array, before: Array) -> NDArray[np.bool_]:
-    """The unlabelled among labels that join those of `before`, where -1 may be a class."""
-    if labels.dtype.kind in "biuf" and -1 in before.tolist():
-        return np.zeros(len(labels), dtype=bool)
-    return labels == -1 if labels.dtype.kind in "biuf" else _unlabelled(labels)
-
-
-def _with_unknown(labels: Array, strange: Array, mark: Any) -> Array:
-    if mark is None:
-        mark = -1 if labels.dtype.kind in "biuf" else "unknown"
-    kind = np.result_type(labels.dtype, np.asarray(mark).dtype) if labels.dtype != object else object
-    out: Array = np.where(strange, np.asarray(mark, dtype=kind), labels.astype(kind))
-    return out

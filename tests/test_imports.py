@@ -19,7 +19,7 @@ ORDER = (
     "topologies", "exchange", "nets", "neighbours", "dense", "affinity", "sparse", "priors", "features", "layers",
     "pair_net", "fused", "readout", "model", "losses", "checks", "methods", "text", "folding", "residual", "views",
     "principal", "backbones", "registry", "train", "data", "pretrain", "audit", "evaluate", "shipped", "checkpoint",
-    "estimator", "plot", "labelling", "plane", "runs", "bench", "report", "demo", "cli",
+    "intake", "estimator", "plot", "labelling", "plane", "runs", "bench", "report", "demo", "cli",
 )
 FREE = ("__init__", "__main__")  # the public face and the command's entry; nobody imports them
 

@@ -16,6 +16,7 @@ from graphfew.graph import Topology
 from graphfew.neighbours import Search, among, exact, exact_cosine, knn, union
 
 TINY = 1e-12
+ROUNDINGS = 16
 
 
 def squared_distances(a: Float[Tensor, "G n F"], b: Float[Tensor, "G m F"]) -> Float[Tensor, "G n m"]:
@@ -26,16 +27,20 @@ def squared_distances(a: Float[Tensor, "G n F"], b: Float[Tensor, "G m F"]) -> F
     return out
 
 
-def neighbours(distance: Float[Tensor, "G n n"], k: int, silent: Bool[Tensor, "G n"] | None = None
-               ) -> Bool[Tensor, "G n n"]:
+def neighbours(distance: Float[Tensor, "G n n"], k: int, silent: Bool[Tensor, "G n"] | None = None,
+               scale: Float[Tensor, "G 1 1"] | float = 1.0) -> Bool[Tensor, "G n n"]:
     """Row `i` is true at the `k` nodes nearest to `i`, and at all that are as near as the last of them, itself and
-    silent ones not among them; at all others where there are no more."""
+    silent ones not among them; at all others where there are no more.
+
+    `scale` is of the numbers whose rounding `distance` has: nodes are as near as each other within a few roundings of
+    it, since products of equal rows differ by that with their place in the matrix on some processors.
+    """
     others = distance.shape[2] - 1
     loops = torch.eye(distance.shape[1], dtype=torch.bool, device=distance.device)
     barred = loops if silent is None else loops | silent[:, None]
     far = distance.masked_fill(barred, torch.inf)
     last = far.topk(min(k, others), dim=2, largest=False).values[..., -1:]
-    return (far <= last) & ~barred
+    return (far <= last + ROUNDINGS * torch.finfo(distance.dtype).eps * scale) & ~barred
 
 
 def _heard(weights: Float[Tensor, "G n n"], silent: Tensor | None) -> Float[Tensor, "G n n"]:
@@ -57,7 +62,7 @@ def self_tuning(tasks: Dense, k: int = 7) -> Float[Tensor, "G n n"]:
     if k < 1:
         raise ValueError(f"k is {k}; a node needs at least 1 neighbour")
     distance = squared_distances(tasks.x, tasks.x)
-    near = neighbours(distance, k, tasks.silent)
+    near = neighbours(distance, k, tasks.silent, tasks.x.square().sum(2).amax(1)[:, None, None])
     width = distance.masked_fill(~near, 0).amax(2).sqrt()
     scale = (width[:, :, None] * width[:, None]).clamp_min(TINY)
     return _heard((-distance / scale).exp() * (near | near.mT), tasks.silent)

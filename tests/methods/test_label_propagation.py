@@ -151,6 +151,19 @@ def test_every_node_has_k_neighbours_and_not_itself(k):
     assert not affinity.diagonal(dim1=1, dim2=2).any()
 
 
+@pytest.mark.parametrize("far", [0.0, 100.0])
+def test_copies_of_a_node_are_as_near_as_each_other_however_products_are_rounded(far):
+    """Some processors round the product of two equal rows differently in the middle of a matrix and at its edge."""
+    generator = torch.Generator().manual_seed(0)
+    x = far + torch.randn(1, 12, 6, generator=generator).repeat(1, 2, 1).to(torch.float32)
+    scale = x.square().sum(2).amax(1)[:, None, None]
+    exact = (x[:, :, None] - x[:, None]).square().sum(3)
+    noise = torch.rand(exact.shape, generator=generator) - 0.5
+    rounded = exact + 4 * torch.finfo(x.dtype).eps * scale * noise
+    assert not torch.equal(neighbours(rounded, 4, scale=0.0), neighbours(exact, 4, scale=0.0))
+    assert torch.equal(neighbours(rounded, 4, scale=scale), neighbours(exact, 4, scale=scale))
+
+
 def test_more_shots_of_a_class_do_not_favour_it():
     """A query in the middle between a class of one shot and one of three at the same place."""
     x = torch.tensor([[-1.0, 0], [1.0, 0], [1.0, 0.001], [1.0, -0.001], [0, 0]], dtype=torch.float64)

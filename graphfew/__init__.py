@@ -9,6 +9,7 @@ from graphfew.audit import ContractError, audit, evaluating
 from graphfew.checkpoint import load, save
 from graphfew.data import Dataset, Tasks
 from graphfew.distributed import launch
+from graphfew.encoders import Encoder, HuggingFace, mean_of_tokens, pooled, tokenise
 from graphfew.episode import Episode, collate
 from graphfew.evaluate import Comparison, Result, calibration_error, compare, evaluate, paired, predict, t_interval
 from graphfew.exchange import from_pyg, to_batch
@@ -59,13 +60,14 @@ else:
 __version__ = version("graphfew")
 
 __all__ = [
-    "METHODS", "Classifier", "Comparison", "ContractError", "Convolution", "Dataset", "Episode",
-    "FewShotClassifier", "Graph", "GraphMethod", "Method", "Output", "Result", "Shuffled", "Step", "Tasks",
-    "Topology", "WorkerLost", "Workers", "adam", "adamw", "affinity", "audit", "backbones", "before_and_after",
-    "bipartite", "calibration_error", "class_loss", "collate", "compare", "complete", "cosine", "cosine_decay",
-    "create", "data", "dpgn_loss", "draw", "edge_loss", "evaluate", "evaluating", "follow", "from_networkx",
-    "from_pyg", "fusing", "halve_every", "joint_logits", "joint_loss", "knn", "known_nodes_loss", "launch", "load",
-    "log_vote", "neighbours", "node_loss", "pair_loss", "paired", "predict", "recomputing", "register",
-    "relation_loss", "save", "seeded", "sgd", "shipped", "sparse", "squared_euclidean", "stars",
-    "supports_to_queries", "t_interval", "to_batch", "to_networkx", "train", "vote", "warm_up",
+    "METHODS", "Classifier", "Comparison", "ContractError", "Convolution", "Dataset", "Encoder", "Episode",
+    "FewShotClassifier", "Graph", "GraphMethod", "HuggingFace", "Method", "Output", "Result", "Shuffled", "Step",
+    "Tasks", "Topology", "WorkerLost", "Workers", "adam", "adamw", "affinity", "audit", "backbones",
+    "before_and_after", "bipartite", "calibration_error", "class_loss", "collate", "compare", "complete", "cosine",
+    "cosine_decay", "create", "data", "dpgn_loss", "draw", "edge_loss", "evaluate", "evaluating", "follow",
+    "from_networkx", "from_pyg", "fusing", "halve_every", "joint_logits", "joint_loss", "knn", "known_nodes_loss",
+    "launch", "load", "log_vote", "mean_of_tokens", "neighbours", "node_loss", "pair_loss", "paired", "pooled",
+    "predict", "recomputing", "register", "relation_loss", "save", "seeded", "sgd", "shipped", "sparse",
+    "squared_euclidean", "stars", "supports_to_queries", "t_interval", "to_batch", "to_networkx", "tokenise",
+    "train", "vote", "warm_up",
 ]

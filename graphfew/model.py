@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from graphfew.encoders import check_features
 from graphfew.episode import Episode
 from graphfew.features import bounded
 from graphfew.graph import Graph
@@ -137,7 +138,9 @@ class GraphMethod(nn.Module):
         if not self.unlabelled:
             episode = episode.labelled_only()
         self.check(episode)
-        encoded = episode.encode(lambda x: bounded(self.encoder(x)))
+        encoded = episode.encode(self.encoder)
+        check_features(encoded.x, len(episode.y), None, type(self.encoder).__name__)
+        encoded = encoded.encode(bounded)
         if self.condition is None:
             return encoded
         return self.condition(self.encoder, episode, encoded).encode(bounded)

@@ -7,9 +7,10 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from graphfew import backbones
+from graphfew.encoders import as_module
 from graphfew.layers import METRICS
 from graphfew.losses import (
     Loss,
@@ -117,26 +118,31 @@ def find(name: str) -> Method:
     return METHODS[name]
 
 
-def create(name: str, *, encoder: nn.Module, dim: int | None = None, seed: int = 0, **arguments: Any) -> GraphMethod:
+def create(name: str, *, encoder: nn.Module | Callable[[Tensor], Tensor], dim: int | None = None, seed: int = 0,
+           **arguments: Any) -> GraphMethod:
     """A method by name, its weights drawn from `seed`.
 
     Args:
         name: a registered name.
-        encoder: `[N, ...] -> [N, dim]`; a backbone of `graphfew.backbones` or any module.
+        encoder: `[N, ...] -> [N, dim]`; a backbone of `graphfew.backbones`, any module, or any function, which then has
+            no weights to train or save.
         dim: the encoder's output width; a backbone knows its own.
         seed: of the method's own initial weights (an encoder has its own).
         arguments: for the method's factory.
 
     Raises:
+        TypeError: an encoder that cannot be called.
         ValueError: an unknown name, an encoder of unknown width, or an argument that the factory does not take.
     """
     method = find(name)
+    kind = type(encoder).__name__ if isinstance(encoder, nn.Module) else "function"
+    encoder = as_module(encoder, dim)
     unknown = sorted(set(arguments) - set(method.takes))
     if unknown:
         raise ValueError(f"{name} has no argument {unknown[0]!r}; it takes: {', '.join(method.takes) or 'none'}")
     width = dim if dim is not None else getattr(encoder, "out_dim", None)
     if width is None:
-        raise ValueError(f"the encoder is a {type(encoder).__name__}, which does not tell its output width; pass dim=")
+        raise ValueError(f"the encoder is a {kind}, which does not tell its output width; pass dim=")
     with seeded(seed):
         model = method.factory(encoder, dim=width, **arguments)
     model.recipe = _recipe(name, encoder, arguments)

@@ -4,6 +4,7 @@ import ast
 import importlib.util
 import os
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -129,6 +130,18 @@ def test_a_convolution_of_torch_geometric_is_a_layer():
     assert trained.a.mean > compared["untrained"].a.mean
     assert trained.a.mean > compared["trained, each query alone"].a.mean
     assert (trained.a.mode, compared["trained, each query alone"].a.mode) == ("transductive", "inductive")
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_a_language_model_learns_to_overhear_filler(installed, monkeypatch, capsys):
+    if installed:
+        pytest.importorskip("transformers")
+    else:
+        monkeypatch.setitem(sys.modules, "transformers", None)
+    before, after = load("hugging_face_encoder").main(tasks=100).values()
+    assert ("not installed" in capsys.readouterr().out) is not installed
+    assert before.mean > 0.4
+    assert after.mean > before.mean + after.half_width
 
 
 def test_labels_reach_many_items():

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from graphfew.data.cache import progressing
 from graphfew.data.dataset import Dataset
+from graphfew.encoders import as_module
 
 
-def embed(data: Dataset, encoder: nn.Module, *, batch: int = 1000, progress: bool = True) -> Dataset:
+def embed(data: Dataset, encoder: nn.Module | Callable[[Tensor], Tensor], *, batch: int = 1000,
+          progress: bool = True) -> Dataset:
     """The same data set with every item encoded, `x [n, F]` where the items were: any number of tasks encode each once.
 
     Args:
         data: as the encoder takes it.
-        encoder: `[N, ...] -> [N, F]`; runs in evaluation mode, without gradients, and is left as it was.
+        encoder: `[N, ...] -> [N, F]`, a function or a module, which runs in evaluation mode, without gradients, and is
+            left as it was.
         batch: items at a time.
         progress: show a bar.
 
     Raises:
         ValueError: the features are not `[n, F]`, or not finite.
     """
+    encoder = as_module(encoder)
     modes = {module: module.training for module in encoder.modules()}
     starts = range(0, len(data), batch)
     device = next((p.device for p in encoder.parameters()), torch.device("cpu"))

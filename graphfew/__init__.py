@@ -13,6 +13,7 @@ from graphfew.encoders import Encoder, HuggingFace, mean_of_tokens, pooled, toke
 from graphfew.episode import Episode, collate
 from graphfew.evaluate import Comparison, Result, calibration_error, compare, evaluate, paired, predict, t_interval
 from graphfew.exchange import from_pyg, to_batch
+from graphfew.export import to_exported, to_onnx
 from graphfew.fused import fusing
 from graphfew.graph import Graph, Topology
 from graphfew.layers import Convolution, cosine, squared_euclidean
@@ -68,6 +69,6 @@ __all__ = [
     "from_networkx", "from_pyg", "fusing", "halve_every", "joint_logits", "joint_loss", "knn", "known_nodes_loss",
     "launch", "load", "log_vote", "mean_of_tokens", "neighbours", "node_loss", "pair_loss", "paired", "pooled",
     "predict", "recomputing", "register", "relation_loss", "save", "seeded", "sgd", "shipped", "sparse",
-    "squared_euclidean", "stars", "supports_to_queries", "t_interval", "to_batch", "to_networkx", "tokenise",
-    "train", "vote", "warm_up",
+    "squared_euclidean", "stars", "supports_to_queries", "t_interval", "to_batch", "to_exported", "to_networkx",
+    "to_onnx", "tokenise", "train", "vote", "warm_up",
 ]

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from graphfew import affinity, backbones, data, neighbours, shipped, sparse
 from graphfew.audit import ContractError, audit, evaluating
 from graphfew.checkpoint import load, save
+from graphfew.confusion import confusion
+from graphfew.curves import curves
 from graphfew.data import Dataset, Tasks
 from graphfew.distributed import launch
 from graphfew.encoders import Encoder, HuggingFace, mean_of_tokens, pooled, tokenise
@@ -31,6 +33,7 @@ from graphfew.model import GraphMethod, Output
 from graphfew.neighbours import knn
 from graphfew.pair_net import recomputing
 from graphfew.pretrain import Classifier, Shuffled, class_loss
+from graphfew.projection import projection
 from graphfew.readout import log_vote, vote
 from graphfew.registry import METHODS, Method, create, register
 from graphfew.seeding import seeded
@@ -41,12 +44,12 @@ from graphfew.workers import WorkerLost, Workers
 if TYPE_CHECKING:
     from graphfew.estimator import FewShotClassifier
     from graphfew.nets import from_networkx, to_networkx
-    from graphfew.plot import before_and_after, draw
+    from graphfew.plot import before_and_after, draw, layer_by_layer
 else:
     # scikit-learn, networkx and matplotlib take longer to import than all the rest; whoever asks for these names waits.
     _LATER = {
         "FewShotClassifier": "graphfew.estimator", "before_and_after": "graphfew.plot", "draw": "graphfew.plot",
-        "from_networkx": "graphfew.nets", "to_networkx": "graphfew.nets",
+        "from_networkx": "graphfew.nets", "layer_by_layer": "graphfew.plot", "to_networkx": "graphfew.nets",
     }
 
     def __getattr__(name):
@@ -64,11 +67,12 @@ __all__ = [
     "METHODS", "Classifier", "Comparison", "ContractError", "Convolution", "Dataset", "Encoder", "Episode",
     "FewShotClassifier", "Graph", "GraphMethod", "HuggingFace", "Method", "Output", "Result", "Shuffled", "Step",
     "Tasks", "Topology", "WorkerLost", "Workers", "adam", "adamw", "affinity", "audit", "backbones",
-    "before_and_after", "bipartite", "calibration_error", "class_loss", "collate", "compare", "complete", "cosine",
-    "cosine_decay", "create", "data", "dpgn_loss", "draw", "edge_loss", "evaluate", "evaluating", "follow",
-    "from_networkx", "from_pyg", "fusing", "halve_every", "joint_logits", "joint_loss", "knn", "known_nodes_loss",
-    "launch", "load", "log_vote", "mean_of_tokens", "neighbours", "node_loss", "pair_loss", "paired", "pooled",
-    "predict", "recomputing", "register", "relation_loss", "save", "seeded", "sgd", "shipped", "sparse",
-    "squared_euclidean", "stars", "supports_to_queries", "t_interval", "to_batch", "to_exported", "to_networkx",
-    "to_onnx", "tokenise", "train", "vote", "warm_up",
+    "before_and_after", "bipartite", "calibration_error", "class_loss", "collate", "compare", "complete",
+    "confusion", "cosine", "cosine_decay", "create", "curves", "data", "dpgn_loss", "draw", "edge_loss", "evaluate",
+    "evaluating", "follow", "from_networkx", "from_pyg", "fusing", "halve_every", "joint_logits", "joint_loss",
+    "knn", "known_nodes_loss", "launch", "layer_by_layer", "load", "log_vote", "mean_of_tokens", "neighbours",
+    "node_loss", "pair_loss", "paired", "pooled", "predict", "projection", "recomputing", "register",
+    "relation_loss", "save", "seeded", "sgd", "shipped", "sparse", "squared_euclidean", "stars",
+    "supports_to_queries", "t_interval", "to_batch", "to_exported", "to_networkx", "to_onnx", "tokenise", "train",
+    "vote", "warm_up",
 ]

@@ -68,7 +68,7 @@ def draw(graph: Graph, task: int = 0, *, ax: Axes | None = None, images: Tensor 
     Args:
         graph: any graph over an episode.
         task: which of its tasks.
-        ax: where to draw; a new figure where None.
+        ax: where to draw; a new figure where None, which is `ax.figure` and which matplotlib does not keep.
         images: `[n, 1 or 3, h, w]` in `[0, 1]`, the task's items; small boxes where None.
         answers: `[q]` int64, the class answered for each query of the task.
         target: `[q]` int64, the true class of each query of the task.
@@ -80,18 +80,16 @@ def draw(graph: Graph, task: int = 0, *, ax: Axes | None = None, images: Tensor 
         IndexError: no such task.
     """
     net = to_networkx(graph, task)
-    if ax is None:
-        from matplotlib import pyplot
-
-        ax = pyplot.subplots(figsize=(6, 6))[1]
+    ax = Figure(figsize=(6, 6)).add_axes((0.01, 0.01, 0.98, 0.98)) if ax is None else ax
     place = positions if positions is not None else spring_positions(net, seed)
     _draw_edges(net, place, ax, strongest)
     queries = [n for n in net if net.nodes[n]["query"]]
     said = dict(zip(queries, answers.tolist(), strict=True)) if answers is not None else {}
     truth = dict(zip(queries, target.tolist(), strict=True)) if target is not None else {}
+    middle = np.mean([place[node] for node in net], axis=0)
     for node in net:
         _draw_node(ax, net.nodes[node], place[node], None if images is None else images[node], said.get(node),
-                   truth.get(node))
+                   truth.get(node), _outwards(np.asarray(place[node]) - middle))
     ax.set_aspect("equal")
     ax.margins(0.14)
     ax.axis("off")
@@ -107,8 +105,16 @@ def _draw_edges(net: Net, place: Positions, ax: Axes, strongest: float) -> None:
                            width=list(0.3 + 2.4 * strength), alpha=list(0.85 * strength**2))
 
 
+def _outwards(way: NDArray[Any]) -> tuple[float, float]:
+    """Where a node's letter stands, in points from the node: away from the middle, where no neighbour is."""
+    length = np.linalg.norm(way)
+    if length < 0.2:
+        return 0.0, -24.0
+    return float(31 * way[0] / length), float(25 * way[1] / length)
+
+
 def _draw_node(ax: Axes, node: Mapping[str, Any], place: Any, image: Tensor | None, said: int | None,
-               truth: int | None) -> None:
+               truth: int | None, letter_at: tuple[float, float]) -> None:
     label = node["label"] if node["label"] >= 0 else said
     colour = COLOURS[label % len(COLOURS)] if label is not None else "#777777"
     shape = "round,pad=0.25" if node["query"] else "square,pad=0.12"
@@ -121,7 +127,7 @@ def _draw_node(ax: Axes, node: Mapping[str, Any], place: Any, image: Tensor | No
     wrong = truth is not None and said is not None and truth != said
     text = "" if label is None else (_letter(label).lower() if node["query"] else _letter(label))
     ax.annotate(text + (f" ✗ {_letter(truth)}" if wrong and truth is not None else ""), (place[0], place[1]),
-                xytext=(0, -24), textcoords="offset points", ha="center", va="center", color=colour, fontsize=9,
+                xytext=letter_at, textcoords="offset points", ha="center", va="center", color=colour, fontsize=9,
                 fontweight="bold", zorder=5,
                 bbox={"boxstyle": "round,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.8})
 
@@ -158,3 +164,61 @@ def before_and_after(out: Output, task: int = 0, *, images: Tensor | None = None
     figure.supxlabel("square frame, capital letter: labelled support    ·    round frame, small letter: query and its "
                      "answer    ·    ✗ X: wrong, the true class is X", fontsize=10)
     return figure
+
+
+def layer_by_layer(out: Output, task: int = 0, *, images: Tensor | None = None, target: Tensor | None = None,
+                   positions: Positions | None = None, strongest: float | None = 1.0, seed: int = 0) -> Figure:
+    """One task of an output before the first layer and after each, every node in one place throughout.
+
+    Answers stand in the last picture alone, where they are given. Class nodes are not drawn.
+
+    Args:
+        out: of a method whose graphs hold whole tasks.
+        task: which task.
+        images: `[n, 1 or 3, h, w]` in `[0, 1]`, its items; small boxes where None.
+        target: `[q]` int64, the true class of each of its queries.
+        positions: of each node; where None a circle, on which each class stands together as far as it is known.
+        strongest: the edge value drawn darkest; None takes the largest of all graphs, for edges on another scale than
+            "same class" in `[0, 1]`.
+        seed: of the layout.
+
+    Raises:
+        IndexError: no such task.
+        ValueError: another number of images or targets than the task has items or queries.
+    """
+    episode = out.graphs[0].episode
+    first, queries = sum(episode.queries[:task]), episode.queries[task]
+    _check_length("images", images, episode.sizes[task], "items")
+    _check_length("target", target, queries, "queries")
+    answers = out.logits[first : first + queries].argmax(1).cpu()
+    place = positions if positions is not None else _together(to_networkx(out.graphs[0], task), target)
+    nets = [to_networkx(graph, task) for graph in out.graphs]
+    darkest = strongest if strongest is not None else max(
+        (net.edges[edge]["weight"] for net in nets for edge in net.edges), default=1.0)
+    wide = min(len(nets), 2)
+    rows = -(-len(nets) // wide)
+    figure = Figure(figsize=(6.4 * wide, 6.6 * rows))
+    # Not constrained: pictures at the edge of the axes would count as their decoration, and shrink them.
+    figure.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=0.97, wspace=0.02, hspace=0.05)
+    axes = list(figure.subplots(rows, wide, squeeze=False).flat)
+    for number, graph in enumerate(out.graphs):
+        last = number == len(out.graphs) - 1
+        draw(graph, task, ax=axes[number], images=images, positions=place, seed=seed, strongest=darkest,
+             answers=answers if last else None, target=target if last else None)
+        axes[number].set_title("before the first layer" if number == 0 else f"after layer {number}", fontsize=14)
+    for ax in axes[len(out.graphs):]:
+        ax.axis("off")
+    return figure
+
+
+def _together(net: Net, target: Tensor | None) -> Positions:
+    """A circle with each class in a row, queries among the supports where their classes are known."""
+    queries = [n for n in net if net.nodes[n]["query"]]
+    for node, label in zip(queries, [] if target is None else target.tolist(), strict=False):
+        net.nodes[node].update(label=label, query=False)
+    return circle_positions(net)
+
+
+def _check_length(name: str, given: Tensor | None, wanted: int, what: str) -> None:
+    if given is not None and len(given) != wanted:
+        raise ValueError(f"{name} has {len(given)} rows and the task {wanted} {what}; give those of this task alone")

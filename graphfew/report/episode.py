@@ -6,13 +6,11 @@ import io
 
 import matplotlib as mpl
 import torch
-from matplotlib.figure import Figure
 
 from graphfew.audit import evaluating
 from graphfew.data import Dataset, Tasks
 from graphfew.model import GraphMethod, Output
-from graphfew.nets import to_networkx
-from graphfew.plot import circle_positions, draw
+from graphfew.plot import layer_by_layer
 from graphfew.report.html import Markup
 from graphfew.report.svg import embedded, framed
 
@@ -56,23 +54,7 @@ def layers(model: GraphMethod, data: Dataset, *, way: int = 5, shot: int = 1, qu
 
 
 def _picture(out: Output, images: torch.Tensor | None, target: torch.Tensor, seed: int) -> bytes:
-    wide = min(len(out.graphs), 2)
-    rows = -(-len(out.graphs) // wide)
-    figure = Figure(figsize=(6.4 * wide, 6.6 * rows))
-    # Not constrained: pictures at the edge of the axes would count as their decoration, and shrink them.
-    figure.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=0.97, wspace=0.02, hspace=0.05)
-    axes = list(figure.subplots(rows, wide, squeeze=False).flat)
-    net = to_networkx(out.graphs[0])
-    for node, label in zip((n for n in net if net.nodes[n]["query"]), target.tolist(), strict=True):
-        net.nodes[node].update(label=label, query=False)
-    place = circle_positions(net)
-    for number, graph in enumerate(out.graphs):
-        last = number == len(out.graphs) - 1
-        ax = draw(graph, ax=axes[number], images=images, positions=place, seed=seed,
-                  answers=out.logits.argmax(1).cpu() if last else None, target=target if last else None)
-        ax.set_title("before the first layer" if number == 0 else f"after layer {number}", fontsize=14)
-    for ax in axes[len(out.graphs):]:
-        ax.axis("off")
+    figure = layer_by_layer(out, images=images, target=target, seed=seed)
     buffer = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": f"episode-{seed}", "svg.fonttype": "none"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None})

@@ -29,6 +29,11 @@ def test_answers_are_the_same(name, measured):
 
 
 @pytest.mark.parametrize("name", compiled.TRAINED)
+def test_answers_to_tasks_of_mixed_size_are_the_same(name, measured):
+    assert measured["ragged"][name] < 1e-10
+
+
+@pytest.mark.parametrize("name", compiled.TRAINED)
 def test_training_is_the_same(name, measured):
     gradient, statistics, largest = measured["training"][name]
     assert largest > 0

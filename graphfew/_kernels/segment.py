@@ -41,7 +41,7 @@ def segment_sum_by_width(src: Tensor, ptr: Tensor, index: Tensor) -> Tensor:
 
 def segment_max(src: Tensor, ptr: Tensor, index: Tensor) -> Tensor:
     """Row-wise maximum of each segment, `[N, ...]`; no gradient, since it only shifts a softmax."""
-    if src.shape[1:].numel() < WIDE:
+    if src.shape[1:].numel() < WIDE and not torch.compiler.is_compiling():
         return torch.segment_reduce(src.detach(), "max", offsets=ptr, axis=0)
     out = src.new_zeros(len(ptr) - 1, *src.shape[1:])
     where = index.view(-1, *[1] * (src.ndim - 1)).expand_as(src)
@@ -49,8 +49,8 @@ def segment_max(src: Tensor, ptr: Tensor, index: Tensor) -> Tensor:
 
 
 def segment_sum(src: Tensor, ptr: Tensor, index: Tensor) -> Tensor:
-    """The same sum, by torch-scatter where it is quickest and installed."""
-    return _quickest()(src, ptr, index)
+    """The same sum, by torch-scatter where it is quickest and installed; its kernels cannot be compiled."""
+    return (segment_sum_geometric if torch.compiler.is_compiling() else _quickest())(src, ptr, index)
 
 
 @functools.cache

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,20 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from graphfew import shipped
 from graphfew.model import GraphMethod
 from graphfew.recipe import Recipe
 from graphfew.registry import rebuild
+from graphfew.writing import replacing
 
 FORMAT = 1
+# What a damaged file, or one made to harm, may lead to.
+BROKEN = (SafetensorError, ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError, OSError,
+          RuntimeError, MemoryError)
+# Of a recipe's widths, sizes and numbers of layers.
+LARGEST = 1_000_000
 SUFFIX = ".safetensors"
 _MODEL, _OPTIMIZER, _LEARNER = "model/", "optimizer/", "learner/"
 
@@ -36,21 +43,22 @@ def save(model: GraphMethod, path: str | Path, *, optimizer: torch.optim.Optimiz
 
     Returns:
         The path written.
+
+    Raises:
+        Unwritten: an `OSError`: there is no room, or no right to write there; the old file is as it was.
     """
     target = _with_suffix(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
     tensors = {_MODEL + name: value for name, value in model.state_dict().items()}
     tensors |= {} if optimizer is None else _optimizer_tensors(optimizer)
     tensors |= {} if learner is None else {_LEARNER + name: value for name, value in learner.state_dict().items()}
     header = {"format": FORMAT, "provenance": dict(model.provenance), "extra": dict(extra or {}),
               "recipe": model.recipe and {"name": model.recipe.name, "arguments": dict(model.recipe.arguments)}}
-    beside = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        save_file({name: value.detach().contiguous().clone() for name, value in tensors.items()}, beside,
-                  metadata={"graphfew": json.dumps(header)})
-        os.replace(beside, target)
-    finally:
-        beside.unlink(missing_ok=True)
+    whole = {name: value.detach().contiguous().clone() for name, value in tensors.items()}
+    with replacing(target) as beside:
+        try:
+            save_file(whole, beside, metadata={"graphfew": json.dumps(header)})
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
     return target
 
 
@@ -68,12 +76,12 @@ def load(path: str | Path, *, into: GraphMethod | None = None, optimizer: torch.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a file that is corrupt, not a checkpoint, of a newer format, or of another model; `into`,
-            `optimizer` and `learner` are then unchanged.
+        ValueError: a file that is corrupt, not a checkpoint, of a newer format, or of another model, or whose recipe
+            asks for far more weights than it holds; `into`, `optimizer` and `learner` are then unchanged.
     """
     header, tensors = _read(_file(path))
-    model = into if into is not None else _rebuilt(_recipe(header, path), path)
     weights = _part(tensors, _MODEL)
+    model = into if into is not None else _rebuilt(_recipe(header, path), path, weights)
     _check_weights(model, weights, path)
     if learner is not None:
         _check_weights(learner, _part(tensors, _LEARNER), path)
@@ -112,8 +120,8 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {}).get("graphfew", "null"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    except (SafetensorError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is corrupt or cut short ({error}); train again, or copy it anew") from error
+    except BROKEN as error:
+        raise ValueError(f"{path} is corrupt or cut short ({_reason(error)}); train again, or copy it anew") from error
     fields = header if isinstance(header, dict) else {}
     if not isinstance(fields.get("format"), int):
         raise ValueError(f"{path} is a safetensors file but not a graphfew checkpoint; give a file that save wrote")
@@ -134,12 +142,49 @@ def _recipe(header: Mapping[str, Any], path: str | Path) -> Recipe:
     raise ValueError(f"{path} has a recipe without name or arguments; give a file that save wrote")
 
 
-def _rebuilt(recipe: Recipe, path: str | Path) -> GraphMethod:
+def _rebuilt(recipe: Recipe, path: str | Path, weights: Mapping[str, Tensor]) -> GraphMethod:
     try:
-        return rebuild(recipe)
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{path} has a recipe that this graphfew cannot follow ({error}); use the version that wrote "
-                         "it") from error
+        beyond = next(_beyond(recipe.arguments), None)
+        if beyond is not None:
+            raise ValueError(f"{beyond[0]} is {beyond[1]}")
+        with _no_more_than(len(weights), sum(value.numel() for value in weights.values())):
+            return rebuild(recipe)
+    except (*BROKEN, ArithmeticError, AssertionError, NotImplementedError) as error:
+        raise ValueError(f"{path} has a recipe that this graphfew cannot follow ({_reason(error)}); use the version "
+                         "that wrote it") from error
+
+
+def _beyond(arguments: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
+    """Whole numbers, seeds apart, that no model has: a list of so many layers would fill the memory by itself."""
+    for name, value in arguments.items():
+        if isinstance(value, Mapping):
+            yield from _beyond(value)
+        elif isinstance(value, int) and abs(value) > LARGEST and name != "seed":
+            yield name, value
+
+
+@contextmanager
+def _no_more_than(tensors: int, numbers: int) -> Iterator[None]:
+    """Raises ValueError as soon as a module is made that has far more weights than a file holds: its recipe asks for
+    another model, which may be larger than memory."""
+    counted, limit = [0, 0], (2 * tensors + 100, 2 * numbers + 1_000_000)
+
+    def count(module: nn.Module, name: str, value: nn.Parameter | None) -> None:
+        del module, name
+        counted[0] += 1
+        counted[1] += 0 if value is None else value.numel()
+        if counted[0] > limit[0] or counted[1] > limit[1]:
+            raise ValueError(f"it asks for more weights than the {numbers} numbers of the file")
+
+    handle = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _reason(error: BaseException) -> str:
+    return " ".join(str(error).split())[:500] or type(error).__name__
 
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -165,9 +210,14 @@ def _optimizer_state(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Ten
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         if key.startswith(_OPTIMIZER):
-            index, name = key[len(_OPTIMIZER):].split("/")
-            state.setdefault(int(index), {})[name] = value
-    groups = optimizer.state_dict()["param_groups"]
-    if len(state) != sum(len(group["params"]) for group in groups):
+            index, _, name = key[len(_OPTIMIZER):].partition("/")
+            state.setdefault(int(index) if index.isdecimal() else -1, {})[name] = value
+    trained = [weight for group in optimizer.param_groups for weight in group["params"]]
+    if len(state) != len(trained):
         raise ValueError(f"{path} holds no state for this optimizer ({len(state)} weights); give a file saved with one")
+    for number, weight in enumerate(trained):
+        shapes = {tuple(value.shape) for value in state.get(number, {}).values()} - {()}
+        if number not in state or shapes - {tuple(weight.shape)}:
+            raise ValueError(f"{path} holds no state of this optimizer's weight {number}, of shape "
+                             f"{tuple(weight.shape)}; give a file saved with it")
     return state

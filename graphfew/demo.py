@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ from graphfew.plot import before_and_after
 from graphfew.recipe import JSON
 from graphfew.registry import create
 from graphfew.train import halve_every, train
+from graphfew.writing import replacing, write_text
 
 WAY = 5
 SHOTS = (1, 5)
@@ -77,11 +77,11 @@ def run(out: Path, seed: int = 0, plan: Plan | None = None) -> None:
     targets = {"unseen scripts": unseen, "handwritten digits": data.digits()}
     with _progress(console, "testing", len(models) * len(targets) * len(SHOTS)) as advance:
         cells = list(_test_all(models, targets, seed, plan, advance))
-    out.mkdir(parents=True, exist_ok=True)
     console.print(_table(cells, plan))
     egnn = models["EGNN, transductive"]
     save(egnn, out / "egnn")
-    _write(out / "results.json", {"seed": seed, "plan": dataclasses.asdict(plan), "cells": [_json(c) for c in cells]})
+    content = {"seed": seed, "plan": dataclasses.asdict(plan), "cells": [_json(c) for c in cells]}
+    write_text(out / "results.json", json.dumps(content, indent=1))
     _picture(egnn, unseen, seed, out / "episode.png")
     console.print(f"Written: {out / 'egnn.safetensors'}, {out / 'results.json'} (every task's accuracy), and "
                   f"{out / 'episode.png'} (an episode's graph before and after the layers).")
@@ -149,9 +149,8 @@ def _picture(model: GraphMethod, source: data.Dataset, seed: int, path: Path) ->
     with evaluating(model):
         out = model(episode)
     figure = before_and_after(out, images=episode.x, target=target, seed=seed)
-    beside = path.with_name(f".{path.name}")
-    figure.savefig(beside, format="png", dpi=150)
-    os.replace(beside, path)
+    with replacing(path) as beside:
+        figure.savefig(beside, format="png", dpi=150)
 
 
 def _groups(source: data.Dataset) -> str:
@@ -160,12 +159,6 @@ def _groups(source: data.Dataset) -> str:
 
 def _json(cell: Cell) -> dict[str, JSON]:
     return {"method": cell.method, "where": cell.where, "shot": cell.shot, "result": cell.result.to_json()}
-
-
-def _write(path: Path, content: JSON) -> None:
-    beside = path.with_name(f".{path.name}")
-    beside.write_text(json.dumps(content, indent=1))
-    os.replace(beside, path)
 
 
 @contextmanager

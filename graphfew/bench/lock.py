@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from graphfew.writing import naming
+
 if sys.platform == "win32":
     import msvcrt
 else:
@@ -20,13 +22,17 @@ def locked(path: Path) -> Iterator[None]:
 
     Raises:
         ValueError: another process holds it.
+        Unwritten: an `OSError`: the folder cannot be written to.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     place = path.with_name(f".{path.name}.lock")
-    handle = _open(place, path)
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = _open(place, path)
     try:
-        os.ftruncate(handle, 0)
-        os.write(handle, str(os.getpid()).encode())
+        # The number is for a message alone; a full disk has no room for it.
+        with suppress(OSError):
+            os.ftruncate(handle, 0)
+            os.write(handle, str(os.getpid()).encode())
         yield
     finally:
         # Removed while it is still held; on Windows a file in use stays.

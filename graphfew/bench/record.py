@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from graphfew.evaluate import Result
 from graphfew.recipe import JSON
+from graphfew.writing import extend
 
 FORMAT = 1
 
@@ -82,11 +84,41 @@ class Record:
             result = Result(**{**fields.pop("result"), "per_task": tuple(map(float, content["result"]["per_task"]))})
             training = tuple(dict(part) for part in fields.pop("training"))
             record = cls(result=result, training=training, **fields)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"no record of a benchmark ({error})") from error
-        if not isinstance(record.row, str) or not isinstance(record.key, str) or len(result.per_task) < 2:
-            raise ValueError("no record of a benchmark (row, key or per_task is not what it should be)")
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise ValueError(f"no record of a benchmark ({str(error)[:500]})") from error
+        wrong = next(_wrong(record), None)
+        if wrong is not None:
+            raise ValueError(f"no record of a benchmark ({wrong} is not what it should be)")
         return record
+
+
+def _wrong(record: Record) -> Iterator[str]:
+    """The names of fields that hold something else than they are to."""
+    result = record.result
+    texts = ("benchmark", "row", "assumes", "key", "spec_hash", "machine", "command", "time")
+    yield from (name for name in texts if not isinstance(getattr(record, name), str))
+    yield from (name for name, own in (("mode", result.mode), ("device", result.device)) if not isinstance(own, str))
+    maps = {"versions": record.versions, "figures": record.figures, "tasks": result.tasks, "model": result.model}
+    yield from (name for name, own in maps.items() if not isinstance(own, Mapping))
+    numbers = {"mean": result.mean, "half_width": result.half_width, "seconds": record.seconds}
+    yield from (name for name, own in numbers.items() if not _is_number(own))
+    if len(result.per_task) < 2 or not all(map(math.isfinite, result.per_task)):
+        yield "per_task"
+    whole = {"seed": record.seed, "peak_memory": record.peak_memory, "decisions": record.decisions}
+    yield from (name for name, own in whole.items()
+                if type(own) is not int and not (own is None and name != "decisions"))
+    if not isinstance(record.commit, str | None):
+        yield "commit"
+    if not (result.calibration_error is None or _is_number(result.calibration_error)):
+        yield "calibration_error"
+    if not all(map(_is_number, record.figures.values())):
+        yield "figures"
+    if not record.seconds > 0:
+        yield "seconds"
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,12 +134,13 @@ class Fault:
 
 
 def append(path: Path, record: Record) -> None:
-    """Add a record to the end of a results file; folders are made, and a line that was cut short is ended first."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Add a record to the end of a results file; folders are made, and a line that was cut short is ended first.
+
+    Raises:
+        Unwritten: an `OSError`: there is no room, or no right to write there; the file is as it was.
+    """
     cut = path.is_file() and path.stat().st_size > 0 and not _ends_line(path)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(("\n" if cut else "") + record.to_line())
-        file.flush()
+    extend(path, ("\n" if cut else "") + record.to_line())
 
 
 def read(path: Path) -> tuple[tuple[Record, ...], tuple[Fault, ...]]:
@@ -125,8 +158,8 @@ def read(path: Path) -> tuple[tuple[Record, ...], tuple[Fault, ...]]:
                 if not isinstance(content, dict):
                     raise ValueError(f"a JSON {type(content).__name__} where an object belongs")
                 records.append(Record.of(content))
-            except ValueError as error:
-                faults.append(Fault(path, number, str(error)))
+            except (ValueError, RecursionError) as error:
+                faults.append(Fault(path, number, str(error)[:500]))
     return tuple(records), tuple(faults)
 
 

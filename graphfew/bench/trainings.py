@@ -16,7 +16,7 @@ from graphfew.bench.spec import Spec
 from graphfew.bench.training import Training
 from graphfew.recipe import JSON
 from graphfew.runs import Prepared, Run, Tally, TrainConfig, finished, prepare, reopen
-from graphfew.runs.folder import read_config
+from graphfew.runs.folder import read_config, tally_of
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -83,7 +83,7 @@ def progress(job: Job) -> Tally | None:
         raise job.training.table.fault(
             f"[[train]] {job.training.name!r}: {job.run.folder} holds another run: {'; '.join(faults)}; move that "
             "folder away to train anew, or give another --out")
-    return Tally(**checkpoint.read_extra(job.run.last)) if job.run.last.is_file() else Tally()
+    return tally_of(job.run, checkpoint.read_extra(job.run.last)) if job.run.last.is_file() else Tally()
 
 
 def is_finished(job: Job) -> bool:

@@ -46,7 +46,7 @@ def demo(
     from graphfew.demo import QUICK, run  # matplotlib takes a second to import
 
     with one_line():
-        run(out, seed, QUICK if quick else None)
+        run(out, seed, *([QUICK] if quick else []))
 
 
 for command in (train, evaluate, bench, report, label, methods, data):

@@ -25,7 +25,8 @@ from graphfew.labelling import Labelling, label_pile, write_table
 from graphfew.model import GraphMethod
 from graphfew.recipe import JSON
 from graphfew.registry import find
-from graphfew.runs import best_of, replacing, settings
+from graphfew.runs import best_of, settings
+from graphfew.writing import replacing
 
 Array = NDArray[Any]
 Show = Callable[[int], None]

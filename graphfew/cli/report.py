@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from graphfew.cli.faults import one_line
-from graphfew.runs import best_of, load_split, write_text
+from graphfew.runs import best_of, load_split
+from graphfew.writing import write_text
 
 if TYPE_CHECKING:
     from graphfew.report import Markup

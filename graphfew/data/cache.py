@@ -5,22 +5,24 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+import time
 import warnings
-import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from graphfew.data.npz import read_arrays
+
 Arrays = Mapping[str, NDArray[np.generic]]
 Item = TypeVar("Item")
 FORMAT = 1
 BLOCK = 1 << 20
-UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
+# Seconds after which a file that is half written is one that nobody writes any more.
+ABANDONED = 24 * 3600
 
 
 def folder() -> Path:
@@ -43,7 +45,7 @@ def cached(key: str, names: Iterable[str], build: Callable[[], Arrays]) -> dict[
     if path.is_file():
         try:
             return _read(path, names)
-        except UNREADABLE:
+        except (OSError, ValueError):
             pass
     arrays = dict(build())
     try:
@@ -92,12 +94,12 @@ def progressing(items: Iterable[Item], label: str, total: int, show: bool) -> It
 
 
 def _read(path: Path, names: Iterable[str]) -> dict[str, NDArray[np.generic]]:
-    with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-        return {name: file[name] for name in names}
+    return read_arrays(path, names)
 
 
 def _write(path: Path, arrays: Arrays) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(path)
     handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".partial")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -106,3 +108,11 @@ def _write(path: Path, arrays: Arrays) -> None:
     except BaseException:
         Path(partial).unlink(missing_ok=True)
         raise
+
+
+def _sweep(path: Path) -> None:
+    """Take away what a process left that was killed while it wrote this file; newer ones may still be written."""
+    for partial in path.parent.glob(f".{path.stem}-*.partial"):
+        with suppress(OSError):
+            if time.time() - partial.stat().st_mtime > ABANDONED:
+                partial.unlink()

@@ -20,6 +20,12 @@ TEST_SPLITS = ("test", "evaluation")
 PLACES = ("root", "device")
 TASKS, CLASSES = "tasks", "classes"
 OPTIMIZERS: Mapping[str, Callable[..., torch.optim.Optimizer]] = {"adam": adam, "adamw": adamw, "sgd": sgd}
+# What JSON may hold for an option of each type.
+TYPES: Mapping[str, tuple[type, ...]] = {
+    "str": (str,), "str | None": (str, type(None)), "bool": (bool,), "bool | None": (bool, type(None)), "int": (int,),
+    "int | None": (int, type(None)), "float": (int, float), "float | None": (int, float, type(None)),
+    "Mapping[str, JSON]": (Mapping,),
+}
 WHOLE = "-whole"
 PRECISIONS = ("float32", "bfloat16", f"bfloat16{WHOLE}")
 
@@ -178,6 +184,17 @@ class TrainConfig:
         values = dataclasses.asdict(self)
         schedule = values.pop("schedule")
         return {**values, **schedule}
+
+
+def checked(options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The options, as a file holds them. Raises ValueError for a value of another type than the option's."""
+    kinds = {field.name: str(field.type) for of in (TrainConfig, Schedule) for field in dataclasses.fields(of)}
+    for name, value in options.items():
+        if not isinstance(value, TYPES.get(kinds.get(name, ""), object)):
+            raise ValueError(f"{name} is {str(value)[:80]!r}, a {type(value).__name__}; it must be {kinds[name]}")
+        if isinstance(value, bool) and "bool" not in kinds.get(name, "bool"):
+            raise ValueError(f"{name} is {value}; it must be {kinds[name]}")
+    return options
 
 
 def _check_objective(config: TrainConfig) -> None:

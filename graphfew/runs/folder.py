@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import platform
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,9 +15,14 @@ import torch
 from graphfew import checkpoint
 from graphfew.model import GraphMethod
 from graphfew.recipe import JSON
-from graphfew.runs.config import TrainConfig
+from graphfew.runs.config import TrainConfig, checked
 from graphfew.runs.fit import Record, Tally
 from graphfew.runs.job import Job
+from graphfew.writing import extend, write_text
+
+# what a file of another content may lead to
+UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
+FRACTIONS = ("best", "loss", "accuracy")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,21 +64,6 @@ def versions() -> dict[str, JSON]:
             "threads": torch.get_num_threads()}
 
 
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to, renamed onto it when the block ends, removed where the block fails.
-
-    A reader of `path` sees the old file or the new one, whole. Folders are made.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        yield beside
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
 def write_json(path: Path, content: JSON) -> None:
     """Write beside and rename: a reader sees the old file or the new one, whole."""
     write_text(path, json.dumps(content, indent=1) + "\n")
@@ -106,15 +94,15 @@ def read_config(run: Run) -> tuple[TrainConfig, dict[str, JSON]]:
         raise FileNotFoundError(f"{run.folder} holds no run (no {run.config.name}); leave --resume out to start one")
     try:
         content = json.loads(run.config.read_text(encoding="utf-8"))
-        return TrainConfig.of(content["arguments"]), dict(content["versions"])
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"{run.config} cannot be read ({error}); start a new run in another folder") from error
+        return TrainConfig.of(checked(content["arguments"])), dict(content["versions"])
+    except UNREADABLE as error:
+        raise ValueError(f"{run.config} cannot be read ({str(error)[:500]}); start a new run in another folder"
+                         ) from error
 
 
 def append(run: Run, record: Record) -> None:
     """Add a line to the metrics."""
-    with run.metrics.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(record.to_json()) + "\n")
+    extend(run.metrics, json.dumps(record.to_json()) + "\n")
 
 
 def save_best(run: Run, model: GraphMethod, config: TrainConfig, step: int) -> None:
@@ -141,7 +129,7 @@ def restore(run: Run, job: Job, *, write: bool = True) -> Tally:
         extra = checkpoint.read_extra(run.last)
         device = next((p.device for p in job.model.parameters()), "cpu")
         checkpoint.load(run.last, into=job.model, optimizer=job.optimizer, device=device, learner=job.apart)
-        tally = _tally(run, extra)
+        tally = tally_of(run, extra)
     if write:
         cut_back(run, tally.validated)
     return tally
@@ -151,25 +139,27 @@ def cut_back(run: Run, step: int) -> None:
     """Drop the metrics' lines after a step, and one cut short. Raises ValueError for a line that is no JSON."""
     if not run.metrics.is_file():
         return
-    lines = [line for line in run.metrics.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
     try:
+        text = run.metrics.read_text(encoding="utf-8")
+        lines = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
         kept = [line for line in lines if json.loads(line)["step"] <= step]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"{run.metrics} cannot be read ({error}); start a new run in another folder") from error
+    except UNREADABLE as error:
+        raise ValueError(f"{run.metrics} cannot be read ({str(error)[:500]}); start a new run in another folder"
+                         ) from error
     write_text(run.metrics, "".join(kept))
 
 
-def _tally(run: Run, extra: Mapping[str, Any]) -> Tally:
+def tally_of(run: Run, extra: Mapping[str, Any]) -> Tally:
+    """How far a run is, as `last` has it. Raises ValueError for values of another kind."""
     try:
-        return Tally(**extra)
+        tally = Tally(**extra)
+        odd = [name for name, value in dataclasses.asdict(tally).items()
+               if type(value) is not int and (name not in FRACTIONS or type(value) is not float)]
+        if odd:
+            raise TypeError(f"{odd[0]} is no number")
+        return tally
     except TypeError as error:
         raise ValueError(f"{run.last} is no checkpoint of a run ({error}); put the run's own one back") from error
-
-
-def write_text(path: Path, content: str) -> None:
-    """Write beside and rename: a reader sees the old file or the new one, whole."""
-    with replacing(path) as beside:
-        beside.write_text(content, encoding="utf-8")
 
 
 def _save(model: GraphMethod, path: Path, chosen: Mapping[str, JSON], **options: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -51,8 +52,8 @@ class Episode:
     origin: Int[Tensor, " N"] | None = dataclasses.field(init=False, default=None)
 
     def __post_init__(self) -> None:
-        sizes, way = tuple(map(int, self.sizes)), tuple(map(int, self.way))
         _check_tensors(self.x, self.y, self.query)
+        sizes, way = _whole("sizes", self.sizes), _whole("way", self.way)
         _check_sizes(self.x, sizes, way)
         task = task_index(sizes, self.y.device)
         _check_labels(self.y, self.query, task, way)
@@ -207,14 +208,30 @@ def _count(task: Tensor, mask: Tensor, tasks: int) -> tuple[int, ...]:
     return tuple(torch.bincount(task[mask], minlength=tasks).tolist())
 
 
+def _whole(name: str, values: Any) -> tuple[int, ...]:
+    """Raises TypeError for anything but a sequence of whole numbers."""
+    try:
+        return tuple(map(operator.index, values))
+    except TypeError as error:
+        raise TypeError(f"{name} is {str(values)[:80]!r}; give a tuple of whole numbers, one for each task") from error
+
+
 def _check_tensors(x: Tensor, y: Tensor, query: Tensor) -> None:
+    for name, value in (("x", x), ("y", y), ("query", query)):
+        if not isinstance(value, Tensor) or value.layout != torch.strided:
+            kind = f"a {value.layout} one" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+            raise TypeError(f"{name} is {kind}; it must be a dense torch.Tensor")
+        if value.ndim == 0 or value.device.type == "meta":
+            raise ValueError(f"{name} has shape {tuple(value.shape)} on {value.device}; give values, one per node")
+    if not x.device == y.device == query.device:
+        raise ValueError(f"x is on {x.device}, y on {y.device} and query on {query.device}; bring all to one device")
     if not (len(x) == len(y) == len(query)):
         raise ValueError(f"lengths differ: x has {len(x)} items, y {len(y)} and query {len(query)}; give one per node")
     if y.dtype != torch.int64 or query.dtype != torch.bool:
         raise TypeError(f"y is {y.dtype} and query is {query.dtype}; y must be torch.int64 and query torch.bool")
     if y.ndim != 1 or query.ndim != 1:
         raise ValueError(f"y has shape {tuple(y.shape)} and query {tuple(query.shape)}; both must be [N]")
-    if not x.dtype.is_floating_point and x.dtype != torch.int64:
+    if not (x.dtype.is_floating_point and x.dtype.itemsize > 1) and x.dtype != torch.int64:
         raise TypeError(f"x is {x.dtype}; convert it to a floating type (images: divide by 255) or int64 tokens")
     # The sum is a cheap first look: it is finite unless an item is not, or it overflows.
     if x.dtype.is_floating_point and not math.isfinite(x.sum().item()) and not bool(torch.isfinite(x).all()):
@@ -231,6 +248,9 @@ def _check_sizes(x: Tensor, sizes: tuple[int, ...], way: tuple[int, ...]) -> Non
         raise ValueError(f"sizes {sizes} sum to {sum(sizes)} but x has {len(x)} items; every task needs its own items")
     if min(way) < 2:
         raise ValueError(f"way is {min(way)} in task {way.index(min(way))}; a task needs at least 2 classes")
+    crowded = next((t for t, (size, classes) in enumerate(zip(sizes, way, strict=True)) if classes > size), None)
+    if crowded is not None:
+        raise ValueError(f"task {crowded} has {sizes[crowded]} items and way {way[crowded]}; every class needs a shot")
 
 
 def _check_labels(y: Tensor, query: Tensor, task: Tensor, way: tuple[int, ...]) -> None:

@@ -17,6 +17,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+# The parser's time grows with the square of a key's parts: 5,000 take ten seconds.
+DEEPEST = 100
 WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", dict: "a table", list: "a list"}
 
 
@@ -144,12 +146,25 @@ def read_toml(path: Path) -> Table:
         raise FileNotFoundError(f"there is no spec {path}; give a TOML file")
     try:
         text = path.read_text(encoding="utf-8")
-        content = tomllib.loads(text)
+        content = parsed(text)
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}, line 1: this is no text in UTF-8 ({error.reason}); give a TOML file") from error
     except tomllib.TOMLDecodeError as error:
         raise ValueError(_syntax(path, str(error), text)) from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}, line 1: this TOML cannot be read ({_why(error)}); write shorter numbers and keys, "
+                         "and tables less deep in one another") from error
     return Table(path, places(text), (), content)
+
+
+def parsed(text: str) -> dict[str, Any]:
+    """What a TOML text holds. Raises ValueError for what is none, RecursionError for one nested too deep."""
+    for number, line in enumerate(text.splitlines(), 1):
+        parts = re.split("[=,{]", line) if line.count(".") >= DEEPEST else ()
+        if any(part.count(".") >= DEEPEST and ".." not in part and " " not in part.strip() for part in parts):
+            raise ValueError(f"a key in line {number} has {DEEPEST} parts or more")
+    content: dict[str, Any] = tomllib.loads(text)
+    return content
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -164,6 +179,10 @@ def _syntax(path: Path, reason: str, text: str) -> str:
     line = where[1] if where and where[1] else str(text.count("\n") + 1)
     column = f" in column {where[2]}" if where and where[2] else ""
     return f"{path}, line {line}: this is no TOML: {reason[:where.start()] if where else reason}{column}"
+
+
+def _why(error: Exception) -> str:
+    return "it is nested too deep" if isinstance(error, RecursionError) else str(error)
 
 
 def _not_json(value: object) -> Iterator[Any]:

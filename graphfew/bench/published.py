@@ -5,15 +5,11 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from graphfew.bench.document import parsed
 
 MODES = ("inductive", "transductive", "semi-supervised, inductive", "semi-supervised, transductive")
 KNOWN_WORDS = {
@@ -95,14 +91,15 @@ def read_figures(path: Path) -> tuple[Figure, ...]:
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there; give a file of published figures")
-    text = path.read_text(encoding="utf-8")
     try:
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{path} is no TOML ({error})") from error
+        text = path.read_text(encoding="utf-8")
+        content = parsed(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is no TOML ({str(error)[:500]})") from error
     entries = content.get("figure")
-    if set(content) != {"figure"} or not isinstance(entries, list):
-        raise ValueError(f"{path} has {', '.join(sorted(content)) or 'nothing'}; it needs [[figure]] entries alone")
+    if set(content) != {"figure"} or not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
+        keys = ", ".join(sorted(content)[:8])
+        raise ValueError(f"{path} has {keys[:500] or 'nothing'}; it needs [[figure]] entries alone")
     lines = [number for number, line in enumerate(text.splitlines(), 1) if re.match(r"\s*\[\[\s*figure\s*\]\]", line)]
     lines += [0] * (len(entries) - len(lines))
     figures = tuple(_figure(entry, line, f"{path}, entry {number} (line {line})")

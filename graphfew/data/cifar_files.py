@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import re
 import tarfile
-import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from graphfew.data import cache
+from graphfew.data import archives, cache
 from graphfew.data.download import fetch
 from graphfew.data.folders import BROKEN, SUFFIXES
 from graphfew.data.place import Root, folder_of
@@ -29,8 +28,35 @@ PARTS = ("train", "test")
 SIDE = 32
 # in a record of the binary files the superclass stands first, then the class
 LABEL, PIXELS = 1, 2
+# Bytes that no image of a zip, and not all of the binary archive, come near (3 kB and 185 MB)
+MOST, UNPACKED = 100_000, 250_000_000
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 File = TypeVar("File", str, Path)
 Images = NDArray[np.uint8]
+
+
+class Bounded(io.RawIOBase):
+    """A file that is read no further than to `most` bytes, whatever it claims to hold."""
+
+    def __init__(self, file: gzip.GzipFile, most: int) -> None:
+        self.file = file
+        self.most = most
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Up to `size` bytes. Raises ValueError where that would be beyond the bound."""
+        if size < 0 or self.file.tell() + size > self.most:
+            raise ValueError(f"it unpacks to more than {self.most} bytes")
+        return self.file.read(size)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """To a place counted from the start. Raises ValueError beyond the bound."""
+        if whence != io.SEEK_SET or not 0 <= offset <= self.most:
+            raise ValueError(f"it unpacks to more than {self.most} bytes")
+        return self.file.seek(offset)
+
+    def tell(self) -> int:
+        """The place in the file."""
+        return self.file.tell()
 
 
 def images(root: Root, every: Sequence[str], wanted: Sequence[str], progress: bool) -> Images:
@@ -94,12 +120,12 @@ def _zip(place: Path, every: Sequence[str], progress: bool) -> dict[str, Images]
     member = re.compile(rf"(?:.*/)?([^/]+)/[^/.][^/]*({'|'.join(map(re.escape, SUFFIXES))})", re.IGNORECASE)
     found: dict[str, list[str]] = {name: [] for name in every}
     try:
-        with zipfile.ZipFile(place) as archive:
+        with archives.opened(place) as archive:
             for match in filter(None, map(member.fullmatch, sorted(archive.namelist()))):
                 if not match[0].startswith("__MACOSX"):
                     found.get(match[1], []).append(match[0])
-            return _decoded(place, found, archive.read, progress)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+            return _decoded(place, found, lambda name: archives.read(archive, name, MOST), progress)
+    except archives.BROKEN as error:
         raise _damaged(place, error) from error
 
 
@@ -108,7 +134,7 @@ def _decoded(place: Path, files: Mapping[str, Sequence[File]], read: Callable[[F
     shown = cache.progressing(files.items(), f"decoding {place.name}", len(files), progress)
     try:
         return {name: _stacked(_pixels(read(file)) for file in own) for name, own in shown}
-    except BROKEN as error:
+    except (*BROKEN, *archives.BROKEN) as error:
         raise _damaged(place, error) from error
 
 
@@ -118,7 +144,7 @@ def _stacked(parts: Iterable[Images]) -> Images:
 
 
 def _pixels(data: bytes) -> Images:
-    with Image.open(io.BytesIO(data)) as image:
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         if image.size != (SIDE, SIDE):
             raise ValueError(f"an image has {image.size[0]}x{image.size[1]} pixels, expected {SIDE}x{SIDE}")
         pixels: Images = np.asarray(image.convert("RGB")).transpose(2, 0, 1)
@@ -127,11 +153,11 @@ def _pixels(data: bytes) -> Images:
 
 def _binary(place: Path, every: Sequence[str], progress: bool) -> dict[str, Images]:
     try:
-        with tarfile.open(place, "r:gz") as archive:
+        with gzip.open(place) as raw, tarfile.TarFile(fileobj=Bounded(raw, UNPACKED)) as archive:
             parts = cache.progressing(PARTS, f"reading {place.name}", len(PARTS), progress)
             records = [_records(_member(archive, f"{part}.bin")) for part in parts]
             names = _member(archive, "fine_label_names.txt").decode("ascii").split()
-    except (tarfile.TarError, OSError, EOFError, zlib.error, KeyError, ValueError) as error:
+    except (tarfile.TarError, *archives.BROKEN) as error:
         raise _damaged(place, error) from error
     if sorted(names) != sorted(every):
         raise ValueError(f"{place} names other classes than CIFAR-100's; get it again: {URL}")
@@ -140,9 +166,10 @@ def _binary(place: Path, every: Sequence[str], progress: bool) -> dict[str, Imag
 
 
 def _member(archive: tarfile.TarFile, name: str) -> bytes:
-    file = archive.extractfile(f"cifar-100-binary/{name}")
+    member = archive.getmember(f"cifar-100-binary/{name}")
+    file = archive.extractfile(member) if member.isreg() else None
     if file is None:
-        raise KeyError(f"{name} is no file")
+        raise ValueError(f"{name} is no file")
     return file.read()
 
 
@@ -152,4 +179,4 @@ def _records(content: bytes) -> NDArray[Any]:
 
 
 def _damaged(place: Path, error: Exception) -> ValueError:
-    return ValueError(f"{place} is damaged ({error}); delete it and get CIFAR-100 again: {URL}")
+    return ValueError(f"{place} is damaged ({archives.reason(error)}); delete it and get CIFAR-100 again: {URL}")

@@ -96,12 +96,20 @@ def arrays(x: Any, y: Any, *, name: str = "arrays", split: str = "all") -> Datas
         TypeError: `x` that is not numeric.
         ValueError: lengths that differ, or as `Dataset` raises.
     """
-    labels = y.numpy(force=True) if isinstance(y, Tensor) else np.asarray(y)
+    labels = _labels(y)
     if labels.ndim != 1:
         raise ValueError(f"y has shape {labels.shape}; give one label per item, shape [n]")
     classes, index = np.unique(labels, return_inverse=True)
     return Dataset(name=name, split=split, x=_numeric(x), y=torch.from_numpy(index.astype(np.int64)),
                    classes=tuple(str(c) for c in classes))
+
+
+def _labels(y: Any) -> NDArray[Any]:
+    try:
+        out: NDArray[Any] = y.numpy(force=True) if isinstance(y, Tensor) else np.asarray(y)
+    except (TypeError, NotImplementedError) as error:
+        raise TypeError(f"y cannot be read as labels ({error}); give whole numbers or text") from error
+    return out
 
 
 def _numeric(x: Any) -> Tensor:
@@ -113,9 +121,13 @@ def _numeric(x: Any) -> Tensor:
 
 
 def _check_tensors(x: Tensor, y: Tensor) -> None:
+    for name, value in (("x", x), ("y", y)):
+        if not isinstance(value, Tensor) or value.layout != torch.strided:
+            kind = type(value).__name__
+            raise TypeError(f"{name} is no dense torch.Tensor but a {kind}; convert it, or use `arrays`")
     if y.device.type != "cpu":
         raise ValueError(f"y is on {y.device}; keep labels on the CPU, where tasks are drawn (x may be anywhere)")
-    if x.dtype not in (torch.uint8, torch.int64) and not x.is_floating_point():
+    if x.dtype not in (torch.uint8, torch.int64) and not (x.is_floating_point() and x.dtype.itemsize > 1):
         raise TypeError(f"x is {x.dtype}; it must be uint8 (images), floating (features) or int64 (word indices)")
     if y.dtype != torch.int64:
         raise TypeError(f"y is {y.dtype}; it must be torch.int64 (use `arrays` for labels of another type)")
@@ -131,6 +143,9 @@ def _check_tensors(x: Tensor, y: Tensor) -> None:
 
 
 def _check_names(classes: tuple[str, ...], groups: tuple[str, ...]) -> None:
+    for name, value in (("classes", classes), ("groups", groups)):
+        if not isinstance(value, tuple) or not all(isinstance(part, str) for part in value):
+            raise TypeError(f"{name} is {str(value)[:80]!r}; give a tuple of names")
     if groups and len(groups) != len(classes):
         raise ValueError(f"groups has {len(groups)} names and classes {len(classes)}; give one per class")
     if len(set(classes)) != len(classes):

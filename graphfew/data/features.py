@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from graphfew.data.dataset import Dataset
+from graphfew.data.npz import read_arrays
 from graphfew.data.place import Root, check_split, needed_folder
 
 UTTERANCES, IMAGES = "minilm_embeddings.npz", "cifarfs_features.npz"
@@ -42,11 +43,12 @@ def clinc150(root: Root = None, split: str = "all") -> Dataset:
     """
     check_split("clinc150", split, ("all", *CLINC_PARTS))
     content = _read(root, "clinc150", UTTERANCES, ("x", "y", "split", "domain"), CLINC_HINT)
-    own = np.ones(len(content["y"]), bool) if split == "all" else content["split"] == split
-    names, first, y = np.unique(content["y"][own], return_index=True, return_inverse=True)
-    return Dataset("clinc150-minilm", split, torch.from_numpy(content["x"][own].astype(np.float32)),
-                   torch.from_numpy(y.astype(np.int64)), tuple(map(str, names)),
-                   tuple(map(str, content["domain"][own][first])))
+    with _fitting(UTTERANCES, CLINC_HINT):
+        own = np.ones(len(content["y"]), bool) if split == "all" else content["split"] == split
+        names, first, y = np.unique(content["y"][own], return_index=True, return_inverse=True)
+        return Dataset("clinc150-minilm", split, torch.from_numpy(content["x"][own].astype(np.float32)),
+                       torch.from_numpy(y.astype(np.int64)), tuple(map(str, names)),
+                       tuple(map(str, content["domain"][own][first])))
 
 
 def clinc150_out_of_scope(root: Root = None) -> Tensor:
@@ -82,15 +84,20 @@ def cifar_fs_features(root: Root = None, split: str = "test") -> Dataset:
     """
     check_split("cifar_fs_features", split, IMAGE_PARTS)
     content = _read(root, "cifar100", IMAGES, ("features", "label", "label_name", "split", "split_name"), IMAGES_HINT)
-    for index in ("label", "split"):
-        names = content[f"{index}_name"]
-        if content[index].max(initial=0) >= len(names):
-            raise ValueError(f"{IMAGES} has {len(names)} names of a {index} and numbers up to {content[index].max()}; "
-                             f"{IMAGES_HINT}")
-    own = content["split_name"][content["split"]] == split
-    labels, y = np.unique(content["label"][own], return_inverse=True)
-    return Dataset("cifar-fs-features", split, torch.from_numpy(np.sqrt(content["features"][own].astype(np.float32))),
-                   torch.from_numpy(y.astype(np.int64)), tuple(map(str, content["label_name"][labels])))
+    with _fitting(IMAGES, IMAGES_HINT):
+        known = {index: (len(content[f"{index}_name"]), content[index].min(initial=0), content[index].max(initial=0))
+                 for index in ("label", "split")}
+        wrong = next((index for index, (names, low, high) in known.items() if low < 0 or high >= names), None)
+    if wrong is not None:
+        names, low, high = known[wrong]
+        numbers = f"up to {high}" if low == 0 else f"from {low} to {high}"
+        raise ValueError(f"{IMAGES} has {names} names of a {wrong} and numbers {numbers}; {IMAGES_HINT}")
+    with _fitting(IMAGES, IMAGES_HINT):
+        own = content["split_name"][content["split"]] == split
+        labels, y = np.unique(content["label"][own], return_inverse=True)
+        x = torch.from_numpy(np.sqrt(content["features"][own].astype(np.float32)))
+        return Dataset("cifar-fs-features", split, x, torch.from_numpy(y.astype(np.int64)),
+                       tuple(map(str, content["label_name"][labels])))
 
 
 def _read(root: Root, folder: str, file: str, names: tuple[str, ...], hint: str) -> Content:
@@ -98,7 +105,16 @@ def _read(root: Root, folder: str, file: str, names: tuple[str, ...], hint: str)
     if not path.is_file():
         raise FileNotFoundError(f"{path.parent} has no {file}; {hint}")
     try:
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as content:
-            return {name: content[name] for name in names}
-    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path} cannot be read ({error}); {hint}") from error
+        return read_arrays(path, names)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{error}; {hint}") from error
+
+
+@contextmanager
+def _fitting(file: str, hint: str) -> Iterator[None]:
+    """Arrays that do not fit each other, or hold something else, are a ValueError that says what is due."""
+    try:
+        with np.errstate(invalid="ignore", over="ignore"):
+            yield
+    except (ValueError, IndexError, TypeError, KeyError, AttributeError, OverflowError, MemoryError) as error:
+        raise ValueError(f"the arrays of {file} do not fit ({' '.join(str(error).split())[:500]}); {hint}") from error

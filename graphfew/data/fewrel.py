@@ -47,16 +47,20 @@ def fewrel(root: str | os.PathLike[str] | None = None, split: str = "train", fil
         raise ValueError(f"fewrel has no split {split!r}; known: {', '.join(SPLITS)}")
     if words < 3 or length < 1:
         raise ValueError(f"words is {words} and length {length}; give at least 3 words and a length of 1")
-    content = _read(_place(root, file))
+    path = _place(root, file)
+    content = _read(path)
     relations = sorted(content)
     own = {name: _part(content[name], split) for name in _relations(relations, split)}
     if not own:
-        raise ValueError(f"the file has {len(relations)} relations, the first {TRAINING} of which are for training; "
+        raise ValueError(f"{path} has {len(relations)} relations, the first {TRAINING} of which are for training; "
                          f"none is left for {split}")
     index = _vocabulary([s for name in relations[:TRAINING] for s in _part(content[name], "train")], words)
     x = torch.tensor([_encoded(s, index, length) for sentences in own.values() for s in sentences])
     counts = torch.tensor([len(sentences) for sentences in own.values()])
-    return Dataset(f"fewrel-{file}", split, x, torch.repeat_interleave(counts), tuple(own))
+    try:
+        return Dataset(f"fewrel-{file}", split, x, torch.repeat_interleave(counts), tuple(own))
+    except ValueError as error:
+        raise ValueError(f"{path}, split {split}: {error}") from error
 
 
 def _relations(names: Sequence[str], split: str) -> Sequence[str]:
@@ -88,16 +92,19 @@ def _read(path: Path) -> Mapping[str, Sequence[Sentence]]:
         for sentences in content.values():
             for sentence in sentences:
                 _mention(sentence, "h"), _mention(sentence, "t"), list(map(str.lower, sentence["tokens"]))
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError) as error:
         raise ValueError(f"{path} is not FewRel's JSON: relations with lists of sentences, each with tokens, h and t "
-                         f"({type(error).__name__}: {error})") from error
+                         f"({type(error).__name__}: {str(error)[:200]})") from error
     checked: Mapping[str, Sequence[Sentence]] = content
     return checked
 
 
 def _mention(sentence: Sentence, end: str) -> int:
     """The place of the first word of the first mention of head or tail."""
-    return int(sentence[end][2][0][0])
+    place = int(sentence[end][2][0][0])
+    if place < 0:
+        raise ValueError(f"a mention is at word {place}; the first word is 0")
+    return place
 
 
 def _vocabulary(sentences: Sequence[Sentence], words: int) -> dict[str, int]:

@@ -22,7 +22,9 @@ UNLABELLED = ("unlabelled", "unlabeled")
 GREY = ("1", "L", "LA", "La")
 # EXIF's tag of how a camera was held, and its values that swap width and height.
 ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)
-BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
+# what Pillow raises for files that are damaged
+BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError, TypeError,
+          IndexError, KeyError, AttributeError, OverflowError, RuntimeError, MemoryError)
 Show = Callable[[int], None]
 
 
@@ -79,7 +81,7 @@ def list_images(folder: Path, unlabelled: str | None = None) -> Listing:
     left_out = 0
     for place, label in [(folder, None), *((path, None if path.name in free else path.name) for path in folders)]:
         files = sorted(_files(place, deep=place != folder))
-        images = [path for path in files if path.suffix.lower() in SUFFIXES]
+        images = [path for path in files if path.suffix.lower() in SUFFIXES and path.is_file()]  # no pipe, no dead link
         if label is not None and not images:
             raise ValueError(f"the class folder {place} has no images ({', '.join(SUFFIXES)}); put some there, or "
                              "remove it")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from graphfew.data import pictures
 from graphfew.data.class_folders import check_size, of_listing
 from graphfew.data.dataset import Dataset
 from graphfew.data.folders import BROKEN, Listing, list_images
+from graphfew.data.npz import read_arrays
 from graphfew.data.pickles import read_pickle
 from graphfew.data.place import Root, check_split, needed_folder
 
@@ -137,24 +136,23 @@ def _from_csv(folder: Path, split: str) -> Listing | None:
 def _tiered(images: Any, path: Path, decode: pictures.Picture) -> pictures.Pictures:
     try:
         content = pictures.texts(read_pickle(path))
-        labels = np.asarray(content["label_specific"])
+        labels = pictures.flat(content["label_specific"])
         names, categories = (dict(enumerate(map(pictures.text, content[f"label_{kind}_str"])))
                              for kind in ("specific", "general"))
-        general = np.asarray(content["label_general"]).tolist()
+        general = pictures.flat(content["label_general"]).tolist()
         groups = {label: categories[number] for label, number in zip(labels.tolist(), general, strict=True)}
         return pictures.named(images, labels, names, decode, groups)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} does not fit ({error}); its label_specific and label_general are to hold a number "
-                         "for each image, and label_specific_str and label_general_str their names") from error
+    except pictures.FAULTS as error:
+        raise ValueError(f"{path} does not fit ({str(error)[:500]}); its label_specific and label_general are to hold "
+                         "a number for each image, and label_specific_str and label_general_str their names"
+                         ) from error
 
 
 def _images(path: Path) -> NDArray[Any]:
     try:
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as content:
-            images: NDArray[Any] = content["images"]
-            return images
-    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path} cannot be read ({error}); it is to hold the array images [n, h, w, 3]") from error
+        return read_arrays(path, ("images",))["images"]
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{error}; it is to hold the array images [n, h, w, 3]") from error
 
 
 def _reversed(image: Any) -> NDArray[np.uint8]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import os
 import re
-import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,12 +14,14 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from graphfew.data import cache
+from graphfew.data import archives, cache
 from graphfew.data.dataset import Dataset
 from graphfew.data.download import fetch
 from graphfew.data.rotations import rotated
 
 DRAWERS = 20
+# Bytes and pixels of a side that no image of Omniglot comes near (350 bytes, 105 pixels).
+MOST, WIDEST = 100_000, 1000
 VALIDATION = ("Armenian", "Bengali", "Early_Aramaic", "Hebrew", "Mkhedruli_(Georgian)")
 URL = "https://raw.githubusercontent.com/brendenlake/omniglot/master/python/{name}.zip"
 # characters, and the checksum of the published file
@@ -48,6 +48,10 @@ _SPLITS: dict[str, tuple[tuple[str, ...], Callable[[int, str], bool]]] = {
     "small1": (("images_background_small1",), lambda number, alphabet: True),
     "small2": (("images_background_small2",), lambda number, alphabet: True),
 }
+
+
+class Incomplete(ValueError):
+    """An archive that is whole and lacks images."""
 
 
 def omniglot(root: str | os.PathLike[str] | None = None, split: str = "train", size: int = 28,
@@ -125,12 +129,14 @@ def _decoded(path: Path, size: int, progress: bool) -> dict[str, NDArray[Any]]:
 
 def _decode(path: Path, size: int, progress: bool) -> dict[str, NDArray[Any]]:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with archives.opened(path) as archive:
             members = _members(path, archive.namelist())
             shown = cache.progressing(members, f"decoding {path.name}", len(members), progress)
-            images = np.stack([_image(archive.read(member[-1]), size) for member in shown])
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
-        raise ValueError(f"{path} is damaged ({error}); delete it and get it again: "
+            images = np.stack([_image(archives.read(archive, member[-1], MOST), size) for member in shown])
+    except Incomplete:
+        raise
+    except archives.BROKEN as error:
+        raise ValueError(f"{path} is damaged ({archives.reason(error)}); delete it and get it again: "
                          f"{URL.format(name=path.stem)}") from error
     characters = members[::DRAWERS]
     return {"images": images.reshape(-1, DRAWERS, size, size), "names": np.array([m[2] for m in characters]),
@@ -144,13 +150,15 @@ def _members(path: Path, files: list[str]) -> list[tuple[int, int, str, str]]:
     numbers = sorted({number for number, *_ in found})
     complete = [(n, d) for n in numbers for d in range(1, DRAWERS + 1)]
     if len(numbers) != expected or [m[:2] for m in found] != complete:
-        raise ValueError(f"{path} is incomplete: {len(found)} images of {len(numbers)} characters, expected "
+        raise Incomplete(f"{path} is incomplete: {len(found)} images of {len(numbers)} characters, expected "
                          f"{expected * DRAWERS} of {expected}; delete it and get it again: "
                          f"{URL.format(name=path.stem)}")
     return found
 
 
 def _image(data: bytes, size: int) -> NDArray[np.uint8]:
-    with Image.open(io.BytesIO(data)) as image:
+    with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+        if max(image.size) > WIDEST:
+            raise ValueError(f"an image has {image.size[0]}x{image.size[1]} pixels; Omniglot's have 105x105")
         grey = image.convert("L").resize((size, size), Image.Resampling.LANCZOS)
     return 255 - np.asarray(grey)

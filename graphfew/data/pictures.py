@@ -20,6 +20,8 @@ Images = list[Any] | NDArray[Any]
 Picture = Callable[[Any], NDArray[np.uint8]]
 FORMS = ("image_data with class_dict, data with labels, or classes with their images")
 TOP = 255
+# what values of other kinds and shapes than are due may lead to
+FAULTS = (TypeError, ValueError, IndexError, KeyError, AttributeError, OverflowError, RecursionError, MemoryError)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -58,8 +60,9 @@ def read_pictures(path: Path) -> Pictures:
         if "data" in content and "labels" in content:
             return named(content["data"], content["labels"], _names(content.get("catname2label", {})))
         return _by_class(content)
-    except (TypeError, ValueError, IndexError, AttributeError) as error:
-        raise ValueError(f"{path} holds no images and classes in a known form ({error}); known: {FORMS}") from error
+    except FAULTS as error:
+        raise ValueError(f"{path} holds no images and classes in a known form ({str(error)[:500]}); known: {FORMS}"
+                         ) from error
 
 
 def texts(content: Any) -> dict[Any, Any]:
@@ -77,7 +80,7 @@ def named(images: Any, labels: Iterable[Any], names: Mapping[Any, str],
         ValueError: lengths that differ, or images that are no list or array.
     """
     held = _held(images)
-    known, y = np.unique(np.asarray(labels), return_inverse=True)
+    known, y = np.unique(flat(labels), return_inverse=True)
     if len(held) != len(y):
         raise ValueError(f"there are {len(held)} images and {len(y)} labels; one label per image is due")
     own = known.tolist()
@@ -109,12 +112,14 @@ def packed(pictures: Pictures, size: int, label: str, progress: bool) -> NDArray
 
 
 def whole(image: Any) -> NDArray[np.uint8]:
-    """An image as it is, uint8 `[h, w, 3]`; whole numbers may be stored as floating ones.
+    """An image, an array, as it is, uint8 `[h, w, 3]`; whole numbers may be stored as floating ones.
 
     Raises:
         ValueError: another shape, or values that are no whole numbers from 0 to 255.
     """
-    values = np.asarray(image)
+    if not isinstance(image, np.ndarray):
+        raise ValueError(f"an image is a {type(image).__name__}; an array of numbers [h, w, 3] is due")
+    values: NDArray[Any] = image
     if values.ndim != 3 or values.shape[2] != 3 or values.dtype.kind not in "uif":
         raise ValueError(f"an image has shape {values.shape} and dtype {values.dtype}; numbers [h, w, 3] are due")
     if values.dtype == np.uint8:
@@ -124,12 +129,31 @@ def whole(image: Any) -> NDArray[np.uint8]:
     return values.astype(np.uint8)
 
 
+def flat(values: Any) -> NDArray[Any]:
+    """A list of plain values, or an array, as an array `[n]`.
+
+    Raises:
+        ValueError: a list that holds lists: a few bytes of a pickle can stand for more of them than there is memory.
+    """
+    if isinstance(values, list | tuple):
+        inner = next((value for value in values if isinstance(value, list | tuple | dict | set | np.ndarray)), None)
+        if inner is not None:
+            raise ValueError(f"a list of labels or numbers holds a {type(inner).__name__}; plain values are due")
+    elif not isinstance(values, np.ndarray):
+        raise ValueError(f"labels are a {type(values).__name__}; a list or an array is due")
+    out: NDArray[Any] = np.asarray(values)
+    if out.ndim != 1:
+        raise ValueError(f"labels have shape {out.shape}; one for each image is due, [n]")
+    return out
+
+
 def _by_index(content: Any, classes: Any) -> Pictures:
-    images = np.asarray(_held(content))
+    held = _held(content)
+    images = np.stack([whole(image) for image in held]) if isinstance(held, list) else held
     labels = np.full(len(images), -1, dtype=np.int64)
     own = {text(name): indices for name, indices in classes.items()}
     for i, name in enumerate(sorted(own)):
-        labels[np.asarray(own[name], dtype=np.int64)] = i
+        labels[flat(own[name]).astype(np.int64)] = i
     kept = np.flatnonzero(labels >= 0)
     return Pictures(images if len(kept) == len(images) else images[kept], whole, labels[kept], tuple(sorted(own)))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import math
 import zipfile
-import zlib
 from array import array
 from collections.abc import Iterable, Sequence
 from importlib import import_module
@@ -15,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from graphfew.data import npz
+from graphfew.data.archives import FREE, RATIO
 from graphfew.data.pile import Labels, Pile, labels_of
 
 SHOWN = 8
@@ -74,19 +75,21 @@ def read_npz(path: Path, features_key: str = "x", label_key: str = "y") -> Pile:
         if not zipfile.is_zipfile(raw):
             raise ValueError(f"{path} is no NPZ archive; save features and labels with numpy.savez(..., "
                              f"{features_key}=..., {label_key}=...)")
-    try:
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            x, y = (_array(path, file, key) for key in (features_key, label_key))
-    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError) as error:
-        raise ValueError(f"{path} cannot be read as NPZ ({error}); write it anew with numpy.savez") from error
+    held = npz.names(path)
+    for key in (features_key, label_key):
+        if key not in held:
+            raise ValueError(f"{path} has no array {key!r}; its arrays are {_some(held)}: name them with "
+                             "--features-key and --label-key")
+    x, y = npz.read_arrays(path, (features_key, label_key)).values()
     if x.ndim != 2 or y.shape != x.shape[:1]:
         raise ValueError(f"{path}: {features_key} has shape {list(x.shape)} and {label_key} {list(y.shape)}; give "
                          "features [n, F] and one label for each, [n]")
     if x.dtype.kind not in "buif":
         raise ValueError(f"{path}: {features_key} has dtype {x.dtype}; give numbers")
-    x = x.astype(np.float64 if x.dtype.kind == "f" and x.dtype.itemsize >= 8 else np.float32)
+    with np.errstate(over="ignore"):
+        x = x.astype(np.float64 if x.dtype.kind == "f" and x.dtype.itemsize >= 8 else np.float32)
     _check_finite(x, range(x.shape[1]), lambda row: f"{path}, row {row}")
-    return _pile(path, x, labels_of(_texts(y.tolist())), [str(i) for i in range(len(x))])
+    return _pile(path, x, labels_of(_texts(path, y.tolist())), [str(i) for i in range(len(x))])
 
 
 def read_parquet(path: Path, label_column: str = "label", id_column: str | None = None) -> Pile:
@@ -102,22 +105,41 @@ def read_parquet(path: Path, label_column: str = "label", id_column: str | None 
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError('Parquet is read through pyarrow, which is not installed; pip install '
                                   '"graphfew[parquet]", or write a .csv or .npz instead') from error
-    try:
-        with path.open("rb") as file:
+    with path.open("rb") as file:
+        try:
+            _check_claim(path, parquet.read_metadata(file))
+            file.seek(0)
             table = parquet.read_table(file)
-    except arrow.ArrowException as error:
-        raise ValueError(f"{path} cannot be read as Parquet ({error}); write it anew") from error
+        except (arrow.ArrowException, OSError, MemoryError, OverflowError) as error:
+            reason = " ".join(str(error).split())[:500]
+            raise ValueError(f"{path} cannot be read as Parquet ({reason}); write it anew") from error
     columns = list(table.column_names)
     _check_columns(path, columns, label_column, id_column)
     features = [name for name in columns if name not in (label_column, id_column)]
     for name in features:
-        if not arrow.types.is_primitive(table[name].type) or arrow.types.is_temporal(table[name].type):
+        kind = table[name].type
+        if not arrow.types.is_primitive(kind) or arrow.types.is_temporal(kind) or arrow.types.is_null(kind):
             raise ValueError(f"{path}: column {name!r} holds {table[name].type}; features must be numbers: leave the "
                              "column out, or name it with --id-column if it names the items")
-    x = np.column_stack([table[name].to_numpy().astype(np.float64) for name in features])
+    x = np.column_stack([_floats(table[name].to_numpy()) for name in features])
     _check_finite(x, features, lambda row: f"{path}, row {row}")
     names = map(str, range(len(x)) if id_column is None else table[id_column].to_pylist())
-    return _pile(path, x, labels_of(_texts(table[label_column].to_pylist())), list(names))
+    return _pile(path, x, labels_of(_texts(path, table[label_column].to_pylist())), list(names))
+
+
+def _check_claim(path: Path, told: Any) -> None:
+    """Raises ValueError where the numbers that a Parquet file claims to hold would take more than it can mean."""
+    cells = told.num_rows * told.num_columns
+    if 8 * cells > max(FREE, RATIO * path.stat().st_size):
+        raise ValueError(f"{path} claims {told.num_rows} rows of {told.num_columns} columns in {path.stat().st_size} "
+                         "bytes; write it anew, or as .npz if that is meant")
+
+
+def _floats(column: NDArray[Any]) -> NDArray[np.float64]:
+    """A column as floating numbers; what is missing among truth values comes as None, and is NaN."""
+    if column.dtype == object:
+        column = np.array([math.nan if value is None else value for value in column])
+    return column.astype(np.float64)
 
 
 def _pile(path: Path, x: NDArray[Any], labels: Labels, names: Sequence[str]) -> Pile:
@@ -178,19 +200,7 @@ def _check_finite(x: NDArray[Any], columns: Sequence[str] | range, where: Any) -
                          "remove the item, or fill the value in")
 
 
-def _array(path: Path, file: Any, key: str) -> NDArray[Any]:
-    if key not in file.files:
-        raise ValueError(f"{path} has no array {key!r}; its arrays are {_some(file.files)}: name them with "
-                         "--features-key and --label-key")
-    try:
-        out: NDArray[Any] = file[key]
-    except ValueError as error:
-        raise ValueError(f"{path}: {key} cannot be read ({error}); save text with dtype str and numbers as numbers, "
-                         "not as Python objects") from error
-    return out
-
-
-def _texts(labels: Iterable[Any]) -> list[str]:
+def _texts(path: Path, labels: Iterable[Any]) -> list[str]:
     """Labels as text: whole numbers without a point, NaN and None empty.
 
     Raises:
@@ -198,15 +208,15 @@ def _texts(labels: Iterable[Any]) -> list[str]:
     """
     out = []
     for label in labels:
-        value = label.decode() if isinstance(label, bytes) else label
+        value = label.decode("utf-8", "replace") if isinstance(label, bytes) else label
         if value is None or (isinstance(value, float) and math.isnan(value)):
             out.append("")
         elif isinstance(value, float):
             if not value.is_integer():
-                raise ValueError(f"a label is {value}; labels must be text or whole numbers")
+                raise ValueError(f"{path}: a label is {value}; labels must be text or whole numbers")
             out.append(str(int(value)))
         elif isinstance(value, str | int):
             out.append(str(value))
         else:
-            raise ValueError(f"a label is a {type(value).__name__}; labels must be text or whole numbers")
+            raise ValueError(f"{path}: a label is a {type(value).__name__}; labels must be text or whole numbers")
     return out

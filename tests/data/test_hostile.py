@@ -1,0 +1,293 @@
+"""Files made to harm: what would fill the memory is refused before it is inflated, and nothing is written outside."""
+
+import gzip
+import io
+import json
+import os
+import pickle
+import struct
+import sys
+import tarfile
+import time
+import tracemalloc
+import warnings
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from graphfew.data import archives, cache, cifar_fs, class_folders, clinc150, fewrel, mini_imagenet, omniglot
+from graphfew.data.npz import read_arrays
+from graphfew.data.tables import read_npz, read_parquet
+
+OMNIGLOT, CIFAR = sys.modules["graphfew.data.omniglot"], sys.modules["graphfew.data.cifar_files"]
+MB = 1_000_000
+
+
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("GRAPHFEW_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def little_memory():
+    """The peak of what Python asks for stays below 100 MB."""
+    tracemalloc.start()
+    yield
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100 * MB
+
+
+def zipped(path, entries, how=zipfile.ZIP_DEFLATED):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with warnings.catch_warnings(), zipfile.ZipFile(path, "w", how) as archive:
+        warnings.simplefilter("ignore")  # of names that come twice
+        for name, content in entries:
+            archive.writestr(name, content)
+    return path
+
+
+def stated(path, where, form, value):
+    """Every entry of the central directory states another value at that place."""
+    raw = bytearray(path.read_bytes())
+    for at in range(len(raw) - 46):
+        if raw[at : at + 4] == b"PK\x01\x02":
+            raw[at + where : at + where + struct.calcsize(form)] = struct.pack(form, value)
+    path.write_bytes(bytes(raw))
+
+
+def inflated(path, name="a"):
+    with archives.opened(path) as archive:
+        return archives.read(archive, name)
+
+
+@pytest.mark.usefixtures("little_memory")
+def test_an_entry_that_would_inflate_beyond_measure_is_refused_before_it_is(tmp_path):
+    path = zipped(tmp_path / "bomb.zip", [("a", bytes(MB))])
+    stated(path, 24, "<L", 3_000 * MB)
+    with pytest.raises(ValueError, match=r"'a' would inflate from \d+ bytes to 3000000000, and at most 500000000"):
+        inflated(path)
+
+
+def test_an_entry_that_holds_more_than_it_states_is_damaged(tmp_path):
+    path = zipped(tmp_path / "bomb.zip", [("a", bytes(MB))])
+    stated(path, 24, "<L", 10)
+    with pytest.raises(zipfile.BadZipFile, match="CRC"):
+        inflated(path)
+
+
+def test_large_entries_that_are_hardly_compressed_are_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "FREE", 1000)
+    noise = os.urandom(50_000)
+    assert inflated(zipped(tmp_path / "large.zip", [("a", noise)])) == noise
+    with pytest.raises(ValueError, match="would inflate"):
+        inflated(zipped(tmp_path / "bomb.zip", [("a", bytes(200_000))]))
+
+
+@pytest.mark.parametrize("how", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_compressions_that_give_out_all_at_once_are_refused(tmp_path, how):
+    with pytest.raises(ValueError, match=r"compressed by method 1[24]; only stored and deflated"):
+        inflated(zipped(tmp_path / "other.zip", [("a", bytes(MB))], how))
+
+
+def test_encrypted_entries_are_refused(tmp_path):
+    path = zipped(tmp_path / "secret.zip", [("a", b"text")])
+    stated(path, 8, "<H", 1)
+    with pytest.raises(ValueError, match="'a' is encrypted"):
+        inflated(path)
+
+
+@pytest.mark.usefixtures("little_memory")
+def test_a_million_entries_are_not_even_listed(tmp_path):
+    entry = struct.pack("<4s6H3L5H2L", b"PK\x01\x02", 20, 20, 0, 0, 0, 0, 0, 0, 0, 20, 0, 0, 0, 0, 0, 0) + b"n" * 20
+    count = 1_000_000
+    end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 0xFFFF, 0xFFFF, len(entry) * count, 0, 0)
+    with (tmp_path / "many.zip").open("wb") as file:
+        for _ in range(count // 1000):
+            file.write(entry * 1000)
+        file.write(end)
+    began = time.process_time()
+    with pytest.raises(ValueError, match="list of entries takes 66000000 bytes"):
+        inflated(tmp_path / "many.zip")
+    assert time.process_time() - began < 2
+
+
+def test_so_where_the_size_stands_in_the_record_of_large_archives(tmp_path):
+    large = struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, 1, 1, 10**9, 0)
+    locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, 0, 1)
+    end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 0xFFFF, 0xFFFF, 46, 0, 0)
+    (tmp_path / "many.zip").write_bytes(large + locator + end)
+    with pytest.raises(ValueError, match="list of entries takes 1000000000 bytes"):
+        inflated(tmp_path / "many.zip")
+
+
+def test_omniglot_s_entries_are_small(tmp_path, monkeypatch):
+    monkeypatch.setitem(OMNIGLOT.ARCHIVES, "images_background_small1", (1, "md5:none"))
+    names = [f"images_background_small1/Latin/character01/0001_{drawer:02d}.png" for drawer in range(1, 21)]
+    zipped(tmp_path / "images_background_small1.zip", [(name, bytes(MB)) for name in names])
+    with pytest.raises(ValueError, match=r"small1\.zip is damaged .*would inflate from .* to 1000000"):
+        omniglot(tmp_path, split="small1", progress=False)
+    file = io.BytesIO()
+    Image.new("1", (9000, 9000)).save(file, "PNG")
+    zipped(tmp_path / "images_background_small1.zip", [(name, file.getvalue()) for name in names])
+    with pytest.raises(ValueError, match="9000x9000 pixels"):
+        omniglot(tmp_path, split="small1", progress=False)
+
+
+LISTS = {"superclasses": {"fruit": ["apple"]}, "cifar_fs": {"train": ["apple"], "val": ["apple"], "test": ["apple"]},
+         "fc100": {}}
+
+
+@pytest.fixture
+def one_class(monkeypatch):
+    monkeypatch.setattr("graphfew.data.cifar.lists", lambda: LISTS)
+    monkeypatch.setattr(CIFAR, "EACH", 2)
+
+
+def picture():
+    file = io.BytesIO()
+    Image.new("RGB", (32, 32)).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.mark.usefixtures("one_class")
+def test_names_that_lead_outside_lead_nowhere(tmp_path):
+    outside = ["../../came.png", "/tmp/came.png", "cifar100/../../../came.png", "cifar100/apple/../../../came.png"]
+    path = zipped(tmp_path / "data" / "cifar100.zip", [*((name, b"harm") for name in outside),
+                                                       ("cifar100/apple/0.png", picture()),
+                                                       ("cifar100/apple/1.png", picture())])
+    assert len(cifar_fs(path.parent, "train", progress=False)) == 2
+    assert not list(tmp_path.rglob("came*"))
+    assert not os.path.exists("/tmp/came.png")
+
+
+@pytest.mark.usefixtures("one_class")
+def test_a_name_that_comes_twice_is_no_second_image(tmp_path):
+    path = zipped(tmp_path / "cifar100.zip", [("apple/0.png", picture())] * 3)
+    with pytest.raises(ValueError, match=r"cifar100\.zip is incomplete: 3 images of 'apple', expected 2"):
+        cifar_fs(path.parent, "train", progress=False)
+
+
+def tarred(path, members):
+    """Headers, each with so many bytes of zeros after it, whatever size it states."""
+    with gzip.open(path, "wb", 1) as file:
+        for name, kind, size, held in members:
+            info = tarfile.TarInfo(f"cifar-100-binary/{name}")
+            info.type, info.size, info.linkname = kind, size, f"cifar-100-binary/{name}"
+            file.write(info.tobuf(tarfile.GNU_FORMAT))
+            for _ in range(held // MB):
+                file.write(bytes(MB))
+        file.write(bytes(1024))
+
+
+@pytest.mark.usefixtures("one_class", "little_memory")
+@pytest.mark.parametrize("members", [
+    [("train.bin", tarfile.REGTYPE, 8_000 * MB, 0)], [("other", tarfile.REGTYPE, 400 * MB, 400 * MB)],
+    [("train.bin", tarfile.XHDTYPE, 4_000 * MB, 0)], [("train.bin", tarfile.GNUTYPE_LONGNAME, 4_000 * MB, 0)],
+    [("train.bin", tarfile.SYMTYPE, 0, 0)], [("train.bin", tarfile.LNKTYPE, 0, 0)],
+    [("train.bin", tarfile.FIFOTYPE, 0, 0)], [("train.bin", tarfile.DIRTYPE, 0, 0)],
+], ids=["size", "before", "extended", "name", "link", "hard link", "pipe", "folder"])
+def test_members_of_the_binary_archive_that_are_none(tmp_path, members):
+    tarred(tmp_path / "cifar-100-binary.tar.gz", members)
+    with pytest.raises(ValueError, match=r"cifar-100-binary\.tar\.gz is damaged"):
+        cifar_fs(tmp_path, "train", progress=False)
+
+
+def test_pipes_and_dead_links_among_images_are_left_out(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "0.png").write_bytes(picture())
+    os.mkfifo(tmp_path / "a" / "1.png")
+    (tmp_path / "a" / "2.png").symlink_to(tmp_path / "nowhere.png")
+    (tmp_path / "a" / "loop").symlink_to(tmp_path)
+    (tmp_path / "c.png").symlink_to(tmp_path / "c.png")
+    assert len(class_folders(tmp_path, size=8, progress=False)) == 2
+
+
+def npz(path, header, name="x", more=64):
+    text = header.encode() + b"\n"
+    zipped(path, [(f"{name}.npy", b"\x93NUMPY\x02\x00" + struct.pack("<L", len(text)) + text + bytes(more))])
+
+
+@pytest.mark.usefixtures("little_memory")
+@pytest.mark.parametrize("shape", ["(100000000000, 4)", "(10000000,)", "(-16,)", "(" + "9" * 40 + ",)", "(0, -1)"])
+def test_arrays_that_promise_more_than_there_is(tmp_path, shape):
+    npz(tmp_path / "a.npz", f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}")
+    with pytest.raises(ValueError, match=r"a\.npz cannot be read as NPZ \(.*x"):
+        read_arrays(tmp_path / "a.npz", ("x",))
+
+
+def test_headers_that_are_none_objects_and_missing_arrays(tmp_path):
+    for header, message in (("(" * 3000, "a.npz"), ("{'a':" * 50, "a.npz"), ("", "a.npz"),
+                            ("{'descr': '|O', 'fortran_order': False, 'shape': (8,), }",
+                             "x cannot be read: it holds Python objects")):
+        npz(tmp_path / "a.npz", header)
+        with pytest.raises(ValueError, match=message):
+            read_arrays(tmp_path / "a.npz", ("x",))
+    with pytest.raises(ValueError, match=r"has no array 'y'; its arrays are x"):
+        read_arrays(tmp_path / "a.npz", ("y",))
+
+
+def test_labels_of_another_kind_name_their_file(tmp_path):
+    for labels in (np.array([0.5, 1, 1]), np.array([b"\xff", b"a", b"b"]), np.zeros(3, "M8[s]")):
+        np.savez(tmp_path / "t.npz", x=np.ones((3, 2)), y=labels)
+        if labels.dtype.kind == "S":
+            assert read_npz(tmp_path / "t.npz").classes == ("a", "b", "\ufffd")
+            continue
+        with pytest.raises(ValueError, match=r"t\.npz: a label is"):
+            read_npz(tmp_path / "t.npz")
+
+
+def test_clinc150_s_arrays_that_do_not_fit(tmp_path):
+    good = {"x": np.ones((4, 3)), "y": np.array(list("abab")), "split": np.array(["train"] * 4),
+            "domain": np.array(["d"] * 4)}
+    np.savez(tmp_path / "minilm_embeddings.npz", **{**good, "domain": np.array("d")})
+    with pytest.raises(ValueError, match=r"the arrays of minilm_embeddings\.npz do not fit"):
+        clinc150(tmp_path)
+
+
+def test_truth_values_with_gaps_are_told_as_gaps(tmp_path):
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(arrow.table({"a": [True, None, False], "label": ["x", "y", "x"]}), tmp_path / "t.parquet")
+    with pytest.raises(ValueError, match=r"t\.parquet, row 1: column 'a' is nan"):
+        read_parquet(tmp_path / "t.parquet")
+
+
+def test_a_parquet_file_of_more_rows_than_it_can_mean(tmp_path, monkeypatch):
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr("graphfew.data.tables.FREE", 1000)
+    parquet.write_table(arrow.table({"a": np.zeros(2 * MB), "label": ["x"] * (2 * MB)}), tmp_path / "t.parquet")
+    with pytest.raises(ValueError, match=r"t\.parquet claims 2000000 rows of 2 columns in \d+ bytes"):
+        read_parquet(tmp_path / "t.parquet")
+
+
+def test_lists_that_hold_themselves_over_and_over_are_not_followed(tmp_path):
+    inner = [0]
+    for _ in range(60):
+        inner = [inner, inner]
+    images = np.zeros((2, 4, 4, 3), np.uint8)
+    for content in ({"data": images, "labels": inner}, {"image_data": inner, "class_dict": {"a": [0]}},
+                    {"image_data": images, "class_dict": {"a": inner}}, {"a": inner, "b": inner}):
+        (tmp_path / "mini_imagenet_train.pickle").write_bytes(pickle.dumps(content))
+        with pytest.raises(ValueError, match=r"mini_imagenet_train\.pickle"):
+            mini_imagenet(tmp_path, size=4, progress=False)
+
+
+SENTENCE = {"tokens": ["a", "b"], "h": ["a", "Q1", [[0]]], "t": ["b", "Q2", [[1]]]}
+
+
+@pytest.mark.parametrize("text", ["[" * 200_000, "9" * 5000,
+                                  json.dumps({"P1": [{**SENTENCE, "h": ["a", "Q1", [[-3]]]}]}),
+                                  '{"P1": [{"tokens": ["a"], "h": ["a", "Q", [[1e400]]], "t": ["a", "Q", [[0]]]}]}'])
+def test_json_that_is_not_fewrel_s(tmp_path, text):
+    (tmp_path / "val_wiki.json").write_text(text)
+    with pytest.raises(ValueError, match=r"val_wiki\.json is not FewRel's JSON"):
+        fewrel(tmp_path)
+
+
+def test_a_cache_s_file_that_lies_is_built_again(tmp_path):
+    header = "{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000,), }"
+    npz(tmp_path / "cache" / f"key-v{cache.FORMAT}.npz", header)
+    assert cache.cached("key", ("x",), lambda: {"x": np.ones(2)})["x"].tolist() == [1, 1]

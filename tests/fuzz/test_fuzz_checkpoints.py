@@ -1,0 +1,160 @@
+"""Checkpoints, the folder of a run, and results of benchmarks."""
+
+import functools
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from bench_records import made
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from judge import HOSTILE, Tally, altered, deep_json, json_like, mutated, written
+
+import graphfew as gf
+from graphfew import checkpoint
+from graphfew.bench import read
+from graphfew.runs import Interrupted, Run, carry_out, prepare, reopen
+from graphfew.runs.folder import cut_back
+
+FUZZ = settings.get_profile("fuzz")
+
+
+def model(name: str = "egnn") -> gf.GraphMethod:
+    arguments = {"layers": 1, "width": 4} if name == "egnn" else {}
+    return gf.create(name, encoder=gf.backbones.identity(3), **arguments)
+
+
+@functools.cache
+def saved(name: str = "egnn") -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        return gf.save(model(name), Path(folder) / "m", extra={"step": 3}).read_bytes()
+
+
+def split(raw: bytes) -> tuple[dict[str, object], bytes]:
+    """The JSON at the head of a safetensors file, and its numbers."""
+    size = int.from_bytes(raw[:8], "little")
+    return json.loads(raw[8 : 8 + size]), raw[8 + size:]
+
+
+def joined(head: object, numbers: bytes) -> bytes:
+    text = head if isinstance(head, bytes) else json.dumps(head).encode("utf-8", "replace")
+    return len(text).to_bytes(8, "little") + text + numbers
+
+
+def lying_heads(raw: bytes) -> st.SearchStrategy[bytes]:
+    """Other dtypes, shapes and places than the numbers have; a head of another length; no head at all."""
+    head, numbers = split(raw)
+    kinds = ["F64", "F16", "BF16", "I64", "BOOL", "U8", "F8_E5M2", "C64", "F4", "Q"]
+    values = st.one_of(HOSTILE, st.sampled_from(kinds),
+                       st.lists(st.sampled_from([0, 1, -1, 4, 2**62, 10**30]), max_size=4))
+    return st.one_of(
+        altered(head, values).map(lambda new: joined(new, numbers)),
+        st.sampled_from([2**63, 2**40, 100_000_001, 0, 7]).map(lambda n: n.to_bytes(8, "little") + raw[8:]),
+        st.just(joined(deep_json(), numbers)))
+
+
+def lying_recipes(raw: bytes) -> st.SearchStrategy[bytes]:
+    """Another recipe, format, extra or provenance than was saved; numbers that ask for more than there is."""
+    head, numbers = split(raw)
+    own = json.loads(head["__metadata__"]["graphfew"])
+    values = st.one_of(json_like(), st.sampled_from([20_000, 10**6, 2**31, 10**9, "gnn", "tpn", "conv4", "resnet12",
+                                                     "principal", "identity", {"metric": "cosine"}, {"metric": []}]))
+
+    def packed(new: object) -> bytes:
+        text = new if isinstance(new, str) else json.dumps(new)
+        return joined({**head, "__metadata__": {"graphfew": text}}, numbers)
+
+    return st.one_of(altered(own, values).map(packed), json_like().map(packed), st.just(packed(deep_json().decode())),
+                     st.just(packed('{"format": ' + "9" * 5000 + "}")))
+
+
+@pytest.mark.parametrize("name", ["egnn", "prototypical"])
+@given(data=st.data())
+@settings(FUZZ)
+def test_checkpoint(tally: Tally, tmp_path: Path, name: str, data: st.DataObject) -> None:
+    raw = saved(name)
+    content = data.draw(st.one_of(mutated(raw), lying_heads(raw), lying_recipes(raw), st.binary(max_size=60)))
+    path = written(tmp_path, "m.safetensors", content)
+    tally.judge(lambda: (checkpoint.read_extra(path), gf.load(path)), (ValueError,), path, tmp_path)
+
+
+OPTIONS = {"method": "prototypical", "data": "digits", "split": "all", "validate": "all", "way": "3", "query": "2",
+           "encoder_arguments": {"width": 4}, "steps": 2, "batch": 2, "validate_every": 1, "validate_tasks": 2,
+           "validate_way": "3"}
+
+
+@functools.cache
+def begun() -> Path:
+    """The folder of a run that was stopped after its first step."""
+    folder = Path(tempfile.mkdtemp()) / "run"
+    asked = iter([False, True])
+    with pytest.raises(Interrupted):
+        carry_out(prepare(folder, OPTIONS), stop=lambda: next(asked, True))
+    return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cleaned() -> object:
+    yield
+    if begun.cache_info().currsize:
+        shutil.rmtree(begun().parent)
+
+
+@given(content=st.data())
+@settings(FUZZ)
+def test_run_config(tally: Tally, tmp_path: Path, content: st.DataObject) -> None:
+    raw = (begun() / "config.json").read_bytes()
+    new = content.draw(st.one_of(
+        mutated(raw), st.just(deep_json()),
+        altered(json.loads(raw), json_like()).map(lambda tree: json.dumps(tree).encode("utf-8", "replace"))))
+    written(tmp_path / "run", "config.json", new)
+    tally.judge(lambda: reopen(tmp_path / "run", {}), (ValueError, FileNotFoundError), None, tmp_path)
+
+
+@given(content=st.data())
+@settings(FUZZ)
+def test_run_last(tally: Tally, tmp_path: Path, content: st.DataObject) -> None:
+    raw = (begun() / "last.safetensors").read_bytes()
+    head, numbers = split(raw)
+    own = json.loads(head["__metadata__"]["graphfew"])
+    new = content.draw(st.one_of(mutated(raw), lying_heads(raw), altered(own["extra"], json_like()).map(
+        lambda extra: joined({**head, "__metadata__": {"graphfew": json.dumps({**own, "extra": extra})}}, numbers))))
+    shutil.copytree(begun(), tmp_path / "run", dirs_exist_ok=True)
+    path = written(tmp_path / "run", "last.safetensors", new)
+    tally.judge(lambda: reopen(tmp_path / "run", {}), (ValueError,), path, tmp_path)
+
+
+LINES = b"".join(json.dumps({"step": step, "loss": 0.5}).encode() + b"\n" for step in range(4))
+
+
+@given(content=st.one_of(
+    mutated(LINES), json_like().map(lambda v: json.dumps(v).encode() + b"\n"), st.just(deep_json()),
+    st.binary(max_size=40).map(lambda raw: raw + b"\n")))
+@settings(FUZZ)
+def test_run_metrics(tally: Tally, tmp_path: Path, content: bytes) -> None:
+    path = written(tmp_path, "metrics.jsonl", content)
+    tally.judge(lambda: cut_back(Run(tmp_path), 2), (ValueError,), path, tmp_path)
+
+
+RECORD = made().to_line()
+
+
+@given(content=st.one_of(
+    mutated(RECORD.encode()), st.binary(max_size=60), st.just(deep_json()),
+    altered(json.loads(RECORD), json_like()).map(lambda tree: json.dumps(tree).encode("utf-8", "replace") + b"\n")))
+@settings(FUZZ)
+def test_results(tally: Tally, tmp_path: Path, content: bytes) -> None:
+    """Lines that cannot be read are told, never raised; what is read can be written again and reported."""
+    path = written(tmp_path, "small.jsonl", content)
+
+    def used() -> None:
+        records, faults = read(path)
+        for record in records:
+            again = json.loads(record.to_line())
+            assert again["row"] == record.row
+            assert record.tasks_per_second >= 0
+        assert all(path.name in str(fault) and len(str(fault)) < 3000 for fault in faults)
+
+    tally.judge(used, (), None, tmp_path)

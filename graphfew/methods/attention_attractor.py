@@ -172,6 +172,12 @@ def joint_logits(model: GraphMethod, out: Output) -> Tensor:
 def attention_attractor(encoder: nn.Module, *, dim: int, base: int = 64, hidden: int = 50) -> GraphMethod:
     """Novel classes are fitted to their supports beside base classes, near an attractor that the base classes give.
 
+    Formula:
+        m_k = mean_{i of class k} softmax_b(s cos(x_i, v_b)),  v_b the weights of base class b
+        u_k = u + Σ_b m_kb g(v_b),  g a network of one hidden layer
+        w = argmin  mean_i CE([V x_i ; w x_i], y_i) + Σ_k (w_k - u_k)ᵀ diag(γ) (w_k - u_k)
+        logit_qk = w_kᵀ x_q
+
     Args:
         encoder: `[N, ...] -> [N, dim]`; trained before and left as it is.
         dim: the encoder's output width.

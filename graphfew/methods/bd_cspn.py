@@ -59,6 +59,12 @@ def bd_cspn(encoder: nn.Module, *, dim: int, sharpness: float = 10.0, scale: flo
             ) -> GraphMethod:
     """Queries are shifted onto the supports, then class nodes take in the queries that are theirs. Needs no training.
 
+    Formula:
+        x_q ← x_q + Σ_k π_k c_k - mean_q x_q,  c_k the mean of class k's supports, π the queries' estimated proportions
+        M_k = supports of k, and queries for which k is argmax_c cos(x_q, c)
+        c_k ← Σ_{i in M_k} a_i x_i / Σ_{i in M_k} a_i,  a_i = exp(sharpness · cos(x_i, c_k))
+        logit_qk = scale · cos(x_q, c_k)
+
     Args:
         encoder: `[N, ...] -> [N, dim]`.
         dim: the encoder's output width.

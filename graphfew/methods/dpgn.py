@@ -115,6 +115,13 @@ def dpgn(encoder: nn.Module, *, dim: int, way: int = 5, shot: int = 1, generatio
          transductive: bool = True) -> GraphMethod:
     """Distribution propagation: edges of features shape each node's similarities to the supports, and the reverse.
 
+    Formula:
+        e_ij ← σ(MLP((p_i - p_j)²)) e_ij, a row keeping its mass;  then e_ii = 1 and rows of sum 1
+        d_i ← LeakyReLU(W [e_is for the supports s ; d_i] + b)
+        f_ij ← σ(MLP((d_i - d_j)²)) f_ij, likewise
+        p_i ← MLP([p_i ; Σ_j f̃_ij p_j]),  f̃ without self-loops, rows of sum 1
+        logit_qk = log Σ_{y_s = k} e_qs
+
     Args:
         encoder: `[N, ...] -> [N, dim]`.
         dim: the encoder's output width.

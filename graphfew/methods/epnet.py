@@ -62,7 +62,13 @@ def _log_labels(tasks: Dense) -> Tensor:
 
 def epnet(encoder: nn.Module, *, dim: int | None = None, smoothing: float = 0.5, alpha: float = 0.2,
           transductive: bool = True) -> GraphMethod:
-    """Features propagate over their own graph, `z̃ = (I - αS)⁻¹ z`; labels propagate over the graph of z̃.
+    """Features propagate over their own graph; labels propagate over the graph of the smoothed features.
+
+    Formula:
+        A_ij = exp(-‖z_i - z_j‖² / s) and A_ii = 0,  s the standard deviation of ‖z_i - z_j‖² over i ≠ j
+        S = D^-½ A D^-½,  z̃ = (I - αS)⁻¹ z,  α = smoothing
+        P = (I - αS̃)⁻¹ with the S̃ of z̃, rows brought to sum 1,  α = alpha
+        logit_qk = log(Σ_{y_j = k} P_qj / K_k + 1e-6),  K_k the supports of class k
 
     Args:
         encoder: `[N, ...] -> [N, F]`; trained before, by classification in the paper.

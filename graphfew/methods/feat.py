@@ -46,6 +46,10 @@ def feat(encoder: nn.Module, *, dim: int, p: float = 0.5, metric: Metric = squar
          learn_scale: bool = False) -> GraphMethod:
     """Prototypes adapted to their task by self-attention over the classes; queries stay as they are.
 
+    Formula:
+        C ← LayerNorm(C + W_o softmax(C W_q (C W_k)ᵀ / √F) C W_v),  row k of C the mean of class k's supports
+        logit_qk = scale · s(x_q, c_k),  s(a, b) = -‖a - b‖²
+
     Args:
         encoder: `[N, ...] -> [N, dim]`; trained before, as a classifier or with prototypes.
         dim: the encoder's output width.

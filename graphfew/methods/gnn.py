@@ -113,6 +113,12 @@ def gnn(encoder: nn.Module, *, dim: int, way: int = 5, depth: int = 2, growth: i
         transductive: bool = False) -> GraphMethod:
     """Graph neural network with label fields in the nodes and an adjacency learned anew before each convolution.
 
+    Formula:
+        x_i = [φ_i ; h_i],  φ_i the features, h_i the one-hot label, 1/way everywhere where it is unknown
+        Ã_ij = softmax_{j ≠ i} MLP(|x_i - x_j|),  anew in every block
+        x ← [x ; LeakyReLU(BN(W [x ; Ã x]))],  depth times
+        logit_q = (W [x ; Ã x])_q
+
     Args:
         encoder: `[N, ...] -> [N, dim]`.
         dim: the encoder's output width.

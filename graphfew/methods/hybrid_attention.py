@@ -80,6 +80,11 @@ def hybrid_attention(encoder: nn.Module, *, dim: int, shot: int = 5, p: float = 
                      feature: bool = True) -> GraphMethod:
     """Prototypical networks with attention to supports (per query) and to features (per class); holds under noise.
 
+    Formula:
+        a_qj = softmax_{j of class k} Σ_f tanh(g(s_j)_f g(x_q)_f),  c_qk = Σ_{j of class k} a_qj s_j,  g linear
+        z_k = softplus(convolutions over the supports of class k),  a weight for each feature
+        logit_qk = -Σ_f z_kf (x_qf - c_qkf)²
+
     Args:
         encoder: `[N, ...] -> [N, dim]`; the paper's is `conv_text`.
         dim: the encoder's output width.

@@ -71,6 +71,11 @@ class TensorRelation(nn.Module):
 def induction(encoder: nn.Module, *, dim: int, rounds: int = 3, slices: int = 100) -> GraphMethod:
     """Class nodes by dynamic routing over their supports, related to queries by a neural tensor layer.
 
+    Formula:
+        e_i = squash(W x_i + b),  squash(v) = ‖v‖² / (1 + ‖v‖²) · v / ‖v‖,  a_ki = 0 at first
+        c_k = squash(Σ_i softmax_i(a_ki) e_i) over the supports i of class k,  a_ki ← a_ki + c_kᵀ e_i,  rounds times
+        logit_qk = w · ReLU(c_kᵀ M_1 x_q, …, c_kᵀ M_h x_q) + b,  h = slices
+
     Args:
         encoder: `[N, ...] -> [N, dim]`; the paper's is a bidirectional LSTM with self-attention (`bilstm`).
         dim: the encoder's output width.

@@ -29,8 +29,12 @@ def label_propagation(encoder: nn.Module, *, dim: int, affinity: Affinity = self
                       centre: Sequence[float] | None = None, transductive: bool = True) -> GraphMethod:
     """The harmonic function: an unlabelled node's distribution is the mean of its neighbours', labels stay.
 
-    In closed form `F_U = (I - T_UU)⁻¹ T_UL Y_L`, T the affinity with rows that sum to 1. Queries and unlabelled nodes
-    are U. A node that no label reaches is answered uniformly.
+    Queries and unlabelled nodes are alike. A node that no label reaches is answered uniformly.
+
+    Formula:
+        T = D⁻¹ W,  W_ij the affinity of i and j, D the sums of its rows
+        F_U = (I - T_UU)⁻¹ T_UL Y_L,  L the labelled nodes, U all others
+        logit_qk = log F_qk
 
     Args:
         encoder: `[N, ...] -> [N, dim]`.
@@ -68,7 +72,12 @@ def label_propagation(encoder: nn.Module, *, dim: int, affinity: Affinity = self
 def label_spreading(encoder: nn.Module, *, dim: int, alpha: float = 0.8, steps: int | None = None,
                     affinity: Affinity = cosine_power, power: float = 1.0, centre: Sequence[float] | None = None,
                     transductive: bool = True) -> GraphMethod:
-    """Local and global consistency: labels spread over the normalised graph, `F = (I - αS)⁻¹ Y`, S = D⁻½ W D⁻½.
+    """Local and global consistency: labels spread over the normalised graph, and every node keeps some of its own.
+
+    Formula:
+        S = D^-½ W D^-½,  W_ij the affinity of i and j, D the sums of its rows
+        F = (I - αS)⁻¹ Y,  the limit of F ← αSF + (1-α)Y but for a factor;  columns of Y sum to 1
+        logit_qk = log(F_qk / Σ_c F_qc)
 
     Args:
         encoder: `[N, ...] -> [N, dim]`.

@@ -53,6 +53,10 @@ def laplacian_shot(encoder: nn.Module, *, dim: int, k: int = 3, weight: float = 
                    power: float = 1.0, centre: Sequence[float] | None = None) -> GraphMethod:
     """Nearest class mean, smoothed: a query is drawn to the classes of its nearest queries. Needs no training.
 
+    Formula:
+        logit_qk = -‖x_q - c_k‖² + weight · Σ_{p in N(q)} y_pk,  c_k the mean of class k's supports
+        y_q = softmax_k(logit_q),  N(q) the k queries nearest to q;  rounds times, from y = 0
+
     Args:
         encoder: `[N, ...] -> [N, dim]`.
         dim: the encoder's output width.

@@ -41,6 +41,10 @@ def linear_head(encoder: nn.Module, *, dim: int | None = None, strength: float =
                 scale: float = 1.0) -> GraphMethod:
     """Logistic regression on the supports of each task. Needs no training.
 
+    Formula:
+        W, b = argmin  ½ ‖W‖² + strength · Σ_supports CE(W x_i + b, y_i)
+        logit_q = W x_q + b,  x = scale · φ / ‖φ‖
+
     Args:
         encoder: `[N, ...] -> [N, F]`.
         dim: unused; every method takes it.

@@ -75,7 +75,11 @@ class QueryContext(nn.Module):
 
 def matching(encoder: nn.Module, *, dim: int | None = None, metric: Metric = cosine, scale: float = 1.0,
              learn_scale: bool = False) -> GraphMethod:
-    """Attention over the supports, `softmax_i(scale * cos(q, s_i))`; a class has the sum of its supports' shares.
+    """Attention over the supports by similarity; a class has the sum of its supports' shares.
+
+    Formula:
+        a_qi = softmax_i(scale · cos(x_q, x_i)),  over the supports
+        logit_qk = log Σ_{y_i = k} a_qi
 
     Args:
         encoder: `[N, ...] -> [N, F]`.
@@ -101,6 +105,11 @@ def matching(encoder: nn.Module, *, dim: int | None = None, metric: Metric = cos
 def matching_fce(encoder: nn.Module, *, dim: int, steps: int = 3, metric: Metric = cosine, scale: float = 1.0,
                  learn_scale: bool = False) -> GraphMethod:
     """Matching networks with full context embeddings: supports read each other, queries read the supports.
+
+    Formula:
+        g_i = x_i + h→_i + h←_i,  a bidirectional LSTM over the supports
+        r = Σ_i softmax_i(hᵀ g_i) g_i,  h ← LSTM(x_q, [h ; r]) + x_q,  steps times, from h = x_q
+        a_qi = softmax_i(scale · cos(h, g_i)),  logit_qk = log Σ_{y_i = k} a_qi
 
     Args:
         encoder: `[N, ...] -> [N, dim]`.

@@ -64,6 +64,11 @@ def multi_metric(encoder: nn.Module, *, dim: int, metrics: int = 4, width: int =
                  rounds: int = 10) -> GraphMethod:
     """Matching under several learned metrics, mixed per task by how well each explains the task's own supports.
 
+    Formula:
+        P_m(k | x) = Σ_{y_i = k} softmax_i(scale_m · cos(W_m x, W_m x_i)),  over the supports other than x
+        α = argmax Π_supports Σ_m α_m P_m(y_i | x_i),  Σ_m α_m = 1,  by rounds of expectation maximisation
+        logit_qk = log Σ_m α_m P_m(k | x_q)
+
     Args:
         encoder: `[N, ...] -> [N, dim]`.
         dim: the encoder's output width.

@@ -29,6 +29,9 @@ def flatten_items(episode: Episode) -> Graph:
 def nearest_neighbour(encoder: nn.Module, *, dim: int | None = None, metric: Metric = squared_euclidean) -> GraphMethod:
     """The class of the nearest support; on pixels (`identity` encoder) the field's usual floor. Needs no training.
 
+    Formula:
+        logit_qk = max_{y_i = k} s(x_q, x_i),  s(a, b) = -‖a - b‖²
+
     Args:
         encoder: `[N, ...] -> [N, ...]`; its output is flattened.
         dim: unused; every method takes it.

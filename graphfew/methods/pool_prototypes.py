@@ -100,6 +100,12 @@ def pool_prototypes(encoder: nn.Module, *, dim: int, power: float = 1.0, centre:
                     transductive: bool = False) -> GraphMethod:
     """For a few labels and a pile of unlabelled nodes, some of which may be of no class of the task. Needs no training.
 
+    Formula:
+        m_j = softmax over the classes, -s ‖x_j - c_k‖² + b_k, and none of them, -s · limit;  j unlabelled
+        b_k ← balance · (b_k + l_k),  l_k = log(prior_k Σ_jc m_jc / Σ_j m_jk),  10 times for every step of c
+        c_k ← c_k + rate · ((Σ_{y_i = k} x_i + Σ_j m_jk x_j) / (K_k + Σ_j m_jk) - c_k),  rounds times
+        logit_qk = -s ‖x_q - c_k‖² + l_k,  or + b_k transductively;  s = sharpness · log(way) / log 5
+
     Args:
         encoder: `[N, ...] -> [N, dim]`.
         dim: the encoder's output width.

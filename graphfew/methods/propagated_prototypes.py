@@ -28,6 +28,12 @@ def propagated_prototypes(encoder: nn.Module, *, dim: int, power: float = 0.5, c
                           strength: float = 10.0) -> GraphMethod:
     """The strongest default for features of any kind: embedding propagation, then PT-MAP. Needs no training.
 
+    Formula:
+        x ← (I - αS)⁻¹ x, of length 1,  S = D^-½ W D^-½,  W_ij = cos(x_i, x_j)³ among k nearest,  α = smoothing
+        m_q = softmax_k(-s ‖x_q - c_k‖² + log π_k),  π_k ∝ Σ_q m_qk + strength · way · prior_k
+        c_k ← c_k + rate · ((Σ_{y_i = k} x_i + Σ_q m_qk x_q) / (K_k + Σ_q m_qk) - c_k),  rounds times
+        logit_qk = log m_qk,  s = sharpness · log(way) / log 5
+
     Args:
         encoder: `[N, ...] -> [N, dim]`.
         dim: the encoder's output width.

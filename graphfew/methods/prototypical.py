@@ -49,6 +49,10 @@ def prototypical(encoder: nn.Module, *, dim: int | None = None, metric: Metric =
                  learn_scale: bool = False) -> GraphMethod:
     """Softmax over the similarity of a query to the mean of each class's supports; training way may exceed test way.
 
+    Formula:
+        c_k = mean_{y_i = k} x_i
+        logit_qk = scale · s(x_q, c_k),  s(a, b) = -‖a - b‖²
+
     Args:
         encoder: `[N, ...] -> [N, F]`.
         dim: unused; every method takes it.

@@ -79,6 +79,12 @@ def pt_map(encoder: nn.Module, *, dim: int, power: float = 0.5, centre: Sequence
            balanced: bool = False, strength: float = 10.0) -> GraphMethod:
     """Queries are assigned to class nodes all together, which move to what they are assigned. Needs no training.
 
+    Formula:
+        m_q = softmax_k(-s ‖x_q - c_k‖² + log π_k),  π_k ∝ Σ_q m_qk + strength · way · prior_k
+        with balanced: m of rows 1 and columns prior_k · Q, by Sinkhorn's algorithm on -s ‖x_q - c_k‖²
+        c_k ← c_k + rate · ((Σ_{y_i = k} x_i + Σ_q m_qk x_q) / (K_k + Σ_q m_qk) - c_k),  rounds times
+        logit_qk = log m_qk,  s = sharpness · log(way) / log 5
+
     Args:
         encoder: `[N, ...] -> [N, dim]`.
         dim: the encoder's output width.

@@ -66,6 +66,10 @@ def relation(encoder: nn.Module, *, dim: int, channels: int | None = None, width
              ) -> GraphMethod:
     """A network scores each query beside each class, the mean of its supports; no metric is given.
 
+    Formula:
+        c_k = mean_{y_i = k} x_i
+        logit_qk = net([c_k ; x_q]),  of which the sigmoid is the relation
+
     Args:
         encoder: `[N, ...] -> [N, dim]`; the paper's is `relation_conv`, whose maps have 64 channels.
         dim: the encoder's output width.

@@ -46,6 +46,10 @@ def embed(episode: Episode) -> Graph:
 def siamese(encoder: nn.Module, *, dim: int) -> GraphMethod:
     """The class of the support that a learned, weighted L1 distance finds most likely of the query's class.
 
+    Formula:
+        s(x, x') = Σ_f a_f n_f(|x_f - x'_f|) + b,  n_f standardises the distances of feature f over pairs
+        logit_qk = max_{y_i = k} s(x_q, x_i)
+
     Args:
         encoder: `[N, ...] -> [N, dim]`.
         dim: the encoder's output width.

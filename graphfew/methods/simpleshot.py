@@ -22,6 +22,10 @@ def simpleshot(encoder: nn.Module, *, dim: int, centre: Sequence[float] | None =
                ) -> GraphMethod:
     """Squared Euclidean distance to class means, features centred and brought to length 1. Needs no training.
 
+    Formula:
+        x ← (x - centre) / ‖x - centre‖,  c_k = mean_{y_i = k} x_i
+        logit_qk = -scale · ‖x_q - c_k‖²
+
     Args:
         encoder: `[N, ...] -> [N, dim]`.
         dim: the encoder's output width.

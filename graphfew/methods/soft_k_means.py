@@ -133,6 +133,11 @@ def _method(encoder: nn.Module, share: Share, steps: int) -> GraphMethod:
 def soft_k_means(encoder: nn.Module, *, dim: int | None = None, steps: int = 1) -> GraphMethod:
     """Prototypes refined by unlabelled nodes, each of which counts for every class by how near it is.
 
+    Formula:
+        m_jk = softmax_k(-‖x_j - c_k‖²),  j unlabelled,  c_k at first the mean of class k's supports
+        c_k ← (Σ_{y_i = k} x_i + Σ_j m_jk x_j) / (K_k + Σ_j m_jk),  steps times
+        logit_qk = -‖x_q - c_k‖²
+
     Args:
         encoder: `[N, ...] -> [N, F]`.
         dim: unused; every method takes it.
@@ -157,6 +162,11 @@ def soft_k_means(encoder: nn.Module, *, dim: int | None = None, steps: int = 1) 
 def soft_k_means_cluster(encoder: nn.Module, *, dim: int | None = None, steps: int = 1, length_scale: float = 100.0
                          ) -> GraphMethod:
     """`soft_k_means` with one cluster more, which takes in unlabelled nodes that are far from every class.
+
+    Formula:
+        m_j = softmax over the classes, -‖x_j - c_k‖², and the cluster, -‖x_j‖² / r² - log r;  j unlabelled
+        c_k ← (Σ_{y_i = k} x_i + Σ_j m_jk x_j) / (K_k + Σ_j m_jk),  steps times
+        logit_qk = -‖x_q - c_k‖²
 
     Args:
         encoder: `[N, ...] -> [N, F]`.
@@ -187,6 +197,12 @@ def soft_k_means_cluster(encoder: nn.Module, *, dim: int | None = None, steps: i
 
 def soft_k_means_masked(encoder: nn.Module, *, dim: int | None = None, steps: int = 1, hidden: int = 20) -> GraphMethod:
     """`soft_k_means` where an unlabelled node counts less for a class the further away it is beside the others.
+
+    Formula:
+        m_jk = softmax_k(-‖x_j - c_k‖²) · σ(γ_k (β_k - d_jk)),  d_jk = ‖x_j - c_k‖² / mean_j ‖x_j - c_k‖²
+        (log β_k, log γ_k) = MLP(min, max, variance, skew, kurtosis of d_jk over the unlabelled j)
+        c_k ← (Σ_{y_i = k} x_i + Σ_j m_jk x_j) / (K_k + Σ_j m_jk),  steps times
+        logit_qk = -‖x_q - c_k‖²
 
     Args:
         encoder: `[N, ...] -> [N, F]`.

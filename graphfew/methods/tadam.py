@@ -90,6 +90,11 @@ def tadam(encoder: nn.Module, *, dim: int, metric: Metric = squared_euclidean, s
           learn_scale: bool = True) -> GraphMethod:
     """Prototypes of features that depend on the task: a second encoding is conditioned on the mean of the first.
 
+    Formula:
+        z = mean_k mean_{y_i = k} encoder(x_i)
+        x = the encoder's output with h ← γ(z) ⊙ h + β(z) after every batch norm,  γ = 1 + γ₀ f(z),  β = β₀ g(z)
+        logit_qk = scale · s(x_q, c_k),  c_k = mean_{y_i = k} x_i,  s(a, b) = -‖a - b‖²
+
     Args:
         encoder: `[N, ...] -> [N, dim]`; its `BatchNorm2d` layers are conditioned, or its output where it has none.
         dim: the encoder's output width.

@@ -99,6 +99,12 @@ def tim(encoder: nn.Module, *, dim: int, steps: int = 100, lr: float = 1e-3, tem
         strength: float = 0.0) -> GraphMethod:
     """Class nodes that make the queries' answers sure one by one and, together, divided as expected. Needs no training.
 
+    Formula:
+        logit_ik = -τ/2 ‖x_i - w_k‖²,  p_i = softmax_k(logit_i),  w_k at first the mean of class k's supports
+        w ← Adam on  a · mean_supports CE(p_i, y_i) + b · KL(mean_q p_q, π) + c · mean_q H(p_q)
+        π_k ∝ Σ_q p_qk + strength · way · prior_k, of the first p;  with balanced, π = prior
+        H(p) = -Σ_k p_k log p_k,  a, b, c = support, marginal, conditional,  τ = temperature
+
     Args:
         encoder: `[N, ...] -> [N, dim]`.
         dim: the encoder's output width.
@@ -133,6 +139,11 @@ def alpha_tim(encoder: nn.Module, *, dim: int, alpha: float = 2.0, steps: int = 
               temperature: float = 15.0, support: float = 1.0, marginal: float = 1.0, conditional: float = 1.0,
               power: float = 1.0, centre: Sequence[float] | None = None) -> GraphMethod:
     """TIM with α-entropies, which ask less for even answers, for queries of any division. Needs no training.
+
+    Formula:
+        logit_ik = -τ/2 ‖x_i - w_k‖²,  p_i = softmax_k(logit_i),  w_k at first the mean of class k's supports
+        w ← Adam on  a · mean_supports CE(p_i, y_i) - b · H_α(mean_q p_q) + c · mean_q H_α(p_q)
+        H_α(p) = (1 - Σ_k p_k^α) / (α - 1),  a, b, c = support, marginal, conditional,  τ = temperature
 
     Args:
         encoder: `[N, ...] -> [N, dim]`.

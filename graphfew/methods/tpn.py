@@ -98,6 +98,12 @@ def tpn(encoder: nn.Module, *, dim: int, k: int = 20, alpha: float = 0.99, chann
         hidden: int = 8, transductive: bool = True) -> GraphMethod:
     """Label spreading in closed form, trained end to end: each node's kernel width is learned from its features.
 
+    Formula:
+        W_ij = exp(-½ ‖x_i/σ_i - x_j/σ_j‖²) where one is among the other's k nearest, else 0
+        σ_i = √dim · exp(net(x_i)),  a length for each node
+        S = D^-½ W D^-½,  F = (I - αS)⁻¹ Y
+        logit_qk = F_qk
+
     Args:
         encoder: `[N, ...] -> [N, dim]`.
         dim: the encoder's output width.

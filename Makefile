@@ -15,7 +15,7 @@ endif
 export MALLOC_MMAP_MAX_ ?= 0
 export MALLOC_TRIM_THRESHOLD_ ?= 4000000000
 
-.PHONY: demo test bench lint install install-dev clean
+.PHONY: demo test bench docs lint install install-dev clean
 
 demo: install
 	$(BIN)/graphfew demo
@@ -30,6 +30,10 @@ bench: install
 	$(BIN)/graphfew bench $(BENCHMARKS:%=benchmarks/specs/%.toml) --keep-going
 	$(BIN)/graphfew report benchmarks/results --out benchmarks/results/report.html
 
+# The site, in site/: index.html needs no server and no network.
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 lint: install-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -39,7 +43,7 @@ install: $(VENV)/.installed
 install-dev: $(VENV)/.scatter
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # PyTorch comes first and alone, so that its build (CPU, CUDA, a version) is the user's choice; the constraint keeps every
@@ -54,6 +58,10 @@ PIP = $(BIN)/pip install --disable-pip-version-check --no-input -q -c $(VENV)/co
 
 $(VENV)/.installed: $(VENV)/.torch pyproject.toml
 	$(PIP) -e .
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.installed
+	$(PIP) -e ".[docs]"
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.installed

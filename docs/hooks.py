@@ -7,10 +7,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # mkdocs does not run from the repository's root everywhere
+sys.path.insert(0, str(Path(__file__).parents[1]))  # `mkdocs` alone does not have the repository's root there
 
 from docs.made import methods, names, tables
 
+ROOT = Path(__file__).parents[1]
+CHANGELOG = "<!-- changelog -->"
 TABLE = re.compile(r"^<!-- table: ([\w-]+) -->$", re.MULTILINE)
 
 
@@ -32,6 +34,13 @@ def on_files(files: Any, *, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Tables in the place of `<!-- table: NAME -->`, and the reference in that of `<!-- names: MODULE ... -->`."""
+    """What is made, in the place of `<!-- table: NAME -->`, `<!-- names: MODULE ... -->` and `<!-- changelog -->`."""
+    markdown = markdown.replace(CHANGELOG, changelog())
     markdown = TABLE.sub(lambda found: tables.TABLES[found[1]](), markdown)
-    return names.MARKER.sub(lambda found: names.directives(found[1].split()), markdown)
+    markdown = names.MARKER.sub(lambda found: names.directives(found[1].split()), markdown)
+    return markdown.replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}")
+
+
+def changelog() -> str:
+    """CHANGELOG.md without its heading."""
+    return (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").partition("\n")[2]

@@ -11,7 +11,7 @@ import graphfew
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "graphfew"
-PROJECT = ("graphfew", "tests", "examples", "benchmarks")
+PROJECT = ("graphfew", "tests", "examples", "benchmarks", "docs")
 
 # Lowest first: a module may import those above its own line only. A package counts as one module.
 ORDER = (
@@ -127,8 +127,8 @@ def test_no_utils() -> None:
     assert [f for folder in PROJECT for f in (ROOT / folder).rglob("util*.py")] == []
 
 
-def test_examples_and_benchmarks_use_public_names() -> None:
-    files = [f for folder in ("examples", "benchmarks") for f in sorted((ROOT / folder).rglob("*.py"))]
+def test_examples_benchmarks_and_docs_use_public_names() -> None:
+    files = [f for folder in ("examples", "benchmarks", "docs") for f in sorted((ROOT / folder).rglob("*.py"))]
     assert public_faults(files, graphfew.__all__) == []
 
 

@@ -32,7 +32,7 @@ def page(name: str) -> str:
 
 
 def facts(method: gf.Method) -> str:
-    """What a method can be asked, as a table of two columns."""
+    """What a method can be asked."""
     loss = getattr(method.loss, "__name__", None)
     rows = {
         "modes": ", ".join(mode for mode in ("inductive", "transductive") if getattr(method, mode)),
@@ -43,7 +43,7 @@ def facts(method: gf.Method) -> str:
         "renaming the classes": "may change an answer" if method.names_matter else "changes no answer",
         "order of the supports": "may change an answer" if method.order_matters else "changes no answer",
     }
-    return table(["", ""], [[name, value] for name, value in rows.items()])
+    return "\n".join(f"- **{name}:** {value}" for name, value in rows.items())
 
 
 def use(name: str, method: gf.Method) -> str:
@@ -52,7 +52,7 @@ def use(name: str, method: gf.Method) -> str:
     pile = ", unlabelled=2" if method.unlabelled else ""
     return "\n".join([
         "```python", "import graphfew as gf", "",
-        f'tasks = gf.Tasks(gf.data.glyphs(split="test"), way=5, shot=1, query=3{pile}, seed=0)',
+        'data = gf.data.glyphs(split="test")', f"tasks = gf.Tasks(data, way=5, shot=1, query=3{pile}, seed=0)",
         "episode, target = tasks.batch(range(2))",
         f'model = gf.create("{name}", encoder=gf.backbones.conv4(width=16){fixed})',
         "logits = model.eval()(episode).logits  # [30, 5]", "```"])

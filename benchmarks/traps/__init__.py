@@ -1,0 +1,1 @@
+"""Traps of evaluation, measured: what a figure gains by stepping into each."""

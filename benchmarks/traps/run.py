@@ -1,0 +1,193 @@
+"""Measure traps of evaluation on glyphs: `python -m benchmarks.traps.run`, minutes on one core, no download.
+
+Each trap is a mistake that this field has published figures with, made on purpose; beside it stands the right way, on
+the same tasks. Small encoders and few steps: the gaps are real, their sizes are of this setting alone.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+import graphfew as gf
+from benchmarks import files
+
+RESULTS = Path(__file__).parent / "results.json"
+SETTING = {"data": "glyphs", "encoder": "conv4, 32 channels", "steps": 200, "every": 10, "way": 10, "shot": 1,
+           "query": 3, "batch": 4, "lr": 1e-3, "chosen_on_tasks": 100, "choices": 20, "tasks": 1000}
+SEEDS = {"train": 1, "choice": 2, "test": 3}
+MATCHED_STEP = 20
+Models = dict[int, gf.GraphMethod]
+
+
+def main() -> None:
+    """Train once, measure each trap, write the results."""
+    torch.set_num_threads(1)
+    models = trained()
+    traps: dict[str, Callable[[], dict[str, Any]]] = {
+        "chosen on test": lambda: chosen(models),
+        "answers matched to labels": lambda: matched(models[MATCHED_STEP]),
+        "statistics of the test batch": lambda: batch_norm(models[int(SETTING["steps"])]),
+        "queries among the supports": lambda: overlapping(models[int(SETTING["steps"])]),
+        "hidden labels vote": hidden_votes,
+    }
+    found = {name: measure() for name, measure in traps.items()}
+    content = {"command": "python -m benchmarks.traps.run", "setting": SETTING, "seeds": SEEDS, "traps": found}
+    files.write(RESULTS, json.dumps(content, indent=1) + "\n")
+    print(json.dumps(found, indent=1))
+
+
+def trained() -> Models:
+    """Prototypical networks by the number of steps that they have learned."""
+    model = gf.create("prototypical", encoder=gf.backbones.conv4(width=32, seed=0))
+    tasks = gf.Tasks(gf.data.glyphs("train"), way=10, shot=1, query=3, seed=SEEDS["train"])
+    kept: Models = {}
+    for step in gf.train(model, tasks, loss=gf.node_loss, batch=4, steps=int(SETTING["steps"])):
+        if (step.index + 1) % int(SETTING["every"]) == 0:
+            kept[step.index + 1] = copy.deepcopy(model)
+    return kept
+
+
+def tasks_of(split: str, seed: int, **draw: Any) -> gf.Tasks:
+    """5-way 1-shot tasks of 5 queries per class, but for what `draw` says."""
+    return gf.Tasks(gf.data.glyphs(split), **{"way": 5, "shot": 1, "query": 5, **draw}, seed=seed)
+
+
+def chosen(models: Models) -> dict[str, Any]:
+    """The best of the later checkpoints by 100 test tasks, and by 100 validation tasks, 20 times with other tasks: how
+    far it is above the mean of all of them on the same tasks, and on the test tasks that it was not chosen on."""
+    late = [step for step in models if step > int(SETTING["steps"]) // 2]
+    n, times = int(SETTING["chosen_on_tasks"]), int(SETTING["choices"])
+    test, val = (np.stack([every_task(models[step], split, n * times) for step in late]) for split in ("test", "val"))
+    by_test, by_val = (found.reshape(len(late), times, n).mean(2) for found in (test, val))
+    elsewhere = (by_test.sum(1, keepdims=True) - by_test) / (times - 1)
+    above, above_elsewhere = by_test - by_test.mean(0), elsewhere - elsewhere.mean(0)
+    best, at = by_test.argmax(0), np.arange(times)
+    return {"checkpoints": len(late), "choice_tasks": n, "times": times, "reported": figure(above[best, at]),
+            "true": figure(above_elsewhere[best, at]), "by validation": figure(above_elsewhere[by_val.argmax(0), at])}
+
+
+def every_task(model: gf.GraphMethod, split: str, n: int) -> np.ndarray:
+    """Accuracies on n tasks, every image encoded once."""
+    data = gf.data.embed(gf.data.glyphs(split), model.encoder)
+    head = gf.create("prototypical", encoder=gf.backbones.identity(data.x.shape[1]))
+    source = gf.Tasks(data, way=5, shot=1, query=5, seed=SEEDS["choice"])
+    return np.array(gf.evaluate(head, source, n).per_task)
+
+
+def matched(model: gf.GraphMethod) -> dict[str, Any]:
+    """Accuracy after the answers of each task are matched to the labels as well as they can be."""
+    def score(said: Tensor, target: Tensor) -> tuple[float, float]:
+        table = np.zeros((5, 5), dtype=int)
+        np.add.at(table, (said.numpy(), target.numpy()), 1)
+        rows, columns = linear_sum_assignment(-table)
+        return float(np.trace(table)) / len(said), float(table[rows, columns].sum()) / len(said)
+
+    def both(query: int) -> dict[str, Any]:
+        source = tasks_of("test", SEEDS["test"], query=query)
+        pairs = [score(said, target) for said, target in answers(model, source)]
+        return pair([right for right, _ in pairs], [wrong for _, wrong in pairs])
+
+    return {f"{query} per class": both(query) for query in (1, 5, 15)}
+
+
+def batch_norm(model: gf.GraphMethod) -> dict[str, Any]:
+    """Running statistics, and those of each test task, its queries included."""
+    glyphs, digits = gf.data.glyphs("test"), gf.data.digits(size=28)
+    draws = {"glyphs, 5 queries per class": (glyphs, 5), "glyphs, 25 of one class": (glyphs, gf.data.single_class(25)),
+             "handwritten digits, 5 per class": (digits, 5),
+             "handwritten digits, 25 of one class": (digits, gf.data.single_class(25)),
+             "handwritten digits, one query": (digits, gf.data.single())}
+    n = int(SETTING["tasks"])
+    out = {}
+    for name, (data, query) in draws.items():
+        source = gf.Tasks(data, way=5, shot=1, query=query, seed=SEEDS["test"])
+        right, wrong = (gf.evaluate(model, source, n, transductive_bn=declared) for declared in (False, True))
+        out[name] = pair(right.per_task, wrong.per_task)
+    return out
+
+
+def overlapping(model: gf.GraphMethod) -> dict[str, Any]:
+    """Queries drawn from the whole of their class, supports among them (each class has 20 images)."""
+    data = gf.data.embed(gf.data.glyphs("test"), model.encoder)
+    head = gf.create("prototypical", encoder=gf.backbones.identity(data.x.shape[1]))
+    out = {}
+    for shot in (1, 5):
+        source = gf.Tasks(data, way=5, shot=shot, query=5, seed=SEEDS["test"])
+        right = [accuracy(*task) for task in answers(head, source)]
+        rng = np.random.default_rng(SEEDS["test"])
+        wrong = [accuracy(*overlapped(head, data, source.draw(i), rng)) for i in range(int(SETTING["tasks"]))]
+        out[f"{shot}-shot"] = pair(right, wrong)
+    return out
+
+
+def overlapped(head: gf.GraphMethod, data: gf.Dataset, draw: gf.data.Draw, rng: np.random.Generator
+               ) -> tuple[Tensor, Tensor]:
+    """A task's answers and targets, its queries drawn anew from their classes without regard to the supports."""
+    items = draw.items.copy()
+    asked = np.flatnonzero(draw.role == draw.role.max())
+    for c in range(len(draw.classes)):
+        own = asked[draw.label[asked] == c]
+        items[own] = rng.choice(data.members[draw.classes[c]], len(own), replace=False)
+    query = torch.zeros(len(items), dtype=torch.bool)
+    query[asked] = True
+    label = torch.from_numpy(draw.label)
+    episode = gf.Episode.single(data.gather(items), label.masked_fill(query, -1), query, len(draw.classes))
+    with gf.evaluating(head):
+        return gf.predict(head, episode).argmax(1), label[query]
+
+
+def hidden_votes() -> dict[str, Any]:
+    """EGNN, one of five shots labelled: votes of the labelled ones, and of the true labels of all."""
+    model = gf.load("egnn-omniglot")
+    source = tasks_of("test", SEEDS["test"], shot=5, labelled_ratio=0.2)
+    right, wrong = [], []
+    with gf.evaluating(model):
+        for i in range(int(SETTING["tasks"])):
+            episode, target = source[i]
+            out, label = model(episode), torch.from_numpy(source.draw(i).label)
+            right.append(accuracy(out.logits.argmax(1), target))
+            edges = out.graphs[-1].topology.matrices(out.graphs[-1].edges[:, :1])
+            votes = edges[0][episode.query][:, ~episode.query]
+            shares = votes.squeeze(-1) @ torch.nn.functional.one_hot(label[~episode.query], 5).to(votes.dtype)
+            wrong.append(accuracy(shares.argmax(1), target))
+    return {"a fifth labelled": pair(right, wrong)}
+
+
+def answers(model: gf.GraphMethod, source: gf.Tasks) -> Iterator[tuple[Tensor, Tensor]]:
+    """What a model answers to each task, and what is right."""
+    with gf.evaluating(model):
+        for i in range(int(SETTING["tasks"])):
+            episode, target = source[i]
+            yield gf.predict(model, episode).argmax(1), target
+
+
+def accuracy(said: Tensor, target: Tensor) -> float:
+    """Share of right answers."""
+    return float((said == target).float().mean())
+
+
+def figure(values: Any) -> dict[str, float]:
+    """Mean and half width of values."""
+    mean, half = gf.t_interval([float(value) for value in values])
+    return {"mean": mean, "half_width": half}
+
+
+def pair(right: Any, wrong: Any) -> dict[str, Any]:
+    """Both ways and their paired difference, of the same tasks in one order."""
+    gaps = [w - r for w, r in zip(wrong, right, strict=True)]
+    assert math.isfinite(sum(gaps))
+    return {"right": figure(right), "wrong": figure(wrong), "gain": figure(gaps)}
+
+
+if __name__ == "__main__":
+    main()

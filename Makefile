@@ -24,8 +24,8 @@ test: lint
 	MPLBACKEND=Agg $(BIN)/python -m pytest -q
 
 # Every benchmark that a CPU can do; hours. Interrupted, it goes on where it was.
-BENCHMARKS := glyphs glyphs-digits clinc150 clinc150-pile cifar-fs-features omniglot cifar-fs omniglot-minimal \
-    omniglot-within fewrel
+BENCHMARKS := glyphs glyphs-unlabelled glyphs-digits clinc150 clinc150-pile cifar-fs-features omniglot cifar-fs \
+    omniglot-minimal omniglot-within fewrel
 bench: install
 	$(BIN)/graphfew bench $(BENCHMARKS:%=benchmarks/specs/%.toml) --keep-going
 	$(BIN)/graphfew report benchmarks/results --out benchmarks/results/report.html

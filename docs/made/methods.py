@@ -97,4 +97,4 @@ def _default(parameter: inspect.Parameter) -> str:
     if parameter.default is parameter.empty:
         return ""
     value = parameter.default
-    return f"`{value.__name__ if callable(value) else value!r}`"
+    return f"`{value.__name__}`" if callable(value) else f"`{value!r}`"

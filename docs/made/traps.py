@@ -113,6 +113,19 @@ def pile() -> str:
     return methods.table(["", "150 intents, pile of the same", "75 intents, half of the pile of others"], rows)
 
 
+def strangers() -> str:
+    """Unlabelled items of the task's classes, and as many of other classes among them."""
+    names = (("prototypical, unlabelled dropped", "inductive, unlabelled nodes dropped"),
+             *((row, PILE) for row in ("soft_k_means", "soft_k_means_masked", "soft_k_means_cluster",
+                                       "label spreading", "pool prototypes")))
+    rows = []
+    for row, mode in names:
+        own, among = (records.cell("glyphs-unlabelled", row, mode, **ONE, distractors=count) for count in (None, 5))
+        rows.append([row, records.accuracy(own), records.accuracy(among), records.difference(among, own)])
+    return methods.table(["5-way 1-shot, glyphs", "unlabelled of the task's classes", "and of five others", "points"],
+                         rows)
+
+
 def chosen() -> str:
     """The best of several checkpoints by test tasks, told honestly."""
     found = _measured("chosen on test")
@@ -126,7 +139,7 @@ def chosen() -> str:
 
 TABLES: Mapping[str, Callable[[], str]] = {
     "balance": balance, "together": together, "one-per-class": one_per_class, "copies": copies, "backbone": backbone,
-    "split": split, "interval": interval, "seeds": seeds, "pile": pile, "chosen": chosen,
+    "split": split, "interval": interval, "seeds": seeds, "pile": pile, "strangers": strangers, "chosen": chosen,
     "matched": lambda: _pairs("answers matched to labels", "queries"),
     "batch-norm": lambda: _pairs("statistics of the test batch", "queries"),
     "overlap": lambda: _pairs("queries among the supports", ""),

@@ -30,7 +30,7 @@ bench: install
 	$(BIN)/graphfew bench $(BENCHMARKS:%=benchmarks/specs/%.toml) --keep-going
 	$(BIN)/graphfew report benchmarks/results --out benchmarks/results/report.html
 
-# The site, in site/: index.html needs no server and no network.
+# The site, in site/: index.html needs no network, and a server only for its search (python -m http.server -d site).
 docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 

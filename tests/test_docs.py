@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 import graphfew as gf
 from docs.made import choices, docstring, methods, names, order, records, tables, traps
+from docs.made.shapes import plain
 from graphfew import registry
 from graphfew.bench import all_cells, read_spec
 from graphfew.cli import app
@@ -171,6 +172,19 @@ def test_traps_on_purpose_are_traps():
     statistics = found["statistics of the test batch"]
     assert all(pair["gain"]["mean"] < 0 for name, pair in statistics.items() if name.startswith("glyphs"))
     assert all(pair["gain"]["mean"] > 0 for name, pair in statistics.items() if "digits" in name)
+
+
+def test_the_words_about_even_queries_are_those_of_the_records():
+    one, even, uneven = ({row: records.cell("cifar-fs-features", row, mode, way=5, shot=1, query=query).over.result.mean
+                          for row, mode in traps.FREE} for query in (traps.SINGLE, traps.BALANCED, traps.DIRICHLET))
+    assert [row for row, mean in one.items() if mean > one["nearest class mean"]] == ["propagated prototypes"]
+    assert even["α-TIM"] - uneven["α-TIM"] > even["TIM"] - uneven["TIM"]
+
+
+def test_names_of_one_meaning_are_told_apart_in_the_reference():
+    text = "One.\n\nShapes:\n    a, b: of\n        each.\n    c: x, y: z.\n\nRaises:\n    E: a, b: c.\n"
+    attributes = "    a: of\n        each.\n    b: of\n        each.\n    c: x, y: z.\n"
+    assert plain(text) == f"One.\n\nAttributes:\n{attributes}\nRaises:\n    E: a, b: c.\n"
 
 
 def test_every_public_name_is_in_the_reference():

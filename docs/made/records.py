@@ -72,10 +72,15 @@ def of_method(method: str) -> Iterator[tuple[str, tuple[report.Table, ...]]]:
     whole = everything()
     for b in whole.benchmarks:
         rows = {c.who.row for c in b.cells if c.method == method}
-        tables = (_cut(table, rows) for table in report.tables(b, whole.figures)) if rows else ()
+        tables = (_cut(table, rows) for table in _tables(b.name)) if rows else ()
         kept = tuple(table for table in tables if table.lines)
         if kept:
             yield whole.titles[b.name].title, kept
+
+
+@functools.cache
+def _tables(name: str) -> tuple[report.Table, ...]:
+    return report.tables(benchmark(name), everything().figures)
 
 
 def _cut(table: report.Table, rows: set[str]) -> report.Table:

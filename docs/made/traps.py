@@ -15,18 +15,18 @@ INDUCTIVE, TRANSDUCTIVE = "inductive", "transductive"
 PILE = "semi-supervised, inductive"
 MEASURED = records.PLACE / "traps" / "results.json"
 ONE = {"way": 5, "shot": 1}
+TOLD = (("PT-MAP, even", TRANSDUCTIVE), ("propagated prototypes, even", TRANSDUCTIVE), ("TIM, even", TRANSDUCTIVE),
+        ("BD-CSPN, even", TRANSDUCTIVE))
+FREE = (("PT-MAP", TRANSDUCTIVE), ("TIM", TRANSDUCTIVE), ("α-TIM", TRANSDUCTIVE), ("LaplacianShot", TRANSDUCTIVE),
+        ("label propagation", TRANSDUCTIVE), ("propagated prototypes", TRANSDUCTIVE),
+        ("nearest class mean", INDUCTIVE))
 BALANCED, DIRICHLET, SINGLE = "balanced(15)", "dirichlet(2.0, 75)", "single-class(75)"
 
 
 def balance() -> str:
     """Methods that assume even queries, and methods that do not, on queries divided in three ways."""
-    told = [("PT-MAP, even", TRANSDUCTIVE), ("propagated prototypes, even", TRANSDUCTIVE),
-            ("TIM, even", TRANSDUCTIVE), ("BD-CSPN, even", TRANSDUCTIVE)]
-    free = [("PT-MAP", TRANSDUCTIVE), ("TIM", TRANSDUCTIVE), ("α-TIM", TRANSDUCTIVE), ("LaplacianShot", TRANSDUCTIVE),
-            ("label propagation", TRANSDUCTIVE), ("propagated prototypes", TRANSDUCTIVE),
-            ("nearest class mean", INDUCTIVE)]
     rows = []
-    for row, mode in told + free:
+    for row, mode in TOLD + FREE:
         even, uneven = (records.cell("cifar-fs-features", row, mode, **ONE, query=query)
                         for query in (BALANCED, DIRICHLET))
         one = _accuracy("cifar-fs-features", row, mode, **ONE, query=SINGLE)

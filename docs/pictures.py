@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import torch
 from matplotlib.figure import Figure
@@ -29,7 +30,7 @@ def save(figure: Figure, path: Path) -> None:
         Image.open(raw).convert("RGB").quantize(COLOURS, Image.Quantize.FASTOCTREE).save(path, optimize=True)
 
 
-def tasks(**other: int) -> gf.Tasks:
+def tasks(**other: Any) -> gf.Tasks:
     """5-way 1-shot tasks of printed characters."""
     return gf.Tasks(gf.data.glyphs("test", progress=False), **{"way": 5, "shot": 1, "query": 2, **other}, seed=1)
 
@@ -83,7 +84,7 @@ def pile() -> Figure:
     return figure
 
 
-def head(method: str, **arguments: object) -> gf.GraphMethod:
+def head(method: str, **arguments: Any) -> gf.GraphMethod:
     """A method on the encoder that comes with the library."""
     return gf.create(method, encoder=gf.load("prototypical-omniglot").encoder, **arguments)
 

@@ -181,6 +181,12 @@ def test_the_words_about_even_queries_are_those_of_the_records():
     assert even["α-TIM"] - uneven["α-TIM"] > even["TIM"] - uneven["TIM"]
 
 
+def test_the_words_about_one_query_per_class_are_those_of_the_records():
+    one, many = ({row: records.cell("cifar-fs", row, "transductive", way=5, shot=1, query=query).over.result.mean
+                  for row in traps.TOGETHER} for query in ("one-per-class", traps.BALANCED))
+    assert {row for row in traps.TOGETHER if one[row] > many[row]} == {"egnn", "α-TIM"}
+
+
 def test_names_of_one_meaning_are_told_apart_in_the_reference():
     text = "One.\n\nShapes:\n    a, b: of\n        each.\n    c: x, y: z.\n\nRaises:\n    E: a, b: c.\n"
     attributes = "    a: of\n        each.\n    b: of\n        each.\n    c: x, y: z.\n"

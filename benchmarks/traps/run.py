@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
@@ -22,8 +23,9 @@ import graphfew as gf
 from benchmarks import files
 
 RESULTS = Path(__file__).parent / "results.json"
-SETTING = {"data": "glyphs", "encoder": "conv4, 32 channels", "steps": 200, "every": 10, "way": 10, "shot": 1,
-           "query": 3, "batch": 4, "lr": 1e-3, "chosen_on_tasks": 100, "choices": 20, "tasks": 1000}
+STEPS, EVERY, TASKS, CHOICE, TIMES = 200, 10, 1000, 100, 20
+SETTING = {"data": "glyphs", "encoder": "conv4, 32 channels", "steps": STEPS, "every": EVERY, "way": 10, "shot": 1,
+           "query": 3, "batch": 4, "lr": 1e-3, "chosen_on_tasks": CHOICE, "choices": TIMES, "tasks": TASKS}
 SEEDS = {"train": 1, "choice": 2, "test": 3}
 MATCHED_STEP = 20
 Models = dict[int, gf.GraphMethod]
@@ -36,8 +38,8 @@ def main() -> None:
     traps: dict[str, Callable[[], dict[str, Any]]] = {
         "chosen on test": lambda: chosen(models),
         "answers matched to labels": lambda: matched(models[MATCHED_STEP]),
-        "statistics of the test batch": lambda: batch_norm(models[int(SETTING["steps"])]),
-        "queries among the supports": lambda: overlapping(models[int(SETTING["steps"])]),
+        "statistics of the test batch": lambda: batch_norm(models[STEPS]),
+        "queries among the supports": lambda: overlapping(models[STEPS]),
         "hidden labels vote": hidden_votes,
     }
     found = {name: measure() for name, measure in traps.items()}
@@ -51,8 +53,8 @@ def trained() -> Models:
     model = gf.create("prototypical", encoder=gf.backbones.conv4(width=32, seed=0))
     tasks = gf.Tasks(gf.data.glyphs("train"), way=10, shot=1, query=3, seed=SEEDS["train"])
     kept: Models = {}
-    for step in gf.train(model, tasks, loss=gf.node_loss, batch=4, steps=int(SETTING["steps"])):
-        if (step.index + 1) % int(SETTING["every"]) == 0:
+    for step in gf.train(model, tasks, loss=gf.node_loss, batch=4, steps=STEPS):
+        if (step.index + 1) % EVERY == 0:
             kept[step.index + 1] = copy.deepcopy(model)
     return kept
 
@@ -65,8 +67,8 @@ def tasks_of(split: str, seed: int, **draw: Any) -> gf.Tasks:
 def chosen(models: Models) -> dict[str, Any]:
     """The best of the later checkpoints by 100 test tasks, and by 100 validation tasks, 20 times with other tasks: how
     far it is above the mean of all of them on the same tasks, and on the test tasks that it was not chosen on."""
-    late = [step for step in models if step > int(SETTING["steps"]) // 2]
-    n, times = int(SETTING["chosen_on_tasks"]), int(SETTING["choices"])
+    late = [step for step in models if step > STEPS // 2]
+    n, times = CHOICE, TIMES
     test, val = (np.stack([every_task(models[step], split, n * times) for step in late]) for split in ("test", "val"))
     by_test, by_val = (found.reshape(len(late), times, n).mean(2) for found in (test, val))
     elsewhere = (by_test.sum(1, keepdims=True) - by_test) / (times - 1)
@@ -76,7 +78,7 @@ def chosen(models: Models) -> dict[str, Any]:
             "true": figure(above_elsewhere[best, at]), "by validation": figure(above_elsewhere[by_val.argmax(0), at])}
 
 
-def every_task(model: gf.GraphMethod, split: str, n: int) -> np.ndarray:
+def every_task(model: gf.GraphMethod, split: str, n: int) -> NDArray[np.float64]:
     """Accuracies on n tasks, every image encoded once."""
     data = gf.data.embed(gf.data.glyphs(split), model.encoder)
     head = gf.create("prototypical", encoder=gf.backbones.identity(data.x.shape[1]))
@@ -103,15 +105,17 @@ def matched(model: gf.GraphMethod) -> dict[str, Any]:
 def batch_norm(model: gf.GraphMethod) -> dict[str, Any]:
     """Running statistics, and those of each test task, its queries included."""
     glyphs, digits = gf.data.glyphs("test"), gf.data.digits(size=28)
-    draws = {"glyphs, 5 queries per class": (glyphs, 5), "glyphs, 25 of one class": (glyphs, gf.data.single_class(25)),
-             "handwritten digits, 5 per class": (digits, 5),
-             "handwritten digits, 25 of one class": (digits, gf.data.single_class(25)),
-             "handwritten digits, one query": (digits, gf.data.single())}
-    n = int(SETTING["tasks"])
+    draws: dict[str, tuple[gf.Dataset, int | gf.data.Queries]] = {
+        "glyphs, 5 queries per class": (glyphs, 5),
+        "glyphs, 25 of one class": (glyphs, gf.data.single_class(25)),
+        "handwritten digits, 5 per class": (digits, 5),
+        "handwritten digits, 25 of one class": (digits, gf.data.single_class(25)),
+        "handwritten digits, one query": (digits, gf.data.single()),
+    }
     out = {}
     for name, (data, query) in draws.items():
         source = gf.Tasks(data, way=5, shot=1, query=query, seed=SEEDS["test"])
-        right, wrong = (gf.evaluate(model, source, n, transductive_bn=declared) for declared in (False, True))
+        right, wrong = (gf.evaluate(model, source, TASKS, transductive_bn=declared) for declared in (False, True))
         out[name] = pair(right.per_task, wrong.per_task)
     return out
 
@@ -125,7 +129,7 @@ def overlapping(model: gf.GraphMethod) -> dict[str, Any]:
         source = gf.Tasks(data, way=5, shot=shot, query=5, seed=SEEDS["test"])
         right = [accuracy(*task) for task in answers(head, source)]
         rng = np.random.default_rng(SEEDS["test"])
-        wrong = [accuracy(*overlapped(head, data, source.draw(i), rng)) for i in range(int(SETTING["tasks"]))]
+        wrong = [accuracy(*overlapped(head, data, source.draw(i), rng)) for i in range(TASKS)]
         out[f"{shot}-shot"] = pair(right, wrong)
     return out
 
@@ -152,7 +156,7 @@ def hidden_votes() -> dict[str, Any]:
     source = tasks_of("test", SEEDS["test"], shot=5, labelled_ratio=0.2)
     right, wrong = [], []
     with gf.evaluating(model):
-        for i in range(int(SETTING["tasks"])):
+        for i in range(TASKS):
             episode, target = source[i]
             out, label = model(episode), torch.from_numpy(source.draw(i).label)
             right.append(accuracy(out.logits.argmax(1), target))
@@ -166,7 +170,7 @@ def hidden_votes() -> dict[str, Any]:
 def answers(model: gf.GraphMethod, source: gf.Tasks) -> Iterator[tuple[Tensor, Tensor]]:
     """What a model answers to each task, and what is right."""
     with gf.evaluating(model):
-        for i in range(int(SETTING["tasks"])):
+        for i in range(TASKS):
             episode, target = source[i]
             yield gf.predict(model, episode).argmax(1), target
 

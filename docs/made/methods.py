@@ -36,7 +36,7 @@ def facts(method: gf.Method) -> str:
     loss = getattr(method.loss, "__name__", None)
     rows = {
         "modes": ", ".join(mode for mode in ("inductive", "transductive") if getattr(method, mode)),
-        "training": f"with `gf.{loss}`" if loss else "none needed",
+        "training": f"with [`gf.{loss}`](../api/training.md#graphfew.losses.{loss})" if loss else "none needed",
         "way": "fixed: the number of classes of its training" if method.fixed_way else "any",
         "shot": "fixed: the number of supports of its training" if method.fixed_shot else "any",
         "unlabelled nodes": "used" if method.unlabelled else "refused",

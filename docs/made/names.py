@@ -14,7 +14,7 @@ import graphfew as gf
 API = Path(__file__).parents[1] / "api"
 MARKER = re.compile(r"^<!-- names: (.+) -->$", re.MULTILINE)
 REST = "*"
-MODULES = ("data", "data.augment", "backbones", "affinity", "neighbours", "sparse", "shipped")
+MODULES = (*(name for name in gf.__all__ if isinstance(getattr(gf, name), ModuleType)), "data.augment")
 # Values do not know where they are defined.
 VALUES = {"gf.METHODS": "graphfew.registry.METHODS", "gf.backbones.catalogue": "graphfew.backbones.catalogue",
           "gf.data.catalogue": "graphfew.data.catalogue.catalogue"}

@@ -20,6 +20,7 @@ TOLD = (("PT-MAP, even", TRANSDUCTIVE), ("propagated prototypes, even", TRANSDUC
 FREE = (("PT-MAP", TRANSDUCTIVE), ("TIM", TRANSDUCTIVE), ("α-TIM", TRANSDUCTIVE), ("LaplacianShot", TRANSDUCTIVE),
         ("label propagation", TRANSDUCTIVE), ("propagated prototypes", TRANSDUCTIVE),
         ("nearest class mean", INDUCTIVE))
+TOGETHER = ("egnn", "gnn", "α-TIM", "TIM", "PT-MAP", "propagated prototypes", "label propagation")
 BALANCED, DIRICHLET, SINGLE = "balanced(15)", "dirichlet(2.0, 75)", "single-class(75)"
 
 
@@ -50,7 +51,7 @@ def together() -> str:
 def one_per_class() -> str:
     """Transductive methods on one query per class, and on fifteen."""
     rows = []
-    for row in ("egnn", "gnn", "α-TIM", "TIM", "PT-MAP", "propagated prototypes", "label propagation"):
+    for row in TOGETHER:
         one, many, uneven = (records.cell("cifar-fs", row, TRANSDUCTIVE, **ONE, query=query)
                              for query in ("one-per-class", BALANCED, DIRICHLET))
         rows.append([row, records.accuracy(one), records.accuracy(many), records.accuracy(uneven)])

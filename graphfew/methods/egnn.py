@@ -124,7 +124,7 @@ def egnn(encoder: nn.Module, *, dim: int, layers: int = 3, width: int = 96, p: f
     Formula:
         v_i ← f_v([v_i ; Σ_j ẽ_ij1 v_j ; Σ_j ẽ_ij2 v_j]),  ẽ without self-loops, rows of sum 1
         s_ij = σ(f_e(|v_i - v_j|)),  g_ij = (s_ij, 1 - s_ij)
-        e_ijd ← g_ijd e_ijd / Σ_k g_ikd e_ikd · Σ_k e_ikd,  then e_ij1 + e_ij2 = 1
+        e_ijd ← g_ijd e_ijd / Σ_k g_ikd e_ikd · Σ_k e_ikd,  then e_ii = (1, 0), and e_ij1 + e_ij2 = 1
         logit_qk = log Σ_{y_j = k} e_qj1
 
     Args:

@@ -64,6 +64,22 @@ def test_the_code_of_a_page_runs(page, alone):
     run(page.name, blocks(page.read_text(encoding="utf-8"), "python"))
 
 
+def test_code_fits_the_page():
+    texts = {page.name: page.read_text(encoding="utf-8") for page in PAGES}
+    texts |= {name: methods.page(name) for name in methods.names()}
+    assert [(name, line) for name, text in texts.items() for block in blocks(text, "python")
+            for line in block.splitlines() if len(line) > 88] == []
+
+
+def test_the_policy_names_the_versions_of_the_project():
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    policy = (DOCS / "policy.md").read_text(encoding="utf-8")
+    wanted = {"Python": r'requires-python = ">=([\d.]+)"', "PyTorch": r'"torch>=([\d.]+)"',
+              "torch-geometric": r'"torch-geometric>=([\d.]+)"', "torch-scatter": r'"torch-scatter>=([\d.]+)"'}
+    for name, pattern in wanted.items():
+        assert f"| {name} | {re.search(pattern, project)[1]} and later" in policy
+
+
 @pytest.mark.parametrize("name", methods.names())
 def test_the_code_of_a_methods_page_runs(name, alone):
     space = run(name, blocks(methods.page(name), "python"))

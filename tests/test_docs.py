@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 import graphfew as gf
 from docs.made import choices, docstring, methods, names, order, records, tables, traps
-from docs.made.shapes import plain
+from docs.made.sections import plain
 from graphfew import registry
 from graphfew.bench import all_cells, read_spec
 from graphfew.cli import app

@@ -1,24 +1,12 @@
-"""How griffe is to read docstrings: a class's fields stand under "Shapes:", names of one meaning together."""
+"""What griffe does with the library's docstrings before it reads them."""
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import griffe
 
-_SHAPES = re.compile(r"^Shapes:$", re.MULTILINE)
-_SECTION = re.compile(r"^(?:Args|Attributes):\n(?:(?: {4}.*)?\n)*(?: {4}.*)?", re.MULTILINE)
-_TOGETHER = re.compile(r"^ {4}(\w+(?:, \w+)+):((?:.*)(?:\n {5,}.*)*)", re.MULTILINE)
-
-
-def plain(text: str) -> str:
-    """A docstring with "Attributes:" for "Shapes:", and an entry of its own for each name."""
-    return _SECTION.sub(lambda section: _TOGETHER.sub(_apart, section[0]), _SHAPES.sub("Attributes:", text))
-
-
-def _apart(found: re.Match[str]) -> str:
-    return "\n".join(f"    {name}:{found[2]}" for name in found[1].split(", "))
+from docs.made.sections import plain
 
 
 class Shapes(griffe.Extension):

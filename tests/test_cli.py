@@ -1,6 +1,7 @@
 """The command line: what it prints and writes, and that every refusal is one clear line."""
 
 import json
+import subprocess
 import sys
 
 import pytest
@@ -49,6 +50,11 @@ def refused(outcome, *words):
 
 def test_version(call):
     assert call("--version") == (0, f"graphfew {gf.__version__}\n", "")
+
+
+def test_the_command_line_is_a_module_too():
+    run = subprocess.run([sys.executable, "-m", "graphfew", "--version"], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == f"graphfew {gf.__version__}"
 
 
 @pytest.mark.parametrize("command", ["train", "evaluate", "label", "methods", "data", "demo"])

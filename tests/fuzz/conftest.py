@@ -7,6 +7,7 @@ JSON, and fails where anything was found.
 import json
 import os
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import jaxtyping
@@ -48,5 +49,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     place = session.config.getoption("fuzz_results")
     if place and TALLIES:
-        content = {"examples_each": EXAMPLES, "readers": {name: one.to_json() for name, one in sorted(TALLIES.items())}}
+        told = {name: one.to_json() for name, one in sorted(TALLIES.items())}
+        content = {"command": f"GRAPHFEW_FUZZ={EXAMPLES} python -m pytest tests/fuzz --fuzz-results FILE",
+                   "inputs": sum(one["inputs"] for one in told.values()),
+                   "failures": sum(sum(one["failures"].values()) for one in told.values()),
+                   "versions": {name: version(name) for name in ("numpy", "pillow", "safetensors", "torch")},
+                   "readers": told}
         Path(place).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

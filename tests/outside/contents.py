@@ -11,9 +11,14 @@ KINDS = (".py", ".json", ".css", ".md", ".safetensors", "py.typed")
 
 
 def tracked(checkout: Path) -> set[str]:
-    """Every file of the library that git tracks or would."""
+    """Every file that git tracks or would; where there is no git, every file but caches and hidden folders' files."""
     command = ["git", "-C", str(checkout), "ls-files", "--cached", "--others", "--exclude-standard"]
-    names = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    try:
+        names = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    except (OSError, subprocess.CalledProcessError):
+        below = [path.relative_to(checkout) for path in checkout.rglob("*")]
+        names = [path.as_posix() for path in below
+                 if not any(part.startswith(".") or part == "__pycache__" for part in path.parts[:-1])]
     return {name for name in names if (checkout / name).is_file()}
 
 

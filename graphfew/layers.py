@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
@@ -133,18 +134,51 @@ class Convolution(nn.Module):
     """Any torch-geometric convolution as a layer: it rewrites the nodes and leaves the edges.
 
     Args:
-        conv: a `MessagePassing` module, called as `conv(nodes, edge_index)`, or with the edges `[E, C]` as its third
-            argument where `edges` is true (`edge_weight` or `edge_attr`, as the convolution has it).
-        edges: hand the edge values over.
+        conv: a module called as `conv(nodes, edge_index)`, which gives nodes `[N, F']`; a convolution that needs more,
+            such as types or positions, belongs in a module that knows these.
+        edges: hand the edges over: `[E, C]` as `edge_attr`, or `[E]` as `edge_weight`, as the convolution has it.
+
+    Raises:
+        ValueError: a convolution that needs more than nodes, edge_index and edges, or takes no edge values where
+            `edges` is true.
     """
 
     def __init__(self, conv: nn.Module, *, edges: bool = False) -> None:
         super().__init__()
+        name, parameters = type(conv).__name__, list(inspect.signature(conv.forward).parameters.values())
+        needed = [p.name for p in parameters if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD][2:]
+        takes = [p.name for p in parameters[2:] if p.name in ("edge_attr", "edge_weight")]
+        lacking = [other for other in needed if not (edges and other in takes)]
+        if parameters[0].kind is not inspect.Parameter.VAR_POSITIONAL:
+            second = parameters[1].name if len(parameters) > 1 else "one argument alone"
+            lacking = ([] if second.endswith("edge_index") else [second]) + lacking
+        if lacking:
+            hint = ", or give edges=True" if lacking[0] in takes else ""
+            raise ValueError(f"{name} needs {lacking[0]}; a layer has nodes and edges alone, so wrap it in a module "
+                             f"called with (nodes, edge_index){hint}")
+        if edges and not takes:
+            raise ValueError(f"{name} takes no edge_weight or edge_attr; leave edges=True out, or use another "
+                             "convolution")
         self.conv = conv
-        self.edges = edges
+        self.edges = takes[0] if edges else None
 
     def forward(self, graph: Graph) -> Graph:
-        """The graph with nodes `[N, F']` from the convolution."""
-        index = torch.stack([graph.topology.senders, graph.topology.receivers])
-        values = (graph.edges.squeeze(1) if graph.edges.shape[1] == 1 else graph.edges,) if self.edges else ()
-        return graph.replace(nodes=self.conv(graph.nodes, index, *values))
+        """The graph with nodes `[N, F']` from the convolution.
+
+        Raises:
+            TypeError: the convolution does not give one tensor of nodes.
+            ValueError: several channels of edges for an `edge_weight`, or another number of nodes.
+        """
+        name, channels = type(self.conv).__name__, graph.edges.shape[1]
+        if self.edges == "edge_weight" and channels != 1:
+            raise ValueError(f"{name} takes one weight per edge and the edges have {channels} channels; choose one "
+                             "before, with a layer that gives edges [E, 1]")
+        values = {} if self.edges is None else {
+            self.edges: graph.edges[:, 0] if self.edges == "edge_weight" else graph.edges}
+        nodes = self.conv(graph.nodes, torch.stack([graph.topology.senders, graph.topology.receivers]), **values)
+        if not isinstance(nodes, Tensor):
+            raise TypeError(f"{name} gives a {type(nodes).__name__}; a layer needs the nodes alone, [N, F]")
+        if nodes.ndim != 2 or len(nodes) != len(graph.nodes):
+            raise ValueError(f"{name} gives nodes of shape {tuple(nodes.shape)} for {len(graph.nodes)} nodes; a layer "
+                             "needs [N, F]")
+        return graph.replace(nodes=nodes)

@@ -57,7 +57,7 @@ def to_onnx(model: GraphMethod, episode: Episode, path: str | Path) -> Path:
     Needs `onnxscript` (`pip install "graphfew[onnx]"`). Give a float32 model: onnxruntime has few operators in float64.
     Solves of linear systems become eliminations, one step per node, so the file grows with the episode; methods of many
     rounds take minutes to write. The file is written beside and renamed; where onnxruntime is installed its answers are
-    compared with the model's first. Beside what `to_exported` refuses, `multi_metric` is refused there.
+    compared with the model's first.
 
     Args:
         model, episode: as `to_exported` takes them.
@@ -201,8 +201,9 @@ def _converted(program: torch.export.ExportedProgram) -> Any:
         with warnings.catch_warnings():
             # torch's own exporter meets torch's own deprecation.
             warnings.filterwarnings("ignore", ".*treespec, LeafSpec", FutureWarning)
+            # Its optimiser takes an addition of 1e-12, which keeps a quotient finite, for one of 0, and drops it.
             return torch.onnx.export(program, (), input_names=["x", "y"], output_names=["logits"], dynamo=True,
-                                     verbose=False)
+                                     optimize=False, verbose=False)
     except (OnnxExporterError, RuntimeError) as error:
         words = str(error.__cause__ or error).strip().splitlines()[0]
         raise ValueError(f"ONNX has no operator for a step of this model: {words}; use to_exported") from error

@@ -149,8 +149,8 @@ class Convolution(nn.Module):
         needed = [p.name for p in parameters if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD][2:]
         takes = [p.name for p in parameters[2:] if p.name in ("edge_attr", "edge_weight")]
         lacking = [other for other in needed if not (edges and other in takes)]
-        if parameters[0].kind is not inspect.Parameter.VAR_POSITIONAL:
-            second = parameters[1].name if len(parameters) > 1 else "one argument alone"
+        if not any(p.kind is p.VAR_POSITIONAL for p in parameters):
+            second = parameters[1].name if len(parameters) > 1 else "fewer arguments"
             lacking = ([] if second.endswith("edge_index") else [second]) + lacking
         if lacking:
             hint = ", or give edges=True" if lacking[0] in takes else ""

@@ -161,9 +161,14 @@ class HuggingFace(nn.Module):
 
         Raises:
             TypeError: an output without the features looked for.
-            ValueError: token ids without a known padding id, or features of another shape.
+            ValueError: items that are neither images nor token ids, ids without a known padding id, or features of
+                another shape.
         """
         x = x if self.prepare is None else self.prepare(x)
+        if self.call is by_keyword and x.dtype != torch.int64 and x.ndim < 4:
+            raise ValueError(f"{type(self.model).__name__} got items of shape {tuple(x.shape[1:])}, {x.dtype}; give "
+                             "images [N, c, h, w] or token ids [N, L] of int64 (a Dataset keeps them; data.arrays "
+                             "makes them float32), or pass call=")
         own = next((p.dtype for p in self.model.parameters()), torch.float32)
         mask = self._mask(x) if x.dtype == torch.int64 else None
         given = x if mask is not None or self.call is not by_keyword else x.to(own)

@@ -165,8 +165,9 @@ def test_a_data_set_is_encoded_once():
     (Texts(), {"out_dim": 5}, texts().x, ValueError, r"Texts gives features of shape \(9, 8\).*\[9, 5\]"),
     (Texts(), {"take": lambda out, mask: out.last_hidden_state}, texts().x, ValueError, r"\(9, 6, 8\)"),
     (Pictures(), {}, texts().x, ValueError, "no pad_token_id; pass pad="),
+    (Texts(), {}, texts(dtype=torch.float32).x, ValueError, r"shape \(6,\), torch.float32; give images.*data.arrays"),
     (nn.Linear(2, 2), {}, None, ValueError, "Linear does not tell the features' width; pass out_dim="),
-], ids=["tuple", "width", "tokens", "pad", "no width"])
+], ids=["tuple", "width", "tokens", "pad", "floating tokens", "no width"])
 def test_refusals(model, options, x, error, words):
     with pytest.raises(error, match=words):
         gf.HuggingFace(model, **options)(x)
@@ -263,6 +264,9 @@ def test_a_vit_of_transformers(transformers, tmp_path):
     again = gf.create("egnn", encoder=gf.HuggingFace(transformers.ViTModel(copy.deepcopy(config))), width=6, seed=3)
     with gf.evaluating(model), gf.evaluating(again):
         assert torch.equal(gf.load(path, into=again)(episode).logits, model(episode).logits)
+    program = gf.to_exported(model, episode).module()
+    with gf.evaluating(model):
+        assert torch.allclose(program(images, episode.y), model(episode).logits, atol=1e-4)
 
 
 def test_projected_features_and_maps_of_transformers(transformers):

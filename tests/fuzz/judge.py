@@ -2,6 +2,7 @@
 a file left behind."""
 
 import collections
+import copy
 import dataclasses
 import json
 import random
@@ -175,12 +176,12 @@ def _altered(content: object, rng: random.Random, values: list[object]) -> objec
         if kind == 0:
             del owner[key]
         elif kind == 1 and isinstance(owner, list):
-            owner.append(owner[key])
+            owner.append(copy.deepcopy(owner[key]))
         elif kind == 2 and isinstance(owner, dict) and isinstance(value, str):
             with suppress(KeyError):
                 owner[value] = owner.pop(key)
         else:
-            owner[key] = value
+            owner[key] = copy.deepcopy(value)  # which is altered in its turn, and must not hold itself
     return content
 
 

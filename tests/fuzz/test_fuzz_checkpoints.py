@@ -3,6 +3,7 @@
 import functools
 import json
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from judge import HOSTILE, Tally, altered, deep_json, json_like, mutated, writte
 import graphfew as gf
 from graphfew import checkpoint
 from graphfew.bench import read
-from graphfew.runs import Interrupted, Run, carry_out, prepare, reopen
+from graphfew.runs import Interrupted, Run, carry_out, load_split, prepare, reopen
 from graphfew.runs.folder import cut_back
 
 FUZZ = settings.get_profile("fuzz")
@@ -70,12 +71,17 @@ def lying_recipes(raw: bytes) -> st.SearchStrategy[bytes]:
                      st.just(packed('{"format": ' + "9" * 5000 + "}")))
 
 
+@functools.cache
+def checkpoints(name: str) -> st.SearchStrategy[bytes]:
+    raw = saved(name)
+    return st.one_of(mutated(raw), lying_heads(raw), lying_recipes(raw), st.binary(max_size=60))
+
+
 @pytest.mark.parametrize("name", ["egnn", "prototypical"])
 @given(data=st.data())
 @settings(FUZZ)
 def test_checkpoint(tally: Tally, tmp_path: Path, name: str, data: st.DataObject) -> None:
-    raw = saved(name)
-    content = data.draw(st.one_of(mutated(raw), lying_heads(raw), lying_recipes(raw), st.binary(max_size=60)))
+    content = data.draw(checkpoints(name))
     path = written(tmp_path, "m.safetensors", content)
     tally.judge(lambda: (checkpoint.read_extra(path), gf.load(path)), (ValueError,), path, tmp_path)
 
@@ -95,6 +101,20 @@ def begun() -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def digits_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The images are drawn anew for each run, which takes longer than all else."""
+    module = sys.modules["graphfew.runs.build"]
+    kept: dict[str, gf.Dataset] = {}
+
+    def once(name: str, split: str, root: str | None, **arguments: object) -> gf.Dataset:
+        if (name, split, arguments) != ("digits", "all", {}):
+            return load_split(name, split, root, **arguments)
+        return kept.setdefault("digits", kept.get("digits") or load_split(name, split, root))
+
+    monkeypatch.setattr(module, "load_split", once)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def cleaned() -> object:
     yield
@@ -102,25 +122,34 @@ def cleaned() -> object:
         shutil.rmtree(begun().parent)
 
 
+@functools.cache
+def configs() -> st.SearchStrategy[bytes]:
+    raw = (begun() / "config.json").read_bytes()
+    return st.one_of(
+        mutated(raw), st.just(deep_json()),
+        altered(json.loads(raw), json_like()).map(lambda tree: json.dumps(tree).encode("utf-8", "replace")))
+
+
+@functools.cache
+def lasts() -> st.SearchStrategy[bytes]:
+    raw = (begun() / "last.safetensors").read_bytes()
+    head, numbers = split(raw)
+    own = json.loads(head["__metadata__"]["graphfew"])
+    return st.one_of(mutated(raw), lying_heads(raw), altered(own["extra"], json_like()).map(
+        lambda extra: joined({**head, "__metadata__": {"graphfew": json.dumps({**own, "extra": extra})}}, numbers)))
+
+
 @given(content=st.data())
 @settings(FUZZ)
 def test_run_config(tally: Tally, tmp_path: Path, content: st.DataObject) -> None:
-    raw = (begun() / "config.json").read_bytes()
-    new = content.draw(st.one_of(
-        mutated(raw), st.just(deep_json()),
-        altered(json.loads(raw), json_like()).map(lambda tree: json.dumps(tree).encode("utf-8", "replace"))))
-    written(tmp_path / "run", "config.json", new)
+    written(tmp_path / "run", "config.json", content.draw(configs()))
     tally.judge(lambda: reopen(tmp_path / "run", {}), (ValueError, FileNotFoundError), None, tmp_path)
 
 
 @given(content=st.data())
 @settings(FUZZ)
 def test_run_last(tally: Tally, tmp_path: Path, content: st.DataObject) -> None:
-    raw = (begun() / "last.safetensors").read_bytes()
-    head, numbers = split(raw)
-    own = json.loads(head["__metadata__"]["graphfew"])
-    new = content.draw(st.one_of(mutated(raw), lying_heads(raw), altered(own["extra"], json_like()).map(
-        lambda extra: joined({**head, "__metadata__": {"graphfew": json.dumps({**own, "extra": extra})}}, numbers))))
+    new = content.draw(lasts())
     shutil.copytree(begun(), tmp_path / "run", dirs_exist_ok=True)
     path = written(tmp_path / "run", "last.safetensors", new)
     tally.judge(lambda: reopen(tmp_path / "run", {}), (ValueError,), path, tmp_path)

@@ -123,15 +123,19 @@ COLUMN = st.one_of(*(st.lists(values, min_size=3, max_size=3).map(tuple) for val
     st.tuples(st.integers(0, 3)), st.decimals(-100, 100, places=2), st.timedeltas(timedelta(0), timedelta(9)))))
 
 
+@functools.cache
+def parquets() -> st.SearchStrategy[bytes]:
+    good = parquet(a=(1.0, 2.0, 3.0), b=(1, 2, 3), label=("x", "y", None))
+    return st.one_of(
+        mutated(good), st.binary(max_size=50), COLUMN.map(lambda one: parquet(a=(1.0, 2.0, 3.0), label=one)),
+        COLUMN.map(lambda one: parquet(a=one, label=("x", "y", None))))
+
+
 @given(data=st.data())
 @settings(FUZZ)
 def test_parquet(tally: Tally, tmp_path: Path, data: st.DataObject) -> None:
     pytest.importorskip("pyarrow")
-    good = parquet(a=(1.0, 2.0, 3.0), b=(1, 2, 3), label=("x", "y", None))
-    content = data.draw(st.one_of(
-        mutated(good), st.binary(max_size=50), COLUMN.map(lambda one: parquet(a=(1.0, 2.0, 3.0), label=one)),
-        COLUMN.map(lambda one: parquet(a=one, label=("x", "y", None)))))
-    path = written(tmp_path, "table.parquet", content)
+    path = written(tmp_path, "table.parquet", data.draw(parquets()))
     tally.judge(lambda: read_parquet(path), (ValueError,), path, tmp_path)
 
 

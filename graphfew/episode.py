@@ -37,7 +37,7 @@ class Episode:
         origin: `[N]` int64 in what `inductive` gives: the node that each is a copy of; None elsewhere.
 
     Raises:
-        TypeError: a wrong dtype.
+        TypeError: what is no dense tensor or of a wrong dtype, or sizes and ways that are no whole numbers.
         ValueError: lengths that differ, NaN or infinite `x`, a labelled query, a label outside its task's way, a task
             without a query, or a class without a labelled support item.
     """

@@ -27,7 +27,7 @@ class Dataset:
         items: further facts of each item, each `[n, ...]` (Omniglot: `drawer`).
 
     Raises:
-        TypeError: a wrong dtype.
+        TypeError: what is no dense tensor or of a wrong dtype, or names that are no tuple of text.
         ValueError: no items, lengths that differ, NaN or infinite `x`, a label without a class, a class without an
             item, a class name given twice, or `y` on an accelerator.
     """

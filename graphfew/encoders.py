@@ -146,8 +146,7 @@ class HuggingFace(nn.Module):
         self.pad = pad if pad is not None else getattr(config, "pad_token_id", None)
         self.frozen = frozen
         if frozen:
-            model.requires_grad_(False)
-        self.train(self.training)
+            model.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> HuggingFace:
         """As of any module; a frozen model stays in evaluation mode."""

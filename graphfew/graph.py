@@ -256,6 +256,8 @@ class Graph:
     def to_pyg(self) -> Data:
         """A torch-geometric `Data`: x, edge_index, edge_attr, y, query, task, and sizes and way as tensors.
 
+        `graphfew.from_pyg` reads it back; `graphfew.to_batch` makes one `Data` per task.
+
         Shapes:
             x `[N, F]`, edge_index `[2, E]` (sender, receiver), edge_attr `[E, C]`; y, query and task `[items]` (class
             nodes, where there are any, follow the items and have none of the three); sizes and way `[tasks]`.

@@ -28,7 +28,7 @@ def table(X: Any) -> Any:
     if isinstance(X, Tensor):
         return _from_torch(X)
     if _is_arrow(X):
-        return _rows(X.to_pylist()) if _is_column(X) else X
+        return _rows(X.to_pylist()) if _is_column(X) else _as_table(X)
     if getattr(X, "ndim", None) == 1 and _is_object(X) and len(X):
         first = next(iter(X))
         return X if isinstance(first, str) or not hasattr(first, "__len__") else _rows(list(X))
@@ -119,6 +119,13 @@ def _is_object(value: Any) -> bool:
 
 def _is_arrow(value: Any) -> bool:
     return type(value).__module__.partition(".")[0] == "pyarrow"
+
+
+def _as_table(value: Any) -> Any:
+    """An Arrow table; of a single batch, scikit-learn does not see the names."""
+    import pyarrow
+
+    return pyarrow.Table.from_batches([value]) if isinstance(value, pyarrow.RecordBatch) else value
 
 
 def _is_column(value: Any) -> bool:

@@ -111,6 +111,7 @@ def test_arrow_tables_and_columns():
             assert found.feature_names_in_.tolist() == NAMES
             assert found.classes_.tolist() == WORDS.tolist()
             assert np.array_equal(found.predict_proba(table), PLAIN)
+    assert fitted(table.to_batches()[0], FEW).feature_names_in_.tolist() == NAMES
     assert fitted(table, arrow.array([None if c < 0 else int(c) for c in FEW])).classes_.dtype == np.int64
 
 

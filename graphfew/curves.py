@@ -38,7 +38,7 @@ def curves(runs: str | Path | Sequence[str | Path] | Mapping[str, str | Path]) -
     figure = Figure(figsize=(11, 4.4), layout="constrained")
     left, right = figure.subplots(1, 2)
     for number, (name, log) in enumerate(logs.items()):
-        style = {"color": COLOURS[number % len(COLOURS)], "linestyle": DASHES[number // 2 % len(DASHES)],
+        style = {"color": COLOURS[number % len(COLOURS)], "linestyle": DASHES[number % len(DASHES)],
                  "marker": MARKERS[number % len(MARKERS)], "markersize": 5, "markevery": max(1, len(log) // 12)}
         _accuracy(left, log, name, style)
         steps, losses = _known(log, "loss")

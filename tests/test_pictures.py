@@ -239,7 +239,7 @@ def test_curves_of_several_runs_are_told_apart_without_colour(tmp_path):
     runs = [log(tmp_path / place / "run", LINES) for place in "ab"]
     lines = gf.curves(runs).axes[1].lines
     assert [line.get_label() for line in lines] == [str(run) for run in runs]
-    assert len({line.get_marker() for line in lines}) == 2
+    assert len({line.get_marker() for line in lines}) == len({line.get_linestyle() for line in lines}) == 2
     named = gf.curves({"first": runs[0] / "metrics.jsonl", "second": runs[1]}).axes[1].lines
     assert [line.get_label() for line in named] == ["first", "second"]
 

@@ -49,9 +49,10 @@ class Backbone(nn.Module):
             return self._features(x).float()
 
     def _features(self, x: Tensor) -> Tensor:
-        """The net's features; images on a CPU by parts where nothing joins them."""
+        """The net's features; images on a CPU by parts where nothing joins them, no hook either."""
         part = max(1, PIXELS // x[0, 0].numel()) if x.ndim == 4 and len(x) and x.device.type == "cpu" else len(x)
-        if len(x) <= part or torch.is_grad_enabled() or any(m.training for m in self.net.modules()):
+        joined = any(m.training or m._forward_hooks or m._forward_pre_hooks for m in self.net.modules())
+        if len(x) <= part or torch.is_grad_enabled() or joined:
             features: Tensor = self.net(x)
             return features
         return torch.cat([self.net(images) for images in torch.split(x, part)])

@@ -78,3 +78,10 @@ def test_features_beforehand_are_refused():
     model = identity_model("tadam")
     with pytest.raises(ValueError, match="in the light of its task"):
         model.on_features()
+
+
+def test_an_evaluation_of_more_images_than_are_encoded_at_once_is_that_of_few():
+    model = randomised(gf.create("tadam", encoder=gf.backbones.conv4(width=4))).float()
+    tasks = gf.Tasks(gf.data.glyphs("val"), way=5, shot=1, query=5, seed=0)
+    few, many = (gf.evaluate(model, tasks, 8, batch=batch) for batch in (2, 8))
+    assert few.per_task == many.per_task

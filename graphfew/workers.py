@@ -115,14 +115,18 @@ class _Joint:
             return super().forward(x)  # type: ignore[misc,no-any-return]
         over = [d for d in range(x.ndim) if d != 1]
         shape = [1, -1, *[1] * (x.ndim - 2)]
-        count = self.workers.sum(x.new_tensor(float(x.numel() // x.shape[1])))
-        mean = self.workers.sum(x.sum(over)) / count
-        centred = x - mean.view(shape)
+        # Half precision, which autocast hands over, holds neither a count of rows nor a sum of them.
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        count = self.workers.sum(wide.new_tensor(float(x.numel() // x.shape[1])))
+        mean = self.workers.sum(wide.sum(over)) / count
+        centred = wide - mean.view(shape)
         variance = self.workers.sum(centred.square().sum(over)) / count
         self._follow(mean.detach(), variance.detach() * count / (count - 1))
-        scale = self.weight * (variance + self.eps).rsqrt()
-        out: Tensor = centred * scale.view(shape) + self.bias.view(shape)
-        return out
+        scale, shift = (variance + self.eps).rsqrt(), torch.zeros_like(mean)
+        if self.affine:
+            scale, shift = self.weight * scale, self.bias
+        out: Tensor = centred * scale.view(shape) + shift.view(shape)
+        return out.to(x.dtype)
 
     @torch.no_grad()
     def _follow(self: Any, mean: Tensor, variance: Tensor) -> None:

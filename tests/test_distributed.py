@@ -120,6 +120,26 @@ def test_joint_statistics_of_equal_parts_are_those_of_one(norm):
     assert torch.equal(frozen, net(x))
 
 
+def test_joint_statistics_of_a_norm_without_weights():
+    x = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
+    net, plain = (nn.Sequential(nn.BatchNorm1d(3, affine=False)) for _ in range(2))
+    with joint_statistics(net, Placed(0, 2)):
+        ours = net(x)
+    assert torch.allclose(ours, plain(torch.cat([x, x]))[:5], rtol=0, atol=1e-6)
+
+
+def test_joint_statistics_of_half_precision_are_kept_in_float32():
+    x = (5 + 0.1 * torch.randn(7, 3, 31, 31, generator=torch.Generator().manual_seed(0))).bfloat16()
+    net, plain = (nn.Sequential(nn.BatchNorm2d(3)) for _ in range(2))
+    with joint_statistics(net, Placed(0, 2)):
+        ours = net(x)
+    theirs = plain(torch.cat([x, x]))[:7]
+    assert ours.dtype == theirs.dtype
+    assert torch.allclose(ours.float(), theirs.float(), rtol=0, atol=0.016)
+    for name, value in plain.state_dict().items():
+        assert torch.allclose(value, net.state_dict()[name], rtol=1e-6, atol=0)
+
+
 def test_one_process_is_left_alone():
     net = nn.Sequential(nn.BatchNorm2d(3))
     with joint_statistics(net, ALONE):

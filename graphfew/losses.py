@@ -128,7 +128,7 @@ def pair_loss(out: Output, target: Int[Tensor, " Q"]) -> Float[Tensor, ""]:
         raise ValueError(f"pair_loss needs edges [E, 1]; got {graph.edges.shape[1]} channels; use edge_loss or "
                          f"node_loss for this method")
     weight, same = _edge_weights(graph, target)
-    terms = F.binary_cross_entropy_with_logits(graph.edges[:, 0], same, reduction="none")
+    terms = F.binary_cross_entropy_with_logits(graph.edges[:, 0].to(same.dtype), same, reduction="none")
     return (terms * weight).sum() / 2
 
 
@@ -185,14 +185,19 @@ def _edge_weights(graph: Graph, target: Tensor, *, supports_only: bool = False) 
     if supports_only:
         asked = episode.query[topology.receivers] & episode.labelled[topology.senders]
     same = a == b
-    counted = (asked & (a >= 0) & (b >= 0) & ~topology.loops).to(graph.edges.dtype)
+    # bfloat16, which autocast makes of edges, cannot count beyond 256.
+    precise = torch.promote_types(graph.edges.dtype, torch.float32)
+    counted = (asked & (a >= 0) & (b >= 0) & ~topology.loops).to(precise)
     kind = 2 * episode.task[topology.receivers] + same
     count = counted.new_zeros(2 * episode.tasks).index_add(0, kind, counted)
-    return counted / count.clamp_min(1)[kind] / episode.tasks, same.to(graph.edges.dtype)
+    return counted / count.clamp_min(1)[kind] / episode.tasks, same.to(precise)
 
 
 def _weighted_bce(similarity: Tensor, weight: Tensor, same: Tensor) -> Tensor:
-    return (F.binary_cross_entropy(similarity, same, reduction="none") * weight).sum()
+    # On a GPU torch refuses it under autocast.
+    with torch.autocast(similarity.device.type, enabled=False):
+        terms = F.binary_cross_entropy(similarity.to(same.dtype), same, reduction="none")
+    return (terms * weight).sum()
 
 
 def _check_length(out: Output, target: Tensor) -> None:

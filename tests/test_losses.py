@@ -7,6 +7,7 @@ import torch
 from episodes import identity_model, task
 
 import graphfew as gf
+from graphfew import losses
 
 
 def triangle(similarity, y=(0, 1, -1)):
@@ -131,3 +132,28 @@ def test_smoothing_is_a_share():
     for smoothing in (-0.1, 1.0):
         with pytest.raises(ValueError, match="smoothing is"):
             gf.node_loss(gf.Output(torch.zeros(1, 2), ()), torch.tensor([0]), smoothing=smoothing)
+
+
+def test_the_edge_loss_leaves_autocast_for_what_a_gpu_refuses_there(monkeypatch):
+    def as_on_a_gpu(*args, **options):
+        assert not torch.is_autocast_enabled("cpu")
+        return entropy(*args, **options)
+
+    entropy = losses.F.binary_cross_entropy
+    out = identity_model("egnn")(task(0, 3, (2,), 4))
+    target = torch.tensor([0, 1, 2, 0])
+    plain = gf.edge_loss(out, target)
+    monkeypatch.setattr(losses.F, "binary_cross_entropy", as_on_a_gpu)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert gf.edge_loss(out, target) == plain
+
+
+def test_edges_of_half_precision_are_counted_beyond_256():
+    batch = task(0, 2, (25,), 40)
+    graph = identity_model("siamese")(batch).graphs[-1]
+    low = graph.edges.bfloat16()
+    target = torch.arange(40) % 2
+    half, full = (gf.pair_loss(gf.Output(torch.zeros(40, 2), (graph.replace(edges=edges),)), target)
+                  for edges in (low, low.float()))
+    assert half == full
+    assert half.dtype == torch.float32

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import operator
 from collections.abc import Callable, Sequence
@@ -108,7 +109,7 @@ class Episode:
 
     def take(self, tasks: Sequence[int]) -> Episode:
         """The episode of the given tasks, in the given order."""
-        starts = _starts(self.sizes)
+        starts = [0, *itertools.accumulate(self.sizes)]
         nodes = torch.cat([torch.arange(starts[t], starts[t] + self.sizes[t]) for t in tasks]).to(self.y.device)
         return self._gather(nodes, tasks)
 
@@ -171,6 +172,9 @@ def collate(episodes: Sequence[Episode]) -> Episode:
     shapes = sorted({tuple(e.x.shape[1:]) for e in episodes})
     if len(shapes) > 1:
         raise ValueError(f"collate got items of shapes {shapes}; all episodes of a batch need items of one shape")
+    devices = sorted({str(e.x.device) for e in episodes})
+    if len(devices) > 1:
+        raise ValueError(f"collate got episodes on {' and '.join(devices)}; bring all to one device")
 
     def chain(name: str) -> tuple[int, ...]:
         return tuple(v for e in episodes for v in getattr(e, name))
@@ -194,14 +198,6 @@ def _derive(episode: Episode, **changes: Any) -> Episode:
     Its nodes are copies of others only where `changes` say so.
     """
     return known_valid(**{**{name: getattr(episode, name) for name in FIELDS}, "origin": None, **changes})
-
-
-def _starts(sizes: Sequence[int]) -> list[int]:
-    starts, total = [], 0
-    for size in sizes:
-        starts.append(total)
-        total += size
-    return starts
 
 
 def _count(task: Tensor, mask: Tensor, tasks: int) -> tuple[int, ...]:

@@ -99,6 +99,12 @@ def test_take_undoes_collate_in_any_order():
     assert (again.sizes, again.way, again.queries) == ((10, 7), (4, 3), (2, 3))
 
 
+def test_collate_needs_episodes_on_one_device():
+    e = task(0, 2, (1,), 2)
+    with pytest.raises(ValueError, match="collate got episodes on cpu and meta; bring all to one device"):
+        gf.collate([e, e.to("meta")])
+
+
 def test_collate_needs_episodes_of_one_shape():
     with pytest.raises(ValueError, match="no episodes"):
         gf.collate([])

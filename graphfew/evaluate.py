@@ -174,7 +174,8 @@ def calibration_error(confidence: Float[Tensor, " Q"], right: Bool[Tensor, " Q"]
     Deviations: none.
     """
     place = (confidence.double() * bins).ceil().long().clamp(1, bins) - 1
-    gap = torch.zeros(bins, dtype=torch.float64).index_add(0, place, right.double() - confidence.double())
+    off = right.double() - confidence.double()
+    gap = off.new_zeros(bins).index_add(0, place, off)
     return float(gap.abs().sum()) / len(confidence)
 
 

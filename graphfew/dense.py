@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterator
 
 import torch
@@ -72,18 +73,14 @@ def solve_nodes(graph: Graph, fn: Callable[[Dense], Tensor]) -> Float[Tensor, "N
     Raises:
         ValueError: another topology.
     """
-    graph.topology.matrices(graph.edges)
+    graph.topology.matrices(graph.edges)  # refuses another topology
     groups = _groups(graph.episode, graph.nodes, graph.edges)
     return _rows(graph.episode, [(nodes, fn(tasks)) for nodes, tasks in groups])
 
 
 def solve_classes(graph: Graph, fn: Callable[[Dense], Tensor]) -> Float[Tensor, "M F"]:
     """The nodes of a `stars` graph with new class nodes, from `fn(tasks) -> [G, way, F]`, once per size and way."""
-    items = len(graph.episode.y)
-    classes = graph.nodes[items:]
-    for _, rows, tasks in _star_groups(graph):
-        classes = classes.index_copy(0, rows.flatten(), fn(tasks).flatten(0, 1))
-    return torch.cat([graph.nodes[:items], classes])
+    return _with_classes(graph, [(rows, fn(tasks)) for _, rows, tasks in _star_groups(graph)])
 
 
 def solve_stars(graph: Graph, fn: Callable[[Dense], Tensor]) -> Float[Tensor, "E 1"]:
@@ -96,17 +93,24 @@ def settle(graph: Graph, fn: Callable[[Dense], tuple[Tensor, Tensor]]) -> Graph:
     """A `stars` graph with new class nodes and new edges to queries, found together: `fn(tasks) -> [G, way, F],
     [G, n, way]`, once per size and way."""
     found = [(nodes, rows, *fn(tasks)) for nodes, rows, tasks in _star_groups(graph)]
-    items = len(graph.episode.y)
-    classes = graph.nodes[items:]
-    for _, rows, values, _ in found:
-        classes = classes.index_copy(0, rows.flatten(), values.flatten(0, 1))
-    edges = _to_queries(graph, [(nodes, scores) for nodes, _, _, scores in found])
-    return graph.replace(nodes=torch.cat([graph.nodes[:items], classes]), edges=edges)
+    return graph.replace(nodes=_with_classes(graph, [(rows, classes) for _, rows, classes, _ in found]),
+                         edges=_to_queries(graph, [(nodes, scores) for nodes, _, _, scores in found]))
 
 
 def class_softmax(scores: Float[Tensor, "G n way"]) -> Float[Tensor, "G n way"]:
     """Softmax over classes. In memory nodes stand side by side, which is many times faster where classes are few."""
     return scores.mT.contiguous().softmax(1).mT
+
+
+def members_mean(weight: Float[Tensor, "G n way"], x: Float[Tensor, "G n F"]) -> Float[Tensor, "G way F"]:
+    """The mean of the nodes for each class, weighted by their membership in it, which must not all be 0."""
+    return torch.bmm((weight / weight.sum(1, keepdim=True)).mT, x)
+
+
+def as_sure(sharpness: float, way: int) -> float:
+    """The sharpness of a softmax over `way` classes that leaves shares as sure as the given one does among 5: their
+    largest entropy, log(way), sets the unit."""
+    return sharpness * math.log(way) / math.log(5)
 
 
 def present(episode: Episode) -> Bool[Tensor, "Q way"]:
@@ -123,6 +127,15 @@ def _rows(episode: Episode, parts: list[tuple[Tensor, Tensor]]) -> Tensor:
         wide = F.pad(value.flatten(0, 1), (0, max(episode.way) - value.shape[-1]), value=-torch.inf)
         rows = rows.index_copy(0, nodes.flatten(), wide)
     return rows
+
+
+def _with_classes(graph: Graph, parts: list[tuple[Tensor, Tensor]]) -> Tensor:
+    """The nodes of a `stars` graph with new class nodes `[G, way, F]` at these places `[G, way]`."""
+    items = len(graph.episode.y)
+    classes = graph.nodes[items:]
+    for rows, values in parts:
+        classes = classes.index_copy(0, rows.flatten(), values.flatten(0, 1))
+    return torch.cat([graph.nodes[:items], classes])
 
 
 def _to_queries(graph: Graph, parts: list[tuple[Tensor, Tensor]]) -> Tensor:

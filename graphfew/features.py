@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from graphfew._kernels.means import centred
-from graphfew.dense import Dense, class_softmax, map_nodes
+from graphfew.dense import Dense, as_sure, class_softmax, map_nodes
 from graphfew.episode import Episode
 from graphfew.priors import proportions, unknown
 
@@ -39,7 +40,7 @@ def prepared(episode: Episode, power: float, centre: Sequence[float] | None, ove
     Deviations: one centre for all nodes of a task (theirs has one for the supports and one for the queries, which are
     apart wherever the classes of the queries are not balanced); the power of a negative value keeps its sign.
     """
-    x = _unit(episode.x if power == 1 else episode.x.sign() * episode.x.abs().pow(power))
+    x = _evened(episode.x, power)
     x = centred(x, episode.sizes, over) if centre is None else x - x.new_tensor(centre)
     return episode.encode(lambda _: _unit(x))
 
@@ -56,6 +57,11 @@ def bounded(x: Tensor) -> Tensor:
     peak = torch.linalg.vector_norm(x.detach().flatten(1), torch.inf, dim=1).clamp_min(bound)
     out: Tensor = x * (bound / peak).view(-1, *[1] * (x.ndim - 1))
     return out
+
+
+def _evened(x: Tensor, power: float) -> Tensor:
+    """`sign(x) |x|^power`, of length 1."""
+    return _unit(x if power == 1 else x.sign() * x.abs().pow(power))
 
 
 def _unit(x: Tensor) -> Tensor:
@@ -81,21 +87,21 @@ def poised(episode: Episode, power: float, prior: Sequence[float] | None = None,
     Raises:
         ValueError: a prior of another way than the task.
     """
-    x = _unit(episode.x if power == 1 else episode.x.sign() * episode.x.abs().pow(power))
+    x = _evened(episode.x, power)
     return episode.encode(lambda _: map_nodes(episode.encode(lambda _: x), lambda t: _poised(t, prior, sharpness)))
 
 
 def _poised(tasks: Dense, prior: Sequence[float] | None, sharpness: float) -> Tensor:
     shots = tasks.label.sum(1)[..., None]
     middle = (torch.bmm(tasks.label.mT, tasks.x) / shots).mean(1, keepdim=True)
-    x = torch.nn.functional.normalize(tasks.x - middle, dim=2)
-    classes = torch.nn.functional.normalize(torch.bmm(tasks.label.mT, x) / shots, dim=2)
-    unit = sharpness * math.log(tasks.label.shape[2]) / math.log(5)
+    x = F.normalize(tasks.x - middle, dim=2)
+    classes = F.normalize(torch.bmm(tasks.label.mT, x) / shots, dim=2)
     free = unknown(tasks)
-    shares = (class_softmax(2 * unit * torch.bmm(x, classes.mT)) * free).sum(1) / free.sum(1)
+    nearness = 2 * as_sure(sharpness, tasks.label.shape[2]) * torch.bmm(x, classes.mT)
+    shares = (class_softmax(nearness) * free).sum(1) / free.sum(1)
     gap = (shares * (shares.clamp_min(TINY) / proportions(prior, tasks.label)).log()).sum(1)
     reach = (((-gap).exp() - 0.7) / 0.2).clamp(0, 1)[:, None, None]
-    return torch.nn.functional.normalize(tasks.x - middle - reach * (tasks.x.mean(1, keepdim=True) - middle), dim=2)
+    return F.normalize(tasks.x - middle - reach * (tasks.x.mean(1, keepdim=True) - middle), dim=2)
 
 
 def leading(episode: Episode, components: int, over: Tensor | None = None) -> Episode:
@@ -124,4 +130,4 @@ def _directions(rows: Tensor, components: int) -> Tensor:
     real = value > max(n, width) * torch.finfo(value.dtype).eps * value[:1]
     if n < width:
         vector = (rows.mT @ vector) / value.clamp_min(TINY).sqrt()
-    return torch.nn.functional.pad(vector * real, (0, components - len(value)))
+    return F.pad(vector * real, (0, components - len(value)))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from graphfew.checks import labelled_only
-from graphfew.dense import Dense, solve_classes, solve_stars
+from graphfew.dense import Dense, members_mean, solve_classes, solve_stars
 from graphfew.graph import Graph
 from graphfew.methods.prototypical import embed
 from graphfew.model import GraphMethod, Output
@@ -140,8 +140,7 @@ class Attractor(nn.Module):
     def _fit(self, tasks: Dense) -> Tensor:
         near = F.normalize(tasks.x, dim=2) @ F.normalize(self.base, dim=1).T
         attention = (self.sharpness * near).softmax(dim=2)
-        heard = torch.bmm((tasks.label / tasks.label.sum(1, keepdim=True)).mT, attention)
-        attractor = self.origin + heard @ self.memory(self.base)
+        attractor = self.origin + members_mean(tasks.label, attention) @ self.memory(self.base)
         return solve(Problem(tasks.x, tasks.label, tasks.x @ self.base.T, attractor, self.log_stiffness.exp()))
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from graphfew.checks import labelled_only
-from graphfew.dense import Dense, settle
+from graphfew.dense import Dense, members_mean, settle
 from graphfew.features import check_centre
 from graphfew.graph import Graph
 from graphfew.methods.pt_map import embed
@@ -39,7 +39,7 @@ class Rectify:
         answer = F.one_hot(near.argmax(2), near.shape[2]).to(x.dtype)
         members = torch.where(known, tasks.label, answer)
         weight = (self.sharpness * near).exp() * members
-        classes = torch.bmm((weight / weight.sum(1, keepdim=True)).mT, x)
+        classes = members_mean(weight, x)
         return classes, self.scale * self._cosines(x, classes)
 
     def _shift(self, tasks: Dense) -> Tensor:

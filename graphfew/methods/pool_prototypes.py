@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from graphfew.affinity import squared_distances
-from graphfew.dense import Dense, class_softmax, settle
+from graphfew.dense import Dense, as_sure, class_softmax, members_mean, settle
 from graphfew.episode import Episode
 from graphfew.features import check_centre, leading, prepared
 from graphfew.graph import Graph
@@ -38,13 +37,9 @@ class Divide:
         self.prior = prior
         self.rounds = rounds
 
-    def unit(self, classes: Tensor) -> float:
-        """Among more classes shares stay as sure: their largest entropy, log(way), sets the unit."""
-        return self.sharpness * math.log(classes.shape[1]) / math.log(5)
-
     def scores(self, tasks: Dense, classes: Tensor) -> Tensor:
         """`[G, n, way]`, without shifts."""
-        return -self.unit(classes) * squared_distances(classes, tasks.x).mT
+        return -as_sure(self.sharpness, classes.shape[1]) * squared_distances(classes, tasks.x).mT
 
     def __call__(self, tasks: Dense, classes: Tensor, counted: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Shares `[G, n, way]` of the counted nodes, 0 for all others, the shifts `[G, way]` after them, and what the
@@ -52,7 +47,7 @@ class Divide:
         scores = self.scores(tasks, classes)
         prior = proportions(self.prior, tasks.label)
         if self.limit is not None:
-            none = scores.new_full((*scores.shape[:2], 1), -self.unit(classes) * self.limit)
+            none = scores.new_full((*scores.shape[:2], 1), -as_sure(self.sharpness, classes.shape[1]) * self.limit)
         for _ in range(self.rounds):
             shifted = scores + shift[:, None]
             shares = class_softmax(shifted if self.limit is None else torch.cat([shifted, none], dim=2))
@@ -86,8 +81,7 @@ class Gather:
         classes, shift = tasks.classes, torch.zeros_like(tasks.classes[..., 0])
         for _ in range(self.rounds):
             shares, shift, _ = self.divide(tasks, classes, counted, shift)
-            members = shares + tasks.label
-            centres = torch.bmm((members / members.sum(1, keepdim=True)).mT, tasks.x)
+            centres = members_mean(shares + tasks.label, tasks.x)
             classes = classes + self.rate * (centres - classes)
         _, shift, lack = self.divide(tasks, classes, counted, shift)
         # Shifts fit the pile as a whole; a query that is not of it is told only what the pile left undecided.
@@ -136,7 +130,7 @@ def pool_prototypes(encoder: nn.Module, *, dim: int, power: float = 1.0, centre:
     validation utterances.
     """
     if not 0 <= balance <= 1:
-        raise ValueError(f"balance is {balance}; it must lie between 0 (estimated) and 1 (as the prior says)")
+        raise ValueError(f"balance is {balance}; it must lie between 0 (no prior) and 1 (exactly as the prior says)")
     for name, value in (("limit", limit), ("sharpness", sharpness), ("components", components)):
         if value is not None and not value > 0:
             raise ValueError(f"{name} is {value}; it must be positive")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 
-import torch
 from torch import Tensor, nn
 
 from graphfew.affinity import squared_distances
-from graphfew.dense import Dense, class_softmax, settle
+from graphfew.dense import Dense, as_sure, class_softmax, members_mean, settle
 from graphfew.episode import Episode
 from graphfew.features import check_centre, prepared
 from graphfew.graph import Graph
@@ -37,9 +35,7 @@ class Assign:
 
     def __call__(self, tasks: Dense, classes: Tensor, assigned: Tensor | None) -> Tensor:
         """Shares given class nodes `[G, way, F]` and, after the first time, the shares before."""
-        # Among more classes shares stay as sure: their largest entropy, log(way), sets the unit.
-        sharpness = self.sharpness * math.log(classes.shape[1]) / math.log(5)
-        scores = -sharpness * squared_distances(classes, tasks.x).mT
+        scores = -as_sure(self.sharpness, classes.shape[1]) * squared_distances(classes, tasks.x).mT
         counted, prior = unknown(tasks), proportions(self.prior, tasks.label)
         if self.balanced:
             return transported(scores, counted, prior)
@@ -67,8 +63,7 @@ class Move:
         classes = tasks.classes
         assigned = self.assign(tasks, classes, None)
         for _ in range(self.rounds):
-            members = assigned + tasks.label
-            centres = torch.bmm((members / members.sum(1, keepdim=True)).mT, tasks.x)
+            centres = members_mean(assigned + tasks.label, tasks.x)
             classes = classes + self.rate * (centres - classes)
             assigned = self.assign(tasks, classes, assigned)
         return classes, assigned.clamp_min(TINY).log()

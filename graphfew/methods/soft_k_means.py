@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from graphfew.affinity import squared_distances
-from graphfew.dense import Dense, class_softmax, settle
+from graphfew.dense import Dense, class_softmax, members_mean, settle
 from graphfew.graph import Graph
 from graphfew.methods.prototypical import embed
 from graphfew.model import GraphMethod
@@ -120,8 +120,7 @@ class Refine(nn.Module):
         classes = tasks.classes
         distance = squared_distances(classes, tasks.x).mT
         for _ in range(self.steps):
-            members = tasks.label + free * self.share(tasks, distance)
-            classes = torch.bmm((members / members.sum(1, keepdim=True)).mT, tasks.x)
+            classes = members_mean(tasks.label + free * self.share(tasks, distance), tasks.x)
             distance = squared_distances(classes, tasks.x).mT
         return classes, -distance
 

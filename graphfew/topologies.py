@@ -49,9 +49,9 @@ def stars(episode: Episode) -> Topology:
     query = torch.nonzero(episode.query).flatten()
     rank, node = product(torch.tensor(episode.queries, device=way.device), way)
     topology = bipartite(torch.cat([support, n + node]), torch.cat([own_class, query[rank]]), n + sum(episode.way))
-    equal_ways = len(set(episode.way)) == 1
-    return dataclasses.replace(topology, block=equal_size(episode.sizes) if equal_ways else None,
-                               classes=episode.way[0] if equal_ways else 0)
+    classes = equal_size(episode.way)
+    return topology if classes is None else dataclasses.replace(topology, block=equal_size(episode.sizes),
+                                                                classes=classes)
 
 
 def supports_to_queries(episode: Episode) -> Topology:

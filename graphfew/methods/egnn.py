@@ -23,7 +23,7 @@ class EgnnLayer(nn.Module):
 
     With edges `e [E, 2]` (similarity, dissimilarity) whose self-loops are masked, and `ẽ` their rows normalised to 1:
     `v_i ← f_v([v_i ; Σ_j ẽ_ij1 v_j ; Σ_j ẽ_ij2 v_j])`, then `s_ij = σ(f_e(|v_i - v_j|))` gates the edges,
-    `ē_ijd = f_d(ij) e_ijd / Σ_k f_d(ik) e_ikd · Σ_k e_ikd` with `f = (s, 1 - s)`; self-loops become (1, 0), every entry
+    `e_ijd ← g_ijd e_ijd / Σ_k g_ikd e_ikd · Σ_k e_ikd` with `g = (s, 1 - s)`; self-loops become (1, 0), every entry
     gets 1e-6 more, and the two channels of an edge are normalised to sum to 1.
 
     Args:

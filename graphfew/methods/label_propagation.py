@@ -15,14 +15,12 @@ from graphfew.features import check_centre, prepared
 from graphfew.graph import Graph, Topology
 from graphfew.model import GraphMethod
 from graphfew.readout import one_hot, own_row
-from graphfew.sparse import DENSE_NODES, harmonic, product, spread_labels
+from graphfew.sparse import DAMPING, DENSE_NODES, harmonic, product, spread_labels
 from graphfew.topologies import complete
 
 Affinity = Callable[[Dense], Tensor]
 Settle = Callable[[Topology, Tensor, Tensor], Tensor]
 TINY = 1e-12
-# Keeps the solution unique where a part of the graph has no label.
-DAMPING = 1e-6
 
 
 def label_propagation(encoder: nn.Module, *, dim: int, affinity: Affinity = self_tuning, power: float = 1.0,

@@ -58,8 +58,7 @@ def maps_net(dim: int, channels: int, width: int, hidden: int) -> nn.Sequential:
 
 
 def _scores(width: int, hidden: int) -> list[nn.Module]:
-    layers = [nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, 1)]
-    return layers
+    return [nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, 1)]
 
 
 def relation(encoder: nn.Module, *, dim: int, channels: int | None = None, width: int = 64, hidden: int = 8

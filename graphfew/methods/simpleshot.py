@@ -49,8 +49,7 @@ def simpleshot(encoder: nn.Module, *, dim: int, centre: Sequence[float] | None =
 
 def _embed(centre: Sequence[float] | None) -> Callable[[Episode], Graph]:
     def embed(episode: Episode) -> Graph:
-        given = None if centre is None else episode.x.new_tensor(centre)[None]
-        middle = task_means(episode)[episode.task] if given is None else given
+        middle = task_means(episode)[episode.task] if centre is None else episode.x.new_tensor(centre)
         return with_class_means(episode.encode(lambda x: F.normalize(x - middle, dim=1)))
 
     return embed

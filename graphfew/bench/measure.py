@@ -20,6 +20,7 @@ from graphfew.data import Tasks
 from graphfew.episode import Episode
 from graphfew.evaluate import evaluate
 from graphfew.recipe import JSON
+from graphfew.runs.models import device_of
 
 
 class Counted:
@@ -60,7 +61,7 @@ def measured(cell: Cell, shelf: Shelf, out: Path, device: torch.device, *, comma
     spec = cell.spec
     model, items = ready(model_of(cell, shelf, out, device), shelf)
     tasks = Counted(cell.draw.tasks(items, spec.seed))
-    place = next((p.device for p in model.parameters()), torch.device("cpu"))
+    place = device_of(model)
     with memory(place) as peak:
         began = time.perf_counter()
         result = evaluate(model, tasks, cell.count, batch=spec.batch, progress=progress)

@@ -13,6 +13,7 @@ from graphfew.model import GraphMethod, Output
 from graphfew.plot import layer_by_layer
 from graphfew.report.html import Markup
 from graphfew.report.svg import embedded, framed
+from graphfew.runs.models import device_of
 
 MOST_NODES = 60
 
@@ -37,9 +38,8 @@ def layers(model: GraphMethod, data: Dataset, *, way: int = 5, shot: int = 1, qu
     model = model if model.transductive else model.in_mode(transductive=True)
     tasks = Tasks(data, way=way, shot=shot, query=query, seed=seed)
     episode, target = tasks.batch(range(1))
-    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    with evaluating(model), torch.no_grad():
-        out = model(episode.to(device))
+    with evaluating(model):
+        out = model(episode.to(device_of(model)))
     if len(out.graphs) < 2 or out.graphs[0].topology is None:
         raise ValueError("the method has no layers between its first graph and its answer; draw a graph network such "
                          "as egnn")

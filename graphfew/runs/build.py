@@ -18,7 +18,7 @@ from graphfew.recipe import JSON
 from graphfew.registry import find
 from graphfew.runs.config import TASKS, TrainConfig, ratios, span
 from graphfew.runs.job import Job
-from graphfew.runs.models import adopt_encoder, build_model, choose_loss, find_components
+from graphfew.runs.models import adopt_encoder, build_model, choose_loss, device_of, find_components
 from graphfew.runs.teach import teach
 
 # Options that provenance tells where they are not the default ones.
@@ -124,7 +124,7 @@ def look(model: GraphMethod, tasks: Tasks, loss: Callable[[Any, Tensor], Tensor]
     Raises:
         ValueError: as the model or the loss does.
     """
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    device = device_of(model)
     episode, target = tasks[0]
     with evaluating(model):
         out = model(episode.to(device))

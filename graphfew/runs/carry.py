@@ -18,6 +18,7 @@ from graphfew.runs.config import PLACES, Schedule, TrainConfig, contradictions
 from graphfew.runs.fit import Moment, Tally, due, ended, fit
 from graphfew.runs.folder import Run
 from graphfew.runs.job import Job
+from graphfew.runs.models import device_of
 from graphfew.runs.teach import without_encoder
 from graphfew.workers import ALONE, Workers, own_part
 
@@ -131,7 +132,7 @@ def carry_out(prepared: Prepared, *, watch: Watch = lambda moment: None, stop: S
     run, config, job, now = prepared.run, prepared.config, prepared.job, prepared.tally
     schedule = config.schedule
 
-    device = next((p.device for p in job.model.parameters()), torch.device("cpu"))
+    device = device_of(job.model)
 
     def halt(done: int = 0) -> None:
         del done

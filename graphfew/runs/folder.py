@@ -18,6 +18,7 @@ from graphfew.recipe import JSON
 from graphfew.runs.config import TrainConfig, checked
 from graphfew.runs.fit import Record, Tally
 from graphfew.runs.job import Job
+from graphfew.runs.models import device_of
 from graphfew.writing import extend, write_text
 
 # what a file of another content may lead to
@@ -127,8 +128,8 @@ def restore(run: Run, job: Job, *, write: bool = True) -> Tally:
     tally = Tally()
     if run.last.is_file():
         extra = checkpoint.read_extra(run.last)
-        device = next((p.device for p in job.model.parameters()), "cpu")
-        checkpoint.load(run.last, into=job.model, optimizer=job.optimizer, device=device, learner=job.apart)
+        checkpoint.load(run.last, into=job.model, optimizer=job.optimizer, device=device_of(job.model),
+                        learner=job.apart)
         tally = tally_of(run, extra)
     if write:
         cut_back(run, tally.validated)

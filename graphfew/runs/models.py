@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from graphfew import backbones, checkpoint, shipped
 from graphfew.data import Dataset, embed
@@ -144,6 +144,11 @@ def find_components(model: GraphMethod, data: Dataset) -> None:
     chosen = torch.linspace(0, len(data) - 1, min(COMPONENTS_FROM, len(data))).long()
     some = Dataset(data.name, data.split, data.x[chosen], data.y[chosen], data.classes)
     net.fit(embed(some, net.net, progress=False).x)
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where the model's weights are; the CPU where it has none."""
+    return next((p.device for p in model.parameters()), torch.device("cpu"))
 
 
 def best_of(path: str | Path) -> Path:

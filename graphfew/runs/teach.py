@@ -13,7 +13,7 @@ from graphfew.model import GraphMethod
 from graphfew.pretrain import Classifier, Shuffled
 from graphfew.runs.config import CLASSES, OPTIMIZERS, Schedule, TrainConfig
 from graphfew.runs.job import Job
-from graphfew.runs.models import build_model
+from graphfew.runs.models import build_model, device_of
 from graphfew.train import follow
 
 
@@ -25,7 +25,7 @@ def teach(config: TrainConfig, job: Job) -> Job:
     """
     schedule = config.schedule
     if schedule.average is not None:
-        taught = build_model(config).to(next(job.model.parameters()).device)
+        taught = build_model(config).to(device_of(job.model))
         taught.load_state_dict(job.model.state_dict())
         taught.encoder.requires_grad_(not config.freeze_encoder)
         job = dataclasses.replace(job, taught=taught, learner=taught, after=_following(job.model, taught, schedule))
@@ -33,8 +33,7 @@ def teach(config: TrainConfig, job: Job) -> Job:
     if config.objective == CLASSES:
         items = Shuffled(job.tasks.data, schedule.seed, change, config.turns)
         classifier = Classifier(job.taught.encoder, _width(job.taught.encoder), items.classes, seed=schedule.seed)
-        learner = classifier.to(next(job.model.parameters()).device)
-        job = dataclasses.replace(job, learner=learner, source=items)
+        job = dataclasses.replace(job, learner=classifier.to(device_of(job.model)), source=items)
     elif change is not None:
         job = dataclasses.replace(job, source=Augmented(job.tasks, change, schedule.seed))
     if not schedule.steps:

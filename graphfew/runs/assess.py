@@ -95,9 +95,13 @@ def typed(arguments: Sequence[str]) -> str:
 
 
 def _short(argument: str) -> str:
-    option, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
-    path = Path(value)
-    return f"{option}{equals}{'/'.join(path.parts[1:][-2:])}" if path.is_absolute() else argument
+    """A path may stand alone, after `--out=` or after `--root=omniglot=`."""
+    starts = (0, *(place + 1 for place, character in enumerate(argument) if character == "="))
+    for start in starts:
+        path = Path(argument[start:])
+        if path.is_absolute():
+            return argument[:start] + "/".join(path.parts[1:][-2:])
+    return argument
 
 
 def _result(row: Row) -> dict[str, JSON]:

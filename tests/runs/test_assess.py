@@ -70,6 +70,8 @@ def test_the_report_is_json_and_holds_every_task(models, draws):
     (["evaluate", "runs/a", "--data", "digits"], "graphfew evaluate runs/a --data digits"),
     (["evaluate", "/home/me/runs/a", "--out=/tmp/x/y/r.json"], "graphfew evaluate runs/a --out=y/r.json"),
     (["--out", "a b"], "graphfew --out 'a b'"),
+    (["bench", "--root=omniglot=/home/me/data/omniglot"], "graphfew bench --root=omniglot=data/omniglot"),
+    (["--root", "cub=/home/me/cub", "/home/a=b/c"], "graphfew --root cub=me/cub a=b/c"),
 ])
 def test_the_command_is_told_without_absolute_paths(arguments, expected):
     assert assess.typed(arguments) == expected

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from graphfew.bench.spec import Spec
 from graphfew.bench.training import Training
 from graphfew.recipe import JSON
 from graphfew.runs import Prepared, Run, Tally, TrainConfig, finished, prepare, reopen
-from graphfew.runs.folder import read_config, tally_of
+from graphfew.runs.folder import read_config, sessions, tally_of
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -103,9 +102,9 @@ def ready(job: Job) -> Prepared:
 
 def facts(job: Job) -> dict[str, JSON]:
     """What a record tells of a training: its seconds are those of the sessions that led to these weights."""
-    sessions = _sessions(job.run)
-    begun = max((number for number, session in enumerate(sessions) if session["from_step"] == 0), default=0)
-    counted = sessions[begun:]
+    past: Sequence[Mapping[str, Any]] = sessions(job.run)
+    begun = max((number for number, session in enumerate(past) if session["from_step"] == 0), default=0)
+    counted = past[begun:]
     schedule = job.config.schedule
     total = {name: round(sum(session[name] for session in counted), 3)
              for name in ("training_seconds", "validating_seconds")}
@@ -121,13 +120,3 @@ def seconds_per_step(job: Job) -> float | None:
     told = facts(job)
     steps, seconds = told["timed_steps"], told["seconds"]
     return seconds / steps if isinstance(steps, int) and isinstance(seconds, float) and steps else None
-
-
-def _sessions(run: Run) -> list[Mapping[str, Any]]:
-    """The sessions of a run's timing, those that are whole."""
-    needed = ("from_step", "to_step", "device", "training_seconds", "validating_seconds")
-    try:
-        found = json.loads(run.timing.read_text(encoding="utf-8"))["sessions"]
-        return [session for session in found if all(name in session for name in needed)]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []

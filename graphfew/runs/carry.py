@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -140,7 +139,7 @@ def carry_out(prepared: Prepared, *, watch: Watch = lambda moment: None, stop: S
             raise Interrupted(now.step)
 
     alone, first = workers.size == 1, workers.rank == 0
-    past, clock, mark = _past_sessions(run), Clock(), time.perf_counter()
+    past, clock, mark = folder.sessions(run), Clock(), time.perf_counter()
     inner = without_encoder(job) if config.freeze_encoder else job
     moments = fit(inner.model, inner.source, inner.validation, schedule, loss=job.loss, optimizer=job.optimizer,
                   tally=now, progress=halt if alone else None, learner=inner.learner, after=inner.after,
@@ -177,13 +176,6 @@ def _keep(prepared: Prepared, moment: Moment) -> None:
     every = schedule.save_every or schedule.validate_every
     if not due(tally, schedule) and (tally.step % every == 0 or ended(tally, schedule)):
         folder.save_last(run, prepared.job, tally)
-
-
-def _past_sessions(run: Run) -> list[JSON]:
-    try:
-        return list(json.loads(run.timing.read_text(encoding="utf-8"))["sessions"])
-    except (OSError, json.JSONDecodeError, KeyError, TypeError):
-        return []
 
 
 def _session(prepared: Prepared, now: Tally, clock: Clock) -> dict[str, JSON]:

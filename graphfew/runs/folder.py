@@ -24,6 +24,8 @@ from graphfew.writing import extend, write_text
 # what a file of another content may lead to
 UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 FRACTIONS = ("best", "loss", "accuracy")
+# What a session of the timing tells at least.
+TIMED = ("from_step", "to_step", "device", "training_seconds", "validating_seconds")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,6 +106,15 @@ def read_config(run: Run) -> tuple[TrainConfig, dict[str, JSON]]:
 def append(run: Run, record: Record) -> None:
     """Add a line to the metrics."""
     extend(run.metrics, json.dumps(record.to_json()) + "\n")
+
+
+def sessions(run: Run) -> list[Mapping[str, JSON]]:
+    """The sessions of a run's timing, those that are whole; none where the file is not there or cannot be read."""
+    try:
+        found = json.loads(run.timing.read_text(encoding="utf-8"))["sessions"]
+        return [session for session in found if all(name in session for name in TIMED)]
+    except (OSError, *UNREADABLE):
+        return []
 
 
 def save_best(run: Run, model: GraphMethod, config: TrainConfig, step: int) -> None:

@@ -48,6 +48,17 @@ def test_a_run_stopped_again_and_again_equals_one_that_was_not(whole, tmp_path):
     assert len(json.loads((out / "timing.json").read_text())["sessions"]) > 2
 
 
+@pytest.mark.parametrize("damage", [b"\xff\xfe", b"[" * 100_000, b'{"sessions": [1, {}]}', b"[]"])
+def test_a_damaged_timing_stops_no_run(whole, tmp_path, damage):
+    out = tmp_path / "run"
+    with pytest.raises(runs.Interrupted):
+        runs.carry_out(runs.prepare(out, OPTIONS), stop=stopping_after(2))
+    (out / "timing.json").write_bytes(damage)
+    runs.carry_out(runs.reopen(out, {}))
+    assert all(same_files(whole, out).values())
+    assert len(json.loads((out / "timing.json").read_text())["sessions"]) == 1
+
+
 @pytest.mark.parametrize("save_every", [1, 2, 5, 100])
 def test_a_run_killed_between_saves_goes_on_from_the_last_one(whole, tmp_path, save_every):
     out = tmp_path / "run"

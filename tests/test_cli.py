@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -139,6 +140,30 @@ def test_an_existing_run_is_refused_and_not_touched(call, trained):
     refused(call(*TRAIN, "--out", trained / "0"), "not empty", "--resume")
     refused(call("train", "--resume", "--steps", 9, "--out", trained / "0"), "steps is 8 there and 9 here")
     assert {file: file.stat().st_mtime_ns for file in (trained / "0").iterdir()} == before
+
+
+@pytest.mark.parametrize(("before", "given", "expected"), [
+    ("cuda:0", [], "cuda"), ("cpu", [], "cpu"), ("cuda:1", ["--device", "cpu"], "cpu")])
+def test_several_processes_go_on_where_the_run_was(call, trained, tmp_path, monkeypatch, before, given, expected):
+    config = json.loads((trained / "0" / "config.json").read_text())
+    config["arguments"]["device"] = before
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    asked = []
+
+    def launch(*arguments):
+        asked.append(arguments)
+        raise ValueError("no such machine")
+
+    monkeypatch.setattr(sys.modules["graphfew.cli.train"], "launch", launch)
+    refused(call("train", "--resume", "--processes", 2, "--nodes", 3, *given, "--out", tmp_path), "no such machine")
+    assert asked == [(2, expected, 3)]
+
+
+@pytest.mark.parametrize(("processes", "nodes", "more"), [
+    (1, 1, ""), (2, 1, " --processes 2"), (4, 2, " --processes 4 --nodes 2"), (1, 2, " --nodes 2")])
+def test_the_command_that_goes_on_has_as_many_processes(processes, nodes, more):
+    again = sys.modules["graphfew.cli.train"]._again
+    assert again(Path("runs/a"), processes, nodes) == f"graphfew train --resume --out runs/a{more}"
 
 
 def test_a_truncated_last_checkpoint_is_refused(call, trained, tmp_path):

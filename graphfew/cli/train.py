@@ -10,8 +10,9 @@ import typer
 
 from graphfew.cli import screen
 from graphfew.cli.faults import INTERRUPTED, LOST, interruptible, one_line
-from graphfew.distributed import FabricWorkers, launch
-from graphfew.runs import Interrupted, Prepared, carry_out, finished, prepare, reopen, settings
+from graphfew.distributed import launch
+from graphfew.runs import Interrupted, Prepared, Run, carry_out, finished, prepare, reopen, settings
+from graphfew.runs.folder import read_config
 from graphfew.workers import ALONE, WorkerLost, Workers
 
 Text = str | None
@@ -122,10 +123,12 @@ def train(
     named = dict(locals())
     with one_line():
         options = _options(named)
-        workers = ALONE if processes * nodes == 1 else launch(processes, device or "cpu", nodes)
-        if isinstance(workers, FabricWorkers):
+        workers: Workers = ALONE
+        if processes * nodes > 1:
+            workers = launch(processes, device or (_kind(out) if resume else "cpu"), nodes)
             options["device"] = str(workers.device)
-        _run(reopen(out, options, workers) if resume else prepare(out, options, workers), out, workers)
+        again = _again(out, processes, nodes)
+        _run(reopen(out, options, workers) if resume else prepare(out, options, workers), out, workers, again)
 
 
 def _options(named: dict[str, Any]) -> dict[str, Any]:
@@ -136,7 +139,13 @@ def _options(named: dict[str, Any]) -> dict[str, Any]:
     return {**given, **{name: settings(pairs) for name, pairs in settable.items() if pairs}}
 
 
-def _run(prepared: Prepared, out: Path, workers: Workers) -> None:
+def _kind(out: Path) -> str:
+    """The kind of device that the run in the folder was on, which several processes share out anew."""
+    config, _ = read_config(Run(out))
+    return config.device.partition(":")[0]
+
+
+def _run(prepared: Prepared, out: Path, workers: Workers, again: str) -> None:
     schedule, begun = prepared.config.schedule, prepared.tally
     shown = screen.console() if workers.rank == 0 else screen.silence()
     if finished(begun, schedule):
@@ -150,17 +159,16 @@ def _run(prepared: Prepared, out: Path, workers: Workers) -> None:
                 done = carry_out(prepared, watch=watch, stop=stop, workers=workers)
         except Interrupted as interrupt:
             if workers.rank == 0:
-                typer.echo(f"Stopped after step {interrupt.step} of {schedule.steps}; go on with: "
-                           f"{_again(out, workers)}", err=True)
+                typer.echo(f"Stopped after step {interrupt.step} of {schedule.steps}; go on with: {again}", err=True)
             raise typer.Exit(INTERRUPTED) from interrupt
         except WorkerLost as lost:
-            typer.echo(f"error: {lost}; the run is kept as it was last saved, go on with: {_again(out, workers)}",
-                       err=True)
+            typer.echo(f"error: {lost}; the run is kept as it was last saved, go on with: {again}", err=True)
             raise typer.Exit(LOST) from lost
     shown.print(f"Done: best validation accuracy {100 * done.best:.2f} %, in {out}.", highlight=False, soft_wrap=True)
 
 
-def _again(out: Path, workers: Workers) -> str:
+def _again(out: Path, processes: int, nodes: int) -> str:
     """The command that goes on."""
-    more = [] if workers.size == 1 else ["--processes", str(workers.size)]
+    more = [part for option, count in (("--processes", processes), ("--nodes", nodes)) if count > 1
+            for part in (option, str(count))]
     return shlex.join(["graphfew", "train", "--resume", "--out", str(out), *more])

@@ -75,6 +75,13 @@ def test_modes_of_records_are_read() -> None:
     ({"name": "jittered", "arguments": {"encoder": {"name": "conv4", "arguments": {}}}}, "conv4-64, jittered copies"),
     ({"name": "conv4", "arguments": {"width": 32}}, "conv4-32"), ({"name": "conv4", "arguments": {}}, "conv4-64"),
     ({"name": "egnn_conv", "arguments": {}}, "conv-64-96-128-256"), ({"name": "resnet12", "arguments": {}}, "resnet12"),
+    ({"name": "principal", "arguments": {"encoder": {"name": "resnet12", "arguments": {}}, "components": 96}},
+     "resnet12, 96 principal components"),
+    ({"name": "together", "arguments": {"encoders": [{"name": "conv4", "arguments": {}},
+                                                     {"name": "resnet18", "arguments": {}},
+                                                     {"name": "conv4", "arguments": {}}]}},
+     "2 × conv4-64 and resnet18"),
+    ({"name": "together", "arguments": {}}, "unknown"),
     ({"name": "my_net", "arguments": {}}, "my-net"), ("Flatten", "unknown"), (None, "unknown"),
 ])
 def test_backbones_have_the_names_of_papers(encoder: object, name: str) -> None:

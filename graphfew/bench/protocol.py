@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -134,6 +135,11 @@ def backbone(encoder: object) -> str:
     name, arguments = str(encoder.get("name", UNKNOWN)), dict(encoder.get("arguments") or {})
     if name in ("jittered", "mirrored"):
         return f"{backbone(arguments.get('encoder'))}, {name} copies"
+    if name == "principal":
+        return f"{backbone(arguments.get('encoder'))}, {arguments.get('components')} principal components"
+    if name == "together":
+        counts = Counter(map(backbone, arguments.get("encoders") or [None]))
+        return " and ".join(name if count == 1 else f"{count} × {name}" for name, count in counts.items())
     if name in ("conv4", "relation_conv"):
         return f"{name.replace('_', '-')}-{arguments.get('width', 64)}"
     return _BACKBONES.get(name, name.replace("_", "-"))

@@ -194,6 +194,7 @@ def test_a_method_without_features_has_no_views(tmp_path):
     train = TRAIN.replace('"prototypical"', '"tadam"').replace("seeds = [0, 1]", "seeds = 3").replace("proto", "tadam")
     with pytest.raises(ValueError, match="tadam has no features of images"):
         ran(tmp_path, HEAD + train + DRAW + '[[row]]\ntrain = "tadam"\nviews = 2\n')
+    assert not (tmp_path / "out" / "runs").exists()
 
 
 def test_a_new_seed_trains_alone(copied):

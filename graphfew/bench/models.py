@@ -82,8 +82,8 @@ def model_of(cell: Cell, shelf: Shelf, out: Path, device: torch.device) -> Graph
     if cell.row.train is not None:
         trained, _ = _checkpoints(cell, out, device)[0]
         return _viewed(in_mode(trained, cell.transductive, unlabelled=not cell.drop_unlabelled), cell.row)
-    model = (_on_encoder if cell.row.trainings else _on_features)(cell, shelf, out, device)
-    return _viewed(model if not cell.drop_unlabelled else in_mode(model, None, unlabelled=False), cell.row)
+    model = _on_encoder(cell, out, device) if cell.row.trainings else _on_features(cell, shelf, device)
+    return _viewed(in_mode(model, None, unlabelled=not cell.drop_unlabelled), cell.row)
 
 
 def untrained(cell: Cell, shelf: Shelf) -> GraphMethod:
@@ -93,10 +93,12 @@ def untrained(cell: Cell, shelf: Shelf) -> GraphMethod:
         return model_of(cell, shelf, Path(), torch.device("cpu"))
     trainings = [cell.spec.training(name) for name in row.trainings]
     models = [build_model(training.config(training.seeds[0])) for training in trainings]
-    if row.train is not None:
-        return in_mode(models[0], cell.transductive, unlabelled=not cell.drop_unlabelled)
-    asked = create(row.method, encoder=_joined(row, models), **untrained_arguments(row, cell.transductive))
-    return asked if not cell.drop_unlabelled else in_mode(asked, None, unlabelled=False)
+    mode = cell.transductive
+    if row.train is None:
+        model, mode = create(row.method, encoder=_joined(row, models), **untrained_arguments(row, mode)), None
+    else:
+        model = models[0]
+    return _viewed(in_mode(model, mode, unlabelled=not cell.drop_unlabelled), row)
 
 
 def ready(model: GraphMethod, shelf: Shelf) -> tuple[GraphMethod, Dataset]:
@@ -143,7 +145,7 @@ def _check_start(model: GraphMethod, start: Run, run: Run) -> None:
                          "train it anew")
 
 
-def _on_encoder(cell: Cell, shelf: Shelf, out: Path, device: torch.device) -> GraphMethod:
+def _on_encoder(cell: Cell, out: Path, device: torch.device) -> GraphMethod:
     found = _checkpoints(cell, out, device)
     encoder = _joined(cell.row, [model for model, _ in found])
     model = create(cell.row.method, encoder=encoder, **untrained_arguments(cell.row, cell.transductive))
@@ -162,8 +164,7 @@ def _joined(row: Row, models: Sequence[GraphMethod]) -> nn.Module:
     return backbones.together([cast(Backbone, model.encoder) for model in models])
 
 
-def _on_features(cell: Cell, shelf: Shelf, out: Path, device: torch.device) -> GraphMethod:
-    del out
+def _on_features(cell: Cell, shelf: Shelf, device: torch.device) -> GraphMethod:
     x = shelf.items.x
     if x.ndim != 2 or not x.is_floating_point():
         raise cell.row.table.fault(f"[[row]] {cell.row.name!r}: {cell.row.method} needs features, and "

@@ -148,6 +148,8 @@ def edge_loss(edges: list[Tensor], episode: gf.Episode, target: Tensor) -> Tenso
     counted = (query[:, :, None] | query[:, None]) & (label[:, :, None] >= 0) & (label[:, None] >= 0)
     counted &= ~torch.eye(n, dtype=torch.bool, device=query.device)
     same = label[:, :, None] == label[:, None]
-    losses = [F.binary_cross_entropy(e[:, 0], same.to(e.dtype), reduction="none") for e in edges]
+    precise = torch.promote_types(edges[0].dtype, torch.float32)
+    with torch.autocast(target.device.type, enabled=False):  # on a GPU torch refuses this loss under it
+        losses = [F.binary_cross_entropy(e[:, 0].to(precise), same.to(precise), reduction="none") for e in edges]
     terms = [loss[counted & same].mean() + loss[counted & ~same].mean() for loss in losses]
     return terms[-1] + 0.5 * sum(terms[:-1])

@@ -20,8 +20,10 @@ export MALLOC_TRIM_THRESHOLD_ ?= 4000000000
 demo: install
 	$(BIN)/graphfew demo
 
+# Files of tests are shared by processes of one thread each, of up to 2 GB.
+TEST_PROCESSES ?= 2
 test: lint
-	MPLBACKEND=Agg $(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadfile
 
 # Every benchmark that a CPU can do; hours. Interrupted, it goes on where it was.
 BENCHMARKS := glyphs glyphs-unlabelled glyphs-digits clinc150 clinc150-pile cifar-fs-features omniglot cifar-fs \

@@ -32,8 +32,9 @@ def to_exported(model: GraphMethod, episode: Episode) -> torch.export.ExportedPr
     What hangs on neither items nor labels is worked out already, so most weights are there under numbers.
 
     Every method that works in torch alone can be exported. Of the library's own these cannot: `linear_head` (its solver
-    is scikit-learn's) and `matching_fce` (a program of torch's LSTM); nor can `balanced=True` of methods that have it,
-    or `label_propagation` with a sparse affinity (they iterate until it is enough).
+    is scikit-learn's) and `matching_fce` (a program of torch's LSTM); nor can `pt_map` and `propagated_prototypes` with
+    `balanced=True`, or label propagation and spreading above 3000 nodes (they iterate until it is enough).
+    `attention_attractor`, whose solver becomes some 35,000 operators, takes many minutes, and no test waits for it.
 
     Args:
         model: any method; stays as it is.

@@ -1,6 +1,7 @@
 """Exported programs answer as their models do, other items and other labels too; what cannot be exported says why."""
 
 import copy
+import importlib
 import itertools
 
 import pytest
@@ -65,6 +66,13 @@ def test_a_program_answers_as_its_model(name, mode):
 def test_what_cannot_be_exported_says_why(name, words):
     with pytest.raises(ValueError, match=f"{name} cannot be exported.*{words}"):
         gf.to_exported(identity_model(name), episodes(name)[0])
+
+
+@pytest.mark.parametrize("name", ["label_propagation", "label_spreading"])
+def test_large_tasks_are_solved_step_by_step_and_so_refused(name, monkeypatch):
+    monkeypatch.setattr(importlib.import_module("graphfew.methods.label_propagation"), "DENSE_NODES", 5)
+    with pytest.raises(ValueError, match="hangs on the items' values"):
+        gf.to_exported(identity_model(name), episodes(name)[0].take([0]))
 
 
 @pytest.mark.parametrize("name", ["pt_map", "propagated_prototypes", "tim"])

@@ -45,12 +45,16 @@ def build_model(config: TrainConfig) -> GraphMethod:
         encoder = encoder if config.views == 1 else backbones.jittered(encoder, config.views)
         encoder = encoder if config.mirror is None else backbones.mirrored(encoder, config.mirror)
         encoder = encoder if config.components is None else backbones.principal(encoder, config.components)
-    except (TypeError, RuntimeError) as error:
-        raise ValueError(f"{config.encoder} cannot be built with {dict(config.encoder_arguments)}: {error}") from error
+    except (TypeError, RuntimeError, OverflowError, MemoryError) as error:
+        raise _unbuilt(config.encoder, dict(config.encoder_arguments), error) from error
     try:
         return create(config.method, encoder=encoder, seed=seed, **arguments)
-    except (TypeError, RuntimeError) as error:
-        raise ValueError(f"{config.method} cannot be built with {arguments}: {error}") from error
+    except (TypeError, RuntimeError, OverflowError, MemoryError) as error:
+        raise _unbuilt(config.method, arguments, error) from error
+
+
+def _unbuilt(name: str, arguments: Mapping[str, Any], error: BaseException) -> ValueError:
+    return ValueError(f"{name[:80]} cannot be built with {str(arguments)[:500]}: {str(error)[:500]}")
 
 
 def method_arguments(config: TrainConfig) -> dict[str, Any]:

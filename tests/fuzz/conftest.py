@@ -1,7 +1,8 @@
 """Hostile inputs: 100 for each reader, or as many as GRAPHFEW_FUZZ says, every run the same ones.
 
 `GRAPHFEW_FUZZ=5000 python -m pytest tests/fuzz --fuzz-results FILE` counts what became of them, writes that as
-JSON, and fails where anything was found.
+JSON, and fails where anything was found. What the file holds of other tests stays,
+so a long run may be done in parts.
 """
 
 import json
@@ -49,8 +50,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     place = session.config.getoption("fuzz_results")
     if place and TALLIES:
-        told = {name: one.to_json() for name, one in sorted(TALLIES.items())}
-        content = {"command": f"GRAPHFEW_FUZZ={EXAMPLES} python -m pytest tests/fuzz --fuzz-results FILE",
+        before = json.loads(Path(place).read_text(encoding="utf-8"))["readers"] if Path(place).is_file() else {}
+        told = dict(sorted({**before, **{name: one.to_json() for name, one in TALLIES.items()}}.items()))
+        content = {"command": "GRAPHFEW_FUZZ=N python -m pytest tests/fuzz --fuzz-results FILE",
                    "inputs": sum(one["inputs"] for one in told.values()),
                    "failures": sum(sum(one["failures"].values()) for one in told.values()),
                    "versions": {name: version(name) for name in ("numpy", "pillow", "safetensors", "torch")},

@@ -13,8 +13,9 @@ from small_specs import SMALL, spec
 import graphfew as gf
 from graphfew.bench import read, read_figures
 from graphfew.runs import Run
-from graphfew.runs.config import checked
+from graphfew.runs.config import TrainConfig, checked
 from graphfew.runs.folder import cut_back, read_config, tally_of
+from graphfew.runs.models import build_model
 
 DEEP = "[" * 200_000
 
@@ -189,3 +190,10 @@ def test_what_is_no_data_set(change, message):
 def test_labels_of_a_type_that_numpy_has_not():
     with pytest.raises(TypeError, match="y cannot be read as labels"):
         gf.data.arrays(X, torch.ones(6).to(torch.float8_e4m3fn))
+
+
+def test_a_model_that_cannot_be_built_is_told_in_a_few_lines():
+    config = TrainConfig("prototypical", "digits", encoder_arguments={"width": "x" * 9000})
+    with pytest.raises(ValueError, match="conv4 cannot be built with") as told:
+        build_model(config)
+    assert len(str(told.value)) < 1500

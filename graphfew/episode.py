@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import math
 import operator
+import reprlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -209,7 +210,7 @@ def _whole(name: str, values: Any) -> tuple[int, ...]:
     try:
         return tuple(map(operator.index, values))
     except TypeError as error:
-        raise TypeError(f"{name} is {str(values)[:80]!r}; give a tuple of whole numbers, one for each task") from error
+        raise TypeError(f"{name} is {reprlib.repr(values)}; give a tuple of whole numbers, one per task") from error
 
 
 def _check_tensors(x: Tensor, y: Tensor, query: Tensor) -> None:

@@ -165,7 +165,7 @@ X, Y, QUERY = torch.ones(6, 2), torch.tensor([0, 1, 0, 1, -1, -1]), torch.arange
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(("change", "error", "message"), [
     ({"x": [[0.0]] * 6}, TypeError, "x is a list"), ({"y": None}, TypeError, "y is a NoneType"),
-    ({"x": torch.eye(6).to_sparse()}, TypeError, "dense torch.Tensor"), ({"sizes": 6}, TypeError, "sizes is '6'"),
+    ({"x": torch.eye(6).to_sparse()}, TypeError, "dense torch.Tensor"), ({"sizes": 6}, TypeError, "sizes is 6"),
     ({"x": torch.zeros(6, 2, device="meta")}, ValueError, "on meta"),
     ({"x": torch.tensor(1.0)}, ValueError, r"shape \(\)"),
     ({"sizes": (2.5, 3.5)}, TypeError, "whole numbers"), ({"way": ("a",)}, TypeError, "way is"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import reprlib
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
@@ -145,7 +146,7 @@ def _check_tensors(x: Tensor, y: Tensor) -> None:
 def _check_names(classes: tuple[str, ...], groups: tuple[str, ...]) -> None:
     for name, value in (("classes", classes), ("groups", groups)):
         if not isinstance(value, tuple) or not all(isinstance(part, str) for part in value):
-            raise TypeError(f"{name} is {str(value)[:80]!r}; give a tuple of names")
+            raise TypeError(f"{name} is {reprlib.repr(value)}; give a tuple of names")
     if groups and len(groups) != len(classes):
         raise ValueError(f"groups has {len(groups)} names and classes {len(classes)}; give one per class")
     if len(set(classes)) != len(classes):

@@ -137,7 +137,7 @@ def _tiered(images: Any, path: Path, decode: pictures.Picture) -> pictures.Pictu
     try:
         content = pictures.texts(read_pickle(path))
         labels = pictures.flat(content["label_specific"])
-        names, categories = (dict(enumerate(map(pictures.text, content[f"label_{kind}_str"])))
+        names, categories = (dict(enumerate(map(pictures.text, pictures.flat(content[f"label_{kind}_str"]).tolist())))
                              for kind in ("specific", "general"))
         general = pictures.flat(content["label_general"]).tolist()
         groups = {label: categories[number] for label, number in zip(labels.tolist(), general, strict=True)}

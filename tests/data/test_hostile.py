@@ -17,7 +17,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from graphfew.data import archives, cache, cifar_fs, class_folders, clinc150, fewrel, mini_imagenet, omniglot
+from graphfew.data import (
+    archives,
+    cache,
+    cifar_fs,
+    class_folders,
+    clinc150,
+    fewrel,
+    mini_imagenet,
+    omniglot,
+    tiered_imagenet,
+)
 from graphfew.data.npz import read_arrays
 from graphfew.data.tables import read_npz, read_parquet
 
@@ -273,6 +283,19 @@ def test_lists_that_hold_themselves_over_and_over_are_not_followed(tmp_path):
         (tmp_path / "mini_imagenet_train.pickle").write_bytes(pickle.dumps(content))
         with pytest.raises(ValueError, match=r"mini_imagenet_train\.pickle"):
             mini_imagenet(tmp_path, size=4, progress=False)
+
+
+def test_nor_are_names_that_do(tmp_path):
+    inner = [0]
+    for _ in range(60):
+        inner = [inner, inner]
+    np.savez(tmp_path / "train_images.npz", images=np.zeros((2, 4, 4, 3), np.uint8))
+    good = {"label_specific": [0, 1], "label_general": [0, 0], "label_specific_str": ["a", "b"],
+            "label_general_str": ["g"]}
+    for name in good:
+        (tmp_path / "train_labels.pkl").write_bytes(pickle.dumps({**good, name: [inner, inner]}))
+        with pytest.raises(ValueError, match=r"train_labels\.pkl does not fit .*holds a list"):
+            tiered_imagenet(tmp_path, size=4, progress=False)
 
 
 SENTENCE = {"tokens": ["a", "b"], "h": ["a", "Q1", [[0]]], "t": ["b", "Q2", [[1]]]}

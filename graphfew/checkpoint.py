@@ -18,7 +18,7 @@ from graphfew import shipped
 from graphfew.model import GraphMethod
 from graphfew.recipe import Recipe
 from graphfew.registry import rebuild
-from graphfew.writing import replacing
+from graphfew.writing import ending, replacing
 
 FORMAT = 1
 # What a damaged file, or one made to harm, may lead to.
@@ -47,7 +47,7 @@ def save(model: GraphMethod, path: str | Path, *, optimizer: torch.optim.Optimiz
     Raises:
         Unwritten: an `OSError`: there is no room, or no right to write there; the old file is as it was.
     """
-    target = _with_suffix(path)
+    target = ending(path, SUFFIX)
     tensors = {_MODEL + name: value for name, value in model.state_dict().items()}
     tensors |= {} if optimizer is None else _optimizer_tensors(optimizer)
     tensors |= {} if learner is None else {_LEARNER + name: value for name, value in learner.state_dict().items()}
@@ -103,13 +103,8 @@ def read_extra(path: str | Path) -> dict[str, Any]:
 
 def _file(path: str | Path) -> Path:
     """The file to read."""
-    own = _with_suffix(path)
+    own = ending(path, SUFFIX)
     return shipped.path(str(path)) if str(path) in shipped.names() and not own.is_file() else own
-
-
-def _with_suffix(path: str | Path) -> Path:
-    path = Path(path)
-    return path if path.suffix == SUFFIX else path.with_name(path.name + SUFFIX)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from graphfew.audit import evaluating
 from graphfew.episode import UNKNOWN, Episode
 from graphfew.model import GraphMethod
 from graphfew.recording import Unrecordable, record
+from graphfew.writing import ending, replacing
 
 SUFFIX = ".onnx"
 # Of the largest logit: far above what rounding does to a deep network, far below what a wrong program would.
@@ -71,22 +71,18 @@ def to_onnx(model: GraphMethod, episode: Episode, path: str | Path) -> Path:
         ImportError: onnxscript is missing.
         ValueError: as `to_exported` does, or an operator that ONNX does not have.
         RuntimeError: the file's answers are not the model's.
+        Unwritten: an `OSError`: there is no room, or no right to write there; the old file is as it was.
     """
     _check_installed()
-    target = Path(path)
-    target = target if target.suffix == SUFFIX else target.with_name(target.name + SUFFIX)
+    target = ending(path, SUFFIX)
     program = _exported(model, episode, plain.for_onnx())
     _compare(model, episode, lambda x, y: program.module()(x, y), "the exported program")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.with_name(f".{target.stem}.{os.getpid()}{SUFFIX}")
-    try:
-        _converted(program).save(str(beside))
+    converted = _converted(program)
+    with replacing(target) as beside:
+        converted.save(str(beside))
         answers = _session(beside)
         if answers is not None:
             _compare(model, episode, answers, "onnxruntime")
-        os.replace(beside, target)
-    finally:
-        beside.unlink(missing_ok=True)
     return target
 
 

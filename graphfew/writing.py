@@ -12,6 +12,12 @@ class Unwritten(OSError):
     """A file that could not be written; the message names it, and `errno` is the system's."""
 
 
+def ending(path: str | Path, suffix: str) -> Path:
+    """The path, with that suffix added where it has another or none."""
+    path = Path(path)
+    return path if path.suffix == suffix else path.with_name(path.name + suffix)
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to, renamed onto it when the block ends, removed where the block fails.

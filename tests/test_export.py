@@ -198,6 +198,13 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch)
     assert [file.read_text() for file in tmp_path.iterdir()] == ["old"]
 
 
+def test_a_place_that_cannot_be_written_to_is_told_by_the_file_s_name():
+    pytest.importorskip("onnxscript")
+    model, episode = identity_model("nearest_neighbour").float(), episodes("nearest_neighbour")[0].to(torch.float32)
+    with pytest.raises(OSError, match=r"/proc/graphfew/model.onnx cannot be written \(.*free some room"):
+        gf.to_onnx(model, episode, "/proc/graphfew/model")
+
+
 def test_what_is_missing_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"onnx is not installed.*graphfew\[onnx\]"):

@@ -57,8 +57,8 @@ def _draw_items(ax: Axes, labelling: Labelling, at: Array) -> None:
     classes = labelling.pile.classes
     alpha = _alpha(labelling.confidence, len(classes))
     far = labelling.unknown
-    name = "unknown" if far.any() else None
-    ax.scatter(at[far, 0], at[far, 1], marker="x", color="#777777", s=30, linewidths=1, label=name)
+    ax.scatter(at[far, 0], at[far, 1], marker="x", color="#777777", s=30, linewidths=1,
+               label="unknown" if far.any() else None)
     for index, name in enumerate(classes):
         marker, colour = MARKERS[index % len(MARKERS)], COLOURS[index % len(COLOURS)]
         own = (labelling.best == index) & ~far
@@ -89,8 +89,8 @@ def _draw_sheet(figure: SubFigure, labelling: Labelling) -> None:
         return
     grid = figure.subplots(math.ceil(len(shown) / across), 2 * across, squeeze=False)
     cells = grid.reshape(-1, 2)
-    for pair in cells.ravel():
-        pair.axis("off")
+    for ax in cells.ravel():
+        ax.axis("off")
     for index, pair in zip(shown, cells, strict=False):
         own = np.flatnonzero(labelling.answered & (labelling.best == index))
         order = own[labelling.confidence[own].argsort(kind="stable")]

@@ -78,12 +78,16 @@ def draw(graph: Graph, task: int = 0, *, ax: Axes | None = None, images: Tensor 
 
     Raises:
         IndexError: no such task.
+        ValueError: another number of images, answers or targets than the task has items or queries.
     """
     net = to_networkx(graph, task)
+    queries = [n for n in net if net.nodes[n]["query"]]
+    _check_length("images", images, len(net), "items")
+    _check_length("answers", answers, len(queries), "queries")
+    _check_length("target", target, len(queries), "queries")
     ax = Figure(figsize=(6, 6)).add_axes((0.01, 0.01, 0.98, 0.98)) if ax is None else ax
     place = positions if positions is not None else spring_positions(net, seed)
     _draw_edges(net, place, ax, strongest)
-    queries = [n for n in net if net.nodes[n]["query"]]
     said = dict(zip(queries, answers.tolist(), strict=True)) if answers is not None else {}
     truth = dict(zip(queries, target.tolist(), strict=True)) if target is not None else {}
     middle = np.mean([place[node] for node in net], axis=0)
@@ -125,8 +129,8 @@ def _draw_node(ax: Axes, node: Mapping[str, Any], place: Any, image: Tensor | No
     box = TextArea("   ") if image is None else OffsetImage(_picture(image), zoom=0.85, cmap="gray_r", norm=shade)
     ax.add_artist(AnnotationBbox(box, (place[0], place[1]), bboxprops=frame, pad=0.15))
     wrong = truth is not None and said is not None and truth != said
-    text = "" if label is None else (_letter(label).lower() if node["query"] else _letter(label))
-    ax.annotate(text + (f" ✗ {_letter(truth)}" if wrong and truth is not None else ""), (place[0], place[1]),
+    text = "" if label is None else (letter(label).lower() if node["query"] else letter(label))
+    ax.annotate(text + (f" ✗ {letter(truth)}" if wrong and truth is not None else ""), (place[0], place[1]),
                 xytext=letter_at, textcoords="offset points", ha="center", va="center", color=colour, fontsize=9,
                 fontweight="bold", zorder=5,
                 bbox={"boxstyle": "round,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.8})
@@ -137,7 +141,8 @@ def _picture(image: Tensor) -> NDArray[Any]:
     return pixels[..., 0] if pixels.shape[-1] == 1 else pixels
 
 
-def _letter(index: int) -> str:
+def letter(index: int) -> str:
+    """What a class is called in pictures: A, B, C and so on, and its number after Z."""
     return chr(ord("A") + index) if index < 26 else str(index)
 
 
@@ -151,6 +156,9 @@ def before_and_after(out: Output, task: int = 0, *, images: Tensor | None = None
         images: `[n, 1 or 3, h, w]`, its items.
         target: `[q]` int64, the true class of each of its queries.
         seed: of the layout.
+
+    Raises:
+        IndexError, ValueError: as `draw` does.
     """
     figure = Figure(figsize=(15, 7.6), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -188,7 +196,6 @@ def layer_by_layer(out: Output, task: int = 0, *, images: Tensor | None = None, 
     """
     episode = out.graphs[0].episode
     first, queries = sum(episode.queries[:task]), episode.queries[task]
-    _check_length("images", images, episode.sizes[task], "items")
     _check_length("target", target, queries, "queries")
     answers = out.logits[first : first + queries].argmax(1).cpu()
     place = positions if positions is not None else _together(to_networkx(out.graphs[0], task), target)

@@ -14,7 +14,7 @@ from torch import Tensor
 from graphfew.episode import UNKNOWN, Episode
 from graphfew.graph import Graph
 from graphfew.plane import MARKERS, project
-from graphfew.plot import COLOURS
+from graphfew.plot import COLOURS, letter
 
 Array = NDArray[Any]
 FREE = "#777777"
@@ -57,7 +57,7 @@ def projection(source: Episode | Graph, task: int = 0, *, answers: Tensor | None
     figure = Figure(figsize=(7.6, 6), layout="constrained")
     ax = figure.subplots()
     _draw(ax, project(x.detach().double().cpu().numpy()), y, query, said, true)
-    _legend(ax, way, list(names) if names is not None else [_letter(c) for c in range(way)],
+    _legend(ax, way, list(names) if names is not None else [letter(c) for c in range(way)],
             [said.max() >= 0, said.max() < 0 <= true.max(), (~query & (y < 0)).any(),
              bool((query & (said < 0) & (true < 0)).any()), wrong(said, true).any()])
     ax.set(xticks=[], yticks=[])
@@ -98,9 +98,9 @@ def _draw(ax: Axes, at: Array, y: Array, query: Array, said: Array, true: Array)
         _mark(ax, at[own], s=170, marker=marker, color=colour, edgecolors="black", linewidths=1.6,
                    label=f"support {c}", zorder=3)
         for place in at[own]:
-            ax.annotate(_letter(c), place, ha="center", va="center", fontsize=8, fontweight="bold", color="white",
+            ax.annotate(letter(c), place, ha="center", va="center", fontsize=8, fontweight="bold", color="white",
                         zorder=4)
-    _name_wrong(ax, at[missed], [_letter(c) for c in true[missed].tolist()])
+    _name_wrong(ax, at[missed], [letter(c) for c in true[missed].tolist()])
 
 
 def _mark(ax: Axes, at: Array, **style: Any) -> None:
@@ -125,7 +125,7 @@ def _legend(ax: Axes, way: int, names: list[str], shown: list[Any]) -> None:
     """Classes by colour and shape, then what sizes and outlines mean, of which some may not be there."""
     grey: dict[str, Any] = {"linestyle": "none", "color": FREE}
     lines = [Line2D([], [], linestyle="none", marker=MARKERS[c % len(MARKERS)], color=COLOURS[c % len(COLOURS)],
-                    markersize=8, label=names[c] if names[c] == _letter(c) else f"{_letter(c)}  {names[c]}")
+                    markersize=8, label=names[c] if names[c] == letter(c) else f"{letter(c)}  {names[c]}")
              for c in range(way)]
     lines += [Line2D([], [], marker="o", markersize=11, markeredgecolor="black", markeredgewidth=1.6,
                      label="labelled support", **grey)]
@@ -139,7 +139,3 @@ def _legend(ax: Axes, way: int, names: list[str], shown: list[Any]) -> None:
     lines += [Line2D([], [], label=label, **grey, **style)
               for (label, style), there in zip(kinds, shown, strict=True) if there]
     ax.legend(handles=lines, loc="upper left", bbox_to_anchor=(1, 1), fontsize=9, frameon=False)
-
-
-def _letter(index: int) -> str:
-    return chr(ord("A") + index) if index < 26 else str(index)

@@ -104,6 +104,15 @@ def test_pictures_of_another_task_are_refused(options, words):
         gf.layer_by_layer(output(), 0, **options)
 
 
+@pytest.mark.parametrize(("options", "words"), [
+    ({"images": BATCH.x}, "images has 13 rows and the task 8 items"),
+    ({"answers": TARGET}, "answers has 6 rows and the task 4 queries"),
+    ({"target": TARGET}, "target has 6 rows and the task 4 queries")])
+def test_a_drawing_of_another_task_is_refused(options, words):
+    with pytest.raises(ValueError, match=words):
+        gf.draw(output().graphs[0], 0, **options)
+
+
 SAID = torch.tensor([0, 2, 2, 1, 1, 1])
 
 

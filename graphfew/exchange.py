@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 
 import torch
@@ -10,10 +9,9 @@ from torch import Tensor
 from torch_geometric.data import Batch, Data
 
 from graphfew import geometric
-from graphfew._kernels.means import equal_size
 from graphfew.episode import Episode
-from graphfew.graph import Graph, Topology
-from graphfew.topologies import bipartite, complete
+from graphfew.graph import Graph
+from graphfew.topologies import recognised
 
 
 def to_batch(source: Episode | Graph) -> Batch:
@@ -60,9 +58,8 @@ def from_pyg(data: Data) -> Graph:
                  strict=True)
     index = torch.cat([torch.where(part.edge_index < n, part.edge_index + first, part.edge_index - n + after)
                        for part, n, (first, after) in zip(parts, counts, starts, strict=False)], dim=1)
-    order = torch.argsort(index[1] * len(nodes) + index[0], stable=True)
-    edges = torch.cat([_edge_values(part) for part in parts])[order]
-    return Graph(nodes, edges, _topology(given, index[:, order], len(nodes)), given)
+    topology, order = recognised(given, index, len(nodes))
+    return Graph(nodes, torch.cat([_edge_values(part) for part in parts])[order], topology, given)
 
 
 def _split_nodes(graph: Graph) -> list[Tensor]:
@@ -121,28 +118,3 @@ def _edge_values(part: Data) -> Tensor:
     if values is None:
         values = torch.ones(part.edge_index.shape[1], dtype=part.x.dtype, device=part.x.device)
     return values[:, None] if values.ndim == 1 else values
-
-
-def _topology(episode: Episode, index: Tensor, nodes: int) -> Topology:
-    """The topology of these edges, sorted by receiver, with all that may be known of it."""
-    items, device = len(episode.y), episode.y.device
-    if nodes == items and index.shape[1] == sum(n * n for n in episode.sizes):
-        whole = complete(episode.sizes, device)
-        if torch.equal(index, torch.stack([whole.senders, whole.receivers])):
-            return whole
-    found = bipartite(index[0], index[1], nodes)
-    way = equal_size(episode.way) if nodes > items else 0
-    if way is None or not _inside(episode, index, nodes):
-        return found
-    return dataclasses.replace(found, block=equal_size(episode.sizes), classes=way)
-
-
-def _inside(episode: Episode, index: Tensor, nodes: int) -> bool:
-    """Whether no edge leaves its task and, where there are class nodes, each joins an item and a class."""
-    items, task = len(episode.y), episode.task
-    if nodes > items:
-        if nodes != items + sum(episode.way) or not bool(((index < items).sum(0) == 1).all()):
-            return False
-        way = torch.tensor(episode.way, device=task.device)
-        task = torch.cat([task, torch.repeat_interleave(way)])
-    return bool((task[index[0]] == task[index[1]]).all())

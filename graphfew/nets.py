@@ -12,7 +12,7 @@ from torch import Tensor
 
 from graphfew.episode import UNKNOWN, Episode, collate
 from graphfew.graph import Graph
-from graphfew.topologies import bipartite, complete
+from graphfew.topologies import recognised
 
 if TYPE_CHECKING:
     Net = nx.Graph[int]
@@ -143,9 +143,5 @@ def _value(attributes: Mapping[str, Any], weight: str | None, a: Hashable, b: Ha
 
 def _graph(episode: Episode, ends: Tensor, values: Tensor) -> Graph:
     n = len(episode.y)
-    order = torch.argsort(ends[:, 1] * n + ends[:, 0], stable=True)
-    senders, receivers = ends[order].T
-    whole = complete(episode.sizes)
-    same = torch.equal(torch.stack([whole.senders, whole.receivers]), torch.stack([senders, receivers]))
-    topology = whole if same else bipartite(senders, receivers, n)
+    topology, order = recognised(episode, ends.T, n)
     return Graph(episode.x.reshape(n, -1).to(values.dtype), values[order, None], topology, episode)

@@ -60,3 +60,34 @@ def supports_to_queries(episode: Episode) -> Topology:
     shots = torch.bincount(episode.task[support], minlength=episode.tasks)
     rank, member = product(torch.tensor(episode.queries, device=shots.device), shots)
     return dataclasses.replace(bipartite(support[member], query[rank], len(episode.y)), block=equal_size(episode.sizes))
+
+
+def recognised(episode: Episode, index: Tensor, nodes: int) -> tuple[Topology, Tensor]:
+    """The topology of edges `[2, E]` (sender, receiver) in any order, with all that may be known of it, and their order
+    in it: by receiver, then sender.
+
+    Raises:
+        ValueError: an index outside `0 .. nodes-1`.
+    """
+    order = torch.argsort(index[1] * nodes + index[0], stable=True)
+    index = index[:, order]
+    if nodes == len(episode.y) and index.shape[1] == sum(n * n for n in episode.sizes):
+        whole = complete(episode.sizes, episode.y.device)
+        if torch.equal(index, torch.stack([whole.senders, whole.receivers])):
+            return whole, order
+    found = bipartite(index[0], index[1], nodes)
+    way = equal_size(episode.way) if nodes > len(episode.y) else 0
+    if way is None or not _inside(episode, index, nodes):
+        return found, order
+    return dataclasses.replace(found, block=equal_size(episode.sizes), classes=way), order
+
+
+def _inside(episode: Episode, index: Tensor, nodes: int) -> bool:
+    """Whether no edge leaves its task and, where there are class nodes, each joins an item and a class."""
+    items, task = len(episode.y), episode.task
+    if nodes > items:
+        if nodes != items + sum(episode.way) or not bool(((index < items).sum(0) == 1).all()):
+            return False
+        way = torch.tensor(episode.way, device=task.device)
+        task = torch.cat([task, torch.repeat_interleave(way)])
+    return bool((task[index[0]] == task[index[1]]).all())

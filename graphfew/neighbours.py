@@ -55,13 +55,7 @@ def exact(x: Float[Tensor, "N F"], k: int, *, at_once: int | None = None) -> tup
         ValueError: `k` below 1 or not below N, or `at_once` below 1.
     """
     lengths = torch.linalg.vector_norm(x, dim=1).square()
-
-    def squared(some: slice) -> Tensor:
-        # Rounded as `affinity.squared_distances` is.
-        out: Tensor = (lengths[some, None] + lengths).sub_(x[some] @ x.T, alpha=2).clamp_min_(0)
-        return out
-
-    index, distance = _nearest(squared, x, k, at_once)
+    index, distance = _nearest(lambda some: _squared(x[some], lengths[some], x, lengths), x, k, at_once)
     return index, distance.sqrt_()
 
 
@@ -94,8 +88,7 @@ def among(queries: Float[Tensor, "Q F"], x: Float[Tensor, "N F"], k: int, *, at_
     parts = []
     for start in range(0, len(queries), step):
         some = slice(start, start + step)
-        table = (own[some, None] + lengths).sub_(queries[some] @ x.T, alpha=2).clamp_min_(0)
-        parts.append(table.topk(k, dim=1, largest=False))
+        parts.append(_squared(queries[some], own[some], x, lengths).topk(k, dim=1, largest=False))
     return torch.cat([part.indices for part in parts]), torch.cat([part.values for part in parts]).sqrt_()
 
 
@@ -196,6 +189,13 @@ def _both_directions(topology: Topology, edges: Tensor) -> _Directions:
     seen = [torch.zeros(len(code), dtype=torch.bool, device=code.device).index_fill(0, where, True)
             for where in place.chunk(2)]
     return _Directions(Topology(n, topology.device, links=(code % n, code // n)), there, back, seen[0] & seen[1])
+
+
+def _squared(rows: Tensor, own: Tensor, x: Tensor, lengths: Tensor) -> Tensor:
+    """Squared distances of some rows to all nodes, from both and their squared lengths; rounded as
+    `affinity.squared_distances` is."""
+    out: Tensor = (own[:, None] + lengths).sub_(rows @ x.T, alpha=2).clamp_min_(0)
+    return out
 
 
 def _nearest(table: Callable[[slice], Tensor], x: Tensor, k: int, at_once: int | None) -> tuple[Tensor, Tensor]:

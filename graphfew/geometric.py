@@ -22,7 +22,7 @@ def parts(data: Data) -> list[Data]:
     if not found:
         raise ValueError("the Batch is empty; an episode needs at least one task")
     for number, part in enumerate(found):
-        _check(part, f"the Data has no {{}}{f' (number {number} of the Batch)' if made else ''}")
+        _check(part, f" (number {number} of the Batch)" if made else "")
     return found
 
 
@@ -65,10 +65,11 @@ def items(data: Data) -> tuple[Tensor, Tensor, Tensor, tuple[int, ...], tuple[in
             tuple(way for part in found for way in ways(part)))
 
 
-def _check(part: Data, words: str) -> None:
+def _check(part: Data, where: str) -> None:
     missing = [name for name in NEEDED if part.get(name) is None]
     if missing:
-        raise ValueError(f"{words.format(missing[0])}; an episode needs x [N, F], y [N] (-1 unknown), query [N]")
+        raise ValueError(f"the Data has no {missing[0]}{where}; an episode needs x [N, F], y [N] (-1 unknown), "
+                         "query [N]")
     if len(part.query) != len(part.y) or len(part.x) < len(part.y):
         raise ValueError(f"the Data has {len(part.y)} labels, {len(part.query)} query marks and {len(part.x)} rows of "
                          "x; give one of each per item (class nodes follow the items in x alone)")

@@ -265,6 +265,7 @@ class Graph:
         episode, topology = self.episode, self.topology
         return Data(
             x=self.nodes, edge_index=torch.stack([topology.senders, topology.receivers]), edge_attr=self.edges,
-            y=episode.y, query=episode.query, task=episode.task, sizes=torch.tensor(episode.sizes),
-            way=torch.tensor(episode.way),
+            y=episode.y, query=episode.query, task=episode.task,
+            sizes=torch.tensor(episode.sizes, device=episode.y.device),
+            way=torch.tensor(episode.way, device=episode.y.device),
         )

@@ -122,7 +122,7 @@ def train(model: nn.Module, tasks: BatchSource, *, loss: Callable[[Any, Tensor],
         loss: `(output, target) -> scalar`; see the registry for what a method's paper uses.
         batch: tasks per step.
         steps: the step to stop before, counted from 0.
-        lr: learning rate, or a function of the step.
+        lr: learning rate, or a function of the step; it takes the place of the optimizer's own.
         optimizer: Adam where none is given.
         start: the first step.
         seed: of dropout and whatever else draws at random in training.

@@ -116,14 +116,13 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if not hasattr(self, "classes_"):
             return self.fit(X, y)
         X, labels = self._checked(X, y, reset=False)
-        before = self.classes_
-        classes, known = intake.encode(labels, before)
-        place = np.searchsorted(classes, before)
-        self._check_method(X, known, len(classes))
+        classes, known = intake.encode(labels, self.classes_)
         intake.check_sparse(X, int((known < 0).sum()), transductive=self.transductive)
-        self.classes_ = classes
+        place = np.searchsorted(classes, self.classes_)
         settled = place[self.label_distributions_.argmax(1)]
-        self._X, self._y = intake.stacked(self._X, X), np.concatenate([settled, known])
+        items, given = intake.stacked(self._X, X), np.concatenate([settled, known])
+        self._check_method(items, given, len(classes))
+        self.classes_, self._X, self._y = classes, items, given
         self._settle(X, known, self.label_distributions_, self._sums, place)
         return self
 
@@ -187,17 +186,16 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _is_checkpoint(self) -> bool:
         return isinstance(self.method, Path) or str(self.method).endswith(checkpoint.SUFFIX)
 
-    def _model(self, transductive: bool, dim: int) -> GraphMethod:
-        """The method, in the mode asked for where it has both."""
+    def _model(self, transductive: bool, items: Any) -> GraphMethod:
+        """The method for such items, in the mode asked for where it has both."""
         if self._weights is not None:
             model = _from_bytes(self._weights)
             return model if model.transductive == transductive else model.in_mode(transductive=transductive)
-        return _unlearned(str(self.method), self.arguments, transductive, dim)
+        return _unlearned(str(self.method), self.arguments, transductive, items)
 
     def _check_method(self, X: Any, known: Array, way: int) -> None:
         """Refuse what the method cannot do, before any work."""
-        dim = int(np.prod(X.shape[1:]))
-        model = self._model(self.transductive, dim)
+        model = self._model(self.transductive, X)
         name = str(self.method) if self._weights is None else getattr(model.recipe, "name", None)
         if name is not None:
             method, unlabelled = find(name), int((known < 0).sum())
@@ -207,23 +205,21 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             if unlabelled and not method.unlabelled:
                 raise ValueError(f"{name} cannot use the {unlabelled} unlabelled items; leave them out, or use a "
                                  "method that can, such as pool_prototypes or label_propagation")
-        if self._weights is None and any(p.requires_grad for p in model.layers.parameters()):
+        if self._weights is None and _learns(model):
             raise ValueError(f"{name} has weights that must be trained first; give the path of a checkpoint, or a "
                              "method that needs no training")
-        self._check_head(dim)
-        first = [int(np.flatnonzero(known == c)[0]) for c in range(way) if (known == c).any()]
-        if len(first) == way:
-            labels = torch.tensor([*range(way), UNKNOWN])
-            model.check(Episode.single(torch.tensor(intake.dense(X[[*first, first[0]]])), labels, labels < 0, way))
+        self._check_head(X)
+        first = [int(np.flatnonzero(known == c)[0]) for c in range(way)]
+        labels = torch.tensor([*range(way), UNKNOWN])
+        model.check(Episode.single(torch.tensor(intake.dense(X[[*first, first[0]]])), labels, labels < 0, way))
 
-    def _check_head(self, dim: int) -> None:
+    def _check_head(self, X: Any) -> None:
         if self.head is None:
             return
         if self.transductive or self._weights is not None:
             raise ValueError(f"the head {self.head} answers each item alone and reads features; leave it out with "
                              "transductive=True or a checkpoint")
-        head = _unlearned(self.head, self.head_arguments, False, dim)
-        if not find(self.head).inductive or any(p.requires_grad for p in head.layers.parameters()):
+        if not find(self.head).inductive or _learns(_unlearned(self.head, self.head_arguments, False, X)):
             raise ValueError(f"the head {self.head} cannot answer each item alone without training; give one that can, "
                              "such as linear_head or prototypical")
 
@@ -249,13 +245,13 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Shares of unlabelled items: they are the queries of the labelled ones, asked together where possible."""
         known = self._y >= 0
         registered = None if self._weights is not None else find(str(self.method))
-        model = self._model(True if registered is None else registered.transductive, int(np.prod(items.shape[1:])))
+        model = self._model(True if registered is None else registered.transductive, items)
         context = intake.dense(self._X[known].astype(items.dtype, copy=False))
         return _shares(model, context, self._y[known], items, len(self.classes_))
 
     def _encoded(self, X: Any) -> torch.Tensor:
         """`[n, F]` of length 1."""
-        encoder = self._model(self.transductive, int(np.prod(X.shape[1:]))).encoder.to(_dtype(X)).eval()
+        encoder = self._model(self.transductive, X).encoder.to(_dtype(X)).eval()
         with torch.no_grad():
             parts = [bounded(encoder(torch.tensor(intake.dense(X[i : i + self.batch_size]))))
                      for i in range(0, X.shape[0], self.batch_size)]
@@ -267,11 +263,11 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return out
 
     def _answers(self, queries: Any) -> Array:
-        dim = int(np.prod(queries.shape[1:]))
         step = queries.shape[0] if self.transductive else self.batch_size
-        model, known = self._model(self.transductive, dim), self._y
+        model, known = self._model(self.transductive, queries), self._y
         if self.head is not None:
-            model, known = _unlearned(self.head, self.head_arguments, False, dim), self.label_distributions_.argmax(1)
+            model = _unlearned(self.head, self.head_arguments, False, queries)
+            known = self.label_distributions_.argmax(1)
         context = intake.dense(self._X.astype(queries.dtype, copy=False))
         return np.concatenate([_shares(model, context, known, intake.dense(queries[i : i + step]), len(self.classes_))
                                for i in range(0, queries.shape[0], step)])
@@ -288,11 +284,16 @@ def _shares(model: GraphMethod, context: Array, known: Array, queries: Array, wa
     return out
 
 
-def _unlearned(name: str, arguments: Mapping[str, Any] | None, transductive: bool, dim: int) -> GraphMethod:
-    """A registered method on features, in the mode asked for where it has both."""
+def _unlearned(name: str, arguments: Mapping[str, Any] | None, transductive: bool, items: Any) -> GraphMethod:
+    """A registered method on such items as features, in the mode asked for where it has both."""
     method = find(name)
     both = {"transductive": transductive} if method.inductive and method.transductive else {}
-    return create(name, encoder=backbones.identity(dim), **both, **dict(arguments or {}))
+    encoder = backbones.identity(int(np.prod(items.shape[1:])))
+    return create(name, encoder=encoder, **both, **dict(arguments or {}))
+
+
+def _learns(model: GraphMethod) -> bool:
+    return any(weight.requires_grad for weight in model.layers.parameters())
 
 
 def _dtype(items: Any) -> torch.dtype:

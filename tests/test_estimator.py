@@ -255,3 +255,14 @@ def test_fixed_ways_are_refused_when_fitting(tmp_path):
     path = gf.save(model, tmp_path / "gnn")
     with pytest.raises(ValueError, match=r"3-way.*2-way"):
         gf.FewShotClassifier(path).fit(np.eye(6), [0, 0, 0, 1, 1, 1])
+
+
+def test_a_class_more_than_a_method_has_weights_for_is_refused_when_it_comes(tmp_path):
+    model = gf.create("gnn", encoder=gf.backbones.identity(2), way=2, growth=4, width=4)
+    x, y = np.array([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), np.array([0, 1, 2])
+    fitted = gf.FewShotClassifier(gf.save(model, tmp_path / "gnn")).fit(x[:2], y[:2])
+    before = fitted.predict_proba(x)
+    with pytest.raises(ValueError, match="built for 2-way tasks and got a 3-way one"):
+        fitted.partial_fit(x[2:], y[2:])
+    assert np.array_equal(fitted.predict_proba(x), before)
+    assert len(fitted.partial_fit(x[2:], y[:1]).transduction_) == 3

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,12 @@ from sklearn.utils import Tags, assert_all_finite, check_consistent_length, colu
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch.nn import functional as F
 
-from graphfew import backbones, checkpoint, intake
-from graphfew.audit import evaluating
+from graphfew import checkpoint, intake
+from graphfew.asking import float_type, from_bytes, learns, shares_of, unlearned
 from graphfew.episode import UNKNOWN, Episode
-from graphfew.evaluate import predict
 from graphfew.features import bounded
 from graphfew.model import GraphMethod
-from graphfew.registry import create, find
+from graphfew.registry import find
 
 Array = NDArray[Any]
 
@@ -189,9 +187,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _model(self, transductive: bool, items: Any) -> GraphMethod:
         """The method for such items, in the mode asked for where it has both."""
         if self._weights is not None:
-            model = _from_bytes(self._weights)
+            model = from_bytes(self._weights)
             return model if model.transductive == transductive else model.in_mode(transductive=transductive)
-        return _unlearned(str(self.method), self.arguments, transductive, items)
+        return unlearned(str(self.method), self.arguments, transductive, items)
 
     def _check_method(self, X: Any, known: Array, way: int) -> None:
         """Refuse what the method cannot do, before any work."""
@@ -205,7 +203,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             if unlabelled and not method.unlabelled:
                 raise ValueError(f"{name} cannot use the {unlabelled} unlabelled items; leave them out, or use a "
                                  "method that can, such as pool_prototypes or label_propagation")
-        if self._weights is None and _learns(model):
+        if self._weights is None and learns(model):
             raise ValueError(f"{name} has weights that must be trained first; give the path of a checkpoint, or a "
                              "method that needs no training")
         self._check_head(X)
@@ -219,7 +217,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if self.transductive or self._weights is not None:
             raise ValueError(f"the head {self.head} answers each item alone and reads features; leave it out with "
                              "transductive=True or a checkpoint")
-        if not find(self.head).inductive or _learns(_unlearned(self.head, self.head_arguments, False, X)):
+        if not find(self.head).inductive or learns(unlearned(self.head, self.head_arguments, False, X)):
             raise ValueError(f"the head {self.head} cannot answer each item alone without training; give one that can, "
                              "such as linear_head or prototypical")
 
@@ -247,18 +245,18 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         registered = None if self._weights is not None else find(str(self.method))
         model = self._model(True if registered is None else registered.transductive, items)
         context = intake.dense(self._X[known].astype(items.dtype, copy=False))
-        return _shares(model, context, self._y[known], items, len(self.classes_))
+        return shares_of(model, context, self._y[known], items, len(self.classes_))
 
     def _encoded(self, X: Any) -> torch.Tensor:
         """`[n, F]` of length 1."""
-        encoder = self._model(self.transductive, X).encoder.to(_dtype(X)).eval()
+        encoder = self._model(self.transductive, X).encoder.to(float_type(X)).eval()
         with torch.no_grad():
             parts = [bounded(encoder(torch.tensor(intake.dense(X[i : i + self.batch_size]))))
                      for i in range(0, X.shape[0], self.batch_size)]
         return F.normalize(torch.cat(parts).flatten(1), dim=1)
 
     def _similarity(self, queries: Any) -> Array:
-        means = torch.from_numpy(self.class_means_).to(_dtype(queries))
+        means = torch.from_numpy(self.class_means_).to(float_type(queries))
         out: Array = (self._encoded(queries) @ means.T + (1 - means.square().sum(1)) / 2).numpy()
         return out
 
@@ -266,42 +264,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         step = queries.shape[0] if self.transductive else self.batch_size
         model, known = self._model(self.transductive, queries), self._y
         if self.head is not None:
-            model = _unlearned(self.head, self.head_arguments, False, queries)
+            model = unlearned(self.head, self.head_arguments, False, queries)
             known = self.label_distributions_.argmax(1)
         context = intake.dense(self._X.astype(queries.dtype, copy=False))
-        return np.concatenate([_shares(model, context, known, intake.dense(queries[i : i + step]), len(self.classes_))
+        return np.concatenate([shares_of(model, context, known, intake.dense(queries[i : i + step]), len(self.classes_))
                                for i in range(0, queries.shape[0], step)])
-
-
-def _shares(model: GraphMethod, context: Array, known: Array, queries: Array, way: int) -> Array:
-    """`[queries, way]`: what a model says of queries next to a context of known and unknown (-1) classes."""
-    x = torch.tensor(np.concatenate([context, queries]))
-    y = torch.cat([torch.from_numpy(known), torch.full((len(queries),), UNKNOWN)])
-    model = model.to(x.dtype)
-    with evaluating(model):
-        logits = predict(model, Episode.single(x, y, torch.arange(len(x)) >= len(context), way))
-    out: Array = logits.softmax(1).numpy()
-    return out
-
-
-def _unlearned(name: str, arguments: Mapping[str, Any] | None, transductive: bool, items: Any) -> GraphMethod:
-    """A registered method on such items as features, in the mode asked for where it has both."""
-    method = find(name)
-    both = {"transductive": transductive} if method.inductive and method.transductive else {}
-    encoder = backbones.identity(int(np.prod(items.shape[1:])))
-    return create(name, encoder=encoder, **both, **dict(arguments or {}))
-
-
-def _learns(model: GraphMethod) -> bool:
-    return any(weight.requires_grad for weight in model.layers.parameters())
-
-
-def _dtype(items: Any) -> torch.dtype:
-    return torch.float32 if items.dtype == np.float32 else torch.float64
-
-
-def _from_bytes(content: bytes) -> GraphMethod:
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / f"model{checkpoint.SUFFIX}"
-        file.write_bytes(content)
-        return checkpoint.load(file)

@@ -346,6 +346,7 @@ def test_what_fails_is_told_and_the_rest_goes_on(tmp_path):
     assert failed == 2
     assert len(told.done()) == CELLS
     assert [warning for warning in told.warned if "training wild, seed 0: " in warning], told.warned
+    assert "training after, seed 0 is left out, that of its start, wild, seed 0, failed" in told.warned
     assert "small: 4 cells are left out, their training failed" in told.warned
     with pytest.raises(FloatingPointError):
         ran(tmp_path, text)

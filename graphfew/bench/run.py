@@ -140,7 +140,9 @@ def _train(todo: Sequence[Job], options: Options, screen: Screen, stop: Stop) ->
     """The trainings that failed."""
     failed: list[Job] = []
     for job in todo:
-        if any(bad.run.best.as_posix() == job.config.init_encoder for bad in failed):
+        start = next((bad for bad in failed if bad.run.best.as_posix() == job.config.init_encoder), None)
+        if start is not None:
+            screen.warn(f"training {job} is left out, that of its start, {start}, failed")
             failed.append(job)
             continue
         try:

@@ -116,6 +116,13 @@ class Table:
             raise self.fault(f"{key} must be an array of tables; write its entries as [[{key}]]", key)
         return tuple(self._below((key, index), part) for index, part in enumerate(value))
 
+    def some(self, key: str) -> tuple[Table, ...]:
+        """As `tables`, at least one. Raises ValueError where there is none."""
+        entries = self.tables(key)
+        if not entries:
+            raise self.fault(f"{self.title} has no [[{key}]]; give at least one")
+        return entries
+
     def plain(self, key: str) -> dict[str, Any]:
         """A table of JSON values, such as arguments; empty where it is missing. Raises ValueError for anything else."""
         value: dict[str, Any] = dict(self._typed(key, dict, {}))

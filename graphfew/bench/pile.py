@@ -104,9 +104,7 @@ def read_pile(table: Table, source: Source, named: Mapping[str, Any]) -> PileSpe
     own.allow(KEYS)
     piles = tuple(Pile(*values) for values in itertools.product(
         _numbers(own, "known", None, 2), _numbers(own, "labels", 1, 1), _numbers(own, "size", 0, 0)))
-    rows = tuple(_row(entry, piles) for entry in table.tables("row"))
-    if not rows:
-        raise table.fault(f"{table.title} has no [[row]]; give at least one")
+    rows = tuple(_row(entry, piles) for entry in table.some("row"))
     for number, row in enumerate(rows):
         for other in rows[:number]:
             if other.name == row.name and any(_takes(row, pile) and _takes(other, pile) for pile in piles):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from graphfew.bench.document import parsed
+from graphfew.bench.document import nearest, parsed
 
 MODES = ("inductive", "transductive", "semi-supervised, inductive", "semi-supervised, transductive")
 KNOWN_WORDS = {
@@ -111,9 +110,7 @@ def read_figures(path: Path) -> tuple[Figure, ...]:
 def _figure(entry: Mapping[str, Any], line: int, where: str) -> Figure:
     for name in entry:
         if name not in _FIELDS:
-            near = difflib.get_close_matches(name, _FIELDS, 1)
-            raise ValueError(f"{where}: {name!r} is no key of a figure; "
-                             + (f"did you mean {near[0]!r}?" if near else f"known: {', '.join(_FIELDS)}"))
+            raise ValueError(f"{where}: {name!r} is no key of a figure; {nearest(name, _FIELDS)}")
     missing = [name for name in _NEEDED if name not in entry]
     if missing:
         raise ValueError(f"{where}: {', '.join(missing)} missing")

@@ -10,7 +10,7 @@ from graphfew import backbones
 from graphfew.bench.document import Table, nearest
 from graphfew.bench.draws import Draw, matches, read_only
 from graphfew.bench.training import Training
-from graphfew.registry import METHODS, Method, create, find
+from graphfew.registry import METHODS, create, find
 from graphfew.runs import TrainConfig, check_mode
 from graphfew.runs.models import method_arguments
 
@@ -82,7 +82,7 @@ def read_row(table: Table, trainings: Mapping[str, Training]) -> Row:
               _modes(table, method), _drops(table), table.number("views", 1, 1), _mirror(table),
               table.choice("assumes", ASSUMES, "nothing"), read_only(table.table("only")), table)
     if train is None:
-        _check_untrained(row, trainings)
+        _check_untrained(row)
     return row
 
 
@@ -107,7 +107,7 @@ def check_draws(row: Row, draws: Sequence[Draw], training: Training | None) -> N
 
 def _check_fixed(row: Row, draw: Draw, training: Training) -> None:
     config = training.config(training.seeds[0])
-    method: Method = find(row.method)
+    method = find(row.method)
     for key, fixed in (("way", method.fixed_way), ("shot", method.fixed_shot)):
         own = int(str(method_arguments(config).get(key, 0))) if fixed else 0
         if fixed and getattr(draw, key) != own:
@@ -164,7 +164,7 @@ def _mirror(table: Table) -> int | None:
     return table.number("mirror", 0, 0) if "mirror" in table.content else None
 
 
-def _check_untrained(row: Row, trainings: Mapping[str, Training]) -> None:
+def _check_untrained(row: Row) -> None:
     takes = find(row.method).takes
     stray = sorted(set(row.arguments) - set(takes))
     if stray:

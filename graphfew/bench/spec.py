@@ -63,20 +63,13 @@ def read_episodes(table: Table, source: Source, named: Mapping[str, Any]) -> Spe
     trainings: tuple[Training, ...] = ()
     for entry in table.tables("train"):
         trainings += (read_training(entry, source, tuple(known.name for known in trainings)),)
-    draws = read_draws(_entries(table, "draw"), test.number("tasks", 1000, 2))
-    rows = tuple(read_row(entry, {known.name: known for known in trainings}) for entry in _entries(table, "row"))
+    draws = read_draws(table.some("draw"), test.number("tasks", 1000, 2))
+    rows = tuple(read_row(entry, {known.name: known for known in trainings}) for entry in table.some("row"))
     spec = Spec(**named, compare_with=table.text("compare_with", rows[0].name), source=source,
                 seed=test.number("seed", 0, 0), batch=test.number("batch", 16, 1), trainings=trainings, draws=draws,
                 rows=rows, table=table)
     _check(spec)
     return spec
-
-
-def _entries(table: Table, key: str) -> tuple[Table, ...]:
-    entries = table.tables(key)
-    if not entries:
-        raise table.fault(f"{table.title} has no [[{key}]]; give at least one")
-    return entries
 
 
 def _check(spec: Spec) -> None:

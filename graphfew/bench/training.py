@@ -8,7 +8,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from graphfew.bench.document import Table, nearest
+from graphfew.bench.document import WORDS, Table, nearest
 from graphfew.bench.source import Source
 from graphfew.data import catalogue
 from graphfew.registry import METHODS
@@ -130,5 +130,3 @@ def _kinds(annotation: Any) -> set[type]:
              for part in parts}
     return kinds if kinds <= set(WORDS) else set()
 
-
-WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", dict: "a table"}

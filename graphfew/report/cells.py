@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from graphfew.bench import Averaged, Fault, Record, averaged, read
+from graphfew.evaluate import Result
 from graphfew.recipe import JSON
 
 
@@ -56,6 +57,11 @@ class Cell:
     def tasks(self) -> int:
         """The number of test tasks."""
         return len(self.over.result.per_task)
+
+    @property
+    def which(self) -> str:
+        """Which tasks: only cells of the same can be compared."""
+        return tasks_of(self.over.result)
 
     @property
     def queries(self) -> float:
@@ -128,6 +134,11 @@ def draw_of(record: Record) -> str:
     return json.dumps(content, sort_keys=True)
 
 
+def tasks_of(result: Result) -> str:
+    """Which tasks a result is of: their number, and what describes them, seed included."""
+    return f"{len(result.per_task)} {json.dumps(dict(result.tasks), sort_keys=True)}"
+
+
 def _who(record: Record) -> Who:
     return Who(record.row, record.result.mode, record.assumes)
 
@@ -135,8 +146,7 @@ def _who(record: Record) -> Who:
 def _cell(who: Who, draw: str, records: Sequence[Record]) -> Cell:
     kinds: dict[str, list[Record]] = {}
     for record in records:
-        kinds.setdefault(f"{len(record.result.per_task)} {json.dumps(dict(record.result.tasks), sort_keys=True)}",
-                         []).append(record)
+        kinds.setdefault(tasks_of(record.result), []).append(record)
     own = max(kinds.values(), key=lambda group: (len(group), len(group[0].result.per_task)))
     own = sorted(own, key=lambda record: -1 if record.seed is None else record.seed)
     return Cell(who, draw, tuple(own), averaged([record.result for record in own]), len(records) - len(own))

@@ -153,4 +153,3 @@ def _picture(folder: Path, name: str) -> Markup | None:
             told = f"An episode of {name} as a graph, layer by layer"
             return fold("An episode's graph", framed(embedded(path.read_bytes(), kind, told), f"{told}."))
     return None
-

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 from graphfew.bench.protocol import query_name, query_words
 from graphfew.report.cells import Cell
-from graphfew.report.tables import tasks_of
 from graphfew.report.words import count
 
 KINDS = ("one-per-class", "balanced", "multinomial", "dirichlet", "single-class")
@@ -103,10 +102,10 @@ def _panel(title: str, axis: str, places: dict[Place, list[Cell]]) -> Panel:
 
 def _counts(cells: Sequence[Cell]) -> str:
     tasks, queries = sorted({cell.tasks for cell in cells}), sorted({cell.queries for cell in cells})
-    spans = [f"{low:,}" if low == high else f"{low:,} to {high:,}" for low, high in [(tasks[0], tasks[-1])]]
+    drawn = f"{tasks[0]:,}" if tasks[0] == tasks[-1] else f"{tasks[0]:,} to {tasks[-1]:,}"
     asked = count(queries[0]) if queries[0] == queries[-1] else f"{count(queries[0])} to {count(queries[-1])}"
-    own = len({tasks_of(cell) for cell in cells}) == len({cell.draw for cell in cells})
-    return f"{spans[0]} tasks of {asked} queries each" + ("" if own else "; not all lines are of the same tasks")
+    own = len({cell.which for cell in cells}) == len({cell.draw for cell in cells})
+    return f"{drawn} tasks of {asked} queries each" + ("" if own else "; not all lines are of the same tasks")
 
 
 def _evenly_spaced(panel: Panel) -> Panel:

@@ -13,7 +13,7 @@ from graphfew.bench import Ranking, rank
 from graphfew.report.cells import Benchmark, Cell
 from graphfew.report.html import Markup
 from graphfew.report.svg import INK, SERIES, framed, inline, short, styled
-from graphfew.report.tables import tasks_of, usual
+from graphfew.report.tables import usual
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,6 +116,6 @@ def _scores(cells: Sequence[Cell], names: Sequence[str]) -> list[float] | None:
     full = []
     for own in by_draw.values():
         most = usual(list(own.values()))
-        if all(name in own and tasks_of(own[name]) == most for name in names):
+        if all(name in own and own[name].which == most for name in names):
             full.append([own[name].over.result.mean for name in names])
     return [float(value) for value in np.mean(full, axis=0)] if full else None

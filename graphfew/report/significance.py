@@ -10,7 +10,7 @@ from graphfew.evaluate import paired
 from graphfew.report.cells import Cell, Who
 from graphfew.report.grid import heading
 from graphfew.report.html import Markup, fold, join, scroll, tag
-from graphfew.report.tables import Column, columns, tasks_of, usual
+from graphfew.report.tables import Column, columns, usual
 from graphfew.report.words import accuracy, signed
 
 DIFFERS = "≠"
@@ -44,7 +44,7 @@ def against(cells: Sequence[Cell], row: str | None = None) -> Markup | None:
 
 def _differences(cells: Sequence[Cell], reference: Who) -> dict[Who, Markup]:
     base = next(cell for cell in cells if cell.who == reference)
-    own = [cell for cell in cells if cell.who != reference and tasks_of(cell) == tasks_of(base)]
+    own = [cell for cell in cells if cell.who != reference and cell.which == base.which]
     pairs = [paired(cell.over.result, base.over.result) for cell in own]
     adjusted = holm([pair.p_value for pair in pairs])
     return {cell.who: _gap(100 * pair.difference, p < LEVEL, marks(base.records[0], cell.records[0]),
@@ -62,7 +62,7 @@ def matrices(cells: Sequence[Cell]) -> Markup:
 
 def _matrix(column: Column, cells: Sequence[Cell]) -> Markup:
     most = usual(cells)
-    own = sorted((cell for cell in cells if tasks_of(cell) == most), key=lambda cell: -cell.over.result.mean)
+    own = sorted((cell for cell in cells if cell.which == most), key=lambda cell: -cell.over.result.mean)
     pairs = {(pair.a, pair.b): pair for pair in pairwise([cell.over.result for cell in own])}
     head = tag("tr", tag("th", "accuracy in %", scope="col"),
                *(tag("th", tag("abbr", str(i + 1), title=str(cell.who)), scope="col") for i, cell in enumerate(own)))

@@ -97,12 +97,7 @@ def columns(cells: Sequence[Cell]) -> tuple[Column, ...]:
 
 def usual(cells: Sequence[Cell]) -> str:
     """The tasks that most of a column's cells are of, as text; only cells of the same can be compared."""
-    return Counter(map(tasks_of, cells)).most_common(1)[0][0]
-
-
-def tasks_of(cell: Cell) -> str:
-    """Which tasks a cell is of: their number, and what describes them, seed included."""
-    return f"{cell.tasks} {json.dumps(dict(cell.over.result.tasks), sort_keys=True)}"
+    return Counter(cell.which for cell in cells).most_common(1)[0][0]
 
 
 def _table(family: str, cells: Sequence[Cell], figures: Sequence[Figure]) -> Table:
@@ -117,7 +112,7 @@ def _entries(column: Column, names: Mapping[str, None], cells: Sequence[Cell],
              figures: Sequence[Figure]) -> list[Entry]:
     own = {cell.who.row: cell for cell in cells if cell.draw == column.draw}
     most = usual(list(own.values()))
-    alike = {row: cell for row, cell in own.items() if tasks_of(cell) == most}
+    alike = {row: cell for row, cell in own.items() if cell.which == most}
     best = dict(zip(alike, not_below_best([cell.over.result for cell in alike.values()]), strict=True))
     return [Entry(own[name], best.get(name, False), "" if name in alike else _odd(own[name], column),
                   beside(own[name], figures)) if name in own else Entry() for name in names]
@@ -134,7 +129,7 @@ def _first_mean(line: Line) -> tuple[float, ...]:
 def _column(draw: str, cells: Sequence[Cell], *, show_place: bool) -> Column:
     drawn = json.loads(draw)
     most = usual(cells)
-    cell = next(cell for cell in cells if tasks_of(cell) == most)
+    cell = next(cell for cell in cells if cell.which == most)
     place = [f"{drawn.get('data')}/{drawn.get('split')}"] if show_place else []
     task = [f"{_range(drawn[name])}-{name}" for name in ("way", "shot") if name in drawn]
     asked = [query_words(query_name(str(drawn["query"])))] if "query" in drawn else []

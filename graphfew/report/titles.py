@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from pathlib import Path
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from graphfew.bench.document import parsed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,8 +23,8 @@ def title_of(name: str, specs: Path | None) -> Title:
     if path is None or not path.is_file():
         return Title(name)
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+        content = parsed(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
         return Title(name)
     row = content.get("compare_with")
     return Title(str(content.get("title", name)), str(content.get("about", "")), None if row is None else str(row))

@@ -8,9 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import resource
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -18,6 +15,7 @@ import torch
 
 import graphfew as gf
 from benchmarks import files
+from benchmarks.scale.process import alone, peak
 
 OUT = Path("benchmarks/scale/results/egnn.json")
 WAY, SHOT, DIM, WIDTH, LAYERS = 5, 10, 64, 96, 3
@@ -48,11 +46,6 @@ def forward(nodes: int) -> dict[str, float]:
     return {"nodes": nodes, "seconds": time.perf_counter() - begin, "peak_bytes": peak(), "bytes_before": before}
 
 
-def peak() -> int:
-    """The largest resident set so far; Linux counts it in KiB, macOS in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
 def apart(nodes: int) -> dict[str, float]:
     """The largest difference in logits and in last edges to the path that sees all pairs at once."""
     asked, net = episode(nodes), model()
@@ -63,13 +56,6 @@ def apart(nodes: int) -> dict[str, float]:
         plain = net(asked)
     return {"nodes": nodes, "logits": float((ours.logits - plain.logits).abs().max()),
             "edges": float((ours.graphs[-1].edges - plain.graphs[-1].edges).abs().max())}
-
-
-def alone(nodes: int) -> dict[str, float]:
-    """`forward` in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.scale.egnn", "--forward", "--nodes", str(nodes)]
-    out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return json.loads(out)  # type: ignore[no-any-return]
 
 
 def main() -> None:
@@ -84,7 +70,7 @@ def main() -> None:
         print(json.dumps(forward(arguments.nodes)))
         return
     # First, since a child's peak counts what its parent held when it was started.
-    blocked = alone(arguments.nodes)
+    blocked = alone("benchmarks.scale.egnn", "--forward", "--nodes", str(arguments.nodes))
     result = {"blocked": blocked, "difference_to_plain": apart(arguments.compare), "threads": torch.get_num_threads(),
               "torch": torch.__version__, "processor": platform.machine(),
               "setting": {"way": WAY, "shot": SHOT, "dim": DIM, "width": WIDTH, "layers": LAYERS, "dtype": "float32"}}

@@ -8,8 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -17,7 +15,7 @@ import torch
 
 import graphfew as gf
 from benchmarks import files
-from benchmarks.scale.egnn import peak
+from benchmarks.scale.process import alone, peak
 
 OUT = Path("benchmarks/scale/results/spreading.json")
 CLASSES, DIM, K, ALPHA, NOISE = 150, 384, 10, 0.8, 2.0
@@ -50,13 +48,6 @@ def spread(nodes: int) -> dict[str, float]:
             "accuracy": float(right), "peak_bytes": peak(), "bytes_before": before}
 
 
-def alone(nodes: int) -> dict[str, float]:
-    """`spread` in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.scale.spreading", "--nodes", str(nodes)]
-    out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return json.loads(out)  # type: ignore[no-any-return]
-
-
 def main() -> None:
     """Measure, print and write the result."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -68,7 +59,7 @@ def main() -> None:
         return
     rows = []
     for nodes in SIZES:
-        rows.append(alone(nodes))
+        rows.append(alone("benchmarks.scale.spreading", "--nodes", str(nodes)))
         print(json.dumps(rows[-1]), flush=True)
     result = {"command": "python -m benchmarks.scale.spreading", "rows": rows, "threads": torch.get_num_threads(),
               "torch": torch.__version__, "processor": platform.machine(),

@@ -24,8 +24,10 @@ from benchmarks import files
 
 RESULTS = Path(__file__).parent / "results.json"
 STEPS, EVERY, TASKS, CHOICE, TIMES = 200, 10, 1000, 100, 20
-SETTING = {"data": "glyphs", "encoder": "conv4, 32 channels", "steps": STEPS, "every": EVERY, "way": 10, "shot": 1,
-           "query": 3, "batch": 4, "lr": 1e-3, "chosen_on_tasks": CHOICE, "choices": TIMES, "tasks": TASKS}
+SETTING: dict[str, Any] = {
+    "data": "glyphs", "encoder": "conv4, 32 channels", "steps": STEPS, "every": EVERY, "way": 10, "shot": 1, "query": 3,
+    "batch": 4, "lr": 1e-3, "chosen_on_tasks": CHOICE, "choices": TIMES, "tasks": TASKS,
+}
 SEEDS = {"train": 1, "choice": 2, "test": 3}
 MATCHED_STEP = 20
 Models = dict[int, gf.GraphMethod]
@@ -51,9 +53,10 @@ def main() -> None:
 def trained() -> Models:
     """Prototypical networks by the number of steps that they have learned."""
     model = gf.create("prototypical", encoder=gf.backbones.conv4(width=32, seed=0))
-    tasks = gf.Tasks(gf.data.glyphs("train"), way=10, shot=1, query=3, seed=SEEDS["train"])
+    task = {name: SETTING[name] for name in ("way", "shot", "query")}
+    tasks = gf.Tasks(gf.data.glyphs("train"), **task, seed=SEEDS["train"])
     kept: Models = {}
-    for step in gf.train(model, tasks, loss=gf.node_loss, batch=4, steps=STEPS):
+    for step in gf.train(model, tasks, loss=gf.node_loss, batch=SETTING["batch"], steps=STEPS, lr=SETTING["lr"]):
         if (step.index + 1) % EVERY == 0:
             kept[step.index + 1] = copy.deepcopy(model)
     return kept
@@ -78,10 +81,15 @@ def chosen(models: Models) -> dict[str, Any]:
             "true": figure(above_elsewhere[best, at]), "by validation": figure(above_elsewhere[by_val.argmax(0), at])}
 
 
-def every_task(model: gf.GraphMethod, split: str, n: int) -> NDArray[np.float64]:
-    """Accuracies on n tasks, every image encoded once."""
+def on_features(model: gf.GraphMethod, split: str) -> tuple[gf.Dataset, gf.GraphMethod]:
+    """A split with every image encoded once by the model's encoder, and prototypes of what came out."""
     data = gf.data.embed(gf.data.glyphs(split), model.encoder)
-    head = gf.create("prototypical", encoder=gf.backbones.identity(data.x.shape[1]))
+    return data, gf.create("prototypical", encoder=gf.backbones.identity(data.x.shape[1]))
+
+
+def every_task(model: gf.GraphMethod, split: str, n: int) -> NDArray[np.float64]:
+    """Accuracies on n tasks."""
+    data, head = on_features(model, split)
     source = gf.Tasks(data, way=5, shot=1, query=5, seed=SEEDS["choice"])
     return np.array(gf.evaluate(head, source, n).per_task)
 
@@ -122,8 +130,7 @@ def batch_norm(model: gf.GraphMethod) -> dict[str, Any]:
 
 def overlapping(model: gf.GraphMethod) -> dict[str, Any]:
     """Queries drawn from the whole of their class, supports among them (each class has 20 images)."""
-    data = gf.data.embed(gf.data.glyphs("test"), model.encoder)
-    head = gf.create("prototypical", encoder=gf.backbones.identity(data.x.shape[1]))
+    data, head = on_features(model, "test")
     out = {}
     for shot in (1, 5):
         source = gf.Tasks(data, way=5, shot=shot, query=5, seed=SEEDS["test"])

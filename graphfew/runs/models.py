@@ -146,7 +146,9 @@ def find_components(model: GraphMethod, data: Dataset) -> None:
     if not isinstance(net, Principal):
         return
     chosen = torch.linspace(0, len(data) - 1, min(COMPONENTS_FROM, len(data))).long()
-    some = Dataset(data.name, data.split, data.x[chosen], data.y[chosen], data.classes)
+    # Of very many classes some have no item here, and a data set has no empty class.
+    kept, y = torch.unique(data.y[chosen], return_inverse=True)
+    some = Dataset(data.name, data.split, data.x[chosen], y, tuple(data.classes[c] for c in kept.tolist()))
     net.fit(embed(some, net.net, progress=False).x)
 
 

@@ -9,7 +9,7 @@ from small_runs import OPTIONS, lines, same_files, stopping_after
 
 import graphfew as gf
 from graphfew import runs
-from graphfew.runs.models import COMPONENTS_FROM
+from graphfew.runs.models import COMPONENTS_FROM, find_components
 
 PLAIN = {key: value for key, value in OPTIONS.items() if key not in ("arguments", "halve_every", "query")}
 CLASSES = {**PLAIN, "method": "prototypical", "objective": "classes", "batch": 16, "validate_query": "2"}
@@ -129,6 +129,17 @@ def test_a_frozen_encoder_gives_principal_components(tmp_path):
         runs.prepare(tmp_path / "no", {**OPTIONS, "components": 5})
     with pytest.raises(ValueError, match="components=1000; the encoder's"):
         runs.prepare(tmp_path / "no", {**options, "components": 1000})
+
+
+def test_components_are_found_where_not_every_class_has_an_item_among_those_looked_at(monkeypatch):
+    monkeypatch.setattr("graphfew.runs.models.COMPONENTS_FROM", 12)
+    x = torch.rand(60, 7, generator=torch.Generator().manual_seed(0))
+    data = gf.data.arrays(x, torch.arange(30).repeat_interleave(2))
+    model = gf.create("prototypical", encoder=gf.backbones.principal(gf.backbones.identity(7), 3))
+    find_components(model, data)
+    expected = gf.backbones.principal(gf.backbones.identity(7), 3)
+    expected.net.fit(x[torch.linspace(0, 59, 12).long()])
+    torch.testing.assert_close(model.encoder(x), expected(x))
 
 
 def test_patience_ends_training_and_the_run_is_finished(tmp_path):

@@ -127,6 +127,20 @@ def test_images_go_through_a_checkpoint(call, tmp_path):
     assert len(read(tmp_path / "b.csv")) == 120
 
 
+@pytest.mark.parametrize("wrap", [
+    lambda encoder: gf.backbones.principal(gf.backbones.mirrored(encoder, 0), 6),
+    lambda encoder: gf.backbones.jittered(gf.backbones.together([encoder, encoder]), 2)])
+def test_an_encoder_around_another_takes_what_that_one_takes(call, tmp_path, wrap):
+    x, _, given = digits(6, 4)
+    source = write_images(tmp_path / "images", x, given, (24, 20))
+    encoder = wrap(gf.backbones.conv4(width=8, size=16))
+    gf.save(gf.create("prototypical", encoder=encoder), tmp_path / "model")
+    code, _, err = call("label", source, "--checkpoint", tmp_path / "model.safetensors", "--out", tmp_path / "a.csv")
+    assert (code, err) == (0, "")
+    refused(call("label", source, "--checkpoint", tmp_path / "model.safetensors", "--size", 8, "--out",
+                 tmp_path / "b.csv"), "the checkpoint's encoder takes images of 16 pixels and --size is 8")
+
+
 def test_strange_items_are_left_unknown(call, tmp_path):
     x, _, given = digits()
     x = np.concatenate([x, -x[:5]])

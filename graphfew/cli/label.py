@@ -219,9 +219,14 @@ def _classifier(method: str, options: Mapping[str, JSON], model: GraphMethod | N
 
 
 def _recipe(model: GraphMethod) -> tuple[str, Mapping[str, JSON]]:
-    """Name and arguments of a checkpoint's encoder."""
+    """Name and arguments of a checkpoint's encoder; of the one inside, where it averages or turns its features."""
     recipe = getattr(model.encoder, "recipe", None)
-    return ("one built by hand", {}) if recipe is None else (recipe.name, recipe.arguments)
+    if recipe is None:
+        return "one built by hand", {}
+    name, arguments = recipe.name, recipe.arguments
+    while isinstance(inner := (arguments.get("encoders") or [arguments.get("encoder")])[0], Mapping):
+        name, arguments = inner["name"], inner["arguments"]
+    return name, arguments
 
 
 def _check_width(pile: Pile, model: GraphMethod | None) -> None:

@@ -90,10 +90,11 @@ def test_curves_are_read_past_corrupt_lines(tmp_path: Path) -> None:
     run = tmp_path / "my-egnn-seed3"
     run.mkdir()
     line = '{"step": %d, "validation_accuracy": 0.5, "validation_half_width": 0.1, "loss": null}\n'
-    (run / "metrics.jsonl").write_text(line % 10 + "[3]\n" + line % 20 + '{"step": 3')
+    endless = line.replace("%d", "1e999") + "[" * 100_000 + "\n"
+    (run / "metrics.jsonl").write_text(line % 10 + "[3]\n" + line % 20 + endless + '{"step": 3')
     (curve,), faults = curves(tmp_path)
     assert (curve.name, curve.seed, curve.steps, curve.accuracy) == ("my-egnn", "3", (10, 20), (50.0, 50.0))
-    assert [fault.line for fault in faults] == [2, 4]
+    assert [fault.line for fault in faults] == [2, 4, 5, 6]
     assert curves(tmp_path / "none") == ((), ())
 
 

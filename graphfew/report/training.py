@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from graphfew.bench import Fault
 from graphfew.report.html import Markup
 from graphfew.report.svg import DASHES, INK, MARKERS, SERIES, framed, inline, short, styled
+from graphfew.runs.folder import UNREADABLE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,5 +101,5 @@ def _point(line: str) -> tuple[int, float, float] | str:
         content = json.loads(line)
         return (int(content["step"]), 100 * float(content["validation_accuracy"]),
                 100 * float(content["validation_half_width"]))
-    except (ValueError, KeyError, TypeError) as error:
+    except UNREADABLE as error:
         return f"no line of metrics ({error})"

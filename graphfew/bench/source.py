@@ -8,7 +8,7 @@ from typing import Any
 
 from graphfew.bench.document import Table
 from graphfew.data import Dataset, catalogue
-from graphfew.data.catalogue import settings
+from graphfew.data.catalogue import loader_arguments
 from graphfew.runs import load_split
 
 Roots = Mapping[str, str]
@@ -67,7 +67,7 @@ def read_source(table: Table) -> Source:
 
 def _arguments(table: Table, key: str, name: str) -> dict[str, Any]:
     given = table.plain(key)
-    known = settings(name)
+    known = loader_arguments(name)
     stray = sorted(set(given) - set(known))
     if stray:
         raise table.fault(f"{name} has no argument {stray[0]!r}; it takes: {', '.join(known) or 'none'}", key)

@@ -24,7 +24,7 @@ catalogue: dict[str, Callable[..., Dataset]] = {
 }
 
 
-def settings(name: str) -> dict[str, Any]:
+def loader_arguments(name: str) -> dict[str, Any]:
     """The arguments of a data set's loader beside root, split and progress, with their defaults."""
     parameters = inspect.signature(catalogue[name]).parameters
     return {key: p.default for key, p in parameters.items() if key not in ("root", "split", "progress")}

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from graphfew.audit import evaluating
 from graphfew.data import Dataset, Tasks, catalogue, load
-from graphfew.data.catalogue import settings
+from graphfew.data.catalogue import loader_arguments
 from graphfew.data.queries import parse
 from graphfew.model import GraphMethod
 from graphfew.recipe import JSON
@@ -79,7 +79,7 @@ def load_split(name: str, split: str, root: str | None = None, **arguments: Any)
         raise ValueError(f"{name} has no split {split!r}; its only one is all")
     if takes and "root" not in takes and root is not None:
         raise ValueError(f"{name} comes with the library and takes no root; leave it out")
-    known = settings(name) if takes else {}
+    known = loader_arguments(name) if takes else {}
     unknown = sorted(set(arguments) - set(known))
     if takes and unknown:
         raise ValueError(f"{name} takes no argument {unknown[0]!r}; known: {', '.join(known) or 'none'}")

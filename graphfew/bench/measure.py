@@ -4,41 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import SupportsIndex
 
 import torch
-from torch import Tensor
 
 from graphfew.bench.cells import Cell, plain
 from graphfew.bench.machine import all_versions, machine, memory, now
 from graphfew.bench.models import Shelf, model_of, ready
 from graphfew.bench.record import Record
 from graphfew.bench.trainings import behind, facts, job
-from graphfew.data import Tasks
-from graphfew.episode import Episode
 from graphfew.evaluate import evaluate
-from graphfew.recipe import JSON
+from graphfew.runs.assess import Counted
 from graphfew.runs.models import device_of
-
-
-class Counted:
-    """Tasks that count the queries which were asked of them."""
-
-    def __init__(self, tasks: Tasks) -> None:
-        self.tasks = tasks
-        self.queries = 0
-
-    def batch(self, indices: Iterable[SupportsIndex]) -> tuple[Episode, Tensor]:
-        """As the tasks give it."""
-        episode, target = self.tasks.batch(indices)
-        self.queries += len(target)
-        return episode, target
-
-    def describe(self) -> Mapping[str, JSON]:
-        """As the tasks say."""
-        return self.tasks.describe()
 
 
 def measured(cell: Cell, shelf: Shelf, out: Path, device: torch.device, *, command: str, commit: str | None,

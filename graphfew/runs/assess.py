@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import SupportsIndex
+
+from torch import Tensor
 
 from graphfew.data import Tasks
-from graphfew.data.tasks import QUERY
+from graphfew.episode import Episode
 from graphfew.evaluate import Comparison, Result, evaluate, paired
 from graphfew.model import GraphMethod
 from graphfew.recipe import JSON
@@ -18,6 +21,24 @@ from graphfew.runs.folder import versions
 from graphfew.runs.models import check_mode
 
 Show = Callable[[str, int], None]
+
+
+class Counted:
+    """Tasks that count the queries which were asked of them."""
+
+    def __init__(self, tasks: Tasks) -> None:
+        self.tasks = tasks
+        self.queries = 0
+
+    def batch(self, indices: Iterable[SupportsIndex]) -> tuple[Episode, Tensor]:
+        """As the tasks give it."""
+        episode, target = self.tasks.batch(indices)
+        self.queries += len(target)
+        return episode, target
+
+    def describe(self) -> Mapping[str, JSON]:
+        """As the tasks say."""
+        return self.tasks.describe()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,10 +77,10 @@ def assess(models: Sequence[tuple[str, GraphMethod]], draws: Sequence[Tasks], n:
     done = 0
     for tasks in draws:
         first: Result | None = None
-        decisions = sum(int((tasks.draw(i).role == QUERY).sum()) for i in range(n))
         for name, model in models:
-            result = evaluate(model, tasks, n, batch=batch, progress=partial(_shifted, show, name, done))
-            yield Row(name, decisions, result, None if first is None else paired(result, first))
+            counted = Counted(tasks)
+            result = evaluate(model, counted, n, batch=batch, progress=partial(_shifted, show, name, done))
+            yield Row(name, counted.queries, result, None if first is None else paired(result, first))
             first = first or result
             done += n
 

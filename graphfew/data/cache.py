@@ -44,7 +44,7 @@ def cached(key: str, names: Iterable[str], build: Callable[[], Arrays]) -> dict[
     path = folder() / f"{key}-v{FORMAT}.npz"
     if path.is_file():
         try:
-            return _read(path, names)
+            return read_arrays(path, names)
         except (OSError, ValueError):
             pass
     arrays = dict(build())
@@ -91,10 +91,6 @@ def progressing(items: Iterable[Item], label: str, total: int, show: bool) -> It
     from rich.progress import track
 
     return track(items, label, total=total, disable=not show, console=Console(stderr=True), transient=True)
-
-
-def _read(path: Path, names: Iterable[str]) -> dict[str, NDArray[np.generic]]:
-    return read_arrays(path, names)
 
 
 def _write(path: Path, arrays: Arrays) -> None:

@@ -134,7 +134,7 @@ def _decoded(place: Path, files: Mapping[str, Sequence[File]], read: Callable[[F
     shown = cache.progressing(files.items(), f"decoding {place.name}", len(files), progress)
     try:
         return {name: _stacked(_pixels(read(file)) for file in own) for name, own in shown}
-    except (*BROKEN, *archives.BROKEN) as error:
+    except BROKEN as error:
         raise _damaged(place, error) from error
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from graphfew.data import cache
 from graphfew.data.dataset import Dataset
 from graphfew.data.folders import Listing, list_images, read_images
-from graphfew.data.place import Root, needed_folder
+from graphfew.data.place import Root, check_size, needed_folder
 
 HINT = "give root=, a folder with a sub-folder of images for each class"
 
@@ -46,12 +46,6 @@ def class_folders(root: Root = None, split: str = "all", size: int = 84, channel
         folders = ", ".join(sorted(path.name for path in place.iterdir() if path.is_dir())) or "none"
         raise FileNotFoundError(f"{place} has no folder {split!r} for the split; its folders are {folders}")
     return of_listing(place.resolve().name, split, list_images(own), size, channels, progress)
-
-
-def check_size(size: int) -> None:
-    """Raises ValueError where the side of an image would be no pixel long."""
-    if size < 1:
-        raise ValueError(f"size is {size}; it must be at least 1 pixel")
 
 
 def of_listing(name: str, split: str, listing: Listing, size: int, channels: int, progress: bool) -> Dataset:

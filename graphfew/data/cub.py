@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from graphfew.data.class_folders import check_size, of_listing, only
+from graphfew.data.class_folders import of_listing, only
 from graphfew.data.dataset import Dataset
 from graphfew.data.folders import list_images
-from graphfew.data.place import Root, check_split, needed_folder
+from graphfew.data.place import Root, check_size, check_split, needed_folder
 
 CLASSES = 200
 # which of the classes, in the order of their names and counted from 0, belong to a split

@@ -7,14 +7,19 @@ import torch
 from PIL import Image
 
 from graphfew.data.dataset import Dataset
+from graphfew.data.place import check_size
 
 
 def digits(size: int = 28) -> Dataset:
     """1,797 handwritten digits of ten classes, `[1797, 1, size, size]` uint8 with bright strokes; one split, `"all"`.
 
+    Raises:
+        ValueError: a size below 1.
+
     Source: Alpaydin and Kaynak, 1998, "Optical recognition of handwritten digits", its test set, in scikit-learn.
     Deviations: enlarged from 8x8 by bicubic interpolation.
     """
+    check_size(size)
     from sklearn.datasets import load_digits  # scikit-learn takes a second to import
 
     source = load_digits()

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from graphfew.data.dataset import Dataset
+from graphfew.data.place import Root, check_split
 
 PAD, UNKNOWN_WORD = 0, 1
 # Of a file's relations, in the order of their names, the first ten are for training.
@@ -20,7 +21,7 @@ SPLITS = ("train", "val", "test", "all")
 Sentence = Mapping[str, Any]
 
 
-def fewrel(root: str | os.PathLike[str] | None = None, split: str = "train", file: str = "val_wiki", words: int = 8000,
+def fewrel(root: Root = None, split: str = "train", file: str = "val_wiki", words: int = 8000,
            length: int = 40) -> Dataset:
     """FewRel's sentences as word indices, `[n, length, 3]` int64: word, place relative to head, and to tail.
 
@@ -43,8 +44,7 @@ def fewrel(root: str | os.PathLike[str] | None = None, split: str = "train", fil
     Source: Han, Zhu, Yu, Wang, Yao, Liu, Sun, 2018, FewRel: A Large-Scale Supervised Few-Shot Relation Classification
     Dataset.
     """
-    if split not in SPLITS:
-        raise ValueError(f"fewrel has no split {split!r}; known: {', '.join(SPLITS)}")
+    check_split("fewrel", split, SPLITS)
     if words < 3 or length < 1:
         raise ValueError(f"words is {words} and length {length}; give at least 3 words and a length of 1")
     path = _place(root, file)
@@ -75,7 +75,7 @@ def _part(sentences: Sequence[Sentence], split: str) -> Sequence[Sentence]:
     return sentences[-HELD_OUT:] if split == "val" else sentences
 
 
-def _place(root: str | os.PathLike[str] | None, file: str) -> Path:
+def _place(root: Root, file: str) -> Path:
     folder = os.environ.get("GRAPHFEW_DATA")
     if root is None and not folder:
         raise ValueError("fewrel is read from a folder of yours; give root= (or set GRAPHFEW_DATA to the folder above "

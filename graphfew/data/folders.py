@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import struct
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from graphfew.data import archives
 from graphfew.data.pile import Labels, Pile, check_labels
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
@@ -22,9 +21,8 @@ UNLABELLED = ("unlabelled", "unlabeled")
 GREY = ("1", "L", "LA", "La")
 # EXIF's tag of how a camera was held, and its values that swap width and height.
 ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)
-# what Pillow raises for files that are damaged
-BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError, TypeError,
-          IndexError, KeyError, AttributeError, OverflowError, RuntimeError, MemoryError)
+# What Pillow raises for files that are damaged, inside an archive too.
+BROKEN = (*archives.BROKEN, Image.DecompressionBombError)
 Show = Callable[[int], None]
 
 

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from graphfew.data import pictures
-from graphfew.data.class_folders import check_size, of_listing
+from graphfew.data.class_folders import of_listing
 from graphfew.data.dataset import Dataset
 from graphfew.data.folders import BROKEN, Listing, list_images
 from graphfew.data.npz import read_arrays
 from graphfew.data.pickles import read_pickle
-from graphfew.data.place import Root, check_split, needed_folder
+from graphfew.data.place import Root, check_size, check_split, needed_folder
 
 SPLITS = ("train", "val", "test")
 PHASES = {"train": "train_phase_train"}

@@ -17,6 +17,7 @@ from PIL import Image
 from graphfew.data import archives, cache
 from graphfew.data.dataset import Dataset
 from graphfew.data.download import fetch
+from graphfew.data.place import Root, check_size
 from graphfew.data.rotations import rotated
 
 DRAWERS = 20
@@ -54,8 +55,8 @@ class Incomplete(ValueError):
     """An archive that is whole and lacks images."""
 
 
-def omniglot(root: str | os.PathLike[str] | None = None, split: str = "train", size: int = 28,
-             rotations: bool = True, progress: bool = True) -> Dataset:
+def omniglot(root: Root = None, split: str = "train", size: int = 28, rotations: bool = True,
+             progress: bool = True) -> Dataset:
     """Omniglot, `[n, 1, size, size]` uint8 with bright strokes on black, 20 items per class, grouped by alphabet.
 
     Classes are named `Alphabet/characterNN`, and with `rotations` `Alphabet/characterNN/rot090`: four classes of each
@@ -81,10 +82,9 @@ def omniglot(root: str | os.PathLike[str] | None = None, split: str = "train", s
     """
     if split not in _SPLITS:
         raise ValueError(f"unknown Omniglot split {split!r}; known: {', '.join(_SPLITS)}")
-    if size < 1:
-        raise ValueError(f"size is {size}; it must be at least 1 pixel")
-    archives, belongs = _SPLITS[split]
-    parts = [_decoded(_archive(root, name, progress), size, progress) for name in archives]
+    check_size(size)
+    files, belongs = _SPLITS[split]
+    parts = [_decoded(_archive(root, name, progress), size, progress) for name in files]
     images, names, numbers = (np.concatenate([p[key] for p in parts]) for key in ("images", "names", "numbers"))
     kept = [i for i, name in enumerate(names) if belongs(int(numbers[i]), name.split("/")[0])]
     return _dataset(split, images[kept], [str(names[i]) for i in kept], rotations)
@@ -108,7 +108,7 @@ def _dataset(split: str, images: NDArray[np.uint8], names: list[str], rotations:
     )
 
 
-def _archive(root: str | os.PathLike[str] | None, name: str, progress: bool) -> Path:
+def _archive(root: Root, name: str, progress: bool) -> Path:
     file = f"{name}.zip"
     if root is not None:
         if not (Path(root) / file).is_file():

@@ -1,4 +1,4 @@
-"""Where a data set lies: the folder that was given, else its own folder in `$GRAPHFEW_DATA`."""
+"""What every loader is asked: where its files lie (the folder given, else one in `$GRAPHFEW_DATA`), split and size."""
 
 from __future__ import annotations
 
@@ -13,6 +13,12 @@ def check_split(name: str, split: str, known: Iterable[str]) -> None:
     """Raises ValueError, which lists the known splits, for another one."""
     if split not in known:
         raise ValueError(f"{name} has no split {split!r}; known: {', '.join(known)}")
+
+
+def check_size(size: int) -> None:
+    """Raises ValueError where the side of an image would be no pixel long."""
+    if size < 1:
+        raise ValueError(f"size is {size}; it must be at least 1 pixel")
 
 
 def folder_of(root: Root, name: str) -> Path | None:

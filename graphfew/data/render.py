@@ -14,7 +14,6 @@ from matplotlib.ft2font import FT2Font
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-Faces = tuple[ImageFont.FreeTypeFont, ...]
 SANS = ("", "-Bold", "-Oblique", "-BoldOblique")
 SERIF = ("", "-Bold", "-Italic", "-BoldItalic")
 FACES = (*(f"DejaVuSans{s}" for s in SANS), *(f"DejaVuSansMono{s}" for s in SANS), *(f"DejaVuSerif{s}" for s in SERIF))

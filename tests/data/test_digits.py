@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from graphfew.data import digits
@@ -13,3 +14,8 @@ def test_digits_keep_their_labels_at_any_size():
     data = digits(size=8)
     assert data.x.shape == (1797, 1, 8, 8)
     assert data.y[:10].tolist() == list(range(10))
+
+
+def test_a_side_of_no_pixel_is_refused():
+    with pytest.raises(ValueError, match="size is 0; it must be at least 1 pixel"):
+        digits(size=0)

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 from graphfew import affinity, backbones, data, neighbours, shipped, sparse
 from graphfew.audit import ContractError, audit, evaluating
 from graphfew.checkpoint import load, save
-from graphfew.confusion import confusion
-from graphfew.curves import curves
 from graphfew.data import Dataset, Tasks
 from graphfew.distributed import launch
 from graphfew.encoders import Encoder, HuggingFace, mean_of_tokens, pooled, tokenise
@@ -33,7 +31,6 @@ from graphfew.model import GraphMethod, Output
 from graphfew.neighbours import knn
 from graphfew.pair_net import recomputing
 from graphfew.pretrain import Classifier, Shuffled, class_loss
-from graphfew.projection import projection
 from graphfew.readout import log_vote, vote
 from graphfew.registry import METHODS, Method, create, register
 from graphfew.seeding import seeded
@@ -42,14 +39,20 @@ from graphfew.train import Step, adam, adamw, cosine_decay, follow, halve_every,
 from graphfew.workers import WorkerLost, Workers
 
 if TYPE_CHECKING:
+    from graphfew.confusion_matrix import confusion
     from graphfew.estimator import FewShotClassifier
     from graphfew.nets import from_networkx, to_networkx
     from graphfew.plot import before_and_after, draw, layer_by_layer
+    from graphfew.task_plane import projection
+    from graphfew.training_curves import curves
 else:
     # scikit-learn, networkx and matplotlib take longer to import than all the rest; whoever asks for these names waits.
+    # No module may have one of them for its own name: imported by itself it would stand in its place.
     _LATER = {
-        "FewShotClassifier": "graphfew.estimator", "before_and_after": "graphfew.plot", "draw": "graphfew.plot",
-        "from_networkx": "graphfew.nets", "layer_by_layer": "graphfew.plot", "to_networkx": "graphfew.nets",
+        "FewShotClassifier": "graphfew.estimator", "before_and_after": "graphfew.plot",
+        "confusion": "graphfew.confusion_matrix", "curves": "graphfew.training_curves", "draw": "graphfew.plot",
+        "from_networkx": "graphfew.nets", "layer_by_layer": "graphfew.plot", "projection": "graphfew.task_plane",
+        "to_networkx": "graphfew.nets",
     }
 
     def __getattr__(name):

@@ -1,8 +1,11 @@
 """What `import graphfew` costs beyond torch and torch-geometric, in an interpreter of its own."""
 
 import json
+import pkgutil
 import subprocess
 import sys
+
+import graphfew as gf
 
 # Of the library alone: whoever asks for the names that need them imports them then.
 LATER = {"joblib", "lightning_fabric", "matplotlib", "networkx", "onnx", "onnxruntime", "pandas", "pooch", "pyarrow",
@@ -66,3 +69,10 @@ def test_training_on_features_needs_none_of_them_either():
 
 def test_a_name_that_needs_one_of_them_brings_it():
     assert ran(NAMES).split() == ["to_networkx", "draw", "FewShotClassifier", "no", "nothing"]
+
+
+def test_no_module_has_the_name_of_what_comes_later():
+    """Once imported it would stand in the place of the function."""
+    modules = {module.name for module in pkgutil.iter_modules(gf.__path__)}
+    assert {"plot", "train"} <= modules
+    assert modules.isdisjoint(gf._LATER)

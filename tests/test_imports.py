@@ -20,7 +20,7 @@ ORDER = (
     "priors", "features", "layers", "pair_net", "fused", "readout", "model", "losses", "checks", "methods", "text",
     "folding", "residual", "views", "principal", "backbones", "registry", "train", "data", "pretrain", "audit",
     "plain", "recording", "export", "evaluate", "shipped", "checkpoint", "intake", "asking", "estimator", "plot",
-    "labelling", "plane", "confusion", "projection", "curves", "runs", "bench", "report", "demo", "cli",
+    "labelling", "plane", "confusion_matrix", "task_plane", "training_curves", "runs", "bench", "report", "demo", "cli",
 )
 FREE = ("__init__", "__main__")  # the public face and the command's entry; nobody imports them
 

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox
 
 import graphfew as gf
-from graphfew.confusion import counts
-from graphfew.curves import read
+from graphfew.confusion_matrix import counts
+from graphfew.training_curves import read
 
 mpl.use("Agg")
 

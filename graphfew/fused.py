@@ -60,7 +60,7 @@ def values(net: PairNet, x: Float[Tensor, "N F"], one: Int[Tensor, " P"], other:
     maps = _learning(net, x, one, other) if net.training else folded_steps(net)
     *hidden, (tail, last, _) = maps
     given = [t for weight, bias, _ in hidden for t in (weight, bias)]
-    answers = _Chain.apply(_form(hidden[0][2], True), x, one, other, tail[0], *given)  # type: ignore[no-untyped-call]
+    answers = _Chain.apply(_form(hidden[0][2], True, x.device), x, one, other, tail[0], *given)  # type: ignore[no-untyped-call]
     rows: Tensor = (answers + last)[:, None]
     return rows
 
@@ -73,7 +73,7 @@ def _learning(net: PairNet, x: Tensor, one: Tensor, other: Tensor) -> list[tuple
         given = [t for weight, bias, _ in done for t in (weight, bias)]
         none = this.weight.new_zeros(this.out_features)
         mean, variance = _Chain.apply(  # type: ignore[no-untyped-call]
-            _form(norm.slope, False), x, one, other, None, *given, this.weight, none)
+            _form(norm.slope, False, x.device), x, one, other, None, *given, this.weight, none)
         scale = norm.norm.weight * (variance + norm.norm.eps).rsqrt()
         own = none if this.bias is None else this.bias
         moved = mean + own
@@ -119,9 +119,9 @@ class Form:
     kind: torch.dtype
 
 
-def _form(slope: float | None, answer: bool) -> Form:
-    low = next((torch.get_autocast_dtype(d) for d in ("cuda", "cpu") if torch.is_autocast_enabled(d)), torch.float32)
+def _form(slope: float | None, answer: bool, device: torch.device) -> Form:
     assert slope is not None
+    low = torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else torch.float32
     return Form(slope, answer, low)
 
 

@@ -175,7 +175,7 @@ def before_and_after(out: Output, task: int = 0, *, images: Tensor | None = None
 
 
 def layer_by_layer(out: Output, task: int = 0, *, images: Tensor | None = None, target: Tensor | None = None,
-                   positions: Positions | None = None, strongest: float | None = 1.0, seed: int = 0) -> Figure:
+                   positions: Positions | None = None, strongest: float | None = 1.0) -> Figure:
     """One task of an output before the first layer and after each, every node in one place throughout.
 
     Answers stand in the last picture alone, where they are given. Class nodes are not drawn.
@@ -188,7 +188,6 @@ def layer_by_layer(out: Output, task: int = 0, *, images: Tensor | None = None, 
         positions: of each node; where None a circle, on which each class stands together as far as it is known.
         strongest: the edge value drawn darkest; None takes the largest of all graphs, for edges on another scale than
             "same class" in `[0, 1]`.
-        seed: of the layout.
 
     Raises:
         IndexError: no such task.
@@ -210,7 +209,7 @@ def layer_by_layer(out: Output, task: int = 0, *, images: Tensor | None = None, 
     axes = list(figure.subplots(rows, wide, squeeze=False).flat)
     for number, graph in enumerate(out.graphs):
         last = number == len(out.graphs) - 1
-        draw(graph, task, ax=axes[number], images=images, positions=place, seed=seed, strongest=darkest,
+        draw(graph, task, ax=axes[number], images=images, positions=place, strongest=darkest,
              answers=answers if last else None, target=target if last else None)
         axes[number].set_title("before the first layer" if number == 0 else f"after layer {number}", fontsize=14)
     for ax in axes[len(out.graphs):]:

@@ -26,7 +26,7 @@ def layers(model: GraphMethod, data: Dataset, *, way: int = 5, shot: int = 1, qu
         model: a method with a graph of whole tasks; it is asked transductively.
         data: images `[M, 1 or 3, h, w]`; other items are drawn as boxes.
         way, shot, query: of the task, queries per class.
-        seed: of the task and of the layout.
+        seed: of the task.
         name: what the caption calls the model.
 
     Raises:
@@ -54,7 +54,7 @@ def layers(model: GraphMethod, data: Dataset, *, way: int = 5, shot: int = 1, qu
 
 
 def _picture(out: Output, images: torch.Tensor | None, target: torch.Tensor, seed: int) -> bytes:
-    figure = layer_by_layer(out, images=images, target=target, seed=seed)
+    figure = layer_by_layer(out, images=images, target=target)
     buffer = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": f"episode-{seed}", "svg.fonttype": "none"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None})

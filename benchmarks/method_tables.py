@@ -1,4 +1,4 @@
-"""The README's tables of all methods, of a pile of unlabelled items, and of speed; `benchmarks.tables` places them."""
+"""The README's tables of all methods, of heads, and of a pile of unlabelled items; `benchmarks.tables` places them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ import graphfew as gf
 
 POOL, SCALE = Path("benchmarks/pool/results"), Path("benchmarks/scale/results")
 HEADS = Path("benchmarks/speed/results/heads.json")
-SAMPLING = Path("benchmarks/speed/results/tasks.json")
-EGNN, MEMORY = Path("benchmarks/speed/results/egnn.json"), Path("benchmarks/speed/results/memory.json")
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -37,45 +35,6 @@ def methods(root: Path) -> str:
                      "fixed" if method.fixed_way else "any", "fixed" if method.fixed_shot else "any",
                      "used" if method.unlabelled else "refused", method.source])
     return markdown(["name", "modes", "training", "way", "shot", "unlabelled nodes", "source"], rows)
-
-
-def speed(root: Path) -> str:
-    """EGNN and GNN against the naive forms of them, and the memory that they take."""
-    content, memory = (json.loads((root / path).read_text()) for path in (EGNN, MEMORY))
-    rows = []
-    for part, title in (("training", "EGNN, a training step"), ("answers", "EGNN, answers"), ("gnn", "GNN, answers")):
-        for name, row in content[part].items():
-            fast, share = row["times_as_fast"], row.get("share_of_peak")
-            low = fast.get("graphfew, bfloat16")
-            rows.append([f"{title}, {name}", f"{fast['graphfew']:.1f}", f"{low:.1f}" if low else "",
-                         f"{100 * share:.0f} %" if share else ""])
-    head = ["", "times as fast", "in bfloat16", "of one large product"]
-    cells = memory["cells"]
-    held = {name: f"{cell['bytes'] / 1e6:,.0f} MB" for name, cell in cells.items()}
-    setting = content["setting"]
-    return (f"Against the same formulas over all ordered pairs by 1×1 convolutions on a `[B, C, N, N]` tensor, one "
-            f"graph per query when inductive ({setting['layers']} layers of {setting['width']}, {setting['dim']} "
-            f"features, {content['threads']} threads of a CPU, float32, the system's own allocator; "
-            f"`python -m benchmarks.speed.egnn`, in turn, medians of {content['repeats']}; `{EGNN}`). The last column "
-            f"is multiply-adds a second, of all pairs in all layers, as a share of those of one product of 2,048² "
-            f"numbers.\n\n{markdown(head, rows)}\n\n"
-            f"An answer to 400 nodes takes {held['graphfew, 400 nodes']} of memory (naive "
-            f"{held['naive, 400 nodes']}), to 4,000 nodes {held['graphfew, 4000 nodes']}; a training step on 400 nodes "
-            f"{held['graphfew, a training step, 400 nodes']} (naive {held['naive, a training step, 400 nodes']}), with "
-            f"`recompute` {held['graphfew, a training step, recomputed, 400 nodes']} "
-            f"(`python -m benchmarks.speed.memory`; `{MEMORY}`).\n\n{_sampling(root)}")
-
-
-def _sampling(root: Path) -> str:
-    """Tasks a second, and what encoding once saves."""
-    content = json.loads((root / SAMPLING).read_text())
-    drawn = content["tasks_per_second"]
-    saved = [f"1/{cell['times_as_fast']:.1f} of the time on {name} ({cell['images']:,} images)"
-             for name, cell in content["evaluation"].items()]
-    return (f"Omniglot, 5-way 5-shot, 15 queries per class: {drawn['indices']:,.0f} tasks a second are drawn, "
-            f"{drawn['32 at once']:,.0f} made into episodes of 32 with their images. Prototypes on 1,000 tasks, with "
-            f"every image encoded once beforehand, take {', '.join(saved)} of encoding task by task "
-            f"(`python -m benchmarks.speed.tasks`; `{SAMPLING}`).")
 
 
 def heads(root: Path) -> str:

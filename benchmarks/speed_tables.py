@@ -4,39 +4,48 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from benchmarks.method_tables import markdown
 
 RESULTS = Path("benchmarks/speed/results")
+EARLIER = RESULTS / "egnn-earlier.json"
 EGNN, MEMORY, SAMPLING, FLOORS = (RESULTS / f"{name}.json" for name in ("egnn", "memory", "tasks", "floors"))
-DEVICES = "device-*.json"
 
 
 def speed(root: Path) -> str:
     """EGNN and GNN against the naive forms of them, and the memory that they take."""
-    content, memory = (json.loads((root / path).read_text()) for path in (EGNN, MEMORY))
+    content, earlier, memory = (json.loads((root / path).read_text()) for path in (EGNN, EARLIER, MEMORY))
     rows = []
     for part, title in (("training", "EGNN, a training step"), ("answers", "EGNN, answers"), ("gnn", "GNN, answers")):
         for name, row in content[part].items():
-            fast, share = row["times_as_fast"], row.get("share_of_peak")
-            low = fast.get("graphfew, bfloat16")
-            rows.append([f"{title}, {name}", f"{fast['graphfew']:.1f}", f"{low:.1f}" if low else "",
-                         f"{100 * share:.0f} %" if share else ""])
-    head = ["", "times as fast", "in bfloat16", "of one large product"]
+            rows.append([f"{title}, {name}", *_ratios(row), *_ratios(earlier[part][name])])
+    head = ["", *(f"{column}{where}" for where in ("", ", earlier machine")
+                  for column in ("times as fast", "in bfloat16", "of one large product"))]
     cells = memory["cells"]
     held = {name: f"{cell['bytes'] / 1e6:,.0f} MB" for name, cell in cells.items()}
     setting = content["setting"]
     return (f"Against the same formulas over all ordered pairs by 1×1 convolutions on a `[B, C, N, N]` tensor, one "
             f"graph per query when inductive ({setting['layers']} layers of {setting['width']}, {setting['dim']} "
-            f"features, {content['threads']} threads of a CPU, float32, the system's own allocator; "
-            f"`python -m benchmarks.speed.egnn`, in turn, medians of {content['repeats']}; `{EGNN}`). The last column "
-            f"is multiply-adds a second, of all pairs in all layers, as a share of those of one product of 2,048² "
-            f"numbers.\n\n{markdown(head, rows)}\n\n"
+            f"features, {content['threads']} threads of a CPU ({content['processor']}), float32, the system's own "
+            f"allocator; `python -m benchmarks.speed.egnn`, in turn, medians of {content['repeats']}; `{EGNN}`). The "
+            f"third column is multiply-adds a second, of all pairs in all layers, as a share of those of one product "
+            f"of 2,048² numbers by the quicker of torch's two libraries. The earlier machine's processor was not "
+            f"noted; its run (`{EARLIER}`) is of the code before products by oneDNN: ratios hang on the machine, "
+            f"too. Smaller products may be quicker than that large one: see `benchmarks/RESULTS.md`.\n\n"
+            f"{markdown(head, rows)}\n\n"
             f"An answer to 400 nodes takes {held['graphfew, 400 nodes']} of memory (naive "
             f"{held['naive, 400 nodes']}), to 4,000 nodes {held['graphfew, 4000 nodes']}; a training step on 400 nodes "
             f"{held['graphfew, a training step, 400 nodes']} (naive {held['naive, a training step, 400 nodes']}), with "
             f"`recompute` {held['graphfew, a training step, recomputed, 400 nodes']} "
             f"(`python -m benchmarks.speed.memory`; `{MEMORY}`).\n\n{_sampling(root)}")
+
+
+def _ratios(row: dict[str, Any]) -> list[str]:
+    """How many times as fast, in bfloat16, and the share of the peak, where they were measured."""
+    fast, share = row["times_as_fast"], row.get("share_of_peak")
+    low = fast.get("graphfew, bfloat16")
+    return [f"{fast['graphfew']:.1f}", f"{low:.1f}" if low else "", f"{100 * share:.0f} %" if share else ""]
 
 
 def _sampling(root: Path) -> str:
@@ -63,32 +72,9 @@ def floors(root: Path) -> str:
     head = ["", "thousand million multiply-adds", "GB of rows through memory", "products alone, ms", "memory alone, ms",
             "taken, ms", "of both together"]
     product, memory = content["multiply_adds_per_second"] / 1e9, content["bytes_per_second"] / 1e9
-    return (f"What each path has to do, and the least time for it at the rate of one large product ({product:.0f} "
-            f"thousand million multiply-adds a second) and of memory ({memory:.1f} GB a second), {content['threads']} "
-            f"threads, float32 (`python -m benchmarks.speed.floors`; `{FLOORS}`; times taken: "
+    return (f"What each path has to do, and the least time for it at the rate of the quickest product found "
+            f"({product:.0f} thousand million multiply-adds a second) and of memory ({memory:.1f} GB a second), "
+            f"{content['threads']} threads, float32 (`python -m benchmarks.speed.floors`; `{FLOORS}`; times taken: "
             f"`{content['measured']}`). In training the statistics of batch norm make every row of a map pass through "
             f"memory 5 times forward and 12 times backward; answers keep their blocks in the cache.\n\n"
             + markdown(head, rows))
-
-
-def devices(root: Path) -> str:
-    """Every way to run EGNN on each device that was measured."""
-    return "\n\n".join(_device(root, path) for path in sorted((root / RESULTS).glob(DEVICES)))
-
-
-def _device(root: Path, path: Path) -> str:
-    content = json.loads(path.read_text())
-    rows = []
-    for part in ("answers", "training"):
-        for name, row in content.get(part, {}).items():
-            rows += [[f"{part}, {name}: {way}", f"{row['times_as_fast'].get(way, 1.0):.2f}", f"{100 * share:.0f} %"]
-                     for way, share in row["share_of_peak"].items()]
-    place = path.relative_to(root)
-    command = f"python -m benchmarks.speed.device --device {place.stem.removeprefix('device-')}"
-    trained = content.get("omniglot_episodes_per_second", {})
-    more = "".join(f" Training on Omniglot held on the device, {name}: {rate:,.0f} episodes a second."
-                   for name, rate in trained.items())
-    return (f"EGNN on {content['device']}, {content['threads']} threads, torch {content['torch']} (`{command}`, in "
-            f"turn, medians of {content['repeats']}; `{place}`): times as fast as naive in float32, and multiply-adds "
-            f"a second over those of one large product of the same precision.{more}\n\n"
-            + markdown(["", "times as fast", "of one large product"], rows))

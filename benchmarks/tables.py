@@ -10,7 +10,7 @@ import json
 import re
 from pathlib import Path
 
-from benchmarks import files, headlines, method_tables
+from benchmarks import files, headlines, method_tables, speed_tables
 from benchmarks.method_tables import markdown, percent
 from graphfew import report
 from graphfew.bench import read_figures
@@ -34,9 +34,10 @@ def demo(root: Path) -> str:
 
 
 SECTIONS = {
-    "demo": demo, "speed": method_tables.speed, "methods": method_tables.methods, "heads": method_tables.heads,
+    "demo": demo, "speed": speed_tables.speed, "methods": method_tables.methods, "heads": method_tables.heads,
     "pool": method_tables.pool, "scale": method_tables.scale,
 }
+FURTHER = {"floors": speed_tables.floors}
 
 
 def fill(text: str, name: str, content: str) -> str:
@@ -47,7 +48,7 @@ def fill(text: str, name: str, content: str) -> str:
     """
     pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
     if not pattern.search(text):
-        raise ValueError(f"the README has no <!-- {name} --> and <!-- /{name} -->")
+        raise ValueError(f"the document has no <!-- {name} --> and <!-- /{name} -->")
     return pattern.sub(lambda match: f"{match[1]}{content}\n{match[2]}", text)
 
 
@@ -65,8 +66,11 @@ def rendered(root: Path = ROOT) -> dict[str, str]:
     text = (root / README).read_text(encoding="utf-8")
     for name, section in SECTIONS.items():
         text = fill(text, name, section(root))
+    results = (root / RESULTS).read_text(encoding="utf-8")
+    for name, section in FURTHER.items():
+        results = fill(results, name, section(root))
     found = recorded(root)
-    return {README: report.fill(text, found), RESULTS: report.fill((root / RESULTS).read_text(encoding="utf-8"), found)}
+    return {README: report.fill(text, found), RESULTS: report.fill(results, found)}
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ import graphfew as gf
 from benchmarks import files
 from benchmarks.speed import clock, egnn, shapes
 
-NUMBER = 4
+NUMBER, ROWS = 4, 8192
 # Passes over a row of a map's output that batch norm's statistics force: forward it is written, read for the
 # statistics, read and written by the norm with its activation, read by the next product. Backward: the activation's
 # gradient (two read, one written), the norm's two sums (two read) and its gradient (two read, one written), and each
@@ -76,12 +76,21 @@ def paths() -> dict[str, Work]:
 
 
 def rates(repeats: int) -> tuple[float, float]:
-    """Multiply-adds a second of one large product by the quicker library, and bytes a second of a large sum."""
-    far = torch.randn(3, 1 << 25)
-    large = egnn.large_products()
-    middle = clock.medians(clock.interleaved(
-        {**large, "memory": functools.partial(torch.add, far[0], far[1], out=far[2])}, repeats))
-    return egnn.LARGE**3 / min(middle[name] for name in large), far.nbytes / middle["memory"]
+    """Multiply-adds a second of the quickest of several products, and bytes a second of a large sum.
+
+    The products are the large ones of `egnn`, and one of many rows as wide as an edge network's, which some processors'
+    caches like better.
+    """
+    far, width = torch.randn(3, 1 << 25), 2 * egnn.WIDTH
+    rows, weight = torch.randn(ROWS, width), torch.randn(width, width)
+    image = rows[None, :, None, :].permute(0, 3, 1, 2)
+    work = {**dict.fromkeys(large := egnn.large_products(), egnn.LARGE**3),
+            **dict.fromkeys(("rows", "rows, convolved"), ROWS * width**2)}
+    middle = clock.medians(clock.interleaved({
+        **large, "rows": functools.partial(torch.mm, rows, weight),
+        "rows, convolved": functools.partial(torch.nn.functional.conv2d, image, weight[:, :, None, None]),
+        "memory": functools.partial(torch.add, far[0], far[1], out=far[2])}, repeats))
+    return max(work[name] / middle[name] for name in work), far.nbytes / middle["memory"]
 
 
 def main() -> None:

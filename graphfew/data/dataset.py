@@ -113,7 +113,12 @@ def _labels(y: Any) -> NDArray[Any]:
     return out
 
 
+VALUELESS = "x is on torch's meta device, which holds shapes and no values; give the items themselves"
+
+
 def _numeric(x: Any) -> Tensor:
+    if isinstance(x, Tensor) and x.is_meta:
+        raise ValueError(VALUELESS)
     values = x.detach().cpu() if isinstance(x, Tensor) else np.array(x)
     if isinstance(values, np.ndarray) and values.dtype.kind not in "buif":
         raise TypeError(f"x has dtype {values.dtype}; give numbers: uint8 images or features")
@@ -138,6 +143,8 @@ def _check_tensors(x: Tensor, y: Tensor) -> None:
         raise ValueError(f"lengths differ: x has {len(x)} items and y {len(y)} labels; give one label per item")
     if x.numel() == 0:
         raise ValueError(f"x is empty, shape {tuple(x.shape)}; a data set needs at least one item with values")
+    if x.is_floating_point() and x.is_meta:
+        raise ValueError(VALUELESS)
     if x.is_floating_point() and not bool(torch.isfinite(x).all()):
         bad = int((~torch.isfinite(x)).flatten(1).any(1).nonzero()[0])
         raise ValueError(f"x has NaN or infinite values (first in item {bad}); remove or impute them")

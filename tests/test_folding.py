@@ -98,8 +98,9 @@ def test_images_by_parts_have_the_same_features(monkeypatch, count):
     with torch.no_grad():
         whole = net(x)
         monkeypatch.setattr(backbone_module, "PIXELS", 4 * 28 * 28)
-        seen = []
-        net.net.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
+        seen, forward = [], net.net.forward
+        # not by a hook: where there is one, all images are encoded together
+        monkeypatch.setattr(net.net, "forward", lambda given: seen.append(len(given)) or forward(given))
         parts = net(x)
         assert seen == {0: [0], 1: [1], 3: [3], 4: [4], 9: [4, 4, 1]}[count]
         assert torch.allclose(parts, whole, rtol=0, atol=1e-12)

@@ -160,7 +160,9 @@ def before_and_after(out: Output, task: int = 0, *, images: Tensor | None = None
     Raises:
         IndexError, ValueError: as `draw` does.
     """
-    figure = Figure(figsize=(15, 7.6), layout="constrained")
+    figure = Figure(figsize=(15, 7.6))
+    # Not constrained, as in `layer_by_layer`.
+    figure.subplots_adjust(left=0.01, right=0.99, bottom=0.07, top=0.94, wspace=0.02)
     left, right = figure.subplots(1, 2)
     queries = out.graphs[0].episode.queries
     first = sum(queries[:task])

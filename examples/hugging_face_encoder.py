@@ -1,4 +1,4 @@
-"""A language model of Hugging Face as an encoder, and a few labels per topic.
+"""A text encoder with Hugging Face's interface, and a few labels per topic.
 
 `gf.HuggingFace` makes any model with that interface an encoder: token ids go in, padding gets no attention, the mean of
 the last hidden states comes out, and the method above never knows. Here it is a small BERT with random weights, so that

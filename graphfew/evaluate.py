@@ -14,7 +14,7 @@ from torch import Tensor
 
 from graphfew.audit import audit, evaluating
 from graphfew.episode import Episode
-from graphfew.model import GraphMethod
+from graphfew.model import GraphMethod, device_of
 from graphfew.recipe import JSON
 from graphfew.train import TaskSource
 from graphfew.workers import ALONE, Workers
@@ -115,13 +115,14 @@ def evaluate(model: GraphMethod, tasks: DescribedTasks, n: int = 600, *, batch: 
             done += episode.tasks
             if progress is not None:
                 progress(done)
-    parts = sorted((part for own in workers.gather(judged) for part in own), key=lambda part: part.number)
-    mode, shape = next(own for own in workers.gather(facts) if own is not None)
+    told = workers.gather((facts, judged))
+    mode, shape = next(own for own, _ in told if own is not None)
+    parts = sorted((part for _, own in told for part in own), key=lambda part: part.number)
     accuracies = [accuracy for part in parts for accuracy in part.accuracies]
     mean, half = t_interval(accuracies)
     sure, right = torch.cat([part.sure for part in parts]), torch.cat([part.right for part in parts])
     return Result(mean, half, tuple(accuracies), mode, dict(tasks.describe()),
-                  {**_model_facts(model), "input": shape}, str(_device(model)),
+                  {**_model_facts(model), "input": shape}, str(device_of(model)),
                   calibration_error(sure, right))
 
 
@@ -217,7 +218,7 @@ class _Judged:
 def _batches(model: GraphMethod, tasks: TaskSource, n: int, batch: int, workers: Workers
              ) -> Iterator[tuple[int, Episode, Tensor]]:
     """This process's batches, with their numbers."""
-    device = _device(model)
+    device = device_of(model)
     for number, start in enumerate(range(0, n, batch)):
         if number % workers.size == workers.rank:
             episode, target = tasks.batch(range(start, min(start + batch, n)))
@@ -237,7 +238,3 @@ def _model_facts(model: GraphMethod) -> dict[str, JSON]:
         return {"method": "custom", "encoder": type(model.encoder).__name__, **model.provenance}
     arguments = {key: value for key, value in recipe.arguments.items() if key != "encoder"}
     return {"method": recipe.name, "arguments": arguments, "encoder": recipe.arguments["encoder"], **model.provenance}
-
-
-def _device(model: GraphMethod) -> torch.device:
-    return next((p.device for p in model.parameters()), torch.device("cpu"))

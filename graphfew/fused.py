@@ -209,22 +209,25 @@ class _LaidOut:
     """Nodes and maps as the kernels take them: weights `[in, out]`, padded with zeros, none where there is no map."""
 
     form: Form
-    depth: int
     x: Tensor
     parts: tuple[Tensor, ...]
     widths: tuple[int, ...]
 
     @classmethod
     def of(cls, form: Form, x: Tensor, tail: Tensor | None, maps: Sequence[Tensor]) -> _LaidOut:
-        depth = len(maps) // 2
         entry = _multiple(x.shape[1])
-        widths = [(_multiple if n % 2 else _power)(len(maps[2 * n])) for n in range(depth)]
+        widths = [(_multiple if n % 2 else _power)(len(maps[2 * n])) for n in range(len(maps) // 2)]
         parts = []
         for n, (before, after) in enumerate(zip([entry, *widths], widths, strict=False)):
             parts += [_padded(maps[2 * n].t(), before, after).to(form.kind), _padded(maps[2 * n + 1], after)]
         if tail is not None:
             parts.append(_padded(tail, widths[-1]))
-        return cls(form, depth, _padded(x, len(x), entry), tuple(parts), tuple(widths))
+        return cls(form, _padded(x, len(x), entry), tuple(parts), tuple(widths))
+
+    @property
+    def depth(self) -> int:
+        """Maps."""
+        return len(self.widths)
 
     @property
     def places(self) -> list[int]:

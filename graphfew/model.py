@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -163,3 +164,8 @@ class GraphMethod(nn.Module):
         """
         encoded = self.encode(episode)
         return self.relate(encoded.inductive() if self.split else encoded)
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where the model's weights are; the CPU where it has none."""
+    return next((p.device for p in model.parameters()), torch.device("cpu"))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from graphfew._kernels.products import by_convolution, convolved, product
+from graphfew._kernels.products import by_convolution, product
 from graphfew.graph import EdgeFunction, Graph, Topology
 from graphfew.holding import holding
 from graphfew.layers import RowNorm
@@ -131,30 +131,18 @@ def folded(net: nn.Sequential) -> EdgeFunction:
     steps = folded_steps(net)
     given, device = steps[-1][0].dtype, steps[-1][0].device.type
     low = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else given
-    if low == given and device == "cpu" and not torch.is_grad_enabled():
-        return _convolved(steps) if low == torch.float32 and by_convolution() else _in_place(steps)
+    convolving = given == torch.float32 and by_convolution()
+    if low == given and device == "cpu" and not convolving and not torch.is_grad_enabled():
+        return _in_place(steps)
     steps = [(weight.to(low), bias.to(low), slope) for weight, bias, slope in steps]
 
     def run(a: Tensor, b: Tensor) -> Tensor:
         with torch.autocast(device, enabled=False):
-            values = (a - b).abs().to(low).flatten(0, -2)
+            values = (a - b).abs_().to(low).flatten(0, -2)
             for weight, bias, slope in steps:
-                values = F.linear(values, weight, bias)
+                values = product(values, weight, bias)
                 values = values if slope is None else F.leaky_relu(values, slope, inplace=True)
             return values.to(given)
-
-    return run
-
-
-def _convolved(steps: Sequence[Step]) -> EdgeFunction:
-    """The folded network on processors where convolutions are the quick products."""
-
-    def run(a: Tensor, b: Tensor) -> Tensor:
-        values = (a - b).abs_().flatten(0, -2)
-        for weight, bias, slope in steps:
-            values = convolved(values, weight, bias)
-            values = values if slope is None else F.leaky_relu(values, slope, inplace=True)
-        return values
 
     return run
 

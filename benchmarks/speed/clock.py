@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import gc
 import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 import torch
+
+from graphfew.bench import machine as bench_machine
 
 Call = Callable[[], object]
 
@@ -46,16 +46,8 @@ def ratios(times: Mapping[str, Sequence[float]], of: str) -> dict[str, float]:
             for name, values in times.items() if name != of}
 
 
-def processor() -> str:
-    """The processor's name, as Linux tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.machine()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
 def machine() -> dict[str, object]:
     """What the times hang on."""
-    return {"threads": torch.get_num_threads(), "torch": torch.__version__, "processor": processor(),
-            "cores": os.cpu_count(), "malloc": os.environ.get("MALLOC_MMAP_MAX_", "default")}
+    return {"threads": torch.get_num_threads(), "torch": torch.__version__,
+            "processor": bench_machine.machine(torch.device("cpu")), "cores": os.cpu_count(),
+            "malloc": os.environ.get("MALLOC_MMAP_MAX_", "default")}

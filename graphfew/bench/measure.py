@@ -15,8 +15,8 @@ from graphfew.bench.models import Shelf, model_of, ready
 from graphfew.bench.record import Record
 from graphfew.bench.trainings import behind, facts, job
 from graphfew.evaluate import evaluate
+from graphfew.model import device_of
 from graphfew.runs.assess import Counted
-from graphfew.runs.models import device_of
 
 
 def measured(cell: Cell, shelf: Shelf, out: Path, device: torch.device, *, command: str, commit: str | None,

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from graphfew.data.cache import progressing
 from graphfew.data.dataset import Dataset
 from graphfew.encoders import as_module
+from graphfew.model import device_of
 
 
 def embed(data: Dataset, encoder: nn.Module | Callable[[Tensor], Tensor], *, batch: int = 1000,
@@ -31,7 +32,7 @@ def embed(data: Dataset, encoder: nn.Module | Callable[[Tensor], Tensor], *, bat
     encoder = as_module(encoder)
     modes = {module: module.training for module in encoder.modules()}
     starts = range(0, len(data), batch)
-    device = next((p.device for p in encoder.parameters()), torch.device("cpu"))
+    device = device_of(encoder)
     encoder.eval()
     try:
         with torch.no_grad():

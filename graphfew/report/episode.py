@@ -9,11 +9,10 @@ import torch
 
 from graphfew.audit import evaluating
 from graphfew.data import Dataset, Tasks
-from graphfew.model import GraphMethod, Output
+from graphfew.model import GraphMethod, Output, device_of
 from graphfew.plot import layer_by_layer
 from graphfew.report.html import Markup
 from graphfew.report.svg import embedded, framed
-from graphfew.runs.models import device_of
 
 MOST_NODES = 60
 

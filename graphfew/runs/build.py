@@ -13,12 +13,12 @@ from graphfew.audit import evaluating
 from graphfew.data import Dataset, Tasks, catalogue, load
 from graphfew.data.catalogue import loader_arguments
 from graphfew.data.queries import parse
-from graphfew.model import GraphMethod
+from graphfew.model import GraphMethod, device_of
 from graphfew.recipe import JSON
 from graphfew.registry import find
 from graphfew.runs.config import TASKS, TrainConfig, ratios, span
 from graphfew.runs.job import Job
-from graphfew.runs.models import adopt_encoder, build_model, choose_loss, device_of, find_components
+from graphfew.runs.models import adopt_encoder, build_model, choose_loss, find_components
 from graphfew.runs.teach import teach
 
 # Options that provenance tells where they are not the default ones.

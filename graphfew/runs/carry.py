@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from graphfew.model import device_of
 from graphfew.recipe import JSON
 from graphfew.runs import folder
 from graphfew.runs.build import build
@@ -17,7 +18,6 @@ from graphfew.runs.config import PLACES, Schedule, TrainConfig, contradictions
 from graphfew.runs.fit import Moment, Tally, due, ended, fit
 from graphfew.runs.folder import Run
 from graphfew.runs.job import Job
-from graphfew.runs.models import device_of
 from graphfew.runs.teach import without_encoder
 from graphfew.workers import ALONE, Workers, own_part
 

@@ -13,12 +13,11 @@ from typing import Any
 import torch
 
 from graphfew import checkpoint
-from graphfew.model import GraphMethod
+from graphfew.model import GraphMethod, device_of
 from graphfew.recipe import JSON
 from graphfew.runs.config import TrainConfig, checked
 from graphfew.runs.fit import Record, Tally
 from graphfew.runs.job import Job
-from graphfew.runs.models import device_of
 from graphfew.writing import extend, write_text
 
 # what a file of another content may lead to

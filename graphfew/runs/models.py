@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from graphfew import backbones, checkpoint, shipped
 from graphfew.data import Dataset, embed
@@ -150,11 +150,6 @@ def find_components(model: GraphMethod, data: Dataset) -> None:
     kept, y = torch.unique(data.y[chosen], return_inverse=True)
     some = Dataset(data.name, data.split, data.x[chosen], y, tuple(data.classes[c] for c in kept.tolist()))
     net.fit(embed(some, net.net, progress=False).x)
-
-
-def device_of(model: nn.Module) -> torch.device:
-    """Where the model's weights are; the CPU where it has none."""
-    return next((p.device for p in model.parameters()), torch.device("cpu"))
 
 
 def best_of(path: str | Path) -> Path:

@@ -9,11 +9,11 @@ from torch import nn
 
 from graphfew.data import embed
 from graphfew.data.augment import Augmented, parse_augment
-from graphfew.model import GraphMethod
+from graphfew.model import GraphMethod, device_of
 from graphfew.pretrain import Classifier, Shuffled
 from graphfew.runs.config import CLASSES, OPTIMIZERS, Schedule, TrainConfig
 from graphfew.runs.job import Job
-from graphfew.runs.models import build_model, device_of
+from graphfew.runs.models import build_model
 from graphfew.train import follow
 
 

@@ -26,7 +26,7 @@ test: lint
 	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadfile
 
 # Every benchmark that a CPU can do; hours. Interrupted, it goes on where it was.
-BENCHMARKS := glyphs glyphs-unlabelled glyphs-digits clinc150 clinc150-pile cifar-fs-features omniglot cifar-fs \
+BENCHMARKS := glyphs glyphs-unlabeled glyphs-digits clinc150 clinc150-pile cifar-fs-features omniglot cifar-fs \
     omniglot-minimal omniglot-within fewrel
 bench: install
 	$(BIN)/graphfew bench $(BENCHMARKS:%=benchmarks/specs/%.toml) --keep-going
@@ -38,6 +38,7 @@ docs: $(VENV)/.docs
 
 lint: install-dev
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 # Wheel and sdist, built, and used where nothing else of graphfew is.

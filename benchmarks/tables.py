@@ -12,8 +12,7 @@ from pathlib import Path
 
 from benchmarks import files, headlines, method_tables, speed_tables
 from benchmarks.method_tables import markdown, percent
-from graphfew import report
-from graphfew.bench import read_figures
+from graphfew.benchmark import read_figures, report
 
 ROOT = Path(__file__).parent.parent
 README, RESULTS = "README.md", "benchmarks/RESULTS.md"
@@ -26,16 +25,24 @@ def demo(root: Path) -> str:
     columns = list(dict.fromkeys((c["where"], c["shot"]) for c in content["cells"]))
     cells = {(c["method"], c["where"], c["shot"]): percent(c["result"]) for c in content["cells"]}
     methods = dict.fromkeys(c["method"] for c in content["cells"])
-    table = markdown(["5-way, accuracy in %", *[f"{where}, {shot}-shot" for where, shot in columns]],
-                     [[m, *[cells[m, where, shot] for where, shot in columns]] for m in methods])
+    table = markdown(
+        ["5-way, accuracy in %", *[f"{where}, {shot}-shot" for where, shot in columns]],
+        [[m, *[cells[m, where, shot] for where, shot in columns]] for m in methods],
+    )
     tasks = content["plan"]["test_tasks"]
-    return (f"What `make demo` prints (seed {content['seed']}, {tasks} tasks of 5 queries per class, 95 % intervals; "
-            f"`{DEMO}`):\n\n{table}\n\n![An episode before and after the layers](benchmarks/demo/episode.png)")
+    return (
+        f"What `make demo` prints (seed {content['seed']}, {tasks} tasks of 5 queries per class, 95 % intervals; "
+        f"`{DEMO}`):\n\n{table}\n\n![An episode before and after the layers](benchmarks/demo/episode.png)"
+    )
 
 
 SECTIONS = {
-    "demo": demo, "speed": speed_tables.speed, "methods": method_tables.methods, "heads": method_tables.heads,
-    "pool": method_tables.pool, "scale": method_tables.scale,
+    "demo": demo,
+    "speed": speed_tables.speed,
+    "methods": method_tables.methods,
+    "heads": method_tables.heads,
+    "pool": method_tables.pool,
+    "scale": method_tables.scale,
 }
 FURTHER = {"floors": speed_tables.floors}
 
@@ -56,8 +63,14 @@ def recorded(root: Path) -> dict[str, str]:
     """The tables of every spec that has results, by its name, and the short ones of `headlines`; a document may hold
     any of them."""
     place = root / "benchmarks"
-    content = report.collect(place / "results", read_figures(place / "published.toml"), place / "specs")
-    whole = {b.name: report.markdown(report.tables(b, content.figures)) for b in content.benchmarks if b.cells}
+    content = report.collect(
+        place / "results", read_figures(place / "published.toml"), place / "specs"
+    )
+    whole = {
+        b.name: report.markdown(report.tables(b, content.figures))
+        for b in content.benchmarks
+        if b.cells
+    }
     return whole | headlines.headlines(content.benchmarks, content.figures)
 
 
@@ -78,7 +91,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
     texts = rendered()
-    stale = [name for name, text in texts.items() if (ROOT / name).read_text(encoding="utf-8") != text]
+    stale = [
+        name for name, text in texts.items() if (ROOT / name).read_text(encoding="utf-8") != text
+    ]
     if parser.parse_args().check:
         raise SystemExit(f"not as the result files say: {', '.join(stale)}" if stale else 0)
     for name in stale:

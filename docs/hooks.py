@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # `mkdocs` alone does not have the repository's root there
+sys.path.insert(
+    0, str(Path(__file__).parents[1])
+)  # `mkdocs` alone does not have the repository's root there
 
 from docs.made import methods, names, tables
 

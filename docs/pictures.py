@@ -13,41 +13,56 @@ from PIL import Image
 import graphfew as gf
 
 FOLDER = Path(__file__).parent / "pictures"
-COLOURS, DPI = 128, 80
+COLORS, DPI = 128, 80
 
 
 def main() -> None:
     """Write every picture beside this file."""
     FOLDER.mkdir(exist_ok=True)
-    for name, figure in (("edges", edges()), ("layers", layers()), ("inductive", inductive()), ("pile", pile())):
+    for name, figure in (
+        ("edges", edges()),
+        ("layers", layers()),
+        ("inductive", inductive()),
+        ("pile", pile()),
+    ):
         save(figure, FOLDER / f"{name}.png")
 
 
 def save(figure: Figure, path: Path) -> None:
-    """A PNG of few colours, which is a third of the size."""
+    """A PNG of few colors, which is a third of the size."""
     with io.BytesIO() as raw:
         figure.savefig(raw, dpi=DPI, format="png")
-        Image.open(raw).convert("RGB").quantize(COLOURS, Image.Quantize.FASTOCTREE).save(path, optimize=True)
+        Image.open(raw).convert("RGB").quantize(COLORS, Image.Quantize.FASTOCTREE).save(
+            path, optimize=True
+        )
 
 
 def tasks(**other: Any) -> gf.Tasks:
     """5-way 1-shot tasks of printed characters."""
-    return gf.Tasks(gf.data.glyphs("test", progress=False), **{"way": 5, "shot": 1, "query": 2, **other}, seed=1)
+    return gf.Tasks(
+        gf.data.glyphs("test", progress=False), **{"way": 5, "shot": 1, "query": 2, **other}, seed=1
+    )
 
 
 def edges() -> Figure:
     """One episode, and the first edges of three methods on it."""
     episode, _ = tasks()[0]
-    shown = {"egnn: every pair; labels that agree, differ, or are unknown": gf.load("egnn-omniglot"),
-             "matching: supports to queries; shares of attention": head("matching", scale=20.0),
-             "label_propagation: nearest neighbours; how near": head("label_propagation")}
+    shown = {
+        "egnn: every pair; labels that agree, differ, or are unknown": gf.load("egnn-omniglot"),
+        "matching: supports to queries; shares of attention": head("matching", scale=20.0),
+        "label_propagation: nearest neighbors; how near": head("label_propagation"),
+    }
     figure = Figure(figsize=(15, 5.4), layout="constrained")
     with torch.no_grad():
         for ax, (title, model) in zip(figure.subplots(1, 3), shown.items(), strict=True):
             out = model.eval()(episode)
             # Attention goes one way, and an edge is drawn as the mean of both.
-            graph, strongest = (out.graphs[-1], 0.5) if title.startswith("matching") else (out.graphs[0], 1.0)
-            gf.draw(graph, ax=ax, images=episode.x, positions=places(graph), strongest=strongest)
+            graph, strongest = (
+                (out.graphs[-1], 0.5) if title.startswith("matching") else (out.graphs[0], 1.0)
+            )
+            gf.visualization.plot_graph(
+                graph, ax=ax, images=episode.x, positions=places(graph), strongest=strongest
+            )
             ax.set_title(title, fontsize=11)
     return figure
 
@@ -56,7 +71,9 @@ def layers() -> Figure:
     """EGNN's edges before and after its layers."""
     episode, target = tasks(query=3)[11]
     with torch.no_grad():
-        return gf.before_and_after(gf.load("egnn-omniglot")(episode), images=episode.x, target=target)
+        return gf.visualization.plot_before_after(
+            gf.load("egnn-omniglot")(episode), images=episode.x, target=target
+        )
 
 
 def inductive() -> Figure:
@@ -68,19 +85,27 @@ def inductive() -> Figure:
     figure = Figure(figsize=(15, 5.4), layout="constrained")
     for task, ax in enumerate(figure.subplots(1, 3)):
         first, size = sum(alone.sizes[:task]), alone.sizes[task]
-        gf.draw(graph, task, ax=ax, images=alone.x[first:first + size], positions=places(graph, task))
+        gf.visualization.plot_graph(
+            graph, task, ax=ax, images=alone.x[first : first + size], positions=places(graph, task)
+        )
         ax.set_title(f"query {task + 1} of {alone.tasks}, alone with the context", fontsize=11)
     return figure
 
 
 def pile() -> Figure:
-    """Supports, unlabelled nodes and queries, labels spread over all of them."""
-    episode, target = tasks(unlabelled=2, query=1)[10]
+    """Supports, unlabeled nodes and queries, labels spread over all of them."""
+    episode, target = tasks(unlabeled=2, query=1)[10]
     with torch.no_grad():
         out = head("label_propagation").eval()(episode)
     figure = Figure(figsize=(8, 7), layout="constrained")
-    ax = gf.draw(out.graphs[0], ax=figure.subplots(), images=episode.x, answers=out.logits.argmax(1), target=target)
-    ax.set_title("dotted: unlabelled · edges: nearest neighbours, dark where near", fontsize=11)
+    ax = gf.visualization.plot_graph(
+        out.graphs[0],
+        ax=figure.subplots(),
+        images=episode.x,
+        answers=out.logits.argmax(1),
+        target=target,
+    )
+    ax.set_title("dotted: unlabeled · edges: nearest neighbors, dark where near", fontsize=11)
     return figure
 
 
@@ -91,12 +116,16 @@ def head(method: str, **arguments: Any) -> gf.GraphMethod:
 
 def places(graph: gf.Graph, task: int = 0) -> dict[int, tuple[float, float]]:
     """Supports in a row above their task's queries."""
-    net = gf.to_networkx(graph, task)
+    net = gf.convert.to_networkx(graph, task)
     order = sorted(net, key=lambda node: (net.nodes[node]["query"], net.nodes[node]["label"], node))
     support = [node for node in order if not net.nodes[node]["query"]]
     query = [node for node in order if net.nodes[node]["query"]]
     rows = ((support, 1.0), (query[::2], 0.0), (query[1::2], -0.6))
-    return {node: ((i + 0.5) / len(row) * 2 - 1, height) for row, height in rows for i, node in enumerate(row)}
+    return {
+        node: ((i + 0.5) / len(row) * 2 - 1, height)
+        for row, height in rows
+        for i, node in enumerate(row)
+    }
 
 
 if __name__ == "__main__":

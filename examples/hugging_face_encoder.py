@@ -61,10 +61,21 @@ def bert() -> nn.Module:
     try:
         from transformers import BertConfig, BertModel
     except ImportError:
-        print("transformers is not installed (pip install transformers): a stand-in of the same interface")
+        print(
+            "transformers is not installed (pip install transformers): a stand-in of the same interface"
+        )
         return StandIn()
-    return BertModel(BertConfig(vocab_size=WORDS, hidden_size=WIDTH, num_hidden_layers=1, num_attention_heads=4,
-                                intermediate_size=64, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0))
+    return BertModel(
+        BertConfig(
+            vocab_size=WORDS,
+            hidden_size=WIDTH,
+            num_hidden_layers=1,
+            num_attention_heads=4,
+            intermediate_size=64,
+            hidden_dropout_prob=0.0,
+            attention_probs_dropout_prob=0.0,
+        )
+    )
 
 
 def sentences(topics: range, seed: int, each: int = 30) -> gf.Dataset:
@@ -74,17 +85,26 @@ def sentences(topics: range, seed: int, each: int = 30) -> gf.Dataset:
     for topic in topics:
         for _ in range(each):
             own = 100 + 6 * topic + torch.randint(0, 6, (3,), generator=draw)
-            filler = torch.randint(1, 41, (int(torch.randint(3, 10, (1,), generator=draw)),), generator=draw)
+            filler = torch.randint(
+                1, 41, (int(torch.randint(3, 10, (1,), generator=draw)),), generator=draw
+            )
             words = torch.cat([own, filler])[torch.randperm(3 + len(filler), generator=draw)]
             texts.append(" ".join(map(str, words.tolist())))
-    ids = gf.tokenise(Tokenizer(), texts, length=LENGTH)
-    return gf.Dataset("sentences", "made up", ids, torch.arange(len(topics)).repeat_interleave(each),
-                      tuple(f"topic {topic}" for topic in topics))
+    ids = gf.backbones.tokenize(Tokenizer(), texts, length=LENGTH)
+    return gf.Dataset(
+        "sentences",
+        "made up",
+        ids,
+        torch.arange(len(topics)).repeat_interleave(each),
+        tuple(f"topic {topic}" for topic in topics),
+    )
 
 
 def main(steps: int = 200, tasks: int = 200) -> dict[str, gf.Result]:
     """Accuracy of prototypes on unseen topics, before and after the encoder's training on others."""
-    encoder = gf.HuggingFace(bert(), WIDTH, take=gf.mean_of_tokens, pad=0, frozen=False)
+    encoder = gf.backbones.HuggingFaceEncoder(
+        bert(), WIDTH, take=gf.backbones.mean_pool, pad=0, frozen=False
+    )
     model = gf.create("prototypical", encoder=encoder)
     unseen = gf.Tasks(sentences(range(20, 30), seed=1), way=5, shot=3, query=5, seed=2)
     results = {"weights as drawn": gf.evaluate(model, unseen, n=tasks)}

@@ -1,6 +1,6 @@
-"""One labelled utterance per intent and a pile of unlabelled ones; and what to do with utterances of no known intent.
+"""One labeled utterance per intent and a pile of unlabeled ones; and what to do with utterances of no known intent.
 
-Test items are answered one by one, by nearest class means of the labelled items and by `pool_prototypes`, which also
+Test items are answered one by one, by nearest class means of the labeled items and by `pool_prototypes`, which also
 sees a pile of 20 items per intent. It prints means over draws, and the paired difference with its 95 % interval: the
 accuracy with all intents known; that with half of them known, so that half of the pile is distractors; and how well
 `similarity` tells test items from out-of-scope ones (area under the ROC curve). Then, with an `unknown_threshold` that
@@ -46,7 +46,7 @@ def read(root: str | None) -> Utterances:
         train, test = (content["split"] == name for name in ("train", "test"))
     else:
         print(f"no {FILE} in {folder or 'GRAPHFEW_DATA, which is not set'}: digits instead")
-        pixels = gf.data.embed(gf.data.digits(), nn.Flatten(), progress=False)
+        pixels = gf.data.encode(gf.data.digits(), nn.Flatten(), progress=False)
         x, y = pixels.x.numpy(), pixels.y.numpy()
         x, y, strange = x[y < 8], y[y < 8], x[y >= 8]
         train, test = (np.arange(len(y)) % 2 == part for part in (0, 1))
@@ -54,12 +54,16 @@ def read(root: str | None) -> Utterances:
 
 
 def draw(data: Utterances, known: int, pile: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """One labelled item of each of `known` intents, and `pile` unlabelled ones, label -1, of every intent."""
+    """One labeled item of each of `known` intents, and `pile` unlabeled ones, label -1, of every intent."""
     rng = np.random.default_rng(seed)
-    items = [rng.permutation(np.flatnonzero(data.y == c)) for c in rng.permutation(np.unique(data.y))]
-    labelled = np.array([own[0] for own in items[:known]])
-    unlabelled = np.concatenate([own[1: 1 + pile] for own in items])
-    return data.x[np.concatenate([labelled, unlabelled])], np.append(data.y[labelled], np.full(len(unlabelled), -1))
+    items = [
+        rng.permutation(np.flatnonzero(data.y == c)) for c in rng.permutation(np.unique(data.y))
+    ]
+    labeled = np.array([own[0] for own in items[:known]])
+    unlabeled = np.concatenate([own[1 : 1 + pile] for own in items])
+    return data.x[np.concatenate([labeled, unlabeled])], np.append(
+        data.y[labeled], np.full(len(unlabeled), -1)
+    )
 
 
 def measure(data: Utterances, known: int, seed: int, pile: int) -> dict[str, float]:
@@ -69,23 +73,41 @@ def measure(data: Utterances, known: int, seed: int, pile: int) -> dict[str, flo
     nearest = gf.FewShotClassifier("prototypical").fit(x[y >= 0], y[y >= 0])
     asked = np.isin(data.test_y, ours.classes_)
     test_x, test_y = data.test_x[asked], data.test_y[asked]
-    both, own = np.concatenate([test_x, data.strange]), np.arange(len(test_x) + len(data.strange)) < len(test_x)
+    both, own = (
+        np.concatenate([test_x, data.strange]),
+        np.arange(len(test_x) + len(data.strange)) < len(test_x),
+    )
     found = {}
     for name, method in (("pool", ours), ("nearest", nearest)):
         found[name] = float((method.predict(test_x) == test_y).mean())
         found[f"{name} area"] = float(roc_auc_score(own, method.similarity(both).max(1)))
-    ours.set_params(unknown_threshold=float(np.quantile(ours.similarity(x[y < 0]).max(1), 0.05)), unknown_label=-1)
+    ours.set_params(
+        unknown_threshold=float(np.quantile(ours.similarity(x[y < 0]).max(1), 0.05)),
+        unknown_label=-1,
+    )
     answers = ours.predict(both)
-    return {**found, "right": float((answers[own] == test_y).mean()), "refused": float((answers[own] == -1).mean()),
-            "strange refused": float((answers[~own] == -1).mean())}
+    return {
+        **found,
+        "right": float((answers[own] == test_y).mean()),
+        "refused": float((answers[own] == -1).mean()),
+        "strange refused": float((answers[~own] == -1).mean()),
+    }
 
 
-def main(root: str | None = None, draws: int = 5, pile: int = 20) -> dict[str, dict[str, np.ndarray]]:
+def main(
+    root: str | None = None, draws: int = 5, pile: int = 20
+) -> dict[str, dict[str, np.ndarray]]:
     """Figures of every draw, with all intents known and with half of them."""
     data = read(root)
     known = {"all known": len(np.unique(data.y)), "half known": len(np.unique(data.y)) // 2}
-    runs = {name: [measure(data, count, seed, pile) for seed in range(draws)] for name, count in known.items()}
-    return {name: {key: np.array([run[key] for run in own]) for key in own[0]} for name, own in runs.items()}
+    runs = {
+        name: [measure(data, count, seed, pile) for seed in range(draws)]
+        for name, count in known.items()
+    }
+    return {
+        name: {key: np.array([run[key] for run in own]) for key in own[0]}
+        for name, own in runs.items()
+    }
 
 
 if __name__ == "__main__":
@@ -95,6 +117,12 @@ if __name__ == "__main__":
     areas = {"pool": every["pool area"], "nearest": every["nearest area"]}
     for title, found in {**figures, "out of scope": areas}.items():
         ours, nearest = found["pool"], found["nearest"]
-        gap, half = gf.t_interval(ours - nearest)
-        print(f"{title:12}  {nearest.mean():18.1%}  {ours.mean():15.1%}  {100 * gap:+.1f} ± {100 * half:.1f} points")
-    print("threshold", *(f"{key} {every[key].mean():.1%}" for key in ("right", "refused", "strange refused")), sep="  ")
+        gap, half = gf.evaluation.t_interval(ours - nearest)
+        print(
+            f"{title:12}  {nearest.mean():18.1%}  {ours.mean():15.1%}  {100 * gap:+.1f} ± {100 * half:.1f} points"
+        )
+    print(
+        "threshold",
+        *(f"{key} {every[key].mean():.1%}" for key in ("right", "refused", "strange refused")),
+        sep="  ",
+    )

@@ -1,4 +1,4 @@
-"""A new method in one file: soft nearest neighbours on a complete graph, registered, trained and evaluated.
+"""A new method in one file: soft nearest neighbors on a complete graph, registered, trained and evaluated.
 
 Run: python examples/new_method.py
 """
@@ -9,7 +9,7 @@ from torch import nn
 import graphfew as gf
 
 
-class SoftNeighbours(nn.Module):
+class SoftNeighbors(nn.Module):
     """Edges that are the softmax of scaled cosine similarity, self-loops masked; the scale is learned."""
 
     def __init__(self) -> None:
@@ -18,26 +18,33 @@ class SoftNeighbours(nn.Module):
 
     def forward(self, graph: gf.Graph) -> gf.Graph:
         """The graph with edges `[E, 1]`, each receiver's summing to 1."""
-        similarity = graph.topology.pair(gf.cosine, graph.nodes, loops=-1e4)
+        similarity = graph.topology.pair(gf.nn.cosine, graph.nodes, loops=-1e4)
         return graph.replace(edges=graph.topology.softmax(self.scale * similarity))
 
 
-def soft_neighbours(encoder: nn.Module, *, dim: int, transductive: bool = False) -> gf.GraphMethod:
-    """Every query asks all items of its task, in proportion to their similarity; labelled ones answer."""
+def soft_neighbors(encoder: nn.Module, *, dim: int, transductive: bool = False) -> gf.GraphMethod:
+    """Every query asks all items of its task, in proportion to their similarity; labeled ones answer."""
 
     def embed(episode: gf.Episode) -> gf.Graph:
-        topology = gf.complete(episode.sizes, episode.x.device)
-        return gf.Graph(episode.x, episode.x.new_zeros(len(topology.receivers), 1), topology, episode)
+        topology = gf.complete_graph(episode.sizes, episode.x.device)
+        return gf.Graph(
+            episode.x, episode.x.new_zeros(len(topology.receivers), 1), topology, episode
+        )
 
-    return gf.GraphMethod(encoder, embed, [SoftNeighbours()], gf.log_vote, transductive=transductive)
+    return gf.GraphMethod(
+        encoder, embed, [SoftNeighbors()], gf.nn.log_class_votes, transductive=transductive
+    )
 
 
 def main(steps: int = 60, tasks: int = 100) -> gf.Comparison:
     """Train on glyphs for a moment, and compare with prototypes on the same encoder and tasks."""
-    if "soft_neighbours" not in gf.METHODS:
-        gf.register("soft_neighbours", gf.Method(soft_neighbours, "this example", gf.node_loss, transductive=True))
+    if "soft_neighbors" not in gf.METHODS:
+        gf.register(
+            "soft_neighbors",
+            gf.MethodSpec(soft_neighbors, "this example", gf.node_loss, transductive=True),
+        )
     encoder = gf.backbones.conv4(width=16, seed=0)
-    model = gf.create("soft_neighbours", encoder=encoder)
+    model = gf.create("soft_neighbors", encoder=encoder)
     source = gf.Tasks(gf.data.glyphs(split="train"), way=5, shot=1, query=3, seed=1)
     for step in gf.train(model, source, loss=gf.node_loss, batch=4, steps=steps):
         if step.index % 20 == 19:
@@ -48,4 +55,4 @@ def main(steps: int = 60, tasks: int = 100) -> gf.Comparison:
 
 if __name__ == "__main__":
     result = main()
-    print(f"soft neighbours {result.a}\nprototypes      {result.b}\ndifference      {result}")
+    print(f"soft neighbors {result.a}\nprototypes      {result.b}\ndifference      {result}")

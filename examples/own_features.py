@@ -9,7 +9,7 @@ import graphfew as gf
 
 
 def main(seed: int = 0) -> dict[str, float]:
-    """Accuracy of each method on one task of scikit-learn's digits: 3 labelled items per class, 200 to label."""
+    """Accuracy of each method on one task of scikit-learn's digits: 3 labeled items per class, 200 to label."""
     digits = gf.data.digits()
     order = torch.randperm(len(digits.y), generator=torch.Generator().manual_seed(seed))
     support = torch.cat([order[digits.y[order] == c][:3] for c in range(10)])
@@ -23,14 +23,18 @@ def main(seed: int = 0) -> dict[str, float]:
 
     encoder = gf.backbones.identity(features.shape[1])
     models = {
-        "nearest neighbour": gf.create("nearest_neighbour", encoder=encoder),
+        "nearest neighbor": gf.create("nearest_neighbor", encoder=encoder),
         "prototypes": gf.create("prototypical", encoder=encoder),
-        "prototypes, cosine": gf.create("prototypical", encoder=encoder, metric=gf.cosine, scale=10.0),
+        "prototypes, cosine": gf.create(
+            "prototypical", encoder=encoder, metric=gf.nn.cosine, scale=10.0
+        ),
         "propagated prototypes": gf.create("propagated_prototypes", encoder=encoder),
     }
     truth = digits.y[query]
-    return {name: float((model.eval()(episode).logits.argmax(1) == truth).float().mean())
-            for name, model in models.items()}
+    return {
+        name: float((model.eval()(episode).logits.argmax(1) == truth).float().mean())
+        for name, model in models.items()
+    }
 
 
 if __name__ == "__main__":

@@ -15,15 +15,18 @@ from torch import nn
 
 import graphfew as gf
 
-DIVISIONS = {"balanced": gf.data.balanced(15), "Dirichlet(2)": gf.data.dirichlet(75, 2.0),
-             "single class": gf.data.single_class(75)}
+DIVISIONS = {
+    "balanced": gf.data.balanced(15),
+    "Dirichlet(2)": gf.data.dirichlet(75, 2.0),
+    "single class": gf.data.single_class(75),
+}
 
 
 def models() -> dict[str, gf.GraphMethod]:
     """Heads on the same features."""
     encoder = gf.backbones.identity(28 * 28)
     return {
-        "prototypes": gf.create("prototypical", encoder=encoder, metric=gf.cosine, scale=10.0),
+        "prototypes": gf.create("prototypical", encoder=encoder, metric=gf.nn.cosine, scale=10.0),
         "PT-MAP, told even": gf.create("pt_map", encoder=encoder, balanced=True),
         "propagated prototypes": gf.create("propagated_prototypes", encoder=encoder),
     }
@@ -31,12 +34,15 @@ def models() -> dict[str, gf.GraphMethod]:
 
 def main(tasks: int = 300) -> dict[str, dict[str, gf.Comparison]]:
     """For each division of the queries each method against prototypes."""
-    pixels = gf.data.embed(gf.data.digits(), nn.Flatten(), progress=False)
+    pixels = gf.data.encode(gf.data.digits(), nn.Flatten(), progress=False)
     found = {}
     for division, query in DIVISIONS.items():
         source = gf.Tasks(pixels, way=5, shot=1, query=query, seed=0)
         results = {name: gf.evaluate(model, source, n=tasks) for name, model in models().items()}
-        found[division] = {name: gf.paired(result, results["prototypes"]) for name, result in results.items()}
+        found[division] = {
+            name: gf.compare_results(result, results["prototypes"])
+            for name, result in results.items()
+        }
     return found
 
 

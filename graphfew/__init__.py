@@ -4,78 +4,129 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from graphfew import affinity, backbones, data, neighbours, shipped, sparse
-from graphfew.audit import ContractError, audit, evaluating
-from graphfew.checkpoint import load, save
+from graphfew import (
+    backbones,
+    core,
+    data,
+    evaluation,
+    methods,
+    nn,
+    propagation,
+    serialization,
+    training,
+)
+from graphfew._utils.seeding import seeded
+from graphfew.core.builders import (
+    class_node_graph,
+    complete_graph,
+    from_edges,
+    support_to_query_graph,
+)
+from graphfew.core.episode import Episode, collate
+from graphfew.core.graph import Graph, Topology
 from graphfew.data import Dataset, Tasks
-from graphfew.distributed import launch
-from graphfew.encoders import Encoder, HuggingFace, mean_of_tokens, pooled, tokenise
-from graphfew.episode import Episode, collate
-from graphfew.evaluate import Comparison, Result, calibration_error, compare, evaluate, paired, predict, t_interval
-from graphfew.exchange import from_pyg, to_batch
-from graphfew.export import to_exported, to_onnx
-from graphfew.fused import fusing
-from graphfew.graph import Graph, Topology
-from graphfew.layers import Convolution, cosine, squared_euclidean
-from graphfew.losses import (
+from graphfew.evaluation.accuracy import (
+    Comparison,
+    Result,
+    compare,
+    compare_results,
+    evaluate,
+    predict,
+)
+from graphfew.methods.losses import (
     dpgn_loss,
     edge_loss,
-    joint_loss,
-    known_nodes_loss,
+    edge_node_loss,
+    labeled_node_loss,
     node_loss,
     pair_loss,
     relation_loss,
 )
-from graphfew.methods.attention_attractor import joint_logits
-from graphfew.model import GraphMethod, Output
-from graphfew.neighbours import knn
-from graphfew.pair_net import recomputing
-from graphfew.pretrain import Classifier, Shuffled, class_loss
-from graphfew.readout import log_vote, vote
-from graphfew.registry import METHODS, Method, create, register
-from graphfew.seeding import seeded
-from graphfew.topologies import bipartite, complete, stars, supports_to_queries
-from graphfew.train import Step, adam, adamw, cosine_decay, follow, halve_every, sgd, train, warm_up
-from graphfew.workers import WorkerLost, Workers
+from graphfew.methods.registry import METHODS, MethodSpec, create, register
+from graphfew.nn.layers import squared_euclidean
+from graphfew.nn.method import GraphMethod, MethodOutput
+from graphfew.serialization import pretrained
+from graphfew.serialization.checkpoint import load, save
+from graphfew.training.loop import TrainStep, train
+from graphfew.training.pretrain import class_loss
 
 if TYPE_CHECKING:
-    from graphfew.confusion_matrix import confusion
-    from graphfew.estimator import FewShotClassifier
-    from graphfew.nets import from_networkx, to_networkx
-    from graphfew.plot import before_and_after, draw, layer_by_layer
-    from graphfew.task_plane import projection
-    from graphfew.training_curves import curves
+    from graphfew import convert, estimators, export, visualization
+    from graphfew.estimators.classifier import FewShotClassifier
 else:
-    # scikit-learn, networkx and matplotlib take longer to import than all the rest; whoever asks for these names waits.
-    # No module may have one of them for its own name: imported by itself it would stand in its place.
-    _LATER = {
-        "FewShotClassifier": "graphfew.estimator", "before_and_after": "graphfew.plot",
-        "confusion": "graphfew.confusion_matrix", "curves": "graphfew.training_curves", "draw": "graphfew.plot",
-        "from_networkx": "graphfew.nets", "layer_by_layer": "graphfew.plot", "projection": "graphfew.task_plane",
-        "to_networkx": "graphfew.nets",
+    # scikit-learn, networkx and matplotlib take longer to import than everything else,
+    # so these names are imported on first use.
+    _LAZY = {
+        "FewShotClassifier": "graphfew.estimators.classifier",
+        "convert": None,
+        "estimators": None,
+        "export": None,
+        "visualization": None,
     }
 
     def __getattr__(name):
-        if name not in _LATER:
+        if name not in _LAZY:
             raise AttributeError(f"module 'graphfew' has no attribute {name!r}")
-        globals()[name] = value = getattr(import_module(_LATER[name]), name)
+        module = import_module(_LAZY[name] or f"graphfew.{name}")
+        globals()[name] = value = module if _LAZY[name] is None else getattr(module, name)
         return value
 
     def __dir__():
-        return sorted({*globals(), *_LATER})
+        return sorted({*globals(), *_LAZY})
+
 
 __version__ = version("graphfew")
 
 __all__ = [
-    "METHODS", "Classifier", "Comparison", "ContractError", "Convolution", "Dataset", "Encoder", "Episode",
-    "FewShotClassifier", "Graph", "GraphMethod", "HuggingFace", "Method", "Output", "Result", "Shuffled", "Step",
-    "Tasks", "Topology", "WorkerLost", "Workers", "adam", "adamw", "affinity", "audit", "backbones",
-    "before_and_after", "bipartite", "calibration_error", "class_loss", "collate", "compare", "complete",
-    "confusion", "cosine", "cosine_decay", "create", "curves", "data", "dpgn_loss", "draw", "edge_loss", "evaluate",
-    "evaluating", "follow", "from_networkx", "from_pyg", "fusing", "halve_every", "joint_logits", "joint_loss",
-    "knn", "known_nodes_loss", "launch", "layer_by_layer", "load", "log_vote", "mean_of_tokens", "neighbours",
-    "node_loss", "pair_loss", "paired", "pooled", "predict", "projection", "recomputing", "register",
-    "relation_loss", "save", "seeded", "sgd", "shipped", "sparse", "squared_euclidean", "stars",
-    "supports_to_queries", "t_interval", "to_batch", "to_exported", "to_networkx", "to_onnx", "tokenise", "train",
-    "vote", "warm_up",
+    "METHODS",
+    "Comparison",
+    "Dataset",
+    "Episode",
+    "FewShotClassifier",
+    "Graph",
+    "GraphMethod",
+    "MethodOutput",
+    "MethodSpec",
+    "Result",
+    "Tasks",
+    "Topology",
+    "TrainStep",
+    "backbones",
+    "class_loss",
+    "class_node_graph",
+    "collate",
+    "compare",
+    "compare_results",
+    "complete_graph",
+    "convert",
+    "core",
+    "create",
+    "data",
+    "dpgn_loss",
+    "edge_loss",
+    "edge_node_loss",
+    "estimators",
+    "evaluate",
+    "evaluation",
+    "export",
+    "from_edges",
+    "labeled_node_loss",
+    "load",
+    "methods",
+    "nn",
+    "node_loss",
+    "pair_loss",
+    "predict",
+    "pretrained",
+    "propagation",
+    "register",
+    "relation_loss",
+    "save",
+    "seeded",
+    "serialization",
+    "squared_euclidean",
+    "support_to_query_graph",
+    "train",
+    "training",
+    "visualization",
 ]

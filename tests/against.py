@@ -6,15 +6,19 @@ from episodes import task
 
 import graphfew as gf
 
-LABELLED = {
+LABELED = {
     "equal": [task(1, 3, (1,), 2), task(2, 3, (1,), 2)],
     "mixed": [task(8, 3, (1, 2), 3), task(9, 4, (2,), 2), task(5, 2, (1,), 1)],
     "equal sizes": [task(10, 2, (1, 2), 4), task(11, 5, (1,), 2)],
 }
-UNLABELLED = {
-    **LABELLED,
-    "unlabelled": [task(3, 3, (2, 1), 2, unlabelled=2), task(4, 3, (1, 3), 3, unlabelled=1)],
-    "mixed and unlabelled": [task(5, 2, (1,), 1), task(6, 4, (1, 2), 3, unlabelled=1), task(7, 6, (1,), 2)],
+UNLABELED = {
+    **LABELED,
+    "unlabeled": [task(3, 3, (2, 1), 2, unlabeled=2), task(4, 3, (1, 3), 3, unlabeled=1)],
+    "mixed and unlabeled": [
+        task(5, 2, (1,), 1),
+        task(6, 4, (1, 2), 3, unlabeled=1),
+        task(7, 6, (1,), 2),
+    ],
 }
 
 
@@ -35,7 +39,9 @@ def same(model, tasks, formula, tolerance=1e-10, *, shares=False, alone=False):
     """Whether each task's logits (with `shares` their softmax) are `formula(x, y, query, way) -> [queries, way]`."""
     logits = model(gf.collate(tasks)).logits.split([e.queries[0] for e in tasks])
     for e, ours in zip(tasks, logits, strict=True):
-        theirs = np.concatenate([formula(*plain(part)) for part in (queries_alone(e) if alone else [e])])
+        theirs = np.concatenate(
+            [formula(*plain(part)) for part in (queries_alone(e) if alone else [e])]
+        )
         ours = (ours.softmax(1) if shares else ours)[:, : e.way[0]].detach().numpy()
         assert ours.shape == theirs.shape
         assert np.abs(ours - theirs).max() < tolerance
@@ -67,4 +73,6 @@ def linear(state, name, x):
 def batch_norm(state, name, x):
     """Evaluation mode: running statistics."""
     spread = np.sqrt(state[f"{name}.running_var"] + 1e-5)
-    return (x - state[f"{name}.running_mean"]) / spread * state[f"{name}.weight"] + state[f"{name}.bias"]
+    return (x - state[f"{name}.running_mean"]) / spread * state[f"{name}.weight"] + state[
+        f"{name}.bias"
+    ]

@@ -8,13 +8,26 @@ from typing import Any
 
 import numpy as np
 
-from graphfew.bench import Record
-from graphfew.evaluate import Result, t_interval
+from graphfew.benchmark import Record
+from graphfew.evaluation.accuracy import Result
+from graphfew.evaluation.statistics import t_interval
 
-TASKS: dict[str, Any] = {"data": "omniglot", "split": "test", "way": 5, "shot": 1, "unlabelled": 0,
-                         "query": "balanced(15)", "seed": 0, "within_groups": False}
-MODEL: dict[str, Any] = {"method": "prototypical", "arguments": {}, "selected_on": "omniglot/val",
-                         "encoder": {"name": "conv4", "arguments": {"width": 64, "in_channels": 1, "size": 28}}}
+TASKS: dict[str, Any] = {
+    "data": "omniglot",
+    "split": "test",
+    "way": 5,
+    "shot": 1,
+    "unlabeled": 0,
+    "query": "balanced(15)",
+    "seed": 0,
+    "within_groups": False,
+}
+MODEL: dict[str, Any] = {
+    "method": "prototypical",
+    "arguments": {},
+    "selected_on": "omniglot/val",
+    "encoder": {"name": "conv4", "arguments": {"width": 64, "in_channels": 1, "size": 28}},
+}
 
 
 def accuracies(mean: float, count: int = 40, seed: int = 0) -> tuple[float, ...]:
@@ -23,18 +36,54 @@ def accuracies(mean: float, count: int = 40, seed: int = 0) -> tuple[float, ...]
     return tuple(float(value) for value in drawn.clip(0, 1))
 
 
-def result(per_task: Sequence[float], mode: str = "inductive", tasks: dict[str, Any] | None = None,
-           model: dict[str, Any] | None = None) -> Result:
+def result(
+    per_task: Sequence[float],
+    mode: str = "inductive",
+    tasks: dict[str, Any] | None = None,
+    model: dict[str, Any] | None = None,
+) -> Result:
     mean, half = t_interval(per_task)
-    return Result(mean, half, tuple(per_task), mode, {**TASKS, **(tasks or {})}, {**MODEL, **(model or {})}, "cpu")
+    return Result(
+        mean,
+        half,
+        tuple(per_task),
+        mode,
+        {**TASKS, **(tasks or {})},
+        {**MODEL, **(model or {})},
+        "cpu",
+    )
 
 
-def made(row: str = "Prototypes", mean: float = 0.8, *, count: int = 40, noise: int = 0, mode: str = "inductive",
-         tasks: dict[str, Any] | None = None, model: dict[str, Any] | None = None, **changes: Any) -> Record:
+def made(
+    row: str = "Prototypes",
+    mean: float = 0.8,
+    *,
+    count: int = 40,
+    noise: int = 0,
+    mode: str = "inductive",
+    tasks: dict[str, Any] | None = None,
+    model: dict[str, Any] | None = None,
+    **changes: Any,
+) -> Record:
     """A record whose accuracies are scattered about a mean."""
     own = result(accuracies(mean, count, noise), mode, tasks, model)
     key = f"{row}/{mode}/{tasks}/{count}/{changes.get('seed')}"
-    record = Record("omniglot", row, None, "nothing", key, "5pec" * 16, "abc123", {"torch": "2"}, "a processor", own,
-                    count * 75, 2.0, ({"method": "prototypical", "seconds": 30.0},), 10**9, "graphfew bench omniglot",
-                    "2026-11-21T00:00:00Z")
+    record = Record(
+        "omniglot",
+        row,
+        None,
+        "nothing",
+        key,
+        "5pec" * 16,
+        "abc123",
+        {"torch": "2"},
+        "a processor",
+        own,
+        count * 75,
+        2.0,
+        ({"method": "prototypical", "seconds": 30.0},),
+        10**9,
+        "graphfew bench omniglot",
+        "2026-11-21T00:00:00Z",
+    )
     return dataclasses.replace(record, **changes)

@@ -9,8 +9,14 @@ from episodes import identity_model, task
 
 import graphfew as gf
 
-METHODS = {"egnn": {}, "gnn": {"way": 3, "transductive": True}, "dpgn": {}, "epnet": {}, "tpn": {},
-           "label_propagation": {}}
+METHODS = {
+    "egnn": {},
+    "gnn": {"way": 3, "transductive": True},
+    "dpgn": {},
+    "epnet": {},
+    "tpn": {},
+    "label_propagation": {},
+}
 TRAINED = ("egnn", "gnn")
 BATCH = gf.collate([task(1, 3, (2,), 4), task(2, 3, (2,), 4)])
 RAGGED = gf.collate([task(1, 3, (2,), 4), task(2, 3, (2,), 6)])
@@ -56,6 +62,11 @@ def training(name):
 
 
 if __name__ == "__main__":
-    json.dump({"answers": {name: answers(name) for name in METHODS},
-               "ragged": {name: ragged(name) for name in TRAINED},
-               "training": {name: training(name) for name in TRAINED}}, sys.stdout)
+    json.dump(
+        {
+            "answers": {name: answers(name) for name in METHODS},
+            "ragged": {name: ragged(name) for name in TRAINED},
+            "training": {name: training(name) for name in TRAINED},
+        },
+        sys.stdout,
+    )

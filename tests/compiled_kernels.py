@@ -10,11 +10,21 @@ from triton import language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from graphfew import fused
-from graphfew._kernels import fused as kernels
+from graphfew.nn import fused_pair_mlp
+from graphfew.ops import triton_pair_mlp as kernels
 
-WIDTHS = {"IN": 96, "W1": 256, "W2": 192, "W3": 128, "W4": 96, "DEPTH": 4, "ANSWER": True, "SLOPE": 0.01,
-          "PART": fused.PART, "PRECISION": "tf32"}
+WIDTHS = {
+    "IN": 96,
+    "W1": 256,
+    "W2": 192,
+    "W3": 128,
+    "W4": 96,
+    "DEPTH": 4,
+    "ANSWER": True,
+    "SLOPE": 0.01,
+    "PART": fused_pair_mlp.PART,
+    "PRECISION": "tf32",
+}
 KINDS = {torch.float32: (tl.float32, "fp32"), torch.bfloat16: (tl.bfloat16, "bf16")}
 
 
@@ -30,8 +40,11 @@ def shared(kernel, kind, pairs, capability):
     low, name = KINDS[kind]
     constants = {**WIDTHS, "PAIRS": pairs, "KIND": low}
     signature = {n: "constexpr" if n in constants else argument(n, name) for n in kernel.arg_names}
-    built = compile(ASTSource(kernel, signature, constants), target=GPUTarget("cuda", capability, 32),
-                    options={"num_warps": fused.WARPS, "num_stages": fused.STAGES})
+    built = compile(
+        ASTSource(kernel, signature, constants),
+        target=GPUTarget("cuda", capability, 32),
+        options={"num_warps": fused_pair_mlp.WARPS, "num_stages": fused_pair_mlp.STAGES},
+    )
     return built.metadata.shared / 1024
 
 
@@ -39,6 +52,10 @@ if __name__ == "__main__":
     out = {}
     for capability in (80, 90):
         for kind, (_, name) in KINDS.items():
-            out[f"forward {name} {capability}"] = shared(kernels.forward, kind, fused.PAIRS[kind], capability)
-            out[f"backward {name} {capability}"] = shared(kernels.backward, kind, fused.PAIRS_BACK, capability)
+            out[f"forward {name} {capability}"] = shared(
+                kernels.forward, kind, fused_pair_mlp.PAIRS[kind], capability
+            )
+            out[f"backward {name} {capability}"] = shared(
+                kernels.backward, kind, fused_pair_mlp.PAIRS_BACK, capability
+            )
     json.dump(out, sys.stdout)

@@ -18,8 +18,14 @@ jaxtyping.install_import_hook("graphfew", "beartype.beartype")
 class Unhooked(MetaPathFinder):
     """Finds Triton's kernels past that hook: Triton's interpreter reads their source, and cannot follow a wrapper."""
 
-    def find_spec(self, fullname: str, path: Sequence[str] | None, target: object = None) -> ModuleSpec | None:
-        return PathFinder.find_spec(fullname, path) if fullname == "graphfew._kernels.fused" else None
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: object = None
+    ) -> ModuleSpec | None:
+        return (
+            PathFinder.find_spec(fullname, path)
+            if fullname == "graphfew.ops.triton_pair_mlp"
+            else None
+        )
 
 
 sys.meta_path.insert(0, Unhooked())
@@ -55,5 +61,7 @@ def real_omniglot() -> Path:
     """The folder with the real Omniglot archives."""
     shared = os.environ.get("GRAPHFEW_DATA")
     if not shared or not (Path(shared) / "omniglot" / "images_background.zip").is_file():
-        pytest.skip("Omniglot is not here: set GRAPHFEW_DATA to a folder that contains omniglot/images_background.zip")
+        pytest.skip(
+            "Omniglot is not here: set GRAPHFEW_DATA to a folder that contains omniglot/images_background.zip"
+        )
     return Path(shared) / "omniglot"

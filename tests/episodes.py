@@ -7,19 +7,19 @@ import graphfew as gf
 DIM = 5
 
 
-def task(seed, way=3, shots=(1, 2, 1), queries=3, unlabelled=0, dim=DIM):
+def task(seed, way=3, shots=(1, 2, 1), queries=3, unlabeled=0, dim=DIM):
     """One task in random node order, float64; `shots` are used in turn."""
     generator = torch.Generator().manual_seed(seed)
     y = torch.cat([torch.full((shots[c % len(shots)],), c) for c in range(way)])
-    context = len(y) + unlabelled
-    y = torch.cat([y, torch.full((unlabelled + queries,), -1)])
+    context = len(y) + unlabeled
+    y = torch.cat([y, torch.full((unlabeled + queries,), -1)])
     query = torch.arange(len(y)) >= context
     x = torch.randn(len(y), dim, generator=generator, dtype=torch.float64)
     order = torch.randperm(len(y), generator=generator)
     return gf.Episode.single(x, y[order], query[order], way)
 
 
-def randomised(model, seed=0):
+def randomized(model, seed=0):
     """The model in float64 and evaluation mode, with random weights, biases and batch norm statistics."""
     generator = torch.Generator().manual_seed(seed)
     model = model.double().eval()
@@ -34,5 +34,5 @@ def randomised(model, seed=0):
 
 
 def identity_model(name, **arguments):
-    """A method on features of width DIM, randomised."""
-    return randomised(gf.create(name, encoder=gf.backbones.identity(DIM), **arguments))
+    """A method on features of width DIM, randomized."""
+    return randomized(gf.create(name, encoder=gf.backbones.identity(DIM), **arguments))

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from graphfew.bench import Options, Screen, read, read_spec, run
+from graphfew.benchmark import Options, Screen, read, read_spec, run
 
 HEAD = """name = "small"
 title = "Glyphs, very little"
@@ -70,8 +70,12 @@ class Told:
     steps: list = dataclasses.field(default_factory=list)
 
     def screen(self):
-        return Screen(self.said.append, self.warned.append, lambda schedule, start: _Bar(self.steps.append),
-                      lambda total: _Bar(lambda *what: None))
+        return Screen(
+            self.said.append,
+            self.warned.append,
+            lambda schedule, start: _Bar(self.steps.append),
+            lambda total: _Bar(lambda *what: None),
+        )
 
     def done(self):
         """The lines of finished cells."""
@@ -107,5 +111,6 @@ def timeless(record):
     """A record without what differs from run to run."""
     kept = ("name", "method", "seed", "steps", "tasks", "device")
     training = tuple({key: part[key] for key in kept} for part in record.training)
-    return dataclasses.replace(record, seconds=1.0, peak_memory=None, time="", command="", commit=None,
-                               training=training)
+    return dataclasses.replace(
+        record, seconds=1.0, peak_memory=None, time="", command="", commit=None, training=training
+    )

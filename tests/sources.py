@@ -26,8 +26,8 @@ class Gaussians:
         generator = torch.Generator().manual_seed(1000 * self.seed + index)
         label = torch.arange(self.way).repeat(self.shot + self.query)
         query = torch.arange(len(label)) >= self.way * self.shot
-        centres = self.apart * torch.randn(self.way, self.dim, generator=generator)
-        x = centres[label] + torch.randn(len(label), self.dim, generator=generator)
+        centers = self.apart * torch.randn(self.way, self.dim, generator=generator)
+        x = centers[label] + torch.randn(len(label), self.dim, generator=generator)
         return gf.Episode.single(x, label.masked_fill(query, -1), query, self.way), label[query]
 
     def describe(self):

@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 
 import graphfew as gf
-from graphfew.distributed import launch
-from graphfew.workers import ALONE
+from graphfew.training.distributed import SINGLE_PROCESS
+from graphfew.training.fabric import launch
 
 STEPS, BATCH, TASKS = 50, 4, 37
 
@@ -38,7 +38,9 @@ class Double:
 
 def trained(workers):
     net, tasks = model(), Double(gf.Tasks(gf.data.glyphs("train"), way=5, shot=1, query=2, seed=3))
-    steps = gf.train(net, tasks, loss=gf.edge_loss, batch=BATCH, steps=STEPS, lr=1e-3, workers=workers)
+    steps = gf.train(
+        net, tasks, loss=gf.edge_loss, batch=BATCH, steps=STEPS, lr=1e-3, workers=workers
+    )
     return net, [(step.loss, step.accuracy) for step in steps]
 
 
@@ -57,9 +59,19 @@ def main(out):
     shared = judged(net, workers)
     if workers.rank:
         return
-    _, alone = trained(ALONE)
-    out.write_text(json.dumps({"size": workers.size, "together": together, "alone": alone, "equal": equal,
-                               "shared": shared, "whole": judged(net, ALONE)}))
+    _, alone = trained(SINGLE_PROCESS)
+    out.write_text(
+        json.dumps(
+            {
+                "size": workers.size,
+                "together": together,
+                "alone": alone,
+                "equal": equal,
+                "shared": shared,
+                "whole": judged(net, SINGLE_PROCESS),
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

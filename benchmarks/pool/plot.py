@@ -11,8 +11,12 @@ import numpy as np
 
 from benchmarks.pool.run import RESULTS
 
-STYLES = {"nearest class mean, labels only": ("-", "o"), "label spreading": ("-.", "^"), "pool prototypes": ("--", "s"),
-          "pool prototypes, told the pile is even": (":", "D")}
+STYLES = {
+    "nearest class mean, labels only": ("-", "o"),
+    "label spreading": ("-.", "^"),
+    "pool prototypes": ("--", "s"),
+    "pool prototypes, told the pile is even": (":", "D"),
+}
 
 
 def main() -> None:
@@ -28,8 +32,11 @@ def main() -> None:
             kept, right = 100 * np.array([draw["coverage"] for draw in content["draws"]]).mean(0).T
             label = f"{content['name']} (AUROC {content['auroc']:.3f})"
             axes.plot(kept, right, line, marker=marker, markersize=4, label=label)
-    axes.set(xlabel="in-scope utterances answered, %", ylabel="right among all answered, %",
-             title="CLINC150, one label per intent, out-of-scope utterances too")
+    axes.set(
+        xlabel="in-scope utterances answered, %",
+        ylabel="right among all answered, %",
+        title="CLINC150, one label per intent, out-of-scope utterances too",
+    )
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     figure.savefig(given.results / "coverage.png", dpi=150, metadata={"Software": None})

@@ -1,4 +1,4 @@
-"""One label per intent and a pile of unlabelled utterances, CLINC150: `python -m benchmarks.pool.run`.
+"""One label per intent and a pile of unlabeled utterances, CLINC150: `python -m benchmarks.pool.run`.
 
 Labels and pile come from the train split, every utterance of the test split is answered alone. The numbers of
 `pool_prototypes` were chosen with queries of the val split. Each cell (classes, method) is a JSON file, written when it
@@ -51,24 +51,34 @@ class Row:
         """The classifier for so many classes."""
         told = {"balance": 1.0, "limit": None, "components": way - 1} if self.even else None
         strength = {"strength": 3.0} if self.head else None
-        return gf.FewShotClassifier(self.method, arguments=told, head=self.head, head_arguments=strength,
-                                    batch_size=5000)
+        return gf.FewShotClassifier(
+            self.method, arguments=told, head=self.head, head_arguments=strength, batch_size=5000
+        )
 
 
-ROWS = (Row("nearest class mean, labels only", "prototypical", pile=False),
-        Row("label propagation", "label_propagation"), Row("label spreading", "label_spreading"),
-        Row("pool prototypes", "pool_prototypes"),
-        Row("pool prototypes, told the pile is even", "pool_prototypes", even=True),
-        Row("pool prototypes, then linear head", "pool_prototypes", head="linear_head"),
-        Row("pool prototypes, told the pile is even, then linear head", "pool_prototypes", even=True,
-            head="linear_head"))
+ROWS = (
+    Row("nearest class mean, labels only", "prototypical", pile=False),
+    Row("label propagation", "label_propagation"),
+    Row("label spreading", "label_spreading"),
+    Row("pool prototypes", "pool_prototypes"),
+    Row("pool prototypes, told the pile is even", "pool_prototypes", even=True),
+    Row("pool prototypes, then linear head", "pool_prototypes", head="linear_head"),
+    Row(
+        "pool prototypes, told the pile is even, then linear head",
+        "pool_prototypes",
+        even=True,
+        head="linear_head",
+    ),
+)
 
 
 def folder(root: str | None) -> Path:
     """The folder of the data sets: `root`, else `GRAPHFEW_DATA`. Raises ValueError where neither is given."""
     place = root or os.environ.get("GRAPHFEW_DATA")
     if not place:
-        raise ValueError("the benchmark needs a folder with clinc150/; give --root, or set GRAPHFEW_DATA")
+        raise ValueError(
+            "the benchmark needs a folder with clinc150/; give --root, or set GRAPHFEW_DATA"
+        )
     return Path(place)
 
 
@@ -77,8 +87,11 @@ def read(root: Path) -> Utterances:
     content = np.load(root / "clinc150" / "minilm_embeddings.npz", allow_pickle=False)
     _, y = np.unique(content["y"], return_inverse=True)
     own = {name: content["split"] == name for name in ("train", "val", "test")}
-    return Utterances({name: content["x"][mask].astype(np.float32) for name, mask in own.items()},
-                      {name: y[mask] for name, mask in own.items()}, content["oos"].astype(np.float32))
+    return Utterances(
+        {name: content["x"][mask].astype(np.float32) for name, mask in own.items()},
+        {name: y[mask] for name, mask in own.items()},
+        content["oos"].astype(np.float32),
+    )
 
 
 def draw(data: Utterances, known: int, seed: int) -> tuple[Array, Array, Array]:
@@ -87,7 +100,7 @@ def draw(data: Utterances, known: int, seed: int) -> tuple[Array, Array, Array]:
     order = rng.permutation(150)
     items = {c: rng.permutation(np.flatnonzero(data.y["train"] == c)) for c in order.tolist()}
     support = np.array([items[c][0] for c in order[:known].tolist()])
-    pile = np.concatenate([items[c][1: 1 + PILE] for c in order.tolist()])
+    pile = np.concatenate([items[c][1 : 1 + PILE] for c in order.tolist()])
     labels = np.concatenate([order[:known], np.full(len(pile), -1)])
     return data.x["train"][np.concatenate([support, pile])], labels, order[:known]
 
@@ -101,10 +114,17 @@ def measure(row: Row, data: Utterances, known: int, seed: int, split: str) -> di
     queries, truth = data.x[split][asked], data.y[split][asked]
     right = fitted.predict(queries) == truth
     inside, outside = (fitted.similarity(items).max(1) for items in (queries, data.strange))
-    return {"seed": seed, "accuracy": float(right.mean()),
-            "auroc": float(roc_auc_score(np.arange(len(inside) + len(outside)) < len(inside),
-                                         np.concatenate([inside, outside]))),
-            "coverage": coverage(right, inside, outside)}
+    return {
+        "seed": seed,
+        "accuracy": float(right.mean()),
+        "auroc": float(
+            roc_auc_score(
+                np.arange(len(inside) + len(outside)) < len(inside),
+                np.concatenate([inside, outside]),
+            )
+        ),
+        "coverage": coverage(right, inside, outside),
+    }
 
 
 def coverage(right: Array, inside: Array, outside: Array) -> list[list[float]]:
@@ -115,7 +135,9 @@ def coverage(right: Array, inside: Array, outside: Array) -> list[list[float]]:
         threshold = np.quantile(inside, 1 - share)
         answered = inside >= threshold
         wrong = int((outside >= threshold).sum())
-        curve.append([float(answered.mean()), float((right & answered).sum() / (answered.sum() + wrong))])
+        curve.append(
+            [float(answered.mean()), float((right & answered).sum() / (answered.sum() + wrong))]
+        )
     return curve
 
 
@@ -142,14 +164,23 @@ def main() -> None:
                 progress.update(bar, description=path.stem)
                 draws.append(measure(row, data, known, seed, given.split))
                 progress.advance(bar)
-            content = {"command": "python -m benchmarks.pool.run", "name": row.name, "known": known,
-                       "split": given.split, "pile_per_intent": PILE, **summary(draws), "draws": draws}
+            content = {
+                "command": "python -m benchmarks.pool.run",
+                "name": row.name,
+                "known": known,
+                "split": given.split,
+                "pile_per_intent": PILE,
+                **summary(draws),
+                "draws": draws,
+            }
             files.write(path, json.dumps(content, separators=(",", ":")) + "\n")
 
 
 def summary(draws: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Means over draws with half the 95 % t-interval."""
-    (mean, half), (area, area_half) = (gf.t_interval([d[key] for d in draws]) for key in ("accuracy", "auroc"))
+    (mean, half), (area, area_half) = (
+        gf.evaluation.t_interval([d[key] for d in draws]) for key in ("accuracy", "auroc")
+    )
     return {"mean": mean, "half_width": half, "auroc": area, "auroc_half_width": area_half}
 
 

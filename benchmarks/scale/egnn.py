@@ -22,7 +22,7 @@ WAY, SHOT, DIM, WIDTH, LAYERS = 5, 10, 64, 96, 3
 
 
 def episode(nodes: int) -> gf.Episode:
-    """One task of so many nodes, 50 of them labelled, all others queries."""
+    """One task of so many nodes, 50 of them labeled, all others queries."""
     generator = torch.Generator().manual_seed(0)
     label = torch.arange(WAY).repeat(SHOT)
     query = torch.arange(nodes) >= len(label)
@@ -43,7 +43,12 @@ def forward(nodes: int) -> dict[str, float]:
     before = peak()
     begin = time.perf_counter()
     net(asked)
-    return {"nodes": nodes, "seconds": time.perf_counter() - begin, "peak_bytes": peak(), "bytes_before": before}
+    return {
+        "nodes": nodes,
+        "seconds": time.perf_counter() - begin,
+        "peak_bytes": peak(),
+        "bytes_before": before,
+    }
 
 
 def apart(nodes: int) -> dict[str, float]:
@@ -52,18 +57,27 @@ def apart(nodes: int) -> dict[str, float]:
     with torch.no_grad():
         ours = net(asked)
         for layer in net.layers.children():
-            layer.training = True  # all pairs at once; the norms inside keep their running statistics
+            layer.training = (
+                True  # all pairs at once; the norms inside keep their running statistics
+            )
         plain = net(asked)
-    return {"nodes": nodes, "logits": float((ours.logits - plain.logits).abs().max()),
-            "edges": float((ours.graphs[-1].edges - plain.graphs[-1].edges).abs().max())}
+    return {
+        "nodes": nodes,
+        "logits": float((ours.logits - plain.logits).abs().max()),
+        "edges": float((ours.graphs[-1].edges - plain.graphs[-1].edges).abs().max()),
+    }
 
 
 def main() -> None:
     """Measure, print and write the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--nodes", type=int, default=2000)
-    parser.add_argument("--compare", type=int, default=300, help="nodes of the graph on which answers are compared")
-    parser.add_argument("--forward", action="store_true", help="predict once in this process and print its figures")
+    parser.add_argument(
+        "--compare", type=int, default=300, help="nodes of the graph on which answers are compared"
+    )
+    parser.add_argument(
+        "--forward", action="store_true", help="predict once in this process and print its figures"
+    )
     parser.add_argument("--out", type=Path, default=OUT)
     arguments = parser.parse_args()
     if arguments.forward:
@@ -71,9 +85,21 @@ def main() -> None:
         return
     # First, since a child's peak counts what its parent held when it was started.
     blocked = alone("benchmarks.scale.egnn", "--forward", "--nodes", str(arguments.nodes))
-    result = {"blocked": blocked, "difference_to_plain": apart(arguments.compare), "threads": torch.get_num_threads(),
-              "torch": torch.__version__, "processor": platform.machine(),
-              "setting": {"way": WAY, "shot": SHOT, "dim": DIM, "width": WIDTH, "layers": LAYERS, "dtype": "float32"}}
+    result = {
+        "blocked": blocked,
+        "difference_to_plain": apart(arguments.compare),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "processor": platform.machine(),
+        "setting": {
+            "way": WAY,
+            "shot": SHOT,
+            "dim": DIM,
+            "width": WIDTH,
+            "layers": LAYERS,
+            "dtype": "float32",
+        },
+    }
     print(json.dumps(result, indent=1))
     files.write(arguments.out, json.dumps(result, indent=1) + "\n")
 

@@ -1,4 +1,4 @@
-"""Label spreading on nearest-neighbour graphs of 1,000 to 100,000 nodes: seconds and memory.
+"""Label spreading on nearest-neighbor graphs of 1,000 to 100,000 nodes: seconds and memory.
 
 Run: OMP_NUM_THREADS=1 python -m benchmarks.scale.spreading
 """
@@ -37,21 +37,30 @@ def spread(nodes: int) -> dict[str, float]:
     x, y = features(nodes)
     before = peak()
     begin = time.perf_counter()
-    topology, weights = gf.affinity.sparse_cosine_power(x, K)
+    topology, weights = gf.propagation.sparse_cosine_power(x, K)
     found = time.perf_counter()
     label = torch.zeros(nodes, CLASSES)
     label[torch.arange(CLASSES), y[:CLASSES]] = 1
-    mass = gf.sparse.spread_labels(topology, weights, label, ALPHA)
+    mass = gf.propagation.spread_labels(topology, weights, label, ALPHA)
     done = time.perf_counter()
     right = (mass.argmax(1) == y)[CLASSES:].float().mean()
-    return {"nodes": nodes, "edges": len(weights), "search_seconds": found - begin, "spread_seconds": done - found,
-            "accuracy": float(right), "peak_bytes": peak(), "bytes_before": before}
+    return {
+        "nodes": nodes,
+        "edges": len(weights),
+        "search_seconds": found - begin,
+        "spread_seconds": done - found,
+        "accuracy": float(right),
+        "peak_bytes": peak(),
+        "bytes_before": before,
+    }
 
 
 def main() -> None:
     """Measure, print and write the result."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--nodes", type=int, help="spread once in this process and print its figures")
+    parser.add_argument(
+        "--nodes", type=int, help="spread once in this process and print its figures"
+    )
     parser.add_argument("--out", type=Path, default=OUT)
     given = parser.parse_args()
     if given.nodes:
@@ -61,9 +70,21 @@ def main() -> None:
     for nodes in SIZES:
         rows.append(alone("benchmarks.scale.spreading", "--nodes", str(nodes)))
         print(json.dumps(rows[-1]), flush=True)
-    result = {"command": "python -m benchmarks.scale.spreading", "rows": rows, "threads": torch.get_num_threads(),
-              "torch": torch.__version__, "processor": platform.machine(),
-              "setting": {"classes": CLASSES, "dim": DIM, "k": K, "alpha": ALPHA, "noise": NOISE, "dtype": "float32"}}
+    result = {
+        "command": "python -m benchmarks.scale.spreading",
+        "rows": rows,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "processor": platform.machine(),
+        "setting": {
+            "classes": CLASSES,
+            "dim": DIM,
+            "k": K,
+            "alpha": ALPHA,
+            "noise": NOISE,
+            "dtype": "float32",
+        },
+    }
     files.write(given.out, json.dumps(result, indent=1) + "\n")
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
-from graphfew.bench import machine as bench_machine
+from graphfew.benchmark import environment as bench_machine
 
 Call = Callable[[], object]
 
@@ -23,8 +23,9 @@ def seconds(call: Call, timer: Callable[[], float] = time.perf_counter) -> float
     return timer() - begin
 
 
-def interleaved(calls: Mapping[str, Call], repeats: int, timer: Callable[[], float] = time.perf_counter
-                ) -> dict[str, list[float]]:
+def interleaved(
+    calls: Mapping[str, Call], repeats: int, timer: Callable[[], float] = time.perf_counter
+) -> dict[str, list[float]]:
     """Seconds of each call, so many times in turn, after one of each to warm up."""
     for call in calls.values():
         call()
@@ -42,12 +43,19 @@ def medians(times: Mapping[str, Sequence[float]]) -> dict[str, float]:
 
 def ratios(times: Mapping[str, Sequence[float]], of: str) -> dict[str, float]:
     """How many times as long the one call takes as each other: the median over turns of the ratio in that turn."""
-    return {name: statistics.median(a / b for a, b in zip(times[of], values, strict=True))
-            for name, values in times.items() if name != of}
+    return {
+        name: statistics.median(a / b for a, b in zip(times[of], values, strict=True))
+        for name, values in times.items()
+        if name != of
+    }
 
 
 def machine() -> dict[str, object]:
     """What the times hang on."""
-    return {"threads": torch.get_num_threads(), "torch": torch.__version__,
-            "processor": bench_machine.machine(torch.device("cpu")), "cores": os.cpu_count(),
-            "malloc": os.environ.get("MALLOC_MMAP_MAX_", "default")}
+    return {
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "processor": bench_machine.machine(torch.device("cpu")),
+        "cores": os.cpu_count(),
+        "malloc": os.environ.get("MALLOC_MMAP_MAX_", "default"),
+    }

@@ -37,7 +37,9 @@ def waited(call: clock.Call, device: torch.device) -> clock.Call:
     return run
 
 
-def under(call: clock.Call, model: gf.GraphMethod, device: torch.device, kind: torch.dtype, fused: bool) -> clock.Call:
+def under(
+    call: clock.Call, model: gf.GraphMethod, device: torch.device, kind: torch.dtype, fused: bool
+) -> clock.Call:
     """The call in that precision, and with the model's networks of pairs fused."""
 
     def run() -> None:
@@ -45,24 +47,31 @@ def under(call: clock.Call, model: gf.GraphMethod, device: torch.device, kind: t
             if not fused:
                 call()
                 return
-            with gf.fusing(model):
+            with gf.nn.fused_kernels(model):
                 call()
 
     return waited(run, device)
 
 
-def ways(calls: Mapping[str, clock.Call], model: gf.GraphMethod, device: torch.device, fused: clock.Call
-         ) -> dict[str, clock.Call]:
+def ways(
+    calls: Mapping[str, clock.Call], model: gf.GraphMethod, device: torch.device, fused: clock.Call
+) -> dict[str, clock.Call]:
     """Every way in every precision; fused ones on a GPU."""
-    out = {f"{name}, {kind}": under(call, model, device, TYPES[kind], False)
-           for kind in TYPES for name, call in calls.items()}
+    out = {
+        f"{name}, {kind}": under(call, model, device, TYPES[kind], False)
+        for kind in TYPES
+        for name, call in calls.items()
+    }
     if device.type == "cuda":
         out |= {f"fused, {kind}": under(fused, model, device, TYPES[kind], True) for kind in TYPES}
     return out
 
 
-def answers(device: torch.device, repeats: int, cases: Mapping[str, tuple[int, int, int, int]] = egnn.ANSWERS
-            ) -> dict[str, object]:
+def answers(
+    device: torch.device,
+    repeats: int,
+    cases: Mapping[str, tuple[int, int, int, int]] = egnn.ANSWERS,
+) -> dict[str, object]:
     """Answers to all queries at once, and to each alone."""
     episodes = {name: shapes.episode(*shape)[0].to(device) for name, shape in cases.items()}
     episodes["inductive, 75 queries"] = shapes.episode(*egnn.INDUCTIVE)[0].inductive().to(device)
@@ -71,30 +80,44 @@ def answers(device: torch.device, repeats: int, cases: Mapping[str, tuple[int, i
         model = egnn.model().eval().to(device)
         slow, own = naive.from_model(model), functools.partial(model.answer, batch)
         whole = functools.partial(torch.compile(model.relate, fullgraph=True), batch)
-        calls: dict[str, clock.Call] = {"naive": functools.partial(slow, *naive.tensors(batch)), "plain": own,
-                                        "compiled": whole}
+        calls: dict[str, clock.Call] = {
+            "naive": functools.partial(slow, *naive.tensors(batch)),
+            "plain": own,
+            "compiled": whole,
+        }
         with torch.no_grad():
             out[name] = measured(ways(calls, model, device, own), model, batch, device, repeats)
     return out
 
 
-def training(device: torch.device, repeats: int, cases: Mapping[str, tuple[int, int, int, int]] = egnn.TRAINING
-             ) -> dict[str, object]:
+def training(
+    device: torch.device,
+    repeats: int,
+    cases: Mapping[str, tuple[int, int, int, int]] = egnn.TRAINING,
+) -> dict[str, object]:
     """Forward, edge loss, backward and an Adam step."""
     out = {}
     for name, shape in cases.items():
         batch, target = (part.to(device) for part in shapes.episode(*shape))
         model = egnn.model().to(device)
         own = egnn.library_step(model, batch, target)
-        calls = {"naive": egnn.naive_step(naive.from_model(model), batch, target), "plain": own,
-                 "compiled": compiled_step(model, batch, target)}
-        out[name] = measured(ways(calls, model, device, own), model, batch, device, repeats, passes=3)
+        calls = {
+            "naive": egnn.naive_step(naive.from_model(model), batch, target),
+            "plain": own,
+            "compiled": compiled_step(model, batch, target),
+        }
+        out[name] = measured(
+            ways(calls, model, device, own), model, batch, device, repeats, passes=3
+        )
     return out
 
 
 def compiled_step(model: gf.GraphMethod, batch: gf.Episode, target: torch.Tensor) -> clock.Call:
     """The training step with the model compiled whole."""
-    optimizer, run = torch.optim.Adam(model.parameters()), torch.compile(model.relate, fullgraph=True)
+    optimizer, run = (
+        torch.optim.Adam(model.parameters()),
+        torch.compile(model.relate, fullgraph=True),
+    )
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
@@ -104,22 +127,40 @@ def compiled_step(model: gf.GraphMethod, batch: gf.Episode, target: torch.Tensor
     return step
 
 
-def measured(calls: Mapping[str, clock.Call], model: gf.GraphMethod, batch: gf.Episode, device: torch.device,
-             repeats: int, passes: int = 1) -> dict[str, object]:
+def measured(
+    calls: Mapping[str, clock.Call],
+    model: gf.GraphMethod,
+    batch: gf.Episode,
+    device: torch.device,
+    repeats: int,
+    passes: int = 1,
+) -> dict[str, object]:
     """How many times as fast as naive in float32, and multiply-adds a second over those of one large product of the
     same precision, were all pairs of all layers computed, `passes` times."""
     side = LARGE[device.type]
     products = {}
     for kind, dtype in TYPES.items():
         large = torch.randn(side, side, device=device, dtype=dtype)
-        products[f"one large product, {kind}"] = waited(functools.partial(torch.mm, large, large), device)
+        products[f"one large product, {kind}"] = waited(
+            functools.partial(torch.mm, large, large), device
+        )
     times = clock.interleaved({**calls, **products}, repeats)
     middle = clock.medians(times)
     work = passes * shapes.pairs(batch) * sum(map(egnn.multiply_adds, model.layers.children()))
-    share = {name: work / middle[name] / (side**3 / middle[f"one large product, {name.split(', ')[1]}"])
-             for name in calls}
-    return {"times_as_fast": {name: ratio for name, ratio in clock.ratios(times, "naive, float32").items()
-                              if name in calls}, "share_of_peak": share, "median_seconds": middle, "seconds": times}
+    share = {
+        name: work / middle[name] / (side**3 / middle[f"one large product, {name.split(', ')[1]}"])
+        for name in calls
+    }
+    return {
+        "times_as_fast": {
+            name: ratio
+            for name, ratio in clock.ratios(times, "naive, float32").items()
+            if name in calls
+        },
+        "share_of_peak": share,
+        "median_seconds": middle,
+        "seconds": times,
+    }
 
 
 def omniglot(device: torch.device) -> dict[str, object]:
@@ -130,9 +171,10 @@ def omniglot(device: torch.device) -> dict[str, object]:
     for fused in (False, True):
         for kind, dtype in TYPES.items():
             model = gf.create("egnn", encoder=gf.backbones.conv4()).to(device)
-            steps = functools.partial(gf.train, model, tasks, loss=gf.edge_loss, batch=BATCH, precision=dtype,
-                                      whole=True)
-            with gf.fusing(model) if fused else nullcontext():
+            steps = functools.partial(
+                gf.train, model, tasks, loss=gf.edge_loss, batch=BATCH, precision=dtype, whole=True
+            )
+            with gf.nn.fused_kernels(model) if fused else nullcontext():
                 for _ in steps(steps=5):
                     pass
                 torch.cuda.synchronize(device)
@@ -140,7 +182,9 @@ def omniglot(device: torch.device) -> dict[str, object]:
                 for _ in steps(steps=5 + STEPS, start=5):
                     pass
                 torch.cuda.synchronize(device)
-            out[f"{'fused' if fused else 'plain'}, {kind}"] = BATCH * STEPS / (time.perf_counter() - begin)
+            out[f"{'fused' if fused else 'plain'}, {kind}"] = (
+                BATCH * STEPS / (time.perf_counter() - begin)
+            )
     return out
 
 
@@ -149,12 +193,17 @@ def table(part: Mapping[str, object]) -> str:
     lines = []
     for name, row in part.items():
         fast, share = row["times_as_fast"], row["share_of_peak"]  # type: ignore[index]
-        lines += [f"{name}: {way} {fast.get(way, 1.0):.2f} times as fast, {share[way]:.0%} of one large product"
-                  for way in share]
+        lines += [
+            f"{name}: {way} {fast.get(way, 1.0):.2f} times as fast, {share[way]:.0%} of one large product"
+            for way in share
+        ]
     return "\n".join(lines)
 
 
-PARTS: Mapping[str, Callable[[torch.device, int], dict[str, object]]] = {"answers": answers, "training": training}
+PARTS: Mapping[str, Callable[[torch.device, int], dict[str, object]]] = {
+    "answers": answers,
+    "training": training,
+}
 
 
 def main() -> None:

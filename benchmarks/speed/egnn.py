@@ -19,7 +19,11 @@ from benchmarks.speed import clock, naive, shapes
 
 WIDTH, LAYERS, WAY = 96, 3, 5
 # (way, shot, queries per class, tasks)
-TRAINING = {"30 nodes, 40 tasks": (5, 5, 1, 40), "100 nodes, 8 tasks": (5, 5, 15, 8), "400 nodes": (5, 40, 40, 1)}
+TRAINING = {
+    "30 nodes, 40 tasks": (5, 5, 1, 40),
+    "100 nodes, 8 tasks": (5, 5, 15, 8),
+    "400 nodes": (5, 40, 40, 1),
+}
 ANSWERS = {"100 nodes, 8 tasks": (5, 5, 15, 8), "400 nodes": (5, 40, 40, 1)}
 INDUCTIVE = (5, 5, 15, 1)
 LARGE = 2048
@@ -32,7 +36,9 @@ def model() -> gf.GraphMethod:
 
 def multiply_adds(layer: torch.nn.Module) -> int:
     """Multiply-adds of a layer's edge network for one pair."""
-    return sum(m.in_features * m.out_features for m in layer.edge_net if isinstance(m, torch.nn.Linear))
+    return sum(
+        m.in_features * m.out_features for m in layer.edge_net if isinstance(m, torch.nn.Linear)
+    )
 
 
 def library_step(model: gf.GraphMethod, batch: gf.Episode, target: torch.Tensor) -> clock.Call:
@@ -71,17 +77,25 @@ def in_bfloat16(call: clock.Call) -> clock.Call:
     return low
 
 
-def training(repeats: int, cases: Mapping[str, tuple[int, int, int, int]] = TRAINING) -> dict[str, object]:
+def training(
+    repeats: int, cases: Mapping[str, tuple[int, int, int, int]] = TRAINING
+) -> dict[str, object]:
     """Training steps."""
     out = {}
     for name, shape in cases.items():
         ours, (batch, target) = model(), shapes.episode(*shape)
         slow = naive_step(naive.from_model(ours), batch, target)
-        out[name] = row(clock.interleaved({"naive": slow, "graphfew": library_step(ours, batch, target)}, repeats))
+        out[name] = row(
+            clock.interleaved(
+                {"naive": slow, "graphfew": library_step(ours, batch, target)}, repeats
+            )
+        )
     return out
 
 
-def answers(repeats: int, cases: Mapping[str, tuple[int, int, int, int]] = ANSWERS) -> dict[str, object]:
+def answers(
+    repeats: int, cases: Mapping[str, tuple[int, int, int, int]] = ANSWERS
+) -> dict[str, object]:
     """Answers of EGNN to all queries at once, and to each alone."""
     episodes = {name: shapes.episode(*shape)[0] for name, shape in cases.items()}
     episodes["inductive, 75 queries"] = shapes.episode(*INDUCTIVE)[0].inductive()
@@ -91,8 +105,11 @@ def answers(repeats: int, cases: Mapping[str, tuple[int, int, int, int]] = ANSWE
     for name, batch in episodes.items():
         own = functools.partial(ours.answer, batch)
         calls: dict[str, clock.Call] = {
-            "naive": functools.partial(slow, *naive.tensors(batch)), "graphfew": own,
-            "graphfew, bfloat16": in_bfloat16(own), **large_products()}
+            "naive": functools.partial(slow, *naive.tensors(batch)),
+            "graphfew": own,
+            "graphfew, bfloat16": in_bfloat16(own),
+            **large_products(),
+        }
         with torch.no_grad():
             times = clock.interleaved(calls, repeats)
         work = shapes.pairs(batch) * sum(map(multiply_adds, ours.layers.children()))
@@ -104,8 +121,10 @@ def large_products() -> dict[str, clock.Call]:
     """One large product by each of torch's libraries: MKL's, and oneDNN's as a convolution of single pixels."""
     large = torch.randn(LARGE, LARGE)
     image, kernels = large.t().reshape(1, LARGE, LARGE, 1), large.reshape(LARGE, LARGE, 1, 1)
-    return {"one large product": functools.partial(torch.mm, large, large),
-            "one large convolution": functools.partial(torch.nn.functional.conv2d, image, kernels)}
+    return {
+        "one large product": functools.partial(torch.mm, large, large),
+        "one large convolution": functools.partial(torch.nn.functional.conv2d, image, kernels),
+    }
 
 
 def share(times: Mapping[str, list[float]], work: int) -> float:
@@ -119,21 +138,31 @@ def gnn(repeats: int) -> dict[str, object]:
     """Answers of GNN to 75 queries, one graph each."""
     ours = gf.create("gnn", encoder=gf.backbones.identity(shapes.DIM), way=WAY).eval()
     batch = shapes.episode(*INDUCTIVE)[0].inductive()
-    slow, nodes = naive.gnn_from_model(ours), naive.labelled_nodes(batch)
+    slow, nodes = naive.gnn_from_model(ours), naive.labeled_nodes(batch)
     own = functools.partial(ours.answer, batch)
-    calls: dict[str, clock.Call] = {"naive": functools.partial(slow, nodes), "graphfew": own,
-                                    "graphfew, bfloat16": in_bfloat16(own)}
+    calls: dict[str, clock.Call] = {
+        "naive": functools.partial(slow, nodes),
+        "graphfew": own,
+        "graphfew, bfloat16": in_bfloat16(own),
+    }
     with torch.no_grad():
         return {"inductive, 75 queries": row(clock.interleaved(calls, repeats))}
 
 
 def row(times: Mapping[str, list[float]]) -> dict[str, object]:
     """How many times as fast as the naive form, with the times behind it."""
-    return {"times_as_fast": clock.ratios(times, "naive"), "median_seconds": clock.medians(times),
-            "seconds": dict(times)}
+    return {
+        "times_as_fast": clock.ratios(times, "naive"),
+        "median_seconds": clock.medians(times),
+        "seconds": dict(times),
+    }
 
 
-PARTS: Mapping[str, Callable[[int], dict[str, object]]] = {"training": training, "answers": answers, "gnn": gnn}
+PARTS: Mapping[str, Callable[[int], dict[str, object]]] = {
+    "training": training,
+    "answers": answers,
+    "gnn": gnn,
+}
 
 
 def main() -> None:
@@ -149,11 +178,20 @@ def main() -> None:
     for part, measure in PARTS.items():
         result[part] = measure(arguments.repeats)
         for name, measured in result[part].items():  # type: ignore[attr-defined]
-            shares = f", {measured['share_of_peak']:.0%} of one large product" if "share_of_peak" in measured else ""
-            fast = ", ".join(f"{way} {times:.2f}" for way, times in measured["times_as_fast"].items())
+            shares = (
+                f", {measured['share_of_peak']:.0%} of one large product"
+                if "share_of_peak" in measured
+                else ""
+            )
+            fast = ", ".join(
+                f"{way} {times:.2f}" for way, times in measured["times_as_fast"].items()
+            )
             print(f"{part}, {name}: {fast} times as fast as naive{shares}", flush=True)
-    result |= {"repeats": arguments.repeats, **clock.machine(),
-               "setting": {"dim": shapes.DIM, "width": WIDTH, "layers": LAYERS, "dtype": "float32"}}
+    result |= {
+        "repeats": arguments.repeats,
+        **clock.machine(),
+        "setting": {"dim": shapes.DIM, "width": WIDTH, "layers": LAYERS, "dtype": "float32"},
+    }
     if arguments.out:
         files.write(arguments.out, json.dumps(result, indent=1) + "\n")
 

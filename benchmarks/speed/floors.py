@@ -51,7 +51,10 @@ def nodes(layer: torch.nn.Module, sizes: tuple[int, ...]) -> int:
 
 def egnn_path(model: gf.GraphMethod, episode: gf.Episode, *, training: bool) -> Work:
     """A training step, whose rows go through memory, or an answer, whose blocks stay in the cache."""
-    layers, pairs = list(model.layers.children()), [shapes.pairs(episode)] * len(list(model.layers.children()))
+    layers, pairs = (
+        list(model.layers.children()),
+        [shapes.pairs(episode)] * len(list(model.layers.children())),
+    )
     asked = sum(n * q for n, q in zip(episode.sizes, episode.queries, strict=True))
     if not training and 2 * asked < sum(n * n for n in episode.sizes):
         pairs[-1] = asked
@@ -66,12 +69,17 @@ def egnn_path(model: gf.GraphMethod, episode: gf.Episode, *, training: bool) -> 
 def paths() -> dict[str, Work]:
     """The shapes of `benchmarks.speed.egnn`."""
     model = egnn.model()
-    out = {f"training, {name}": egnn_path(model, shapes.episode(*shape)[0], training=True)
-           for name, shape in egnn.TRAINING.items()}
-    out |= {f"answers, {name}": egnn_path(model, shapes.episode(*shape)[0], training=False)
-            for name, shape in egnn.ANSWERS.items()}
-    out["answers, inductive, 75 queries"] = egnn_path(model, shapes.episode(*egnn.INDUCTIVE)[0].inductive(),
-                                                      training=False)
+    out = {
+        f"training, {name}": egnn_path(model, shapes.episode(*shape)[0], training=True)
+        for name, shape in egnn.TRAINING.items()
+    }
+    out |= {
+        f"answers, {name}": egnn_path(model, shapes.episode(*shape)[0], training=False)
+        for name, shape in egnn.ANSWERS.items()
+    }
+    out["answers, inductive, 75 queries"] = egnn_path(
+        model, shapes.episode(*egnn.INDUCTIVE)[0].inductive(), training=False
+    )
     return out
 
 
@@ -84,12 +92,23 @@ def rates(repeats: int) -> tuple[float, float]:
     far, width = torch.randn(3, 1 << 25), 2 * egnn.WIDTH
     rows, weight = torch.randn(ROWS, width), torch.randn(width, width)
     image = rows[None, :, None, :].permute(0, 3, 1, 2)
-    work = {**dict.fromkeys(large := egnn.large_products(), egnn.LARGE**3),
-            **dict.fromkeys(("rows", "rows, convolved"), ROWS * width**2)}
-    middle = clock.medians(clock.interleaved({
-        **large, "rows": functools.partial(torch.mm, rows, weight),
-        "rows, convolved": functools.partial(torch.nn.functional.conv2d, image, weight[:, :, None, None]),
-        "memory": functools.partial(torch.add, far[0], far[1], out=far[2])}, repeats))
+    work = {
+        **dict.fromkeys(large := egnn.large_products(), egnn.LARGE**3),
+        **dict.fromkeys(("rows", "rows, convolved"), ROWS * width**2),
+    }
+    middle = clock.medians(
+        clock.interleaved(
+            {
+                **large,
+                "rows": functools.partial(torch.mm, rows, weight),
+                "rows, convolved": functools.partial(
+                    torch.nn.functional.conv2d, image, weight[:, :, None, None]
+                ),
+                "memory": functools.partial(torch.add, far[0], far[1], out=far[2]),
+            },
+            repeats,
+        )
+    )
     return max(work[name] / middle[name] for name in work), far.nbytes / middle["memory"]
 
 
@@ -102,18 +121,32 @@ def main() -> None:
     arguments = parser.parse_args()
     taken = json.loads(arguments.measured.read_text())
     product, memory = rates(arguments.repeats)
-    result: dict[str, object] = {"multiply_adds_per_second": product, "bytes_per_second": memory, "paths": {},
-                                 "measured": str(arguments.measured), **clock.machine()}
+    result: dict[str, object] = {
+        "multiply_adds_per_second": product,
+        "bytes_per_second": memory,
+        "paths": {},
+        "measured": str(arguments.measured),
+        **clock.machine(),
+    }
     for name, path in paths().items():
         part, _, case = name.partition(", ")
         seconds = taken[part][case]["median_seconds"]["graphfew"]
-        times = {"products": (path.pair_products + path.other_products) / product, "memory": path.row_bytes / memory}
-        result["paths"][name] = {**dataclasses.asdict(path), "floor_seconds": times,  # type: ignore[index]
-                                 "seconds": seconds, "of_floor": seconds / max(times.values()),
-                                 "of_both": seconds / sum(times.values())}
-        print(f"{name}: {seconds:.3f} s; products alone {times['products']:.3f}, memory alone {times['memory']:.3f}; "
-              f"{seconds / max(times.values()):.2f} times the larger, {seconds / sum(times.values()):.2f} times both",
-              flush=True)
+        times = {
+            "products": (path.pair_products + path.other_products) / product,
+            "memory": path.row_bytes / memory,
+        }
+        result["paths"][name] = {
+            **dataclasses.asdict(path),
+            "floor_seconds": times,  # type: ignore[index]
+            "seconds": seconds,
+            "of_floor": seconds / max(times.values()),
+            "of_both": seconds / sum(times.values()),
+        }
+        print(
+            f"{name}: {seconds:.3f} s; products alone {times['products']:.3f}, memory alone {times['memory']:.3f}; "
+            f"{seconds / max(times.values()):.2f} times the larger, {seconds / sum(times.values()):.2f} times both",
+            flush=True,
+        )
     if arguments.out:
         files.write(arguments.out, json.dumps(result, indent=1) + "\n")
 

@@ -26,9 +26,12 @@ REPEATS, GROSS = 7, 2.0
 
 def ratios() -> dict[str, float]:
     """How many times as fast as the naive form each part is, on small shapes."""
-    return {"EGNN, a training step": training(), "EGNN, answers together": answers(shapes.episode(5, 5, 15, 2)[0]),
-            "EGNN, answers one by one": answers(shapes.episode(5, 5, 2, 1)[0].inductive()),
-            "evaluation of images encoded once": encoding()}
+    return {
+        "EGNN, a training step": training(),
+        "EGNN, answers together": answers(shapes.episode(5, 5, 15, 2)[0]),
+        "EGNN, answers one by one": answers(shapes.episode(5, 5, 2, 1)[0].inductive()),
+        "evaluation of images encoded once": encoding(),
+    }
 
 
 def training() -> float:
@@ -41,20 +44,27 @@ def training() -> float:
 def answers(batch: gf.Episode) -> float:
     """Answers to an episode as it is."""
     ours = egnn.model().eval()
-    calls = {"naive": functools.partial(naive.from_model(ours), *naive.tensors(batch)),
-             "graphfew": functools.partial(ours.answer, batch)}
+    calls = {
+        "naive": functools.partial(naive.from_model(ours), *naive.tensors(batch)),
+        "graphfew": functools.partial(ours.answer, batch),
+    }
     with torch.no_grad():
         return _fast(calls)
 
 
 def encoding() -> float:
     """Forty tasks of glyphs, every image encoded for each task and once."""
-    model, data = gf.create("prototypical", encoder=gf.backbones.conv4(width=16)).eval(), gf.data.glyphs(split="test")
+    model, data = (
+        gf.create("prototypical", encoder=gf.backbones.conv4(width=16)).eval(),
+        gf.data.glyphs(split="test"),
+    )
     tasks = gf.data.Tasks(data, way=5, shot=5, query=15, seed=0)
 
     def once() -> None:
-        features = gf.data.embed(data, model.encoder, progress=False)
-        gf.evaluate(model.on_features(), gf.data.Tasks(features, way=5, shot=5, query=15, seed=0), 40)
+        features = gf.data.encode(data, model.encoder, progress=False)
+        gf.evaluate(
+            model.on_features(), gf.data.Tasks(features, way=5, shot=5, query=15, seed=0), 40
+        )
 
     return _fast({"naive": lambda: gf.evaluate(model, tasks, 40, batch=1), "graphfew": once})
 
@@ -70,11 +80,16 @@ def main() -> None:
     torch.set_num_threads(1)
     now = ratios()
     if parser.parse_args().record:
-        files.write(RECORDED, json.dumps({"times_as_fast_as_naive": now, **clock.machine()}, indent=1) + "\n")
+        files.write(
+            RECORDED,
+            json.dumps({"times_as_fast_as_naive": now, **clock.machine()}, indent=1) + "\n",
+        )
     recorded = json.loads(RECORDED.read_text())["times_as_fast_as_naive"]
     print(f"{'times as fast as the naive form':40s} {'now':>6s} {'recorded':>9s}")
     for name, ratio in now.items():
-        print(f"{name:40s} {ratio:6.2f} {recorded[name]:9.2f}{'  lost' if lost(ratio, recorded[name]) else ''}")
+        print(
+            f"{name:40s} {ratio:6.2f} {recorded[name]:9.2f}{'  lost' if lost(ratio, recorded[name]) else ''}"
+        )
     gone = [name for name, ratio in now.items() if lost(ratio, recorded[name])]
     if gone:
         raise SystemExit(f"less than half as fast as recorded: {', '.join(gone)}")

@@ -42,8 +42,12 @@ def episode(seed: int = 0) -> gf.Episode:
     generator = torch.Generator().manual_seed(seed)
     label = torch.arange(WAY).repeat(SHOT + QUERIES)
     query = torch.arange(len(label)) >= WAY * SHOT
-    centres = torch.randn(TASKS, WAY, DIM, generator=generator)
-    x = (centres[:, label] + 3 * torch.randn(TASKS, len(label), DIM, generator=generator)).relu().flatten(0, 1)
+    centers = torch.randn(TASKS, WAY, DIM, generator=generator)
+    x = (
+        (centers[:, label] + 3 * torch.randn(TASKS, len(label), DIM, generator=generator))
+        .relu()
+        .flatten(0, 1)
+    )
     y = label.masked_fill(query, -1).repeat(TASKS)
     return gf.Episode(x, y, query.repeat(TASKS), (len(label),) * TASKS, (WAY,) * TASKS)
 
@@ -65,24 +69,43 @@ def seconds(model: gf.GraphMethod, batch: gf.Episode) -> float:
 def measure(repeats: int) -> dict[str, object]:
     """All heads in turn; each is called once to warm up before it is timed."""
     batch = episode()
-    models = {name: gf.create(method, encoder=gf.backbones.identity(DIM), **arguments)
-              for name, (method, arguments) in HEADS.items()}
+    models = {
+        name: gf.create(method, encoder=gf.backbones.identity(DIM), **arguments)
+        for name, (method, arguments) in HEADS.items()
+    }
     times: dict[str, list[float]] = {name: [] for name in models}
     differences = {}
     for round_ in range(repeats):
         for name, model in models.items():
             time.sleep(REST)
-            with gf.evaluating(model):
+            with gf.nn.eval_mode(model):
                 logits = model(batch).logits
                 if round_ == 0:
                     differences[name] = apart(model, batch, logits)
                 times[name].append(seconds(model, batch))
     medians = {name: statistics.median(values) for name, values in times.items()}
-    rows = {name: {"tasks_per_second": TASKS / value, "of_prototypes": medians["prototypes"] / value,
-                   "seconds": times[name], "difference_to_alone": differences[name]} for name, value in medians.items()}
-    return {"heads": rows, "repeats": repeats, **clock.machine(),
-            "setting": {"way": WAY, "shot": SHOT, "queries_per_class": QUERIES, "dim": DIM, "tasks": TASKS,
-                        "dtype": "float32"}}
+    rows = {
+        name: {
+            "tasks_per_second": TASKS / value,
+            "of_prototypes": medians["prototypes"] / value,
+            "seconds": times[name],
+            "difference_to_alone": differences[name],
+        }
+        for name, value in medians.items()
+    }
+    return {
+        "heads": rows,
+        "repeats": repeats,
+        **clock.machine(),
+        "setting": {
+            "way": WAY,
+            "shot": SHOT,
+            "queries_per_class": QUERIES,
+            "dim": DIM,
+            "tasks": TASKS,
+            "dtype": "float32",
+        },
+    }
 
 
 def main() -> None:
@@ -93,8 +116,10 @@ def main() -> None:
     arguments = parser.parse_args()
     result = measure(arguments.repeats)
     for name, row in result["heads"].items():  # type: ignore[attr-defined]
-        print(f"{name:24s} {row['tasks_per_second']:9.0f} tasks/s  {row['of_prototypes']:6.3f} of prototypes  "
-              f"{row['difference_to_alone']:.1e} apart")
+        print(
+            f"{name:24s} {row['tasks_per_second']:9.0f} tasks/s  {row['of_prototypes']:6.3f} of prototypes  "
+            f"{row['difference_to_alone']:.1e} apart"
+        )
     if arguments.out:
         files.write(arguments.out, json.dumps(result, indent=1) + "\n")
 

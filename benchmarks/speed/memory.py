@@ -27,7 +27,11 @@ STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 def held(name: str) -> int:
     """Bytes of a line of this process's status."""
-    line = next(line for line in STATUS.read_text(encoding="utf-8").splitlines() if line.startswith(f"{name}:"))
+    line = next(
+        line
+        for line in STATUS.read_text(encoding="utf-8").splitlines()
+        if line.startswith(f"{name}:")
+    )
     return int(line.split()[1]) * 1024
 
 
@@ -38,7 +42,11 @@ def one(form: str, nodes: int) -> dict[str, float]:
     CLEAR.write_text("5", encoding="ascii")
     before, began = held("VmRSS"), time.perf_counter()
     call(nodes)
-    return {"bytes": held("VmHWM") - before, "process_bytes": held("VmHWM"), "seconds": time.perf_counter() - began}
+    return {
+        "bytes": held("VmHWM") - before,
+        "process_bytes": held("VmHWM"),
+        "seconds": time.perf_counter() - began,
+    }
 
 
 def episode(nodes: int) -> tuple[gf.Episode, torch.Tensor]:
@@ -62,7 +70,7 @@ def step(nodes: int, recompute: bool = False) -> None:
     """The library's training step."""
     batch, target = episode(nodes)
     model = egnn.model()
-    with gf.recomputing(model) if recompute else nullcontext():
+    with gf.nn.activation_checkpointing(model) if recompute else nullcontext():
         egnn.library_step(model, batch, target)()
 
 
@@ -73,15 +81,33 @@ def naive_step(nodes: int) -> None:
 
 
 FORMS: Mapping[str, Callable[[int], None]] = {
-    "naive": naive_answer, "graphfew": answer, "naive, a training step": naive_step,
-    "graphfew, a training step": step, "graphfew, a training step, recomputed": functools.partial(step, recompute=True)}
-MEASURED = (("naive", 400), ("graphfew", 400), ("graphfew", 4000), ("naive, a training step", 400),
-            ("graphfew, a training step", 400), ("graphfew, a training step, recomputed", 400))
+    "naive": naive_answer,
+    "graphfew": answer,
+    "naive, a training step": naive_step,
+    "graphfew, a training step": step,
+    "graphfew, a training step, recomputed": functools.partial(step, recompute=True),
+}
+MEASURED = (
+    ("naive", 400),
+    ("graphfew", 400),
+    ("graphfew", 4000),
+    ("naive, a training step", 400),
+    ("graphfew, a training step", 400),
+    ("graphfew, a training step, recomputed", 400),
+)
 
 
 def apart(form: str, nodes: int) -> dict[str, float]:
     """`one` in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.speed.memory", "--form", form, "--nodes", str(nodes)]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.speed.memory",
+        "--form",
+        form,
+        "--nodes",
+        str(nodes),
+    ]
     answer = subprocess.run(command, capture_output=True, text=True, check=True)
     measured: dict[str, float] = json.loads(answer.stdout)
     return measured

@@ -67,14 +67,18 @@ def from_model(model: gf.GraphMethod) -> NaiveEgnn:
 class NaiveGnn(nn.Module):
     """GNN on nodes `[B, n, F]`: the softmax of a network of all ordered pairs, then a convolution, in turn."""
 
-    def __init__(self, adjacencies: list[nn.Module], maps: list[nn.Module], norms: list[nn.Module]) -> None:
+    def __init__(
+        self, adjacencies: list[nn.Module], maps: list[nn.Module], norms: list[nn.Module]
+    ) -> None:
         super().__init__()
         self.adjacencies, self.maps, self.norms = map(nn.ModuleList, (adjacencies, maps, norms))
 
     def forward(self, nodes: Tensor) -> Tensor:
         """`nodes [B, n, F]` to logits `[B, n, way]`."""
         loops = torch.eye(nodes.shape[1], dtype=nodes.dtype, device=nodes.device) * -1e8
-        for place, (adjacency, linear, norm) in enumerate(zip(self.adjacencies, self.maps, self.norms, strict=True)):
+        for place, (adjacency, linear, norm) in enumerate(
+            zip(self.adjacencies, self.maps, self.norms, strict=True)
+        ):
             image = nodes.transpose(1, 2)
             logits = adjacency((image.unsqueeze(3) - image.unsqueeze(2)).abs()).squeeze(1)
             mixed = torch.bmm((logits + loops).softmax(-1), nodes)
@@ -90,15 +94,19 @@ def gnn_from_model(model: gf.GraphMethod) -> NaiveGnn:
     steps = list(model.layers.children())
     maps = [copy.deepcopy(step.convolution.linear) for step in steps]
     norms = [_norm1d(step.convolution.norm) for step in steps]
-    return NaiveGnn([convolutional(step.adjacency.net) for step in steps], maps, norms).train(model.training)
+    return NaiveGnn([convolutional(step.adjacency.net) for step in steps], maps, norms).train(
+        model.training
+    )
 
 
-def labelled_nodes(episode: gf.Episode) -> Tensor:
+def labeled_nodes(episode: gf.Episode) -> Tensor:
     """Nodes `[B, n, F + way]`: features, then the label, uniform where it is unknown."""
     way, n = episode.way[0], episode.sizes[0]
     known = (episode.y >= 0)[:, None]
     label = torch.where(known, F.one_hot(episode.y.clamp_min(0), way).to(episode.x.dtype), 1 / way)
-    return torch.cat([episode.x, label.to(episode.x.dtype)], dim=1).view(-1, n, episode.x.shape[1] + way)
+    return torch.cat([episode.x, label.to(episode.x.dtype)], dim=1).view(
+        -1, n, episode.x.shape[1] + way
+    )
 
 
 def _norm1d(norm: nn.Module) -> nn.Module:
@@ -114,10 +122,16 @@ def convolutional(net: nn.Module) -> nn.Sequential:
     out: list[nn.Module] = []
     for module in net.children():
         if isinstance(module, nn.Linear):
-            convolution = nn.Conv2d(module.in_features, module.out_features, 1, bias=module.bias is not None)
+            convolution = nn.Conv2d(
+                module.in_features, module.out_features, 1, bias=module.bias is not None
+            )
             convolution.to(module.weight)
-            convolution.load_state_dict({name: value[..., None, None] if name == "weight" else value
-                                         for name, value in module.state_dict().items()})
+            convolution.load_state_dict(
+                {
+                    name: value[..., None, None] if name == "weight" else value
+                    for name, value in module.state_dict().items()
+                }
+            )
             out.append(convolution)
         elif isinstance(module, nn.Dropout):
             out.append(nn.Dropout2d(module.p))
@@ -131,13 +145,19 @@ def convolutional(net: nn.Module) -> nn.Sequential:
 def tensors(episode: gf.Episode) -> tuple[Tensor, Tensor]:
     """Nodes `[B, F, n]` and first edges `[B, 2, n, n]` of equal-sized tasks. Raises ValueError for other tasks."""
     if len(set(episode.sizes)) > 1:
-        raise ValueError(f"tasks of {sorted(set(episode.sizes))} nodes; this form needs equal sizes")
+        raise ValueError(
+            f"tasks of {sorted(set(episode.sizes))} nodes; this form needs equal sizes"
+        )
     n = episode.sizes[0]
     label = episode.y.view(-1, n)
     known = (label[:, :, None] >= 0) & (label[:, None] >= 0)
     similar = torch.where(known, (label[:, :, None] == label[:, None]).to(episode.x.dtype), 0.5)
-    similar = similar.to(episode.x.dtype).masked_fill(torch.eye(n, dtype=torch.bool, device=episode.x.device), 1.0)
-    return episode.x.view(-1, n, episode.x.shape[1]).transpose(1, 2), torch.stack([similar, 1 - similar], dim=1)
+    similar = similar.to(episode.x.dtype).masked_fill(
+        torch.eye(n, dtype=torch.bool, device=episode.x.device), 1.0
+    )
+    return episode.x.view(-1, n, episode.x.shape[1]).transpose(1, 2), torch.stack(
+        [similar, 1 - similar], dim=1
+    )
 
 
 def edge_loss(edges: list[Tensor], episode: gf.Episode, target: Tensor) -> Tensor:
@@ -145,11 +165,18 @@ def edge_loss(edges: list[Tensor], episode: gf.Episode, target: Tensor) -> Tenso
     n = episode.sizes[0]
     label = episode.y.masked_scatter(episode.query, target).view(-1, n)
     query = episode.query.view(-1, n)
-    counted = (query[:, :, None] | query[:, None]) & (label[:, :, None] >= 0) & (label[:, None] >= 0)
+    counted = (
+        (query[:, :, None] | query[:, None]) & (label[:, :, None] >= 0) & (label[:, None] >= 0)
+    )
     counted &= ~torch.eye(n, dtype=torch.bool, device=query.device)
     same = label[:, :, None] == label[:, None]
     precise = torch.promote_types(edges[0].dtype, torch.float32)
-    with torch.autocast(target.device.type, enabled=False):  # on a GPU torch refuses this loss under it
-        losses = [F.binary_cross_entropy(e[:, 0].to(precise), same.to(precise), reduction="none") for e in edges]
+    with torch.autocast(
+        target.device.type, enabled=False
+    ):  # on a GPU torch refuses this loss under it
+        losses = [
+            F.binary_cross_entropy(e[:, 0].to(precise), same.to(precise), reduction="none")
+            for e in edges
+        ]
     terms = [loss[counted & same].mean() + loss[counted & ~same].mean() for loss in losses]
     return terms[-1] + 0.5 * sum(terms[:-1])

@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     model = gf.load("egnn-omniglot").eval()
-    features = gf.data.embed(gf.data.omniglot(split="test"), model.encoder, progress=False)
+    features = gf.data.encode(gf.data.omniglot(split="test"), model.encoder, progress=False)
     head = model.on_features()
     cells = {}
     for shot in SHOTS:
@@ -32,8 +32,12 @@ def main() -> None:
         whole = gf.evaluate(head, tasks, TASKS)
         with torch.autocast("cpu", torch.bfloat16):
             low = gf.evaluate(head, tasks, TASKS)
-        cells[f"5-way {shot}-shot"] = {"float32": whole.mean, "bfloat16": low.mean, "half_width": whole.half_width,
-                                       "difference": gf.paired(low, whole).difference}
+        cells[f"5-way {shot}-shot"] = {
+            "float32": whole.mean,
+            "bfloat16": low.mean,
+            "half_width": whole.half_width,
+            "difference": gf.compare_results(low, whole).difference,
+        }
     result = {"cells": cells, "tasks": TASKS, "queries_per_class": QUERIES, **clock.machine()}
     print(json.dumps(result, indent=1))
     if arguments.out:

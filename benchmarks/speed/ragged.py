@@ -20,28 +20,41 @@ from benchmarks import files
 from benchmarks.speed import clock
 
 # Runs, rows of a run at the most, channels: edges of small graphs, of large ones, messages, and few wide rows.
-CASES = {"2,000 nodes of up to 30 edges": (2000, 30, 2), "400 nodes of up to 400 edges": (400, 400, 2),
-         "2,000 nodes of up to 30 messages of 96": (2000, 30, 96), "64 classes of up to 10 items of 640": (64, 10, 640)}
+CASES = {
+    "2,000 nodes of up to 30 edges": (2000, 30, 2),
+    "400 nodes of up to 400 edges": (400, 400, 2),
+    "2,000 nodes of up to 30 messages of 96": (2000, 30, 96),
+    "64 classes of up to 10 items of 640": (64, 10, 640),
+}
 
 
 def sums(rows: Tensor, ptr: Tensor, index: Tensor) -> Mapping[str, clock.Call]:
     """Ways to sum each run."""
     runs = len(ptr) - 1
-    return {"torch-scatter": functools.partial(torch_scatter.segment_csr, rows, ptr, reduce="sum"),
-            "torch-geometric": functools.partial(scatter, rows, index, 0, runs, "sum"),
-            "torch index_add": lambda: rows.new_zeros(runs, rows.shape[1]).index_add_(0, index, rows),
-            "torch segment_reduce": functools.partial(torch.segment_reduce, rows, "sum", offsets=ptr, axis=0)}
+    return {
+        "torch-scatter": functools.partial(torch_scatter.segment_csr, rows, ptr, reduce="sum"),
+        "torch-geometric": functools.partial(scatter, rows, index, 0, runs, "sum"),
+        "torch index_add": lambda: rows.new_zeros(runs, rows.shape[1]).index_add_(0, index, rows),
+        "torch segment_reduce": functools.partial(
+            torch.segment_reduce, rows, "sum", offsets=ptr, axis=0
+        ),
+    }
 
 
 def maxima(rows: Tensor, ptr: Tensor, index: Tensor) -> Mapping[str, clock.Call]:
     """Ways to take each run's maximum."""
     runs = len(ptr) - 1
     spread = index[:, None].expand_as(rows)
-    return {"torch-scatter": functools.partial(torch_scatter.segment_csr, rows, ptr, reduce="max"),
-            "torch-geometric": functools.partial(scatter, rows, index, 0, runs, "max"),
-            "torch scatter_reduce": lambda: rows.new_zeros(runs, rows.shape[1]).scatter_reduce_(
-                0, spread, rows, "amax", include_self=False),
-            "torch segment_reduce": functools.partial(torch.segment_reduce, rows, "max", offsets=ptr, axis=0)}
+    return {
+        "torch-scatter": functools.partial(torch_scatter.segment_csr, rows, ptr, reduce="max"),
+        "torch-geometric": functools.partial(scatter, rows, index, 0, runs, "max"),
+        "torch scatter_reduce": lambda: rows.new_zeros(runs, rows.shape[1]).scatter_reduce_(
+            0, spread, rows, "amax", include_self=False
+        ),
+        "torch segment_reduce": functools.partial(
+            torch.segment_reduce, rows, "max", offsets=ptr, axis=0
+        ),
+    }
 
 
 def case(runs: int, most: int, channels: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -81,7 +94,11 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    result = {"microseconds": measure(arguments.repeats), "repeats": arguments.repeats, **clock.machine()}
+    result = {
+        "microseconds": measure(arguments.repeats),
+        "repeats": arguments.repeats,
+        **clock.machine(),
+    }
     print(json.dumps(result, indent=1))
     if arguments.out:
         files.write(arguments.out, json.dumps(result, indent=1) + "\n")

@@ -9,8 +9,9 @@ import graphfew as gf
 DIM = 128
 
 
-def episode(way: int, shot: int, queries: int, tasks: int, dim: int = DIM, seed: int = 0
-            ) -> tuple[gf.Episode, torch.Tensor]:
+def episode(
+    way: int, shot: int, queries: int, tasks: int, dim: int = DIM, seed: int = 0
+) -> tuple[gf.Episode, torch.Tensor]:
     """Tasks of `way * (shot + queries)` nodes of `dim` features each, and the targets."""
     generator = torch.Generator().manual_seed(seed)
     label = torch.arange(way).repeat(shot + queries)

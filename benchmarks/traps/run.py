@@ -25,8 +25,18 @@ from benchmarks import files
 RESULTS = Path(__file__).parent / "results.json"
 STEPS, EVERY, TASKS, CHOICE, TIMES = 200, 10, 1000, 100, 20
 SETTING: dict[str, Any] = {
-    "data": "glyphs", "encoder": "conv4, 32 channels", "steps": STEPS, "every": EVERY, "way": 10, "shot": 1, "query": 3,
-    "batch": 4, "lr": 1e-3, "chosen_on_tasks": CHOICE, "choices": TIMES, "tasks": TASKS,
+    "data": "glyphs",
+    "encoder": "conv4, 32 channels",
+    "steps": STEPS,
+    "every": EVERY,
+    "way": 10,
+    "shot": 1,
+    "query": 3,
+    "batch": 4,
+    "lr": 1e-3,
+    "chosen_on_tasks": CHOICE,
+    "choices": TIMES,
+    "tasks": TASKS,
 }
 SEEDS = {"train": 1, "choice": 2, "test": 3}
 MATCHED_STEP = 20
@@ -45,7 +55,12 @@ def main() -> None:
         "hidden labels vote": hidden_votes,
     }
     found = {name: measure() for name, measure in traps.items()}
-    content = {"command": "python -m benchmarks.traps.run", "setting": SETTING, "seeds": SEEDS, "traps": found}
+    content = {
+        "command": "python -m benchmarks.traps.run",
+        "setting": SETTING,
+        "seeds": SEEDS,
+        "traps": found,
+    }
     files.write(RESULTS, json.dumps(content, indent=1) + "\n")
     print(json.dumps(found, indent=1))
 
@@ -56,7 +71,9 @@ def trained() -> Models:
     task = {name: SETTING[name] for name in ("way", "shot", "query")}
     tasks = gf.Tasks(gf.data.glyphs("train"), **task, seed=SEEDS["train"])
     kept: Models = {}
-    for step in gf.train(model, tasks, loss=gf.node_loss, batch=SETTING["batch"], steps=STEPS, lr=SETTING["lr"]):
+    for step in gf.train(
+        model, tasks, loss=gf.node_loss, batch=SETTING["batch"], steps=STEPS, lr=SETTING["lr"]
+    ):
         if (step.index + 1) % EVERY == 0:
             kept[step.index + 1] = copy.deepcopy(model)
     return kept
@@ -72,18 +89,27 @@ def chosen(models: Models) -> dict[str, Any]:
     far it is above the mean of all of them on the same tasks, and on the test tasks that it was not chosen on."""
     late = [step for step in models if step > STEPS // 2]
     n, times = CHOICE, TIMES
-    test, val = (np.stack([every_task(models[step], split, n * times) for step in late]) for split in ("test", "val"))
+    test, val = (
+        np.stack([every_task(models[step], split, n * times) for step in late])
+        for split in ("test", "val")
+    )
     by_test, by_val = (found.reshape(len(late), times, n).mean(2) for found in (test, val))
     elsewhere = (by_test.sum(1, keepdims=True) - by_test) / (times - 1)
     above, above_elsewhere = by_test - by_test.mean(0), elsewhere - elsewhere.mean(0)
     best, at = by_test.argmax(0), np.arange(times)
-    return {"checkpoints": len(late), "choice_tasks": n, "times": times, "reported": figure(above[best, at]),
-            "true": figure(above_elsewhere[best, at]), "by validation": figure(above_elsewhere[by_val.argmax(0), at])}
+    return {
+        "checkpoints": len(late),
+        "choice_tasks": n,
+        "times": times,
+        "reported": figure(above[best, at]),
+        "true": figure(above_elsewhere[best, at]),
+        "by validation": figure(above_elsewhere[by_val.argmax(0), at]),
+    }
 
 
 def on_features(model: gf.GraphMethod, split: str) -> tuple[gf.Dataset, gf.GraphMethod]:
     """A split with every image encoded once by the model's encoder, and prototypes of what came out."""
-    data = gf.data.embed(gf.data.glyphs(split), model.encoder)
+    data = gf.data.encode(gf.data.glyphs(split), model.encoder)
     return data, gf.create("prototypical", encoder=gf.backbones.identity(data.x.shape[1]))
 
 
@@ -96,6 +122,7 @@ def every_task(model: gf.GraphMethod, split: str, n: int) -> NDArray[np.float64]
 
 def matched(model: gf.GraphMethod) -> dict[str, Any]:
     """Accuracy after the answers of each task are matched to the labels as well as they can be."""
+
     def score(said: Tensor, target: Tensor) -> tuple[float, float]:
         table = np.zeros((5, 5), dtype=int)
         np.add.at(table, (said.numpy(), target.numpy()), 1)
@@ -113,7 +140,7 @@ def matched(model: gf.GraphMethod) -> dict[str, Any]:
 def batch_norm(model: gf.GraphMethod) -> dict[str, Any]:
     """Running statistics, and those of each test task, its queries included."""
     glyphs, digits = gf.data.glyphs("test"), gf.data.digits(size=28)
-    draws: dict[str, tuple[gf.Dataset, int | gf.data.Queries]] = {
+    draws: dict[str, tuple[gf.Dataset, int | gf.data.QuerySampler]] = {
         "glyphs, 5 queries per class": (glyphs, 5),
         "glyphs, 25 of one class": (glyphs, gf.data.single_class(25)),
         "handwritten digits, 5 per class": (digits, 5),
@@ -123,7 +150,10 @@ def batch_norm(model: gf.GraphMethod) -> dict[str, Any]:
     out = {}
     for name, (data, query) in draws.items():
         source = gf.Tasks(data, way=5, shot=1, query=query, seed=SEEDS["test"])
-        right, wrong = (gf.evaluate(model, source, TASKS, transductive_bn=declared) for declared in (False, True))
+        right, wrong = (
+            gf.evaluate(model, source, TASKS, transductive_bn=declared)
+            for declared in (False, True)
+        )
         out[name] = pair(right.per_task, wrong.per_task)
     return out
 
@@ -141,8 +171,9 @@ def overlapping(model: gf.GraphMethod) -> dict[str, Any]:
     return out
 
 
-def overlapped(head: gf.GraphMethod, data: gf.Dataset, draw: gf.data.Draw, rng: np.random.Generator
-               ) -> tuple[Tensor, Tensor]:
+def overlapped(
+    head: gf.GraphMethod, data: gf.Dataset, draw: gf.data.TaskDraw, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
     """A task's answers and targets, its queries drawn anew from their classes without regard to the supports."""
     items = draw.items.copy()
     asked = np.flatnonzero(draw.role == draw.role.max())
@@ -152,31 +183,35 @@ def overlapped(head: gf.GraphMethod, data: gf.Dataset, draw: gf.data.Draw, rng: 
     query = torch.zeros(len(items), dtype=torch.bool)
     query[asked] = True
     label = torch.from_numpy(draw.label)
-    episode = gf.Episode.single(data.gather(items), label.masked_fill(query, -1), query, len(draw.classes))
-    with gf.evaluating(head):
+    episode = gf.Episode.single(
+        data.gather(items), label.masked_fill(query, -1), query, len(draw.classes)
+    )
+    with gf.nn.eval_mode(head):
         return gf.predict(head, episode).argmax(1), label[query]
 
 
 def hidden_votes() -> dict[str, Any]:
-    """EGNN, one of five shots labelled: votes of the labelled ones, and of the true labels of all."""
+    """EGNN, one of five shots labeled: votes of the labeled ones, and of the true labels of all."""
     model = gf.load("egnn-omniglot")
-    source = tasks_of("test", SEEDS["test"], shot=5, labelled_ratio=0.2)
+    source = tasks_of("test", SEEDS["test"], shot=5, labeled_ratio=0.2)
     right, wrong = [], []
-    with gf.evaluating(model):
+    with gf.nn.eval_mode(model):
         for i in range(TASKS):
             episode, target = source[i]
             out, label = model(episode), torch.from_numpy(source.draw(i).label)
             right.append(accuracy(out.logits.argmax(1), target))
             edges = out.graphs[-1].topology.matrices(out.graphs[-1].edges[:, :1])
             votes = edges[0][episode.query][:, ~episode.query]
-            shares = votes.squeeze(-1) @ torch.nn.functional.one_hot(label[~episode.query], 5).to(votes.dtype)
+            shares = votes.squeeze(-1) @ torch.nn.functional.one_hot(label[~episode.query], 5).to(
+                votes.dtype
+            )
             wrong.append(accuracy(shares.argmax(1), target))
-    return {"a fifth labelled": pair(right, wrong)}
+    return {"a fifth labeled": pair(right, wrong)}
 
 
 def answers(model: gf.GraphMethod, source: gf.Tasks) -> Iterator[tuple[Tensor, Tensor]]:
     """What a model answers to each task, and what is right."""
-    with gf.evaluating(model):
+    with gf.nn.eval_mode(model):
         for i in range(TASKS):
             episode, target = source[i]
             yield gf.predict(model, episode).argmax(1), target
@@ -189,7 +224,7 @@ def accuracy(said: Tensor, target: Tensor) -> float:
 
 def figure(values: Any) -> dict[str, float]:
     """Mean and half width of values."""
-    mean, half = gf.t_interval([float(value) for value in values])
+    mean, half = gf.evaluation.t_interval([float(value) for value in values])
     return {"mean": mean, "half_width": half}
 
 

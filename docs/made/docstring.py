@@ -44,19 +44,27 @@ def parse(factory: Callable[..., Any]) -> Docstring:
     """
     text = inspect.getdoc(factory)
     if not text:
-        raise ValueError(f"{factory.__name__} has no docstring; write one line, formula, source and deviations")
+        raise ValueError(
+            f"{factory.__name__} has no docstring; write one line, formula, source and deviations"
+        )
     blocks: dict[str, str] = {}
     notes: list[str] = []
     for part in re.split(r"\n\s*\n", text):
         if block := _BLOCK.match(part):
-            blocks[block[1]] = textwrap.dedent(part[block.end():])
+            blocks[block[1]] = textwrap.dedent(part[block.end() :])
         elif named := _TEXT.match(part):
-            blocks[named[1]] = _joined(part[named.end():])
+            blocks[named[1]] = _joined(part[named.end() :])
         else:
             notes.append(_joined(part))
-    return Docstring(notes[0], tuple(notes[1:]), tuple(blocks.get("Formula", "").splitlines()),
-                     MappingProxyType(_named(blocks.get("Args", ""))), _joined(blocks.get("Raises", "")),
-                     blocks.get("Source", ""), blocks.get("Deviations", ""))
+    return Docstring(
+        notes[0],
+        tuple(notes[1:]),
+        tuple(blocks.get("Formula", "").splitlines()),
+        MappingProxyType(_named(blocks.get("Args", ""))),
+        _joined(blocks.get("Raises", "")),
+        blocks.get("Source", ""),
+        blocks.get("Deviations", ""),
+    )
 
 
 def _joined(text: str) -> str:

@@ -14,10 +14,16 @@ import graphfew as gf
 API = Path(__file__).parents[1] / "api"
 MARKER = re.compile(r"^<!-- names: (.+) -->$", re.MULTILINE)
 REST = "*"
-MODULES = (*(name for name in gf.__all__ if isinstance(getattr(gf, name), ModuleType)), "data.augment")
+MODULES = (
+    *(name for name in gf.__all__ if isinstance(getattr(gf, name), ModuleType)),
+    "data.augment",
+)
 # Values do not know where they are defined.
-VALUES = {"gf.METHODS": "graphfew.registry.METHODS", "gf.backbones.catalogue": "graphfew.backbones.catalogue",
-          "gf.data.catalogue": "graphfew.data.catalogue.catalogue"}
+VALUES = {
+    "gf.METHODS": "graphfew.methods.registry.METHODS",
+    "gf.backbones.BACKBONES": "graphfew.backbones.BACKBONES",
+    "gf.data.DATASETS": "graphfew.data.catalog.DATASETS",
+}
 
 
 def public() -> tuple[str, ...]:
@@ -39,7 +45,7 @@ def value(name: str) -> Any:
 
 
 def definition(name: str) -> str:
-    """The full path of what a name is defined as: `graphfew.evaluate.evaluate`.
+    """The full path of what a name is defined as: `graphfew.evaluation.accuracy.evaluate`.
 
     Raises:
         KeyError: a value that `VALUES` does not list.
@@ -48,7 +54,9 @@ def definition(name: str) -> str:
     if inspect.isclass(found) or inspect.isfunction(found):
         return f"{found.__module__}.{found.__qualname__}"
     if name not in VALUES:
-        raise KeyError(f"{name} is no class or function; say in docs/made/names.py where it is defined")
+        raise KeyError(
+            f"{name} is no class or function; say in docs/made/names.py where it is defined"
+        )
     return VALUES[name]
 
 
@@ -59,8 +67,13 @@ def home(name: str) -> str:
 
 def claimed() -> frozenset[str]:
     """The modules whose names have a page."""
-    return frozenset(module for path in sorted(API.glob("*.md")) for found in MARKER.findall(path.read_text("utf-8"))
-                     for module in found.split() if module != REST)
+    return frozenset(
+        module
+        for path in sorted(API.glob("*.md"))
+        for found in MARKER.findall(path.read_text("utf-8"))
+        for module in found.split()
+        if module != REST
+    )
 
 
 def of_modules(wanted: Sequence[str]) -> tuple[str, ...]:
@@ -80,8 +93,10 @@ def of_modules(wanted: Sequence[str]) -> tuple[str, ...]:
 
 def directives(wanted: Sequence[str]) -> str:
     """mkdocstrings' blocks for the names of these modules, each under its public name."""
-    blocks = [f"::: {definition(name)}\n    options:\n      heading: {name}\n      toc_label: {name}"
-              for name in of_modules(wanted)]
+    blocks = [
+        f"::: {definition(name)}\n    options:\n      heading: {name}\n      toc_label: {name}"
+        for name in of_modules(wanted)
+    ]
     return "\n\n".join(blocks)
 
 
@@ -90,6 +105,10 @@ def _all() -> Iterator[str]:
     for path in MODULES:
         module = value(f"gf.{path}")
         own = getattr(module, "__all__", None) or [
-            name for name, found in vars(module).items() if not name.startswith("_") and inspect.isfunction(found)
-            and found.__module__ == module.__name__]
+            name
+            for name, found in vars(module).items()
+            if not name.startswith("_")
+            and inspect.isfunction(found)
+            and found.__module__ == module.__name__
+        ]
         yield from (f"{path}.{name}" for name in own)

@@ -8,8 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import graphfew as gf
-from graphfew import report
-from graphfew.bench import read_figures
+from graphfew.benchmark import read_figures, report
 
 ROOT = Path(__file__).parents[2]
 PLACE = ROOT / "benchmarks"
@@ -18,7 +17,9 @@ PLACE = ROOT / "benchmarks"
 @functools.cache
 def everything() -> report.Report:
     """All benchmarks that have results, with titles and published figures."""
-    return report.collect(PLACE / "results", read_figures(PLACE / "published.toml"), PLACE / "specs")
+    return report.collect(
+        PLACE / "results", read_figures(PLACE / "published.toml"), PLACE / "specs"
+    )
 
 
 def benchmark(name: str) -> report.Benchmark:
@@ -37,7 +38,11 @@ def cell(name: str, row: str, mode: str, **draw: object) -> report.Cell:
     Raises:
         KeyError: there is no such cell, or there are several.
     """
-    found = [c for c in benchmark(name).cells if c.who.row == row and c.who.mode == mode and _fits(c.drawn, draw)]
+    found = [
+        c
+        for c in benchmark(name).cells
+        if c.who.row == row and c.who.mode == mode and _fits(c.drawn, draw)
+    ]
     if len(found) != 1:
         raise KeyError(f"{name} has {len(found)} figures of {row!r}, {mode}, {draw}; one is needed")
     return found[0]
@@ -47,7 +52,7 @@ def difference(a: report.Cell, b: report.Cell) -> str:
     """`+1.23 ± 0.45` points, of a to b, paired by task where the tasks are the same; else without an interval."""
     ours, theirs = a.over.result, b.over.result
     if ours.tasks == theirs.tasks and len(ours.per_task) == len(theirs.per_task):
-        gap = gf.paired(ours, theirs)
+        gap = gf.compare_results(ours, theirs)
         return f"{signed(100 * gap.difference)} ± {100 * gap.half_width:.2f}"
     return signed(100 * (ours.mean - theirs.mean))
 
@@ -87,8 +92,13 @@ def _cut(table: report.Table, rows: set[str]) -> report.Table:
     lines = [line for line in table.lines if line.name in rows]
     keep = [i for i in range(len(table.columns)) if any(line.entries[i].cell for line in lines)]
     return dataclasses.replace(
-        table, columns=tuple(table.columns[i] for i in keep),
-        lines=tuple(dataclasses.replace(line, entries=tuple(line.entries[i] for i in keep)) for line in lines))
+        table,
+        columns=tuple(table.columns[i] for i in keep),
+        lines=tuple(
+            dataclasses.replace(line, entries=tuple(line.entries[i] for i in keep))
+            for line in lines
+        ),
+    )
 
 
 def _fits(drawn: Mapping[str, object], wanted: Mapping[str, object]) -> bool:

@@ -11,7 +11,9 @@ _TOGETHER = re.compile(r"^ {4}(\w+(?:, \w+)+):((?:.*)(?:\n {5,}.*)*)", re.MULTIL
 
 def plain(text: str) -> str:
     """A docstring with "Attributes:" for "Shapes:", and an entry of its own for each name."""
-    return _SECTION.sub(lambda section: _TOGETHER.sub(_apart, section[0]), _SHAPES.sub("Attributes:", text))
+    return _SECTION.sub(
+        lambda section: _TOGETHER.sub(_apart, section[0]), _SHAPES.sub("Attributes:", text)
+    )
 
 
 def _apart(found: re.Match[str]) -> str:

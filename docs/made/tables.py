@@ -7,7 +7,12 @@ from collections.abc import Callable, Mapping
 from docs.made import choices, methods, order, traps
 
 TABLES: Mapping[str, Callable[[], str]] = {
-    "methods": methods.index, "choices": choices.table, "losses": choices.losses, "choices-text": choices.text,
-    "fewrel": choices.fewrel, "pile": traps.pile, "architecture": order.table,
+    "methods": methods.index,
+    "choices": choices.table,
+    "losses": choices.losses,
+    "choices-text": choices.text,
+    "fewrel": choices.fewrel,
+    "pile": traps.pile,
+    "architecture": order.table,
     **{f"trap-{name}": made for name, made in traps.TABLES.items()},
 }

@@ -9,17 +9,27 @@ from typing import Any
 
 import graphfew as gf
 from docs.made import methods, records
-from graphfew import report
+from graphfew.benchmark import report
 
 INDUCTIVE, TRANSDUCTIVE = "inductive", "transductive"
 PILE = "semi-supervised, inductive"
 MEASURED = records.PLACE / "traps" / "results.json"
 ONE = {"way": 5, "shot": 1}
-TOLD = (("PT-MAP, even", TRANSDUCTIVE), ("propagated prototypes, even", TRANSDUCTIVE), ("TIM, even", TRANSDUCTIVE),
-        ("BD-CSPN, even", TRANSDUCTIVE))
-FREE = (("PT-MAP", TRANSDUCTIVE), ("TIM", TRANSDUCTIVE), ("α-TIM", TRANSDUCTIVE), ("LaplacianShot", TRANSDUCTIVE),
-        ("label propagation", TRANSDUCTIVE), ("propagated prototypes", TRANSDUCTIVE),
-        ("nearest class mean", INDUCTIVE))
+TOLD = (
+    ("PT-MAP, even", TRANSDUCTIVE),
+    ("propagated prototypes, even", TRANSDUCTIVE),
+    ("TIM, even", TRANSDUCTIVE),
+    ("BD-CSPN, even", TRANSDUCTIVE),
+)
+FREE = (
+    ("PT-MAP", TRANSDUCTIVE),
+    ("TIM", TRANSDUCTIVE),
+    ("α-TIM", TRANSDUCTIVE),
+    ("LaplacianShot", TRANSDUCTIVE),
+    ("label propagation", TRANSDUCTIVE),
+    ("propagated prototypes", TRANSDUCTIVE),
+    ("nearest class mean", INDUCTIVE),
+)
 TOGETHER = ("egnn", "gnn", "α-TIM", "TIM", "PT-MAP", "propagated prototypes", "label propagation")
 BALANCED, DIRICHLET, SINGLE = "balanced(15)", "dirichlet(2.0, 75)", "single-class(75)"
 
@@ -28,23 +38,48 @@ def balance() -> str:
     """Methods that assume even queries, and methods that do not, on queries divided in three ways."""
     rows = []
     for row, mode in TOLD + FREE:
-        even, uneven = (records.cell("cifar-fs-features", row, mode, **ONE, query=query)
-                        for query in (BALANCED, DIRICHLET))
+        even, uneven = (
+            records.cell("cifar-fs-features", row, mode, **ONE, query=query)
+            for query in (BALANCED, DIRICHLET)
+        )
         one = _accuracy("cifar-fs-features", row, mode, **ONE, query=SINGLE)
-        rows.append([row, records.accuracy(even), records.accuracy(uneven), records.difference(uneven, even), one])
-    return methods.table(["", "15 queries per class", "75 queries, Dirichlet(2)", "points", "75 of one class"], rows)
+        rows.append(
+            [
+                row,
+                records.accuracy(even),
+                records.accuracy(uneven),
+                records.difference(uneven, even),
+                one,
+            ]
+        )
+    return methods.table(
+        ["", "15 queries per class", "75 queries, Dirichlet(2)", "points", "75 of one class"], rows
+    )
 
 
 def together() -> str:
     """The same weights asked query by query, and all queries together."""
-    places = [("cifar-fs", "egnn", BALANCED), ("cifar-fs", "gnn", BALANCED), ("omniglot", "egnn", "balanced(5)"),
-              ("omniglot", "gnn", "balanced(5)"), ("cifar-fs-features", "label propagation", BALANCED),
-              ("cifar-fs-features", "label propagation", DIRICHLET)]
+    places = [
+        ("cifar-fs", "egnn", BALANCED),
+        ("cifar-fs", "gnn", BALANCED),
+        ("omniglot", "egnn", "balanced(5)"),
+        ("omniglot", "gnn", "balanced(5)"),
+        ("cifar-fs-features", "label propagation", BALANCED),
+        ("cifar-fs-features", "label propagation", DIRICHLET),
+    ]
     rows = []
     for name, row, query in places:
-        alone, both = (records.cell(name, row, mode, **ONE, query=query) for mode in (INDUCTIVE, TRANSDUCTIVE))
-        rows.append([f"{row}, {name}, {query}", records.accuracy(alone), records.accuracy(both),
-                     records.difference(both, alone)])
+        alone, both = (
+            records.cell(name, row, mode, **ONE, query=query) for mode in (INDUCTIVE, TRANSDUCTIVE)
+        )
+        rows.append(
+            [
+                f"{row}, {name}, {query}",
+                records.accuracy(alone),
+                records.accuracy(both),
+                records.difference(both, alone),
+            ]
+        )
     return methods.table(["5-way 1-shot", "each query alone", "all together", "points"], rows)
 
 
@@ -52,95 +87,196 @@ def one_per_class() -> str:
     """Transductive methods on one query per class, and on fifteen."""
     rows = []
     for row in TOGETHER:
-        one, many, uneven = (records.cell("cifar-fs", row, TRANSDUCTIVE, **ONE, query=query)
-                             for query in ("one-per-class", BALANCED, DIRICHLET))
+        one, many, uneven = (
+            records.cell("cifar-fs", row, TRANSDUCTIVE, **ONE, query=query)
+            for query in ("one-per-class", BALANCED, DIRICHLET)
+        )
         rows.append([row, records.accuracy(one), records.accuracy(many), records.accuracy(uneven)])
-    return methods.table(["5-way 1-shot, transductive", "1 per class", "15 per class", "75, Dirichlet(2)"], rows)
+    return methods.table(
+        ["5-way 1-shot, transductive", "1 per class", "15 per class", "75, Dirichlet(2)"], rows
+    )
 
 
 def copies() -> str:
     """One method, and what is added to its input."""
-    names = ("prototypical", "prototypical, 8 copies", "prototypical, three encoders, 8 copies",
-             "prototypical, three encoders and two residual, 8 copies")
+    names = (
+        "prototypical",
+        "prototypical, 8 copies",
+        "prototypical, three encoders, 8 copies",
+        "prototypical, three encoders and two residual, 8 copies",
+    )
     return _beside("omniglot", names, "20-way 1-shot", way=20, shot=1, query="balanced(5)")
 
 
 def backbone() -> str:
     """One rule, the nearest class mean, and how its encoder has learned."""
-    names = ("prototypical, trained at 1 shot", "prototypical", "nearest mean, classes only",
-             "nearest mean, classes then tasks", "nearest mean, mirrored")
-    return _beside("cifar-fs", names, "5-way 1-shot, four convolutions of 64 channels", **ONE, query=BALANCED)
+    names = (
+        "prototypical, trained at 1 shot",
+        "prototypical",
+        "nearest mean, classes only",
+        "nearest mean, classes then tasks",
+        "nearest mean, mirrored",
+    )
+    return _beside(
+        "cifar-fs", names, "5-way 1-shot, four convolutions of 64 channels", **ONE, query=BALANCED
+    )
 
 
 def split() -> str:
     """The same checkpoints on characters of any alphabets, and of one alphabet."""
     rows = []
-    for row, mode in (("prototypical", INDUCTIVE), ("egnn", TRANSDUCTIVE), ("propagated prototypes", TRANSDUCTIVE)):
-        wide, narrow = (records.cell("omniglot-within", row, mode, way=20, shot=1, query="balanced(5)",
-                                     within_groups=within) for within in (False, True))
-        rows.append([f"{row}, {mode}", records.accuracy(wide), records.accuracy(narrow),
-                     records.difference(narrow, wide)])
-    return methods.table(["20-way 1-shot", "characters of any alphabet", "of one alphabet", "points"], rows)
+    for row, mode in (
+        ("prototypical", INDUCTIVE),
+        ("egnn", TRANSDUCTIVE),
+        ("propagated prototypes", TRANSDUCTIVE),
+    ):
+        wide, narrow = (
+            records.cell(
+                "omniglot-within",
+                row,
+                mode,
+                way=20,
+                shot=1,
+                query="balanced(5)",
+                within_groups=within,
+            )
+            for within in (False, True)
+        )
+        rows.append(
+            [
+                f"{row}, {mode}",
+                records.accuracy(wide),
+                records.accuracy(narrow),
+                records.difference(narrow, wide),
+            ]
+        )
+    return methods.table(
+        ["20-way 1-shot", "characters of any alphabet", "of one alphabet", "points"], rows
+    )
 
 
 def interval() -> str:
     """One model's figure, by how many tasks it is taken over."""
     even = records.cell("cifar-fs-features", "nearest class mean", INDUCTIVE, **ONE, query=BALANCED)
-    rows = [[f"{n:,}", records.percent(*gf.t_interval(even.over.result.per_task[:n]))]
-            for n in (20, 50, 100, 300, 600, 1000)]
+    rows = [
+        [f"{n:,}", records.percent(*gf.evaluation.t_interval(even.over.result.per_task[:n]))]
+        for n in (20, 50, 100, 300, 600, 1000)
+    ]
     return methods.table(["tasks", "accuracy, %"], rows)
 
 
 def seeds() -> str:
     """What the interval over tasks does not cover."""
     rows = []
-    for row, mode in (("prototypical", INDUCTIVE), ("gnn", TRANSDUCTIVE), ("egnn", INDUCTIVE), ("egnn", TRANSDUCTIVE)):
+    for row, mode in (
+        ("prototypical", INDUCTIVE),
+        ("gnn", TRANSDUCTIVE),
+        ("egnn", INDUCTIVE),
+        ("egnn", TRANSDUCTIVE),
+    ):
         cell = records.cell("omniglot", row, mode, **ONE, query="balanced(5)")
         means = [100 * record.result.mean for record in cell.records]
-        rows.append([f"{row}, {mode}", ", ".join(f"{mean:.2f}" for mean in means),
-                     f"{100 * (cell.over.spread or 0):.2f}", f"{100 * cell.records[0].result.half_width:.2f}"])
-    return methods.table(["5-way 1-shot", "three training seeds", "their standard deviation",
-                          "half the interval over tasks, of one"], rows)
+        rows.append(
+            [
+                f"{row}, {mode}",
+                ", ".join(f"{mean:.2f}" for mean in means),
+                f"{100 * (cell.over.spread or 0):.2f}",
+                f"{100 * cell.records[0].result.half_width:.2f}",
+            ]
+        )
+    return methods.table(
+        [
+            "5-way 1-shot",
+            "three training seeds",
+            "their standard deviation",
+            "half the interval over tasks, of one",
+        ],
+        rows,
+    )
 
 
 def pile() -> str:
     """A pile of the classes asked for, and one of which half is of others."""
-    names = (("nearest class mean, labels only", INDUCTIVE), ("label spreading", PILE), ("pool prototypes", PILE),
-             ("pool prototypes, told the pile is even", PILE))
+    names = (
+        ("nearest class mean, labels only", INDUCTIVE),
+        ("label spreading", PILE),
+        ("pool prototypes", PILE),
+        ("pool prototypes, told the pile is even", PILE),
+    )
     rows = []
     for row, mode in names:
         same, strangers = (_accuracy("clinc150-pile", row, mode, way=way) for way in (150, 75))
         rows.append([row, same, strangers])
-    return methods.table(["", "150 intents, pile of the same", "75 intents, half of the pile of others"], rows)
+    return methods.table(
+        ["", "150 intents, pile of the same", "75 intents, half of the pile of others"], rows
+    )
 
 
 def strangers() -> str:
-    """Unlabelled items of the task's classes, and as many of other classes among them."""
-    names = (("prototypical, unlabelled dropped", "inductive, unlabelled nodes dropped"),
-             *((row, PILE) for row in ("soft_k_means", "soft_k_means_masked", "soft_k_means_cluster",
-                                       "label spreading", "pool prototypes")))
+    """Unlabeled items of the task's classes, and as many of other classes among them."""
+    names = (
+        ("prototypical, unlabeled dropped", "inductive, unlabeled nodes dropped"),
+        *(
+            (row, PILE)
+            for row in (
+                "soft_k_means",
+                "soft_k_means_masked",
+                "soft_k_means_cluster",
+                "label spreading",
+                "pool prototypes",
+            )
+        ),
+    )
     rows = []
     for row, mode in names:
-        own, among = (records.cell("glyphs-unlabelled", row, mode, **ONE, distractors=count) for count in (None, 5))
-        rows.append([row, records.accuracy(own), records.accuracy(among), records.difference(among, own)])
-    return methods.table(["5-way 1-shot, glyphs", "unlabelled of the task's classes", "and of five others", "points"],
-                         rows)
+        own, among = (
+            records.cell("glyphs-unlabeled", row, mode, **ONE, distractors=count)
+            for count in (None, 5)
+        )
+        rows.append(
+            [row, records.accuracy(own), records.accuracy(among), records.difference(among, own)]
+        )
+    return methods.table(
+        ["5-way 1-shot, glyphs", "unlabeled of the task's classes", "and of five others", "points"],
+        rows,
+    )
 
 
 def chosen() -> str:
     """The best of several checkpoints by test tasks, told honestly."""
     found = _measured("chosen on test")
-    rows = [[f"the best on {found['choice_tasks']} test tasks, on these tasks, as it would be reported",
-             _points(found["reported"])],
-            ["the same checkpoint, on test tasks that it was not chosen on", _points(found["true"])],
-            ["the best on as many validation tasks, on the same test tasks", _points(found["by validation"])]]
-    return methods.table([f"of {found['checkpoints']} checkpoints, {found['times']} times",
-                          "points above the mean of the checkpoints"], rows)
+    rows = [
+        [
+            f"the best on {found['choice_tasks']} test tasks, on these tasks, as it would be reported",
+            _points(found["reported"]),
+        ],
+        ["the same checkpoint, on test tasks that it was not chosen on", _points(found["true"])],
+        [
+            "the best on as many validation tasks, on the same test tasks",
+            _points(found["by validation"]),
+        ],
+    ]
+    return methods.table(
+        [
+            f"of {found['checkpoints']} checkpoints, {found['times']} times",
+            "points above the mean of the checkpoints",
+        ],
+        rows,
+    )
 
 
 TABLES: Mapping[str, Callable[[], str]] = {
-    "balance": balance, "together": together, "one-per-class": one_per_class, "copies": copies, "backbone": backbone,
-    "split": split, "interval": interval, "seeds": seeds, "pile": pile, "strangers": strangers, "chosen": chosen,
+    "balance": balance,
+    "together": together,
+    "one-per-class": one_per_class,
+    "copies": copies,
+    "backbone": backbone,
+    "split": split,
+    "interval": interval,
+    "seeds": seeds,
+    "pile": pile,
+    "strangers": strangers,
+    "chosen": chosen,
     "matched": lambda: _pairs("answers matched to labels", "queries"),
     "batch-norm": lambda: _pairs("statistics of the test batch", "queries"),
     "overlap": lambda: _pairs("queries among the supports", ""),
@@ -149,9 +285,10 @@ TABLES: Mapping[str, Callable[[], str]] = {
 
 
 def _pairs(trap: str, head: str) -> str:
-    rows = [[name, _figure(found["right"]), _figure(found["wrong"]),
-             _points(found["gain"])]
-            for name, found in _measured(trap).items()]
+    rows = [
+        [name, _figure(found["right"]), _figure(found["wrong"]), _points(found["gain"])]
+        for name, found in _measured(trap).items()
+    ]
     return methods.table([head, "as it should be", "in the trap", "points"], rows)
 
 
@@ -185,6 +322,14 @@ def _accuracy(name: str, row: str, mode: str, **draw: object) -> str:
 def _beside(name: str, rows: tuple[str, ...], head: str, **draw: object) -> str:
     """Rows of one benchmark, each with its difference to the first."""
     cells: list[report.Cell] = [records.cell(name, row, INDUCTIVE, **draw) for row in rows]
-    return methods.table([head, "accuracy, %", "points"], [
-        [row, records.accuracy(cell), "" if cell is cells[0] else records.difference(cell, cells[0])]
-        for row, cell in zip(rows, cells, strict=True)])
+    return methods.table(
+        [head, "accuracy, %", "points"],
+        [
+            [
+                row,
+                records.accuracy(cell),
+                "" if cell is cells[0] else records.difference(cell, cells[0]),
+            ]
+            for row, cell in zip(rows, cells, strict=True)
+        ],
+    )

@@ -5,24 +5,53 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from graphfew.backbones.backbone import Backbone, Expect, check_positive, encoding_in
+from graphfew._utils.model_spec import JSON, ModelSpec
+from graphfew.backbones.base import Backbone, Expect, check_positive, encoding_in
 from graphfew.backbones.convolutional import conv4, egnn_conv, gnn_omniglot, relation_conv
-from graphfew.backbones.deep import resnet12, wrn28_10
-from graphfew.backbones.texts import bilstm, conv_text
-from graphfew.principal import Principal
-from graphfew.recipe import JSON, Recipe
-from graphfew.views import Mirrored, SideBySide, Views
+from graphfew.backbones.external import (
+    FunctionEncoder,
+    HuggingFaceEncoder,
+    mean_pool,
+    pooler_output,
+    tokenize,
+)
+from graphfew.backbones.principal_components import PrincipalComponents
+from graphfew.backbones.resnet import resnet12, wrn28_10
+from graphfew.backbones.text import bilstm, conv_text
+from graphfew.backbones.wrappers import AffineTTA, ConcatEncoders, FlipTTA
 
 __all__ = [
-    "Backbone", "bilstm", "catalogue", "conv4", "conv_text", "create", "egnn_conv", "encoding_in", "gnn_omniglot",
-    "identity", "jittered", "mirrored", "principal", "relation_conv", "resnet12", "together", "wrn28_10",
+    "BACKBONES",
+    "Backbone",
+    "FunctionEncoder",
+    "HuggingFaceEncoder",
+    "affine_tta",
+    "bilstm",
+    "concat",
+    "conv4",
+    "conv_text",
+    "create",
+    "egnn_conv",
+    "encoding_in",
+    "flip_tta",
+    "gnn_omniglot",
+    "identity",
+    "mean_pool",
+    "pca",
+    "pooler_output",
+    "relation_conv",
+    "resnet12",
+    "tokenize",
+    "wrn28_10",
 ]
 
 # The copies are part of what a trained head has seen, so they never change.
 _JITTER_SEED = 0
 
 
-def jittered(encoder: Backbone | Mapping[str, JSON], copies: int = 8, strength: float = 1.0, seed: int = 0) -> Backbone:
+def affine_tta(
+    encoder: Backbone | Mapping[str, JSON], copies: int = 8, strength: float = 1.0, seed: int = 0
+) -> Backbone:
     """An encoder of images whose features are averaged over affine copies of each; `[N, c, h, w]` to `[N, out_dim]`.
 
     The changes are the same for every image, and always the same, so answers stay independent of one another.
@@ -35,15 +64,19 @@ def jittered(encoder: Backbone | Mapping[str, JSON], copies: int = 8, strength: 
     Raises:
         ValueError: a number below 1, or a strength that is not positive.
     """
-    check_positive("jittered", copies=copies)
+    check_positive("affine_tta", copies=copies)
     if not 0 < strength < float("inf"):
         raise ValueError(f"jittered got strength={strength}; it must be positive and finite")
     inner, told = _inner(encoder, seed)
     arguments: dict[str, JSON] = {"encoder": told, "copies": copies, "strength": strength}
-    return Backbone(Views(inner, copies, strength, _JITTER_SEED), inner.out_dim, Recipe("jittered", arguments))
+    return Backbone(
+        AffineTTA(inner, copies, strength, _JITTER_SEED),
+        inner.out_dim,
+        ModelSpec("affine_tta", arguments),
+    )
 
 
-def mirrored(encoder: Backbone | Mapping[str, JSON], shift: int = 2, seed: int = 0) -> Backbone:
+def flip_tta(encoder: Backbone | Mapping[str, JSON], shift: int = 2, seed: int = 0) -> Backbone:
     """An encoder of images whose features are averaged over each image and its mirror, as they are and moved by `shift`
     pixels up, down, left and right; `[N, c, h, w]` to `[N, out_dim]`.
 
@@ -60,10 +93,14 @@ def mirrored(encoder: Backbone | Mapping[str, JSON], shift: int = 2, seed: int =
     if shift < 0:
         raise ValueError(f"mirrored got shift={shift}; it must be 0 or more pixels")
     inner, told = _inner(encoder, seed)
-    return Backbone(Mirrored(inner, shift), inner.out_dim, Recipe("mirrored", {"encoder": told, "shift": shift}))
+    return Backbone(
+        FlipTTA(inner, shift),
+        inner.out_dim,
+        ModelSpec("flip_tta", {"encoder": told, "shift": shift}),
+    )
 
 
-def together(encoders: Sequence[Backbone | Mapping[str, JSON]], seed: int = 0) -> Backbone:
+def concat(encoders: Sequence[Backbone | Mapping[str, JSON]], seed: int = 0) -> Backbone:
     """Several encoders of the same items, their features side by side; `[N, ...]` to `[N, sum of their widths]`.
 
     Under squared distances the logits of prototypes on it are the sums of those on each, so this is the ensemble of
@@ -80,11 +117,14 @@ def together(encoders: Sequence[Backbone | Mapping[str, JSON]], seed: int = 0) -
         raise ValueError("together got no encoder; give at least one")
     parts = [_inner(encoder, seed + number) for number, encoder in enumerate(encoders)]
     told: list[JSON] = [recipe for _, recipe in parts]
-    return Backbone(SideBySide([inner for inner, _ in parts]), sum(inner.out_dim for inner, _ in parts),
-                    Recipe("together", {"encoders": told}))
+    return Backbone(
+        ConcatEncoders([inner for inner, _ in parts]),
+        sum(inner.out_dim for inner, _ in parts),
+        ModelSpec("concat", {"encoders": told}),
+    )
 
 
-def principal(encoder: Backbone | Mapping[str, JSON], components: int, seed: int = 0) -> Backbone:
+def pca(encoder: Backbone | Mapping[str, JSON], components: int, seed: int = 0) -> Backbone:
     """An encoder whose features are brought to one length and turned to their principal components; `[N, ...]` to
     `[N, components]`, each of length `sqrt(components)`.
 
@@ -100,10 +140,16 @@ def principal(encoder: Backbone | Mapping[str, JSON], components: int, seed: int
     """
     inner, told = _inner(encoder, seed)
     if not 1 <= components <= inner.out_dim:
-        raise ValueError(f"principal got components={components}; the encoder's {inner.out_dim} features have 1 to "
-                         f"{inner.out_dim} principal components")
+        raise ValueError(
+            f"principal got components={components}; the encoder's {inner.out_dim} features have 1 to "
+            f"{inner.out_dim} principal components"
+        )
     arguments: dict[str, JSON] = {"encoder": told, "components": components}
-    return Backbone(Principal(inner, inner.out_dim, components), components, Recipe("principal", arguments))
+    return Backbone(
+        PrincipalComponents(inner, inner.out_dim, components),
+        components,
+        ModelSpec("pca", arguments),
+    )
 
 
 def identity(dim: int, seed: int = 0) -> Backbone:
@@ -114,14 +160,22 @@ def identity(dim: int, seed: int = 0) -> Backbone:
     """
     del seed
     check_positive("identity", dim=dim)
-    return Backbone(Expect("identity", dim), dim, Recipe("identity", {"dim": dim}))
+    return Backbone(Expect("identity", dim), dim, ModelSpec("identity", {"dim": dim}))
 
 
-catalogue: Final[dict[str, Callable[..., Backbone]]] = {
-    "conv4": conv4, "gnn_omniglot": gnn_omniglot, "egnn_conv": egnn_conv,
-    "relation_conv": relation_conv, "conv_text": conv_text, "bilstm": bilstm,
-    "resnet12": resnet12, "wrn28_10": wrn28_10, "jittered": jittered, "mirrored": mirrored,
-    "principal": principal, "together": together,
+BACKBONES: Final[dict[str, Callable[..., Backbone]]] = {
+    "conv4": conv4,
+    "gnn_omniglot": gnn_omniglot,
+    "egnn_conv": egnn_conv,
+    "relation_conv": relation_conv,
+    "conv_text": conv_text,
+    "bilstm": bilstm,
+    "resnet12": resnet12,
+    "wrn28_10": wrn28_10,
+    "affine_tta": affine_tta,
+    "flip_tta": flip_tta,
+    "pca": pca,
+    "concat": concat,
     "identity": identity,
 }
 
@@ -129,17 +183,19 @@ catalogue: Final[dict[str, Callable[..., Backbone]]] = {
 def _inner(encoder: Backbone | Mapping[str, JSON], seed: int) -> tuple[Backbone, JSON]:
     """The encoder that another one holds, and how its recipe tells of it."""
     if not isinstance(encoder, Backbone):
-        encoder = create(Recipe(str(encoder["name"]), encoder["arguments"]), seed=seed)  # type: ignore[arg-type]
+        encoder = create(ModelSpec(str(encoder["name"]), encoder["arguments"]), seed=seed)  # type: ignore[arg-type]
     return encoder, {"name": encoder.recipe.name, "arguments": dict(encoder.recipe.arguments)}
 
 
-def create(backbone: str | Recipe, /, **arguments: JSON) -> Backbone:
+def create(backbone: str | ModelSpec, /, **arguments: JSON) -> Backbone:
     """The backbone of that name, or of a recipe; `arguments` go to its factory and win over the recipe's.
 
     Raises:
-        ValueError: a name that is not in `catalogue`, or what the factory raises.
+        ValueError: a name that is not in `catalog`, or what the factory raises.
     """
-    recipe = Recipe(backbone, {}) if isinstance(backbone, str) else backbone
-    if recipe.name not in catalogue:
-        raise ValueError(f"no backbone is called {recipe.name!r}; known: {', '.join(sorted(catalogue))}")
-    return catalogue[recipe.name](**{**recipe.arguments, **arguments})
+    recipe = ModelSpec(backbone, {}) if isinstance(backbone, str) else backbone
+    if recipe.name not in BACKBONES:
+        raise ValueError(
+            f"no backbone is called {recipe.name!r}; known: {', '.join(sorted(BACKBONES))}"
+        )
+    return BACKBONES[recipe.name](**{**recipe.arguments, **arguments})

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import nn
 
-from graphfew.backbones.backbone import Backbone, check_positive, trunk_of
-from graphfew.folding import Folding
-from graphfew.recipe import Recipe
-from graphfew.seeding import seeded
+from graphfew._utils.model_spec import ModelSpec
+from graphfew._utils.seeding import seeded
+from graphfew.backbones.base import Backbone, check_positive, trunk_of
+from graphfew.backbones.fuse_batchnorm import Folding
 
 
 def conv4(width: int = 64, in_channels: int = 1, size: int = 28, seed: int = 0) -> Backbone:
@@ -25,14 +25,25 @@ def conv4(width: int = 64, in_channels: int = 1, size: int = 28, seed: int = 0) 
     """
     check_positive("conv4", width=width, in_channels=in_channels, size=size)
     with seeded(seed):
-        trunk, flat = trunk_of("conv4", in_channels, size, [
-            *_block(in_channels, width, nn.ReLU(), bias=True), *_block(width, width, nn.ReLU(), bias=True),
-            *_block(width, width, nn.ReLU(), bias=True), *_block(width, width, nn.ReLU(), bias=True),
-        ])
-    return Backbone(trunk, flat, Recipe("conv4", {"width": width, "in_channels": in_channels, "size": size}))
+        trunk, flat = trunk_of(
+            "conv4",
+            in_channels,
+            size,
+            [
+                *_block(in_channels, width, nn.ReLU(), bias=True),
+                *_block(width, width, nn.ReLU(), bias=True),
+                *_block(width, width, nn.ReLU(), bias=True),
+                *_block(width, width, nn.ReLU(), bias=True),
+            ],
+        )
+    return Backbone(
+        trunk, flat, ModelSpec("conv4", {"width": width, "in_channels": in_channels, "size": size})
+    )
 
 
-def gnn_omniglot(out_dim: int = 64, in_channels: int = 1, size: int = 28, seed: int = 0) -> Backbone:
+def gnn_omniglot(
+    out_dim: int = 64, in_channels: int = 1, size: int = 28, seed: int = 0
+) -> Backbone:
     """The Omniglot network of the few-shot GNN; `[N, in_channels, size, size]` to `[N, out_dim]`.
 
     **Source**: Garcia and Bruna, 2018, Few-Shot Learning with Graph Neural Networks; the published code.
@@ -47,14 +58,22 @@ def gnn_omniglot(out_dim: int = 64, in_channels: int = 1, size: int = 28, seed: 
     check_positive("gnn_omniglot", out_dim=out_dim, in_channels=in_channels, size=size)
     act = nn.LeakyReLU(0.1)
     with seeded(seed):
-        trunk, flat = trunk_of("gnn_omniglot", in_channels, size, [
-            *_block(in_channels, 64, act, bias=True), *_block(64, 64, act, bias=True),
-            *_block(64, 64, act, bias=True, padding=0, pool=False),
-            *_block(64, 64, act, bias=True, padding=0, pool=False),
-        ])
-        net = Folding(*trunk, nn.Linear(flat, out_dim, bias=False), nn.BatchNorm1d(out_dim), nn.LeakyReLU())
+        trunk, flat = trunk_of(
+            "gnn_omniglot",
+            in_channels,
+            size,
+            [
+                *_block(in_channels, 64, act, bias=True),
+                *_block(64, 64, act, bias=True),
+                *_block(64, 64, act, bias=True, padding=0, pool=False),
+                *_block(64, 64, act, bias=True, padding=0, pool=False),
+            ],
+        )
+        net = Folding(
+            *trunk, nn.Linear(flat, out_dim, bias=False), nn.BatchNorm1d(out_dim), nn.LeakyReLU()
+        )
     arguments = {"out_dim": out_dim, "in_channels": in_channels, "size": size}
-    return Backbone(net, out_dim, Recipe("gnn_omniglot", arguments))
+    return Backbone(net, out_dim, ModelSpec("gnn_omniglot", arguments))
 
 
 def egnn_conv(out_dim: int = 128, in_channels: int = 3, size: int = 84, seed: int = 0) -> Backbone:
@@ -72,13 +91,22 @@ def egnn_conv(out_dim: int = 128, in_channels: int = 3, size: int = 84, seed: in
     check_positive("egnn_conv", out_dim=out_dim, in_channels=in_channels, size=size)
     act = nn.LeakyReLU(0.2)
     with seeded(seed):
-        trunk, flat = trunk_of("egnn_conv", in_channels, size, [
-            *_block(in_channels, 64, act), *_block(64, 96, act, padding=0),
-            *_block(96, 128, act), nn.Dropout2d(0.4), *_block(128, 256, act), nn.Dropout2d(0.5),
-        ])
+        trunk, flat = trunk_of(
+            "egnn_conv",
+            in_channels,
+            size,
+            [
+                *_block(in_channels, 64, act),
+                *_block(64, 96, act, padding=0),
+                *_block(96, 128, act),
+                nn.Dropout2d(0.4),
+                *_block(128, 256, act),
+                nn.Dropout2d(0.5),
+            ],
+        )
         net = Folding(*trunk, nn.Linear(flat, out_dim), nn.BatchNorm1d(out_dim))
     arguments = {"out_dim": out_dim, "in_channels": in_channels, "size": size}
-    return Backbone(net, out_dim, Recipe("egnn_conv", arguments))
+    return Backbone(net, out_dim, ModelSpec("egnn_conv", arguments))
 
 
 def relation_conv(width: int = 64, in_channels: int = 1, size: int = 28, seed: int = 0) -> Backbone:
@@ -97,16 +125,32 @@ def relation_conv(width: int = 64, in_channels: int = 1, size: int = 28, seed: i
     """
     check_positive("relation_conv", width=width, in_channels=in_channels, size=size)
     with seeded(seed):
-        trunk, flat = trunk_of("relation_conv", in_channels, size, [
-            *_block(in_channels, width, nn.ReLU(), bias=True, padding=0),
-            *_block(width, width, nn.ReLU(), bias=True, padding=0),
-            *_block(width, width, nn.ReLU(), bias=True, pool=False),
-            *_block(width, width, nn.ReLU(), bias=True, pool=False),
-        ])
-    return Backbone(trunk, flat, Recipe("relation_conv", {"width": width, "in_channels": in_channels, "size": size}))
+        trunk, flat = trunk_of(
+            "relation_conv",
+            in_channels,
+            size,
+            [
+                *_block(in_channels, width, nn.ReLU(), bias=True, padding=0),
+                *_block(width, width, nn.ReLU(), bias=True, padding=0),
+                *_block(width, width, nn.ReLU(), bias=True, pool=False),
+                *_block(width, width, nn.ReLU(), bias=True, pool=False),
+            ],
+        )
+    return Backbone(
+        trunk,
+        flat,
+        ModelSpec("relation_conv", {"width": width, "in_channels": in_channels, "size": size}),
+    )
 
 
-def _block(inputs: int, outputs: int, activation: nn.Module, *, bias: bool = False, padding: int = 1,
-           pool: bool = True) -> list[nn.Module]:
+def _block(
+    inputs: int,
+    outputs: int,
+    activation: nn.Module,
+    *,
+    bias: bool = False,
+    padding: int = 1,
+    pool: bool = True,
+) -> list[nn.Module]:
     convolution = nn.Conv2d(inputs, outputs, kernel_size=3, padding=padding, bias=bias)
     return [convolution, nn.BatchNorm2d(outputs), *([nn.MaxPool2d(2)] if pool else []), activation]

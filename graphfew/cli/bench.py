@@ -11,30 +11,56 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from graphfew.bench import AnySpec, Options, Screen, Standing, Stopped, plan, read_spec, run, survey
-from graphfew.cli import screen
-from graphfew.cli.faults import INTERRUPTED, REFUSED, interruptible, one_line
-from graphfew.data import catalogue
-from graphfew.runs.assess import typed
+from graphfew.benchmark import (
+    AnySpec,
+    Options,
+    Screen,
+    Standing,
+    Stopped,
+    plan,
+    read_spec,
+    run,
+    survey,
+)
+from graphfew.cli import console
+from graphfew.cli.errors import INTERRUPTED, REFUSED, interruptible, one_line
+from graphfew.data import DATASETS
+from graphfew.runs.evaluation import column_widths
 
 SPECS = Path("benchmarks/specs")
 RESULTS = Path("benchmarks/results")
 
 
 def bench(
-    specs: Annotated[list[Path] | None, typer.Argument(metavar="SPEC...", help="TOML files.",
-                                                       show_default=False)] = None,
-    out: Annotated[Path, typer.Option(help="The folder of results; trainings lie in its runs/.")] = RESULTS,
-    root: Annotated[list[str] | None, typer.Option(metavar="NAME=FOLDER", help="The folder of a data set.")] = None,
+    specs: Annotated[
+        list[Path] | None, typer.Argument(metavar="SPEC...", help="TOML files.", show_default=False)
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(help="The folder of results; trainings lie in its runs/.")
+    ] = RESULTS,
+    root: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=FOLDER", help="The folder of a data set.")
+    ] = None,
     device: Annotated[str, typer.Option()] = "cpu",
-    only: Annotated[list[str] | None, typer.Option(metavar="ROW", help="Only this row; give several for more.")] = None,
-    tasks: Annotated[int | None, typer.Option(help="At most so many tasks in each cell, for a smaller try.",
-                                              show_default="as the spec says")] = None,
-    train_only: Annotated[bool, typer.Option("--train-only", help="Train, and evaluate nothing.")] = False,
-    list_: Annotated[bool, typer.Option("--list", help="Show what there is to do and what is done; run nothing.")
-                     ] = False,
-    keep_going: Annotated[bool, typer.Option("--keep-going", help="Tell of what fails, and go on with the rest.")
-                          ] = False,
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="ROW", help="Only this row; give several for more.")
+    ] = None,
+    tasks: Annotated[
+        int | None,
+        typer.Option(
+            help="At most so many tasks in each cell, for a smaller try.",
+            show_default="as the spec says",
+        ),
+    ] = None,
+    train_only: Annotated[
+        bool, typer.Option("--train-only", help="Train, and evaluate nothing.")
+    ] = False,
+    list_: Annotated[
+        bool, typer.Option("--list", help="Show what there is to do and what is done; run nothing.")
+    ] = False,
+    keep_going: Annotated[
+        bool, typer.Option("--keep-going", help="Tell of what fails, and go on with the rest.")
+    ] = False,
 ) -> None:
     """Run benchmarks: the trainings that they need, then every figure that is not there yet.
 
@@ -45,10 +71,18 @@ def bench(
     with one_line():
         if tasks is not None and tasks < 2:
             raise ValueError(f"--tasks is {tasks}; an interval needs at least 2")
-        options = Options(out, _roots(root or []), device, tuple(only or ()), tasks, train_only, keep_going,
-                          typed(again))
+        options = Options(
+            out,
+            _roots(root or []),
+            device,
+            tuple(only or ()),
+            tasks,
+            train_only,
+            keep_going,
+            column_widths(again),
+        )
         read = _read(specs or [])
-        shown = screen.console()
+        shown = console.console()
         if list_:
             _list(read, options, shown)
             return
@@ -56,15 +90,27 @@ def bench(
             try:
                 failed = run(read, options, _screen(shown), stop)
             except Stopped as stopped:
-                typer.echo(f"S{str(stopped)[1:]}; go on with: {shlex.join(['graphfew', *again])}", err=True)
+                typer.echo(
+                    f"S{str(stopped)[1:]}; go on with: {shlex.join(['graphfew', *again])}", err=True
+                )
                 raise typer.Exit(INTERRUPTED) from stopped
     if failed:
-        typer.echo(f"error: {failed} specs, trainings or cells failed; the others are done", err=True)
+        typer.echo(
+            f"error: {failed} specs, trainings or cells failed; the others are done", err=True
+        )
         raise typer.Exit(REFUSED)
 
 
-def _command(specs: Sequence[Path], out: Path, root: Sequence[str] | None, device: str, only: Sequence[str] | None,
-             tasks: int | None, train_only: bool, keep_going: bool) -> list[str]:
+def _command(
+    specs: Sequence[Path],
+    out: Path,
+    root: Sequence[str] | None,
+    device: str,
+    only: Sequence[str] | None,
+    tasks: int | None,
+    train_only: bool,
+    keep_going: bool,
+) -> list[str]:
     """The command as it would be typed, options that are not the default after the specs."""
     given = ["bench", *map(str, specs)]
     given += [f"--out={out}"] * (out != RESULTS)
@@ -78,9 +124,11 @@ def _roots(pairs: Sequence[str]) -> dict[str, str]:
     for pair in pairs:
         name, equals, place = pair.partition("=")
         if not (name and equals and place):
-            raise ValueError(f"--root is {pair!r}; give NAME=FOLDER, such as omniglot=data/omniglot")
-        if name not in catalogue:
-            raise ValueError(f"--root names the data set {name!r}; known: {', '.join(catalogue)}")
+            raise ValueError(
+                f"--root is {pair!r}; give NAME=FOLDER, such as omniglot=data/omniglot"
+            )
+        if name not in DATASETS:
+            raise ValueError(f"--root names the data set {name!r}; known: {', '.join(DATASETS)}")
         roots[name] = place
     return roots
 
@@ -88,22 +136,29 @@ def _roots(pairs: Sequence[str]) -> dict[str, str]:
 def _read(paths: Sequence[Path]) -> list[AnySpec]:
     if not paths:
         there = [path.as_posix() for path in sorted(SPECS.glob("*.toml"))]
-        raise ValueError("give one or more specs" + (f"; there are {', '.join(there)}" if there else ", TOML files"))
+        raise ValueError(
+            "give one or more specs"
+            + (f"; there are {', '.join(there)}" if there else ", TOML files")
+        )
     specs = [read_spec(path) for path in paths]
     named: dict[str, Path] = {}
     for spec in specs:
         if spec.name in named:
-            raise ValueError(f"{named[spec.name]} and {spec.path} are both called {spec.name!r} and would write one "
-                             "results file; give each its own name, and each spec once")
+            raise ValueError(
+                f"{named[spec.name]} and {spec.path} are both called {spec.name!r} and would write one "
+                "results file; give each its own name, and each spec once"
+            )
         named[spec.name] = spec.path
     return specs
 
 
 def _screen(shown: Console) -> Screen:
-    return Screen(say=lambda text: shown.print(text, highlight=False, markup=False, soft_wrap=True),
-                  warn=lambda text: typer.echo(f"warning: {text}", err=True),
-                  training=lambda schedule, start: screen.training(shown, schedule, start),
-                  counting=lambda total: screen.counting(shown, total))
+    return Screen(
+        say=lambda text: shown.print(text, highlight=False, markup=False, soft_wrap=True),
+        warn=lambda text: typer.echo(f"warning: {text}", err=True),
+        training=lambda schedule, start: console.training(shown, schedule, start),
+        counting=lambda total: console.counting(shown, total),
+    )
 
 
 def _list(specs: Sequence[AnySpec], options: Options, shown: Console) -> None:
@@ -117,7 +172,9 @@ def _list(specs: Sequence[AnySpec], options: Options, shown: Console) -> None:
 
 def _table(title: str, what: str, standings: Sequence[Standing], *, timed: bool) -> Table:
     table = Table(title=title)
-    for number, name in enumerate(["name", f"{what} done", what, "state", *(["seconds per step"] if timed else [])]):
+    for number, name in enumerate(
+        ["name", f"{what} done", what, "state", *(["seconds per step"] if timed else [])]
+    ):
         table.add_column(name, justify="right" if number in (1, 2, 4) else "left")
     for one in standings:
         state = "done" if one.done >= one.total else "begun" if one.done else "to do"

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from graphfew.episode import Episode, task_index
-from graphfew.recipe import JSON
-from graphfew.train import TaskSource
-from graphfew.views import affine_matrices
+from graphfew._utils.model_spec import JSON
+from graphfew.backbones.wrappers import affine_matrices
+from graphfew.core.episode import Episode, task_index
+from graphfew.data.sources import TaskSource
 
 Change = Callable[[Tensor, Tensor, torch.Generator], Tensor]
 
@@ -44,7 +44,9 @@ def affine(strength: float = 1.0) -> Augment:
 
     def change(images: Tensor, task: Tensor, generator: torch.Generator) -> Tensor:
         del task
-        return _looked_up(images, affine_matrices(torch.rand(6, len(images), generator=generator), value))
+        return _looked_up(
+            images, affine_matrices(torch.rand(6, len(images), generator=generator), value)
+        )
 
     return Augment(_named("affine", strength, 1.0), change)
 
@@ -82,7 +84,10 @@ def crop(padding: int = 4) -> Augment:
         n, _, height, width = images.shape
         wide = functional.pad(images, (padding,) * 4)
         down, right = torch.randint(0, 2 * padding + 1, (2, n, 1), generator=generator)
-        rows, columns = ((d + torch.arange(side)).to(images.device) for d, side in ((down, height), (right, width)))
+        rows, columns = (
+            (d + torch.arange(side)).to(images.device)
+            for d, side in ((down, height), (right, width))
+        )
         own = torch.arange(n, device=images.device)
         moved: Tensor = wide[own[:, None, None], :, rows[:, :, None], columns[:, None, :]]
         return moved.permute(0, 3, 1, 2)
@@ -101,13 +106,13 @@ def flip() -> Augment:
     return Augment("flip", change)
 
 
-def colour(strength: float = 0.4) -> Augment:
+def color(strength: float = 0.4) -> Augment:
     """Each image's brightness and contrast times `1 ± strength`, each channel moved by `± strength / 4`, within 0..1.
 
     Raises:
         ValueError: a strength that is not positive.
     """
-    value = _positive("colour", strength)
+    value = _positive("color", strength)
 
     def change(images: Tensor, task: Tensor, generator: torch.Generator) -> Tensor:
         del task
@@ -120,7 +125,7 @@ def colour(strength: float = 0.4) -> Augment:
         moved: Tensor = (lit - middle) * contrast + middle + shift
         return moved.clamp(0, 1)
 
-    return Augment(_named("colour", strength, 0.4), change)
+    return Augment(_named("color", strength, 0.4), change)
 
 
 def several(*parts: Augment) -> Augment:
@@ -138,13 +143,15 @@ def several(*parts: Augment) -> Augment:
 
 KNOWN: Mapping[str, Callable[..., Augment]] = {
     "affine": lambda strength="1": affine(float(strength)),
-    "alphabet": lambda strength="1": alphabet(float(strength)), "crop": lambda padding="4": crop(int(padding)),
-    "flip": flip, "colour": lambda strength="0.4": colour(float(strength)),
+    "alphabet": lambda strength="1": alphabet(float(strength)),
+    "crop": lambda padding="4": crop(int(padding)),
+    "flip": flip,
+    "color": lambda strength="0.4": color(float(strength)),
 }
 
 
 def parse_augment(text: str) -> Augment:
-    """An augmentation from text: `affine:1.5`, `alphabet`, `crop:4`, `flip`, `colour:0.4`, or several joined by `+`.
+    """An augmentation from text: `affine:1.5`, `alphabet`, `crop:4`, `flip`, `color:0.4`, or several joined by `+`.
 
     Raises:
         ValueError: text of another form; the message lists the known ones.
@@ -156,8 +163,10 @@ def parse_augment(text: str) -> Augment:
             parts.append(KNOWN[name](*values))
         except (KeyError, TypeError, ValueError) as error:
             reason = f" ({error})" if isinstance(error, ValueError) else ""
-            raise ValueError(f"no augmentation is written {part!r}{reason}; known: affine:1, alphabet:1, crop:4, flip, "
-                             "colour:0.4, and several joined by +") from error
+            raise ValueError(
+                f"no augmentation is written {part!r}{reason}; known: affine:1, alphabet:1, crop:4, flip, "
+                "color:0.4, and several joined by +"
+            ) from error
     return parts[0] if len(parts) == 1 else several(*parts)
 
 
@@ -184,7 +193,9 @@ class Augmented:
         """
         episode, target = self.tasks.batch(indices)
         task = task_index(episode.sizes, torch.device("cpu"))
-        return episode.encode(lambda images: changed(self.augment, images, task, self.seed, indices)), target
+        return episode.encode(
+            lambda images: changed(self.augment, images, task, self.seed, indices)
+        ), target
 
     def describe(self) -> Mapping[str, JSON]:
         """What the tasks say of themselves, and the augmentation."""
@@ -199,8 +210,10 @@ def changed(augment: Augment, images: Tensor, task: Tensor, seed: int, indices: 
         ValueError: items that are not images.
     """
     if images.ndim != 4:
-        raise ValueError(f"items have shape {tuple(images.shape[1:])}; {augment.name} changes images [c, h, w]: leave "
-                         "the augmentation out")
+        raise ValueError(
+            f"items have shape {tuple(images.shape[1:])}; {augment.name} changes images [c, h, w]: leave "
+            "the augmentation out"
+        )
     state = np.random.SeedSequence((seed, indices[0], indices[-1])).generate_state(1, np.uint64)[0]
     return augment.change(images, task, torch.Generator().manual_seed(int(state)))
 
@@ -214,10 +227,21 @@ def _looked_up(images: Tensor, matrices: Tensor) -> Tensor:
 def _script(uniform: Tensor) -> Tensor:
     """`[n, 2, 2]` from `[5, n]` numbers in `[0, 1)`: a turn, then stretches, a shear, and a mirror or none."""
     angle, mirror = 2 * math.pi * uniform[0], torch.where(uniform[1] < 0.5, -1.0, 1.0)
-    wide, high, shear = 0.2 * (2 * uniform[2] - 1), 0.2 * (2 * uniform[3] - 1), 0.3 * (2 * uniform[4] - 1)
-    turn = torch.stack([torch.stack([angle.cos(), -angle.sin()], 1), torch.stack([angle.sin(), angle.cos()], 1)], 1)
-    shape = torch.stack([torch.stack([mirror * (1 + wide), shear], 1),
-                         torch.stack([torch.zeros_like(shear), 1 + high], 1)], 1)
+    wide, high, shear = (
+        0.2 * (2 * uniform[2] - 1),
+        0.2 * (2 * uniform[3] - 1),
+        0.3 * (2 * uniform[4] - 1),
+    )
+    turn = torch.stack(
+        [torch.stack([angle.cos(), -angle.sin()], 1), torch.stack([angle.sin(), angle.cos()], 1)], 1
+    )
+    shape = torch.stack(
+        [
+            torch.stack([mirror * (1 + wide), shear], 1),
+            torch.stack([torch.zeros_like(shear), 1 + high], 1),
+        ],
+        1,
+    )
     return turn @ shape
 
 

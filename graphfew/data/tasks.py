@@ -14,23 +14,23 @@ from jaxtyping import Int
 from numpy.typing import NDArray
 from torch import Tensor
 
+from graphfew.core.episode import UNKNOWN, Episode, known_valid
 from graphfew.data.dataset import Dataset
-from graphfew.data.queries import Queries, balanced, fit
-from graphfew.data.spans import Span, bounds, uniform
-from graphfew.episode import UNKNOWN, Episode, known_valid
+from graphfew.data.int_range import IntRange, bounds, uniform
+from graphfew.data.query_sampling import QuerySampler, balanced, fit_queries
 
 Index = NDArray[np.int64]
-SUPPORT, UNLABELLED, QUERY = ROLES = 0, 1, 2
+SUPPORT, UNLABELED, QUERY = ROLES = 0, 1, 2
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Draw:
+class TaskDraw:
     """What one task is made of, as indices into its data set.
 
     Shapes:
         items: `[N]` the data set's item at each node.
         label: `[N]` class index inside the task, of every node, hidden ones too; `-1` for items of distractor classes.
-        role: `[N]` SUPPORT, UNLABELLED or QUERY.
+        role: `[N]` SUPPORT, UNLABELED or QUERY.
         classes: `[way]` the data set's class behind each class index of the task.
     """
 
@@ -47,41 +47,41 @@ class Tasks:
     Which items a task has is drawn on the CPU, so that it is the same everywhere; they are gathered, and the episode
     lies, where the data set's `x` does.
 
-    Classes are drawn without replacement and stand in random order. Queries and unlabelled items are drawn from what
+    Classes are drawn without replacement and stand in random order. Queries and unlabeled items are drawn from what
     the support leaves, and no item appears twice in a task.
 
     Attributes:
-        way, shot, unlabelled: classes, support items per class and extra unlabelled items per class: an int, or an
+        way, shot, unlabeled: classes, support items per class and extra unlabeled items per class: an int, or an
             inclusive range `(lo, hi)` drawn uniformly per task.
         query: queries per class (int or range), or `Queries`. Where those draw more queries of a class than it has
             items left, the rest come from the task's other classes, drawn from the items that they have left.
-        labelled_ratio: share of each class's shots that keep their label, at least one of them; the others become
-            unlabelled items. Of several shares one is drawn uniformly per task. The items are the same whatever the
+        labeled_ratio: share of each class's shots that keep their label, at least one of them; the others become
+            unlabeled items. Of several shares one is drawn uniformly per task. The items are the same whatever the
             share.
-        distractors: classes outside the task (int or range), each with `unlabelled` items among the unlabelled ones.
+        distractors: classes outside the task (int or range), each with `unlabeled` items among the unlabeled ones.
         label_noise: each support item is, with this probability, replaced by one of a class outside the task, under the
             same label. The other items of the task stay the same whatever the noise.
         within_groups: all classes of a task come from one group, drawn uniformly among those with enough classes.
-        shuffle: nodes stand in random order; otherwise support, unlabelled, query, each class by class. The items
+        shuffle: nodes stand in random order; otherwise support, unlabeled, query, each class by class. The items
             drawn are the same.
 
     Raises:
         ValueError: a number out of range, more ways (and distractors) than classes, a class with too few items for the
-            largest task, `within_groups` without groups, `distractors` without unlabelled items, or `label_noise` where
+            largest task, `within_groups` without groups, `distractors` without unlabeled items, or `label_noise` where
             a task may take up all classes.
     """
 
     data: Dataset
-    way: Span = 5
-    shot: Span = 1
-    query: Span | Queries = 5
-    unlabelled: Span = 0
+    way: IntRange = 5
+    shot: IntRange = 1
+    query: IntRange | QuerySampler = 5
+    unlabeled: IntRange = 0
     seed: int = 0
     within_groups: bool = False
     shuffle: bool = True
     label_noise: float = 0.0
-    labelled_ratio: float | tuple[float, ...] = 1.0
-    distractors: Span = 0
+    labeled_ratio: float | tuple[float, ...] = 1.0
+    distractors: IntRange = 0
 
     def __post_init__(self) -> None:
         if operator.index(self.seed) < 0:
@@ -111,52 +111,80 @@ class Tasks:
         draws = [self.draw(i) for i in indices]
         if not draws:
             raise ValueError("batch got no indices; give at least one")
-        items, label, role = (np.concatenate([getattr(d, n) for d in draws]) for n in ("items", "label", "role"))
+        items, label, role = (
+            np.concatenate([getattr(d, n) for d in draws]) for n in ("items", "label", "role")
+        )
         x = self.data.gather(items)
         episode = known_valid(
-            x=x, y=torch.from_numpy(np.where(role == SUPPORT, label, UNKNOWN)).to(x.device),
-            query=torch.from_numpy(role == QUERY).to(x.device), sizes=tuple(len(d.items) for d in draws),
+            x=x,
+            y=torch.from_numpy(np.where(role == SUPPORT, label, UNKNOWN)).to(x.device),
+            query=torch.from_numpy(role == QUERY).to(x.device),
+            sizes=tuple(len(d.items) for d in draws),
             way=tuple(len(d.classes) for d in draws),
-            **{name: tuple(int(np.count_nonzero(d.role == kind)) for d in draws)
-               for name, kind in (("queries", QUERY), ("unlabelled", UNLABELLED))},
+            **{
+                name: tuple(int(np.count_nonzero(d.role == kind)) for d in draws)
+                for name, kind in (("queries", QUERY), ("unlabeled", UNLABELED))
+            },
         )
         return episode, torch.from_numpy(label[role == QUERY]).to(x.device)
 
-    def draw(self, index: SupportsIndex) -> Draw:
+    def draw(self, index: SupportsIndex) -> TaskDraw:
         """What task `index` is made of. Raises IndexError where the index is negative."""
         number = operator.index(index)
         if number < 0:
-            raise IndexError(f"task {number}: tasks are endless and have no last one; indices are 0 or more")
+            raise IndexError(
+                f"task {number}: tasks are endless and have no last one; indices are 0 or more"
+            )
         rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(number,)))
-        shot, unlabelled = uniform(rng, self._spans["shot"]), uniform(rng, self._spans["unlabelled"])
+        shot, unlabeled = uniform(rng, self._spans["shot"]), uniform(rng, self._spans["unlabeled"])
         classes = self._draw_classes(rng)
-        given = shot + unlabelled
-        queries = fit(self._queries.draw(rng, len(classes)), self._sizes[classes] - given, rng)
+        given = shot + unlabeled
+        queries = fit_queries(
+            self._queries.draw(rng, len(classes)), self._sizes[classes] - given, rng
+        )
         counts = given + queries
-        picked = [_pick(rng, self.data.members[c], n) for c, n in zip(classes.tolist(), counts.tolist(), strict=True)]
+        picked = [
+            _pick(rng, self.data.members[c], n)
+            for c, n in zip(classes.tolist(), counts.tolist(), strict=True)
+        ]
         items = np.concatenate(picked)
-        labelled = _kept(shot, self._ratios[uniform(rng, (0, len(self._ratios) - 1))])
-        role = _roles(labelled, given - labelled, queries)
+        labeled = _kept(shot, self._ratios[uniform(rng, (0, len(self._ratios) - 1))])
+        role = _roles(labeled, given - labeled, queries)
         label = np.arange(len(classes)).repeat(counts)
-        others = self._distract(rng, classes, unlabelled)
+        others = self._distract(rng, classes, unlabeled)
         if len(others):
-            items, role, label = (np.concatenate(both) for both in (
-                (items, others), (role, np.full(len(others), UNLABELLED)), (label, np.full(len(others), UNKNOWN))))
+            items, role, label = (
+                np.concatenate(both)
+                for both in (
+                    (items, others),
+                    (role, np.full(len(others), UNLABELED)),
+                    (label, np.full(len(others), UNKNOWN)),
+                )
+            )
         order = rng.permutation(len(items)) if self.shuffle else np.argsort(role, kind="stable")
         if self.label_noise:
             items = self._noisy(rng, items, role, classes)
-        return Draw(items[order], label[order], role[order], classes)
+        return TaskDraw(items[order], label[order], role[order], classes)
 
     def describe(self) -> dict[str, Any]:
         """What defines these tasks, ready for JSON; a range is `[lo, hi]`."""
         spans = {name: lo if lo == hi else [lo, hi] for name, (lo, hi) in self._spans.items()}
         distractors = spans.pop("distractors")
         shares = self._ratios[0] if len(self._ratios) == 1 else list(self._ratios)
-        special = {"label_noise": (self.label_noise, 0.0), "labelled_ratio": (shares, 1.0),
-                   "distractors": (distractors, 0)}
-        return {"data": self.data.name, "split": self.data.split, **spans, "query": self._queries.name,
-                "seed": int(self.seed), "within_groups": self.within_groups,
-                **{name: value for name, (value, usual) in special.items() if value != usual}}
+        special = {
+            "label_noise": (self.label_noise, 0.0),
+            "labeled_ratio": (shares, 1.0),
+            "distractors": (distractors, 0),
+        }
+        return {
+            "data": self.data.name,
+            "split": self.data.split,
+            **spans,
+            "query": self._queries.name,
+            "seed": int(self.seed),
+            "within_groups": self.within_groups,
+            **{name: value for name, (value, usual) in special.items() if value != usual},
+        }
 
     def _draw_classes(self, rng: np.random.Generator) -> Index:
         way = uniform(rng, self._spans["way"])
@@ -182,18 +210,25 @@ class Tasks:
 
     @cached_property
     def _ratios(self) -> tuple[float, ...]:
-        given = self.labelled_ratio
+        given = self.labeled_ratio
         return tuple(map(float, given)) if isinstance(given, tuple) else (float(given),)
 
     @cached_property
     def _spans(self) -> Mapping[str, tuple[int, int]]:
-        return {"way": bounds("way", self.way, 2), "shot": bounds("shot", self.shot, 1),
-                "unlabelled": bounds("unlabelled", self.unlabelled, 0),
-                "distractors": bounds("distractors", self.distractors, 0)}
+        return {
+            "way": bounds("way", self.way, 2),
+            "shot": bounds("shot", self.shot, 1),
+            "unlabeled": bounds("unlabeled", self.unlabeled, 0),
+            "distractors": bounds("distractors", self.distractors, 0),
+        }
 
     @cached_property
-    def _queries(self) -> Queries:
-        return self.query if isinstance(self.query, Queries) else balanced(bounds("query", self.query, 1))
+    def _queries(self) -> QuerySampler:
+        return (
+            self.query
+            if isinstance(self.query, QuerySampler)
+            else balanced(bounds("query", self.query, 1))
+        )
 
     @cached_property
     def _sizes(self) -> Index:
@@ -220,9 +255,9 @@ def _kept(shot: int, ratio: float) -> int:
     return max(1, int(shot * ratio + 0.5))
 
 
-def _roles(shot: int, unlabelled: int, queries: Index) -> Index:
+def _roles(shot: int, unlabeled: int, queries: Index) -> Index:
     counts = np.empty((len(queries), 3), dtype=np.int64)
-    counts[:, SUPPORT], counts[:, UNLABELLED], counts[:, QUERY] = shot, unlabelled, queries
+    counts[:, SUPPORT], counts[:, UNLABELED], counts[:, QUERY] = shot, unlabeled, queries
     return np.array(ROLES * len(queries)).repeat(counts.ravel())
 
 
@@ -234,29 +269,42 @@ def _check_ways(tasks: Tasks) -> None:
         return
     if tasks.within_groups:
         name, classes = max(data.group_classes.items(), key=lambda item: len(item[1]))
-        raise ValueError(f"way is {most} but the largest group, {name!r}, has {len(classes)} classes")
+        raise ValueError(
+            f"way is {most} but the largest group, {name!r}, has {len(classes)} classes"
+        )
     raise ValueError(f"way is {most} but {data!r} has {len(data.classes)} classes")
 
 
 def _check_items(tasks: Tasks) -> None:
-    shot, unlabelled, query = tasks._spans["shot"][1], tasks._spans["unlabelled"][1], tasks._queries.per_class or 0
+    shot, unlabeled, query = (
+        tasks._spans["shot"][1],
+        tasks._spans["unlabeled"][1],
+        tasks._queries.per_class or 0,
+    )
     used = np.unique(np.concatenate(tasks._pools[tasks._spans["way"][0]]))
     smallest = int(used[np.argmin(tasks._sizes[used])])
-    have, need = int(tasks._sizes[smallest]), shot + query + unlabelled
+    have, need = int(tasks._sizes[smallest]), shot + query + unlabeled
     if have < need:
-        raise ValueError(f"class {tasks.data.classes[smallest]!r} has {have} items but a task needs up to {need} of a "
-                         f"class ({shot} support, {query} query, {unlabelled} unlabelled); ask for fewer")
+        raise ValueError(
+            f"class {tasks.data.classes[smallest]!r} has {have} items but a task needs up to {need} of a "
+            f"class ({shot} support, {query} query, {unlabeled} unlabeled); ask for fewer"
+        )
 
 
 def _check_total(tasks: Tasks) -> None:
     total, way = tasks._queries.total, tasks._spans["way"][0]
     if total is None:
         return
-    taken = tasks._spans["shot"][1] + tasks._spans["unlabelled"][1]
-    left = min(int(np.sort(tasks._sizes[pool])[:way].sum()) for pool in tasks._pools[way]) - way * taken
+    taken = tasks._spans["shot"][1] + tasks._spans["unlabeled"][1]
+    left = (
+        min(int(np.sort(tasks._sizes[pool])[:way].sum()) for pool in tasks._pools[way])
+        - way * taken
+    )
     if left < total:
-        raise ValueError(f"{tasks._queries.name} asks for up to {total} queries, but a {way}-way task may have only "
-                         f"{left} items left beside its support and unlabelled items; ask for fewer")
+        raise ValueError(
+            f"{tasks._queries.name} asks for up to {total} queries, but a {way}-way task may have only "
+            f"{left} items left beside its support and unlabeled items; ask for fewer"
+        )
 
 
 def _check_noise(tasks: Tasks) -> None:
@@ -264,26 +312,40 @@ def _check_noise(tasks: Tasks) -> None:
         raise ValueError(f"label_noise is {tasks.label_noise}; it must be at least 0 and below 1")
     most = tasks._spans["way"][1]
     if tasks.label_noise and most >= len(tasks.data.classes):
-        raise ValueError(f"label_noise takes items of classes outside the task, but a task may have all {most} classes "
-                         f"of {tasks.data!r}; ask for fewer ways")
+        raise ValueError(
+            f"label_noise takes items of classes outside the task, but a task may have all {most} classes "
+            f"of {tasks.data!r}; ask for fewer ways"
+        )
 
 
 def _check_ratios(tasks: Tasks) -> None:
     if not tasks._ratios or not all(0 < ratio <= 1 for ratio in tasks._ratios):
-        raise ValueError(f"labelled_ratio is {tasks.labelled_ratio}; it must be above 0 and at most 1, or several such")
+        raise ValueError(
+            f"labeled_ratio is {tasks.labeled_ratio}; it must be above 0 and at most 1, or several such"
+        )
 
 
 def _check_distractors(tasks: Tasks) -> None:
-    most, way, each = tasks._spans["distractors"][1], tasks._spans["way"][1], tasks._spans["unlabelled"]
+    most, way, each = (
+        tasks._spans["distractors"][1],
+        tasks._spans["way"][1],
+        tasks._spans["unlabeled"],
+    )
     if most == 0:
         return
     if each[1] == 0:
-        raise ValueError(f"distractors is {tasks.distractors} but unlabelled is 0; distractor classes give as many "
-                         f"unlabelled items as the task's classes do: ask for unlabelled=1 or more")
+        raise ValueError(
+            f"distractors is {tasks.distractors} but unlabeled is 0; distractor classes give as many "
+            f"unlabeled items as the task's classes do: ask for unlabeled=1 or more"
+        )
     if way + most > len(tasks.data.classes):
-        raise ValueError(f"a task may have {way} classes and {most} distractor classes, and {tasks.data!r} has "
-                         f"{len(tasks.data.classes)} classes; ask for fewer")
+        raise ValueError(
+            f"a task may have {way} classes and {most} distractor classes, and {tasks.data!r} has "
+            f"{len(tasks.data.classes)} classes; ask for fewer"
+        )
     smallest = int(np.argmin(tasks._sizes))
     if tasks._sizes[smallest] < each[1]:
-        raise ValueError(f"class {tasks.data.classes[smallest]!r} has {tasks._sizes[smallest]} items but a distractor "
-                         f"class gives up to {each[1]}; ask for fewer")
+        raise ValueError(
+            f"class {tasks.data.classes[smallest]!r} has {tasks._sizes[smallest]} items but a distractor "
+            f"class gives up to {each[1]}; ask for fewer"
+        )

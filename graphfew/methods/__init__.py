@@ -1,6 +1,6 @@
 """One file per paper, each with a factory that returns a `GraphMethod`."""
 
-from graphfew.methods.attention_attractor import attention_attractor
+from graphfew.methods.attention_attractor import attention_attractor, base_and_novel_logits
 from graphfew.methods.bd_cspn import bd_cspn
 from graphfew.methods.dpgn import dpgn
 from graphfew.methods.egnn import egnn
@@ -14,7 +14,7 @@ from graphfew.methods.laplacian_shot import laplacian_shot
 from graphfew.methods.linear_head import linear_head
 from graphfew.methods.matching import matching, matching_fce
 from graphfew.methods.multi_metric import multi_metric
-from graphfew.methods.nearest_neighbour import nearest_neighbour
+from graphfew.methods.nearest_neighbor import nearest_neighbor
 from graphfew.methods.pool_prototypes import pool_prototypes
 from graphfew.methods.propagated_prototypes import propagated_prototypes
 from graphfew.methods.prototypical import prototypical
@@ -28,9 +28,36 @@ from graphfew.methods.tim import alpha_tim, tim
 from graphfew.methods.tpn import tpn
 
 __all__ = [
-    "alpha_tim", "attention_attractor", "bd_cspn", "dpgn", "egnn", "epnet", "feat", "gnn", "hybrid_attention",
-    "induction", "label_propagation", "label_spreading", "laplacian_shot", "linear_head", "matching",
-    "matching_fce", "multi_metric", "nearest_neighbour", "pool_prototypes", "propagated_prototypes", "prototypical",
-    "pt_map", "relation", "siamese", "simpleshot", "soft_k_means", "soft_k_means_cluster", "soft_k_means_masked",
-    "tadam", "tim", "tpn",
+    "alpha_tim",
+    "attention_attractor",
+    "base_and_novel_logits",
+    "bd_cspn",
+    "dpgn",
+    "egnn",
+    "epnet",
+    "feat",
+    "gnn",
+    "hybrid_attention",
+    "induction",
+    "label_propagation",
+    "label_spreading",
+    "laplacian_shot",
+    "linear_head",
+    "matching",
+    "matching_fce",
+    "multi_metric",
+    "nearest_neighbor",
+    "pool_prototypes",
+    "propagated_prototypes",
+    "prototypical",
+    "pt_map",
+    "relation",
+    "siamese",
+    "simpleshot",
+    "soft_k_means",
+    "soft_k_means_cluster",
+    "soft_k_means_masked",
+    "tadam",
+    "tim",
+    "tpn",
 ]

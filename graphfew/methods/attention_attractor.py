@@ -10,12 +10,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from graphfew.checks import labelled_only
-from graphfew.dense import Dense, members_mean, solve_classes, solve_stars
-from graphfew.graph import Graph
-from graphfew.methods.prototypical import embed
-from graphfew.model import GraphMethod, Output
-from graphfew.readout import from_classes
+from graphfew.core.dense_batch import (
+    DenseBatch,
+    update_class_nodes,
+    update_query_edges,
+    weighted_class_means,
+)
+from graphfew.core.graph import Graph
+from graphfew.methods._checks import require_labeled
+from graphfew.nn.method import GraphMethod, MethodOutput
+from graphfew.nn.prototypes import class_mean_graph
+from graphfew.nn.readout import class_node_logits
 
 NEWTON, CONJUGATE = 20, 60
 STEPS = (1.0, 0.5, 0.25, 0.1, 0.02)
@@ -42,8 +47,10 @@ class Problem:
         """`[G]`."""
         known = self.label.sum(2)
         joint = torch.cat([self.base, torch.bmm(self.x, w.mT)], dim=2)
-        loss = joint.logsumexp(2) * known - (joint[:, :, -w.shape[1]:] * self.label).sum(2)
-        return loss.sum(1) / known.sum(1) + (self.stiffness * (w - self.attractor).square()).sum((1, 2))
+        loss = joint.logsumexp(2) * known - (joint[:, :, -w.shape[1] :] * self.label).sum(2)
+        return loss.sum(1) / known.sum(1) + (self.stiffness * (w - self.attractor).square()).sum(
+            (1, 2)
+        )
 
     def gradient(self, w: Tensor) -> Tensor:
         """`[G, way, F]`."""
@@ -67,7 +74,9 @@ class Problem:
         return known / known.sum(1, keepdim=True)
 
     def _shares(self, w: Tensor) -> Tensor:
-        return torch.cat([self.base, torch.bmm(self.x, w.mT)], dim=2).softmax(2)[:, :, -w.shape[1]:]
+        return torch.cat([self.base, torch.bmm(self.x, w.mT)], dim=2).softmax(2)[
+            :, :, -w.shape[1] :
+        ]
 
 
 def conjugate_gradients(times: Callable[[Tensor], Tensor], target: Tensor) -> Tensor:
@@ -84,7 +93,7 @@ def conjugate_gradients(times: Callable[[Tensor], Tensor], target: Tensor) -> Te
     return v
 
 
-def minimise(problem: Problem) -> Tensor:
+def minimize(problem: Problem) -> Tensor:
     """The weights that solve the problem, by Newton's method; of a few step lengths each task takes the best.
 
     Where features are so large that no step's value is finite, the weights stay where they are.
@@ -93,8 +102,12 @@ def minimise(problem: Problem) -> Tensor:
     for _ in range(NEWTON):
         direction = conjugate_gradients(problem.curvature(w), problem.gradient(w))
         tried = torch.stack([w - step * direction for step in STEPS])
-        value, best = torch.stack([problem.value(t) for t in tried]).nan_to_num(torch.inf, torch.inf).min(0)
-        w = torch.where(value.isfinite()[:, None, None], tried[best, torch.arange(len(w), device=w.device)], w)
+        value, best = (
+            torch.stack([problem.value(t) for t in tried]).nan_to_num(torch.inf, torch.inf).min(0)
+        )
+        w = torch.where(
+            value.isfinite()[:, None, None], tried[best, torch.arange(len(w), device=w.device)], w
+        )
     return w
 
 
@@ -102,7 +115,9 @@ class _Implicit(torch.autograd.Function):
     """The solution, with the gradient of the equation that it solves."""
 
     @staticmethod
-    def forward(ctx: Any, gradient: Tensor, solution: Tensor, times: Callable[[Tensor], Tensor]) -> Tensor:
+    def forward(
+        ctx: Any, gradient: Tensor, solution: Tensor, times: Callable[[Tensor], Tensor]
+    ) -> Tensor:
         del gradient
         ctx.times = times
         return solution.clone()
@@ -113,10 +128,10 @@ class _Implicit(torch.autograd.Function):
 
 
 def solve(problem: Problem) -> Tensor:
-    """The minimiser, differentiable in everything that the problem is made of (implicit function theorem)."""
+    """The minimizer, differentiable in everything that the problem is made of (implicit function theorem)."""
     fixed = Problem(*(getattr(problem, f.name).detach() for f in dataclasses.fields(Problem)))
     with torch.no_grad():
-        solution = minimise(fixed)
+        solution = minimize(fixed)
         times = fixed.curvature(solution)
     out: Tensor = _Implicit.apply(problem.gradient(solution), solution, times)  # type: ignore[no-untyped-call]
     return out
@@ -135,26 +150,32 @@ class Attractor(nn.Module):
 
     def forward(self, graph: Graph) -> Graph:
         """The graph with new class nodes."""
-        return graph.replace(nodes=solve_classes(graph, self._fit))
+        return graph.replace(nodes=update_class_nodes(graph, self._fit))
 
-    def _fit(self, tasks: Dense) -> Tensor:
+    def _fit(self, tasks: DenseBatch) -> Tensor:
         near = F.normalize(tasks.x, dim=2) @ F.normalize(self.base, dim=1).T
         attention = (self.sharpness * near).softmax(dim=2)
-        attractor = self.origin + members_mean(tasks.label, attention) @ self.memory(self.base)
-        return solve(Problem(tasks.x, tasks.label, tasks.x @ self.base.T, attractor, self.log_stiffness.exp()))
+        attractor = self.origin + weighted_class_means(tasks.label, attention) @ self.memory(
+            self.base
+        )
+        return solve(
+            Problem(
+                tasks.x, tasks.label, tasks.x @ self.base.T, attractor, self.log_stiffness.exp()
+            )
+        )
 
 
 def score(graph: Graph) -> Graph:
     """Edges from classes to queries: the inner product of weights and features."""
-    return graph.replace(edges=solve_stars(graph, _products))
+    return graph.replace(edges=update_query_edges(graph, _products))
 
 
-def _products(tasks: Dense) -> Tensor:
+def _products(tasks: DenseBatch) -> Tensor:
     assert tasks.classes is not None
     return torch.bmm(tasks.x, tasks.classes.mT)
 
 
-def joint_logits(model: GraphMethod, out: Output) -> Tensor:
+def base_and_novel_logits(model: GraphMethod, out: MethodOutput) -> Tensor:
     """`[Q, base + max(way)]`: scores of the base classes beside those of the task's own, for one softmax over all.
 
     Args:
@@ -168,10 +189,14 @@ def joint_logits(model: GraphMethod, out: Output) -> Tensor:
     if layer is None:
         raise ValueError("the model has no base classes; joint_logits is for attention_attractor")
     graph = out.graphs[-1]
-    return torch.cat([graph.nodes[: len(graph.episode.y)][graph.episode.query] @ layer.base.T, out.logits], dim=1)
+    return torch.cat(
+        [graph.nodes[: len(graph.episode.y)][graph.episode.query] @ layer.base.T, out.logits], dim=1
+    )
 
 
-def attention_attractor(encoder: nn.Module, *, dim: int, base: int = 64, hidden: int = 50) -> GraphMethod:
+def attention_attractor(
+    encoder: nn.Module, *, dim: int, base: int = 64, hidden: int = 50
+) -> GraphMethod:
     """Novel classes are fitted to their supports beside base classes, near an attractor that the base classes give.
 
     Formula:
@@ -190,7 +215,7 @@ def attention_attractor(encoder: nn.Module, *, dim: int, base: int = 64, hidden:
     Train with `node_loss`. The logits are those of the task's own classes; `joint_logits` adds the base classes'.
 
     Raises:
-        ValueError: a task with unlabelled nodes.
+        ValueError: a task with unlabeled nodes.
 
     Source: Ren, Liao, Fetaya, Zemel, 2019, Incremental Few-Shot Learning with Attention Attractor Networks.
 
@@ -198,5 +223,12 @@ def attention_attractor(encoder: nn.Module, *, dim: int, base: int = 64, hidden:
     theorem, by conjugate gradients (theirs by a truncated series); the support's loss is a mean; the stiffness is
     learned as its logarithm.
     """
-    return GraphMethod(encoder, embed, [Attractor(dim, base, hidden), score], from_classes, transductive=False,
-                       independent=True, check=labelled_only("attention_attractor"))
+    return GraphMethod(
+        encoder,
+        class_mean_graph,
+        [Attractor(dim, base, hidden), score],
+        class_node_logits,
+        transductive=False,
+        independent=True,
+        check=require_labeled("attention_attractor"),
+    )

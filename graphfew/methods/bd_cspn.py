@@ -8,20 +8,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from graphfew.checks import labelled_only
-from graphfew.dense import Dense, members_mean, settle
-from graphfew.features import check_centre
-from graphfew.graph import Graph
-from graphfew.methods.pt_map import embed
-from graphfew.model import GraphMethod
-from graphfew.priors import check_prior, estimated, proportions, unknown
-from graphfew.readout import from_classes
+from graphfew.core.dense_batch import DenseBatch, update_classes_and_queries, weighted_class_means
+from graphfew.core.graph import Graph
+from graphfew.methods._checks import require_labeled
+from graphfew.nn.method import GraphMethod
+from graphfew.nn.readout import class_node_logits
+from graphfew.nn.soft_assignment import normalized_class_mean_graph
+from graphfew.propagation.class_priors import (
+    check_prior,
+    class_prior,
+    estimate_proportions,
+    unknown_mask,
+)
+from graphfew.propagation.feature_transforms import check_center
 
 
 class Rectify:
     """Class nodes as weighted means of supports and of the queries nearest to them by cosine; edges are cosines."""
 
-    def __init__(self, sharpness: float, scale: float, prior: Sequence[float] | None, strength: float) -> None:
+    def __init__(
+        self, sharpness: float, scale: float, prior: Sequence[float] | None, strength: float
+    ) -> None:
         self.sharpness = sharpness
         self.scale = scale
         self.prior = prior
@@ -29,34 +36,44 @@ class Rectify:
 
     def __call__(self, graph: Graph) -> Graph:
         """The graph with new class nodes and edges."""
-        return settle(graph, self._rectify)
+        return update_classes_and_queries(graph, self._rectify)
 
-    def _rectify(self, tasks: Dense) -> tuple[Tensor, Tensor]:
+    def _rectify(self, tasks: DenseBatch) -> tuple[Tensor, Tensor]:
         assert tasks.classes is not None
-        x = tasks.x + unknown(tasks) * self._shift(tasks)
+        x = tasks.x + unknown_mask(tasks) * self._shift(tasks)
         near = self._cosines(x, tasks.classes)
-        known = tasks.labelled[..., None]
+        known = tasks.labeled[..., None]
         answer = F.one_hot(near.argmax(2), near.shape[2]).to(x.dtype)
         members = torch.where(known, tasks.label, answer)
         weight = (self.sharpness * near).exp() * members
-        classes = members_mean(weight, x)
+        classes = weighted_class_means(weight, x)
         return classes, self.scale * self._cosines(x, classes)
 
-    def _shift(self, tasks: Dense) -> Tensor:
+    def _shift(self, tasks: DenseBatch) -> Tensor:
         """`[G, 1, F]`: what takes the queries' mean to where supports of the same proportions have theirs."""
         assert tasks.classes is not None
-        counted, prior = unknown(tasks), proportions(self.prior, tasks.label)
+        counted, prior = unknown_mask(tasks), class_prior(self.prior, tasks.label)
         shares = (self.sharpness * self._cosines(tasks.x, tasks.classes)).softmax(2) * counted
-        expected = torch.bmm(estimated(shares, prior, self.strength)[:, None], tasks.classes)
+        expected = torch.bmm(
+            estimate_proportions(shares, prior, self.strength)[:, None], tasks.classes
+        )
         return expected - (tasks.x * counted).sum(1, keepdim=True) / counted.sum(1, keepdim=True)
 
     def _cosines(self, x: Tensor, classes: Tensor) -> Tensor:
         return torch.bmm(F.normalize(x, dim=2), F.normalize(classes, dim=2).mT)
 
 
-def bd_cspn(encoder: nn.Module, *, dim: int, sharpness: float = 10.0, scale: float = 10.0, power: float = 1.0,
-            centre: Sequence[float] | None = None, prior: Sequence[float] | None = None, strength: float = 0.0
-            ) -> GraphMethod:
+def bd_cspn(
+    encoder: nn.Module,
+    *,
+    dim: int,
+    sharpness: float = 10.0,
+    scale: float = 10.0,
+    power: float = 1.0,
+    center: Sequence[float] | None = None,
+    prior: Sequence[float] | None = None,
+    strength: float = 0.0,
+) -> GraphMethod:
     """Queries are shifted onto the supports, then class nodes take in the queries that are theirs. Needs no training.
 
     Formula:
@@ -70,14 +87,14 @@ def bd_cspn(encoder: nn.Module, *, dim: int, sharpness: float = 10.0, scale: flo
         dim: the encoder's output width.
         sharpness: of the weights `exp(sharpness cos)` of a class's members.
         scale: factor on the cosines that are the logits; it changes no answer.
-        power, centre: of the features, see `graphfew.features.prepared`.
+        power, center: of the features, see `graphfew.propagation.feature_transforms.power_normalize`.
         prior: proportions of the classes among the queries; None takes them as even.
         strength: for how many queries of each class the prior counts when the proportions are estimated, for the shift;
             infinity is the paper's assumption that the queries are divided as the prior says.
 
     Raises:
-        ValueError: proportions that are not positive, a negative strength, or a centre that does not fit; later, a task
-            with unlabelled nodes.
+        ValueError: proportions that are not positive, a negative strength, or a center that does not fit; later, a task
+            with unlabeled nodes.
 
     Source: Liu, Song, Qin, 2020, Prototype Rectification for Few-Shot Learning.
 
@@ -85,6 +102,11 @@ def bd_cspn(encoder: nn.Module, *, dim: int, sharpness: float = 10.0, scale: flo
     compared in their shifted place.
     """
     check_prior(prior, strength)
-    check_centre(centre, dim)
-    return GraphMethod(encoder, embed(power, centre), [Rectify(sharpness, scale, prior, strength)], from_classes,
-                       check=labelled_only("bd_cspn"))
+    check_center(center, dim)
+    return GraphMethod(
+        encoder,
+        normalized_class_mean_graph(power, center),
+        [Rectify(sharpness, scale, prior, strength)],
+        class_node_logits,
+        check=require_labeled("bd_cspn"),
+    )

@@ -7,13 +7,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from graphfew.checks import all_of, fixed_shot, fixed_way, labelled_only
-from graphfew.episode import Episode
-from graphfew.graph import Graph
-from graphfew.layers import blocks
-from graphfew.model import GraphMethod
-from graphfew.readout import log_vote
-from graphfew.topologies import complete
+from graphfew.core.builders import complete_graph
+from graphfew.core.episode import Episode
+from graphfew.core.graph import Graph
+from graphfew.methods._checks import combine_checks, require_labeled, require_shot, require_way
+from graphfew.nn.layers import blocks
+from graphfew.nn.method import GraphMethod
+from graphfew.nn.readout import log_class_votes
 
 # Edge channels: similarity of points, similarity of distributions, and minus the squared distance of points.
 POINT, DISTRIBUTION, DISTANCE = 0, 1, 2
@@ -25,7 +25,9 @@ class Gate(nn.Module):
 
     def __init__(self, dim: int, hidden: int, p: float) -> None:
         super().__init__()
-        self.net = nn.Sequential(*blocks([dim, 2 * hidden, hidden], bias=False), nn.Dropout(p), nn.Linear(hidden, 1))
+        self.net = nn.Sequential(
+            *blocks([dim, 2 * hidden, hidden], bias=False), nn.Dropout(p), nn.Linear(hidden, 1)
+        )
 
     def forward(self, apart: Tensor) -> Tensor:
         """From `|a - b|` of pairs, rows `[P, dim]`, to `[P, 1]`."""
@@ -52,26 +54,34 @@ class Generation(nn.Module):
         self.point_gate = Gate(dim, dim, p)
         self.distribution = nn.Sequential(nn.Linear(2 * slots, slots), nn.LeakyReLU())
         self.distribution_gate = Gate(slots, slots, p)
-        self.point = None if last else nn.Sequential(*blocks([2 * dim, 2 * dim, dim], bias=False), nn.Dropout(p))
+        self.point = (
+            None
+            if last
+            else nn.Sequential(*blocks([2 * dim, 2 * dim, dim], bias=False), nn.Dropout(p))
+        )
 
     def forward(self, graph: Graph) -> Graph:
         """The graph with new nodes `[N, dim + slots]` and edges `[E, 3]`."""
         topology = graph.topology
-        points, spread = graph.nodes[:, : -self.slots], graph.nodes[:, -self.slots:]
+        points, spread = graph.nodes[:, : -self.slots], graph.nodes[:, -self.slots :]
         near = gated(graph, self.point_gate, points, graph.edges[:, [POINT]])
-        apart = topology.mirror(-topology.differences(points).square().sum(1, keepdim=True), loops=0.0)
+        apart = topology.mirror(
+            -topology.differences(points).square().sum(1, keepdim=True), loops=0.0
+        )
         seen = topology.propagate(near, support_slots(graph.episode, self.slots).to(points.dtype))
         spread = self.distribution(torch.cat([seen, spread], dim=1))
         alike = gated(graph, self.distribution_gate, spread, graph.edges[:, [DISTRIBUTION]])
         if self.point is not None:
             heard = topology.propagate(topology.normalize(alike * ~topology.loops[:, None]), points)
             points = self.point(torch.cat([points, heard], dim=1))
-        return graph.replace(nodes=torch.cat([points, spread], dim=1), edges=torch.cat([near, alike, apart], dim=1))
+        return graph.replace(
+            nodes=torch.cat([points, spread], dim=1), edges=torch.cat([near, alike, apart], dim=1)
+        )
 
 
 def support_slots(episode: Episode, slots: int) -> Tensor:
     """`[N, slots]` 0/1: the place of each support among its task's, ordered by class, then by node; others zero."""
-    support = torch.nonzero(episode.labelled).flatten()
+    support = torch.nonzero(episode.labeled).flatten()
     key = episode.task[support] * (int(episode.y.max()) + 1) + episode.y[support]
     support = support[key.argsort(stable=True)]
     out = torch.zeros(len(episode.y), slots, device=support.device)
@@ -83,16 +93,18 @@ def embed_slots(slots: int) -> Callable[[Episode], Graph]:
     """The complete graph of each task: features beside similarities to the supports, and edges from the labels."""
 
     def embed(episode: Episode) -> Graph:
-        topology = complete(episode.sizes, episode.x.device)
+        topology = complete_graph(episode.sizes, episode.x.device)
         like = episode.x
         a, b = topology.receivers, topology.senders
-        known = episode.labelled[a] & episode.labelled[b]
-        joined = episode.labelled[a] ^ episode.labelled[b]
+        known = episode.labeled[a] & episode.labeled[b]
+        joined = episode.labeled[a] ^ episode.labeled[b]
         same = known & (episode.y[a] == episode.y[b]) | topology.loops
         edges = (same.to(like.dtype) + joined.to(like.dtype) / slots)[:, None]
         similar = topology.propagate(edges, support_slots(episode, slots).to(like.dtype))
         nodes = torch.cat([like, similar], dim=1)
-        return Graph(nodes, torch.cat([edges, edges, torch.zeros_like(edges)], dim=1), topology, episode)
+        return Graph(
+            nodes, torch.cat([edges, edges, torch.zeros_like(edges)], dim=1), topology, episode
+        )
 
     return embed
 
@@ -111,8 +123,16 @@ class FirstGate(nn.Module):
         return graph.replace(edges=torch.cat([near, graph.edges[:, 1:]], dim=1))
 
 
-def dpgn(encoder: nn.Module, *, dim: int, way: int = 5, shot: int = 1, generations: int = 5, p: float = 0.1,
-         transductive: bool = True) -> GraphMethod:
+def dpgn(
+    encoder: nn.Module,
+    *,
+    dim: int,
+    way: int = 5,
+    shot: int = 1,
+    generations: int = 5,
+    p: float = 0.1,
+    transductive: bool = True,
+) -> GraphMethod:
     """Distribution propagation: edges of features shape each node's similarities to the supports, and the reverse.
 
     Formula:
@@ -133,7 +153,7 @@ def dpgn(encoder: nn.Module, *, dim: int, way: int = 5, shot: int = 1, generatio
     Train with `dpgn_loss`. Supports have places by class, so that renaming classes may change an answer.
 
     Raises:
-        ValueError: fewer than one round; later, a task of another way or shot, or unlabelled nodes.
+        ValueError: fewer than one round; later, a task of another way or shot, or unlabeled nodes.
 
     Source: Yang, Li, Zhang, Zhou, Zhou, Liu, 2020, DPGN: Distribution Propagation Graph Network for Few-Shot Learning.
 
@@ -144,7 +164,19 @@ def dpgn(encoder: nn.Module, *, dim: int, way: int = 5, shot: int = 1, generatio
     if generations < 1:
         raise ValueError(f"generations is {generations}; give at least 1")
     slots = way * shot
-    rounds = [Generation(dim, slots, p if left else 0.0, last=not left) for left in reversed(range(generations))]
-    check = all_of(labelled_only("dpgn"), fixed_way("dpgn", way), fixed_shot("dpgn", shot))
-    return GraphMethod(encoder, embed_slots(slots), [FirstGate(dim, slots, p), *rounds], log_vote,
-                       transductive=transductive, check=check, ordered=True)
+    rounds = [
+        Generation(dim, slots, p if left else 0.0, last=not left)
+        for left in reversed(range(generations))
+    ]
+    check = combine_checks(
+        require_labeled("dpgn"), require_way("dpgn", way), require_shot("dpgn", shot)
+    )
+    return GraphMethod(
+        encoder,
+        embed_slots(slots),
+        [FirstGate(dim, slots, p), *rounds],
+        log_class_votes,
+        transductive=transductive,
+        check=check,
+        ordered=True,
+    )

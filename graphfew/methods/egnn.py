@@ -1,4 +1,4 @@
-"""EGNN: edge-labelling graph neural network."""
+"""EGNN: edge-labeling graph neural network."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import itertools
 import torch
 from torch import Tensor, nn
 
-from graphfew.episode import Episode
-from graphfew.graph import Graph, Topology
-from graphfew.layers import RowNorm, blocks, dropout
-from graphfew.model import GraphMethod
-from graphfew.pair_net import PairNet, pairs, pairs_into, short
-from graphfew.readout import log_vote
-from graphfew.topologies import complete
+from graphfew.core.builders import complete_graph
+from graphfew.core.episode import Episode
+from graphfew.core.graph import Graph, Topology
+from graphfew.nn.layers import RowNorm, blocks, dropout
+from graphfew.nn.method import GraphMethod
+from graphfew.nn.pair_mlp import PairMLP, pairs, pairs_into, short
+from graphfew.nn.readout import log_class_votes
 
 SMOOTH = 1e-6
 
@@ -21,10 +21,10 @@ SMOOTH = 1e-6
 class EgnnLayer(nn.Module):
     """One update of the nodes from the edges, then of the edges from the nodes.
 
-    With edges `e [E, 2]` (similarity, dissimilarity) whose self-loops are masked, and `ẽ` their rows normalised to 1:
+    With edges `e [E, 2]` (similarity, dissimilarity) whose self-loops are masked, and `ẽ` their rows normalized to 1:
     `v_i ← f_v([v_i ; Σ_j ẽ_ij1 v_j ; Σ_j ẽ_ij2 v_j])`, then `s_ij = σ(f_e(|v_i - v_j|))` gates the edges,
     `e_ijd ← g_ijd e_ijd / Σ_k g_ikd e_ikd · Σ_k e_ikd` with `g = (s, 1 - s)`; self-loops become (1, 0), every entry
-    gets 1e-6 more, and the two channels of an edge are normalised to sum to 1.
+    gets 1e-6 more, and the two channels of an edge are normalized to sum to 1.
 
     Args:
         in_dim: width of the incoming nodes.
@@ -34,12 +34,20 @@ class EgnnLayer(nn.Module):
             torch's initial weights.
     """
 
-    def __init__(self, in_dim: int, width: int = 96, p: float = 0.0, *, pull: float | None = None) -> None:
+    def __init__(
+        self, in_dim: int, width: int = 96, p: float = 0.0, *, pull: float | None = None
+    ) -> None:
         super().__init__()
-        self.node_net = nn.Sequential(*blocks((3 * in_dim, 2 * width, width), bias=False), *dropout(p))
+        self.node_net = nn.Sequential(
+            *blocks((3 * in_dim, 2 * width, width), bias=False), *dropout(p)
+        )
         widths = (width, 2 * width, 2 * width, width, width)
-        steps = [step for pair in itertools.pairwise(widths) for step in (*blocks(pair, bias=False), *dropout(p))]
-        self.edge_net = PairNet(*steps, nn.Linear(width, 1))
+        steps = [
+            step
+            for pair in itertools.pairwise(widths)
+            for step in (*blocks(pair, bias=False), *dropout(p))
+        ]
+        self.edge_net = PairMLP(*steps, nn.Linear(width, 1))
         if pull is not None:
             start_as_metric(self, pull)
 
@@ -56,7 +64,9 @@ class EgnnLayer(nn.Module):
         topology, own = graph.topology.towards(graph.episode.query)
         edges, nodes = self._nodes(graph)
         same = pairs_into(topology, self.edge_net, nodes, loops=0.0).sigmoid()
-        return graph.replace(nodes=nodes, edges=_gate(topology, same, edges[own]), topology=topology)
+        return graph.replace(
+            nodes=nodes, edges=_gate(topology, same, edges[own]), topology=topology
+        )
 
     def _nodes(self, graph: Graph) -> tuple[Tensor, Tensor]:
         """The edges without self-loops, and the new nodes."""
@@ -70,7 +80,9 @@ def _gate(topology: Topology, same: Tensor, edges: Tensor) -> Tensor:
     """The edges `[E, 2]` after the gate `(s, 1 - s)`; a self-loop has no edge to be gated."""
     gate = torch.cat([same, 1 - same], dim=1)
     shared = topology.normalize(gate * edges) * topology.spread(topology.sum(edges))
-    shared = shared + torch.stack([topology.loops, torch.zeros_like(topology.loops)], dim=1) + SMOOTH
+    shared = (
+        shared + torch.stack([topology.loops, torch.zeros_like(topology.loops)], dim=1) + SMOOTH
+    )
     return shared / shared.sum(1, keepdim=True)
 
 
@@ -113,13 +125,21 @@ def first_edges(episode: Episode, topology: Topology, like: Tensor) -> Tensor:
 
 def embed(episode: Episode) -> Graph:
     """The complete graph of each task: encoded items as nodes, labels in the edges alone."""
-    topology = complete(episode.sizes, episode.x.device)
+    topology = complete_graph(episode.sizes, episode.x.device)
     return Graph(episode.x, first_edges(episode, topology, episode.x), topology, episode)
 
 
-def egnn(encoder: nn.Module, *, dim: int, layers: int = 3, width: int = 96, p: float = 0.0,
-         pull: float | None = 0.5, transductive: bool = True) -> GraphMethod:
-    """Edge-labelling graph neural network: labels live on edges, and layers refine them; any way, any shot.
+def egnn(
+    encoder: nn.Module,
+    *,
+    dim: int,
+    layers: int = 3,
+    width: int = 96,
+    p: float = 0.0,
+    pull: float | None = 0.5,
+    transductive: bool = True,
+) -> GraphMethod:
+    """Edge-labeling graph neural network: labels live on edges, and layers refine them; any way, any shot.
 
     Formula:
         v_i ← f_v([v_i ; Σ_j ẽ_ij1 v_j ; Σ_j ẽ_ij2 v_j]),  ẽ without self-loops, rows of sum 1
@@ -133,7 +153,7 @@ def egnn(encoder: nn.Module, *, dim: int, layers: int = 3, width: int = 96, p: f
         layers: number of layers.
         width: width of nodes after the first layer.
         p: dropout probability in all layers but the last.
-        pull: begin as nearest neighbours of the encoder's features, each node drawn this much to those like it from the
+        pull: begin as nearest neighbors of the encoder's features, each node drawn this much to those like it from the
             second layer on; None has torch's initial weights, with which the layers scramble the features, and learning
             must find them again.
         transductive: all queries of a task in one graph, or one graph per query.
@@ -145,11 +165,14 @@ def egnn(encoder: nn.Module, *, dim: int, layers: int = 3, width: int = 96, p: f
 
     Deviations: the initial weights, unless `pull` is None; batch statistics of the edge network are those of
     distinct pairs (self-loops, which no output depends on, are never computed); dropout drops single entries, not whole
-    channels of a task; only labelled supports vote (the published code lets hidden ones vote); the logits are the
+    channels of a task; only labeled supports vote (the published code lets hidden ones vote); the logits are the
     logarithm of the votes; self-loops are (1, 0) in the first graph throughout (they are masked).
     """
     widths = [dim] + [width] * layers
     # In the first layer nothing is known yet of which nodes are alike.
     pulls = [0.0 if n == 0 and pull is not None else pull for n in range(layers)]
-    steps = [EgnnLayer(widths[n], width, p if n < layers - 1 else 0.0, pull=pulls[n]) for n in range(layers)]
-    return GraphMethod(encoder, embed, steps, log_vote, transductive=transductive)
+    steps = [
+        EgnnLayer(widths[n], width, p if n < layers - 1 else 0.0, pull=pulls[n])
+        for n in range(layers)
+    ]
+    return GraphMethod(encoder, embed, steps, log_class_votes, transductive=transductive)

@@ -7,12 +7,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from graphfew.affinity import squared_distances
-from graphfew.dense import Dense, solve_edges, solve_nodes
-from graphfew.graph import Graph
-from graphfew.methods.tpn import embed
-from graphfew.model import GraphMethod, Layer
-from graphfew.readout import own_row
+from graphfew.core.dense_batch import DenseBatch, map_to_edges, map_to_node_scores
+from graphfew.core.graph import Graph
+from graphfew.nn.label_graphs import labeled_graph
+from graphfew.nn.method import GraphMethod, Layer
+from graphfew.nn.readout import node_logits
+from graphfew.propagation.affinity import squared_distances
 
 EPSILON = 1e-4
 TINY = 1e-30
@@ -29,7 +29,9 @@ def propagator(x: Tensor, alpha: float) -> Tensor:
     deviation = others.var(dim=1, unbiased=False).clamp_min(TINY).sqrt()
     weights = (-distance / deviation[:, None, None]).exp() * ~eye
     degree = (weights.sum(2) + EPSILON).rsqrt()
-    out: Tensor = torch.linalg.inv(eye.to(x.dtype) - alpha * degree[:, :, None] * weights * degree[:, None])
+    out: Tensor = torch.linalg.inv(
+        eye.to(x.dtype) - alpha * degree[:, :, None] * weights * degree[:, None]
+    )
     return out
 
 
@@ -38,7 +40,9 @@ def propagate(alpha: float) -> Callable[[Graph], Graph]:
 
     def layer(graph: Graph) -> Graph:
         own = graph.episode.encode(lambda _: graph.nodes)
-        return graph.replace(edges=solve_edges(own, lambda tasks: propagator(tasks.x, alpha)[..., None]))
+        return graph.replace(
+            edges=map_to_edges(own, lambda tasks: propagator(tasks.x, alpha)[..., None])
+        )
 
     return layer
 
@@ -51,17 +55,25 @@ def smooth(graph: Graph) -> Graph:
 def label(graph: Graph) -> Graph:
     """Nodes `log(P Y + 1e-6)`, rows of P brought to sum 1, Y with columns that sum to 1."""
     edges = graph.topology.normalize(graph.edges)
-    return graph.replace(edges=edges, nodes=solve_nodes(graph.replace(edges=edges), _log_labels))
+    return graph.replace(
+        edges=edges, nodes=map_to_node_scores(graph.replace(edges=edges), _log_labels)
+    )
 
 
-def _log_labels(tasks: Dense) -> Tensor:
+def _log_labels(tasks: DenseBatch) -> Tensor:
     assert tasks.edges is not None
     shares = tasks.label / tasks.label.sum(1, keepdim=True)
     return (torch.bmm(tasks.edges[..., 0], shares) + 1e-6).log()
 
 
-def epnet(encoder: nn.Module, *, dim: int | None = None, smoothing: float = 0.5, alpha: float = 0.2,
-          transductive: bool = True) -> GraphMethod:
+def epnet(
+    encoder: nn.Module,
+    *,
+    dim: int | None = None,
+    smoothing: float = 0.5,
+    alpha: float = 0.2,
+    transductive: bool = True,
+) -> GraphMethod:
     """Features propagate over their own graph; labels propagate over the graph of the smoothed features.
 
     Formula:
@@ -86,7 +98,7 @@ def epnet(encoder: nn.Module, *, dim: int | None = None, smoothing: float = 0.5,
     Classification.
 
     Deviations: the kernel is divided by the standard deviation of the squared distances, as in the code (the paper's
-    variance fits one scale of features only); columns of Y sum to 1, so that a class with more shots is not favoured;
+    variance fits one scale of features only); columns of Y sum to 1, so that a class with more shots is not favored;
     its losses on the training classes and on rotations are not part of it.
     """
     del dim
@@ -94,4 +106,4 @@ def epnet(encoder: nn.Module, *, dim: int | None = None, smoothing: float = 0.5,
         if not 0 < value < 1:
             raise ValueError(f"{name} is {value}; it must lie between 0 and 1")
     layers: list[Layer] = [propagate(smoothing), smooth, propagate(alpha), label]
-    return GraphMethod(encoder, embed, layers, own_row, transductive=transductive)
+    return GraphMethod(encoder, labeled_graph, layers, node_logits, transductive=transductive)

@@ -7,13 +7,13 @@ import math
 import torch
 from torch import Tensor, nn
 
-from graphfew.checks import labelled_only
-from graphfew.dense import Dense, solve_classes
-from graphfew.graph import Graph
-from graphfew.layers import Metric, squared_euclidean
-from graphfew.methods.prototypical import Compare, embed
-from graphfew.model import GraphMethod
-from graphfew.readout import from_classes
+from graphfew.core.dense_batch import DenseBatch, update_class_nodes
+from graphfew.core.graph import Graph
+from graphfew.methods._checks import require_labeled
+from graphfew.nn.layers import Metric, squared_euclidean
+from graphfew.nn.method import GraphMethod
+from graphfew.nn.prototypes import ScaledMetric, class_mean_graph
+from graphfew.nn.readout import class_node_logits
 
 
 class Adapt(nn.Module):
@@ -25,15 +25,15 @@ class Adapt(nn.Module):
         self.out = nn.Linear(dim, dim)
         self.dropout = nn.Dropout(p)
         self.norm = nn.LayerNorm(dim)
-        # Small at first, so that training begins at prototypes of normalised features.
+        # Small at first, so that training begins at prototypes of normalized features.
         nn.init.normal_(self.out.weight, std=0.01)
         nn.init.zeros_(self.out.bias)
 
     def forward(self, graph: Graph) -> Graph:
         """The graph with new class nodes."""
-        return graph.replace(nodes=solve_classes(graph, self._attend))
+        return graph.replace(nodes=update_class_nodes(graph, self._attend))
 
-    def _attend(self, tasks: Dense) -> Tensor:
+    def _attend(self, tasks: DenseBatch) -> Tensor:
         assert tasks.classes is not None
         classes = tasks.classes
         scores = torch.bmm(self.ask(classes), self.key(classes).mT) / math.sqrt(classes.shape[2])
@@ -42,8 +42,15 @@ class Adapt(nn.Module):
         return out
 
 
-def feat(encoder: nn.Module, *, dim: int, p: float = 0.5, metric: Metric = squared_euclidean, scale: float = 1.0,
-         learn_scale: bool = False) -> GraphMethod:
+def feat(
+    encoder: nn.Module,
+    *,
+    dim: int,
+    p: float = 0.5,
+    metric: Metric = squared_euclidean,
+    scale: float = 1.0,
+    learn_scale: bool = False,
+) -> GraphMethod:
     """Prototypes adapted to their task by self-attention over the classes; queries stay as they are.
 
     Formula:
@@ -59,13 +66,20 @@ def feat(encoder: nn.Module, *, dim: int, p: float = 0.5, metric: Metric = squar
     Train with `node_loss`.
 
     Raises:
-        ValueError: a task with unlabelled nodes.
+        ValueError: a task with unlabeled nodes.
 
     Source: Ye, Hu, Zhan, Sha, 2020, Few-Shot Learning via Embedding Adaptation with Set-to-Set Functions.
 
     Deviations: without the contrastive term of its loss; the map after the attention begins near zero; the temperature
     is a factor on the distance, 1 at first (theirs divides it by 16 to 64, chosen per data set).
     """
-    layers = [Adapt(dim, p), Compare(metric, scale, learn_scale=learn_scale)]
-    return GraphMethod(encoder, embed, layers, from_classes, transductive=False, independent=True,
-                       check=labelled_only("feat"))
+    layers = [Adapt(dim, p), ScaledMetric(metric, scale, learn_scale=learn_scale)]
+    return GraphMethod(
+        encoder,
+        class_mean_graph,
+        layers,
+        class_node_logits,
+        transductive=False,
+        independent=True,
+        check=require_labeled("feat"),
+    )

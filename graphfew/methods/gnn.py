@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from graphfew.checks import fixed_way
-from graphfew.episode import Episode
-from graphfew.graph import Graph
-from graphfew.layers import RowNorm, blocks, dropout
-from graphfew.model import GraphMethod
-from graphfew.pair_net import PairNet, pairs, pairs_into, short
-from graphfew.readout import one_hot, own_row
-from graphfew.topologies import complete
+from graphfew.core.builders import complete_graph
+from graphfew.core.episode import Episode
+from graphfew.core.graph import Graph
+from graphfew.methods._checks import require_way
+from graphfew.nn.layers import RowNorm, blocks, dropout
+from graphfew.nn.method import GraphMethod
+from graphfew.nn.pair_mlp import PairMLP, pairs, pairs_into, short
+from graphfew.nn.readout import node_logits, one_hot
 
 MASKED = -1e8
 
@@ -29,11 +29,13 @@ class Adjacency(nn.Module):
         first: it reads the items themselves, so that copies of an item in several graphs are alike.
     """
 
-    def __init__(self, in_dim: int, widths: Sequence[int], p: float = 0.0, *, first: bool = False) -> None:
+    def __init__(
+        self, in_dim: int, widths: Sequence[int], p: float = 0.0, *, first: bool = False
+    ) -> None:
         super().__init__()
         self.first = first
         begin, rest = blocks((in_dim, widths[0]), bias=True), blocks(widths, bias=True)
-        self.net = PairNet(*begin, *dropout(p), *rest, nn.Linear(widths[-1], 1))
+        self.net = PairMLP(*begin, *dropout(p), *rest, nn.Linear(widths[-1], 1))
 
     def forward(self, graph: Graph) -> Graph:
         """The graph with new edges `[E, 1]`, each receiver's summing to 1."""
@@ -75,7 +77,9 @@ class GnnBlock(nn.Module):
     def forward(self, graph: Graph) -> Graph:
         """Nodes `[N, F]` to `[N, F + growth]`."""
         graph = self.adjacency(graph)
-        return graph.replace(nodes=torch.cat([graph.nodes, self.activation(self.convolution(graph))], dim=1))
+        return graph.replace(
+            nodes=torch.cat([graph.nodes, self.activation(self.convolution(graph))], dim=1)
+        )
 
 
 class GnnOutput(nn.Module):
@@ -101,16 +105,26 @@ class GnnOutput(nn.Module):
 
 def embed(episode: Episode) -> Graph:
     """The complete graph of each task; nodes `[φ(x) ; label]`, with the uniform label where it is unknown."""
-    topology = complete(episode.sizes, episode.x.device)
+    topology = complete_graph(episode.sizes, episode.x.device)
     way = max(episode.way)
-    label = one_hot(episode, episode.x) + (~episode.labelled)[:, None].to(episode.x.dtype) / way
+    label = one_hot(episode, episode.x) + (~episode.labeled)[:, None].to(episode.x.dtype) / way
     edges = episode.x.new_zeros(len(topology.receivers), 1)
     return Graph(torch.cat([episode.x, label], dim=1), edges, topology, episode)
 
 
-def gnn(encoder: nn.Module, *, dim: int, way: int = 5, depth: int = 2, growth: int = 48, width: int | None = 96,
-        ratios: Sequence[float] = (2, 2, 1, 1), p: float = 0.0, output_norm: bool = False,
-        transductive: bool = False) -> GraphMethod:
+def gnn(
+    encoder: nn.Module,
+    *,
+    dim: int,
+    way: int = 5,
+    depth: int = 2,
+    growth: int = 48,
+    width: int | None = 96,
+    ratios: Sequence[float] = (2, 2, 1, 1),
+    p: float = 0.0,
+    output_norm: bool = False,
+    transductive: bool = False,
+) -> GraphMethod:
     """Graph neural network with label fields in the nodes and an adjacency learned anew before each convolution.
 
     Formula:
@@ -145,7 +159,18 @@ def gnn(encoder: nn.Module, *, dim: int, way: int = 5, depth: int = 2, growth: i
     dims = [dim + way + growth * n for n in range(depth + 1)]
     bases = [width] * len(dims) if width else [*dims[:-1], dims[max(depth - 1, 0)]]
     hidden = [tuple(int(r * base) for r in ratios) for base in bases]
-    steps: list[nn.Module] = [GnnBlock(Adjacency(d, h, first=n == 0), GraphConvolution(d, growth))
-                              for n, (d, h) in enumerate(zip(dims[:-1], hidden[:-1], strict=True))]
-    last = GnnOutput(Adjacency(dims[-1], hidden[-1], p), GraphConvolution(dims[-1], way, norm=output_norm))
-    return GraphMethod(encoder, embed, [*steps, last], own_row, transductive=transductive, check=fixed_way("gnn", way))
+    steps: list[nn.Module] = [
+        GnnBlock(Adjacency(d, h, first=n == 0), GraphConvolution(d, growth))
+        for n, (d, h) in enumerate(zip(dims[:-1], hidden[:-1], strict=True))
+    ]
+    last = GnnOutput(
+        Adjacency(dims[-1], hidden[-1], p), GraphConvolution(dims[-1], way, norm=output_norm)
+    )
+    return GraphMethod(
+        encoder,
+        embed,
+        [*steps, last],
+        node_logits,
+        transductive=transductive,
+        check=require_way("gnn", way),
+    )

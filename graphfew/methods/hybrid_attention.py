@@ -7,12 +7,12 @@ import math
 import torch
 from torch import Tensor, nn
 
-from graphfew.checks import all_of, fixed_shot, labelled_only
-from graphfew.dense import Dense, solve_stars
-from graphfew.graph import Graph
-from graphfew.methods.prototypical import embed
-from graphfew.model import GraphMethod
-from graphfew.readout import from_classes
+from graphfew.core.dense_batch import DenseBatch, update_query_edges
+from graphfew.core.graph import Graph
+from graphfew.methods._checks import combine_checks, require_labeled, require_shot
+from graphfew.nn.method import GraphMethod
+from graphfew.nn.prototypes import class_mean_graph
+from graphfew.nn.readout import class_node_logits
 
 
 class FeatureAttention(nn.Module):
@@ -23,8 +23,15 @@ class FeatureAttention(nn.Module):
         # Kernels of even height are padded to keep the height.
         same = nn.ZeroPad2d((0, 0, shot // 2, (shot - 1) // 2))
         self.net = nn.Sequential(
-            same, nn.Conv2d(1, 32, (shot, 1)), nn.ReLU(), same, nn.Conv2d(32, 64, (shot, 1)), nn.ReLU(), nn.Dropout(p),
-            nn.Conv2d(64, 1, (shot, 1)), nn.Softplus(threshold=40),
+            same,
+            nn.Conv2d(1, 32, (shot, 1)),
+            nn.ReLU(),
+            same,
+            nn.Conv2d(32, 64, (shot, 1)),
+            nn.ReLU(),
+            nn.Dropout(p),
+            nn.Conv2d(64, 1, (shot, 1)),
+            nn.Softplus(threshold=40),
         )
         # Near 1 the metric begins as the plain distance.
         last = self.net[-2]
@@ -50,18 +57,20 @@ class HybridDistance(nn.Module):
 
     def forward(self, graph: Graph) -> Graph:
         """The graph with new edges; those from supports to classes stay."""
-        return graph.replace(edges=solve_stars(graph, self._distance))
+        return graph.replace(edges=update_query_edges(graph, self._distance))
 
-    def _distance(self, tasks: Dense) -> Tensor:
+    def _distance(self, tasks: DenseBatch) -> Tensor:
         supports = self._supports(tasks)
         prototypes = self._prototypes(tasks.x, supports)
         squares: Tensor = (tasks.x[:, :, None] - prototypes).square()
         if self.weigh is None:
             return -squares.sum(3)
-        weights: Tensor = self.weigh(supports.flatten(0, 1)).view(len(supports), 1, *supports.shape[1::2])
+        weights: Tensor = self.weigh(supports.flatten(0, 1)).view(
+            len(supports), 1, *supports.shape[1::2]
+        )
         return -(weights * squares).sum(3)
 
-    def _supports(self, tasks: Dense) -> Tensor:
+    def _supports(self, tasks: DenseBatch) -> Tensor:
         """`[G, way, shot, F]`, supports of a class in node order."""
         at = torch.nonzero(tasks.label.mT)
         groups, _, way = tasks.label.shape
@@ -76,8 +85,15 @@ class HybridDistance(nn.Module):
         return torch.einsum("gnck,gckf->gncf", share, supports)
 
 
-def hybrid_attention(encoder: nn.Module, *, dim: int, shot: int = 5, p: float = 0.5, instance: bool = True,
-                     feature: bool = True) -> GraphMethod:
+def hybrid_attention(
+    encoder: nn.Module,
+    *,
+    dim: int,
+    shot: int = 5,
+    p: float = 0.5,
+    instance: bool = True,
+    feature: bool = True,
+) -> GraphMethod:
     """Prototypical networks with attention to supports (per query) and to features (per class); holds under noise.
 
     Formula:
@@ -95,7 +111,7 @@ def hybrid_attention(encoder: nn.Module, *, dim: int, shot: int = 5, p: float = 
     Train with `node_loss`. The supports of a class are read in node order, so that order may change an answer.
 
     Raises:
-        ValueError: fewer than one shot; later, another number of supports in a class, or unlabelled nodes.
+        ValueError: fewer than one shot; later, another number of supports in a class, or unlabeled nodes.
 
     Source: Gao, Han, Liu, Sun, 2019, Hybrid Attention-Based Prototypical Networks for Noisy Few-Shot Relation
     Classification.
@@ -106,6 +122,16 @@ def hybrid_attention(encoder: nn.Module, *, dim: int, shot: int = 5, p: float = 
     """
     if shot < 1:
         raise ValueError(f"shot is {shot}; give at least 1")
-    check = all_of(labelled_only("hybrid_attention"), fixed_shot("hybrid_attention", shot))
-    return GraphMethod(encoder, embed, [HybridDistance(dim, shot, p, instance, feature)], from_classes,
-                       transductive=False, independent=True, check=check, ordered=True)
+    check = combine_checks(
+        require_labeled("hybrid_attention"), require_shot("hybrid_attention", shot)
+    )
+    return GraphMethod(
+        encoder,
+        class_mean_graph,
+        [HybridDistance(dim, shot, p, instance, feature)],
+        class_node_logits,
+        transductive=False,
+        independent=True,
+        check=check,
+        ordered=True,
+    )

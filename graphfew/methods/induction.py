@@ -7,12 +7,12 @@ import math
 import torch
 from torch import Tensor, nn
 
-from graphfew.checks import labelled_only
-from graphfew.dense import Dense, solve_classes, solve_stars
-from graphfew.graph import Graph
-from graphfew.methods.prototypical import embed
-from graphfew.model import GraphMethod
-from graphfew.readout import from_classes
+from graphfew.core.dense_batch import DenseBatch, update_class_nodes, update_query_edges
+from graphfew.core.graph import Graph
+from graphfew.methods._checks import require_labeled
+from graphfew.nn.method import GraphMethod
+from graphfew.nn.prototypes import class_mean_graph
+from graphfew.nn.readout import class_node_logits
 
 TINY = 1e-12
 
@@ -33,9 +33,9 @@ class Routing(nn.Module):
 
     def forward(self, graph: Graph) -> Graph:
         """The graph with new class nodes."""
-        return graph.replace(nodes=solve_classes(graph, self._route))
+        return graph.replace(nodes=update_class_nodes(graph, self._route))
 
-    def _route(self, tasks: Dense) -> Tensor:
+    def _route(self, tasks: DenseBatch) -> Tensor:
         member = tasks.label.mT > 0
         votes = squash(self.transform(tasks.x))
         agreement = torch.zeros_like(tasks.label.mT)
@@ -57,9 +57,9 @@ class TensorRelation(nn.Module):
 
     def forward(self, graph: Graph) -> Graph:
         """The graph with new edges; those from supports to classes stay."""
-        return graph.replace(edges=solve_stars(graph, self._relate))
+        return graph.replace(edges=update_query_edges(graph, self._relate))
 
-    def _relate(self, tasks: Dense) -> Tensor:
+    def _relate(self, tasks: DenseBatch) -> Tensor:
         assert tasks.classes is not None
         groups, way, dim = tasks.classes.shape
         seen = torch.einsum("gcf,kfe->gcke", tasks.classes, self.tensor).reshape(groups, -1, dim)
@@ -85,7 +85,7 @@ def induction(encoder: nn.Module, *, dim: int, rounds: int = 3, slices: int = 10
     Train with `relation_loss`. The logits are the scores before the sigmoid.
 
     Raises:
-        ValueError: a task with unlabelled nodes, or fewer than one round.
+        ValueError: a task with unlabeled nodes, or fewer than one round.
 
     Source: Geng, Li, Li, Zhu, Jian, Sun, 2019, Induction Networks for Few-Shot Text Classification.
 
@@ -94,5 +94,12 @@ def induction(encoder: nn.Module, *, dim: int, rounds: int = 3, slices: int = 10
     if rounds < 1:
         raise ValueError(f"rounds is {rounds}; give at least 1")
     layers = [Routing(dim, rounds), TensorRelation(dim, slices)]
-    return GraphMethod(encoder, embed, layers, from_classes, transductive=False, independent=True,
-                       check=labelled_only("induction"))
+    return GraphMethod(
+        encoder,
+        class_mean_graph,
+        layers,
+        class_node_logits,
+        transductive=False,
+        independent=True,
+        check=require_labeled("induction"),
+    )

@@ -1,4 +1,4 @@
-"""LaplacianShot: each query between its nearest class mean and what its neighbours say."""
+"""LaplacianShot: each query between its nearest class mean and what its neighbors say."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from graphfew.affinity import neighbours, squared_distances
-from graphfew.dense import Dense, class_softmax, solve_stars
-from graphfew.features import check_centre
-from graphfew.graph import Graph
-from graphfew.methods.pt_map import embed
-from graphfew.model import GraphMethod
-from graphfew.priors import unknown
-from graphfew.readout import from_classes
+from graphfew.core.dense_batch import DenseBatch, class_softmax, update_query_edges
+from graphfew.core.graph import Graph
+from graphfew.nn.method import GraphMethod
+from graphfew.nn.readout import class_node_logits
+from graphfew.nn.soft_assignment import normalized_class_mean_graph
+from graphfew.propagation.affinity import knn_mask, squared_distances
+from graphfew.propagation.class_priors import unknown_mask
+from graphfew.propagation.feature_transforms import check_center
 
 FAR = 1e30
 
@@ -30,11 +30,11 @@ class Agree:
 
     def __call__(self, graph: Graph) -> Graph:
         """The graph with new edges."""
-        return graph.replace(edges=solve_stars(graph, self._agree))
+        return graph.replace(edges=update_query_edges(graph, self._agree))
 
-    def _agree(self, tasks: Dense) -> Tensor:
+    def _agree(self, tasks: DenseBatch) -> Tensor:
         assert tasks.classes is not None
-        counted = unknown(tasks)
+        counted = unknown_mask(tasks)
         near = self._near(tasks, counted)
         alone = -squared_distances(tasks.classes, tasks.x).mT
         scores = alone
@@ -42,15 +42,23 @@ class Agree:
             scores = alone + self.weight * torch.bmm(class_softmax(scores).mT, near.mT).mT
         return scores
 
-    def _near(self, tasks: Dense, counted: Tensor) -> Tensor:
-        """`[G, n, n]` 0/1: the nearest among queries and unlabelled nodes; supports are nobody's neighbours."""
+    def _near(self, tasks: DenseBatch, counted: Tensor) -> Tensor:
+        """`[G, n, n]` 0/1: the nearest among queries and unlabeled nodes; supports are nobody's neighbors."""
         apart = counted * counted.mT
         distance = squared_distances(tasks.x, tasks.x) + FAR * (1 - apart)
-        return neighbours(distance, self.k) * apart
+        return knn_mask(distance, self.k) * apart
 
 
-def laplacian_shot(encoder: nn.Module, *, dim: int, k: int = 3, weight: float = 0.5, rounds: int = 20,
-                   power: float = 1.0, centre: Sequence[float] | None = None) -> GraphMethod:
+def laplacian_shot(
+    encoder: nn.Module,
+    *,
+    dim: int,
+    k: int = 3,
+    weight: float = 0.5,
+    rounds: int = 20,
+    power: float = 1.0,
+    center: Sequence[float] | None = None,
+) -> GraphMethod:
     """Nearest class mean, smoothed: a query is drawn to the classes of its nearest queries. Needs no training.
 
     Formula:
@@ -60,13 +68,13 @@ def laplacian_shot(encoder: nn.Module, *, dim: int, k: int = 3, weight: float = 
     Args:
         encoder: `[N, ...] -> [N, dim]`.
         dim: the encoder's output width.
-        k: neighbours of a query, itself not counted.
-        weight: of each neighbour.
+        k: neighbors of a query, itself not counted.
+        weight: of each neighbor.
         rounds: of the fixed-point iteration.
-        power, centre: of the features, see `graphfew.features.prepared`.
+        power, center: of the features, see `graphfew.propagation.feature_transforms.power_normalize`.
 
     Raises:
-        ValueError: k or rounds below 1, or a centre that does not fit.
+        ValueError: k or rounds below 1, or a center that does not fit.
 
     Source: Ziko, Dolz, Granger, Ben Ayed, 2020, Laplacian Regularized Few-Shot Learning.
 
@@ -77,5 +85,10 @@ def laplacian_shot(encoder: nn.Module, *, dim: int, k: int = 3, weight: float = 
     for name, value in (("k", k), ("rounds", rounds)):
         if value < 1:
             raise ValueError(f"{name} is {value}; give at least 1")
-    check_centre(centre, dim)
-    return GraphMethod(encoder, embed(power, centre), [Agree(k, weight, rounds)], from_classes)
+    check_center(center, dim)
+    return GraphMethod(
+        encoder,
+        normalized_class_mean_graph(power, center),
+        [Agree(k, weight, rounds)],
+        class_node_logits,
+    )

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from graphfew.checks import labelled_only
-from graphfew.dense import Dense, solve_stars
-from graphfew.graph import Graph
-from graphfew.methods.prototypical import embed
-from graphfew.model import GraphMethod
-from graphfew.readout import from_classes
+from graphfew.core.dense_batch import DenseBatch, update_query_edges
+from graphfew.core.graph import Graph
+from graphfew.methods._checks import require_labeled
+from graphfew.nn.method import GraphMethod
+from graphfew.nn.prototypes import class_mean_graph
+from graphfew.nn.readout import class_node_logits
 
 Array = NDArray[np.float64]
 Fit = Callable[[Array, NDArray[np.int64]], tuple[Array, Array]]
@@ -27,7 +27,7 @@ def logistic_regression(strength: float = 1.0) -> Fit:
     def fit(x: Array, y: NDArray[np.int64]) -> tuple[Array, Array]:
         from sklearn.linear_model import LogisticRegression  # takes a second to import
 
-        # Two classes have one row of weights, for the second against the first; it would be penalised twice as much.
+        # Two classes have one row of weights, for the second against the first; it would be penalized twice as much.
         two = len(np.unique(y)) == 2
         model = LogisticRegression(C=strength * (1 + two), tol=1e-10, max_iter=10_000).fit(x, y)
         if not two:
@@ -38,8 +38,14 @@ def logistic_regression(strength: float = 1.0) -> Fit:
     return fit
 
 
-def linear_head(encoder: nn.Module, *, dim: int | None = None, strength: float = 1.0, cosine: bool = True,
-                scale: float = 1.0) -> GraphMethod:
+def linear_head(
+    encoder: nn.Module,
+    *,
+    dim: int | None = None,
+    strength: float = 1.0,
+    cosine: bool = True,
+    scale: float = 1.0,
+) -> GraphMethod:
     """Logistic regression on the supports of each task. Needs no training.
 
     Formula:
@@ -54,7 +60,7 @@ def linear_head(encoder: nn.Module, *, dim: int | None = None, strength: float =
         scale: factor on the features after that.
 
     Raises:
-        ValueError: a strength that is not positive; later, a task with unlabelled nodes.
+        ValueError: a strength that is not positive; later, a task with unlabeled nodes.
 
     Source: Tian, Wang, Krishnan, Tenenbaum, Isola, 2020, Rethinking Few-Shot Image Classification: A Good Embedding Is
     All You Need?
@@ -65,8 +71,15 @@ def linear_head(encoder: nn.Module, *, dim: int | None = None, strength: float =
     if not strength > 0:
         raise ValueError(f"strength is {strength}; it must be positive")
     layer = _Fitted(logistic_regression(strength), cosine, scale)
-    return GraphMethod(encoder, embed, [layer], from_classes, transductive=False, independent=True,
-                       check=labelled_only("linear_head"))
+    return GraphMethod(
+        encoder,
+        class_mean_graph,
+        [layer],
+        class_node_logits,
+        transductive=False,
+        independent=True,
+        check=require_labeled("linear_head"),
+    )
 
 
 class _Fitted:
@@ -78,15 +91,20 @@ class _Fitted:
         self.scale = scale
 
     def __call__(self, graph: Graph) -> Graph:
-        return graph.replace(edges=solve_stars(graph, self._score))
+        return graph.replace(edges=update_query_edges(graph, self._score))
 
-    def _score(self, tasks: Dense) -> Tensor:
+    def _score(self, tasks: DenseBatch) -> Tensor:
         x = self.scale * (F.normalize(tasks.x, dim=2) if self.cosine else tasks.x)
-        weights, biases = zip(*(self._one(*task) for task in zip(x, tasks.label, strict=True)), strict=True)
+        weights, biases = zip(
+            *(self._one(*task) for task in zip(x, tasks.label, strict=True)), strict=True
+        )
         return torch.baddbmm(torch.stack(biases)[:, None].to(x), x, torch.stack(weights).mT.to(x))
 
     def _one(self, x: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         known = label.any(1)
-        rows, classes = x[known].detach().double().cpu().numpy(), label[known].argmax(1).cpu().numpy()
+        rows, classes = (
+            x[known].detach().double().cpu().numpy(),
+            label[known].argmax(1).cpu().numpy(),
+        )
         weights, bias = self.fit(rows, classes)
         return torch.from_numpy(weights), torch.from_numpy(bias)

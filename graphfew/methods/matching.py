@@ -7,13 +7,12 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from graphfew.checks import labelled_only
-from graphfew.graph import Graph
-from graphfew.layers import Metric, cosine
-from graphfew.methods.nearest_neighbour import embed
-from graphfew.methods.prototypical import Compare
-from graphfew.model import GraphMethod, Layer
-from graphfew.readout import log_vote
+from graphfew.core.graph import Graph
+from graphfew.methods._checks import require_labeled
+from graphfew.nn.layers import Metric, cosine
+from graphfew.nn.method import GraphMethod, Layer
+from graphfew.nn.prototypes import ScaledMetric, support_query_graph
+from graphfew.nn.readout import log_class_votes
 
 
 def attend(graph: Graph) -> Graph:
@@ -31,7 +30,7 @@ class SupportContext(nn.Module):
     def forward(self, graph: Graph) -> Graph:
         """The graph with new support nodes."""
         episode = graph.episode
-        support = torch.nonzero(episode.labelled).flatten()
+        support = torch.nonzero(episode.labeled).flatten()
         task = episode.task[support]
         shots = torch.bincount(task, minlength=episode.tasks)
         place = torch.arange(len(support), device=task.device) - (shots.cumsum(0) - shots)[task]
@@ -61,20 +60,30 @@ class QueryContext(nn.Module):
         # What a query is multiplied with is the same in every step, and what it reads is a mean of few supports: both
         # products are taken once.
         constant = F.linear(first, of_query, self.cell.bias_ih + self.cell.bias_hh)
-        support = torch.nonzero(graph.episode.labelled).flatten()
+        support = torch.nonzero(graph.episode.labeled).flatten()
         readable = graph.nodes.new_zeros(len(graph.nodes), len(of_read))
         readable = readable.index_copy(0, support, F.linear(graph.nodes[support], of_read))
         for _ in range(self.steps):
-            share = graph.topology.softmax(graph.topology.inner(graph.nodes.index_copy(0, query, state)))
+            share = graph.topology.softmax(
+                graph.topology.inner(graph.nodes.index_copy(0, query, state))
+            )
             read = graph.topology.propagate(share, readable)[query]
-            into, keep, new, out = (constant + read + F.linear(state, self.cell.weight_hh)).chunk(4, dim=1)
+            into, keep, new, out = (constant + read + F.linear(state, self.cell.weight_hh)).chunk(
+                4, dim=1
+            )
             memory = keep.sigmoid() * memory + into.sigmoid() * new.tanh()
             state = out.sigmoid() * memory.tanh() + first
         return graph.replace(nodes=graph.nodes.index_copy(0, query, state))
 
 
-def matching(encoder: nn.Module, *, dim: int | None = None, metric: Metric = cosine, scale: float = 1.0,
-             learn_scale: bool = False) -> GraphMethod:
+def matching(
+    encoder: nn.Module,
+    *,
+    dim: int | None = None,
+    metric: Metric = cosine,
+    scale: float = 1.0,
+    learn_scale: bool = False,
+) -> GraphMethod:
     """Attention over the supports by similarity; a class has the sum of its supports' shares.
 
     Formula:
@@ -89,7 +98,7 @@ def matching(encoder: nn.Module, *, dim: int | None = None, metric: Metric = cos
         learn_scale: train the factor.
 
     Raises:
-        ValueError: a task with unlabelled nodes.
+        ValueError: a task with unlabeled nodes.
 
     Source: Vinyals, Blundell, Lillicrap, Kavukcuoglu, Wierstra, 2016, Matching Networks for One Shot Learning; the
     learned scale: Oreshkin, Rodríguez, Lacoste, 2018, TADAM.
@@ -97,13 +106,27 @@ def matching(encoder: nn.Module, *, dim: int | None = None, metric: Metric = cos
     Deviations: none at the default scale.
     """
     del dim
-    layers: list[Layer] = [Compare(metric, scale, learn_scale=learn_scale), attend]
-    return GraphMethod(encoder, embed, layers, log_vote, transductive=False, independent=True,
-                       check=labelled_only("matching"))
+    layers: list[Layer] = [ScaledMetric(metric, scale, learn_scale=learn_scale), attend]
+    return GraphMethod(
+        encoder,
+        support_query_graph,
+        layers,
+        log_class_votes,
+        transductive=False,
+        independent=True,
+        check=require_labeled("matching"),
+    )
 
 
-def matching_fce(encoder: nn.Module, *, dim: int, steps: int = 3, metric: Metric = cosine, scale: float = 1.0,
-                 learn_scale: bool = False) -> GraphMethod:
+def matching_fce(
+    encoder: nn.Module,
+    *,
+    dim: int,
+    steps: int = 3,
+    metric: Metric = cosine,
+    scale: float = 1.0,
+    learn_scale: bool = False,
+) -> GraphMethod:
     """Matching networks with full context embeddings: supports read each other, queries read the supports.
 
     Formula:
@@ -120,15 +143,25 @@ def matching_fce(encoder: nn.Module, *, dim: int, steps: int = 3, metric: Metric
     The supports are read in node order, so that order may change an answer; tasks are drawn in random order.
 
     Raises:
-        ValueError: a task with unlabelled nodes, or fewer than one step.
+        ValueError: a task with unlabeled nodes, or fewer than one step.
 
     Source: Vinyals, Blundell, Lillicrap, Kavukcuoglu, Wierstra, 2016, Matching Networks for One Shot Learning.
 
     Deviations: none from the formulas; the first state of a query, which they leave open, is the query itself.
     """
     if steps < 1:
-        raise ValueError(f"steps is {steps}; give at least 1, or use matching, which reads no context")
-    compare = Compare(metric, scale, learn_scale=learn_scale)
+        raise ValueError(
+            f"steps is {steps}; give at least 1, or use matching, which reads no context"
+        )
+    compare = ScaledMetric(metric, scale, learn_scale=learn_scale)
     layers: list[Layer] = [SupportContext(dim), QueryContext(dim, steps), compare, attend]
-    return GraphMethod(encoder, embed, layers, log_vote, transductive=False, independent=True,
-                       check=labelled_only("matching_fce"), ordered=True)
+    return GraphMethod(
+        encoder,
+        support_query_graph,
+        layers,
+        log_class_votes,
+        transductive=False,
+        independent=True,
+        check=require_labeled("matching_fce"),
+        ordered=True,
+    )

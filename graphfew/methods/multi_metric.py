@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from graphfew.checks import labelled_only
-from graphfew.dense import Dense, solve_stars
-from graphfew.graph import Graph
-from graphfew.methods.prototypical import embed
-from graphfew.model import GraphMethod
-from graphfew.readout import from_classes
+from graphfew.core.dense_batch import DenseBatch, update_query_edges
+from graphfew.core.graph import Graph
+from graphfew.methods._checks import require_labeled
+from graphfew.nn.method import GraphMethod
+from graphfew.nn.prototypes import class_mean_graph
+from graphfew.nn.readout import class_node_logits
 
 TINY = 1e-12
 
@@ -21,8 +21,8 @@ TINY = 1e-12
 class Mixture(nn.Module):
     """Edges `[E, 1]` from classes to queries: `log Σ_k α_k P_k(class | query)`.
 
-    `P_k` is attention to the supports by the cosine under map k; α maximises the likelihood of the task's supports,
-    each predicted from the others (expectation maximisation from equal shares).
+    `P_k` is attention to the supports by the cosine under map k; α maximizes the likelihood of the task's supports,
+    each predicted from the others (expectation maximization from equal shares).
     """
 
     def __init__(self, dim: int, metrics: int, width: int, scale: float, rounds: int) -> None:
@@ -33,19 +33,19 @@ class Mixture(nn.Module):
 
     def forward(self, graph: Graph) -> Graph:
         """The graph with new edges; those from supports to classes stay."""
-        return graph.replace(edges=solve_stars(graph, self._mix))
+        return graph.replace(edges=update_query_edges(graph, self._mix))
 
-    def _mix(self, tasks: Dense) -> Tensor:
+    def _mix(self, tasks: DenseBatch) -> Tensor:
         shares = self._shares(tasks)
         mixture = self._fit(shares, tasks.label)
         return (mixture[:, :, None, None] * shares).sum(1).clamp_min(TINY).log()
 
-    def _shares(self, tasks: Dense) -> Tensor:
+    def _shares(self, tasks: DenseBatch) -> Tensor:
         """`[G, metrics, n, way]`: each node's classes, by its attention to the supports other than itself."""
         rows = F.normalize(torch.einsum("gnf,kfw->gknw", tasks.x, self.maps), dim=3)
         scores = self.scale[:, None, None] * (rows @ rows.mT)
         own = torch.eye(scores.shape[2], dtype=torch.bool, device=scores.device)
-        heard = tasks.labelled[:, None, None] & ~own
+        heard = tasks.labeled[:, None, None] & ~own
         return scores.masked_fill(~heard, -torch.inf).softmax(dim=3) @ tasks.label[:, None]
 
     def _fit(self, shares: Tensor, label: Tensor) -> Tensor:
@@ -60,13 +60,20 @@ class Mixture(nn.Module):
         return mixture
 
 
-def multi_metric(encoder: nn.Module, *, dim: int, metrics: int = 4, width: int = 64, scale: float = 10.0,
-                 rounds: int = 10) -> GraphMethod:
+def multi_metric(
+    encoder: nn.Module,
+    *,
+    dim: int,
+    metrics: int = 4,
+    width: int = 64,
+    scale: float = 10.0,
+    rounds: int = 10,
+) -> GraphMethod:
     """Matching under several learned metrics, mixed per task by how well each explains the task's own supports.
 
     Formula:
         P_m(k | x) = Σ_{y_i = k} softmax_i(scale_m · cos(W_m x, W_m x_i)),  over the supports other than x
-        α = argmax Π_supports Σ_m α_m P_m(y_i | x_i),  Σ_m α_m = 1,  by rounds of expectation maximisation
+        α = argmax Π_supports Σ_m α_m P_m(y_i | x_i),  Σ_m α_m = 1,  by rounds of expectation maximization
         logit_qk = log Σ_m α_m P_m(k | x_q)
 
     Args:
@@ -75,13 +82,13 @@ def multi_metric(encoder: nn.Module, *, dim: int, metrics: int = 4, width: int =
         metrics: linear maps, each with a cosine and a scale of its own.
         width: what each maps to.
         scale: factor on the cosines, at first.
-        rounds: of expectation maximisation; 0 mixes all metrics equally.
+        rounds: of expectation maximization; 0 mixes all metrics equally.
 
     Train with `node_loss`. With one support per class no support can be predicted from the others of its class, and all
     metrics count alike.
 
     Raises:
-        ValueError: fewer than one metric or negative rounds; later, a task with unlabelled nodes.
+        ValueError: fewer than one metric or negative rounds; later, a task with unlabeled nodes.
 
     Source: Yu, Guo, Yi, Chang, Potdar, Cheng, Tesauro, Wang, Zhou, 2018, Diverse Few-Shot Text Classification with
     Multiple Metrics.
@@ -91,6 +98,15 @@ def multi_metric(encoder: nn.Module, *, dim: int, metrics: int = 4, width: int =
     each support out.
     """
     if metrics < 1 or rounds < 0:
-        raise ValueError(f"metrics is {metrics} and rounds {rounds}; give at least 1 metric, and 0 rounds or more")
-    return GraphMethod(encoder, embed, [Mixture(dim, metrics, width, scale, rounds)], from_classes, transductive=False,
-                       independent=True, check=labelled_only("multi_metric"))
+        raise ValueError(
+            f"metrics is {metrics} and rounds {rounds}; give at least 1 metric, and 0 rounds or more"
+        )
+    return GraphMethod(
+        encoder,
+        class_mean_graph,
+        [Mixture(dim, metrics, width, scale, rounds)],
+        class_node_logits,
+        transductive=False,
+        independent=True,
+        check=require_labeled("multi_metric"),
+    )

@@ -2,76 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import nn
 
-from graphfew.affinity import squared_distances
-from graphfew.dense import Dense, as_sure, class_softmax, members_mean, settle
-from graphfew.episode import Episode
-from graphfew.features import check_centre, prepared
-from graphfew.graph import Graph
-from graphfew.methods.prototypical import embed as with_class_means
-from graphfew.model import GraphMethod
-from graphfew.priors import check_prior, estimated, proportions, transported, unknown
-from graphfew.readout import from_classes
-
-TINY = 1e-30
+from graphfew.nn.method import GraphMethod
+from graphfew.nn.readout import class_node_logits
+from graphfew.nn.soft_assignment import PrototypeUpdate, SoftAssignment, normalized_class_mean_graph
+from graphfew.propagation.class_priors import check_prior
+from graphfew.propagation.feature_transforms import check_center
 
 
-def embed(power: float, centre: Sequence[float] | None) -> Callable[[Episode], Graph]:
-    """Prepared features, and class nodes that are the mean of their supports."""
-    return lambda episode: with_class_means(prepared(episode, power, centre))
-
-
-class Assign:
-    """How queries and unlabelled nodes share themselves among class nodes, `[G, n, way]`; rows of supports are 0."""
-
-    def __init__(self, sharpness: float, prior: Sequence[float] | None, balanced: bool, strength: float) -> None:
-        self.sharpness = sharpness
-        self.prior = prior
-        self.balanced = balanced
-        self.strength = strength
-
-    def __call__(self, tasks: Dense, classes: Tensor, assigned: Tensor | None) -> Tensor:
-        """Shares given class nodes `[G, way, F]` and, after the first time, the shares before."""
-        scores = -as_sure(self.sharpness, classes.shape[1]) * squared_distances(classes, tasks.x).mT
-        counted, prior = unknown(tasks), proportions(self.prior, tasks.label)
-        if self.balanced:
-            return transported(scores, counted, prior)
-        part = prior[None] if assigned is None else estimated(assigned, prior, self.strength)
-        return class_softmax(scores + part.log()[:, None]) * counted
-
-
-class Move:
-    """Class nodes after `rounds` steps towards the mean of their supports and of what is assigned to them.
-
-    Edges to queries are the logarithm of their shares in the end.
-    """
-
-    def __init__(self, assign: Assign, rate: float, rounds: int) -> None:
-        self.assign = assign
-        self.rate = rate
-        self.rounds = rounds
-
-    def __call__(self, graph: Graph) -> Graph:
-        """The graph with new class nodes and edges."""
-        return settle(graph, self._move)
-
-    def _move(self, tasks: Dense) -> tuple[Tensor, Tensor]:
-        assert tasks.classes is not None
-        classes = tasks.classes
-        assigned = self.assign(tasks, classes, None)
-        for _ in range(self.rounds):
-            centres = members_mean(assigned + tasks.label, tasks.x)
-            classes = classes + self.rate * (centres - classes)
-            assigned = self.assign(tasks, classes, assigned)
-        return classes, assigned.clamp_min(TINY).log()
-
-
-def pt_map(encoder: nn.Module, *, dim: int, power: float = 0.5, centre: Sequence[float] | None = None,
-           sharpness: float = 10.0, rate: float = 0.2, rounds: int = 20, prior: Sequence[float] | None = None,
-           balanced: bool = False, strength: float = 10.0) -> GraphMethod:
+def pt_map(
+    encoder: nn.Module,
+    *,
+    dim: int,
+    power: float = 0.5,
+    center: Sequence[float] | None = None,
+    sharpness: float = 10.0,
+    rate: float = 0.2,
+    rounds: int = 20,
+    prior: Sequence[float] | None = None,
+    balanced: bool = False,
+    strength: float = 10.0,
+) -> GraphMethod:
     """Queries are assigned to class nodes all together, which move to what they are assigned. Needs no training.
 
     Formula:
@@ -83,7 +37,7 @@ def pt_map(encoder: nn.Module, *, dim: int, power: float = 0.5, centre: Sequence
     Args:
         encoder: `[N, ...] -> [N, dim]`.
         dim: the encoder's output width.
-        power, centre: of the features, see `graphfew.features.prepared`.
+        power, center: of the features, see `graphfew.propagation.feature_transforms.power_normalize`.
         sharpness: factor on the squared distance among 5 classes; it grows with the logarithm of their number.
         rate: how far a class node moves in a round.
         rounds: of assigning and moving.
@@ -93,15 +47,20 @@ def pt_map(encoder: nn.Module, *, dim: int, power: float = 0.5, centre: Sequence
         strength: for how many queries of each class the prior counts in that estimate; 0 leaves it to the queries.
 
     Raises:
-        ValueError: proportions that are not positive, a negative strength, or a centre that does not fit.
+        ValueError: proportions that are not positive, a negative strength, or a center that does not fit.
 
     Source: Hu, Gripon, Pateux, 2021, Leveraging the Feature Distribution in Transfer-Based Few-Shot Learning.
 
     Deviations: proportions are estimated by default, as those of a mixture (the published code is handed the true
-    number of queries of each class); one centre for supports and queries; no reduction of dimensions, which changes no
-    distance; the sharpness of other ways; unlabelled nodes are assigned as queries are.
+    number of queries of each class); one center for supports and queries; no reduction of dimensions, which changes no
+    distance; the sharpness of other ways; unlabeled nodes are assigned as queries are.
     """
     check_prior(prior, strength)
-    check_centre(centre, dim)
-    assign = Assign(sharpness, prior, balanced, strength)
-    return GraphMethod(encoder, embed(power, centre), [Move(assign, rate, rounds)], from_classes)
+    check_center(center, dim)
+    assign = SoftAssignment(sharpness, prior, balanced, strength)
+    return GraphMethod(
+        encoder,
+        normalized_class_mean_graph(power, center),
+        [PrototypeUpdate(assign, rate, rounds)],
+        class_node_logits,
+    )

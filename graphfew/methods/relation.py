@@ -7,12 +7,12 @@ import math
 import torch
 from torch import Tensor, nn
 
-from graphfew.checks import labelled_only
-from graphfew.graph import Graph
-from graphfew.layers import RowNorm
-from graphfew.methods.prototypical import embed
-from graphfew.model import GraphMethod
-from graphfew.readout import from_classes
+from graphfew.core.graph import Graph
+from graphfew.methods._checks import require_labeled
+from graphfew.nn.layers import RowNorm
+from graphfew.nn.method import GraphMethod
+from graphfew.nn.prototypes import class_mean_graph
+from graphfew.nn.readout import class_node_logits
 
 
 class Relate(nn.Module):
@@ -26,15 +26,23 @@ class Relate(nn.Module):
         """The graph with new edges; those from supports to classes stay."""
         topology = graph.topology
         asked = int(topology.ptr[len(graph.episode.y)])
-        ends = (graph.nodes.index_select(0, index[:asked]) for index in (topology.senders, topology.receivers))
+        ends = (
+            graph.nodes.index_select(0, index[:asked])
+            for index in (topology.senders, topology.receivers)
+        )
         scores: Tensor = self.net(torch.cat(list(ends), dim=1))
         return graph.replace(edges=torch.cat([scores, graph.edges[asked:]]))
 
 
 def rows_net(dim: int, width: int, hidden: int) -> nn.Sequential:
     """The relation module on rows: `[P, 2 dim] -> [P, 1]`."""
-    return nn.Sequential(nn.Linear(2 * dim, width), RowNorm(width, 0.0), nn.Linear(width, width), RowNorm(width, 0.0),
-                         *_scores(width, hidden))
+    return nn.Sequential(
+        nn.Linear(2 * dim, width),
+        RowNorm(width, 0.0),
+        nn.Linear(width, width),
+        RowNorm(width, 0.0),
+        *_scores(width, hidden),
+    )
 
 
 def maps_net(dim: int, channels: int, width: int, hidden: int) -> nn.Sequential:
@@ -45,12 +53,26 @@ def maps_net(dim: int, channels: int, width: int, hidden: int) -> nn.Sequential:
     """
     side = math.isqrt(dim // channels)
     if side * side * channels != dim or side < 4:
-        raise ValueError(f"features of {dim} numbers are not {channels} square maps of 4x4 pixels or more; give the "
-                         f"encoder's number of channels, or leave channels out to relate rows")
-    blocks = [layer for inputs in (2 * channels, width)
-              for layer in (nn.Conv2d(inputs, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU(), nn.MaxPool2d(2))]
-    net = nn.Sequential(nn.Unflatten(1, (2 * channels, side, side)), *blocks, nn.Flatten(),
-                        *_scores(width * (side // 4) ** 2, hidden))
+        raise ValueError(
+            f"features of {dim} numbers are not {channels} square maps of 4x4 pixels or more; give the "
+            f"encoder's number of channels, or leave channels out to relate rows"
+        )
+    blocks = [
+        layer
+        for inputs in (2 * channels, width)
+        for layer in (
+            nn.Conv2d(inputs, width, 3, padding=1),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+        )
+    ]
+    net = nn.Sequential(
+        nn.Unflatten(1, (2 * channels, side, side)),
+        *blocks,
+        nn.Flatten(),
+        *_scores(width * (side // 4) ** 2, hidden),
+    )
     for layer in net:
         if isinstance(layer, nn.Conv2d):
             nn.init.normal_(layer.weight, std=math.sqrt(2 / (9 * layer.out_channels)))
@@ -61,8 +83,9 @@ def _scores(width: int, hidden: int) -> list[nn.Module]:
     return [nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, 1)]
 
 
-def relation(encoder: nn.Module, *, dim: int, channels: int | None = None, width: int = 64, hidden: int = 8
-             ) -> GraphMethod:
+def relation(
+    encoder: nn.Module, *, dim: int, channels: int | None = None, width: int = 64, hidden: int = 8
+) -> GraphMethod:
     """A network scores each query beside each class, the mean of its supports; no metric is given.
 
     Formula:
@@ -79,15 +102,24 @@ def relation(encoder: nn.Module, *, dim: int, channels: int | None = None, width
     Train with `relation_loss`. The logits are the scores before the sigmoid.
 
     Raises:
-        ValueError: features that are no such maps; later, a task with unlabelled nodes.
+        ValueError: features that are no such maps; later, a task with unlabeled nodes.
 
     Source: Sung, Yang, Zhang, Xiang, Torr, Hospedales, 2018, Learning to Compare: Relation Network for Few-Shot
     Learning.
 
-    Deviations: evaluation uses running batch statistics (the published code normalises over the test's own balanced
+    Deviations: evaluation uses running batch statistics (the published code normalizes over the test's own balanced
     batches, so that its queries see each other); class nodes are means (theirs are sums, so that a network trained on
     one number of shots fits no other); the scores begin as torch starts them (theirs at a bias of 1); rows are ours.
     """
-    net = rows_net(dim, width, hidden) if channels is None else maps_net(dim, channels, width, hidden)
-    return GraphMethod(encoder, embed, [Relate(net)], from_classes, transductive=False, independent=True,
-                       check=labelled_only("relation"))
+    net = (
+        rows_net(dim, width, hidden) if channels is None else maps_net(dim, channels, width, hidden)
+    )
+    return GraphMethod(
+        encoder,
+        class_mean_graph,
+        [Relate(net)],
+        class_node_logits,
+        transductive=False,
+        independent=True,
+        check=require_labeled("relation"),
+    )

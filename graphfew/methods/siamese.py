@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from graphfew.checks import labelled_only
-from graphfew.episode import Episode
-from graphfew.graph import Graph
-from graphfew.layers import absolute_difference
-from graphfew.model import GraphMethod
-from graphfew.readout import nearest
-from graphfew.topologies import supports_to_queries
+from graphfew.core.builders import support_to_query_graph
+from graphfew.core.episode import Episode
+from graphfew.core.graph import Graph
+from graphfew.methods._checks import require_labeled
+from graphfew.nn.layers import absolute_difference
+from graphfew.nn.method import GraphMethod
+from graphfew.nn.readout import nearest_support_logits
 
 
 class PairScore(nn.Module):
@@ -38,8 +38,8 @@ class PairScore(nn.Module):
 
 
 def embed(episode: Episode) -> Graph:
-    """Every labelled support to every query of its task."""
-    topology = supports_to_queries(episode)
+    """Every labeled support to every query of its task."""
+    topology = support_to_query_graph(episode)
     return Graph(episode.x, episode.x.new_zeros(len(topology.receivers), 1), topology, episode)
 
 
@@ -47,7 +47,7 @@ def siamese(encoder: nn.Module, *, dim: int) -> GraphMethod:
     """The class of the support that a learned, weighted L1 distance finds most likely of the query's class.
 
     Formula:
-        s(x, x') = Σ_f a_f n_f(|x_f - x'_f|) + b,  n_f standardises the distances of feature f over pairs
+        s(x, x') = Σ_f a_f n_f(|x_f - x'_f|) + b,  n_f standardizes the distances of feature f over pairs
         logit_qk = max_{y_i = k} s(x_q, x_i)
 
     Args:
@@ -57,12 +57,19 @@ def siamese(encoder: nn.Module, *, dim: int) -> GraphMethod:
     Train with `pair_loss`. The logits are those of the best pair of each class.
 
     Raises:
-        ValueError: a task with unlabelled nodes.
+        ValueError: a task with unlabeled nodes.
 
     Source: Koch, Zemel, Salakhutdinov, 2015, Siamese Neural Networks for One-shot Image Recognition.
 
     Deviations: pairs come from episodes (theirs are drawn from the whole training set, half of them alike); the weights
     of the distance begin at -1/dim, and are learned in units of each feature's spread.
     """
-    return GraphMethod(encoder, embed, [PairScore(dim)], nearest, transductive=False, independent=True,
-                       check=labelled_only("siamese"))
+    return GraphMethod(
+        encoder,
+        embed,
+        [PairScore(dim)],
+        nearest_support_logits,
+        transductive=False,
+        independent=True,
+        check=require_labeled("siamese"),
+    )

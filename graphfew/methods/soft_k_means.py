@@ -1,4 +1,4 @@
-"""Semi-supervised prototypical networks: unlabelled nodes move class nodes, by soft k-means in one of three forms."""
+"""Semi-supervised prototypical networks: unlabeled nodes move class nodes, by soft k-means in one of three forms."""
 
 from __future__ import annotations
 
@@ -8,24 +8,29 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from graphfew.affinity import squared_distances
-from graphfew.dense import Dense, class_softmax, members_mean, settle
-from graphfew.graph import Graph
-from graphfew.methods.prototypical import embed
-from graphfew.model import GraphMethod
-from graphfew.readout import from_classes
+from graphfew.core.dense_batch import (
+    DenseBatch,
+    class_softmax,
+    update_classes_and_queries,
+    weighted_class_means,
+)
+from graphfew.core.graph import Graph
+from graphfew.nn.method import GraphMethod
+from graphfew.nn.prototypes import class_mean_graph
+from graphfew.nn.readout import class_node_logits
+from graphfew.propagation.affinity import squared_distances
 
-Share = Callable[[Dense, Tensor], Tensor]
+Share = Callable[[DenseBatch, Tensor], Tensor]
 STATISTICS = 5
 TINY = 1e-12
 
 
-def unlabelled(tasks: Dense) -> Tensor:
+def unlabeled(tasks: DenseBatch) -> Tensor:
     """`[G, n, 1]` bool: neither support nor query."""
-    return ~(tasks.labelled | tasks.query)[..., None]
+    return ~(tasks.labeled | tasks.query)[..., None]
 
 
-def by_distance(tasks: Dense, distance: Tensor) -> Tensor:
+def by_distance(tasks: DenseBatch, distance: Tensor) -> Tensor:
     """Shares `[G, n, way]` of nodes in classes, `softmax(-distance)`."""
     del tasks
     return class_softmax(-distance)
@@ -41,7 +46,7 @@ class Distractor(nn.Module):
         super().__init__()
         self.log_length_scale = nn.Parameter(torch.tensor(math.log(length_scale)))
 
-    def forward(self, tasks: Dense, distance: Tensor) -> Tensor:
+    def forward(self, tasks: DenseBatch, distance: Tensor) -> Tensor:
         """Shares `[G, n, way]` from squared distances `[G, n, way]` to class nodes; rows sum to less than 1."""
         origin = tasks.x.square().sum(2, keepdim=True) * (-2 * self.log_length_scale).exp()
         every = torch.cat([-distance, -origin - self.log_length_scale], dim=2)
@@ -49,7 +54,7 @@ class Distractor(nn.Module):
 
 
 class Mask(nn.Module):
-    """Shares times `σ(γ_c (β_c - d̃_jc))`, d̃ the distances of unlabelled nodes in units of their class's mean.
+    """Shares times `σ(γ_c (β_c - d̃_jc))`, d̃ the distances of unlabeled nodes in units of their class's mean.
 
     A small network gives each class its threshold β and slope γ, both positive, from statistics of its d̃. At first
     both are about 1.
@@ -63,13 +68,13 @@ class Mask(nn.Module):
             nn.init.zeros_(layer.bias)
         self.net = nn.Sequential(layers[0], nn.Tanh(), layers[1])
 
-    def forward(self, tasks: Dense, distance: Tensor) -> Tensor:
+    def forward(self, tasks: DenseBatch, distance: Tensor) -> Tensor:
         """Masked shares `[G, n, way]` from squared distances `[G, n, way]` to class nodes."""
         return by_distance(tasks, distance) * self.mask(tasks, distance)
 
-    def mask(self, tasks: Dense, distance: Tensor) -> Tensor:
+    def mask(self, tasks: DenseBatch, distance: Tensor) -> Tensor:
         """`[G, n, way]`, between 0 and 1."""
-        free = unlabelled(tasks)
+        free = unlabeled(tasks)
         relative = in_units_of_mean(distance, free)
         threshold, slope = self.net(statistics(relative.detach(), free)).exp().unbind(2)
         out: Tensor = (slope[:, None] * (threshold[:, None] - relative)).sigmoid()
@@ -88,8 +93,13 @@ def statistics(values: Tensor, free: Tensor) -> Tensor:
     away = values - _mean(values, free)[:, None]
     variance = _mean(away.square(), free)
     unit = away / variance.clamp_min(TINY).sqrt()[:, None]
-    least, greatest = values.masked_fill(~free, torch.inf).amin(1), values.masked_fill(~free, -torch.inf).amax(1)
-    found = torch.stack([least, greatest, variance, _mean(unit**3, free), _mean(unit**4, free) - 3], dim=2)
+    least, greatest = (
+        values.masked_fill(~free, torch.inf).amin(1),
+        values.masked_fill(~free, -torch.inf).amax(1),
+    )
+    found = torch.stack(
+        [least, greatest, variance, _mean(unit**3, free), _mean(unit**4, free) - 3], dim=2
+    )
     return found.masked_fill(~free.any(1)[:, None], 0)
 
 
@@ -98,7 +108,7 @@ def _mean(values: Tensor, free: Tensor) -> Tensor:
 
 
 class Refine(nn.Module):
-    """Class nodes as means of their supports and of unlabelled nodes, those weighted by their share in the class.
+    """Class nodes as means of their supports and of unlabeled nodes, those weighted by their share in the class.
 
     Edges to queries are squared distances to the class nodes in the end, negated.
     """
@@ -112,28 +122,37 @@ class Refine(nn.Module):
 
     def forward(self, graph: Graph) -> Graph:
         """The graph with new class nodes and edges."""
-        return settle(graph, self._move)
+        return update_classes_and_queries(graph, self._move)
 
-    def _move(self, tasks: Dense) -> tuple[Tensor, Tensor]:
+    def _move(self, tasks: DenseBatch) -> tuple[Tensor, Tensor]:
         assert tasks.classes is not None
-        free = unlabelled(tasks)
+        free = unlabeled(tasks)
         classes = tasks.classes
         distance = squared_distances(classes, tasks.x).mT
         for _ in range(self.steps):
-            classes = members_mean(tasks.label + free * self.share(tasks, distance), tasks.x)
+            classes = weighted_class_means(
+                tasks.label + free * self.share(tasks, distance), tasks.x
+            )
             distance = squared_distances(classes, tasks.x).mT
         return classes, -distance
 
 
 def _method(encoder: nn.Module, share: Share, steps: int) -> GraphMethod:
-    return GraphMethod(encoder, embed, [Refine(share, steps)], from_classes, transductive=False, independent=True)
+    return GraphMethod(
+        encoder,
+        class_mean_graph,
+        [Refine(share, steps)],
+        class_node_logits,
+        transductive=False,
+        independent=True,
+    )
 
 
 def soft_k_means(encoder: nn.Module, *, dim: int | None = None, steps: int = 1) -> GraphMethod:
-    """Prototypes refined by unlabelled nodes, each of which counts for every class by how near it is.
+    """Prototypes refined by unlabeled nodes, each of which counts for every class by how near it is.
 
     Formula:
-        m_jk = softmax_k(-‖x_j - c_k‖²),  j unlabelled,  c_k at first the mean of class k's supports
+        m_jk = softmax_k(-‖x_j - c_k‖²),  j unlabeled,  c_k at first the mean of class k's supports
         c_k ← (Σ_{y_i = k} x_i + Σ_j m_jk x_j) / (K_k + Σ_j m_jk),  steps times
         logit_qk = -‖x_q - c_k‖²
 
@@ -142,8 +161,8 @@ def soft_k_means(encoder: nn.Module, *, dim: int | None = None, steps: int = 1) 
         dim: unused; every method takes it.
         steps: of soft k-means.
 
-    Train with `node_loss`, on tasks with unlabelled nodes. Queries never move class nodes; without unlabelled nodes
-    these are the prototypes. For unlabelled nodes of other classes see `soft_k_means_cluster` and
+    Train with `node_loss`, on tasks with unlabeled nodes. Queries never move class nodes; without unlabeled nodes
+    these are the prototypes. For unlabeled nodes of other classes see `soft_k_means_cluster` and
     `soft_k_means_masked`.
 
     Raises:
@@ -158,12 +177,13 @@ def soft_k_means(encoder: nn.Module, *, dim: int | None = None, steps: int = 1) 
     return _method(encoder, by_distance, steps)
 
 
-def soft_k_means_cluster(encoder: nn.Module, *, dim: int | None = None, steps: int = 1, length_scale: float = 100.0
-                         ) -> GraphMethod:
-    """`soft_k_means` with one cluster more, which takes in unlabelled nodes that are far from every class.
+def soft_k_means_cluster(
+    encoder: nn.Module, *, dim: int | None = None, steps: int = 1, length_scale: float = 100.0
+) -> GraphMethod:
+    """`soft_k_means` with one cluster more, which takes in unlabeled nodes that are far from every class.
 
     Formula:
-        m_j = softmax over the classes, -‖x_j - c_k‖², and the cluster, -‖x_j‖² / r² - log r;  j unlabelled
+        m_j = softmax over the classes, -‖x_j - c_k‖², and the cluster, -‖x_j‖² / r² - log r;  j unlabeled
         c_k ← (Σ_{y_i = k} x_i + Σ_j m_jk x_j) / (K_k + Σ_j m_jk),  steps times
         logit_qk = -‖x_q - c_k‖²
 
@@ -176,7 +196,7 @@ def soft_k_means_cluster(encoder: nn.Module, *, dim: int | None = None, steps: i
             in units of the encoder's features, so that features of another scale need another r; those of length 1,
             which are never further apart than 4, one of about 2.
 
-    Train with `node_loss`, on tasks with unlabelled nodes: without them nothing tells of the length-scale.
+    Train with `node_loss`, on tasks with unlabeled nodes: without them nothing tells of the length-scale.
 
     Raises:
         ValueError: steps below 1, or a length-scale that is not positive and finite.
@@ -194,12 +214,14 @@ def soft_k_means_cluster(encoder: nn.Module, *, dim: int | None = None, steps: i
     return _method(encoder, Distractor(length_scale), steps)
 
 
-def soft_k_means_masked(encoder: nn.Module, *, dim: int | None = None, steps: int = 1, hidden: int = 20) -> GraphMethod:
-    """`soft_k_means` where an unlabelled node counts less for a class the further away it is beside the others.
+def soft_k_means_masked(
+    encoder: nn.Module, *, dim: int | None = None, steps: int = 1, hidden: int = 20
+) -> GraphMethod:
+    """`soft_k_means` where an unlabeled node counts less for a class the further away it is beside the others.
 
     Formula:
         m_jk = softmax_k(-‖x_j - c_k‖²) · σ(γ_k (β_k - d_jk)),  d_jk = ‖x_j - c_k‖² / mean_j ‖x_j - c_k‖²
-        (log β_k, log γ_k) = MLP(min, max, variance, skew, kurtosis of d_jk over the unlabelled j)
+        (log β_k, log γ_k) = MLP(min, max, variance, skew, kurtosis of d_jk over the unlabeled j)
         c_k ← (Σ_{y_i = k} x_i + Σ_j m_jk x_j) / (K_k + Σ_j m_jk),  steps times
         logit_qk = -‖x_q - c_k‖²
 
@@ -209,7 +231,7 @@ def soft_k_means_masked(encoder: nn.Module, *, dim: int | None = None, steps: in
         steps: of soft k-means.
         hidden: units of the network that gives each class its threshold and slope.
 
-    Train with `node_loss`, on tasks with unlabelled nodes: without them the network learns nothing.
+    Train with `node_loss`, on tasks with unlabeled nodes: without them the network learns nothing.
 
     Raises:
         ValueError: steps or hidden below 1.

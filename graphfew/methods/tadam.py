@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
-from graphfew.checks import labelled_only
-from graphfew.episode import Episode
-from graphfew.layers import Metric, squared_euclidean
-from graphfew.methods.prototypical import Compare, embed, task_means
-from graphfew.model import GraphMethod
-from graphfew.readout import from_classes
+from graphfew.core.episode import Episode
+from graphfew.methods._checks import require_labeled
+from graphfew.nn.layers import Metric, squared_euclidean
+from graphfew.nn.method import GraphMethod
+from graphfew.nn.prototypes import ScaledMetric, class_mean_graph, task_class_means
+from graphfew.nn.readout import class_node_logits
 
 Hook = Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]
 
@@ -23,7 +23,10 @@ class TaskScale(nn.Module):
     def __init__(self, dim: int, width: int) -> None:
         super().__init__()
         self.gamma, self.beta = Residual(dim, width), Residual(dim, width)
-        self.gamma_scale, self.beta_scale = nn.Parameter(torch.zeros(())), nn.Parameter(torch.zeros(()))
+        self.gamma_scale, self.beta_scale = (
+            nn.Parameter(torch.zeros(())),
+            nn.Parameter(torch.zeros(())),
+        )
 
     def forward(self, mean: Tensor) -> tuple[Tensor, Tensor]:
         """Factors, 1 at first, and shifts, 0 at first."""
@@ -58,12 +61,14 @@ class Conditioning(nn.Module):
 
     def forward(self, encoder: nn.Module, episode: Episode, encoded: Episode) -> Episode:
         """The episode encoded in the light of its first encoding."""
-        means = task_means(encoded)
+        means = task_class_means(encoded)
         hooks = [_film(scale(means), episode.task) for scale in self.scales]
         norms = list(_norms(encoder))
         if not norms:
             return encoded.encode(lambda x: hooks[0](self, (), x))
-        handles = [norm.register_forward_hook(hook) for norm, hook in zip(norms, hooks, strict=True)]
+        handles = [
+            norm.register_forward_hook(hook) for norm, hook in zip(norms, hooks, strict=True)
+        ]
         try:
             return episode.encode(encoder)
         finally:
@@ -86,8 +91,14 @@ def _film(scales: tuple[Tensor, Tensor], task: Tensor) -> Hook:
     return hook
 
 
-def tadam(encoder: nn.Module, *, dim: int, metric: Metric = squared_euclidean, scale: float = 1.0,
-          learn_scale: bool = True) -> GraphMethod:
+def tadam(
+    encoder: nn.Module,
+    *,
+    dim: int,
+    metric: Metric = squared_euclidean,
+    scale: float = 1.0,
+    learn_scale: bool = True,
+) -> GraphMethod:
     """Prototypes of features that depend on the task: a second encoding is conditioned on the mean of the first.
 
     Formula:
@@ -105,13 +116,21 @@ def tadam(encoder: nn.Module, *, dim: int, metric: Metric = squared_euclidean, s
     Train with `node_loss`. The encoder cannot be frozen beforehand, since an item's features depend on its task.
 
     Raises:
-        ValueError: a task with unlabelled nodes.
+        ValueError: a task with unlabeled nodes.
 
     Source: Oreshkin, Rodríguez, Lacoste, 2018, TADAM: Task Dependent Adaptive Metric for Improved Few-Shot Learning.
 
     Deviations: without the classification of all training classes beside the episodes, and without the penalty on the
     two scalars of each layer, which begin at 0.
     """
-    layers = [Compare(metric, scale, learn_scale=learn_scale)]
-    return GraphMethod(encoder, embed, layers, from_classes, transductive=False, independent=True,
-                       check=labelled_only("tadam"), condition=Conditioning(encoder, dim))
+    layers = [ScaledMetric(metric, scale, learn_scale=learn_scale)]
+    return GraphMethod(
+        encoder,
+        class_mean_graph,
+        layers,
+        class_node_logits,
+        transductive=False,
+        independent=True,
+        check=require_labeled("tadam"),
+        condition=Conditioning(encoder, dim),
+    )

@@ -8,15 +8,20 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from graphfew.affinity import squared_distances
-from graphfew.checks import labelled_only
-from graphfew.dense import Dense, class_softmax, settle
-from graphfew.features import check_centre
-from graphfew.graph import Graph
-from graphfew.methods.pt_map import embed
-from graphfew.model import GraphMethod
-from graphfew.priors import check_prior, estimated, proportions, unknown
-from graphfew.readout import from_classes
+from graphfew.core.dense_batch import DenseBatch, class_softmax, update_classes_and_queries
+from graphfew.core.graph import Graph
+from graphfew.methods._checks import require_labeled
+from graphfew.nn.method import GraphMethod
+from graphfew.nn.readout import class_node_logits
+from graphfew.nn.soft_assignment import normalized_class_mean_graph
+from graphfew.propagation.affinity import squared_distances
+from graphfew.propagation.class_priors import (
+    check_prior,
+    class_prior,
+    estimate_proportions,
+    unknown_mask,
+)
+from graphfew.propagation.feature_transforms import check_center
 
 TINY = 1e-12
 Slope = Callable[[Tensor], Tensor]
@@ -44,8 +49,15 @@ class Weights:
 class Descend:
     """Class nodes by Adam on `a CE(supports) - b H(mean answer) + c mean H(answer)`; edges are the last logits."""
 
-    def __init__(self, weights: Weights, entropy: Slope, temperature: float, steps: int, lr: float,
-                 prior: Callable[[Dense, Tensor], Tensor] | None) -> None:
+    def __init__(
+        self,
+        weights: Weights,
+        entropy: Slope,
+        temperature: float,
+        steps: int,
+        lr: float,
+        prior: Callable[[DenseBatch, Tensor], Tensor] | None,
+    ) -> None:
         self.weights = weights
         self.entropy = entropy
         self.temperature = temperature
@@ -55,48 +67,72 @@ class Descend:
 
     def __call__(self, graph: Graph) -> Graph:
         """The graph with new class nodes and edges."""
-        return settle(graph, self._descend)
+        return update_classes_and_queries(graph, self._descend)
 
-    def _descend(self, tasks: Dense) -> tuple[Tensor, Tensor]:
+    def _descend(self, tasks: DenseBatch) -> tuple[Tensor, Tensor]:
         assert tasks.classes is not None
         w = tasks.classes
-        aim = None if self.prior is None else self.prior(tasks, class_softmax(self._logits(tasks, w)))
+        aim = (
+            None if self.prior is None else self.prior(tasks, class_softmax(self._logits(tasks, w)))
+        )
         mean = square = torch.zeros_like(w)
         for step in range(1, self.steps + 1):
             slope = self._slope(tasks, w, aim)
             mean, square = 0.9 * mean + 0.1 * slope, 0.999 * square + 0.001 * slope.square()
-            w = w - self.lr * (mean / (1 - 0.9**step)) / ((square / (1 - 0.999**step)).sqrt() + 1e-8)
+            w = w - self.lr * (mean / (1 - 0.9**step)) / (
+                (square / (1 - 0.999**step)).sqrt() + 1e-8
+            )
         return w, self._logits(tasks, w)
 
-    def _logits(self, tasks: Dense, w: Tensor) -> Tensor:
+    def _logits(self, tasks: DenseBatch, w: Tensor) -> Tensor:
         return -self.temperature / 2 * squared_distances(w, tasks.x).mT
 
-    def _slope(self, tasks: Dense, w: Tensor, aim: Tensor | None) -> Tensor:
+    def _slope(self, tasks: DenseBatch, w: Tensor, aim: Tensor | None) -> Tensor:
         """The derivative of the objective by w, `[G, way, F]`."""
         p = class_softmax(self._logits(tasks, w))
-        free = unknown(tasks)
+        free = unknown_mask(tasks)
         asked, known = free.sum(1, keepdim=True), (1 - free).sum(1, keepdim=True)
         mean = (p * free).sum(1, keepdim=True) / asked
         marginal = self.entropy(mean) - (0.0 if aim is None else self.entropy(aim[:, None]))
-        by_answer = (self.weights.conditional * self.entropy(p) - self.weights.marginal * marginal) * free / asked
+        by_answer = (
+            (self.weights.conditional * self.entropy(p) - self.weights.marginal * marginal)
+            * free
+            / asked
+        )
         by_logit = p * (by_answer - (p * by_answer).sum(2, keepdim=True))
         by_logit = by_logit + self.weights.support * (p * (1 - free) - tasks.label) / known
         return self.temperature * (torch.bmm(by_logit.mT, tasks.x) - by_logit.sum(1)[..., None] * w)
 
 
-def counted_answers(prior: Sequence[float] | None, strength: float) -> Callable[[Dense, Tensor], Tensor]:
+def counted_answers(
+    prior: Sequence[float] | None, strength: float
+) -> Callable[[DenseBatch, Tensor], Tensor]:
     """What the mean answer is held to, `[G, way]`: how the first answers count the classes, and the prior."""
 
-    def aim(tasks: Dense, answers: Tensor) -> Tensor:
-        return estimated(answers * unknown(tasks), proportions(prior, tasks.label), strength)
+    def aim(tasks: DenseBatch, answers: Tensor) -> Tensor:
+        return estimate_proportions(
+            answers * unknown_mask(tasks), class_prior(prior, tasks.label), strength
+        )
 
     return aim
 
 
-def tim(encoder: nn.Module, *, dim: int, steps: int = 100, lr: float = 1e-3, temperature: float = 15.0,
-        support: float = 0.1, marginal: float = 0.3, conditional: float = 0.3, power: float = 1.0,
-        centre: Sequence[float] | None = None, prior: Sequence[float] | None = None, balanced: bool = False,
-        strength: float = 0.0) -> GraphMethod:
+def tim(
+    encoder: nn.Module,
+    *,
+    dim: int,
+    steps: int = 100,
+    lr: float = 1e-3,
+    temperature: float = 15.0,
+    support: float = 0.1,
+    marginal: float = 0.3,
+    conditional: float = 0.3,
+    power: float = 1.0,
+    center: Sequence[float] | None = None,
+    prior: Sequence[float] | None = None,
+    balanced: bool = False,
+    strength: float = 0.0,
+) -> GraphMethod:
     """Class nodes that make the queries' answers sure one by one and, together, divided as expected. Needs no training.
 
     Formula:
@@ -112,32 +148,51 @@ def tim(encoder: nn.Module, *, dim: int, steps: int = 100, lr: float = 1e-3, tem
         temperature: as above.
         support, marginal, conditional: weights of the supports' cross-entropy, of the divergence of the mean answer
             from what is expected, and of the mean entropy of answers.
-        power, centre: of the features, see `graphfew.features.prepared`.
+        power, center: of the features, see `graphfew.propagation.feature_transforms.power_normalize`.
         prior: proportions of the classes among the queries; None takes them as even.
         balanced: the paper's assumption, that the queries are divided as the prior says. Otherwise what is expected is
             how the first answers, those of the nearest class mean, divide them.
         strength: for how many queries of each class the prior counts in that.
 
     Raises:
-        ValueError: fewer than one step, proportions that are not positive, a negative strength, or a centre that does
-            not fit; later, a task with unlabelled nodes.
+        ValueError: fewer than one step, proportions that are not positive, a negative strength, or a center that does
+            not fit; later, a task with unlabeled nodes.
 
     Source: Boudiaf, Masud, Rony, Dolz, Piantanida, Ben Ayed, 2020, Transductive Information Maximization for Few-Shot
     Learning.
 
     Deviations: the expected division is estimated by default (theirs is even), with weights chosen for that on the
     validation classes of CIFAR-FS (theirs 0.1, 1, 0.1); 100 steps at 0.001 (theirs 1,000 at 0.0001, for the same
-    distance); features are centred on the task's own mean.
+    distance); features are centerd on the task's own mean.
     """
     aim = counted_answers(prior, float("inf") if balanced else strength)
     weights = Weights(support, marginal, conditional)
-    return _method("tim", encoder, dim, Descend(weights, shannon, temperature, steps, lr, aim), power, centre, prior,
-                   strength)
+    return _method(
+        "tim",
+        encoder,
+        dim,
+        Descend(weights, shannon, temperature, steps, lr, aim),
+        power,
+        center,
+        prior,
+        strength,
+    )
 
 
-def alpha_tim(encoder: nn.Module, *, dim: int, alpha: float = 2.0, steps: int = 100, lr: float = 1e-3,
-              temperature: float = 15.0, support: float = 1.0, marginal: float = 1.0, conditional: float = 1.0,
-              power: float = 1.0, centre: Sequence[float] | None = None) -> GraphMethod:
+def alpha_tim(
+    encoder: nn.Module,
+    *,
+    dim: int,
+    alpha: float = 2.0,
+    steps: int = 100,
+    lr: float = 1e-3,
+    temperature: float = 15.0,
+    support: float = 1.0,
+    marginal: float = 1.0,
+    conditional: float = 1.0,
+    power: float = 1.0,
+    center: Sequence[float] | None = None,
+) -> GraphMethod:
     """TIM with α-entropies, which ask less for even answers, for queries of any division. Needs no training.
 
     Formula:
@@ -149,29 +204,43 @@ def alpha_tim(encoder: nn.Module, *, dim: int, alpha: float = 2.0, steps: int = 
         encoder: `[N, ...] -> [N, dim]`.
         dim: the encoder's output width.
         alpha: of the entropies, not 1; theirs is 2 at one shot and 7 at five and more.
-        steps, lr, temperature, power, centre: as `tim` has them.
+        steps, lr, temperature, power, center: as `tim` has them.
         support, marginal, conditional: weights of the supports' cross-entropy, of the α-entropy of the mean answer, and
             of the mean α-entropy of answers.
 
     Raises:
-        ValueError: alpha of 0 or less, or 1; fewer than one step; a centre that does not fit; later, a task with
-            unlabelled nodes.
+        ValueError: alpha of 0 or less, or 1; fewer than one step; a center that does not fit; later, a task with
+            unlabeled nodes.
 
     Source: Veilleux, Boudiaf, Piantanida, Ben Ayed, 2021, Realistic Evaluation of Transductive Few-Shot Learning.
 
-    Deviations: 100 steps at 0.001 (theirs 1,000 at 0.0001); features are centred on the task's own mean.
+    Deviations: 100 steps at 0.001 (theirs 1,000 at 0.0001); features are centerd on the task's own mean.
     """
     if not alpha > 0 or alpha == 1:
         raise ValueError(f"alpha is {alpha}; it must be positive and not 1 (that is tim)")
     weights = Weights(support, marginal, conditional)
     layer = Descend(weights, alpha_entropy(alpha), temperature, steps, lr, None)
-    return _method("alpha_tim", encoder, dim, layer, power, centre, None, 0.0)
+    return _method("alpha_tim", encoder, dim, layer, power, center, None, 0.0)
 
 
-def _method(name: str, encoder: nn.Module, dim: int, layer: Descend, power: float, centre: Sequence[float] | None,
-            prior: Sequence[float] | None, strength: float) -> GraphMethod:
+def _method(
+    name: str,
+    encoder: nn.Module,
+    dim: int,
+    layer: Descend,
+    power: float,
+    center: Sequence[float] | None,
+    prior: Sequence[float] | None,
+    strength: float,
+) -> GraphMethod:
     if layer.steps < 1:
         raise ValueError(f"steps is {layer.steps}; give at least 1")
     check_prior(prior, strength)
-    check_centre(centre, dim)
-    return GraphMethod(encoder, embed(power, centre), [layer], from_classes, check=labelled_only(name))
+    check_center(center, dim)
+    return GraphMethod(
+        encoder,
+        normalized_class_mean_graph(power, center),
+        [layer],
+        class_node_logits,
+        check=require_labeled(name),
+    )

@@ -8,15 +8,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from graphfew.affinity import neighbours, normalised, squared_distances
-from graphfew.dense import Dense, solve_edges, solve_nodes
-from graphfew.episode import Episode
-from graphfew.features import bounded
-from graphfew.graph import Graph
-from graphfew.layers import RowNorm
-from graphfew.model import GraphMethod, Layer
-from graphfew.readout import own_row
-from graphfew.topologies import complete
+from graphfew.core.dense_batch import DenseBatch, map_to_edges, map_to_node_scores
+from graphfew.core.graph import Graph
+from graphfew.nn.label_graphs import labeled_graph
+from graphfew.nn.layers import RowNorm
+from graphfew.nn.method import GraphMethod, Layer
+from graphfew.nn.readout import node_logits
+from graphfew.ops.magnitude import clamp_magnitude
+from graphfew.propagation.affinity import knn_mask, squared_distances, symmetric_normalize
 
 # No width that was learned comes near exp(30), and beyond exp(88) a float32 holds none.
 WIDEST = 30.0
@@ -47,12 +46,18 @@ def _rows(dim: int) -> list[nn.Module]:
 def _maps(dim: int, channels: int) -> tuple[int, list[nn.Module]]:
     side = math.isqrt(dim // channels)
     if side * side * channels != dim:
-        raise ValueError(f"features of {dim} numbers are not {channels} square maps; give the encoder's number of "
-                         f"channels, or leave channels out")
+        raise ValueError(
+            f"features of {dim} numbers are not {channels} square maps; give the encoder's number of "
+            f"channels, or leave channels out"
+        )
     blocks: list[nn.Module] = [nn.Unflatten(1, (channels, side, side))]
     for inputs, outputs in ((channels, 64), (64, 1)):
-        blocks += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.BatchNorm2d(outputs), nn.ReLU(),
-                   nn.MaxPool2d(2, ceil_mode=True)]
+        blocks += [
+            nn.Conv2d(inputs, outputs, 3, padding=1),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(),
+            nn.MaxPool2d(2, ceil_mode=True),
+        ]
     return math.ceil(side / 4) ** 2, [*blocks, nn.Flatten()]
 
 
@@ -66,40 +71,43 @@ class Kernel(nn.Module):
 
     def forward(self, graph: Graph) -> Graph:
         """The graph with new edges `[E, 1]`."""
-        scaled = bounded(graph.nodes / self.width(graph.nodes))
-        return graph.replace(edges=solve_edges(graph.episode.encode(lambda _: scaled), self._near))
+        scaled = clamp_magnitude(graph.nodes / self.width(graph.nodes))
+        return graph.replace(edges=map_to_edges(graph.episode.encode(lambda _: scaled), self._near))
 
-    def _near(self, tasks: Dense) -> Tensor:
+    def _near(self, tasks: DenseBatch) -> Tensor:
         distance = squared_distances(tasks.x, tasks.x)
-        near = neighbours(distance.detach(), self.k)
+        near = knn_mask(distance.detach(), self.k)
         return ((-distance / 2).exp() * (near | near.mT))[..., None]
 
 
 def spread(alpha: float) -> Callable[[Graph], Graph]:
-    """A layer that puts `(I - αS)⁻¹ Y` in the place of the nodes, S the edges normalised on both sides."""
+    """A layer that puts `(I - αS)⁻¹ Y` in the place of the nodes, S the edges normalized on both sides."""
 
     def layer(graph: Graph) -> Graph:
-        return graph.replace(nodes=solve_nodes(graph, lambda tasks: _spread(tasks, alpha)))
+        return graph.replace(nodes=map_to_node_scores(graph, lambda tasks: _spread(tasks, alpha)))
 
     return layer
 
 
-def _spread(tasks: Dense, alpha: float) -> Tensor:
+def _spread(tasks: DenseBatch, alpha: float) -> Tensor:
     assert tasks.edges is not None
-    near = alpha * normalised(tasks.edges[..., 0])
-    scores: Tensor = torch.linalg.solve(torch.eye(near.shape[1], dtype=near.dtype, device=near.device) - near,
-                                        tasks.label)
+    near = alpha * symmetric_normalize(tasks.edges[..., 0])
+    scores: Tensor = torch.linalg.solve(
+        torch.eye(near.shape[1], dtype=near.dtype, device=near.device) - near, tasks.label
+    )
     return scores
 
 
-def embed(episode: Episode) -> Graph:
-    """The complete graph of each task, edges 0."""
-    topology = complete(episode.sizes, episode.x.device)
-    return Graph(episode.x, episode.x.new_zeros(len(topology.receivers), 1), topology, episode)
-
-
-def tpn(encoder: nn.Module, *, dim: int, k: int = 20, alpha: float = 0.99, channels: int | None = None,
-        hidden: int = 8, transductive: bool = True) -> GraphMethod:
+def tpn(
+    encoder: nn.Module,
+    *,
+    dim: int,
+    k: int = 20,
+    alpha: float = 0.99,
+    channels: int | None = None,
+    hidden: int = 8,
+    transductive: bool = True,
+) -> GraphMethod:
     """Label spreading in closed form, trained end to end: each node's kernel width is learned from its features.
 
     Formula:
@@ -111,8 +119,8 @@ def tpn(encoder: nn.Module, *, dim: int, k: int = 20, alpha: float = 0.99, chann
     Args:
         encoder: `[N, ...] -> [N, dim]`.
         dim: the encoder's output width.
-        k: nearest neighbours of a node, itself not counted.
-        alpha: share of a node's label that comes from its neighbours, in `(0, 1)`.
+        k: nearest neighbors of a node, itself not counted.
+        alpha: share of a node's label that comes from its neighbors, in `(0, 1)`.
         channels: the features are so many square maps, flattened, and convolutions find the width, as in the paper;
             None takes a hidden layer over rows.
         hidden: units before the width.
@@ -133,6 +141,6 @@ def tpn(encoder: nn.Module, *, dim: int, k: int = 20, alpha: float = 0.99, chann
     if not 0 < alpha < 1:
         raise ValueError(f"alpha is {alpha}; it must lie between 0 and 1")
     if k < 1:
-        raise ValueError(f"k is {k}; a node needs at least 1 neighbour")
+        raise ValueError(f"k is {k}; a node needs at least 1 neighbor")
     layers: list[Layer] = [Kernel(Width(dim, channels, hidden), k), spread(alpha)]
-    return GraphMethod(encoder, embed, layers, own_row, transductive=transductive)
+    return GraphMethod(encoder, labeled_graph, layers, node_logits, transductive=transductive)

@@ -9,21 +9,31 @@ from typing import Any
 
 import torch
 
+from graphfew._utils.model_spec import JSON
 from graphfew.data.augment import parse_augment
-from graphfew.data.queries import parse
-from graphfew.data.spans import Span
-from graphfew.recipe import JSON
-from graphfew.train import adam, adamw, sgd
+from graphfew.data.int_range import IntRange
+from graphfew.data.query_sampling import parse_queries
+from graphfew.training.loop import adam, adamw, sgd
 
 TEST_SPLITS = ("test", "evaluation")
 # Where a run happens, not what it computes: these may differ when it is resumed.
 PLACES = ("root", "device")
 TASKS, CLASSES = "tasks", "classes"
-OPTIMIZERS: Mapping[str, Callable[..., torch.optim.Optimizer]] = {"adam": adam, "adamw": adamw, "sgd": sgd}
+OPTIMIZERS: Mapping[str, Callable[..., torch.optim.Optimizer]] = {
+    "adam": adam,
+    "adamw": adamw,
+    "sgd": sgd,
+}
 # What JSON may hold for an option of each type.
 TYPES: Mapping[str, tuple[type, ...]] = {
-    "str": (str,), "str | None": (str, type(None)), "bool": (bool,), "bool | None": (bool, type(None)), "int": (int,),
-    "int | None": (int, type(None)), "float": (int, float), "float | None": (int, float, type(None)),
+    "str": (str,),
+    "str | None": (str, type(None)),
+    "bool": (bool,),
+    "bool | None": (bool, type(None)),
+    "int": (int,),
+    "int | None": (int, type(None)),
+    "float": (int, float),
+    "float | None": (int, float, type(None)),
     "Mapping[str, JSON]": (Mapping,),
 }
 WHOLE = "-whole"
@@ -74,8 +84,18 @@ class Schedule:
     recompute: bool = False
 
     def __post_init__(self) -> None:
-        least = {"steps": 0, "batch": 1, "halve_every": 1, "seed": 0, "validate_every": 1, "validate_tasks": 2,
-                 "save_every": 1, "weight_decay": 0, "warmup": 0, "patience": 1}
+        least = {
+            "steps": 0,
+            "batch": 1,
+            "halve_every": 1,
+            "seed": 0,
+            "validate_every": 1,
+            "validate_tasks": 2,
+            "save_every": 1,
+            "weight_decay": 0,
+            "warmup": 0,
+            "patience": 1,
+        }
         for name, bound in least.items():
             value = getattr(self, name)
             if value is not None and not value >= bound:
@@ -83,9 +103,13 @@ class Schedule:
         if not 0 < self.lr < float("inf"):
             raise ValueError(f"lr is {self.lr}; it must be positive and finite")
         if self.cosine and self.halve_every is not None:
-            raise ValueError(f"cosine is set and halve_every is {self.halve_every}; give one way for the rate to fall")
+            raise ValueError(
+                f"cosine is set and halve_every is {self.halve_every}; give one way for the rate to fall"
+            )
         if self.average is not None and not 0 < self.average < 1:
-            raise ValueError(f"average is {self.average}; a decay lies between 0 and 1, such as 0.999")
+            raise ValueError(
+                f"average is {self.average}; a decay lies between 0 and 1, such as 0.999"
+            )
         for name, known in (("optimizer", OPTIMIZERS), ("precision", PRECISIONS)):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; known: {', '.join(known)}")
@@ -96,7 +120,7 @@ class TrainConfig:
     """Everything that `graphfew train` can be asked, numbers of tasks as text ("5", "5-20", "varied:1-75").
 
     Shapes:
-        labelled_ratio: a share of the shots, or several with commas between them ("0.2,0.4,1").
+        labeled_ratio: a share of the shots, or several with commas between them ("0.2,0.4,1").
         label_noise: the share of supports that are of another class, of training and validation tasks.
         validate: the split that chooses the best checkpoint; never a test split.
         arguments: of the method; encoder_arguments: of the encoder.
@@ -129,8 +153,8 @@ class TrainConfig:
     way: str = "5"
     shot: str = "1"
     query: str = "5"
-    unlabelled: str = "0"
-    labelled_ratio: str = "1"
+    unlabeled: str = "0"
+    labeled_ratio: str = "1"
     distractors: str = "0"
     label_noise: float = 0.0
     within_groups: bool = False
@@ -156,15 +180,19 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         if self.validate in TEST_SPLITS:
-            raise ValueError(f"validate is {self.validate!r}: a checkpoint selected on the test split has seen the "
-                             "test, and its accuracy there would mean nothing; validate on another split, such as val")
+            raise ValueError(
+                f"validate is {self.validate!r}: a checkpoint selected on the test split has seen the "
+                "test, and its accuracy there would mean nothing; validate on another split, such as val"
+            )
         if self.freeze_encoder and self.init_encoder is None:
-            raise ValueError("freeze_encoder keeps an encoder that has learned; give its checkpoint as init_encoder")
-        for name in ("way", "shot", "unlabelled", "distractors", "validate_way", "validate_shot"):
+            raise ValueError(
+                "freeze_encoder keeps an encoder that has learned; give its checkpoint as init_encoder"
+            )
+        for name in ("way", "shot", "unlabeled", "distractors", "validate_way", "validate_shot"):
             span(name, getattr(self, name) or "0")
-        ratios(self.labelled_ratio)
+        ratios(self.labeled_ratio)
         for query in (self.query, self.validate_query):
-            parse(query)
+            parse_queries(query)
         if self.augment is not None:
             parse_augment(self.augment)
         _check_objective(self)
@@ -174,10 +202,14 @@ class TrainConfig:
         """From flat options, those of the schedule among them. Raises ValueError where method or data is missing."""
         missing = [name for name in ("method", "data") if name not in options]
         if missing:
-            raise ValueError(f"a new run needs a method and its data; {' and '.join(missing)} not given")
+            raise ValueError(
+                f"a new run needs a method and its data; {' and '.join(missing)} not given"
+            )
         names = {field.name for field in dataclasses.fields(Schedule)}
         schedule = Schedule(**{key: value for key, value in options.items() if key in names})
-        return cls(schedule=schedule, **{key: value for key, value in options.items() if key not in names})
+        return cls(
+            schedule=schedule, **{key: value for key, value in options.items() if key not in names}
+        )
 
     def flat(self) -> dict[str, JSON]:
         """Every option by name; `TrainConfig.of` reads it back."""
@@ -188,10 +220,16 @@ class TrainConfig:
 
 def checked(options: Mapping[str, Any]) -> Mapping[str, Any]:
     """The options, as a file holds them. Raises ValueError for a value of another type than the option's."""
-    kinds = {field.name: str(field.type) for of in (TrainConfig, Schedule) for field in dataclasses.fields(of)}
+    kinds = {
+        field.name: str(field.type)
+        for of in (TrainConfig, Schedule)
+        for field in dataclasses.fields(of)
+    }
     for name, value in options.items():
         if not isinstance(value, TYPES.get(kinds.get(name, ""), object)):
-            raise ValueError(f"{name} is {str(value)[:80]!r}, a {type(value).__name__}; it must be {kinds[name]}")
+            raise ValueError(
+                f"{name} is {str(value)[:80]!r}, a {type(value).__name__}; it must be {kinds[name]}"
+            )
         if isinstance(value, bool) and "bool" not in kinds.get(name, "bool"):
             raise ValueError(f"{name} is {value}; it must be {kinds[name]}")
     return options
@@ -201,37 +239,54 @@ def _check_objective(config: TrainConfig) -> None:
     if config.objective not in (TASKS, CLASSES):
         raise ValueError(f"objective is {config.objective!r}; known: {TASKS}, {CLASSES}")
     if config.objective == CLASSES and config.loss is not None:
-        raise ValueError(f"loss is {config.loss!r}, but classes are learned by cross-entropy; leave loss out")
+        raise ValueError(
+            f"loss is {config.loss!r}, but classes are learned by cross-entropy; leave loss out"
+        )
     if config.turns and config.objective != CLASSES:
-        raise ValueError("turns makes four classes of each for objective=classes; with tasks, take a data set whose "
-                         "turned images are classes")
+        raise ValueError(
+            "turns makes four classes of each for objective=classes; with tasks, take a data set whose "
+            "turned images are classes"
+        )
     if config.views < 1 or (config.views > 1 and not config.freeze_encoder):
-        raise ValueError(f"views is {config.views}; copies are averaged (2 or more) where the encoder is frozen: set "
-                         "freeze_encoder, or leave views at 1")
+        raise ValueError(
+            f"views is {config.views}; copies are averaged (2 or more) where the encoder is frozen: set "
+            "freeze_encoder, or leave views at 1"
+        )
     if config.mirror is not None and (config.mirror < 0 or not config.freeze_encoder):
-        raise ValueError(f"mirror is {config.mirror}; give 0 or more pixels, with freeze_encoder, or leave it out")
+        raise ValueError(
+            f"mirror is {config.mirror}; give 0 or more pixels, with freeze_encoder, or leave it out"
+        )
     if config.components is not None and (config.components < 1 or not config.freeze_encoder):
-        raise ValueError(f"components is {config.components}; give 1 or more, with freeze_encoder, or leave it out")
+        raise ValueError(
+            f"components is {config.components}; give 1 or more, with freeze_encoder, or leave it out"
+        )
     if config.freeze_encoder and (config.augment is not None or config.objective == CLASSES):
         extra = "augment" if config.augment is not None else "objective=classes"
-        raise ValueError(f"freeze_encoder encodes every item once, before the first step; leave out {extra}, or let "
-                         "the encoder learn")
+        raise ValueError(
+            f"freeze_encoder encodes every item once, before the first step; leave out {extra}, or let "
+            "the encoder learn"
+        )
 
 
 def contradictions(config: TrainConfig, options: Mapping[str, Any]) -> list[str]:
     """The options that ask for another run than `config`, each with both values; `PLACES` never do."""
     own = config.flat()
-    return [f"{name} is {own[name]!r} there and {value!r} here" for name, value in options.items()
-            if name not in PLACES and own[name] != value]
+    return [
+        f"{name} is {own[name]!r} there and {value!r} here"
+        for name, value in options.items()
+        if name not in PLACES and own[name] != value
+    ]
 
 
-def span(name: str, text: str) -> Span:
+def span(name: str, text: str) -> IntRange:
     """`"5"` is 5 and `"5-20"` is (5, 20). Raises ValueError, with `name`, for anything else."""
     lo, dash, hi = text.partition("-")
     try:
         return (int(lo), int(hi)) if dash else int(lo)
     except ValueError as error:
-        raise ValueError(f"{name} is {text!r}; give a number such as 5, or a range such as 5-20") from error
+        raise ValueError(
+            f"{name} is {text!r}; give a number such as 5, or a range such as 5-20"
+        ) from error
 
 
 def ratios(text: str) -> tuple[float, ...]:
@@ -239,8 +294,9 @@ def ratios(text: str) -> tuple[float, ...]:
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError as error:
-        raise ValueError(f"labelled_ratio is {text!r}; give a share such as 0.2, or several such as 0.2,0.4,1"
-                         ) from error
+        raise ValueError(
+            f"labeled_ratio is {text!r}; give a share such as 0.2, or several such as 0.2,0.4,1"
+        ) from error
 
 
 def settings(pairs: Iterable[str]) -> dict[str, JSON]:

@@ -5,12 +5,31 @@ import torch
 
 import graphfew as gf
 from graphfew.data import augment
-from graphfew.data.augment import Augmented, affine, alphabet, colour, crop, flip, parse_augment, several
+from graphfew.data.augment import (
+    Augmented,
+    affine,
+    alphabet,
+    color,
+    crop,
+    flip,
+    parse_augment,
+    several,
+)
 
 IMAGES = torch.rand(6, 3, 12, 12, generator=torch.Generator().manual_seed(0))
 ONE = torch.zeros(600, dtype=torch.int64)
-NAMES = ("alphabet", "alphabet:0.5", "affine", "affine:0.5",
-         "crop", "crop:2", "flip", "colour", "colour:0.2", "affine+crop:1+flip+colour:0.1")
+NAMES = (
+    "alphabet",
+    "alphabet:0.5",
+    "affine",
+    "affine:0.5",
+    "crop",
+    "crop:2",
+    "flip",
+    "color",
+    "color:0.2",
+    "affine+crop:1+flip+color:0.1",
+)
 
 
 def changed(change, images, seed, indices):
@@ -36,7 +55,12 @@ def test_a_crop_is_the_image_moved():
     images = changed(crop(3), IMAGES, 0, range(1))
     wide = torch.nn.functional.pad(IMAGES, (3,) * 4)
     for image, source in zip(images, wide, strict=True):
-        places = [(i, j) for i in range(7) for j in range(7) if torch.equal(image, source[:, i:i + 12, j:j + 12])]
+        places = [
+            (i, j)
+            for i in range(7)
+            for j in range(7)
+            if torch.equal(image, source[:, i : i + 12, j : j + 12])
+        ]
         assert len(places) == 1
 
 
@@ -52,7 +76,10 @@ def test_a_flip_mirrors_some_and_leaves_some():
 def test_a_weak_affine_change_is_nearly_none_and_a_strong_one_is_not():
     smooth = torch.nn.functional.avg_pool2d(IMAGES, 5, 1, 2)
     inner = (slice(None), slice(None), slice(2, -2), slice(2, -2))
-    gaps = [float((changed(affine(s), smooth, 0, range(1)) - smooth)[inner].abs().mean()) for s in (1e-4, 1.0)]
+    gaps = [
+        float((changed(affine(s), smooth, 0, range(1)) - smooth)[inner].abs().mean())
+        for s in (1e-4, 1.0)
+    ]
     assert gaps[0] < 1e-3 < 1e-2 < gaps[1]
 
 
@@ -76,7 +103,11 @@ def test_an_alphabet_changes_all_images_of_a_task_alike_and_tasks_apart():
     for number in range(4):
         first = images[10 * number]
         assert float((images[task == number] - first).abs().max()) < 0.05
-        assert all(float((images[10 * other] - first).abs().max()) > 0.5 for other in range(4) if other != number)
+        assert all(
+            float((images[10 * other] - first).abs().max()) > 0.5
+            for other in range(4)
+            if other != number
+        )
     strong = augment.changed(alphabet(), line, task, 0, range(1))
     assert float((strong[0] - strong[1]).abs().max()) > 0.3
 
@@ -91,8 +122,8 @@ def test_an_alphabet_is_a_turn_stretches_a_shear_and_a_mirror():
     torch.testing.assert_close(none[0], torch.eye(2))
 
 
-def test_colour_keeps_the_drawing_and_changes_the_light():
-    images = changed(colour(0.4), IMAGES * 0.2 + 0.4, 0, range(1))
+def test_color_keeps_the_drawing_and_changes_the_light():
+    images = changed(color(0.4), IMAGES * 0.2 + 0.4, 0, range(1))
     for image, source in zip(images, IMAGES, strict=True):
         assert torch.corrcoef(torch.stack([image[0].flatten(), source[0].flatten()]))[0, 1] > 0.99
     assert float((images.mean((1, 2, 3)) - (IMAGES * 0.2 + 0.4).mean((1, 2, 3))).abs().max()) > 0.05
@@ -119,10 +150,19 @@ def test_tasks_keep_labels_and_say_how_they_are_changed():
     assert source.describe() == {**tasks.describe(), "augment": "affine"}
 
 
-@pytest.mark.parametrize(("text", "reason"), [
-    ("blur", "'blur'"), ("affine:x", "could not convert"), ("affine:0", "strength=0"), ("crop:0", "padding=0"),
-    ("flip:2", "'flip:2'"), ("", "''"), ("colour:inf", "inf"), ("affine+", "''"),
-])
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("blur", "'blur'"),
+        ("affine:x", "could not convert"),
+        ("affine:0", "strength=0"),
+        ("crop:0", "padding=0"),
+        ("flip:2", "'flip:2'"),
+        ("", "''"),
+        ("color:inf", "inf"),
+        ("affine+", "''"),
+    ],
+)
 def test_a_wrong_text_is_refused(text, reason):
     with pytest.raises(ValueError, match="no augmentation is written") as fault:
         parse_augment(text)
@@ -131,6 +171,8 @@ def test_a_wrong_text_is_refused(text, reason):
 
 
 def test_features_are_not_images():
-    tasks = gf.Tasks(gf.data.arrays(torch.rand(40, 8), [i % 4 for i in range(40)]), way=3, shot=1, query=2)
+    tasks = gf.Tasks(
+        gf.data.arrays(torch.rand(40, 8), [i % 4 for i in range(40)]), way=3, shot=1, query=2
+    )
     with pytest.raises(ValueError, match=r"items have shape \(8,\)"):
         Augmented(tasks, flip()).batch(range(1))

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from graphfew.data import cache
+from graphfew.data.io import cache
 
 
 @pytest.fixture
@@ -32,8 +32,16 @@ def test_another_key_is_built_apart(folder):
     assert cache.cached("two", ("a",), Build(2))["a"][0] == 2
 
 
-@pytest.mark.parametrize("damage", [lambda b: b"", lambda b: b[:40], lambda b: b[: len(b) // 2],
-                                    lambda b: b"noise" * 99, lambda b: b[:60] + bytes([b[60] ^ 255]) + b[61:]])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda b: b"",
+        lambda b: b[:40],
+        lambda b: b[: len(b) // 2],
+        lambda b: b"noise" * 99,
+        lambda b: b[:60] + bytes([b[60] ^ 255]) + b[61:],
+    ],
+)
 def test_a_damaged_file_is_built_again(folder, damage):
     build = Build()
     cache.cached("key", ("a", "b"), build)
@@ -56,6 +64,7 @@ def test_a_pickle_is_never_opened(folder):
 def test_a_failed_build_leaves_nothing(folder):
     def fail():
         raise ZeroDivisionError
+
     with pytest.raises(ZeroDivisionError):
         cache.cached("key", ("a",), fail)
     assert not folder.exists()
@@ -65,6 +74,7 @@ def test_a_failed_write_leaves_no_part_and_still_returns(folder, monkeypatch):
     def fail(file, **arrays):
         file.write(b"part")
         raise OSError("disk full")
+
     monkeypatch.setattr(np, "savez_compressed", fail)
     with pytest.warns(RuntimeWarning, match="disk full.*GRAPHFEW_CACHE"):
         assert cache.cached("key", ("a",), Build())["a"].tolist() == [1] * 5

@@ -1,6 +1,6 @@
 import pytest
 
-from graphfew.data import catalogue, load
+from graphfew.data import DATASETS, load
 
 
 def test_load_passes_options_on():
@@ -8,7 +8,21 @@ def test_load_passes_options_on():
 
 
 def test_load_lists_the_known_names():
-    with pytest.raises(ValueError, match="unknown data set 'mnist'; known: omniglot, glyphs, digits, fewrel"):
+    with pytest.raises(
+        ValueError, match="unknown data set 'mnist'; known: omniglot, glyphs, digits, fewrel"
+    ):
         load("mnist")
-    assert list(catalogue) == ["omniglot", "glyphs", "digits", "fewrel", "cifar_fs", "fc100", "cifar_fs_features",
-                               "clinc150", "mini_imagenet", "tiered_imagenet", "cub", "class_folders"]
+    assert list(DATASETS) == [
+        "omniglot",
+        "glyphs",
+        "digits",
+        "fewrel",
+        "cifar_fs",
+        "fc100",
+        "cifar_fs_features",
+        "clinc150",
+        "mini_imagenet",
+        "tiered_imagenet",
+        "cub",
+        "class_folders",
+    ]

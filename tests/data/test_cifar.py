@@ -12,13 +12,16 @@ import pytest
 import torch
 from PIL import Image
 
-from graphfew.data import cache, cifar_fs, fc100
-from graphfew.data.cifar import lists
+from graphfew.data import cifar_fs, fc100
+from graphfew.data.datasets.cifar import lists
+from graphfew.data.io import cache
 
-FILES = sys.modules["graphfew.data.cifar_files"]
-LISTS = {"superclasses": {"fish": ["ray", "trout"], "fruit": ["apple", "pear"]},
-         "cifar_fs": {"train": ["apple", "ray"], "val": ["pear"], "test": ["trout"]},
-         "fc100": {"train": ["apple", "pear"], "val": ["ray"], "test": ["trout"]}}
+FILES = sys.modules["graphfew.data.datasets.cifar_files"]
+LISTS = {
+    "superclasses": {"fish": ["ray", "trout"], "fruit": ["apple", "pear"]},
+    "cifar_fs": {"train": ["apple", "ray"], "val": ["pear"], "test": ["trout"]},
+    "fc100": {"train": ["apple", "pear"], "val": ["ray"], "test": ["trout"]},
+}
 NAMES = ["apple", "pear", "ray", "trout"]
 TRAINING = 4
 # per class four images for training and two for test, [class, image, 3, 32, 32]
@@ -43,7 +46,11 @@ def write_zip(folder):
     with zipfile.ZipFile(folder / "cifar100.zip", "w") as archive:
         archive.writestr("cifar100/apple/", b"")
         archive.writestr("__MACOSX/cifar100/apple/000.webp", b"no image")
-        for c, i in np.random.default_rng(1).permutation([(c, i) for c in range(4) for i in range(6)]).tolist():
+        for c, i in (
+            np.random.default_rng(1)
+            .permutation([(c, i) for c in range(4) for i in range(6)])
+            .tolist()
+        ):
             archive.writestr(f"cifar100/{NAMES[c]}/{i:03d}.webp", picture(c, i, "WEBP"))
 
 
@@ -51,8 +58,11 @@ def write_binary(folder, names=NAMES, cut=0):
     """Classes are mixed up, and each keeps the order of its images."""
     with tarfile.open(folder / "cifar-100-binary.tar.gz", "w:gz") as archive:
         for part, own in (("train", range(TRAINING)), ("test", range(TRAINING, 6))):
-            records = b"".join(bytes([9, names.index(NAMES[c])]) + PIXELS[c, i].tobytes()
-                               for i in own for c in (2, 0, 3, 1))
+            records = b"".join(
+                bytes([9, names.index(NAMES[c])]) + PIXELS[c, i].tobytes()
+                for i in own
+                for c in (2, 0, 3, 1)
+            )
             add(archive, f"{part}.bin", records[: len(records) - cut])
         add(archive, "fine_label_names.txt", "\n".join(names).encode() + b"\n")
 
@@ -63,15 +73,20 @@ def add(archive, name, content):
     archive.addfile(info, io.BytesIO(content))
 
 
-FORMS = {"folders": write_folders, "webp": lambda folder: write_folders(folder, "WEBP"), "zip": write_zip,
-         "below": lambda folder: write_folders(folder / "cifar100"), "binary": write_binary,
-         "binary, other order": lambda folder: write_binary(folder, NAMES[::-1])}
+FORMS = {
+    "folders": write_folders,
+    "webp": lambda folder: write_folders(folder, "WEBP"),
+    "zip": write_zip,
+    "below": lambda folder: write_folders(folder / "cifar100"),
+    "binary": write_binary,
+    "binary, other order": lambda folder: write_binary(folder, NAMES[::-1]),
+}
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch, tmp_path):
     """Four classes of six images; and a cache of its own, for a changed image changes no length."""
-    monkeypatch.setattr("graphfew.data.cifar.lists", lambda: LISTS)
+    monkeypatch.setattr("graphfew.data.datasets.cifar.lists", lambda: LISTS)
     monkeypatch.setattr(FILES, "EACH", 6)
     monkeypatch.setenv("GRAPHFEW_CACHE", str(tmp_path / "cache"))
 
@@ -119,7 +134,9 @@ def test_rotations_make_four_classes_of_one(root):
     assert turned.classes[:4] == tuple(f"apple/rot{d:03d}" for d in (0, 90, 180, 270))
     assert turned.groups == ("fruit",) * 4 + ("fish",) * 4
     for turn in range(4):
-        assert torch.equal(turned.x[turned.members[4 + turn]], plain.x[plain.members[1]].rot90(turn, (2, 3)))
+        assert torch.equal(
+            turned.x[turned.members[4 + turn]], plain.x[plain.members[1]].rot90(turn, (2, 3))
+        )
 
 
 def test_the_folder_of_the_environment_is_used_and_else_the_download(root, tmp_path, monkeypatch):
@@ -128,7 +145,9 @@ def test_the_folder_of_the_environment_is_used_and_else_the_download(root, tmp_p
     monkeypatch.setenv("GRAPHFEW_DATA", str(tmp_path))
     assert len(read(cifar_fs, None)) == 12
     monkeypatch.setenv("GRAPHFEW_DATA", str(tmp_path / "elsewhere"))
-    with pytest.raises(OSError, match=r"could not download https://www\.cs\.toronto.*pass its folder as root"):
+    with pytest.raises(
+        OSError, match=r"could not download https://www\.cs\.toronto.*pass its folder as root"
+    ):
         read(cifar_fs, None)
     write_binary(tmp_path)
     asked = {}
@@ -139,13 +158,18 @@ def test_the_folder_of_the_environment_is_used_and_else_the_download(root, tmp_p
 
     monkeypatch.setattr("pooch.retrieve", retrieve)
     assert torch.equal(read(cifar_fs, None, "val").x, torch.from_numpy(PIXELS[1]))
-    assert (asked["known_hash"], asked["path"]) == ("md5:03b5dce01913d631647c71ecec9e9cb8", cache.folder())
+    assert (asked["known_hash"], asked["path"]) == (
+        "md5:03b5dce01913d631647c71ecec9e9cb8",
+        cache.folder(),
+    )
 
 
 def test_refusals(root, tmp_path):
     with pytest.raises(ValueError, match="cifar_fs has no split 'dev'; known: train, val, test"):
         cifar_fs(root, "dev")
-    with pytest.raises(FileNotFoundError, match=r"neither class folders such as apple .* nor cifar100\.zip nor c"):
+    with pytest.raises(
+        FileNotFoundError, match=r"neither class folders such as apple .* nor cifar100\.zip nor c"
+    ):
         read(cifar_fs, root)
     with pytest.raises(FileNotFoundError, match=r"there is no folder .*nowhere"):
         read(cifar_fs, tmp_path / "nowhere")
@@ -154,7 +178,10 @@ def test_refusals(root, tmp_path):
 def test_an_incomplete_or_damaged_source_is_named_and_leaves_nothing(root, tmp_path):
     write_folders(root)
     (root / "ray" / "003.png").unlink()
-    with pytest.raises(ValueError, match=r"is incomplete: 5 images of 'ray', expected 6; get CIFAR-100 again: https"):
+    with pytest.raises(
+        ValueError,
+        match=r"is incomplete: 5 images of 'ray', expected 6; get CIFAR-100 again: https",
+    ):
         read(cifar_fs, root)
     (root / "ray" / "003.png").write_text("no image")
     with pytest.raises(ValueError, match=r"is damaged .*get CIFAR-100 again"):
@@ -165,12 +192,18 @@ def test_an_incomplete_or_damaged_source_is_named_and_leaves_nothing(root, tmp_p
     assert not (tmp_path / "cache").exists()
 
 
-@pytest.mark.parametrize(("write", "name"), [(write_zip, "cifar100.zip"), (write_binary, "cifar-100-binary.tar.gz")])
-@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"<html>not found</html>"])
+@pytest.mark.parametrize(
+    ("write", "name"), [(write_zip, "cifar100.zip"), (write_binary, "cifar-100-binary.tar.gz")]
+)
+@pytest.mark.parametrize(
+    "damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"<html>not found</html>"]
+)
 def test_a_damaged_archive_is_named(root, write, name, damage):
     write(root)
     (root / name).write_bytes(damage((root / name).read_bytes()))
-    with pytest.raises(ValueError, match=rf"{name} is damaged .*delete it and get CIFAR-100 again: https"):
+    with pytest.raises(
+        ValueError, match=rf"{name} is damaged .*delete it and get CIFAR-100 again: https"
+    ):
         read(cifar_fs, root)
 
 
@@ -191,17 +224,23 @@ def test_the_lists_part_all_classes(name, sizes):
     known = lists()
     parts = [set(known[name][split]) for split in ("train", "val", "test")]
     assert tuple(map(len, parts)) == sizes
-    assert set().union(*parts) == {own for classes in known["superclasses"].values() for own in classes}
+    assert set().union(*parts) == {
+        own for classes in known["superclasses"].values() for own in classes
+    }
     assert [len(classes) for classes in known["superclasses"].values()] == [5] * 20
     if name == "fc100":
-        groups = [{g for g, own in known["superclasses"].items() if part & set(own)} for part in parts]
+        groups = [
+            {g for g, own in known["superclasses"].items() if part & set(own)} for part in parts
+        ]
         assert tuple(map(len, groups)) == (12, 4, 4)
 
 
-@pytest.mark.skipif(not (Path(os.environ.get("GRAPHFEW_DATA", "")) / "cifar100" / "cifar100.zip").is_file(),
-                    reason="CIFAR-100 is not here: set GRAPHFEW_DATA to a folder with cifar100/cifar100.zip")
+@pytest.mark.skipif(
+    not (Path(os.environ.get("GRAPHFEW_DATA", "")) / "cifar100" / "cifar100.zip").is_file(),
+    reason="CIFAR-100 is not here: set GRAPHFEW_DATA to a folder with cifar100/cifar100.zip",
+)
 def test_the_real_images(monkeypatch):
-    monkeypatch.setattr("graphfew.data.cifar.lists", lists)
+    monkeypatch.setattr("graphfew.data.datasets.cifar.lists", lists)
     monkeypatch.setattr(FILES, "EACH", 600)
     known: set[str] = set()
     for split, classes in (("train", 64), ("val", 16), ("test", 20)):

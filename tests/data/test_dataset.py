@@ -8,7 +8,13 @@ from graphfew.data import Dataset, arrays
 
 
 def build(**changes):
-    fields = {"name": "n", "split": "s", "x": torch.rand(4, 3), "y": torch.tensor([1, 0, 1, 0]), "classes": ("a", "b")}
+    fields = {
+        "name": "n",
+        "split": "s",
+        "x": torch.rand(4, 3),
+        "y": torch.tensor([1, 0, 1, 0]),
+        "classes": ("a", "b"),
+    }
     return Dataset(**(fields | changes))
 
 
@@ -18,7 +24,9 @@ def test_members_list_the_items_of_each_class():
 
 
 def test_group_classes_list_the_classes_of_each_group():
-    data = build(y=torch.tensor([0, 1, 2, 1]), classes=("a", "b", "c"), groups=("late", "early", "late"))
+    data = build(
+        y=torch.tensor([0, 1, 2, 1]), classes=("a", "b", "c"), groups=("late", "early", "late")
+    )
     assert {g: c.tolist() for g, c in data.group_classes.items()} == {"late": [0, 2], "early": [1]}
     assert build().group_classes == {}
 
@@ -54,19 +62,28 @@ def test_pickles_for_worker_processes():
     assert copy.items["drawer"].tolist() == [0, 1, 2, 3]
 
 
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"y": torch.tensor([0, 1])}, "lengths differ: x has 4 items and y 2"),
-    ({"x": torch.zeros(0, 3), "y": torch.zeros(0, dtype=torch.int64)}, "empty"),
-    ({"x": torch.zeros(4)}, r"x must be \[n, ...\]"),
-    ({"x": torch.tensor([[0.0], [0.0], [float("nan")], [0.0]])}, "NaN or infinite values .first in item 2"),
-    ({"x": torch.tensor([[0.0], [float("inf")], [0.0], [0.0]])}, "NaN or infinite values .first in item 1"),
-    ({"y": torch.tensor([0, 1, 2, 0])}, "labels run from 0 to 2 but there are 2 class names"),
-    ({"y": torch.tensor([0, -1, 1, 0])}, "labels run from -1"),
-    ({"y": torch.tensor([0, 0, 0, 0])}, "class 'b' has no item"),
-    ({"classes": ("a", "a")}, "'a' is given twice"),
-    ({"groups": ("g",)}, "groups has 1 names and classes 2"),
-    ({"items": {"drawer": torch.arange(3)}}, r"items\['drawer'\] has 3 values and x 4 items"),
-])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"y": torch.tensor([0, 1])}, "lengths differ: x has 4 items and y 2"),
+        ({"x": torch.zeros(0, 3), "y": torch.zeros(0, dtype=torch.int64)}, "empty"),
+        ({"x": torch.zeros(4)}, r"x must be \[n, ...\]"),
+        (
+            {"x": torch.tensor([[0.0], [0.0], [float("nan")], [0.0]])},
+            "NaN or infinite values .first in item 2",
+        ),
+        (
+            {"x": torch.tensor([[0.0], [float("inf")], [0.0], [0.0]])},
+            "NaN or infinite values .first in item 1",
+        ),
+        ({"y": torch.tensor([0, 1, 2, 0])}, "labels run from 0 to 2 but there are 2 class names"),
+        ({"y": torch.tensor([0, -1, 1, 0])}, "labels run from -1"),
+        ({"y": torch.tensor([0, 0, 0, 0])}, "class 'b' has no item"),
+        ({"classes": ("a", "a")}, "'a' is given twice"),
+        ({"groups": ("g",)}, "groups has 1 names and classes 2"),
+        ({"items": {"drawer": torch.arange(3)}}, r"items\['drawer'\] has 3 values and x 4 items"),
+    ],
+)
 def test_refuses_what_does_not_fit(changes, message):
     with pytest.raises(ValueError, match=message):
         build(**changes)
@@ -79,21 +96,32 @@ def test_refuses_other_types():
         build(y=torch.tensor([0, 1, 0, 1], dtype=torch.int32))
 
 
-@pytest.mark.parametrize(("labels", "classes", "y"), [
-    (["dog", "cat", "dog"], ("cat", "dog"), [1, 0, 1]),
-    ([30, 4, 30], ("4", "30"), [1, 0, 1]),
-    (torch.tensor([7, 7, -1]), ("-1", "7"), [1, 1, 0]),
-    (np.array([True, False, True]), ("False", "True"), [1, 0, 1]),
-])
+@pytest.mark.parametrize(
+    ("labels", "classes", "y"),
+    [
+        (["dog", "cat", "dog"], ("cat", "dog"), [1, 0, 1]),
+        ([30, 4, 30], ("4", "30"), [1, 0, 1]),
+        (torch.tensor([7, 7, -1]), ("-1", "7"), [1, 1, 0]),
+        (np.array([True, False, True]), ("False", "True"), [1, 0, 1]),
+    ],
+)
 def test_arrays_takes_labels_of_any_type(labels, classes, y):
     data = arrays(np.eye(3), labels)
     assert data.classes == classes
     assert data.y.tolist() == y
 
 
-@pytest.mark.parametrize("x", [np.eye(3, dtype=np.int32), np.eye(3, dtype=bool), torch.eye(3).long(),
-                               np.eye(3).tolist(), torch.eye(3, requires_grad=True),
-                               np.eye(3)[::-1][::-1]])
+@pytest.mark.parametrize(
+    "x",
+    [
+        np.eye(3, dtype=np.int32),
+        np.eye(3, dtype=bool),
+        torch.eye(3).long(),
+        np.eye(3).tolist(),
+        torch.eye(3, requires_grad=True),
+        np.eye(3)[::-1][::-1],
+    ],
+)
 def test_arrays_takes_numbers_of_any_kind(x):
     data = arrays(x, [0, 1, 1], name="mine", split="dev")
     assert torch.equal(data.gather(torch.arange(3)), torch.eye(3))

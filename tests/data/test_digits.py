@@ -6,7 +6,11 @@ from graphfew.data import digits
 
 def test_digits_have_the_common_size_and_polarity():
     data = digits()
-    assert (data.x.shape, data.x.dtype, data.classes) == ((1797, 1, 28, 28), torch.uint8, tuple("0123456789"))
+    assert (data.x.shape, data.x.dtype, data.classes) == (
+        (1797, 1, 28, 28),
+        torch.uint8,
+        tuple("0123456789"),
+    )
     assert data.x[:, :, 0, 0].float().mean() < 20 < 100 < data.x.amax((1, 2, 3)).float().min()
 
 

@@ -1,4 +1,4 @@
-from graphfew.data.download import Bar
+from graphfew.data.io.download import Bar
 
 
 def test_the_bar_does_what_pooch_asks_of_it(capsys):

@@ -7,11 +7,16 @@ import torch
 import graphfew as gf
 from graphfew.data.augment import Augmented, parse_augment
 
-DEVICES = ["meta", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))]
+DEVICES = [
+    "meta",
+    pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")),
+]
 
 
 def images():
-    x = torch.randint(0, 256, (60, 3, 8, 8), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    x = torch.randint(0, 256, (60, 3, 8, 8), generator=torch.Generator().manual_seed(0)).to(
+        torch.uint8
+    )
     return gf.Dataset("images", "all", x, torch.arange(6).repeat(10), tuple("abcdef"))
 
 
@@ -24,22 +29,36 @@ def equal_but_for_the_place(there, here, device):
 
 @pytest.mark.parametrize("device", DEVICES)
 def test_tasks_are_gathered_where_the_items_are(device):
-    here = gf.Tasks(images(), way=3, shot=2, query=2, unlabelled=1)
-    there = gf.Tasks(images().to(device), way=3, shot=2, query=2, unlabelled=1)
+    here = gf.Tasks(images(), way=3, shot=2, query=2, unlabeled=1)
+    there = gf.Tasks(images().to(device), way=3, shot=2, query=2, unlabeled=1)
     (far, far_target), (near, target) = there.batch(range(4)), here.batch(range(4))
     assert images().to(device).x.dtype == torch.uint8
-    for one, other in ((far.x, near.x), (far.y, near.y), (far.query, near.query), (far_target, target)):
+    for one, other in (
+        (far.x, near.x),
+        (far.y, near.y),
+        (far.query, near.query),
+        (far_target, target),
+    ):
         equal_but_for_the_place(one, other, device)
-    assert (far.sizes, far.way, far.queries, far.unlabelled) == (near.sizes, near.way, near.queries, near.unlabelled)
+    assert (far.sizes, far.way, far.queries, far.unlabeled) == (
+        near.sizes,
+        near.way,
+        near.queries,
+        near.unlabeled,
+    )
     for i in range(4):
         assert there.draw(i).items.tolist() == here.draw(i).items.tolist()
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("change", ["affine", "alphabet", "crop:2", "flip", "colour", "crop:2+flip"])
+@pytest.mark.parametrize("change", ["affine", "alphabet", "crop:2", "flip", "color", "crop:2+flip"])
 def test_images_are_changed_where_they_are(device, change):
-    far, near = (Augmented(gf.Tasks(data, way=3, shot=2, query=2), parse_augment(change), seed=1).batch(range(2))[0]
-                 for data in (images().to(device), images()))
+    far, near = (
+        Augmented(gf.Tasks(data, way=3, shot=2, query=2), parse_augment(change), seed=1).batch(
+            range(2)
+        )[0]
+        for data in (images().to(device), images())
+    )
     equal_but_for_the_place(far.x, near.x, device)
 
 
@@ -48,10 +67,12 @@ def test_features_stay_where_the_images_were(device):
     encoder = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 4)).to(device)
     if device == "meta":  # features without values cannot be looked at for NaN
         with pytest.raises(ValueError, match="meta device, which holds shapes"):
-            gf.data.embed(images().to(device), encoder, progress=False)
+            gf.data.encode(images().to(device), encoder, progress=False)
         return
-    far = gf.data.embed(images().to(device), encoder, progress=False)
-    equal_but_for_the_place(far.x, gf.data.embed(images(), encoder.cpu(), progress=False).x, device)
+    far = gf.data.encode(images().to(device), encoder, progress=False)
+    equal_but_for_the_place(
+        far.x, gf.data.encode(images(), encoder.cpu(), progress=False).x, device
+    )
 
 
 def test_labels_stay_on_the_cpu():

@@ -6,17 +6,19 @@ import torch
 from torch import nn
 
 import graphfew as gf
-from graphfew.data import embed
+from graphfew.data import encode
 
 
 def images(n: int = 60) -> gf.Dataset:
-    return gf.data.arrays(np.random.default_rng(0).random((n, 1, 16, 16), dtype=np.float32), np.arange(n) % 6)
+    return gf.data.arrays(
+        np.random.default_rng(0).random((n, 1, 16, 16), dtype=np.float32), np.arange(n) % 6
+    )
 
 
 def test_tasks_of_features_answer_as_tasks_of_images():
     data = images()
     model = gf.create("egnn", encoder=gf.backbones.conv4(width=4, size=16), width=8)
-    features = embed(data, model.encoder, batch=7, progress=False)
+    features = encode(data, model.encoder, batch=7, progress=False)
     assert features.x.shape == (60, 4)
     assert features.classes == data.classes
     whole = gf.evaluate(model, gf.Tasks(data, way=3, query=2), n=10)
@@ -27,7 +29,7 @@ def test_tasks_of_features_answer_as_tasks_of_images():
 def test_the_encoder_is_left_in_its_own_mode_with_its_own_statistics():
     encoder = gf.backbones.conv4(width=4, size=16).train()
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
-    embed(images(), encoder, progress=False)
+    encode(images(), encoder, progress=False)
     assert all(module.training for module in encoder.modules())
     assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
 
@@ -36,12 +38,14 @@ def test_training_on_features_trains_the_whole_model():
     data = images()
     model = gf.create("egnn", encoder=gf.backbones.conv4(width=4, size=16), width=8)
     before = [p.clone() for p in model.layers.parameters()]
-    tasks = gf.Tasks(embed(data, model.encoder, progress=False), way=3, query=2)
+    tasks = gf.Tasks(encode(data, model.encoder, progress=False), way=3, query=2)
     for _ in gf.train(model.on_features(), tasks, loss=gf.edge_loss, batch=2, steps=1):
         pass
-    assert not any(torch.equal(a, b) for a, b in zip(model.layers.parameters(), before, strict=True))
+    assert not any(
+        torch.equal(a, b) for a, b in zip(model.layers.parameters(), before, strict=True)
+    )
 
 
 def test_features_that_are_not_flat_are_refused():
     with pytest.raises(ValueError, match="must be flat"):
-        embed(images(), nn.Identity(), progress=False)
+        encode(images(), nn.Identity(), progress=False)

@@ -12,31 +12,54 @@ from graphfew.data import cifar_fs_features, clinc150, clinc150_out_of_scope
 
 HERE = Path(os.environ.get("GRAPHFEW_DATA", ""))
 FILES = [HERE / "clinc150" / "minilm_embeddings.npz", HERE / "cifar100" / "cifarfs_features.npz"]
-real = pytest.mark.skipif(not all(file.is_file() for file in FILES),
-                          reason="the features are not here: set GRAPHFEW_DATA to a folder with clinc150 and cifar100")
+real = pytest.mark.skipif(
+    not all(file.is_file() for file in FILES),
+    reason="the features are not here: set GRAPHFEW_DATA to a folder with clinc150 and cifar100",
+)
 X = np.arange(12, dtype=np.float16).reshape(6, 2)
 
 
 def write_clinc(folder, **changes):
-    content = {"x": X, "y": np.array(["b", "a", "b", "c", "a", "c"]), "domain": np.array(list("pqprqr")),
-               "split": np.array(["train"] * 4 + ["val", "test"]), "oos": X[:3] + 100, **changes}
-    np.savez(folder / "minilm_embeddings.npz", **{k: v for k, v in content.items() if v is not None})
+    content = {
+        "x": X,
+        "y": np.array(["b", "a", "b", "c", "a", "c"]),
+        "domain": np.array(list("pqprqr")),
+        "split": np.array(["train"] * 4 + ["val", "test"]),
+        "oos": X[:3] + 100,
+        **changes,
+    }
+    np.savez(
+        folder / "minilm_embeddings.npz", **{k: v for k, v in content.items() if v is not None}
+    )
 
 
 def write_images(folder, label_name=("otter", "fox", "bed")):
-    np.savez(folder / "cifarfs_features.npz", features=X, label=np.array([0, 2, 1, 0, 2, 2], np.int16),
-             label_name=np.array(label_name), split=np.array([0, 1, 1, 0, 1, 1], np.uint8),
-             split_name=np.array(["val", "test"]))
+    np.savez(
+        folder / "cifarfs_features.npz",
+        features=X,
+        label=np.array([0, 2, 1, 0, 2, 2], np.int16),
+        label_name=np.array(label_name),
+        split=np.array([0, 1, 1, 0, 1, 1], np.uint8),
+        split_name=np.array(["val", "test"]),
+    )
 
 
 def test_intents_have_names_domains_and_splits(tmp_path):
     write_clinc(tmp_path)
     data = clinc150(tmp_path)
-    assert (data.name, data.classes, data.groups) == ("clinc150-minilm", ("a", "b", "c"), ("q", "p", "r"))
+    assert (data.name, data.classes, data.groups) == (
+        "clinc150-minilm",
+        ("a", "b", "c"),
+        ("q", "p", "r"),
+    )
     assert torch.equal(data.x, torch.from_numpy(X).float())
     assert data.y.tolist() == [1, 0, 1, 2, 0, 2]
     train, test = clinc150(tmp_path, "train"), clinc150(tmp_path, "test")
-    assert (train.x[:, 0].tolist(), train.y.tolist(), train.groups) == ([0, 2, 4, 6], [1, 0, 1, 2], ("q", "p", "r"))
+    assert (train.x[:, 0].tolist(), train.y.tolist(), train.groups) == (
+        [0, 2, 4, 6],
+        [1, 0, 1, 2],
+        ("q", "p", "r"),
+    )
     assert (test.x.tolist(), test.classes, test.groups) == ([[10, 11]], ("c",), ("r",))
     assert torch.equal(clinc150_out_of_scope(tmp_path), torch.from_numpy(X[:3]).float() + 100)
 
@@ -44,17 +67,29 @@ def test_intents_have_names_domains_and_splits(tmp_path):
 def test_features_of_images_are_square_roots_of_one_split(tmp_path):
     write_images(tmp_path)
     test = cifar_fs_features(tmp_path, "test")
-    assert (test.name, test.classes, test.y.tolist()) == ("cifar-fs-features", ("fox", "bed"), [1, 0, 1, 1])
+    assert (test.name, test.classes, test.y.tolist()) == (
+        "cifar-fs-features",
+        ("fox", "bed"),
+        [1, 0, 1, 1],
+    )
     assert torch.allclose(test.x**2, torch.from_numpy(X[[1, 2, 4, 5]]).float())
     assert cifar_fs_features(tmp_path, "val").classes == ("otter",)
 
 
-@pytest.mark.parametrize(("loader", "file"), [
-    (clinc150, "minilm_embeddings"), (clinc150_out_of_scope, "minilm_embeddings"),
-    (cifar_fs_features, "cifarfs_features")])
+@pytest.mark.parametrize(
+    ("loader", "file"),
+    [
+        (clinc150, "minilm_embeddings"),
+        (clinc150_out_of_scope, "minilm_embeddings"),
+        (cifar_fs_features, "cifarfs_features"),
+    ],
+)
 def test_what_is_not_there_or_not_readable(loader, file, tmp_path, monkeypatch):
     monkeypatch.delenv("GRAPHFEW_DATA", raising=False)
-    with pytest.raises(FileNotFoundError, match=rf"GRAPHFEW_DATA is not set and no root.* give the folder of {file}"):
+    with pytest.raises(
+        FileNotFoundError,
+        match=rf"GRAPHFEW_DATA is not set and no root.* give the folder of {file}",
+    ):
         loader()
     with pytest.raises(FileNotFoundError, match=rf"has no {file}.npz; give the folder"):
         loader(tmp_path)
@@ -69,7 +104,9 @@ def test_what_is_not_there_or_not_readable(loader, file, tmp_path, monkeypatch):
 
 def test_labels_without_a_name_are_refused(tmp_path):
     write_images(tmp_path, label_name=("otter", "fox"))
-    with pytest.raises(ValueError, match="has 2 names of a label and numbers up to 2; give the folder"):
+    with pytest.raises(
+        ValueError, match="has 2 names of a label and numbers up to 2; give the folder"
+    ):
         cifar_fs_features(tmp_path)
 
 
@@ -80,9 +117,13 @@ def test_objects_are_not_unpickled(tmp_path):
 
 
 def test_unknown_splits(tmp_path):
-    with pytest.raises(ValueError, match="clinc150 has no split 'dev'; known: all, train, val, test"):
+    with pytest.raises(
+        ValueError, match="clinc150 has no split 'dev'; known: all, train, val, test"
+    ):
         clinc150(tmp_path, "dev")
-    with pytest.raises(ValueError, match="cifar_fs_features has no split 'train'; known: val, test"):
+    with pytest.raises(
+        ValueError, match="cifar_fs_features has no split 'train'; known: val, test"
+    ):
         cifar_fs_features(tmp_path, "train")
 
 

@@ -22,17 +22,27 @@ def root(tmp_path):
 
 
 def test_splits_hold_other_relations_or_other_sentences(root):
-    parts = {split: gf.data.fewrel(root, split, file="made") for split in ("train", "val", "test", "all")}
+    parts = {
+        split: gf.data.fewrel(root, split, file="made") for split in ("train", "val", "test", "all")
+    }
     assert {split: (len(d.classes), len(d)) for split, d in parts.items()} == {
-        "train": (10, 30), "val": (10, 1000), "test": (2, 206), "all": (12, 1236)}
+        "train": (10, 30),
+        "val": (10, 1000),
+        "test": (2, 206),
+        "all": (12, 1236),
+    }
     assert parts["train"].classes == parts["val"].classes == tuple(f"P{r:02}" for r in range(10))
     assert parts["test"].classes == ("P10", "P11")
     assert gf.data.fewrel(root / "made.json", "test").x.equal(parts["test"].x)
 
 
 def test_words_of_other_relations_are_unknown_and_places_are_relative(root):
-    train, test = (gf.data.fewrel(root, split, file="made", length=6) for split in ("train", "test"))
-    assert train.x[0, :, 0].tolist()[:4] == [4, 5, 2, 3] or len(set(train.x[0, :4, 0].tolist())) == 4
+    train, test = (
+        gf.data.fewrel(root, split, file="made", length=6) for split in ("train", "test")
+    )
+    assert (
+        train.x[0, :, 0].tolist()[:4] == [4, 5, 2, 3] or len(set(train.x[0, :4, 0].tolist())) == 4
+    )
     assert train.x[0, 5].tolist()[0] == 0
     assert train.x[0, :, 1].tolist() == [5, 6, 7, 8, 9, 10]
     assert train.x[0, :, 2].tolist() == [3, 4, 5, 6, 7, 8]
@@ -54,8 +64,14 @@ def test_long_sentences_are_cut_and_late_mentions_stay_inside(root):
     assert gf.evaluate(model, gf.Tasks(short, way=3, query=2), n=2).mean >= 0
 
 
-@pytest.mark.parametrize(("options", "words"), [({"split": "dev"}, "no split 'dev'"), ({"words": 2}, "words is 2"),
-                                                ({"length": 0}, "length 0")])
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"split": "dev"}, "no split 'dev'"),
+        ({"words": 2}, "words is 2"),
+        ({"length": 0}, "length 0"),
+    ],
+)
 def test_refusals(root, options, words):
     with pytest.raises(ValueError, match=words):
         gf.data.fewrel(root, **{"file": "made", **options})
@@ -77,7 +93,9 @@ def test_what_is_not_there_or_not_fewrel(root, monkeypatch):
         gf.data.fewrel(root, "test", file="few")
 
 
-@pytest.mark.skipif(not (Path(os.environ.get("GRAPHFEW_DATA", "")) / "fewrel").is_dir(), reason="FewRel is not here")
+@pytest.mark.skipif(
+    not (Path(os.environ.get("GRAPHFEW_DATA", "")) / "fewrel").is_dir(), reason="FewRel is not here"
+)
 def test_the_real_file():
     train, test = gf.data.fewrel(split="train"), gf.data.fewrel(split="test")
     assert (len(train), len(test)) == (6000, 4200)

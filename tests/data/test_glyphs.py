@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from graphfew.data import Tasks, glyphs, render
+from graphfew.data import Tasks, glyphs
+from graphfew.data.datasets import _glyph_rendering
 
 SPLITS = ("train", "val", "test")
 
@@ -25,12 +26,15 @@ def test_sizes(data):
 
 def test_scripts_are_those_of_the_split_only(data):
     assert {split: set(d.groups) for split, d in data.items()} == {
-        "train": {"Latin", "Greek", "Cyrillic", "Digit"}, "val": {"Georgian"}, "test": {"Armenian", "Lao"}}
+        "train": {"Latin", "Greek", "Cyrillic", "Digit"},
+        "val": {"Georgian"},
+        "test": {"Armenian", "Lao"},
+    }
 
 
 def test_no_two_classes_of_any_splits_share_an_outline(data):
     """Independent of how look-alikes are found: the bare outline of each character in the reference face."""
-    face = render.load_face("DejaVuSans")
+    face = _glyph_rendering.load_face("DejaVuSans")
     seen = {}
     for split, d in data.items():
         for code in d.items["codepoint"].unique().tolist():
@@ -41,13 +45,15 @@ def test_no_two_classes_of_any_splits_share_an_outline(data):
     assert len(seen) == sum(len(d.classes) for d in data.values())
 
 
-@pytest.mark.parametrize("pair", ["A\u0391", "A\u0410", "o\u043e", "o\u03bf", "sS", "X\u0425", "u\u057d"])
+@pytest.mark.parametrize(
+    "pair", ["A\u0391", "A\u0410", "o\u043e", "o\u03bf", "sS", "X\u0425", "u\u057d"]
+)
 def test_look_alikes_are_found(pair):
-    assert render.distinct(map(ord, pair)) == [ord(pair[0])]
+    assert _glyph_rendering.distinct(map(ord, pair)) == [ord(pair[0])]
 
 
 def test_each_face_that_has_a_character_takes_its_turn(data):
-    covered = render.coverage()
+    covered = _glyph_rendering.coverage()
     for d in data.values():
         for members in d.members[::17]:
             code = int(d.items["codepoint"][members[0]])
@@ -70,8 +76,8 @@ def test_an_item_depends_on_seed_character_and_number_alone(data):
     d = data["test"]
     item = 20 * 7 + 3
     rng = np.random.default_rng([0, int(d.items["codepoint"][item]), 3])
-    face = render.load_face(render.FACES[int(d.items["face"][item])])
-    drawn = render.picture(face, chr(int(d.items["codepoint"][item])), 28, rng)
+    face = _glyph_rendering.load_face(_glyph_rendering.FACES[int(d.items["face"][item])])
+    drawn = _glyph_rendering.picture(face, chr(int(d.items["codepoint"][item])), 28, rng)
     assert np.array_equal(drawn, d.x[item, 0].numpy())
 
 
@@ -90,8 +96,8 @@ def test_nearest_pixels_find_the_task_neither_trivial_nor_hopeless(data):
     for i in range(100):
         episode, target = tasks[i]
         x = episode.x.flatten(1)
-        nearest = torch.cdist(x[episode.query], x[episode.labelled]).argmin(1)
-        correct.append((episode.y[episode.labelled][nearest] == target).float().mean())
+        nearest = torch.cdist(x[episode.query], x[episode.labeled]).argmin(1)
+        correct.append((episode.y[episode.labeled][nearest] == target).float().mean())
     assert 0.5 < torch.stack(correct).mean() < 0.8
 
 

@@ -18,8 +18,6 @@ import pytest
 from PIL import Image
 
 from graphfew.data import (
-    archives,
-    cache,
     cifar_fs,
     class_folders,
     clinc150,
@@ -28,10 +26,14 @@ from graphfew.data import (
     omniglot,
     tiered_imagenet,
 )
-from graphfew.data.npz import read_arrays
-from graphfew.data.tables import read_npz, read_parquet
+from graphfew.data.io import archives, cache
+from graphfew.data.io.npz import read_arrays
+from graphfew.data.io.tabular import read_npz, read_parquet
 
-OMNIGLOT, CIFAR = sys.modules["graphfew.data.omniglot"], sys.modules["graphfew.data.cifar_files"]
+OMNIGLOT, CIFAR = (
+    sys.modules["graphfew.data.datasets.omniglot"],
+    sys.modules["graphfew.data.datasets.cifar_files"],
+)
 MB = 1_000_000
 
 
@@ -77,7 +79,9 @@ def inflated(path, name="a"):
 def test_an_entry_that_would_inflate_beyond_measure_is_refused_before_it_is(tmp_path):
     path = zipped(tmp_path / "bomb.zip", [("a", bytes(MB))])
     stated(path, 24, "<L", 3_000 * MB)
-    with pytest.raises(ValueError, match=r"'a' would inflate from \d+ bytes to 3000000000, and at most 500000000"):
+    with pytest.raises(
+        ValueError, match=r"'a' would inflate from \d+ bytes to 3000000000, and at most 500000000"
+    ):
         inflated(path)
 
 
@@ -111,7 +115,10 @@ def test_encrypted_entries_are_refused(tmp_path):
 
 @pytest.mark.usefixtures("little_memory")
 def test_a_million_entries_are_not_even_listed(tmp_path):
-    entry = struct.pack("<4s6H3L5H2L", b"PK\x01\x02", 20, 20, 0, 0, 0, 0, 0, 0, 0, 20, 0, 0, 0, 0, 0, 0) + b"n" * 20
+    entry = (
+        struct.pack("<4s6H3L5H2L", b"PK\x01\x02", 20, 20, 0, 0, 0, 0, 0, 0, 0, 20, 0, 0, 0, 0, 0, 0)
+        + b"n" * 20
+    )
     count = 1_000_000
     end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 0xFFFF, 0xFFFF, len(entry) * count, 0, 0)
     with (tmp_path / "many.zip").open("wb") as file:
@@ -135,9 +142,14 @@ def test_so_where_the_size_stands_in_the_record_of_large_archives(tmp_path):
 
 def test_omniglot_s_entries_are_small(tmp_path, monkeypatch):
     monkeypatch.setitem(OMNIGLOT.ARCHIVES, "images_background_small1", (1, "md5:none"))
-    names = [f"images_background_small1/Latin/character01/0001_{drawer:02d}.png" for drawer in range(1, 21)]
+    names = [
+        f"images_background_small1/Latin/character01/0001_{drawer:02d}.png"
+        for drawer in range(1, 21)
+    ]
     zipped(tmp_path / "images_background_small1.zip", [(name, bytes(MB)) for name in names])
-    with pytest.raises(ValueError, match=r"small1\.zip is damaged .*would inflate from .* to 1000000"):
+    with pytest.raises(
+        ValueError, match=r"small1\.zip is damaged .*would inflate from .* to 1000000"
+    ):
         omniglot(tmp_path, split="small1", progress=False)
     file = io.BytesIO()
     Image.new("1", (9000, 9000)).save(file, "PNG")
@@ -146,13 +158,16 @@ def test_omniglot_s_entries_are_small(tmp_path, monkeypatch):
         omniglot(tmp_path, split="small1", progress=False)
 
 
-LISTS = {"superclasses": {"fruit": ["apple"]}, "cifar_fs": {"train": ["apple"], "val": ["apple"], "test": ["apple"]},
-         "fc100": {}}
+LISTS = {
+    "superclasses": {"fruit": ["apple"]},
+    "cifar_fs": {"train": ["apple"], "val": ["apple"], "test": ["apple"]},
+    "fc100": {},
+}
 
 
 @pytest.fixture
 def one_class(monkeypatch):
-    monkeypatch.setattr("graphfew.data.cifar.lists", lambda: LISTS)
+    monkeypatch.setattr("graphfew.data.datasets.cifar.lists", lambda: LISTS)
     monkeypatch.setattr(CIFAR, "EACH", 2)
 
 
@@ -164,10 +179,20 @@ def picture():
 
 @pytest.mark.usefixtures("one_class")
 def test_names_that_lead_outside_lead_nowhere(tmp_path):
-    outside = ["../../came.png", "/tmp/came.png", "cifar100/../../../came.png", "cifar100/apple/../../../came.png"]
-    path = zipped(tmp_path / "data" / "cifar100.zip", [*((name, b"harm") for name in outside),
-                                                       ("cifar100/apple/0.png", picture()),
-                                                       ("cifar100/apple/1.png", picture())])
+    outside = [
+        "../../came.png",
+        "/tmp/came.png",
+        "cifar100/../../../came.png",
+        "cifar100/apple/../../../came.png",
+    ]
+    path = zipped(
+        tmp_path / "data" / "cifar100.zip",
+        [
+            *((name, b"harm") for name in outside),
+            ("cifar100/apple/0.png", picture()),
+            ("cifar100/apple/1.png", picture()),
+        ],
+    )
     assert len(cifar_fs(path.parent, "train", progress=False)) == 2
     assert not list(tmp_path.rglob("came*"))
     assert not os.path.exists("/tmp/came.png")
@@ -176,7 +201,9 @@ def test_names_that_lead_outside_lead_nowhere(tmp_path):
 @pytest.mark.usefixtures("one_class")
 def test_a_name_that_comes_twice_is_no_second_image(tmp_path):
     path = zipped(tmp_path / "cifar100.zip", [("apple/0.png", picture())] * 3)
-    with pytest.raises(ValueError, match=r"cifar100\.zip is incomplete: 3 images of 'apple', expected 2"):
+    with pytest.raises(
+        ValueError, match=r"cifar100\.zip is incomplete: 3 images of 'apple', expected 2"
+    ):
         cifar_fs(path.parent, "train", progress=False)
 
 
@@ -193,12 +220,20 @@ def tarred(path, members):
 
 
 @pytest.mark.usefixtures("one_class", "little_memory")
-@pytest.mark.parametrize("members", [
-    [("train.bin", tarfile.REGTYPE, 8_000 * MB, 0)], [("other", tarfile.REGTYPE, 400 * MB, 400 * MB)],
-    [("train.bin", tarfile.XHDTYPE, 4_000 * MB, 0)], [("train.bin", tarfile.GNUTYPE_LONGNAME, 4_000 * MB, 0)],
-    [("train.bin", tarfile.SYMTYPE, 0, 0)], [("train.bin", tarfile.LNKTYPE, 0, 0)],
-    [("train.bin", tarfile.FIFOTYPE, 0, 0)], [("train.bin", tarfile.DIRTYPE, 0, 0)],
-], ids=["size", "before", "extended", "name", "link", "hard link", "pipe", "folder"])
+@pytest.mark.parametrize(
+    "members",
+    [
+        [("train.bin", tarfile.REGTYPE, 8_000 * MB, 0)],
+        [("other", tarfile.REGTYPE, 400 * MB, 400 * MB)],
+        [("train.bin", tarfile.XHDTYPE, 4_000 * MB, 0)],
+        [("train.bin", tarfile.GNUTYPE_LONGNAME, 4_000 * MB, 0)],
+        [("train.bin", tarfile.SYMTYPE, 0, 0)],
+        [("train.bin", tarfile.LNKTYPE, 0, 0)],
+        [("train.bin", tarfile.FIFOTYPE, 0, 0)],
+        [("train.bin", tarfile.DIRTYPE, 0, 0)],
+    ],
+    ids=["size", "before", "extended", "name", "link", "hard link", "pipe", "folder"],
+)
 def test_members_of_the_binary_archive_that_are_none(tmp_path, members):
     tarred(tmp_path / "cifar-100-binary.tar.gz", members)
     with pytest.raises(ValueError, match=r"cifar-100-binary\.tar\.gz is damaged"):
@@ -218,11 +253,16 @@ def test_pipes_and_dead_links_among_images_are_left_out(tmp_path):
 
 def npz(path, header, name="x", more=64):
     text = header.encode() + b"\n"
-    zipped(path, [(f"{name}.npy", b"\x93NUMPY\x02\x00" + struct.pack("<L", len(text)) + text + bytes(more))])
+    zipped(
+        path,
+        [(f"{name}.npy", b"\x93NUMPY\x02\x00" + struct.pack("<L", len(text)) + text + bytes(more))],
+    )
 
 
 @pytest.mark.usefixtures("little_memory")
-@pytest.mark.parametrize("shape", ["(100000000000, 4)", "(10000000,)", "(-16,)", "(" + "9" * 40 + ",)", "(0, -1)"])
+@pytest.mark.parametrize(
+    "shape", ["(100000000000, 4)", "(10000000,)", "(-16,)", "(" + "9" * 40 + ",)", "(0, -1)"]
+)
 def test_arrays_that_promise_more_than_there_is(tmp_path, shape):
     npz(tmp_path / "a.npz", f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}")
     with pytest.raises(ValueError, match=r"a\.npz cannot be read as NPZ \(.*x"):
@@ -230,9 +270,15 @@ def test_arrays_that_promise_more_than_there_is(tmp_path, shape):
 
 
 def test_headers_that_are_none_objects_and_missing_arrays(tmp_path):
-    for header, message in (("(" * 3000, "a.npz"), ("{'a':" * 50, "a.npz"), ("", "a.npz"),
-                            ("{'descr': '|O', 'fortran_order': False, 'shape': (8,), }",
-                             "x cannot be read: it holds Python objects")):
+    for header, message in (
+        ("(" * 3000, "a.npz"),
+        ("{'a':" * 50, "a.npz"),
+        ("", "a.npz"),
+        (
+            "{'descr': '|O', 'fortran_order': False, 'shape': (8,), }",
+            "x cannot be read: it holds Python objects",
+        ),
+    ):
         npz(tmp_path / "a.npz", header)
         with pytest.raises(ValueError, match=message):
             read_arrays(tmp_path / "a.npz", ("x",))
@@ -251,8 +297,12 @@ def test_labels_of_another_kind_name_their_file(tmp_path):
 
 
 def test_clinc150_s_arrays_that_do_not_fit(tmp_path):
-    good = {"x": np.ones((4, 3)), "y": np.array(list("abab")), "split": np.array(["train"] * 4),
-            "domain": np.array(["d"] * 4)}
+    good = {
+        "x": np.ones((4, 3)),
+        "y": np.array(list("abab")),
+        "split": np.array(["train"] * 4),
+        "domain": np.array(["d"] * 4),
+    }
     np.savez(tmp_path / "minilm_embeddings.npz", **{**good, "domain": np.array("d")})
     with pytest.raises(ValueError, match=r"the arrays of minilm_embeddings\.npz do not fit"):
         clinc150(tmp_path)
@@ -260,16 +310,22 @@ def test_clinc150_s_arrays_that_do_not_fit(tmp_path):
 
 def test_truth_values_with_gaps_are_told_as_gaps(tmp_path):
     arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
-    parquet.write_table(arrow.table({"a": [True, None, False], "label": ["x", "y", "x"]}), tmp_path / "t.parquet")
+    parquet.write_table(
+        arrow.table({"a": [True, None, False], "label": ["x", "y", "x"]}), tmp_path / "t.parquet"
+    )
     with pytest.raises(ValueError, match=r"t\.parquet, row 1: column 'a' is nan"):
         read_parquet(tmp_path / "t.parquet")
 
 
 def test_a_parquet_file_of_more_rows_than_it_can_mean(tmp_path, monkeypatch):
     arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
-    monkeypatch.setattr("graphfew.data.tables.FREE", 1000)
-    parquet.write_table(arrow.table({"a": np.zeros(2 * MB), "label": ["x"] * (2 * MB)}), tmp_path / "t.parquet")
-    with pytest.raises(ValueError, match=r"t\.parquet claims 2000000 rows of 2 columns in \d+ bytes"):
+    monkeypatch.setattr("graphfew.data.io.tabular.FREE", 1000)
+    parquet.write_table(
+        arrow.table({"a": np.zeros(2 * MB), "label": ["x"] * (2 * MB)}), tmp_path / "t.parquet"
+    )
+    with pytest.raises(
+        ValueError, match=r"t\.parquet claims 2000000 rows of 2 columns in \d+ bytes"
+    ):
         read_parquet(tmp_path / "t.parquet")
 
 
@@ -278,8 +334,12 @@ def test_lists_that_hold_themselves_over_and_over_are_not_followed(tmp_path):
     for _ in range(60):
         inner = [inner, inner]
     images = np.zeros((2, 4, 4, 3), np.uint8)
-    for content in ({"data": images, "labels": inner}, {"image_data": inner, "class_dict": {"a": [0]}},
-                    {"image_data": images, "class_dict": {"a": inner}}, {"a": inner, "b": inner}):
+    for content in (
+        {"data": images, "labels": inner},
+        {"image_data": inner, "class_dict": {"a": [0]}},
+        {"image_data": images, "class_dict": {"a": inner}},
+        {"a": inner, "b": inner},
+    ):
         (tmp_path / "mini_imagenet_train.pickle").write_bytes(pickle.dumps(content))
         with pytest.raises(ValueError, match=r"mini_imagenet_train\.pickle"):
             mini_imagenet(tmp_path, size=4, progress=False)
@@ -290,8 +350,12 @@ def test_nor_are_names_that_do(tmp_path):
     for _ in range(60):
         inner = [inner, inner]
     np.savez(tmp_path / "train_images.npz", images=np.zeros((2, 4, 4, 3), np.uint8))
-    good = {"label_specific": [0, 1], "label_general": [0, 0], "label_specific_str": ["a", "b"],
-            "label_general_str": ["g"]}
+    good = {
+        "label_specific": [0, 1],
+        "label_general": [0, 0],
+        "label_specific_str": ["a", "b"],
+        "label_general_str": ["g"],
+    }
     for name in good:
         (tmp_path / "train_labels.pkl").write_bytes(pickle.dumps({**good, name: [inner, inner]}))
         with pytest.raises(ValueError, match=r"train_labels\.pkl does not fit .*holds a list"):
@@ -301,9 +365,15 @@ def test_nor_are_names_that_do(tmp_path):
 SENTENCE = {"tokens": ["a", "b"], "h": ["a", "Q1", [[0]]], "t": ["b", "Q2", [[1]]]}
 
 
-@pytest.mark.parametrize("text", ["[" * 200_000, "9" * 5000,
-                                  json.dumps({"P1": [{**SENTENCE, "h": ["a", "Q1", [[-3]]]}]}),
-                                  '{"P1": [{"tokens": ["a"], "h": ["a", "Q", [[1e400]]], "t": ["a", "Q", [[0]]]}]}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 200_000,
+        "9" * 5000,
+        json.dumps({"P1": [{**SENTENCE, "h": ["a", "Q1", [[-3]]]}]}),
+        '{"P1": [{"tokens": ["a"], "h": ["a", "Q", [[1e400]]], "t": ["a", "Q", [[0]]]}]}',
+    ],
+)
 def test_json_that_is_not_fewrel_s(tmp_path, text):
     (tmp_path / "val_wiki.json").write_text(text)
     with pytest.raises(ValueError, match=r"val_wiki\.json is not FewRel's JSON"):

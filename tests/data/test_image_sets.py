@@ -41,10 +41,14 @@ def write_folders(root, split="train"):
 
 def write_csv(root, split="train"):
     (root / "images").mkdir()
-    lines = [(f"{name}{i}.png", name, PIXELS[c, i]) for c, name in enumerate(SYNSETS) for i in range(3)]
+    lines = [
+        (f"{name}{i}.png", name, PIXELS[c, i]) for c, name in enumerate(SYNSETS) for i in range(3)
+    ]
     for name, _, pixels in lines:
         (root / "images" / name).write_bytes(png(pixels))
-    (root / f"{split}.csv").write_text("filename,label\n" + "".join(f"{name},{label}\n" for name, label, _ in lines))
+    (root / f"{split}.csv").write_text(
+        "filename,label\n" + "".join(f"{name},{label}\n" for name, label, _ in lines)
+    )
 
 
 def by_index(root):
@@ -59,7 +63,10 @@ def by_index_bytes(root):
 
 def by_class(root):
     """EGNN's: floating images in lists, classes are numbers."""
-    dump(root / "mini_imagenet_train.pickle", {c: [image.astype("float32") for image in PIXELS[c]] for c in (1, 0)})
+    dump(
+        root / "mini_imagenet_train.pickle",
+        {c: [image.astype("float32") for image in PIXELS[c]] for c in (1, 0)},
+    )
 
 
 def by_class_arrays(root):
@@ -67,8 +74,10 @@ def by_class_arrays(root):
 
 
 def by_label(root):
-    dump(root / "miniImageNet_category_split_train_phase_train.pickle",
-         {"data": FLAT, "labels": [7, 7, 7, 9, 9, 9], "catname2label": {"n01": 7, "n02": 9}})
+    dump(
+        root / "miniImageNet_category_split_train_phase_train.pickle",
+        {"data": FLAT, "labels": [7, 7, 7, 9, 9, 9], "catname2label": {"n01": 7, "n02": 9}},
+    )
 
 
 def by_label_only(root):
@@ -76,8 +85,16 @@ def by_label_only(root):
 
 
 NUMBERED, COUNTED = ("0", "1"), ("7", "9")
-FORMS = {write_folders: SYNSETS, write_csv: SYNSETS, by_index: SYNSETS, by_index_bytes: SYNSETS, by_class: NUMBERED,
-         by_class_arrays: SYNSETS, by_label: SYNSETS, by_label_only: COUNTED}
+FORMS = {
+    write_folders: SYNSETS,
+    write_csv: SYNSETS,
+    by_index: SYNSETS,
+    by_index_bytes: SYNSETS,
+    by_class: NUMBERED,
+    by_class_arrays: SYNSETS,
+    by_label: SYNSETS,
+    by_label_only: COUNTED,
+}
 
 
 @pytest.mark.parametrize("write", FORMS, ids=lambda write: write.__name__)
@@ -93,21 +110,28 @@ def test_every_form_of_mini_imagenet_gives_the_same_images(tmp_path, write):
 def test_other_sizes_are_stretched(tmp_path, write):
     write(tmp_path)
     data = mini_imagenet(tmp_path, size=28, progress=False)
-    wanted = [np.asarray(Image.fromarray(p).resize((28, 28), Image.Resampling.LANCZOS)) for p in FLAT]
+    wanted = [
+        np.asarray(Image.fromarray(p).resize((28, 28), Image.Resampling.LANCZOS)) for p in FLAT
+    ]
     assert torch.equal(data.x, torch.from_numpy(np.stack(wanted).transpose(0, 3, 1, 2).copy()))
 
 
 def test_items_keep_the_order_of_the_file(tmp_path):
     order = [3, 0, 4, 1, 2, 5]
-    dump(tmp_path / "mini-imagenet-cache-val.pkl",
-         {"image_data": FLAT[order], "class_dict": {"n01": [1, 3, 4], "n02": [0, 2, 5]}})
+    dump(
+        tmp_path / "mini-imagenet-cache-val.pkl",
+        {"image_data": FLAT[order], "class_dict": {"n01": [1, 3, 4], "n02": [0, 2, 5]}},
+    )
     data = mini_imagenet(tmp_path, "val")
     assert data.y.tolist() == [1, 0, 1, 0, 0, 1]
     assert torch.equal(data.x, WANTED[order])
 
 
 def test_the_forms_come_in_their_order(tmp_path):
-    dump(tmp_path / "miniImageNet_category_split_train_phase_train.pickle", {"data": FLAT, "labels": [0] * 3 + [1] * 3})
+    dump(
+        tmp_path / "miniImageNet_category_split_train_phase_train.pickle",
+        {"data": FLAT, "labels": [0] * 3 + [1] * 3},
+    )
     by_index(tmp_path)
     assert mini_imagenet(tmp_path).classes == ("n01", "n02")
 
@@ -118,27 +142,43 @@ def test_harm_in_a_pickle_is_refused(tmp_path):
             return os.mkdir, (str(tmp_path / "came"),)
 
     dump(tmp_path / "mini-imagenet-cache-train.pkl", {"image_data": Harm(), "class_dict": {}})
-    with pytest.raises(ValueError, match=r"mini-imagenet-cache-train\.pkl cannot be read .*mkdir, which is refused"):
+    with pytest.raises(
+        ValueError, match=r"mini-imagenet-cache-train\.pkl cannot be read .*mkdir, which is refused"
+    ):
         mini_imagenet(tmp_path)
     assert not (tmp_path / "came").exists()
 
 
-@pytest.mark.parametrize("content", [
-    [1, 2], {}, {"image_data": FLAT, "class_dict": {"n01": [99]}}, {"data": FLAT, "labels": [1, 2]}, {"a": 3, "b": 4},
-    {"data": FLAT[..., 0], "labels": [1] * 3 + [2] * 3}, {"data": FLAT / 255, "labels": [1] * 3 + [2] * 3},
-    {"image_data": FLAT, "class_dict": [1]}, {"n01": PIXELS[0], "n02": [None]}, {"data": None, "labels": [1]},
-    {"data": FLAT.astype(np.int32) - 1, "labels": [1] * 3 + [2] * 3},
-])
+@pytest.mark.parametrize(
+    "content",
+    [
+        [1, 2],
+        {},
+        {"image_data": FLAT, "class_dict": {"n01": [99]}},
+        {"data": FLAT, "labels": [1, 2]},
+        {"a": 3, "b": 4},
+        {"data": FLAT[..., 0], "labels": [1] * 3 + [2] * 3},
+        {"data": FLAT / 255, "labels": [1] * 3 + [2] * 3},
+        {"image_data": FLAT, "class_dict": [1]},
+        {"n01": PIXELS[0], "n02": [None]},
+        {"data": None, "labels": [1]},
+        {"data": FLAT.astype(np.int32) - 1, "labels": [1] * 3 + [2] * 3},
+    ],
+)
 def test_a_pickle_of_another_form_is_named(tmp_path, content):
     dump(tmp_path / "mini_imagenet_test.pickle", content)
-    with pytest.raises(ValueError, match=r"mini_imagenet_test\.pickle (holds no images|cannot be used)"):
+    with pytest.raises(
+        ValueError, match=r"mini_imagenet_test\.pickle (holds no images|cannot be used)"
+    ):
         mini_imagenet(tmp_path, "test", progress=False)
 
 
 def test_a_list_that_does_not_fit_is_named(tmp_path):
     write_csv(tmp_path)
     (tmp_path / "images" / "n011.png").unlink()
-    with pytest.raises(FileNotFoundError, match=r"lacks 1 of the 6 images of train\.csv, the first is n011\.png"):
+    with pytest.raises(
+        FileNotFoundError, match=r"lacks 1 of the 6 images of train\.csv, the first is n011\.png"
+    ):
         mini_imagenet(tmp_path)
     (tmp_path / "train.csv").write_text("name,label\na,b\n")
     with pytest.raises(ValueError, match="with the columns filename and label"):
@@ -147,9 +187,15 @@ def test_a_list_that_does_not_fit_is_named(tmp_path):
 
 def write_tiered(root, write_images):
     write_images(root)
-    dump(root / "val_labels.pkl", {
-        "label_specific": np.array([4, 4, 4, 2, 2, 2]), "label_general": np.array([1, 1, 1, 0, 0, 0]),
-        "label_specific_str": ["x", "x", "crane", "x", "crane, bird"], "label_general_str": ["machine", "bird"]})
+    dump(
+        root / "val_labels.pkl",
+        {
+            "label_specific": np.array([4, 4, 4, 2, 2, 2]),
+            "label_general": np.array([1, 1, 1, 0, 0, 0]),
+            "label_specific_str": ["x", "x", "crane", "x", "crane, bird"],
+            "label_general_str": ["machine", "bird"],
+        },
+    )
 
 
 def as_png(root):
@@ -168,7 +214,11 @@ def as_npz(root):
 def test_every_form_of_tiered_imagenet_gives_the_same_images(tmp_path, write):
     write_tiered(tmp_path, write)
     data = tiered_imagenet(tmp_path, "val", progress=False)
-    assert (data.name, data.classes, data.groups) == ("tiered-imagenet", ("crane", "crane, bird"), ("machine", "bird"))
+    assert (data.name, data.classes, data.groups) == (
+        "tiered-imagenet",
+        ("crane", "crane, bird"),
+        ("machine", "bird"),
+    )
     assert torch.equal(data.x, WANTED)
     assert data.y.tolist() == [1, 1, 1, 0, 0, 0]
 
@@ -207,10 +257,15 @@ def test_damaged_files_of_tiered_imagenet_are_named(tmp_path):
         tiered_imagenet(tmp_path, "val")
 
 
-@pytest.mark.parametrize(("loader", "words"), [
-    (mini_imagenet, r"mini-imagenet-cache-train\.pkl.*image-net\.org"), (tiered_imagenet, "train_images_png.*image-"),
-    (cub, "CUB_200_2011.*data.caltech.edu"), (class_folders, "a sub-folder of images for each class"),
-])
+@pytest.mark.parametrize(
+    ("loader", "words"),
+    [
+        (mini_imagenet, r"mini-imagenet-cache-train\.pkl.*image-net\.org"),
+        (tiered_imagenet, "train_images_png.*image-"),
+        (cub, "CUB_200_2011.*data.caltech.edu"),
+        (class_folders, "a sub-folder of images for each class"),
+    ],
+)
 def test_what_is_not_there_says_where_people_get_it(loader, words, tmp_path, monkeypatch):
     monkeypatch.delenv("GRAPHFEW_DATA", raising=False)
     with pytest.raises(FileNotFoundError, match=f"no root was given; .*{words}"):
@@ -237,9 +292,15 @@ def write_birds(images, count=200, side=20):
 @pytest.mark.parametrize("below", ["CUB_200_2011/images", "images", "."])
 def test_birds_are_split_by_their_number(tmp_path, below):
     write_birds(tmp_path / below)
-    parts = {split: cub(tmp_path, split, size=8, progress=False) for split in ("train", "val", "test")}
+    parts = {
+        split: cub(tmp_path, split, size=8, progress=False) for split in ("train", "val", "test")
+    }
     numbers = {split: [int(name[:3]) - 1 for name in data.classes] for split, data in parts.items()}
-    assert numbers == {"train": [*range(0, 200, 2)], "val": [*range(1, 200, 4)], "test": [*range(3, 200, 4)]}
+    assert numbers == {
+        "train": [*range(0, 200, 2)],
+        "val": [*range(1, 200, 4)],
+        "test": [*range(3, 200, 4)],
+    }
     assert parts["val"].x.shape == (100, 3, 8, 8)
     assert parts["test"].x[:, 0, 0, 0].tolist() == [n for n in range(3, 200, 4) for _ in range(2)]
 
@@ -257,11 +318,13 @@ def test_folders_of_ones_own(tmp_path, monkeypatch):
     data = class_folders(own / "a", progress=False)
     assert (data.name, data.split, data.classes) == ("a", "all", ("n01", "n02"))
     assert torch.equal(data.x, WANTED)
-    grey = class_folders(own, "a", size=10, channels=1, progress=False)
-    assert (grey.name, grey.split, grey.x.shape) == ("own", "a", (6, 1, 10, 10))
-    monkeypatch.setattr(sys.modules["graphfew.data.class_folders"], "read_images", None)
+    gray = class_folders(own, "a", size=10, channels=1, progress=False)
+    assert (gray.name, gray.split, gray.x.shape) == ("own", "a", (6, 1, 10, 10))
+    monkeypatch.setattr(sys.modules["graphfew.data.datasets.class_folders"], "read_images", None)
     assert torch.equal(class_folders(own, "a", progress=False).x, WANTED)
-    with pytest.raises(FileNotFoundError, match="has no folder 'val' for the split; its folders are a"):
+    with pytest.raises(
+        FileNotFoundError, match="has no folder 'val' for the split; its folders are a"
+    ):
         class_folders(own, "val")
     with pytest.raises(ValueError, match="channels is 2"):
         class_folders(own, channels=2)

@@ -80,13 +80,15 @@ def test_the_folder_of_the_environment_is_used(root, tmp_path, monkeypatch):
 
 def test_decodes_once(root, monkeypatch):
     load(root)
-    monkeypatch.setattr(sys.modules["graphfew.data.omniglot"], "_decode", None)
+    monkeypatch.setattr(sys.modules["graphfew.data.datasets.omniglot"], "_decode", None)
     load(root)
 
 
 def test_a_failed_download_says_what_to_do(monkeypatch):
     monkeypatch.delenv("GRAPHFEW_DATA", raising=False)
-    with pytest.raises(OSError, match=r"could not download https.*small1.zip.*pass its folder as root"):
+    with pytest.raises(
+        OSError, match=r"could not download https.*small1.zip.*pass its folder as root"
+    ):
         load(None)
 
 
@@ -104,12 +106,21 @@ def test_a_download_is_checked_and_used(root, monkeypatch):
     assert asked["known_hash"].startswith("sha256:f38eb80f")
 
 
-@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"<html>not found</html>",
-                                    lambda b: b[:5000] + bytes(500) + b[5500:]])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda b: b[: len(b) // 2],
+        lambda b: b"",
+        lambda b: b"<html>not found</html>",
+        lambda b: b[:5000] + bytes(500) + b[5500:],
+    ],
+)
 def test_a_damaged_archive_is_named_and_leaves_nothing(root, tmp_path, monkeypatch, damage):
     monkeypatch.setenv("GRAPHFEW_CACHE", str(tmp_path / "cache"))
     (tmp_path / SMALL).write_bytes(damage((root / SMALL).read_bytes()))
-    with pytest.raises(ValueError, match=rf"{SMALL} is damaged .*delete it and get it again: https"):
+    with pytest.raises(
+        ValueError, match=rf"{SMALL} is damaged .*delete it and get it again: https"
+    ):
         load(tmp_path)
     assert not (tmp_path / "cache").exists()
 
@@ -122,7 +133,9 @@ def test_an_incomplete_archive_is_refused(tmp_path, size):
 
 
 def test_refuses_what_it_does_not_know(tmp_path):
-    with pytest.raises(ValueError, match="split 'dev'; known: train, train-mirrored, train-doubled, val"):
+    with pytest.raises(
+        ValueError, match="split 'dev'; known: train, train-mirrored, train-doubled, val"
+    ):
         omniglot(split="dev")
     with pytest.raises(FileNotFoundError, match=f"has no {SMALL}; put the archive there"):
         load(tmp_path)
@@ -130,23 +143,32 @@ def test_refuses_what_it_does_not_know(tmp_path):
         load(tmp_path, size=0)
 
 
-@pytest.mark.parametrize(("split", "classes"), [("train", 4112), ("val", 688), ("trainval", 4800), ("test", 1692)])
+@pytest.mark.parametrize(
+    ("split", "classes"), [("train", 4112), ("val", 688), ("trainval", 4800), ("test", 1692)]
+)
 def test_the_splits_are_those_of_vinyals(real_omniglot, split, classes):
     data = omniglot(real_omniglot, split=split, progress=False)
     assert len(data.classes) == classes
-    assert set(data.classes) == set((real_omniglot / "splits" / "vinyals" / f"{split}.txt").read_text().split())
+    assert set(data.classes) == set(
+        (real_omniglot / "splits" / "vinyals" / f"{split}.txt").read_text().split()
+    )
     assert {len(m) for m in data.members} == {20}
 
 
-@pytest.mark.parametrize(("split", "alphabets", "characters"), [
-    ("background", 30, 964), ("evaluation", 20, 659), ("small1", 5, 136), ("small2", 5, 156)])
+@pytest.mark.parametrize(
+    ("split", "alphabets", "characters"),
+    [("background", 30, 964), ("evaluation", 20, 659), ("small1", 5, 136), ("small2", 5, 156)],
+)
 def test_the_published_sets_are_whole(real_omniglot, split, alphabets, characters):
     data = omniglot(real_omniglot, split=split, rotations=False, progress=False)
     assert (len(set(data.groups)), len(data.classes)) == (alphabets, characters)
 
 
 def test_the_small_set_holds_the_same_pictures_as_the_large_one(real_omniglot):
-    small, large = (omniglot(real_omniglot, split=s, rotations=False, progress=False) for s in ("small1", "background"))
+    small, large = (
+        omniglot(real_omniglot, split=s, rotations=False, progress=False)
+        for s in ("small1", "background")
+    )
     number = {name: c for c, name in enumerate(large.classes)}
     for c in range(0, 136, 15):
         same = large.x[large.members[number[small.classes[c]]]]
@@ -160,18 +182,24 @@ def test_strokes_are_bright_and_few(real_omniglot):
 
 
 def test_mirrored_characters_are_the_training_ones_seen_in_a_mirror(real_omniglot):
-    plain, mirrored = (omniglot(real_omniglot, split=s, progress=False) for s in ("train", "train-mirrored"))
+    plain, mirrored = (
+        omniglot(real_omniglot, split=s, progress=False) for s in ("train", "train-mirrored")
+    )
     assert mirrored.split == "train-mirrored"
     assert mirrored.groups == plain.groups
-    assert mirrored.classes[:2] == tuple(c.replace("/rot", "/mirrored/rot") for c in plain.classes[:2])
+    assert mirrored.classes[:2] == tuple(
+        c.replace("/rot", "/mirrored/rot") for c in plain.classes[:2]
+    )
     upright, turned = (mirrored.x[mirrored.members[c]] for c in (0, 1))
     assert torch.equal(upright, plain.x[plain.members[0]].flip(3))
     assert torch.equal(turned, upright.rot90(1, (2, 3)))
 
 
 def test_doubled_training_characters_are_both(real_omniglot):
-    plain, mirrored, both = (omniglot(real_omniglot, split=s, progress=False)
-                             for s in ("train", "train-mirrored", "train-doubled"))
+    plain, mirrored, both = (
+        omniglot(real_omniglot, split=s, progress=False)
+        for s in ("train", "train-mirrored", "train-doubled")
+    )
     assert both.classes == plain.classes + mirrored.classes
     assert both.groups == plain.groups + mirrored.groups
     assert torch.equal(both.x, torch.cat([plain.x, mirrored.x]))

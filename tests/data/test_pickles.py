@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from graphfew.data.pickles import read_pickle
+from graphfew.data.io.safe_pickle import read_pickle
 
 PROTOCOLS = range(6)
 
@@ -42,7 +42,11 @@ def same(a, b):
     if type(a) is not type(b):
         return False
     if isinstance(a, np.ndarray):
-        equal = all(map(same, a.ravel(), b.ravel())) if a.dtype == object else a.tobytes() == b.tobytes()
+        equal = (
+            all(map(same, a.ravel(), b.ravel()))
+            if a.dtype == object
+            else a.tobytes() == b.tobytes()
+        )
         return a.dtype == b.dtype and a.shape == b.shape and equal
     if isinstance(a, dict):
         return list(a) == list(b) and all(same(a[key], b[key]) for key in a)
@@ -53,18 +57,51 @@ def same(a, b):
 
 RANDOM = np.random.default_rng(0)
 VALUES = {
-    "plain": {"a": [1, -5, 2**40, 2**400, True, False, None, 1.5, float("inf")], "b": (), "c": ((1,), (1, 2), (1, 2, 3),
-              (1, 2, 3, 4)), b"\xff\x00": "längst \U0001f600\n\\", 3: {}, "e": b"", "empty": ""},
+    "plain": {
+        "a": [1, -5, 2**40, 2**400, True, False, None, 1.5, float("inf")],
+        "b": (),
+        "c": ((1,), (1, 2), (1, 2, 3), (1, 2, 3, 4)),
+        b"\xff\x00": "längst \U0001f600\n\\",
+        3: {},
+        "e": b"",
+        "empty": "",
+    },
     "sets": [set(), {1, 2}, frozenset({3}), bytearray(b"\x80x"), bytearray()],
-    "long": [*range(3000)], "many": {i: str(i) for i in range(3000)}, "big bytes": bytes(range(256)) * 500,
-    "images": {"image_data": RANDOM.integers(0, 256, (6, 4, 4, 3), np.uint8), "class_dict": {"n01": [0, 1, 2]}},
-    "lists of arrays": {label: [RANDOM.random((4, 4, 3), np.float32) for _ in range(3)] for label in range(2)},
-    "orders": [np.asfortranarray(RANDOM.random((3, 4))), RANDOM.random((3, 4, 5)).transpose(1, 2, 0),
-               RANDOM.random((6, 6))[::2, ::3], RANDOM.random((2, 3))[::-1]],
-    "types": [np.arange(5).astype(t) for t in ("?", "u1", "i2", ">i4", "<u8", "f2", ">f8", "c16", "S3", ">U4", "U7")],
-    "shapes": [np.float32(3) * np.ones(()), np.zeros(0, np.uint8), np.zeros((2, 0, 3), ">f4"), np.zeros((1,) * 9)],
+    "long": [*range(3000)],
+    "many": {i: str(i) for i in range(3000)},
+    "big bytes": bytes(range(256)) * 500,
+    "images": {
+        "image_data": RANDOM.integers(0, 256, (6, 4, 4, 3), np.uint8),
+        "class_dict": {"n01": [0, 1, 2]},
+    },
+    "lists of arrays": {
+        label: [RANDOM.random((4, 4, 3), np.float32) for _ in range(3)] for label in range(2)
+    },
+    "orders": [
+        np.asfortranarray(RANDOM.random((3, 4))),
+        RANDOM.random((3, 4, 5)).transpose(1, 2, 0),
+        RANDOM.random((6, 6))[::2, ::3],
+        RANDOM.random((2, 3))[::-1],
+    ],
+    "types": [
+        np.arange(5).astype(t)
+        for t in ("?", "u1", "i2", ">i4", "<u8", "f2", ">f8", "c16", "S3", ">U4", "U7")
+    ],
+    "shapes": [
+        np.float32(3) * np.ones(()),
+        np.zeros(0, np.uint8),
+        np.zeros((2, 0, 3), ">f4"),
+        np.zeros((1,) * 9),
+    ],
     "objects": np.array([np.arange(3), "x", None, [1]], dtype=object),
-    "scalars": [np.float32(0.5), np.int64(-7), np.bool_(True), np.str_("ab"), np.uint8(255), np.bytes_(b"q")],
+    "scalars": [
+        np.float32(0.5),
+        np.int64(-7),
+        np.bool_(True),
+        np.str_("ab"),
+        np.uint8(255),
+        np.bytes_(b"q"),
+    ],
     "dtypes": [np.dtype("u1"), np.dtype(">f4"), np.dtype(">f4"), np.dtype("S9"), np.dtype("O")],
 }
 
@@ -77,14 +114,30 @@ def test_what_was_written_comes_back(read, protocol, name):
 
 
 PLAIN = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(st.characters(codec="utf-8"))
-    | st.binary() | arrays(st.sampled_from(["u1", ">f4", "<i8", "?"]), array_shapes(min_dims=0, min_side=0),
-                           elements={"allow_nan": False}),
-    lambda inner: st.lists(inner) | st.tuples(inner, inner)
-    | st.dictionaries(st.text("ab\n'\\") | st.integers(), inner), max_leaves=20)
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text(st.characters(codec="utf-8"))
+    | st.binary()
+    | arrays(
+        st.sampled_from(["u1", ">f4", "<i8", "?"]),
+        array_shapes(min_dims=0, min_side=0),
+        elements={"allow_nan": False},
+    ),
+    lambda inner: (
+        st.lists(inner)
+        | st.tuples(inner, inner)
+        | st.dictionaries(st.text("ab\n'\\") | st.integers(), inner)
+    ),
+    max_leaves=20,
+)
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(
+    max_examples=150,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(value=PLAIN, protocol=st.sampled_from(PROTOCOLS))
 def test_anything_plain_comes_back(read, value, protocol):
     assert same(read(pickle.dumps(value, protocol)), value)
@@ -108,11 +161,26 @@ def python_2(text):
 @pytest.mark.parametrize("core", [b"numpy.core", b"numpy._core"])
 def test_pickles_of_python_2_come_as_text_and_arrays(read, core):
     raw = bytes(range(256)) * 3
-    content = (b"\x80\x02}q\x00" + python_2(b"image_data") + b"q\x01c" + core + b".multiarray\n_reconstruct\nq\x02"
-               b"cnumpy\nndarray\nq\x03K\x00\x85q\x04" + python_2(b"b") + b"\x87Rq\x05(K\x01M\x00\x01K\x03\x86"
-               b"cnumpy\ndtype\n" + python_2(b"u1") + b"K\x00K\x01\x87R(K\x03" + python_2(b"|")
-               + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89" + python_2(raw) + b"tbs" + python_2(b"name")
-               + python_2(b"caf\xe9") + b"s.")
+    content = (
+        b"\x80\x02}q\x00"
+        + python_2(b"image_data")
+        + b"q\x01c"
+        + core
+        + b".multiarray\n_reconstruct\nq\x02"
+        b"cnumpy\nndarray\nq\x03K\x00\x85q\x04"
+        + python_2(b"b")
+        + b"\x87Rq\x05(K\x01M\x00\x01K\x03\x86"
+        b"cnumpy\ndtype\n"
+        + python_2(b"u1")
+        + b"K\x00K\x01\x87R(K\x03"
+        + python_2(b"|")
+        + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89"
+        + python_2(raw)
+        + b"tbs"
+        + python_2(b"name")
+        + python_2(b"caf\xe9")
+        + b"s."
+    )
     value = read(content)
     assert list(value) == ["image_data", "name"]
     assert same(value["image_data"], np.frombuffer(raw, np.uint8).reshape(256, 3))
@@ -120,20 +188,25 @@ def test_pickles_of_python_2_come_as_text_and_arrays(read, core):
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-@pytest.mark.parametrize(("harm", "named"), [
-    (lambda path: Harm(os.system, f"touch {path}"), "system"),
-    (lambda path: Harm(os.mkdir, str(path)), "mkdir"),
-    (lambda path: Harm(eval, f"open({str(path)!r}, 'w')"), "eval"),
-    (lambda path: Harm(builtins.open, str(path), "w"), "open"),
-    (lambda path: Harm(np.save, str(path), 1), "save"),
-    (lambda path: {"data": [np.arange(3), Harm(os.mkdir, str(path))]}, "mkdir"),
-    (lambda path: collections.OrderedDict(a=1), "OrderedDict"),
-    (lambda path: os.system, "system"),
-])
+@pytest.mark.parametrize(
+    ("harm", "named"),
+    [
+        (lambda path: Harm(os.system, f"touch {path}"), "system"),
+        (lambda path: Harm(os.mkdir, str(path)), "mkdir"),
+        (lambda path: Harm(eval, f"open({str(path)!r}, 'w')"), "eval"),
+        (lambda path: Harm(builtins.open, str(path), "w"), "open"),
+        (lambda path: Harm(np.save, str(path), 1), "save"),
+        (lambda path: {"data": [np.arange(3), Harm(os.mkdir, str(path))]}, "mkdir"),
+        (lambda path: collections.OrderedDict(a=1), "OrderedDict"),
+        (lambda path: os.system, "system"),
+    ],
+)
 def test_what_names_anything_else_is_refused_and_not_run(read, tmp_path, protocol, harm, named):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        with pytest.raises(ValueError, match=rf"file\.pkl cannot be read .*names \S*{named}, which is refused"):
+        with pytest.raises(
+            ValueError, match=rf"file\.pkl cannot be read .*names \S*{named}, which is refused"
+        ):
             read(pickle.dumps(harm(tmp_path / "came"), protocol))
     assert [file.name for file in tmp_path.iterdir()] == ["file.pkl"]
 
@@ -142,26 +215,48 @@ class Plain:
     """An object of a class of one's own."""
 
 
-@pytest.mark.parametrize("content", [
-    pickle.dumps(Plain(), 0), pickle.dumps(Plain(), 2), pickle.dumps(Plain(), 4), pickle.dumps(1j, 2),
-    pickle.dumps(np.zeros(2, [("a", "i4")]), 2), pickle.dumps(np.array(["2020"], "M8[D]"), 2),
-    b"P1\n.",
-    b"(S'touch'\nios\nsystem\n.", b"(cos\nsystem\nS'true'\no.", b"\x80\x02K\x01Q.", b"\x80\x02\x82\x01.",
-    b"\x80\x05\x97.", b"\x80\x02]K\x01\x85b.", b"\x80\x02cnumpy\nndarray\nK\x01\x85R.", b"\x80\x02K\x01)R.",
-    b"\x80\x02cnumpy\ndtype\nX\x08\x00\x00\x00{'a':'O'\x85R.", b"\x80\x04K\x01K\x02\x93.",
-    b"\x80\x02c__builtin__\nbytes\nM\xff\xff\x85R.",
-    b"\x80\x02c_codecs\nencode\nX\x01\x00\x00\x00aX\x03\x00\x00\x00hex\x86R.",
-])
+@pytest.mark.parametrize(
+    "content",
+    [
+        pickle.dumps(Plain(), 0),
+        pickle.dumps(Plain(), 2),
+        pickle.dumps(Plain(), 4),
+        pickle.dumps(1j, 2),
+        pickle.dumps(np.zeros(2, [("a", "i4")]), 2),
+        pickle.dumps(np.array(["2020"], "M8[D]"), 2),
+        b"P1\n.",
+        b"(S'touch'\nios\nsystem\n.",
+        b"(cos\nsystem\nS'true'\no.",
+        b"\x80\x02K\x01Q.",
+        b"\x80\x02\x82\x01.",
+        b"\x80\x05\x97.",
+        b"\x80\x02]K\x01\x85b.",
+        b"\x80\x02cnumpy\nndarray\nK\x01\x85R.",
+        b"\x80\x02K\x01)R.",
+        b"\x80\x02cnumpy\ndtype\nX\x08\x00\x00\x00{'a':'O'\x85R.",
+        b"\x80\x04K\x01K\x02\x93.",
+        b"\x80\x02c__builtin__\nbytes\nM\xff\xff\x85R.",
+        b"\x80\x02c_codecs\nencode\nX\x01\x00\x00\x00aX\x03\x00\x00\x00hex\x86R.",
+    ],
+)
 def test_other_ways_to_build_something_are_refused(read, content):
     with pytest.raises(ValueError, match="cannot be read as a pickle of arrays"):
         read(content)
 
 
-@pytest.mark.parametrize(("before", "after"), [
-    (b"K\x02K\x03\x86", b"K\x02K\x04\x86"), (b"K\x02K\x03\x86", b"K\x02J\xff\xff\xff\xff\x86"),
-    (b"K\x02K\x03\x86", b"M\xff\xffM\xff\xff\x86"), (b"C\x0c", b"C\x0b"), (b"\x8c\x02u2", b"\x8c\x02O8"),
-    (b"\x8c\x02u2", b"\x8c\x02u3"), (b"\x8c\x02u2", b"\x8c\x02V2"), (b"\x8c\x01<", b"\x8c\x01?"),
-])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b"K\x02K\x03\x86", b"K\x02K\x04\x86"),
+        (b"K\x02K\x03\x86", b"K\x02J\xff\xff\xff\xff\x86"),
+        (b"K\x02K\x03\x86", b"M\xff\xffM\xff\xff\x86"),
+        (b"C\x0c", b"C\x0b"),
+        (b"\x8c\x02u2", b"\x8c\x02O8"),
+        (b"\x8c\x02u2", b"\x8c\x02u3"),
+        (b"\x8c\x02u2", b"\x8c\x02V2"),
+        (b"\x8c\x01<", b"\x8c\x01?"),
+    ],
+)
 def test_arrays_whose_parts_do_not_fit_are_refused(read, before, after):
     good = pickle.dumps(np.ones((2, 3), "<u2"), 4)
     assert good.count(before) == 1
@@ -180,11 +275,13 @@ def test_a_file_that_was_cut_anywhere_is_refused(read, protocol):
 
 
 def test_changed_bytes_give_a_value_or_one_clear_refusal(read):
-    content = bytearray(pickle.dumps({"data": np.arange(6, dtype="<u2"), "labels": [1, "x", (2.5,)]}, 2))
+    content = bytearray(
+        pickle.dumps({"data": np.arange(6, dtype="<u2"), "labels": [1, "x", (2.5,)]}, 2)
+    )
     refused = 0
     for place in range(len(content)):
         for value in (0, 40, 82, 98, 255):
-            changed = bytes(content[:place]) + bytes([value]) + bytes(content[place + 1:])
+            changed = bytes(content[:place]) + bytes([value]) + bytes(content[place + 1 :])
             try:
                 read(changed)
             except ValueError as error:
@@ -193,10 +290,18 @@ def test_changed_bytes_give_a_value_or_one_clear_refusal(read):
     assert refused > len(content)
 
 
-@pytest.mark.parametrize("content", [
-    b"\x80\x02})%bK\x01s.", b"\x80\x02})%bK\x01K\x02K\x03(tu.", b"\x80\x04\x8f()%b\x90.", b"\x80\x04()%b\x91.",
-    b"\x80\x02c__builtin__\nset\n])%ba\x85R.", b"(()%bK\x01d.", b"\x80\x02cnumpy\ndtype\n)%b\x85R.",
-])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x80\x02})%bK\x01s.",
+        b"\x80\x02})%bK\x01K\x02K\x03(tu.",
+        b"\x80\x04\x8f()%b\x90.",
+        b"\x80\x04()%b\x91.",
+        b"\x80\x02c__builtin__\nset\n])%ba\x85R.",
+        b"(()%bK\x01d.",
+        b"\x80\x02cnumpy\ndtype\n)%b\x85R.",
+    ],
+)
 def test_values_nested_too_deep_for_python_are_refused(read, content):
     with pytest.raises(ValueError, match="cannot be read as a pickle of arrays"):
         read(content % (b"\x85" * 100_000))

@@ -13,7 +13,7 @@ import time
 import numpy as np
 import pytest
 
-from graphfew.data import cache
+from graphfew.data.io import cache
 
 CACHED = """
 import sys, time
@@ -60,14 +60,21 @@ def folder(tmp_path, monkeypatch):
 
 
 def started(code, *arguments):
-    return subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE, text=True, env={**os.environ})
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ},
+    )
 
 
 def ended(processes):
     """What each of them printed; all have to have gone well."""
     told = [process.communicate(timeout=300) for process in processes]
-    assert [process.returncode for process in processes] == [0] * len(processes), [err for _, err in told]
+    assert [process.returncode for process in processes] == [0] * len(processes), [
+        err for _, err in told
+    ]
     return [out.strip() for out, _ in told]
 
 
@@ -86,7 +93,11 @@ def test_four_processes_build_and_read_one_file(folder, state):
 def test_a_process_that_is_killed_while_it_writes_harms_no_other_and_its_rest_goes(folder):
     killed = started(WRITING)
     deadline = time.monotonic() + 120
-    while not list(folder.glob(".key-*.partial")) and killed.poll() is None and time.monotonic() < deadline:
+    while (
+        not list(folder.glob(".key-*.partial"))
+        and killed.poll() is None
+        and time.monotonic() < deadline
+    ):
         time.sleep(0.01)
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
@@ -110,7 +121,10 @@ def served(tmp_path):
     handler = functools.partial(_Quiet, directory=str(tmp_path / "web"))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}/archive.zip", f"sha256:{hashlib.sha256(content).hexdigest()}"
+    yield (
+        f"http://127.0.0.1:{server.server_address[1]}/archive.zip",
+        f"sha256:{hashlib.sha256(content).hexdigest()}",
+    )
     server.shutdown()
     server.server_close()
 

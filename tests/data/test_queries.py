@@ -5,17 +5,33 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graphfew.data import balanced, dirichlet, mixture, multinomial, one_per_class, parse, single, single_class, varied
-from graphfew.data.queries import fit
+from graphfew.data import (
+    balanced,
+    dirichlet,
+    mixture,
+    multinomial,
+    one_per_class,
+    parse_queries,
+    single,
+    single_class,
+    varied,
+)
+from graphfew.data.query_sampling import fit_queries
 
 ways = st.integers(2, 20)
 seeds = st.integers(0, 2**32)
-TOTALS = {"multinomial(25)": (multinomial(25), 25, 25), "multinomial(1-9)": (multinomial((1, 9)), 1, 9),
-          "dirichlet(2.0, 75)": (dirichlet(75), 75, 75), "dirichlet(0.1, 3-8)": (dirichlet((3, 8), 0.1), 3, 8),
-          "single": (single(), 1, 1), "varied(1-75, 0.5-100)": (varied(), 1, 75),
-          "single-class(75)": (single_class(75), 75, 75), "single-class(2-6)": (single_class((2, 6)), 2, 6),
-          "varied(4-5, 2-2)": (varied((4, 5), (2.0, 2.0)), 4, 5),
-          "single+multinomial(3-9)": (mixture(single(), multinomial((3, 9))), 1, 9)}
+TOTALS = {
+    "multinomial(25)": (multinomial(25), 25, 25),
+    "multinomial(1-9)": (multinomial((1, 9)), 1, 9),
+    "dirichlet(2.0, 75)": (dirichlet(75), 75, 75),
+    "dirichlet(0.1, 3-8)": (dirichlet((3, 8), 0.1), 3, 8),
+    "single": (single(), 1, 1),
+    "varied(1-75, 0.5-100)": (varied(), 1, 75),
+    "single-class(75)": (single_class(75), 75, 75),
+    "single-class(2-6)": (single_class((2, 6)), 2, 6),
+    "varied(4-5, 2-2)": (varied((4, 5), (2.0, 2.0)), 4, 5),
+    "single+multinomial(3-9)": (mixture(single(), multinomial((3, 9))), 1, 9),
+}
 
 
 @given(seeds, ways, st.sampled_from(sorted(TOTALS)))
@@ -50,8 +66,10 @@ def proportions(queries, way=5, n=4000):
     return np.stack([queries.draw(rng, way) for _ in range(n)]).astype(float)
 
 
-@pytest.mark.parametrize("queries", [multinomial(20), dirichlet(20), single(), single_class(9), varied((1, 20))])
-def test_no_class_is_favoured(queries):
+@pytest.mark.parametrize(
+    "queries", [multinomial(20), dirichlet(20), single(), single_class(9), varied((1, 20))]
+)
+def test_no_class_is_favored(queries):
     mean = proportions(queries).mean(0)
     assert np.allclose(mean / mean.sum(), 0.2, atol=0.015)
 
@@ -93,10 +111,13 @@ def test_fit_keeps_the_sum_and_the_capacity(seed, pairs):
     counts, capacity = np.array(pairs).T
     rng = np.random.default_rng(seed)
     if counts.sum() > capacity.sum():
-        with pytest.raises(ValueError, match=f"asks for {counts.sum()} queries but its classes have {capacity.sum()}"):
-            fit(counts, capacity, rng)
+        with pytest.raises(
+            ValueError,
+            match=f"asks for {counts.sum()} queries but its classes have {capacity.sum()}",
+        ):
+            fit_queries(counts, capacity, rng)
         return
-    fitted = fit(counts, capacity, rng)
+    fitted = fit_queries(counts, capacity, rng)
     assert fitted.sum() == counts.sum()
     assert (fitted <= capacity).all()
     assert (fitted >= np.minimum(counts, capacity)).all()
@@ -106,35 +127,66 @@ def test_fit_leaves_what_fits_and_the_generator_alone():
     rng = np.random.default_rng(0)
     before = rng.bit_generator.state
     counts = np.array([3, 0])
-    assert fit(counts, np.array([3, 1]), rng) is counts
+    assert fit_queries(counts, np.array([3, 1]), rng) is counts
     assert rng.bit_generator.state == before
 
 
-@pytest.mark.parametrize(("form", "name"), [
-    ("5", "balanced(5)"), (" 1-15 ", "balanced(1-15)"), ("balanced:5", "balanced(5)"),
-    ("balanced:1-15", "balanced(1-15)"),
-    ("one-per-class", "one-per-class"), ("single", "single"), ("multinomial:25", "multinomial(25)"),
-    ("multinomial:1-75", "multinomial(1-75)"), ("dirichlet:75", "dirichlet(2.0, 75)"),
-    ("dirichlet:75:0.5", "dirichlet(0.5, 75)"), ("varied", "varied(1-75, 0.5-100)"),
-    ("varied:1-30", "varied(1-30, 0.5-100)"), ("varied:1-30:1-2", "varied(1-30, 1-2)"),
-    ("single-class:75", "single-class(75)"), ("single+varied:1-30", "single+varied(1-30, 0.5-100)"),
-    ("5 + multinomial:9", "balanced(5)+multinomial(9)"),
-])
+@pytest.mark.parametrize(
+    ("form", "name"),
+    [
+        ("5", "balanced(5)"),
+        (" 1-15 ", "balanced(1-15)"),
+        ("balanced:5", "balanced(5)"),
+        ("balanced:1-15", "balanced(1-15)"),
+        ("one-per-class", "one-per-class"),
+        ("single", "single"),
+        ("multinomial:25", "multinomial(25)"),
+        ("multinomial:1-75", "multinomial(1-75)"),
+        ("dirichlet:75", "dirichlet(2.0, 75)"),
+        ("dirichlet:75:0.5", "dirichlet(0.5, 75)"),
+        ("varied", "varied(1-75, 0.5-100)"),
+        ("varied:1-30", "varied(1-30, 0.5-100)"),
+        ("varied:1-30:1-2", "varied(1-30, 1-2)"),
+        ("single-class:75", "single-class(75)"),
+        ("single+varied:1-30", "single+varied(1-30, 0.5-100)"),
+        ("5 + multinomial:9", "balanced(5)+multinomial(9)"),
+    ],
+)
 def test_parse(form, name):
-    assert parse(form).name == name
+    assert parse_queries(form).name == name
 
 
-@pytest.mark.parametrize("form", ["", "few", "multinomial", "dirichlet:75:x", "single:3", "5:6", "0", "9-3",
-                                  "balanced:1:2", "dirichlet:75:-1", "multinomial:-5", "single+", "5+few"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        "",
+        "few",
+        "multinomial",
+        "dirichlet:75:x",
+        "single:3",
+        "5:6",
+        "0",
+        "9-3",
+        "balanced:1:2",
+        "dirichlet:75:-1",
+        "multinomial:-5",
+        "single+",
+        "5+few",
+    ],
+)
 def test_parse_refuses_and_lists_the_known_forms(form):
-    with pytest.raises(ValueError, match=r"cannot read the queries .*known forms: .*dirichlet:75:2.0"):
-        parse(form)
+    with pytest.raises(
+        ValueError, match=r"cannot read the queries .*known forms: .*dirichlet:75:2.0"
+    ):
+        parse_queries(form)
 
 
 def test_a_mixture_draws_each_rule_equally_often():
     queries = mixture(single(), balanced(3), multinomial(7))
     totals = [int(queries.draw(np.random.default_rng(seed), 4).sum()) for seed in range(900)]
-    assert {n: totals.count(n) for n in set(totals)} == pytest.approx({1: 300, 12: 300, 7: 300}, abs=60)
+    assert {n: totals.count(n) for n in set(totals)} == pytest.approx(
+        {1: 300, 12: 300, 7: 300}, abs=60
+    )
     assert (queries.per_class, queries.total) == (3, 7)
 
 

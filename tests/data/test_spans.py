@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
 
-from graphfew.data.spans import bounds, text, uniform
+from graphfew.data.int_range import bounds, text, uniform
 
 
-@pytest.mark.parametrize(("span", "expected"), [(3, (3, 3)), ((1, 4), (1, 4)), ([2, 2], (2, 2)), (np.int64(5), (5, 5))])
+@pytest.mark.parametrize(
+    ("span", "expected"), [(3, (3, 3)), ((1, 4), (1, 4)), ([2, 2], (2, 2)), (np.int64(5), (5, 5))]
+)
 def test_bounds(span, expected):
     assert bounds("way", span, 1) == expected
 

@@ -7,34 +7,60 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graphfew.data import Dataset, Queries, Tasks, balanced, dirichlet, multinomial, single, varied
-from graphfew.data.tasks import QUERY, SUPPORT, UNLABELLED
-from graphfew.episode import Episode, collate
+from graphfew.core.episode import Episode, collate
+from graphfew.data import (
+    Dataset,
+    QuerySampler,
+    Tasks,
+    balanced,
+    dirichlet,
+    multinomial,
+    single,
+    varied,
+)
+from graphfew.data.tasks import QUERY, SUPPORT, UNLABELED
 
 
 def toy(sizes=(20,) * 12, groups=()):
-    """A data set with `sizes[c]` items of class `c`; item `i` holds its own number, so it can be recognised."""
+    """A data set with `sizes[c]` items of class `c`; item `i` holds its own number, so it can be recognized."""
     y = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
     y = y[torch.randperm(len(y), generator=torch.Generator().manual_seed(0))]
-    return Dataset(name="toy", split="all", x=torch.arange(len(y))[:, None].float(), y=y,
-                   classes=tuple(f"class{c}" for c in range(len(sizes))), groups=groups)
+    return Dataset(
+        name="toy",
+        split="all",
+        x=torch.arange(len(y))[:, None].float(),
+        y=y,
+        classes=tuple(f"class{c}" for c in range(len(sizes))),
+        groups=groups,
+    )
 
 
 DATA = toy()
 QUERIES = [1, 5, (1, 6), multinomial(10), dirichlet(40, 0.3), single(), varied((1, 30))]
 
-settings = st.fixed_dictionaries({
-    "way": st.sampled_from([2, 5, 12, (2, 9)]), "shot": st.sampled_from([1, 5, (1, 4)]),
-    "query": st.sampled_from(QUERIES), "unlabelled": st.sampled_from([0, 3, (0, 2)]),
-    "seed": st.integers(0, 2**70), "shuffle": st.booleans(),
-})
+settings = st.fixed_dictionaries(
+    {
+        "way": st.sampled_from([2, 5, 12, (2, 9)]),
+        "shot": st.sampled_from([1, 5, (1, 4)]),
+        "query": st.sampled_from(QUERIES),
+        "unlabeled": st.sampled_from([0, 3, (0, 2)]),
+        "seed": st.integers(0, 2**70),
+        "shuffle": st.booleans(),
+    }
+)
 numbers = st.integers(0, 2**70)
 
 
 def same(a, b):
     (left, left_target), (right, right_target) = a, b
-    return (torch.equal(left.x, right.x) and torch.equal(left.y, right.y) and torch.equal(left.query, right.query)
-            and left.sizes == right.sizes and left.way == right.way and torch.equal(left_target, right_target))
+    return (
+        torch.equal(left.x, right.x)
+        and torch.equal(left.y, right.y)
+        and torch.equal(left.query, right.query)
+        and left.sizes == right.sizes
+        and left.way == right.way
+        and torch.equal(left_target, right_target)
+    )
 
 
 def between(value, span):
@@ -53,12 +79,15 @@ def test_a_task_holds_what_was_asked_for(options, number):
     tasks = Tasks(DATA, **options)
     draw, (episode, target) = tasks.draw(number), tasks[number]
     way = len(draw.classes)
-    count = {role: np.bincount(draw.label[draw.role == role], minlength=way) for role in (SUPPORT, UNLABELLED, QUERY)}
+    count = {
+        role: np.bincount(draw.label[draw.role == role], minlength=way)
+        for role in (SUPPORT, UNLABELED, QUERY)
+    }
     assert between(way, options["way"])
-    for role, span in ((SUPPORT, options["shot"]), (UNLABELLED, options["unlabelled"])):
+    for role, span in ((SUPPORT, options["shot"]), (UNLABELED, options["unlabeled"])):
         assert len(set(count[role].tolist())) == 1
         assert between(count[role][0], span)
-    if not isinstance(options["query"], Queries):
+    if not isinstance(options["query"], QuerySampler):
         assert len(set(count[QUERY].tolist())) == 1
         assert between(count[QUERY][0], options["query"])
     assert len(set(draw.classes.tolist())) == way
@@ -66,12 +95,18 @@ def test_a_task_holds_what_was_asked_for(options, number):
     assert len(target) == count[QUERY].sum() == episode.queries[0]
 
 
-@given(settings.filter(enough), st.sampled_from([1.0, 0.4]), st.lists(numbers, min_size=1, max_size=3))
+@given(
+    settings.filter(enough), st.sampled_from([1.0, 0.4]), st.lists(numbers, min_size=1, max_size=3)
+)
 def test_every_task_is_a_valid_episode(options, ratio, indices):
     """Tasks skip the constructor's checks, so they are made here."""
-    episode, target = Tasks(DATA, labelled_ratio=ratio, **options).batch(indices)
+    episode, target = Tasks(DATA, labeled_ratio=ratio, **options).batch(indices)
     checked = Episode(episode.x, episode.y, episode.query, episode.sizes, episode.way)
-    assert (checked.queries, checked.unlabelled, checked.origin) == (episode.queries, episode.unlabelled, None)
+    assert (checked.queries, checked.unlabeled, checked.origin) == (
+        episode.queries,
+        episode.unlabeled,
+        None,
+    )
     assert len(target) == sum(episode.queries)
 
 
@@ -109,14 +144,21 @@ def test_a_task_depends_on_seed_and_index_alone(options, number):
 
 
 def test_indices_and_seeds_give_different_tasks():
-    draws = {tuple(Tasks(DATA, seed=s).draw(i).items.tolist()) for s in range(10) for i in range(50)}
+    draws = {
+        tuple(Tasks(DATA, seed=s).draw(i).items.tolist()) for s in range(10) for i in range(50)
+    }
     assert len(draws) == 500
 
 
 def test_known_tasks_stay_what_they_are():
     """Results are compared on tasks by number: a change here makes old results incomparable."""
     draw = Tasks(toy((6,) * 4), way=2, shot=1, query=1, seed=3).draw(7)
-    assert (draw.items.tolist(), draw.label.tolist(), draw.role.tolist(), draw.classes.tolist()) == KNOWN
+    assert (
+        draw.items.tolist(),
+        draw.label.tolist(),
+        draw.role.tolist(),
+        draw.classes.tolist(),
+    ) == KNOWN
 
 
 KNOWN = ([12, 13, 14, 10], [0, 1, 0, 1], [2, 0, 0, 2], [1, 3])
@@ -132,7 +174,7 @@ def test_class_indices_are_a_random_permutation():
 
 def test_every_item_serves_in_every_role():
     data = toy((5,) * 3)
-    tasks = Tasks(data, way=2, shot=1, query=1, unlabelled=1)
+    tasks = Tasks(data, way=2, shot=1, query=1, unlabeled=1)
     table = np.zeros((15, 3))
     for i in range(3000):
         draw = tasks.draw(i)
@@ -141,7 +183,7 @@ def test_every_item_serves_in_every_role():
 
 
 def test_node_order_carries_no_information():
-    tasks = Tasks(DATA, way=3, shot=2, query=2, unlabelled=2)
+    tasks = Tasks(DATA, way=3, shot=2, query=2, unlabeled=2)
     draws = [tasks.draw(i) for i in range(2000)]
     role = np.stack([d.role for d in draws])
     label = np.stack([d.label for d in draws])
@@ -151,18 +193,23 @@ def test_node_order_carries_no_information():
 
 
 def test_unshuffled_nodes_are_the_same_ones_in_order():
-    shuffled, ordered = (Tasks(DATA, way=3, shot=2, query=2, unlabelled=1, shuffle=s).draw(4) for s in (True, False))
-    assert ordered.role.tolist() == [SUPPORT] * 6 + [UNLABELLED] * 3 + [QUERY] * 6
+    shuffled, ordered = (
+        Tasks(DATA, way=3, shot=2, query=2, unlabeled=1, shuffle=s).draw(4) for s in (True, False)
+    )
+    assert ordered.role.tolist() == [SUPPORT] * 6 + [UNLABELED] * 3 + [QUERY] * 6
     assert ordered.label.tolist() == [0, 0, 1, 1, 2, 2, 0, 1, 2, 0, 0, 1, 1, 2, 2]
-    facts = [sorted(zip(d.items.tolist(), d.label.tolist(), d.role.tolist(), strict=True)) for d in (shuffled, ordered)]
+    facts = [
+        sorted(zip(d.items.tolist(), d.label.tolist(), d.role.tolist(), strict=True))
+        for d in (shuffled, ordered)
+    ]
     assert facts[0] == facts[1]
 
 
 def test_ranges_reach_both_ends():
-    tasks = Tasks(DATA, way=(2, 4), shot=(1, 3), query=(1, 3), unlabelled=(0, 2))
+    tasks = Tasks(DATA, way=(2, 4), shot=(1, 3), query=(1, 3), unlabeled=(0, 2))
     draws = [tasks.draw(i) for i in range(200)]
     assert {len(d.classes) for d in draws} == {2, 3, 4}
-    for role, expected in ((SUPPORT, {1, 2, 3}), (QUERY, {1, 2, 3}), (UNLABELLED, {0, 1, 2})):
+    for role, expected in ((SUPPORT, {1, 2, 3}), (QUERY, {1, 2, 3}), (UNLABELED, {0, 1, 2})):
         assert {int(((d.role == role) & (d.label == 0)).sum()) for d in draws} == expected
 
 
@@ -182,24 +229,40 @@ def test_within_groups_every_task_keeps_to_one_group_and_reaches_all_large_enoug
 
 @given(st.integers(0, 10**6))
 def test_queries_that_a_class_cannot_give_come_from_the_others(number):
-    lopsided = Queries("all of one class", lambda rng, way: np.eye(way, dtype=np.int64)[0] * 12, total=12)
+    lopsided = QuerySampler(
+        "all of one class", lambda rng, way: np.eye(way, dtype=np.int64)[0] * 12, total=12
+    )
     draw = Tasks(toy((5,) * 5), way=5, shot=1, query=lopsided).draw(number)
     counts = np.bincount(draw.label[draw.role == QUERY], minlength=5)
     assert counts.sum() == 12
     assert counts[0] == 4
 
 
-@pytest.mark.parametrize(("options", "message"), [
-    ({"way": 1}, "way is 1"), ({"way": 13}, "way is 13 but .* has 12 classes"), ({"way": (2, 13)}, "way is 13"),
-    ({"shot": 0}, "shot is 0"), ({"shot": (3, 2)}, "shot is"), ({"query": 0}, "query is 0"),
-    ({"unlabelled": -1}, "unlabelled is -1"), ({"seed": -1}, "seed is -1"),
-    ({"within_groups": True}, "has no groups"),
-    ({"shot": 5, "query": (1, 10), "unlabelled": 6},
-     r"class 'class0' has 20 items but a task needs up to 21 of a class \(5 support, 10 query, 6 unlabelled\)"),
-    ({"query": balanced(20)}, "needs up to 21"), ({"shot": 21, "query": single()}, "needs up to 21"),
-    ({"query": dirichlet(96)}, r"dirichlet\(2.0, 96\) asks for up to 96 queries, but a 5-way task may have only 95"),
-    ({"way": (2, 5), "query": multinomial((1, 39))}, "2-way task may have only 38"),
-])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"way": 1}, "way is 1"),
+        ({"way": 13}, "way is 13 but .* has 12 classes"),
+        ({"way": (2, 13)}, "way is 13"),
+        ({"shot": 0}, "shot is 0"),
+        ({"shot": (3, 2)}, "shot is"),
+        ({"query": 0}, "query is 0"),
+        ({"unlabeled": -1}, "unlabeled is -1"),
+        ({"seed": -1}, "seed is -1"),
+        ({"within_groups": True}, "has no groups"),
+        (
+            {"shot": 5, "query": (1, 10), "unlabeled": 6},
+            r"class 'class0' has 20 items but a task needs up to 21 of a class \(5 support, 10 query, 6 unlabeled\)",
+        ),
+        ({"query": balanced(20)}, "needs up to 21"),
+        ({"shot": 21, "query": single()}, "needs up to 21"),
+        (
+            {"query": dirichlet(96)},
+            r"dirichlet\(2.0, 96\) asks for up to 96 queries, but a 5-way task may have only 95",
+        ),
+        ({"way": (2, 5), "query": multinomial((1, 39))}, "2-way task may have only 38"),
+    ],
+)
 def test_refuses_before_any_work(options, message):
     with pytest.raises(ValueError, match=message):
         Tasks(DATA, **options)
@@ -211,11 +274,13 @@ def test_refusals_name_the_smallest_class_and_the_largest_group():
     grouped = toy((9, 4, 9, 9, 9), groups=("a", "a", "b", "b", "b"))
     with pytest.raises(ValueError, match="largest group, 'b', has 3 classes"):
         Tasks(grouped, way=4, within_groups=True)
-    Tasks(grouped, way=3, within_groups=True)  # the small class stands in a group too small to be drawn
+    Tasks(
+        grouped, way=3, within_groups=True
+    )  # the small class stands in a group too small to be drawn
 
 
 def test_exactly_enough_is_enough():
-    Tasks(toy((6,) * 3), way=3, shot=1, query=4, unlabelled=1)[0]
+    Tasks(toy((6,) * 3), way=3, shot=1, query=4, unlabeled=1)[0]
     episode, _ = Tasks(toy((6,) * 3), way=3, shot=1, query=multinomial(15))[0]
     assert episode.sizes == (18,)
 
@@ -238,10 +303,21 @@ def test_tasks_have_no_end_and_no_negative_index():
 
 
 def test_describe_is_plain_json():
-    described = Tasks(DATA, way=(2, 5), query=dirichlet(20), seed=4, unlabelled=1).describe()
-    assert json.loads(json.dumps(described)) == described == {
-        "data": "toy", "split": "all", "way": [2, 5], "shot": 1, "query": "dirichlet(2.0, 20)", "unlabelled": 1,
-        "seed": 4, "within_groups": False}
+    described = Tasks(DATA, way=(2, 5), query=dirichlet(20), seed=4, unlabeled=1).describe()
+    assert (
+        json.loads(json.dumps(described))
+        == described
+        == {
+            "data": "toy",
+            "split": "all",
+            "way": [2, 5],
+            "shot": 1,
+            "query": "dirichlet(2.0, 20)",
+            "unlabeled": 1,
+            "seed": 4,
+            "within_groups": False,
+        }
+    )
 
 
 def test_label_noise_replaces_supports_by_items_of_other_classes():
@@ -250,7 +326,9 @@ def test_label_noise_replaces_supports_by_items_of_other_classes():
     wrong = total = 0
     for i in range(50):
         a, b = clean.draw(i), noisy.draw(i)
-        assert all((getattr(a, name) == getattr(b, name)).all() for name in ("label", "role", "classes"))
+        assert all(
+            (getattr(a, name) == getattr(b, name)).all() for name in ("label", "role", "classes")
+        )
         changed = a.items != b.items
         assert (b.role[changed] == 0).all()
         assert not set(data.y[b.items[changed]].tolist()) & set(b.classes.tolist())

@@ -37,8 +37,13 @@ class Tally:
     failures: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     slowest: float = 0.0
 
-    def judge(self, call: Callable[[], object], allowed: tuple[type[Exception], ...], names: Path | None = None,
-              folder: Path | None = None) -> None:
+    def judge(
+        self,
+        call: Callable[[], object],
+        allowed: tuple[type[Exception], ...],
+        names: Path | None = None,
+        folder: Path | None = None,
+    ) -> None:
         """Count one input.
 
         Args:
@@ -54,7 +59,9 @@ class Tally:
                 warnings.simplefilter("ignore")  # as outside of tests, where they are no errors
                 self._count(call, allowed, names)
             if folder and sorted(folder.rglob("*")) != before:
-                left = sorted({path.name for path in folder.rglob("*")} - {path.name for path in before})
+                left = sorted(
+                    {path.name for path in folder.rglob("*")} - {path.name for path in before}
+                )
                 raise AssertionError(f"files were left or taken: {left}")
         except (Exception, Hung) as error:
             if not self.gathering:
@@ -62,7 +69,9 @@ class Tally:
             self.failures[_signature(error)] += 1
         self.slowest = max(self.slowest, time.perf_counter() - began)
 
-    def _count(self, call: Callable[[], object], allowed: tuple[type[Exception], ...], names: Path | None) -> None:
+    def _count(
+        self, call: Callable[[], object], allowed: tuple[type[Exception], ...], names: Path | None
+    ) -> None:
         try:
             call()
             self.taken += 1
@@ -76,14 +85,23 @@ class Tally:
     def to_json(self) -> dict[str, object]:
         """Counts by outcome."""
         inputs = self.taken + sum(self.refused.values()) + sum(self.failures.values())
-        return {"inputs": inputs, "taken": self.taken, "refused": dict(sorted(self.refused.items())),
-                "failures": dict(sorted(self.failures.items())), "slowest_seconds": round(self.slowest, 2)}
+        return {
+            "inputs": inputs,
+            "taken": self.taken,
+            "refused": dict(sorted(self.refused.items())),
+            "failures": dict(sorted(self.failures.items())),
+            "slowest_seconds": round(self.slowest, 2),
+        }
 
 
 def _signature(error: BaseException) -> str:
     """The kind of error and the line of the library that it came from."""
     cause = error.__cause__ if isinstance(error, AssertionError) and error.__cause__ else error
-    own = [f for f in traceback.extract_tb(cause.__traceback__) if "/graphfew/" in f.filename.replace("\\", "/")]
+    own = [
+        f
+        for f in traceback.extract_tb(cause.__traceback__)
+        if "/graphfew/" in f.filename.replace("\\", "/")
+    ]
     where = f" in {Path(own[-1].filename).name}: {own[-1].name}" if own else ""
     kind = f"unclear {type(cause).__name__}" if cause is not error else type(error).__name__
     return f"{kind}{where}"
@@ -113,8 +131,23 @@ def limits() -> Iterator[None]:
         signal.signal(signal.SIGALRM, handler)
 
 
-WORDS = (b"\x00" * 4, b"\xff" * 4, b"\xff\xff\xff\x7f", b"\x00" * 8, b"\xff" * 8, b"\xff" * 7 + b"\x7f", b"\x01\0\0\0",
-         b"\x00\x00\x00\x80", b"../../../../tmp/came", b"\n", b"{", b"[", b'"', b"\xf0\x9f\x92\xa5", b"PK\x05\x06")
+WORDS = (
+    b"\x00" * 4,
+    b"\xff" * 4,
+    b"\xff\xff\xff\x7f",
+    b"\x00" * 8,
+    b"\xff" * 8,
+    b"\xff" * 7 + b"\x7f",
+    b"\x01\0\0\0",
+    b"\x00\x00\x00\x80",
+    b"../../../../tmp/came",
+    b"\n",
+    b"{",
+    b"[",
+    b'"',
+    b"\xf0\x9f\x92\xa5",
+    b"PK\x05\x06",
+)
 
 
 def mutated(raw: bytes) -> st.SearchStrategy[bytes]:
@@ -126,7 +159,13 @@ def _mutated(raw: bytearray, rng: random.Random) -> bytes:
     # Heads and ends hold what readers rely on, so they are hit more often than the rest.
     def place() -> int:
         n = len(raw)
-        return rng.choice([rng.randrange(n + 1), rng.randrange(min(n, 256) + 1), n - rng.randrange(min(n, 256) + 1)])
+        return rng.choice(
+            [
+                rng.randrange(n + 1),
+                rng.randrange(min(n, 256) + 1),
+                n - rng.randrange(min(n, 256) + 1),
+            ]
+        )
 
     for _ in range(rng.choice([0, 1, 1, 1, 2, 4, 16])):
         a, b = sorted((place(), place()))
@@ -149,21 +188,32 @@ def _mutated(raw: bytearray, rng: random.Random) -> bytes:
 
 
 HOSTILE = st.one_of(
-    st.none(), st.booleans(), st.sampled_from([-1, 0, 1, 2, 2**31, 2**63, 10**30, 10**9, -(10**12), 10**300]),
-    st.integers(-5, 50), st.floats(), st.sampled_from(["", "a", "\0", "é", "\ud800", "x" * 5000, "../up", "1e999"]),
-    st.text(max_size=5))
+    st.none(),
+    st.booleans(),
+    st.sampled_from([-1, 0, 1, 2, 2**31, 2**63, 10**30, 10**9, -(10**12), 10**300]),
+    st.integers(-5, 50),
+    st.floats(),
+    st.sampled_from(["", "a", "\0", "é", "\ud800", "x" * 5000, "../up", "1e999"]),
+    st.text(max_size=5),
+)
 
 
 def json_like(leaves: st.SearchStrategy[object] = HOSTILE) -> st.SearchStrategy[object]:
     """Values as JSON has them, and some that it has not."""
-    return st.recursive(leaves, lambda inner: st.one_of(
-        st.lists(inner, max_size=4), st.dictionaries(st.text(max_size=4), inner, max_size=4)), max_leaves=6)
+    return st.recursive(
+        leaves,
+        lambda inner: st.one_of(
+            st.lists(inner, max_size=4), st.dictionaries(st.text(max_size=4), inner, max_size=4)
+        ),
+        max_leaves=6,
+    )
 
 
 def altered(content: object, values: st.SearchStrategy[object]) -> st.SearchStrategy[object]:
     """A tree of dicts and lists with some of its parts put off, doubled or replaced."""
     return st.tuples(st.integers(0, 2**32 - 1), st.lists(values, min_size=1, max_size=4)).map(
-        lambda pair: _altered(json.loads(json.dumps(content)), random.Random(pair[0]), pair[1]))
+        lambda pair: _altered(json.loads(json.dumps(content)), random.Random(pair[0]), pair[1])
+    )
 
 
 def _altered(content: object, rng: random.Random, values: list[object]) -> object:
@@ -181,12 +231,20 @@ def _altered(content: object, rng: random.Random, values: list[object]) -> objec
             with suppress(KeyError):
                 owner[value] = owner.pop(key)
         else:
-            owner[key] = copy.deepcopy(value)  # which is altered in its turn, and must not hold itself
+            owner[key] = copy.deepcopy(
+                value
+            )  # which is altered in its turn, and must not hold itself
     return content
 
 
 def _spots(content: object) -> Iterator[tuple[object, object]]:
-    parts = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    parts = (
+        content.items()
+        if isinstance(content, dict)
+        else enumerate(content)
+        if isinstance(content, list)
+        else ()
+    )
     for key, value in parts:
         yield content, key
         yield from _spots(value)

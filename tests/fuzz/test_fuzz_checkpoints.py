@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from judge import HOSTILE, Tally, altered, deep_json, json_like, mutated, written
 
 import graphfew as gf
-from graphfew import checkpoint
-from graphfew.bench import read
-from graphfew.runs import Interrupted, Run, carry_out, load_split, prepare, reopen
-from graphfew.runs.folder import cut_back
+from graphfew.benchmark import read
+from graphfew.runs import Interrupted, Run, execute, load_split, prepare, reopen
+from graphfew.runs.run_dir import cut_back
+from graphfew.serialization import checkpoint
 
 FUZZ = settings.get_profile("fuzz")
 
@@ -36,7 +36,7 @@ def saved(name: str = "egnn") -> bytes:
 def split(raw: bytes) -> tuple[dict[str, object], bytes]:
     """The JSON at the head of a safetensors file, and its numbers."""
     size = int.from_bytes(raw[:8], "little")
-    return json.loads(raw[8 : 8 + size]), raw[8 + size:]
+    return json.loads(raw[8 : 8 + size]), raw[8 + size :]
 
 
 def joined(head: object, numbers: bytes) -> bytes:
@@ -48,27 +48,54 @@ def lying_heads(raw: bytes) -> st.SearchStrategy[bytes]:
     """Other dtypes, shapes and places than the numbers have; a head of another length; no head at all."""
     head, numbers = split(raw)
     kinds = ["F64", "F16", "BF16", "I64", "BOOL", "U8", "F8_E5M2", "C64", "F4", "Q"]
-    values = st.one_of(HOSTILE, st.sampled_from(kinds),
-                       st.lists(st.sampled_from([0, 1, -1, 4, 2**62, 10**30]), max_size=4))
+    values = st.one_of(
+        HOSTILE,
+        st.sampled_from(kinds),
+        st.lists(st.sampled_from([0, 1, -1, 4, 2**62, 10**30]), max_size=4),
+    )
     return st.one_of(
         altered(head, values).map(lambda new: joined(new, numbers)),
-        st.sampled_from([2**63, 2**40, 100_000_001, 0, 7]).map(lambda n: n.to_bytes(8, "little") + raw[8:]),
-        st.just(joined(deep_json(), numbers)))
+        st.sampled_from([2**63, 2**40, 100_000_001, 0, 7]).map(
+            lambda n: n.to_bytes(8, "little") + raw[8:]
+        ),
+        st.just(joined(deep_json(), numbers)),
+    )
 
 
 def lying_recipes(raw: bytes) -> st.SearchStrategy[bytes]:
     """Another recipe, format, extra or provenance than was saved; numbers that ask for more than there is."""
     head, numbers = split(raw)
     own = json.loads(head["__metadata__"]["graphfew"])
-    values = st.one_of(json_like(), st.sampled_from([20_000, 10**6, 2**31, 10**9, "gnn", "tpn", "conv4", "resnet12",
-                                                     "principal", "identity", {"metric": "cosine"}, {"metric": []}]))
+    values = st.one_of(
+        json_like(),
+        st.sampled_from(
+            [
+                20_000,
+                10**6,
+                2**31,
+                10**9,
+                "gnn",
+                "tpn",
+                "conv4",
+                "resnet12",
+                "pca",
+                "identity",
+                {"metric": "cosine"},
+                {"metric": []},
+            ]
+        ),
+    )
 
     def packed(new: object) -> bytes:
         text = new if isinstance(new, str) else json.dumps(new)
         return joined({**head, "__metadata__": {"graphfew": text}}, numbers)
 
-    return st.one_of(altered(own, values).map(packed), json_like().map(packed), st.just(packed(deep_json().decode())),
-                     st.just(packed('{"format": ' + "9" * 5000 + "}")))
+    return st.one_of(
+        altered(own, values).map(packed),
+        json_like().map(packed),
+        st.just(packed(deep_json().decode())),
+        st.just(packed('{"format": ' + "9" * 5000 + "}")),
+    )
 
 
 @functools.cache
@@ -86,9 +113,20 @@ def test_checkpoint(tally: Tally, tmp_path: Path, name: str, data: st.DataObject
     tally.judge(lambda: (checkpoint.read_extra(path), gf.load(path)), (ValueError,), path, tmp_path)
 
 
-OPTIONS = {"method": "prototypical", "data": "digits", "split": "all", "validate": "all", "way": "3", "query": "2",
-           "encoder_arguments": {"width": 4}, "steps": 2, "batch": 2, "validate_every": 1, "validate_tasks": 2,
-           "validate_way": "3"}
+OPTIONS = {
+    "method": "prototypical",
+    "data": "digits",
+    "split": "all",
+    "validate": "all",
+    "way": "3",
+    "query": "2",
+    "encoder_arguments": {"width": 4},
+    "steps": 2,
+    "batch": 2,
+    "validate_every": 1,
+    "validate_tasks": 2,
+    "validate_way": "3",
+}
 
 
 @functools.cache
@@ -97,7 +135,7 @@ def begun() -> Path:
     folder = Path(tempfile.mkdtemp()) / "run"
     asked = iter([False, True])
     with pytest.raises(Interrupted):
-        carry_out(prepare(folder, OPTIONS), stop=lambda: next(asked, True))
+        execute(prepare(folder, OPTIONS), stop=lambda: next(asked, True))
     return folder
 
 
@@ -126,8 +164,12 @@ def cleaned() -> object:
 def configs() -> st.SearchStrategy[bytes]:
     raw = (begun() / "config.json").read_bytes()
     return st.one_of(
-        mutated(raw), st.just(deep_json()),
-        altered(json.loads(raw), json_like()).map(lambda tree: json.dumps(tree).encode("utf-8", "replace")))
+        mutated(raw),
+        st.just(deep_json()),
+        altered(json.loads(raw), json_like()).map(
+            lambda tree: json.dumps(tree).encode("utf-8", "replace")
+        ),
+    )
 
 
 @functools.cache
@@ -135,15 +177,24 @@ def lasts() -> st.SearchStrategy[bytes]:
     raw = (begun() / "last.safetensors").read_bytes()
     head, numbers = split(raw)
     own = json.loads(head["__metadata__"]["graphfew"])
-    return st.one_of(mutated(raw), lying_heads(raw), altered(own["extra"], json_like()).map(
-        lambda extra: joined({**head, "__metadata__": {"graphfew": json.dumps({**own, "extra": extra})}}, numbers)))
+    return st.one_of(
+        mutated(raw),
+        lying_heads(raw),
+        altered(own["extra"], json_like()).map(
+            lambda extra: joined(
+                {**head, "__metadata__": {"graphfew": json.dumps({**own, "extra": extra})}}, numbers
+            )
+        ),
+    )
 
 
 @given(content=st.data())
 @settings(FUZZ)
 def test_run_config(tally: Tally, tmp_path: Path, content: st.DataObject) -> None:
     written(tmp_path / "run", "config.json", content.draw(configs()))
-    tally.judge(lambda: reopen(tmp_path / "run", {}), (ValueError, FileNotFoundError), None, tmp_path)
+    tally.judge(
+        lambda: reopen(tmp_path / "run", {}), (ValueError, FileNotFoundError), None, tmp_path
+    )
 
 
 @given(content=st.data())
@@ -158,9 +209,14 @@ def test_run_last(tally: Tally, tmp_path: Path, content: st.DataObject) -> None:
 LINES = b"".join(json.dumps({"step": step, "loss": 0.5}).encode() + b"\n" for step in range(4))
 
 
-@given(content=st.one_of(
-    mutated(LINES), json_like().map(lambda v: json.dumps(v).encode() + b"\n"), st.just(deep_json()),
-    st.binary(max_size=40).map(lambda raw: raw + b"\n")))
+@given(
+    content=st.one_of(
+        mutated(LINES),
+        json_like().map(lambda v: json.dumps(v).encode() + b"\n"),
+        st.just(deep_json()),
+        st.binary(max_size=40).map(lambda raw: raw + b"\n"),
+    )
+)
 @settings(FUZZ)
 def test_run_metrics(tally: Tally, tmp_path: Path, content: bytes) -> None:
     path = written(tmp_path, "metrics.jsonl", content)
@@ -170,9 +226,16 @@ def test_run_metrics(tally: Tally, tmp_path: Path, content: bytes) -> None:
 RECORD = made().to_line()
 
 
-@given(content=st.one_of(
-    mutated(RECORD.encode()), st.binary(max_size=60), st.just(deep_json()),
-    altered(json.loads(RECORD), json_like()).map(lambda tree: json.dumps(tree).encode("utf-8", "replace") + b"\n")))
+@given(
+    content=st.one_of(
+        mutated(RECORD.encode()),
+        st.binary(max_size=60),
+        st.just(deep_json()),
+        altered(json.loads(RECORD), json_like()).map(
+            lambda tree: json.dumps(tree).encode("utf-8", "replace") + b"\n"
+        ),
+    )
+)
 @settings(FUZZ)
 def test_results(tally: Tally, tmp_path: Path, content: bytes) -> None:
     """Lines that cannot be read are told, never raised; what is read can be written again and reported."""

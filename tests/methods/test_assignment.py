@@ -7,14 +7,14 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from against import LABELLED, UNLABELLED, same
+from against import LABELED, UNLABELED, same
 from episodes import DIM, task
 from reference import assignment
 
 import graphfew as gf
-from graphfew.sparse import spread_labels
+from graphfew.propagation import spread_labels
 
-THREE = {key: UNLABELLED[key] for key in ("equal", "unlabelled")}
+THREE = {key: UNLABELED[key] for key in ("equal", "unlabeled")}
 PRIOR = [1.0, 2.0, 3.0]
 
 
@@ -26,35 +26,69 @@ def with_(formula, **arguments):
     return lambda *e: formula(*e, **arguments)
 
 
-@pytest.mark.parametrize("arguments", [{}, {"balanced": True, "sharpness": 4.0}, {"strength": 0.0, "rounds": 3},
-                                       {"power": 1.0, "rate": 0.5}], ids=str)
-@pytest.mark.parametrize("tasks", UNLABELLED.values(), ids=UNLABELLED)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"balanced": True, "sharpness": 4.0},
+        {"strength": 0.0, "rounds": 3},
+        {"power": 1.0, "rate": 0.5},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("tasks", UNLABELED.values(), ids=UNLABELED)
 def test_pt_map(tasks, arguments):
-    same(create("pt_map", **arguments), tasks, with_(assignment.pt_map, **arguments), shares=True, tolerance=1e-9)
+    same(
+        create("pt_map", **arguments),
+        tasks,
+        with_(assignment.pt_map, **arguments),
+        shares=True,
+        tolerance=1e-9,
+    )
 
 
 @pytest.mark.parametrize("balanced", [False, True])
 @pytest.mark.parametrize("tasks", THREE.values(), ids=THREE)
 def test_pt_map_with_a_prior(tasks, balanced):
     arguments = {"prior": PRIOR, "balanced": balanced, "sharpness": 4.0}
-    same(create("pt_map", **arguments), tasks, with_(assignment.pt_map, **arguments), shares=True, tolerance=1e-9)
+    same(
+        create("pt_map", **arguments),
+        tasks,
+        with_(assignment.pt_map, **arguments),
+        shares=True,
+        tolerance=1e-9,
+    )
 
 
-@pytest.mark.parametrize("arguments", [{}, {"balanced": True, "sharpness": 3.0}, {"smoothing": 0.0}, {"k": 2}], ids=str)
-@pytest.mark.parametrize("tasks", UNLABELLED.values(), ids=UNLABELLED)
+@pytest.mark.parametrize(
+    "arguments", [{}, {"balanced": True, "sharpness": 3.0}, {"smoothing": 0.0}, {"k": 2}], ids=str
+)
+@pytest.mark.parametrize("tasks", UNLABELED.values(), ids=UNLABELED)
 def test_propagated_prototypes(tasks, arguments):
-    same(create("propagated_prototypes", **arguments), tasks, with_(assignment.propagated, **arguments), shares=True,
-         tolerance=1e-9)
+    same(
+        create("propagated_prototypes", **arguments),
+        tasks,
+        with_(assignment.propagated, **arguments),
+        shares=True,
+        tolerance=1e-9,
+    )
 
 
 @pytest.mark.parametrize("arguments", [{}, {"k": 1, "weight": 2.0, "rounds": 5}], ids=str)
-@pytest.mark.parametrize("tasks", UNLABELLED.values(), ids=UNLABELLED)
+@pytest.mark.parametrize("tasks", UNLABELED.values(), ids=UNLABELED)
 def test_laplacian_shot(tasks, arguments):
-    same(create("laplacian_shot", **arguments), tasks, with_(assignment.laplacian, **arguments), shares=True)
+    same(
+        create("laplacian_shot", **arguments),
+        tasks,
+        with_(assignment.laplacian, **arguments),
+        shares=True,
+    )
 
 
-@pytest.mark.parametrize("arguments", [{}, {"strength": math.inf}, {"strength": 5.0, "sharpness": 3.0}], ids=str)
-@pytest.mark.parametrize("tasks", LABELLED.values(), ids=LABELLED)
+@pytest.mark.parametrize(
+    "arguments", [{}, {"strength": math.inf}, {"strength": 5.0, "sharpness": 3.0}], ids=str
+)
+@pytest.mark.parametrize("tasks", LABELED.values(), ids=LABELED)
 def test_bd_cspn(tasks, arguments):
     same(create("bd_cspn", **arguments), tasks, with_(assignment.bd_cspn, **arguments))
 
@@ -68,7 +102,7 @@ def tsallis(alpha):
 
 
 @pytest.mark.parametrize("balanced", [False, True])
-@pytest.mark.parametrize("tasks", LABELLED.values(), ids=LABELLED)
+@pytest.mark.parametrize("tasks", LABELED.values(), ids=LABELED)
 def test_tim(tasks, balanced):
     def aim(answers):
         way = len(answers[0])
@@ -79,7 +113,7 @@ def test_tim(tasks, balanced):
 
 
 @pytest.mark.parametrize("alpha", [2.0, 7.0])
-@pytest.mark.parametrize("tasks", LABELLED.values(), ids=LABELLED)
+@pytest.mark.parametrize("tasks", LABELED.values(), ids=LABELED)
 def test_alpha_tim(tasks, alpha):
     theirs = with_(assignment.descended, steps=3, weights=(1.0, 1.0, 1.0), entropy=tsallis(alpha))
     same(create("alpha_tim", steps=3, alpha=alpha), tasks, theirs, tolerance=1e-8)
@@ -87,7 +121,7 @@ def test_alpha_tim(tasks, alpha):
 
 def test_propagated_prototypes_of_large_tasks_have_the_answers_of_small_ones(monkeypatch):
     module = importlib.import_module("graphfew.methods.propagated_prototypes")
-    tasks = [task(3, 4, (2, 3), 12, unlabelled=20), task(4, 3, (1,), 9, unlabelled=4)]
+    tasks = [task(3, 4, (2, 3), 12, unlabeled=20), task(4, 3, (1,), 9, unlabeled=4)]
     for arguments in ({}, {"smoothing": 0.0}):
         model = create("propagated_prototypes", **arguments)
         dense = model(gf.collate(tasks)).logits
@@ -113,32 +147,53 @@ def test_what_is_assumed_of_the_division_decides_uneven_tasks(name):
     """With 45 queries of one class and 5 of the other: estimating beats assuming even ones, knowing is best."""
     tasks = [crowd((45, 5), seed) for seed in range(20)]
     e, truth = gf.collate([e for e, _ in tasks]), torch.cat([t for _, t in tasks])
-    accuracy = {key: (create(name, centre=[0.0] * DIM, **arguments)(e).logits.argmax(1) == truth).double().mean().item()
-                for key, arguments in {"even": {"balanced": True}, "estimated": {},
-                                       "known": {"balanced": True, "prior": [9.0, 1.0]}}.items()}
+    accuracy = {
+        key: (create(name, center=[0.0] * DIM, **arguments)(e).logits.argmax(1) == truth)
+        .double()
+        .mean()
+        .item()
+        for key, arguments in {
+            "even": {"balanced": True},
+            "estimated": {},
+            "known": {"balanced": True, "prior": [9.0, 1.0]},
+        }.items()
+    }
     assert accuracy["even"] < 0.75
     assert accuracy["estimated"] > accuracy["even"] + 0.1
     assert accuracy["known"] > 0.95
 
 
-def test_smoothed_by_neighbours_a_query_may_leave_its_nearest_class():
+def test_smoothed_by_neighbors_a_query_may_leave_its_nearest_class():
     e = task(1, 2, (1,), 2, dim=2)
-    x = torch.tensor([[1.0, 0], [-1, 0.1], [0.1, 1], [-0.2, 1.0], [-0.3, 0.9], [-0.3, 1.1]]).double()
+    x = torch.tensor(
+        [[1.0, 0], [-1, 0.1], [0.1, 1], [-0.2, 1.0], [-0.3, 0.9], [-0.3, 1.1]]
+    ).double()
     y = torch.tensor([0, 1, -1, -1, -1, -1])
     e = gf.Episode.single(x, y, y < 0, 2)
-    model = gf.create("laplacian_shot", encoder=gf.backbones.identity(2), weight=3.0, centre=[0.0, 0.0]).double()
-    alone = gf.create("laplacian_shot", encoder=gf.backbones.identity(2), weight=0.0, centre=[0.0, 0.0]).double()
+    model = gf.create(
+        "laplacian_shot", encoder=gf.backbones.identity(2), weight=3.0, center=[0.0, 0.0]
+    ).double()
+    alone = gf.create(
+        "laplacian_shot", encoder=gf.backbones.identity(2), weight=0.0, center=[0.0, 0.0]
+    ).double()
     assert alone(e).logits.argmax(1).tolist() == [0, 1, 1, 1]
     assert model(e).logits.argmax(1).tolist() == [1, 1, 1, 1]
 
 
-@pytest.mark.parametrize(("name", "arguments", "words"), [
-    ("pt_map", {"strength": -1.0}, "strength is -1"), ("pt_map", {"prior": [1.0, 0.0]}, "positive number for each"),
-    ("pt_map", {"centre": [0.0]}, "the centre has 1 values"), ("tim", {"steps": 0}, "steps is 0"),
-    ("alpha_tim", {"alpha": 1.0}, "alpha is 1"), ("laplacian_shot", {"k": 0}, "k is 0"),
-    ("propagated_prototypes", {"smoothing": 1.0}, "smoothing is 1"), ("propagated_prototypes", {"k": 0}, "k is 0"),
-    ("bd_cspn", {"strength": -2.0}, "strength is -2"),
-])
+@pytest.mark.parametrize(
+    ("name", "arguments", "words"),
+    [
+        ("pt_map", {"strength": -1.0}, "strength is -1"),
+        ("pt_map", {"prior": [1.0, 0.0]}, "positive number for each"),
+        ("pt_map", {"center": [0.0]}, "the center has 1 values"),
+        ("tim", {"steps": 0}, "steps is 0"),
+        ("alpha_tim", {"alpha": 1.0}, "alpha is 1"),
+        ("laplacian_shot", {"k": 0}, "k is 0"),
+        ("propagated_prototypes", {"smoothing": 1.0}, "smoothing is 1"),
+        ("propagated_prototypes", {"k": 0}, "k is 0"),
+        ("bd_cspn", {"strength": -2.0}, "strength is -2"),
+    ],
+)
 def test_refusals(name, arguments, words):
     with pytest.raises(ValueError, match=words):
         create(name, **arguments)

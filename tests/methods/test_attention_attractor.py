@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from against import LABELLED, linear, plain, same, softmax, weights
+from against import LABELED, linear, plain, same, softmax, weights
 from episodes import identity_model, task
 from reference import metric
 
@@ -11,7 +11,9 @@ import graphfew as gf
 
 
 def attractor(state, x, y, way):
-    memory = [linear(state, "memory.2", np.tanh(linear(state, "memory.0", b))) for b in state["base"]]
+    memory = [
+        linear(state, "memory.2", np.tanh(linear(state, "memory.0", b))) for b in state["base"]
+    ]
     out = []
     for c in range(way):
         heard = []
@@ -29,7 +31,7 @@ def descended(state, x, y, way, steps=50_000):
     for _ in range(steps):
         slope = 2 * stiffness * (w - goal)
         for i in support:
-            share = softmax(np.concatenate([state["base"] @ x[i], w @ x[i]]))[len(state["base"]):]
+            share = softmax(np.concatenate([state["base"] @ x[i], w @ x[i]]))[len(state["base"]) :]
             slope = slope + np.outer(share - np.eye(way)[y[i]], x[i]) / len(support)
         w = w - 0.1 * slope
         if np.abs(slope).max() < 1e-12:
@@ -37,7 +39,7 @@ def descended(state, x, y, way, steps=50_000):
     return w
 
 
-@pytest.mark.parametrize("tasks", LABELLED.values(), ids=LABELLED)
+@pytest.mark.parametrize("tasks", LABELED.values(), ids=LABELED)
 def test_scores(tasks):
     model = identity_model("attention_attractor", base=4, hidden=6)
     state = weights(model.layers.get_submodule("0"))
@@ -51,14 +53,14 @@ def test_scores(tasks):
 def test_base_classes_stay_answerable():
     e = task(8, 3, (1, 2), 3)
     model = identity_model("attention_attractor", base=4, hidden=6)
-    joint = gf.joint_logits(model, model(e))
+    joint = gf.methods.base_and_novel_logits(model, model(e))
     assert joint.shape == (3, 4 + 3)
     base = weights(model.layers.get_submodule("0"))["base"]
     x, _, query, _ = plain(e)
     assert np.abs(joint[:, :4].detach().numpy() - x[np.array(query)] @ base.T).max() < 1e-12
     assert torch.equal(joint[:, 4:], model(e).logits)
     with pytest.raises(ValueError, match="attention_attractor"):
-        gf.joint_logits(identity_model("feat"), model(e))
+        gf.methods.base_and_novel_logits(identity_model("feat"), model(e))
 
 
 def test_gradients_through_the_fit_are_those_of_differences():
@@ -80,7 +82,9 @@ def test_gradients_through_the_fit_are_those_of_differences():
             place[spot] = start + step
             around.append(loss())
         place[spot] = start
-        assert value.grad.view(-1)[spot].item() == pytest.approx((around[0] - around[1]) / 2e-5, rel=1e-5, abs=1e-9)
+        assert value.grad.view(-1)[spot].item() == pytest.approx(
+            (around[0] - around[1]) / 2e-5, rel=1e-5, abs=1e-9
+        )
 
 
 def test_long_features_do_not_upset_the_fit():
@@ -88,7 +92,7 @@ def test_long_features_do_not_upset_the_fit():
     e = task(8, 3, (2,), 3).encode(lambda x: 30 * x)
     model = identity_model("attention_attractor", base=4, hidden=6)
     state = weights(model.layers.get_submodule("0"))
-    fitted = model(e).graphs[1].nodes[len(e.y):].detach().numpy()
+    fitted = model(e).graphs[1].nodes[len(e.y) :].detach().numpy()
     x, y, _, way = plain(e)
     support = [i for i in range(len(y)) if y[i] >= 0]
     slope = 2 * np.exp(state["log_stiffness"]) * (fitted - attractor(state, x, y, way))

@@ -8,7 +8,10 @@ from episodes import identity_model, task
 
 import graphfew as gf
 
-BATCHES = {(3, 1): [task(1, 3, (1,), 2), task(2, 3, (1,), 4)], (2, 2): [task(3, 2, (2,), 3), task(4, 2, (2,), 3)]}
+BATCHES = {
+    (3, 1): [task(1, 3, (1,), 2), task(2, 3, (1,), 4)],
+    (2, 2): [task(3, 2, (2,), 3), task(4, 2, (2,), 3)],
+}
 
 
 def leaky(x):
@@ -18,7 +21,9 @@ def leaky(x):
 def gate(state, name, a, b):
     h = (a - b) ** 2
     for first, norm in (("0", "1"), ("2", "3")):
-        h = leaky(batch_norm(state, f"{name}.net.{norm}.norm", linear(state, f"{name}.net.{first}", h)))
+        h = leaky(
+            batch_norm(state, f"{name}.net.{norm}.norm", linear(state, f"{name}.net.{first}", h))
+        )
     return sigmoid(linear(state, f"{name}.net.5", h)[0])
 
 
@@ -37,17 +42,36 @@ def rounds(model, x, y, way, generations):
     """The three kinds of edges after each round."""
     n, state = len(y), weights(model.layers)
     support = [i for c in range(way) for i in range(n) if y[i] == c]
-    edge = np.array([[1.0 if i == j or (y[i] >= 0 and y[i] == y[j]) else
-                      1 / len(support) if (y[i] >= 0) != (y[j] >= 0) else 0.0 for j in range(n)] for i in range(n)])
+    edge = np.array(
+        [
+            [
+                1.0
+                if i == j or (y[i] >= 0 and y[i] == y[j])
+                else 1 / len(support)
+                if (y[i] >= 0) != (y[j] >= 0)
+                else 0.0
+                for j in range(n)
+            ]
+            for i in range(n)
+        ]
+    )
     points = [np.array(row) for row in x]
-    spread = [np.array([float(y[i] == y[s]) for s in support]) if y[i] >= 0 else
-              np.full(len(support), 1 / len(support)) for i in range(n)]
+    spread = [
+        np.array([float(y[i] == y[s]) for s in support])
+        if y[i] >= 0
+        else np.full(len(support), 1 / len(support))
+        for i in range(n)
+    ]
     near, alike, out = refined(state, "0.gate", points, edge), edge, []
     for g in range(1, generations + 1):
         near = refined(state, f"{g}.point_gate", points, near)
         apart = np.array([[-((a - b) ** 2).sum() for b in points] for a in points])
-        spread = [leaky(linear(state, f"{g}.distribution.0", np.concatenate([near[i, support], spread[i]])))
-                  for i in range(n)]
+        spread = [
+            leaky(
+                linear(state, f"{g}.distribution.0", np.concatenate([near[i, support], spread[i]]))
+            )
+            for i in range(n)
+        ]
         alike = refined(state, f"{g}.distribution_gate", spread, alike)
         out.append((near, alike, apart))
         if g == generations:
@@ -58,16 +82,27 @@ def rounds(model, x, y, way, generations):
             heard.append(sum(alike[i, j] / mass * points[j] for j in range(n) if j != i))
         points = [np.concatenate([p, h]) for p, h in zip(points, heard, strict=True)]
         for first, norm in (("0", "1"), ("2", "3")):
-            points = [leaky(batch_norm(state, f"{g}.point.{norm}.norm", linear(state, f"{g}.point.{first}", p)))
-                      for p in points]
+            points = [
+                leaky(
+                    batch_norm(
+                        state, f"{g}.point.{norm}.norm", linear(state, f"{g}.point.{first}", p)
+                    )
+                )
+                for p in points
+            ]
     return out
 
 
 def formula(model, generations):
     def shares(x, y, query, way):
         near = rounds(model, x, y, way, generations)[-1][0]
-        votes = np.array([[sum(near[q, j] for j in range(len(y)) if y[j] == c) for c in range(way)]
-                          for q in range(len(y)) if query[q]])
+        votes = np.array(
+            [
+                [sum(near[q, j] for j in range(len(y)) if y[j] == c) for c in range(way)]
+                for q in range(len(y))
+                if query[q]
+            ]
+        )
         return votes / votes.sum(1, keepdims=True)
 
     return shares
@@ -94,7 +129,10 @@ def test_loss(way, shot):
     for e, target in zip(tasks, targets, strict=True):
         x, y, query, _ = plain(e)
         asked = [i for i in range(len(y)) if query[i]]
-        terms = [round_loss(edges, y, asked, target.tolist(), way) for edges in rounds(model, x, y, way, 2)]
+        terms = [
+            round_loss(edges, y, asked, target.tolist(), way)
+            for edges in rounds(model, x, y, way, 2)
+        ]
         totals.append((0.2 * terms[0][0] + terms[1][0], 0.2 * terms[0][1] + terms[1][1]))
     # Edge terms are means over tasks, votes means over queries.
     count = [len(t) for t in targets]
@@ -136,6 +174,8 @@ def test_queries_hear_each_other_through_supports_alone():
     e = task(1, 3, (1,), 4)
     model = identity_model("dpgn", way=3, shot=1)
     last = model(e).graphs[-1]
-    between = e.query[last.topology.receivers] & e.query[last.topology.senders] & ~last.topology.loops
+    between = (
+        e.query[last.topology.receivers] & e.query[last.topology.senders] & ~last.topology.loops
+    )
     assert (last.edges[between, 0] < 1e-5).all()
     assert len(list(queries_alone(e))) == 4

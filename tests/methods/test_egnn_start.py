@@ -18,9 +18,9 @@ def untrained(dim=64, **arguments):
 
 
 @pytest.mark.parametrize("arguments", [{}, {"layers": 1}, {"width": 48}, {"p": 0.1}], ids=str)
-def test_an_untrained_egnn_answers_like_nearest_neighbours(arguments):
+def test_an_untrained_egnn_answers_like_nearest_neighbors(arguments):
     model, tasks = untrained(**arguments)
-    nearest = gf.create("nearest_neighbour", encoder=gf.backbones.identity(64))
+    nearest = gf.create("nearest_neighbor", encoder=gf.backbones.identity(64))
     ours, theirs = gf.evaluate(model, tasks, 400), gf.evaluate(nearest, tasks, 400)
     assert theirs.mean > 0.7
     assert ours.mean > theirs.mean - 0.06
@@ -35,12 +35,16 @@ def test_queries_together_help_before_any_training():
     """From the second layer on nodes are drawn to those like them, as soft clustering does."""
     model, tasks = untrained()
     tasks = gf.Tasks(tasks.data, way=5, shot=1, query=10, seed=2)
-    alone, together = (gf.evaluate(model.in_mode(transductive=t), tasks, 200) for t in (False, True))
-    gain = gf.paired(together, alone)
+    alone, together = (
+        gf.evaluate(model.in_mode(transductive=t), tasks, 200) for t in (False, True)
+    )
+    gain = gf.compare_results(together, alone)
     assert gain.difference > gain.half_width
 
 
 def test_the_seed_decides():
-    first, same, other = (gf.create("egnn", encoder=gf.backbones.identity(8), seed=s).state_dict() for s in (1, 1, 2))
+    first, same, other = (
+        gf.create("egnn", encoder=gf.backbones.identity(8), seed=s).state_dict() for s in (1, 1, 2)
+    )
     assert all(torch.equal(first[name], same[name]) for name in first)
     assert not torch.equal(first["layers.0.node_net.0.weight"], other["layers.0.node_net.0.weight"])

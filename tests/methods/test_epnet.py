@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from against import UNLABELLED, same
+from against import UNLABELED, same
 from episodes import DIM, task
 
 import graphfew as gf
@@ -12,11 +12,20 @@ import graphfew as gf
 def propagator(x, alpha, steps=4000):
     """Σ_t (αS)^t, term by term."""
     n = len(x)
-    d = np.array([[sum((a - b) ** 2 for a, b in zip(x[i], x[j], strict=True)) for j in range(n)] for i in range(n)])
+    d = np.array(
+        [
+            [sum((a - b) ** 2 for a, b in zip(x[i], x[j], strict=True)) for j in range(n)]
+            for i in range(n)
+        ]
+    )
     scale = np.std([d[i, j] for i in range(n) for j in range(n) if i != j])
-    a = np.array([[np.exp(-d[i, j] / scale) if i != j else 0.0 for j in range(n)] for i in range(n)])
+    a = np.array(
+        [[np.exp(-d[i, j] / scale) if i != j else 0.0 for j in range(n)] for i in range(n)]
+    )
     degree = a.sum(1) + 1e-4
-    s = np.array([[alpha * a[i, j] / np.sqrt(degree[i] * degree[j]) for j in range(n)] for i in range(n)])
+    s = np.array(
+        [[alpha * a[i, j] / np.sqrt(degree[i] * degree[j]) for j in range(n)] for i in range(n)]
+    )
     out = term = np.eye(n)
     for _ in range(steps):
         term = term @ s
@@ -38,19 +47,27 @@ def create(**arguments):
     return gf.create("epnet", encoder=gf.backbones.identity(DIM), **arguments).double()
 
 
-@pytest.mark.parametrize("tasks", UNLABELLED.values(), ids=UNLABELLED)
+@pytest.mark.parametrize("tasks", UNLABELED.values(), ids=UNLABELED)
 def test_logits_of_queries_asked_together(tasks):
     same(create(), tasks, formula(), 1e-9)
 
 
 def test_logits_of_queries_asked_alone():
-    same(create(transductive=False, smoothing=0.3), UNLABELLED["unlabelled"], formula(0.3), 1e-9, alone=True)
+    same(
+        create(transductive=False, smoothing=0.3),
+        UNLABELED["unlabeled"],
+        formula(0.3),
+        1e-9,
+        alone=True,
+    )
 
 
 @pytest.mark.parametrize("scale", [1e-2, 1e3])
 def test_the_kernel_fits_any_scale_of_the_features(scale):
     e = task(3, 3, (2, 1), 4)
-    assert torch.allclose(create()(e).logits, create()(e.encode(lambda x: scale * x)).logits, rtol=0, atol=1e-6)
+    assert torch.allclose(
+        create()(e).logits, create()(e.encode(lambda x: scale * x)).logits, rtol=0, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("name", ["smoothing", "alpha"])

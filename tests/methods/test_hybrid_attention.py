@@ -10,23 +10,41 @@ import graphfew as gf
 
 
 def batches(shot):
-    return {"equal": [task(1, 3, (shot,), 2), task(2, 3, (shot,), 2)],
-            "mixed": [task(8, 3, (shot,), 3), task(9, 4, (shot,), 2)]}
+    return {
+        "equal": [task(1, 3, (shot,), 2), task(2, 3, (shot,), 2)],
+        "mixed": [task(8, 3, (shot,), 3), task(9, 4, (shot,), 2)],
+    }
 
 
 def convolve(state, name, maps):
     """`maps [channels, height, F]`, kernels over height alone, no padding."""
     kernel, bias = state[f"{name}.weight"], state[f"{name}.bias"]
     tall = kernel.shape[2]
-    return np.array([[[sum(kernel[o, c, t, 0] * maps[c, i + t, f] for c in range(len(maps)) for t in range(tall))
-                       + bias[o] for f in range(maps.shape[2])] for i in range(maps.shape[1] - tall + 1)]
-                     for o in range(len(kernel))])
+    return np.array(
+        [
+            [
+                [
+                    sum(
+                        kernel[o, c, t, 0] * maps[c, i + t, f]
+                        for c in range(len(maps))
+                        for t in range(tall)
+                    )
+                    + bias[o]
+                    for f in range(maps.shape[2])
+                ]
+                for i in range(maps.shape[1] - tall + 1)
+            ]
+            for o in range(len(kernel))
+        ]
+    )
 
 
 def feature_weights(state, supports, shot):
     h = np.array(supports)[None]
     for name in ("weigh.net.1", "weigh.net.4"):
-        h = np.maximum(convolve(state, name, np.pad(h, ((0, 0), (shot // 2, (shot - 1) // 2), (0, 0)))), 0)
+        h = np.maximum(
+            convolve(state, name, np.pad(h, ((0, 0), (shot // 2, (shot - 1) // 2), (0, 0)))), 0
+        )
     return np.log1p(np.exp(convolve(state, "weigh.net.7", h)))[0, 0]
 
 
@@ -39,8 +57,12 @@ def formula(state, shot, instance=True, feature=True):
                 supports = [x[i] for i in range(len(y)) if y[i] == c]
                 share = np.full(shot, 1 / shot)
                 if instance:
-                    share = softmax([np.tanh(linear(state, "map", s) * linear(state, "map", x[q])).sum()
-                                     for s in supports])
+                    share = softmax(
+                        [
+                            np.tanh(linear(state, "map", s) * linear(state, "map", x[q])).sum()
+                            for s in supports
+                        ]
+                    )
                 node = sum(a * s for a, s in zip(share, supports, strict=True))
                 z = feature_weights(state, supports, shot) if feature else np.ones(DIM)
                 row.append(-(z * (x[q] - node) ** 2).sum())
@@ -50,12 +72,16 @@ def formula(state, shot, instance=True, feature=True):
     return scores
 
 
-@pytest.mark.parametrize("parts", [{}, {"instance": False}, {"feature": False}], ids=["both", "feature", "instance"])
+@pytest.mark.parametrize(
+    "parts", [{}, {"instance": False}, {"feature": False}], ids=["both", "feature", "instance"]
+)
 @pytest.mark.parametrize("shot", [1, 2, 3])
 @pytest.mark.parametrize("kind", ["equal", "mixed"])
 def test_distances(kind, shot, parts):
     model = identity_model("hybrid_attention", shot=shot, **parts)
-    same(model, batches(shot)[kind], formula(weights(model.layers.get_submodule("0")), shot, **parts))
+    same(
+        model, batches(shot)[kind], formula(weights(model.layers.get_submodule("0")), shot, **parts)
+    )
 
 
 def test_without_attention_it_is_prototypes():

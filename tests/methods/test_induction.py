@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from against import LABELLED, linear, same, softmax, weights
+from against import LABELED, linear, same, softmax, weights
 from episodes import identity_model
 
 import graphfew as gf
@@ -24,14 +24,26 @@ def formula(state, rounds):
                 node = squash(sum(d * v for d, v in zip(softmax(agreement), votes, strict=True)))
                 agreement = [b + v @ node for b, v in zip(agreement, votes, strict=True)]
             classes.append(node)
-        return np.array([[linear(state, "1.score", np.array([max(c @ m @ x[q], 0) for m in state["1.tensor"]]))[0]
-                          for c in classes] for q in range(len(y)) if query[q]])
+        return np.array(
+            [
+                [
+                    linear(
+                        state,
+                        "1.score",
+                        np.array([max(c @ m @ x[q], 0) for m in state["1.tensor"]]),
+                    )[0]
+                    for c in classes
+                ]
+                for q in range(len(y))
+                if query[q]
+            ]
+        )
 
     return scores
 
 
 @pytest.mark.parametrize("rounds", [1, 3])
-@pytest.mark.parametrize("tasks", LABELLED.values(), ids=LABELLED)
+@pytest.mark.parametrize("tasks", LABELED.values(), ids=LABELED)
 def test_scores(tasks, rounds):
     model = identity_model("induction", slices=4, rounds=rounds)
     same(model, tasks, formula(weights(model.layers), rounds))

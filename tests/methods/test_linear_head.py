@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from against import LABELLED, same, softmax
+from against import LABELED, same, softmax
 from episodes import DIM, task
 
 import graphfew as gf
@@ -33,7 +33,7 @@ def formula(strength):
     return shares
 
 
-@pytest.mark.parametrize("tasks", [LABELLED["equal"], LABELLED["mixed"][:2]], ids=["equal", "mixed"])
+@pytest.mark.parametrize("tasks", [LABELED["equal"], LABELED["mixed"][:2]], ids=["equal", "mixed"])
 @pytest.mark.parametrize("strength", [0.5, 2.0])
 def test_shares_of_more_than_two_classes(tasks, strength):
     model = gf.create("linear_head", encoder=gf.backbones.identity(DIM), strength=strength).double()
@@ -41,14 +41,16 @@ def test_shares_of_more_than_two_classes(tasks, strength):
 
 
 def test_two_classes_are_fitted_as_more_are():
-    """Scikit-learn has one row of weights for two classes, and would penalise it twice as much."""
+    """Scikit-learn has one row of weights for two classes, and would penalize it twice as much."""
     model = gf.create("linear_head", encoder=gf.backbones.identity(DIM), strength=0.7).double()
     same(model, [task(5, 2, (2,), 3)], formula(0.7), shares=True, tolerance=1e-7)
 
 
 def test_lengths_matter_only_without_the_cosine():
     e = task(8, 3, (1, 2), 3)
-    longer = gf.Episode.single(e.x * torch.linspace(1, 3, len(e.y))[:, None].double(), e.y, e.query, 3)
+    longer = gf.Episode.single(
+        e.x * torch.linspace(1, 3, len(e.y))[:, None].double(), e.y, e.query, 3
+    )
     for cosine in (True, False):
         model = gf.create("linear_head", encoder=gf.backbones.identity(DIM), cosine=cosine).double()
         assert torch.allclose(model(e).logits, model(longer).logits, atol=1e-8) == cosine

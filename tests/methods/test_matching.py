@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from against import LABELLED, linear, same, sigmoid, softmax, weights
+from against import LABELED, linear, same, sigmoid, softmax, weights
 from episodes import DIM, identity_model, task
 from reference import metric
 
@@ -14,19 +14,29 @@ def attention(queries, supports, labels, way, scale):
     rows = []
     for q in queries:
         share = softmax([scale * metric.cosine(q, s) for s in supports])
-        rows.append([sum(a for a, c in zip(share, labels, strict=True) if c == k) for k in range(way)])
+        rows.append(
+            [sum(a for a, c in zip(share, labels, strict=True) if c == k) for k in range(way)]
+        )
     return np.array(rows)
 
 
 def parts(x, y, query):
     support = [i for i in range(len(y)) if y[i] >= 0]
-    return [x[i] for i in support], [y[i] for i in support], [x[i] for i in range(len(y)) if query[i]]
+    return (
+        [x[i] for i in support],
+        [y[i] for i in support],
+        [x[i] for i in range(len(y)) if query[i]],
+    )
 
 
 def lstm(state, name, suffix, x, h, c):
     """One step of torch's LSTM: input, forget, cell and output gates, in this order."""
-    gates = (state[f"{name}weight_ih{suffix}"] @ x + state[f"{name}bias_ih{suffix}"]
-             + state[f"{name}weight_hh{suffix}"] @ h + state[f"{name}bias_hh{suffix}"])
+    gates = (
+        state[f"{name}weight_ih{suffix}"] @ x
+        + state[f"{name}bias_ih{suffix}"]
+        + state[f"{name}weight_hh{suffix}"] @ h
+        + state[f"{name}bias_hh{suffix}"]
+    )
     i, f, g, o = np.split(gates, 4)
     c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
     return sigmoid(o) * np.tanh(c), c
@@ -57,7 +67,7 @@ def in_context(state, x, y, query, way, steps):
 
 
 @pytest.mark.parametrize("scale", [1.0, 7.0])
-@pytest.mark.parametrize("tasks", LABELLED.values(), ids=LABELLED)
+@pytest.mark.parametrize("tasks", LABELED.values(), ids=LABELED)
 def test_shares_of_attention(tasks, scale):
     def formula(x, y, query, way):
         supports, labels, queries = parts(x, y, query)
@@ -68,7 +78,7 @@ def test_shares_of_attention(tasks, scale):
 
 
 @pytest.mark.parametrize("steps", [1, 3])
-@pytest.mark.parametrize("tasks", LABELLED.values(), ids=LABELLED)
+@pytest.mark.parametrize("tasks", LABELED.values(), ids=LABELED)
 def test_full_context(tasks, steps):
     model = identity_model("matching_fce", steps=steps)
     state = weights(model.layers)
@@ -100,4 +110,6 @@ def test_refuses_to_read_nothing():
 def test_linear_is_what_the_references_take_it_for():
     layer = torch.nn.Linear(3, 2).double()
     x = torch.arange(3.0, dtype=torch.float64)
-    assert np.allclose(linear(weights(torch.nn.Sequential(layer)), "0", x.numpy()), layer(x).detach().numpy())
+    assert np.allclose(
+        linear(weights(torch.nn.Sequential(layer)), "0", x.numpy()), layer(x).detach().numpy()
+    )

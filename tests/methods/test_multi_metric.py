@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from against import LABELLED, same, softmax, weights
+from against import LABELED, same, softmax, weights
 from episodes import identity_model, task
 from reference import metric
 
@@ -13,14 +13,21 @@ import graphfew as gf
 def shares(state, k, x, i, others, y, way):
     rows = {j: x[j] @ state["maps"][k] for j in (i, *others)}
     attention = softmax([state["scale"][k] * metric.cosine(rows[i], rows[j]) for j in others])
-    return np.array([sum(a for a, j in zip(attention, others, strict=True) if y[j] == c) for c in range(way)])
+    return np.array(
+        [sum(a for a, j in zip(attention, others, strict=True) if y[j] == c) for c in range(way)]
+    )
 
 
 def mixture(state, x, y, way, rounds):
     support = [i for i in range(len(y)) if y[i] >= 0]
     metrics = len(state["scale"])
-    right = [[shares(state, k, x, i, [j for j in support if j != i], y, way)[y[i]] + 1e-12 for k in range(metrics)]
-             for i in support]
+    right = [
+        [
+            shares(state, k, x, i, [j for j in support if j != i], y, way)[y[i]] + 1e-12
+            for k in range(metrics)
+        ]
+        for i in support
+    ]
     alpha = np.full(metrics, 1 / metrics)
     for _ in range(rounds):
         part = [np.array([alpha[k] * row[k] for k in range(metrics)]) for row in right]
@@ -32,17 +39,28 @@ def formula(state, rounds):
     def answer(x, y, query, way):
         support = [i for i in range(len(y)) if y[i] >= 0]
         alpha = mixture(state, x, y, way, rounds)
-        return np.array([sum(a * shares(state, k, x, q, support, y, way) for k, a in enumerate(alpha))
-                         for q in range(len(y)) if query[q]])
+        return np.array(
+            [
+                sum(a * shares(state, k, x, q, support, y, way) for k, a in enumerate(alpha))
+                for q in range(len(y))
+                if query[q]
+            ]
+        )
 
     return answer
 
 
 @pytest.mark.parametrize("rounds", [0, 3])
-@pytest.mark.parametrize("tasks", LABELLED.values(), ids=LABELLED)
+@pytest.mark.parametrize("tasks", LABELED.values(), ids=LABELED)
 def test_shares(tasks, rounds):
     model = identity_model("multi_metric", metrics=3, width=4, rounds=rounds)
-    same(model, tasks, formula(weights(model.layers.get_submodule("0")), rounds), shares=True, tolerance=1e-9)
+    same(
+        model,
+        tasks,
+        formula(weights(model.layers.get_submodule("0")), rounds),
+        shares=True,
+        tolerance=1e-9,
+    )
 
 
 def test_the_metric_that_explains_the_supports_wins():
@@ -54,7 +72,9 @@ def test_the_metric_that_explains_the_supports_wins():
     e = gf.Episode.single(x, e.y, e.query, 2)
     accuracy = {}
     for rounds in (0, 10):
-        model = gf.create("multi_metric", encoder=gf.backbones.identity(4), metrics=2, width=2, rounds=rounds)
+        model = gf.create(
+            "multi_metric", encoder=gf.backbones.identity(4), metrics=2, width=2, rounds=rounds
+        )
         maps = model.double().layers.get_submodule("0").maps.data
         maps.zero_()
         maps[0, :2], maps[1, 2:] = torch.eye(2).double(), torch.eye(2).double()

@@ -5,10 +5,13 @@ import torch
 from episodes import identity_model, task
 
 import graphfew as gf
-from graphfew import pair_net
-from graphfew.evaluate import predict
+from graphfew.evaluation.accuracy import predict
+from graphfew.nn import pair_mlp
 
-BATCHES = {"equal": [task(1, 3, (2,), 4), task(2, 3, (2,), 4)], "ragged": [task(1, 3, (2,), 4), task(2, 3, (1,), 2)]}
+BATCHES = {
+    "equal": [task(1, 3, (2,), 4), task(2, 3, (2,), 4)],
+    "ragged": [task(1, 3, (2,), 4), task(2, 3, (1,), 2)],
+}
 
 
 @pytest.fixture(params=["egnn", "gnn"])
@@ -17,16 +20,21 @@ def name(request):
 
 
 def built(name, **arguments):
-    return identity_model(name, **{"transductive": True, **({"way": 3} if name == "gnn" else {}), **arguments})
+    return identity_model(
+        name, **{"transductive": True, **({"way": 3} if name == "gnn" else {}), **arguments}
+    )
 
 
 def nets(model):
-    return [layer.edge_net if hasattr(layer, "edge_net") else layer.adjacency.net for layer in model.layers.children()]
+    return [
+        layer.edge_net if hasattr(layer, "edge_net") else layer.adjacency.net
+        for layer in model.layers.children()
+    ]
 
 
 def rows_seen(monkeypatch):
     """The rows of every call of a folded network, as they come."""
-    rows, fold = [], pair_net.folded
+    rows, fold = [], pair_mlp.folded
 
     def counted(net):
         run = fold(net)
@@ -37,7 +45,7 @@ def rows_seen(monkeypatch):
 
         return seen
 
-    monkeypatch.setattr(pair_net, "folded", counted)
+    monkeypatch.setattr(pair_mlp, "folded", counted)
     return rows
 
 
@@ -47,9 +55,9 @@ def rows_seen(monkeypatch):
 def test_evaluation_in_blocks_gives_the_same_answers(name, tasks, at_once, grad, monkeypatch):
     model, batch = built(name), gf.collate(tasks)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pair_net, "frozen", lambda _: False)
+        patch.setattr(pair_mlp, "frozen", lambda _: False)
         plain = model(batch)
-    monkeypatch.setattr(pair_net, "block", lambda *_: at_once)
+    monkeypatch.setattr(pair_mlp, "block", lambda *_: at_once)
     rows = rows_seen(monkeypatch)
     with torch.set_grad_enabled(grad):
         ours = model(batch)
@@ -62,7 +70,7 @@ def test_evaluation_in_blocks_gives_the_same_answers(name, tasks, at_once, grad,
 
 def test_training_sees_all_pairs(name, monkeypatch):
     model, batch = built(name).train(), gf.collate(BATCHES["equal"])
-    monkeypatch.setattr(pair_net, "block", lambda *_: 7)
+    monkeypatch.setattr(pair_mlp, "block", lambda *_: 7)
     rows = []
     for net in nets(model):
         net.register_forward_pre_hook(lambda _, given: rows.append(len(given[0])))
@@ -74,9 +82,9 @@ def test_training_sees_all_pairs(name, monkeypatch):
 def test_declared_batch_statistics_are_those_of_all_pairs(name, transductive, monkeypatch):
     """Norms may be in training mode where the layers are not."""
     model, batch = built(name, transductive=transductive), gf.collate(BATCHES["equal"][:1])
-    with gf.evaluating(model, transductive_bn=True):
+    with gf.nn.eval_mode(model, transductive_bn=True):
         plain = model(batch).logits
-        monkeypatch.setattr(pair_net, "block", lambda *_: 7)
+        monkeypatch.setattr(pair_mlp, "block", lambda *_: 7)
         assert torch.equal(predict(model, batch), plain)
 
 
@@ -87,13 +95,17 @@ def test_a_folded_network_is_the_network(name):
         kept = torch.stack([a, b])
         for grad in (True, False):
             with torch.set_grad_enabled(grad):
-                run = pair_net.folded(net)
+                run = pair_mlp.folded(net)
                 for rows in (20, 50, 30):
                     same = run(a[:rows], b[:rows])
                     assert torch.allclose(same, net((a - b).abs())[:rows], rtol=0, atol=1e-12)
                 crossed = run(a[:, None], b[None, :3])
-            assert torch.allclose(crossed.view(50, 3), net((a[:, None] - b[:3]).abs().flatten(0, 1)).view(50, 3),
-                                  rtol=0, atol=1e-12)
+            assert torch.allclose(
+                crossed.view(50, 3),
+                net((a[:, None] - b[:3]).abs().flatten(0, 1)).view(50, 3),
+                rtol=0,
+                atol=1e-12,
+            )
         assert torch.equal(torch.stack([a, b]), kept)
 
 
@@ -102,9 +114,9 @@ def test_a_folded_network_takes_the_precision_of_autocast(name):
     a, b = torch.rand(2, 50, net[0].in_features, generator=torch.Generator().manual_seed(1))
     for grad in (True, False):
         with torch.set_grad_enabled(grad):
-            whole = pair_net.folded(net)(a, b)
+            whole = pair_mlp.folded(net)(a, b)
             with torch.autocast("cpu", torch.bfloat16):
-                low = pair_net.folded(net)(a, b)
+                low = pair_mlp.folded(net)(a, b)
         assert low.dtype == torch.float32
         assert 0 < (low - whole).abs().max() < 0.05 * whole.abs().max()
 
@@ -116,7 +128,7 @@ def test_gradients_pass_a_folded_network(name):
         model.zero_grad()
         with pytest.MonkeyPatch.context() as patch:
             if not fold:
-                patch.setattr(pair_net, "frozen", lambda _: False)
+                patch.setattr(pair_mlp, "frozen", lambda _: False)
             model(batch).logits.square().sum().backward()
         grads.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
     assert grads[0].abs().max() > 0
@@ -130,8 +142,15 @@ def test_rows_worked_out_again_have_the_same_gradients_and_statistics(name, task
         model, calls = built(name, p=0.4), []
         for net in nets(model):
             net.register_forward_pre_hook(lambda *_: calls.append(0))  # noqa: B023
-        steps = gf.train(model, Repeated(gf.collate(tasks)), loss=gf.node_loss, batch=1, steps=3, lr=0.01,
-                         recompute=recompute)
+        steps = gf.train(
+            model,
+            Repeated(gf.collate(tasks)),
+            loss=gf.node_loss,
+            batch=1,
+            steps=3,
+            lr=0.01,
+            recompute=recompute,
+        )
         losses = [step.loss for step in steps]
         assert len(calls) == 3 * len(nets(model)) * (1 + recompute)
         assert not any(net.recompute for net in nets(model))
@@ -160,7 +179,9 @@ def test_what_one_query_asks_of_the_last_layer_are_its_own_edges(name, monkeypat
         encoded = model.encode(batch).inductive()
         ours = model.answer(encoded)
     n, graphs = encoded.sizes[0], encoded.tasks
-    shared = 2 * (6 * 5 // 2 + 6 * 4)  # pairs of two tasks' 6 supports, and of each with its 4 queries
+    shared = 2 * (
+        6 * 5 // 2 + 6 * 4
+    )  # pairs of two tasks' 6 supports, and of each with its 4 queries
     every = graphs * n * (n - 1) // 2
     assert rows[-1] == graphs * n
     assert sum(rows[:-1]) == (shared + every if name == "gnn" else 2 * every)
@@ -169,10 +190,10 @@ def test_what_one_query_asks_of_the_last_layer_are_its_own_edges(name, monkeypat
 
 def test_blocks_are_of_the_size_of_the_caches_and_never_tiny():
     net = nets(built("egnn"))[0]
-    rows = pair_net.block(net, torch.zeros(1))
+    rows = pair_mlp.block(net, torch.zeros(1))
     widest = max(m.in_features + m.out_features for m in net if isinstance(m, torch.nn.Linear))
     assert rows >= 64
-    assert 1 < rows * widest * 4 / (pair_net.second_level_cache() * torch.get_num_threads()) < 2
-    assert pair_net.block(net, torch.zeros(1, dtype=torch.float64)) <= rows / 2
+    assert 1 < rows * widest * 4 / (pair_mlp.second_level_cache() * torch.get_num_threads()) < 2
+    assert pair_mlp.block(net, torch.zeros(1, dtype=torch.float64)) <= rows / 2
     wide = torch.nn.Sequential(torch.nn.Linear(10**6, 10**6, device="meta"))
-    assert pair_net.block(wide, torch.zeros(1)) == 64
+    assert pair_mlp.block(wide, torch.zeros(1)) == 64

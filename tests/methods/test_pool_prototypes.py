@@ -3,15 +3,19 @@
 import numpy as np
 import pytest
 import torch
-from against import UNLABELLED, same
+from against import UNLABELED, same
 from episodes import DIM, task
 from reference import assignment
 
 import graphfew as gf
-from graphfew.features import leading
+from graphfew.propagation.feature_transforms import project_to_principal_axes
 
-ARGUMENTS = [{}, {"limit": None, "balance": 1.0, "sharpness": 4.0}, {"balance": 0.0, "rounds": 3},
-             {"components": 2, "rate": 0.5}]
+ARGUMENTS = [
+    {},
+    {"limit": None, "balance": 1.0, "sharpness": 4.0},
+    {"balance": 0.0, "rounds": 3},
+    {"components": 2, "rate": 0.5},
+]
 
 
 def create(dim=DIM, **arguments):
@@ -20,20 +24,20 @@ def create(dim=DIM, **arguments):
 
 @pytest.mark.parametrize("transductive", [False, True])
 @pytest.mark.parametrize("arguments", ARGUMENTS, ids=str)
-@pytest.mark.parametrize("tasks", UNLABELLED.values(), ids=UNLABELLED)
+@pytest.mark.parametrize("tasks", UNLABELED.values(), ids=UNLABELED)
 def test_logits(tasks, arguments, transductive):
     arguments = {**arguments, "transductive": transductive}
     same(create(**arguments), tasks, lambda *e: assignment.pool(*e, **arguments), tolerance=1e-8)
 
 
 def test_a_prior_of_the_pile():
-    tasks = [task(1, 3, (1, 2), 4, unlabelled=5)]
+    tasks = [task(1, 3, (1, 2), 4, unlabeled=5)]
     arguments = {"prior": [1.0, 2.0, 3.0], "balance": 1.0}
     same(create(**arguments), tasks, lambda *e: assignment.pool(*e, **arguments), tolerance=1e-8)
 
 
 def test_another_mode_is_the_method_made_in_that_mode():
-    e = gf.collate(UNLABELLED["unlabelled"])
+    e = gf.collate(UNLABELED["unlabeled"])
     together, alone = (create(transductive=t) for t in (True, False))
     assert torch.equal(alone.in_mode(transductive=True)(e).logits, together(e).logits)
     assert torch.equal(together.in_mode(transductive=False)(e).logits, alone(e).logits)
@@ -42,33 +46,46 @@ def test_another_mode_is_the_method_made_in_that_mode():
 def clouds(seed, *, strange=0, counts=(30, 30, 30)):
     """Three classes of one support each and a pile: `counts` of the classes, `strange` far from all."""
     generator = torch.Generator().manual_seed(seed)
-    centres = 4 * torch.eye(8, dtype=torch.float64)[: 3 + 1]
-    truth = torch.cat([torch.arange(3), torch.arange(3).repeat_interleave(torch.tensor(counts)),
-                       torch.full((strange,), 3), torch.arange(3).repeat_interleave(20)])
-    x = centres[truth] + torch.randn(len(truth), 8, generator=generator, dtype=torch.float64)
+    centers = 4 * torch.eye(8, dtype=torch.float64)[: 3 + 1]
+    truth = torch.cat(
+        [
+            torch.arange(3),
+            torch.arange(3).repeat_interleave(torch.tensor(counts)),
+            torch.full((strange,), 3),
+            torch.arange(3).repeat_interleave(20),
+        ]
+    )
+    x = centers[truth] + torch.randn(len(truth), 8, generator=generator, dtype=torch.float64)
     y = torch.where(torch.arange(len(truth)) < 3, truth, -1)
     query = torch.arange(len(truth)) >= len(truth) - 60
     return gf.Episode.single(x, y, query, 3), truth[query]
 
 
 def accuracy(model, tasks):
-    return np.mean([(model(e).logits.argmax(1) == truth).double().mean().item() for e, truth in tasks])
+    return np.mean(
+        [(model(e).logits.argmax(1) == truth).double().mean().item() for e, truth in tasks]
+    )
 
 
 def test_the_pile_helps_although_each_query_is_answered_alone():
     tasks = [clouds(seed) for seed in range(20)]
     using = create(8)
-    assert accuracy(using, tasks) > accuracy(using.in_mode(unlabelled=False), tasks) + 0.03
+    assert accuracy(using, tasks) > accuracy(using.in_mode(unlabeled=False), tasks) + 0.03
 
 
 def test_strange_nodes_do_less_harm_where_nodes_may_belong_to_no_class():
     tasks = [clouds(seed, strange=60) for seed in range(20)]
-    options = {"centre": [0.0] * 8, "balance": 1.0}
-    assert accuracy(create(8, **options), tasks) > accuracy(create(8, limit=None, **options), tasks) + 0.02
+    options = {"center": [0.0] * 8, "balance": 1.0}
+    assert (
+        accuracy(create(8, **options), tasks)
+        > accuracy(create(8, limit=None, **options), tasks) + 0.02
+    )
 
 
 def test_an_even_pile_is_best_told_and_an_uneven_one_is_not():
-    even, uneven = ([clouds(seed, counts=counts) for seed in range(20)] for counts in ((30, 30, 30), (80, 5, 5)))
+    even, uneven = (
+        [clouds(seed, counts=counts) for seed in range(20)] for counts in ((30, 30, 30), (80, 5, 5))
+    )
     told, left = create(8, balance=1.0), create(8, balance=0.0)
     assert accuracy(told, even) >= accuracy(left, even)
     assert accuracy(told, uneven) < accuracy(left, uneven) - 0.02
@@ -86,7 +103,7 @@ def test_leading_directions_keep_what_they_can(nodes, width, components):
     x = torch.randn(nodes, width, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     y = torch.tensor([0, 1] + [-1] * (nodes - 2))
     e = gf.Episode.single(x, y, y < 0, 2)
-    turned = leading(e, components).x
+    turned = project_to_principal_axes(e, components).x
     assert turned.shape == (nodes, components)
     kept = np.linalg.svd(x.numpy())[1][:components]
     assert np.allclose(np.linalg.svd(turned.numpy())[1][: len(kept)], kept, atol=1e-8)
@@ -94,11 +111,17 @@ def test_leading_directions_keep_what_they_can(nodes, width, components):
         assert torch.allclose(torch.cdist(turned, turned), torch.cdist(x, x), atol=1e-8)
 
 
-@pytest.mark.parametrize(("arguments", "words"), [
-    ({"balance": 1.5}, "balance is 1.5"), ({"limit": 0.0}, "limit is 0.0"), ({"components": 0}, "components is 0"),
-    ({"sharpness": -1.0}, "sharpness is -1"), ({"prior": [1.0, 0.0]}, "positive number"),
-    ({"centre": [0.0]}, "the centre has 1"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"balance": 1.5}, "balance is 1.5"),
+        ({"limit": 0.0}, "limit is 0.0"),
+        ({"components": 0}, "components is 0"),
+        ({"sharpness": -1.0}, "sharpness is -1"),
+        ({"prior": [1.0, 0.0]}, "positive number"),
+        ({"center": [0.0]}, "the center has 1"),
+    ],
+)
 def test_refusals(arguments, words):
     with pytest.raises(ValueError, match=words):
         create(**arguments)

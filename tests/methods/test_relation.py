@@ -3,13 +3,15 @@
 import numpy as np
 import pytest
 import torch
-from against import LABELLED, batch_norm, class_means, linear, same, sigmoid, weights
-from episodes import identity_model, randomised, task
+from against import LABELED, batch_norm, class_means, linear, same, sigmoid, weights
+from episodes import identity_model, randomized, task
 
 import graphfew as gf
 
-MAPS = {"equal": [task(1, 3, (1,), 2, dim=50), task(2, 3, (1,), 2, dim=50)],
-        "mixed": [task(8, 3, (1, 2), 3, dim=50), task(9, 4, (2,), 2, dim=50)]}
+MAPS = {
+    "equal": [task(1, 3, (1,), 2, dim=50), task(2, 3, (1,), 2, dim=50)],
+    "mixed": [task(8, 3, (1, 2), 3, dim=50), task(9, 4, (2,), 2, dim=50)],
+}
 
 
 def pairs(x, y, query, way):
@@ -30,19 +32,43 @@ def convolve(state, name, maps):
     kernel, bias = state[f"{name}.weight"], state[f"{name}.bias"]
     padded = np.pad(maps, ((0, 0), (1, 1), (1, 1)))
     size = maps.shape[1]
-    return np.array([[[(padded[:, i:i + 3, j:j + 3] * kernel[o]).sum() + bias[o] for j in range(size)]
-                      for i in range(size)] for o in range(len(kernel))])
+    return np.array(
+        [
+            [
+                [(padded[:, i : i + 3, j : j + 3] * kernel[o]).sum() + bias[o] for j in range(size)]
+                for i in range(size)
+            ]
+            for o in range(len(kernel))
+        ]
+    )
 
 
 def maps_score(state, s, q):
     h = np.concatenate([s.reshape(2, 5, 5), q.reshape(2, 5, 5)])
     for a, b in (("1", "2"), ("5", "6")):
         h = convolve(state, a, h)
-        h = np.maximum(np.array([(m - state[f"{b}.running_mean"][c]) / np.sqrt(state[f"{b}.running_var"][c] + 1e-5)
-                                 * state[f"{b}.weight"][c] + state[f"{b}.bias"][c] for c, m in enumerate(h)]), 0)
+        h = np.maximum(
+            np.array(
+                [
+                    (m - state[f"{b}.running_mean"][c])
+                    / np.sqrt(state[f"{b}.running_var"][c] + 1e-5)
+                    * state[f"{b}.weight"][c]
+                    + state[f"{b}.bias"][c]
+                    for c, m in enumerate(h)
+                ]
+            ),
+            0,
+        )
         side = h.shape[1] // 2
-        h = np.array([[[m[2 * i:2 * i + 2, 2 * j:2 * j + 2].max() for j in range(side)] for i in range(side)]
-                      for m in h])
+        h = np.array(
+            [
+                [
+                    [m[2 * i : 2 * i + 2, 2 * j : 2 * j + 2].max() for j in range(side)]
+                    for i in range(side)
+                ]
+                for m in h
+            ]
+        )
     return linear(state, "12", np.maximum(linear(state, "10", h.ravel()), 0))[0]
 
 
@@ -51,7 +77,7 @@ def formula(model, score):
     return lambda *e: np.array([[score(state, *pair) for pair in row] for row in pairs(*e)])
 
 
-@pytest.mark.parametrize("tasks", LABELLED.values(), ids=LABELLED)
+@pytest.mark.parametrize("tasks", LABELED.values(), ids=LABELED)
 def test_scores_of_rows(tasks):
     model = identity_model("relation", width=6)
     same(model, tasks, formula(model, rows_score))
@@ -59,11 +85,13 @@ def test_scores_of_rows(tasks):
 
 @pytest.mark.parametrize("tasks", MAPS.values(), ids=MAPS)
 def test_scores_of_maps(tasks):
-    model = randomised(gf.create("relation", encoder=gf.backbones.identity(50), channels=2, width=4))
+    model = randomized(
+        gf.create("relation", encoder=gf.backbones.identity(50), channels=2, width=4)
+    )
     same(model, tasks, formula(model, maps_score))
 
 
-@pytest.mark.parametrize("tasks", LABELLED.values(), ids=LABELLED)
+@pytest.mark.parametrize("tasks", LABELED.values(), ids=LABELED)
 def test_relation_loss(tasks):
     model = identity_model("relation", width=6)
     targets = [torch.arange(e.queries[0]) % e.way[0] for e in tasks]
@@ -71,8 +99,11 @@ def test_relation_loss(tasks):
     errors = []
     for e, target in zip(tasks, targets, strict=True):
         scores = model(e).logits.detach().numpy()
-        errors += [(sigmoid(scores[i, c]) - (c == target[i].item())) ** 2
-                   for i in range(e.queries[0]) for c in range(e.way[0])]
+        errors += [
+            (sigmoid(scores[i, c]) - (c == target[i].item())) ** 2
+            for i in range(e.queries[0])
+            for c in range(e.way[0])
+        ]
     assert ours.item() == pytest.approx(np.mean(errors), rel=0, abs=1e-10)
 
 
@@ -87,4 +118,6 @@ def test_its_encoder_gives_the_maps_it_relates():
 
 def test_relation_loss_needs_as_many_targets():
     with pytest.raises(ValueError, match="3 targets for 2 queries"):
-        gf.relation_loss(identity_model("relation", width=6)(task(1, 3, (1,), 2)), torch.tensor([0, 1, 2]))
+        gf.relation_loss(
+            identity_model("relation", width=6)(task(1, 3, (1,), 2)), torch.tensor([0, 1, 2])
+        )

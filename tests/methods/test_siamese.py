@@ -9,8 +9,11 @@ from episodes import DIM, identity_model, task
 
 import graphfew as gf
 
-BATCHES = {"equal": [task(1, 3, (1,), 2), task(2, 3, (1,), 2)], "mixed": [task(8, 3, (1, 2), 3), task(9, 4, (2,), 2)],
-           "equal sizes": [task(10, 2, (1, 2), 4), task(11, 5, (1,), 2)]}
+BATCHES = {
+    "equal": [task(1, 3, (1,), 2), task(2, 3, (1,), 2)],
+    "mixed": [task(8, 3, (1, 2), 3), task(9, 4, (2,), 2)],
+    "equal sizes": [task(10, 2, (1, 2), 4), task(11, 5, (1,), 2)],
+}
 
 
 def scores(model, e):
@@ -18,10 +21,17 @@ def scores(model, e):
     layer = model.layers.get_submodule("0")
     spread = (layer.norm.running_var + layer.norm.eps).sqrt()
     a = (layer.score.weight[0] / spread).tolist()
-    b = layer.score.bias.item() - sum(w * m for w, m in zip(a, layer.norm.running_mean.tolist(), strict=True))
+    b = layer.score.bias.item() - sum(
+        w * m for w, m in zip(a, layer.norm.running_mean.tolist(), strict=True)
+    )
     x, y, query = e.x.tolist(), e.y.tolist(), e.query.tolist()
-    return {(q, s): b + sum(w * abs(u - v) for w, u, v in zip(a, x[q], x[s], strict=True))
-            for q in range(len(y)) if query[q] for s in range(len(y)) if y[s] >= 0}
+    return {
+        (q, s): b + sum(w * abs(u - v) for w, u, v in zip(a, x[q], x[s], strict=True))
+        for q in range(len(y))
+        if query[q]
+        for s in range(len(y))
+        if y[s] >= 0
+    }
 
 
 @pytest.mark.parametrize("tasks", BATCHES.values(), ids=BATCHES)
@@ -31,8 +41,13 @@ def test_logits_are_those_of_the_best_pair(tasks):
     for e, ours in zip(tasks, logits, strict=True):
         pairs = scores(model, e)
         asked = e.query.nonzero().flatten().tolist()
-        theirs = [[max(v for (q, s), v in pairs.items() if q == i and e.y[s] == c) for c in range(e.way[0])]
-                  for i in asked]
+        theirs = [
+            [
+                max(v for (q, s), v in pairs.items() if q == i and e.y[s] == c)
+                for c in range(e.way[0])
+            ]
+            for i in asked
+        ]
         assert np.abs(ours[:, : e.way[0]].detach().numpy() - np.array(theirs)).max() < 1e-10
 
 
@@ -55,8 +70,8 @@ def test_pair_loss(tasks):
 def test_an_untrained_one_answers_as_the_nearest_support_in_l1_does():
     e = BATCHES["mixed"][0]
     model = gf.create("siamese", encoder=gf.backbones.identity(DIM)).double().eval()
-    distance = torch.cdist(e.x[e.query], e.x[e.labelled], p=1)
-    assert torch.equal(model(e).logits.argmax(1), e.y[e.labelled][distance.argmin(1)])
+    distance = torch.cdist(e.x[e.query], e.x[e.labeled], p=1)
+    assert torch.equal(model(e).logits.argmax(1), e.y[e.labeled][distance.argmin(1)])
 
 
 def test_it_learns_which_features_tell():

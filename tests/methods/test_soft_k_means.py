@@ -1,15 +1,15 @@
-"""Soft k-means in its three forms: against loops, and what unlabelled nodes do to class nodes."""
+"""Soft k-means in its three forms: against loops, and what unlabeled nodes do to class nodes."""
 
 import math
 
 import pytest
 import torch
-from against import UNLABELLED, same, weights
+from against import UNLABELED, same, weights
 from episodes import DIM, identity_model, task
 from reference import soft_k_means as reference
 
 import graphfew as gf
-from graphfew.dense import Dense
+from graphfew.core.dense_batch import DenseBatch
 
 NAMES = ["soft_k_means", "soft_k_means_cluster", "soft_k_means_masked"]
 LEARNED = NAMES[1:]
@@ -24,13 +24,13 @@ def formula(shares, steps):
 
 
 @pytest.mark.parametrize("steps", [1, 3])
-@pytest.mark.parametrize("tasks", UNLABELLED.values(), ids=UNLABELLED)
+@pytest.mark.parametrize("tasks", UNLABELED.values(), ids=UNLABELED)
 def test_soft_k_means(tasks, steps):
     same(create("soft_k_means", steps=steps), tasks, formula(reference.plain, steps))
 
 
 @pytest.mark.parametrize(("steps", "length_scale"), [(1, 100.0), (1, 0.5), (3, 2.0), (2, 1e100)])
-@pytest.mark.parametrize("tasks", UNLABELLED.values(), ids=UNLABELLED)
+@pytest.mark.parametrize("tasks", UNLABELED.values(), ids=UNLABELED)
 def test_with_a_cluster(tasks, steps, length_scale):
     model = create("soft_k_means_cluster", steps=steps, length_scale=length_scale)
     log = weights(model)["layers.0.share.log_length_scale"]
@@ -39,16 +39,19 @@ def test_with_a_cluster(tasks, steps, length_scale):
 
 
 @pytest.mark.parametrize("steps", [1, 3])
-@pytest.mark.parametrize("tasks", [*UNLABELLED.values(), [task(s, 3, (1, 2), 3, unlabelled=7 + s) for s in (1, 2, 2)]],
-                         ids=[*UNLABELLED, "many"])
+@pytest.mark.parametrize(
+    "tasks",
+    [*UNLABELED.values(), [task(s, 3, (1, 2), 3, unlabeled=7 + s) for s in (1, 2, 2)]],
+    ids=[*UNLABELED, "many"],
+)
 def test_masked(tasks, steps):
     model = identity_model("soft_k_means_masked", steps=steps)
     same(model, tasks, formula(reference.masked(weights(model), "layers.0.share.net"), steps))
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_queries_asked_alone_among_unlabelled_nodes(name):
-    e = task(3, 3, (2, 1), 4, unlabelled=5)
+def test_queries_asked_alone_among_unlabeled_nodes(name):
+    e = task(3, 3, (2, 1), 4, unlabeled=5)
     model = identity_model(name)
     context = ~e.query
     for rank, node in enumerate(e.query.nonzero().flatten().tolist()):
@@ -59,51 +62,60 @@ def test_queries_asked_alone_among_unlabelled_nodes(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_without_unlabelled_nodes_these_are_prototypes(name):
-    e = gf.collate(UNLABELLED["mixed"])
-    assert torch.allclose(identity_model(name, steps=2)(e).logits, create("prototypical")(e).logits, rtol=0, atol=1e-10)
+def test_without_unlabeled_nodes_these_are_prototypes(name):
+    e = gf.collate(UNLABELED["mixed"])
+    assert torch.allclose(
+        identity_model(name, steps=2)(e).logits,
+        create("prototypical")(e).logits,
+        rtol=0,
+        atol=1e-10,
+    )
 
 
 def class_nodes(name, e, **arguments):
-    return create(name, e.x.shape[1], **arguments)(e).graphs[-1].nodes[len(e.y):]
+    return create(name, e.x.shape[1], **arguments)(e).graphs[-1].nodes[len(e.y) :]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_unlabelled_nodes_move_class_nodes_and_queries_do_not(name):
-    e = task(5, 3, (1, 2), 3, unlabelled=4)
+def test_unlabeled_nodes_move_class_nodes_and_queries_do_not(name):
+    e = task(5, 3, (1, 2), 3, unlabeled=4)
     before = class_nodes(name, e, steps=2)
     noise = torch.randn(e.x.shape, generator=torch.Generator().manual_seed(0), dtype=e.x.dtype)
-    queries, others = (e.encode(lambda x, who=who: x + noise * who[:, None])
-                       for who in (e.query, (e.y < 0) & ~e.query))
+    queries, others = (
+        e.encode(lambda x, who=who: x + noise * who[:, None])
+        for who in (e.query, (e.y < 0) & ~e.query)
+    )
     assert torch.allclose(before, class_nodes(name, queries, steps=2), rtol=0, atol=1e-12)
     assert (before - class_nodes(name, others, steps=2)).abs().max() > 1e-3
 
 
 def blobs(seed, distractors=0):
-    """1-shot tasks of 3 classes in the plane, with 20 unlabelled nodes of each class and 10 queries, and their targets;
+    """1-shot tasks of 3 classes in the plane, with 20 unlabeled nodes of each class and 10 queries, and their targets;
     distractors stand together, far from every class."""
     generator = torch.Generator().manual_seed(seed)
     middle = torch.tensor([[3.0, 0], [-1.5, 2.6], [-1.5, -2.6]], dtype=torch.float64)
     label = torch.arange(3).repeat(31)
     x = middle[label] + torch.randn(93, 2, generator=generator, dtype=torch.float64)
-    far = torch.tensor([8.0, 8.0]) + torch.randn(distractors, 2, generator=generator, dtype=torch.float64)
+    far = torch.tensor([8.0, 8.0]) + torch.randn(
+        distractors, 2, generator=generator, dtype=torch.float64
+    )
     y = torch.cat([label.masked_fill(torch.arange(93) >= 3, -1), torch.full((distractors,), -1)])
     query = torch.arange(93 + distractors) >= 63
     query[93:] = False
     return gf.Episode.single(torch.cat([x, far]), y, query, 3), label[63:]
 
 
-def accuracy(name, tasks, *, labelled_only=False, **arguments):
+def accuracy(name, tasks, *, labeled_only=False, **arguments):
     e, target = gf.collate([e for e, _ in tasks]), torch.cat([t for _, t in tasks])
-    logits = create(name, 2, **arguments)(e.labelled_only() if labelled_only else e).logits
+    logits = create(name, 2, **arguments)(e.labeled_only() if labeled_only else e).logits
     return (logits.argmax(1) == target).double().mean().item()
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_unlabelled_nodes_help(name):
+def test_unlabeled_nodes_help(name):
     tasks = [blobs(seed) for seed in range(20)]
-    without = accuracy(name, tasks, labelled_only=True)
-    assert without == accuracy("prototypical", tasks, labelled_only=True)
+    without = accuracy(name, tasks, labeled_only=True)
+    assert without == accuracy("prototypical", tasks, labeled_only=True)
     assert accuracy(name, tasks) > without + 0.04
 
 
@@ -114,7 +126,7 @@ def test_distractors_harm_soft_k_means_more_than_its_other_forms(name):
 
 
 def beside(place):
-    """Two supports, an unlabelled node near each, and one more at the given place."""
+    """Two supports, an unlabeled node near each, and one more at the given place."""
     x = torch.tensor([[1.0, 0], [-1, 0], [1.5, 0], [-1.5, 0], place, [0, 0]], dtype=torch.float64)
     y = torch.tensor([0, 1, -1, -1, -1, -1])
     return gf.Episode.single(x, y, torch.arange(6) == 5, 2)
@@ -128,10 +140,18 @@ def without_the_last(e):
 def test_a_cluster_takes_far_nodes_and_leaves_near_ones():
     far, near = beside([9.0, 9.0]), beside([1.4, 0.2])
     assert class_nodes("soft_k_means", far)[0, 1] > 2.9
-    assert torch.allclose(class_nodes("soft_k_means_cluster", far),
-                          class_nodes("soft_k_means_cluster", without_the_last(far)), rtol=0, atol=1e-10)
-    assert torch.allclose(class_nodes("soft_k_means_cluster", near), class_nodes("soft_k_means", near), rtol=0,
-                          atol=0.01)
+    assert torch.allclose(
+        class_nodes("soft_k_means_cluster", far),
+        class_nodes("soft_k_means_cluster", without_the_last(far)),
+        rtol=0,
+        atol=1e-10,
+    )
+    assert torch.allclose(
+        class_nodes("soft_k_means_cluster", near),
+        class_nodes("soft_k_means", near),
+        rtol=0,
+        atol=0.01,
+    )
 
 
 @pytest.mark.parametrize("r", [5.0, 100.0, 1e4])
@@ -146,7 +166,9 @@ def test_where_the_cluster_begins(r):
 
 def test_a_mask_takes_weight_from_far_nodes_at_first():
     far = beside([9.0, 9.0])
-    plain, masked = (class_nodes(name, far)[0, 1].item() for name in ("soft_k_means", "soft_k_means_masked"))
+    plain, masked = (
+        class_nodes(name, far)[0, 1].item() for name in ("soft_k_means", "soft_k_means_masked")
+    )
     assert 0 < masked < plain / 2
 
 
@@ -157,53 +179,68 @@ def test_a_sharp_mask_drops_nodes_beyond_its_threshold():
     torch.nn.init.zeros_(last.weight)
     with torch.no_grad():
         last.bias.copy_(torch.tensor([0.5, 100.0]).log())
-    assert torch.allclose(model(far).graphs[-1].nodes[6:], class_nodes("soft_k_means", without_the_last(far)),
-                          rtol=0, atol=1e-6)
+    assert torch.allclose(
+        model(far).graphs[-1].nodes[6:],
+        class_nodes("soft_k_means", without_the_last(far)),
+        rtol=0,
+        atol=1e-6,
+    )
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1e3])
 def test_a_mask_does_not_know_the_scale_of_the_features(scale):
-    e = task(6, 3, (2,), 3, unlabelled=6)
+    e = task(6, 3, (2,), 3, unlabeled=6)
     masks = []
     for x in (e.x, scale * e.x):
         layer = identity_model("soft_k_means_masked").layers.get_submodule("0.share")
         with torch.no_grad():
             distance = torch.cdist(x[None], x[None, :3]).square()
             label = torch.nn.functional.one_hot(e.y + 1, 4)[None, :, 1:].to(x.dtype)
-            masks.append(layer.mask(Dense(x[None], label, e.query[None]), distance)[:, (e.y < 0) & ~e.query])
+            masks.append(
+                layer.mask(DenseBatch(x[None], label, e.query[None]), distance)[
+                    :, (e.y < 0) & ~e.query
+                ]
+            )
     assert torch.allclose(*masks, rtol=0, atol=1e-10)
     assert masks[0].std() > 0.01
 
 
 @pytest.mark.parametrize("name", LEARNED)
-def test_what_is_learned_is_learned_from_unlabelled_nodes(name):
+def test_what_is_learned_is_learned_from_unlabeled_nodes(name):
     model, target = identity_model(name), torch.tensor([0, 1, 2])
     grads = {}
     for count in (0, 4):
         model.zero_grad()
-        gf.node_loss(model(task(1, 3, (1, 2), 3, unlabelled=count)), target).backward()
+        gf.node_loss(model(task(1, 3, (1, 2), 3, unlabeled=count)), target).backward()
         grads[count] = [p.grad.abs().max().item() for p in model.parameters()]
     assert set(grads[0]) == {0.0}
     assert min(grads[4]) > 0
 
 
 def on_a_support(e):
-    """Every unlabelled node in the very place of a support."""
+    """Every unlabeled node in the very place of a support."""
     here = e.x[e.y.argmax()]
     return e.encode(lambda x: torch.where(((e.y < 0) & ~e.query)[:, None], here, x))
 
 
-HARD = {"none": task(1, 3, (1,), 3), "one": task(1, 3, (1,), 3, unlabelled=1),
-        "one on a support": on_a_support(task(1, 3, (1,), 3, unlabelled=1)),
-        "all on a support": on_a_support(task(1, 3, (1,), 3, unlabelled=4)),
-        "all nodes alike": task(1, 3, (1,), 3, unlabelled=4).encode(lambda x: x[:1].expand_as(x).clone()),
-        "all but in one place": task(1, 3, (1,), 3, unlabelled=4).encode(lambda x: 1e-21 * x),
-        "all zero": task(1, 3, (1,), 3, unlabelled=4).encode(torch.zeros_like),
-        "far apart": task(1, 3, (1,), 3, unlabelled=4).encode(lambda x: 1e6 * x)}
+HARD = {
+    "none": task(1, 3, (1,), 3),
+    "one": task(1, 3, (1,), 3, unlabeled=1),
+    "one on a support": on_a_support(task(1, 3, (1,), 3, unlabeled=1)),
+    "all on a support": on_a_support(task(1, 3, (1,), 3, unlabeled=4)),
+    "all nodes alike": task(1, 3, (1,), 3, unlabeled=4).encode(
+        lambda x: x[:1].expand_as(x).clone()
+    ),
+    "all but in one place": task(1, 3, (1,), 3, unlabeled=4).encode(lambda x: 1e-21 * x),
+    "all zero": task(1, 3, (1,), 3, unlabeled=4).encode(torch.zeros_like),
+    "far apart": task(1, 3, (1,), 3, unlabeled=4).encode(lambda x: 1e6 * x),
+}
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("e", [*HARD.values(), gf.collate([*HARD.values()])], ids=[*HARD, "together"])
+@pytest.mark.parametrize(
+    "e", [*HARD.values(), gf.collate([*HARD.values()])], ids=[*HARD, "together"]
+)
 @pytest.mark.parametrize("name", NAMES)
 def test_logits_and_gradients_are_finite(name, e, dtype):
     x = e.x.detach().clone().to(dtype).requires_grad_()
@@ -214,12 +251,21 @@ def test_logits_and_gradients_are_finite(name, e, dtype):
     assert all(torch.isfinite(value.grad).all() for value in (x, *model.parameters()))
 
 
-@pytest.mark.parametrize(("name", "arguments", "words"), [
-    *((name, {"steps": 0}, "steps is 0; give at least 1") for name in NAMES),
-    *(("soft_k_means_cluster", {"length_scale": r}, f"length_scale is {r}; it must be positive")
-      for r in (0.0, -1.0, math.inf, math.nan)),
-    ("soft_k_means_masked", {"hidden": 0}, "hidden is 0; give at least 1"),
-])
+@pytest.mark.parametrize(
+    ("name", "arguments", "words"),
+    [
+        *((name, {"steps": 0}, "steps is 0; give at least 1") for name in NAMES),
+        *(
+            (
+                "soft_k_means_cluster",
+                {"length_scale": r},
+                f"length_scale is {r}; it must be positive",
+            )
+            for r in (0.0, -1.0, math.inf, math.nan)
+        ),
+        ("soft_k_means_masked", {"hidden": 0}, "hidden is 0; give at least 1"),
+    ],
+)
 def test_refusals(name, arguments, words):
     with pytest.raises(ValueError, match=words):
         create(name, **arguments)

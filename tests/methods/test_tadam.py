@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from against import LABELLED, class_means, linear, same, weights
-from episodes import identity_model, randomised, task
+from against import LABELED, class_means, linear, same, weights
+from episodes import identity_model, randomized, task
 from reference import metric
 
 import graphfew as gf
@@ -12,16 +12,19 @@ import graphfew as gf
 
 def scales(state, mean, layer):
     """Factors and shifts of one conditioned layer."""
+
     def residual(name):
         h = np.maximum(linear(state, f"scales.{layer}.{name}.first", mean), 0)
         inner = np.maximum(linear(state, f"scales.{layer}.{name}.rest.0", h), 0)
         return h + linear(state, f"scales.{layer}.{name}.rest.2", inner)
 
-    return (1 + state[f"scales.{layer}.gamma_scale"] * residual("gamma"),
-            state[f"scales.{layer}.beta_scale"] * residual("beta"))
+    return (
+        1 + state[f"scales.{layer}.gamma_scale"] * residual("gamma"),
+        state[f"scales.{layer}.beta_scale"] * residual("beta"),
+    )
 
 
-@pytest.mark.parametrize("tasks", LABELLED.values(), ids=LABELLED)
+@pytest.mark.parametrize("tasks", LABELED.values(), ids=LABELED)
 def test_scores_on_features(tasks):
     model = identity_model("tadam")
     state, scale = weights(model.condition), model.layers.get_submodule("0").scale.item()
@@ -39,14 +42,16 @@ def conditioned(encoder, state, x, mean):
     for module in encoder.net:
         h = module(h)
         if isinstance(module, torch.nn.BatchNorm2d):
-            gamma, beta = (torch.from_numpy(v)[None, :, None, None] for v in scales(state, mean, layer))
+            gamma, beta = (
+                torch.from_numpy(v)[None, :, None, None] for v in scales(state, mean, layer)
+            )
             h, layer = gamma * h + beta, layer + 1
     assert layer == 4
     return h
 
 
 def test_scores_on_images_each_task_by_itself():
-    model = randomised(gf.create("tadam", encoder=gf.backbones.conv4(width=4, size=16)))
+    model = randomized(gf.create("tadam", encoder=gf.backbones.conv4(width=4, size=16)))
     tasks = [task(s, 3, (1, 2), 2, dim=256).encode(lambda x: x.view(-1, 1, 16, 16)) for s in (1, 2)]
     logits = model(gf.collate(tasks)).logits.split(2)
     state, scale = weights(model.condition), model.layers.get_submodule("0").scale.item()
@@ -60,8 +65,10 @@ def test_scores_on_images_each_task_by_itself():
 
 def test_an_untrained_one_is_prototypes():
     e = task(8, 3, (1, 2), 3)
-    ours, theirs = (gf.create(name, encoder=gf.backbones.identity(5)).double()(e).logits
-                    for name in ("tadam", "prototypical"))
+    ours, theirs = (
+        gf.create(name, encoder=gf.backbones.identity(5)).double()(e).logits
+        for name in ("tadam", "prototypical")
+    )
     assert torch.allclose(ours, theirs, rtol=0, atol=1e-12)
 
 
@@ -81,7 +88,7 @@ def test_features_beforehand_are_refused():
 
 
 def test_an_evaluation_of_more_images_than_are_encoded_at_once_is_that_of_few():
-    model = randomised(gf.create("tadam", encoder=gf.backbones.conv4(width=4))).float()
+    model = randomized(gf.create("tadam", encoder=gf.backbones.conv4(width=4))).float()
     tasks = gf.Tasks(gf.data.glyphs("val"), way=5, shot=1, query=5, seed=0)
     few, many = (gf.evaluate(model, tasks, 8, batch=batch) for batch in (2, 8))
     assert few.per_task == many.per_task

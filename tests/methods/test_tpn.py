@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from against import UNLABELLED, batch_norm, linear, same, softmax, weights
-from episodes import DIM, identity_model, randomised, task
+from against import UNLABELED, batch_norm, linear, same, softmax, weights
+from episodes import DIM, identity_model, randomized, task
 
 import graphfew as gf
 
@@ -18,10 +18,20 @@ def width(state, x):
 def spread(x, y, way, k, alpha, steps=20_000):
     """Zhou's iteration without its constant factor, over the union of the k nearest, until nothing moves."""
     n = len(x)
-    distance = [[sum((a - b) ** 2 for a, b in zip(x[i], x[j], strict=True)) for j in range(n)] for i in range(n)]
-    near = [sorted((j for j in range(n) if j != i), key=lambda j, i=i: distance[i][j])[:k] for i in range(n)]
-    w = np.array([[np.exp(-distance[i][j] / 2) if j in near[i] or i in near[j] else 0.0 for j in range(n)]
-                  for i in range(n)])
+    distance = [
+        [sum((a - b) ** 2 for a, b in zip(x[i], x[j], strict=True)) for j in range(n)]
+        for i in range(n)
+    ]
+    near = [
+        sorted((j for j in range(n) if j != i), key=lambda j, i=i: distance[i][j])[:k]
+        for i in range(n)
+    ]
+    w = np.array(
+        [
+            [np.exp(-distance[i][j] / 2) if j in near[i] or i in near[j] else 0.0 for j in range(n)]
+            for i in range(n)
+        ]
+    )
     degree = w.sum(1)
     s = np.array([[w[i, j] / np.sqrt(degree[i] * degree[j]) for j in range(n)] for i in range(n)])
     start = np.array([[float(label == c) for c in range(way)] for label in y])
@@ -42,7 +52,7 @@ def formula(model, k, alpha):
 
 
 @pytest.mark.parametrize("k", [2, 20])
-@pytest.mark.parametrize("tasks", UNLABELLED.values(), ids=UNLABELLED)
+@pytest.mark.parametrize("tasks", UNLABELED.values(), ids=UNLABELED)
 def test_scores_of_queries_asked_together(tasks, k):
     model = identity_model("tpn", k=k, alpha=0.9)
     same(model, tasks, formula(model, k, 0.9))
@@ -50,35 +60,42 @@ def test_scores_of_queries_asked_together(tasks, k):
 
 def test_scores_of_queries_asked_alone():
     model = identity_model("tpn", k=3, alpha=0.9, transductive=False)
-    same(model, UNLABELLED["unlabelled"], formula(model, 3, 0.9), alone=True)
+    same(model, UNLABELED["unlabeled"], formula(model, 3, 0.9), alone=True)
 
 
 def test_the_loss_counts_supports_too():
-    e, target = task(3, 3, (2, 1), 2, unlabelled=2), torch.tensor([1, 2])
+    e, target = task(3, 3, (2, 1), 2, unlabeled=2), torch.tensor([1, 2])
     model = identity_model("tpn")
     out = model(e)
     label = e.y.clone()
     label[e.query] = target
-    terms = [-np.log(softmax(row)[c]) for row, c in zip(out.graphs[-1].nodes.detach().numpy(), label.tolist(),
-                                                       strict=True) if c >= 0]
+    terms = [
+        -np.log(softmax(row)[c])
+        for row, c in zip(out.graphs[-1].nodes.detach().numpy(), label.tolist(), strict=True)
+        if c >= 0
+    ]
     assert len(terms) == 4 + 2 + (1 if (label >= 0).sum() == 7 else 0)
-    assert gf.known_nodes_loss(out, target).item() == pytest.approx(np.mean(terms), rel=0, abs=1e-10)
+    assert gf.labeled_node_loss(out, target).item() == pytest.approx(
+        np.mean(terms), rel=0, abs=1e-10
+    )
 
 
 def test_the_loss_needs_logits_on_nodes():
     e = task(3, 3, (1,), 2)
     with pytest.raises(ValueError, match="got nodes"):
-        gf.known_nodes_loss(identity_model("egnn", width=4)(e), torch.tensor([0, 1]))
+        gf.labeled_node_loss(identity_model("egnn", width=4)(e), torch.tensor([0, 1]))
 
 
 def test_the_width_begins_at_the_root_of_the_features_number():
     model = gf.create("tpn", encoder=gf.backbones.identity(DIM)).double().eval()
     x = torch.randn(4, DIM, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    assert torch.allclose(model.layers.get_submodule("0.width")(x), torch.tensor(DIM**0.5).double(), rtol=0.1)
+    assert torch.allclose(
+        model.layers.get_submodule("0.width")(x), torch.tensor(DIM**0.5).double(), rtol=0.1
+    )
 
 
 def test_maps_have_their_width_by_convolutions():
-    model = randomised(gf.create("tpn", encoder=gf.backbones.identity(50), channels=2))
+    model = randomized(gf.create("tpn", encoder=gf.backbones.identity(50), channels=2))
     out = model.layers.get_submodule("0.width")(torch.randn(3, 50, dtype=torch.float64))
     assert out.shape == (3, 1)
     assert (out > 0).all()
@@ -88,7 +105,9 @@ def test_maps_have_their_width_by_convolutions():
         gf.create("tpn", encoder=gf.backbones.identity(50), channels=3)
 
 
-@pytest.mark.parametrize(("arguments", "words"), [({"alpha": 1.0}, "alpha is 1.0"), ({"k": 0}, "k is 0")])
+@pytest.mark.parametrize(
+    ("arguments", "words"), [({"alpha": 1.0}, "alpha is 1.0"), ({"k": 0}, "k is 0")]
+)
 def test_refusals(arguments, words):
     with pytest.raises(ValueError, match=words):
         identity_model("tpn", **arguments)

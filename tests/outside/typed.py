@@ -15,14 +15,14 @@ assert_type(episode, gf.Episode)
 assert_type(target, torch.Tensor)
 assert_type(gf.predict(model, episode), torch.Tensor)
 for step in gf.train(model, tasks, loss=gf.edge_loss, batch=2, steps=2):
-    assert_type(step, gf.Step)
+    assert_type(step, gf.TrainStep)
     assert_type(step.loss, float)
 assert_type(gf.evaluate(model, tasks, 4), gf.Result)
 assert_type(gf.save(model, "egnn"), Path)
 assert_type(gf.load("egnn"), gf.GraphMethod)
-assert_type(gf.knn(torch.zeros(5, 2), 1).index, torch.Tensor)
+assert_type(gf.propagation.knn(torch.zeros(5, 2), 1).index, torch.Tensor)
 assert_type(gf.__version__, str)
-assert_type(gf.METHODS, dict[str, gf.Method])
+assert_type(gf.METHODS, dict[str, gf.MethodSpec])
 classifier = assert_type(gf.FewShotClassifier("label_propagation"), gf.FewShotClassifier)
 
 # What is wrong is found: were graphfew untyped, these comments would be unused, and so errors.

@@ -14,7 +14,11 @@ def main(checkout: Path) -> None:
     place = Path(gf.__file__).resolve()
     assert checkout.resolve() not in place.parents, f"{place} is the checkout's"
     assert gf.__version__ == version("graphfew")
-    extras = [name for name in ("torch_scatter", "pynndescent", "pyarrow", "lightning_fabric") if find_spec(name)]
+    extras = [
+        name
+        for name in ("torch_scatter", "pynndescent", "pyarrow", "lightning_fabric")
+        if find_spec(name)
+    ]
     assert not extras, f"{extras} are installed: this is to be graphfew alone"
 
     rng = np.random.default_rng(0)
@@ -25,11 +29,13 @@ def main(checkout: Path) -> None:
     assert (classifier.predict(X) == y).mean() > 0.9
     assert np.allclose(classifier.predict_proba(X).sum(1), 1)
 
-    for name in gf.shipped.names():
+    for name in gf.pretrained.names():
         assert isinstance(gf.load(name), gf.GraphMethod), name
-        assert gf.shipped.card(name).startswith("#"), name
+        assert gf.pretrained.model_card(name).startswith("#"), name
     ragged = gf.Tasks(gf.data.glyphs("test"), way=3, shot=(1, 2), query=2)
-    result = gf.evaluate(gf.create("nearest_neighbour", encoder=gf.backbones.conv4(width=4)), ragged, 4)
+    result = gf.evaluate(
+        gf.create("nearest_neighbor", encoder=gf.backbones.conv4(width=4)), ragged, 4
+    )
     assert len(result.per_task) == 4
 
 

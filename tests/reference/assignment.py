@@ -45,41 +45,73 @@ def moved(x, y, way, sharpness, rate, rounds, prior, balanced, strength):
             return dict(zip(free, shares, strict=True))
         part = (shares.sum(0) + strength * way * prior) / (len(free) + strength * way)
         for c in range(way):
-            weight = {i: float(y[i] == c) for i in range(len(y)) if y[i] >= 0} | dict(zip(free, shares[:, c],
-                                                                                            strict=True))
-            centre = sum(w * x[i] for i, w in weight.items()) / sum(weight.values())
-            classes[c] = classes[c] + rate * (centre - classes[c])
+            weight = {i: float(y[i] == c) for i in range(len(y)) if y[i] >= 0} | dict(
+                zip(free, shares[:, c], strict=True)
+            )
+            center = sum(w * x[i] for i, w in weight.items()) / sum(weight.values())
+            classes[c] = classes[c] + rate * (center - classes[c])
     return None
 
 
-def pt_map(x, y, query, way, *, power=0.5, sharpness=10.0, rate=0.2, rounds=20, prior=None, balanced=False,
-           strength=10.0):
+def pt_map(
+    x,
+    y,
+    query,
+    way,
+    *,
+    power=0.5,
+    sharpness=10.0,
+    rate=0.2,
+    rounds=20,
+    prior=None,
+    balanced=False,
+    strength=10.0,
+):
     shares = moved(prepared(x, power), y, way, sharpness, rate, rounds, prior, balanced, strength)
     return np.array([shares[q] for q in range(len(y)) if query[q]])
 
 
 def poised(x, y, way, power):
-    """Around a centre between the supports' mean and that of all, by how evenly the classes look divided."""
+    """Around a center between the supports' mean and that of all, by how evenly the classes look divided."""
     x = np.sign(x) * np.abs(x) ** power
     x = np.array([row / np.linalg.norm(row) for row in x])
     middle = np.mean(means(x, y, way), axis=0)
     z = np.array([row / np.linalg.norm(row) for row in x - middle])
     classes = [mean / np.linalg.norm(mean) for mean in means(z, y, way)]
     unit = 10 * np.log(way) / np.log(5)
-    share = np.mean([softmax([-unit * square(z[i], c) for c in classes]) for i in range(len(y)) if y[i] < 0], axis=0)
+    share = np.mean(
+        [softmax([-unit * square(z[i], c) for c in classes]) for i in range(len(y)) if y[i] < 0],
+        axis=0,
+    )
     evenness = np.exp(-sum(s * np.log(s * way) for s in share))
     reach = min(max((evenness - 0.7) / 0.2, 0), 1)
     x = x - (middle + reach * (x.mean(0) - middle))
     return np.array([row / np.linalg.norm(row) for row in x])
 
 
-def propagated(x, y, query, way, *, smoothing=0.5, k=10, sharpness=5.0, rate=0.1, rounds=20, balanced=False,
-               strength=10.0):
+def propagated(
+    x,
+    y,
+    query,
+    way,
+    *,
+    smoothing=0.5,
+    k=10,
+    sharpness=5.0,
+    rate=0.1,
+    rounds=20,
+    balanced=False,
+    strength=10.0,
+):
     x = prepared(x, 0.5) if balanced else poised(x, y, way, 0.5)
     w = cosine_power(x, k)
     degree = np.maximum(w.sum(1), 1e-12)
-    s = np.array([[smoothing * w[i, j] / np.sqrt(degree[i] * degree[j]) for j in range(len(x))]
-                  for i in range(len(x))])
+    s = np.array(
+        [
+            [smoothing * w[i, j] / np.sqrt(degree[i] * degree[j]) for j in range(len(x))]
+            for i in range(len(x))
+        ]
+    )
     out = term = x
     for _ in range(200):
         term = s @ term
@@ -95,8 +127,21 @@ def leading(x, over, components):
     return x @ axes[size > 1e-7 * size[0]][:components].T
 
 
-def pool(x, y, query, way, *, transductive=False, components=None, limit=0.9, balance=0.5, prior=None, sharpness=10.0,
-         rate=0.3, rounds=20):
+def pool(
+    x,
+    y,
+    query,
+    way,
+    *,
+    transductive=False,
+    components=None,
+    limit=0.9,
+    balance=0.5,
+    prior=None,
+    sharpness=10.0,
+    rate=0.3,
+    rounds=20,
+):
     """Logits of the queries, by what `pool_prototypes` says of its divisions."""
     over = [i for i in range(len(y)) if transductive or not query[i]]
     x = np.array([row / np.linalg.norm(row) for row in x])
@@ -126,24 +171,35 @@ def pool(x, y, query, way, *, transductive=False, components=None, limit=0.9, ba
         shares, shift, _ = divided(shift)
         for c in range(way):
             own = [x[i] for i in range(len(y)) if y[i] == c]
-            centre = (sum(own) + sum(s * x[i] for i, s in zip(free, shares[:, c], strict=True))) / (
-                len(own) + shares[:, c].sum())
-            classes[c] = classes[c] + rate * (centre - classes[c])
+            center = (sum(own) + sum(s * x[i] for i, s in zip(free, shares[:, c], strict=True))) / (
+                len(own) + shares[:, c].sum()
+            )
+            classes[c] = classes[c] + rate * (center - classes[c])
     _, shift, lack = divided(shift)
     more = shift if transductive else lack
-    return np.array([[-unit * square(x[q], c) + m for c, m in zip(classes, more, strict=True)]
-                     for q in np.flatnonzero(query)])
+    return np.array(
+        [
+            [-unit * square(x[q], c) + m for c, m in zip(classes, more, strict=True)]
+            for q in np.flatnonzero(query)
+        ]
+    )
 
 
 def laplacian(x, y, query, way, *, k=3, weight=0.5, rounds=20):
     x = prepared(x)
     free = [i for i in range(len(y)) if y[i] < 0]
     classes = means(x, y, way)
-    near = {i: sorted((j for j in free if j != i), key=lambda j, i=i: square(x[i], x[j]))[:k] for i in free}
+    near = {
+        i: sorted((j for j in free if j != i), key=lambda j, i=i: square(x[i], x[j]))[:k]
+        for i in free
+    }
     alone = {i: np.array([-square(x[i], c) for c in classes]) for i in free}
     shares = {i: softmax(alone[i]) for i in free}
     for _ in range(rounds):
-        shares = {i: softmax(alone[i] + weight * sum((shares[j] for j in near[i]), np.zeros(way))) for i in free}
+        shares = {
+            i: softmax(alone[i] + weight * sum((shares[j] for j in near[i]), np.zeros(way)))
+            for i in free
+        }
     return np.array([shares[q] for q in range(len(y)) if query[q]])
 
 
@@ -157,13 +213,21 @@ def bd_cspn(x, y, query, way, *, sharpness=10.0, prior=None, strength=0.0):
     prior = np.full(way, 1 / way) if prior is None else np.array(prior) / sum(prior)
     classes = means(x, y, way)
     part = sum(softmax([sharpness * cosine(x[i], c) for c in classes]) for i in free)
-    part = prior if strength == np.inf else (part + strength * way * prior) / (len(free) + strength * way)
-    shift = sum(p * c for p, c in zip(part, classes, strict=True)) - np.mean([x[i] for i in free], axis=0)
+    part = (
+        prior
+        if strength == np.inf
+        else (part + strength * way * prior) / (len(free) + strength * way)
+    )
+    shift = sum(p * c for p, c in zip(part, classes, strict=True)) - np.mean(
+        [x[i] for i in free], axis=0
+    )
     x = [row + shift if i in free else row for i, row in enumerate(x)]
     near = [[cosine(row, c) for c in classes] for row in x]
     rectified = []
     for c in range(way):
-        own = [i for i in range(len(y)) if (y[i] == c if y[i] >= 0 else int(np.argmax(near[i])) == c)]
+        own = [
+            i for i in range(len(y)) if (y[i] == c if y[i] >= 0 else int(np.argmax(near[i])) == c)
+        ]
         weight = [np.exp(sharpness * near[i][c]) for i in own]
         rectified.append(sum(w * x[i] for w, i in zip(weight, own, strict=True)) / sum(weight))
     return np.array([[10 * cosine(x[q], c) for c in rectified] for q in range(len(y)) if query[q]])
@@ -176,7 +240,9 @@ def objective(w, x, y, way, temperature, weights, entropy, aim):
     known = [i for i in range(len(y)) if y[i] >= 0]
     free = [i for i in range(len(y)) if y[i] < 0]
     mean = np.mean([answer[i] for i in free], axis=0)
-    loss = weights[0] * np.mean([-np.log(answer[i][y[i]]) for i in known]) - weights[1] * entropy(mean)
+    loss = weights[0] * np.mean([-np.log(answer[i][y[i]]) for i in known]) - weights[1] * entropy(
+        mean
+    )
     if aim is not None:
         loss -= weights[1] * (mean * np.log(aim)).sum()
     return loss + weights[2] * np.mean([entropy(answer[i]) for i in free])
@@ -186,15 +252,28 @@ def descended(x, y, query, way, *, steps, lr=1e-3, temperature=15.0, weights, en
     """Adam on `objective`, whose slope comes from steps along the imaginary axis, exact to rounding."""
     x = prepared(x)
     w = np.array(means(x, y, way))
-    goal = None if aim is None else aim([softmax([-temperature / 2 * square(x[i], c) for c in w])
-                                         for i in range(len(y)) if y[i] < 0])
+    goal = (
+        None
+        if aim is None
+        else aim(
+            [
+                softmax([-temperature / 2 * square(x[i], c) for c in w])
+                for i in range(len(y))
+                if y[i] < 0
+            ]
+        )
+    )
     mean = spread = np.zeros_like(w)
     for t in range(1, steps + 1):
         slope = np.zeros_like(w)
         for place in np.ndindex(w.shape):
             near = w.astype(complex)
             near[place] += 1e-30j
-            slope[place] = objective(near, x, y, way, temperature, weights, entropy, goal).imag / 1e-30
+            slope[place] = (
+                objective(near, x, y, way, temperature, weights, entropy, goal).imag / 1e-30
+            )
         mean, spread = 0.9 * mean + 0.1 * slope, 0.999 * spread + 0.001 * slope**2
         w = w - lr * (mean / (1 - 0.9**t)) / (np.sqrt(spread / (1 - 0.999**t)) + 1e-8)
-    return np.array([[-temperature / 2 * square(x[q], c) for c in w] for q in range(len(y)) if query[q]])
+    return np.array(
+        [[-temperature / 2 * square(x[q], c) for c in w] for q in range(len(y)) if query[q]]
+    )

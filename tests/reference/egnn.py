@@ -6,7 +6,7 @@ from reference.plain import apply_net, array, sigmoid
 
 
 def transductive(model, x, y, query):
-    """Edges `[n, n, 2]` after every layer, and class scores `[Q, way]` from labelled supports."""
+    """Edges `[n, n, 2]` after every layer, and class scores `[Q, way]` from labeled supports."""
     v, e = array(x), first_edges(y.tolist())
     edges = []
     for layer in model.layers.children():
@@ -18,7 +18,11 @@ def transductive(model, x, y, query):
 def inductive(model, x, y, query):
     """For each query alone with all that is no query: its edges after every layer, and its class scores."""
     keep = [i for i in range(len(y)) if not query[i]]
-    parts = [transductive(model, x[[*keep, q]], y[[*keep, q]], query[[*keep, q]]) for q in range(len(y)) if query[q]]
+    parts = [
+        transductive(model, x[[*keep, q]], y[[*keep, q]], query[[*keep, q]])
+        for q in range(len(y))
+        if query[q]
+    ]
     return [edges for edges, _ in parts], np.concatenate([score for _, score in parts])
 
 
@@ -46,8 +50,11 @@ def update(layer, v, e):
         mixed = []
         for d in range(2):
             total = sum(abs(e[i, k, d]) for k in range(n))
-            mixed.append(sum((e[i, j, d] / total * v[j] for j in range(n)), np.zeros(v.shape[1])) if total > 0
-                         else np.zeros(v.shape[1]))
+            mixed.append(
+                sum((e[i, j, d] / total * v[j] for j in range(n)), np.zeros(v.shape[1]))
+                if total > 0
+                else np.zeros(v.shape[1])
+            )
         new_v.append(apply_net(layer.node_net, np.concatenate([v[i], *mixed])))
     new_v = np.array(new_v)
     f = np.zeros((n, n, 2))

@@ -1,4 +1,4 @@
-"""Prototypes and nearest neighbours with loops; one task."""
+"""Prototypes and nearest neighbors with loops; one task."""
 
 import numpy as np
 
@@ -23,5 +23,10 @@ def prototypes(x, y, query, metric, scale=1.0):
 
 def nearest(x, y, query, metric):
     way = max(y) + 1
-    return np.array([[max(metric(x[q], x[i]) for i in range(len(y)) if y[i] == c) for c in range(way)]
-                     for q in range(len(y)) if query[q]])
+    return np.array(
+        [
+            [max(metric(x[q], x[i]) for i in range(len(y)) if y[i] == c) for c in range(way)]
+            for q in range(len(y))
+            if query[q]
+        ]
+    )

@@ -16,7 +16,7 @@ def apply_net(net, vector):
         elif isinstance(module, nn.Dropout):
             continue
         else:
-            vector = normalised(module.norm, vector)
+            vector = normalized(module.norm, vector)
             vector = np.where(vector > 0, vector, module.slope * vector)
     return vector
 
@@ -30,7 +30,7 @@ def linear(module, vector):
     return out if module.bias is None else out + array(module.bias)
 
 
-def normalised(norm, vector):
+def normalized(norm, vector):
     spread = np.sqrt(array(norm.running_var) + norm.eps)
     return (vector - array(norm.running_mean)) / spread * array(norm.weight) + array(norm.bias)
 

@@ -6,8 +6,14 @@ import numpy as np
 def self_tuning(x, k):
     """Affinities of one task's features `[n, F]`."""
     n = len(x)
-    distance = [[sum((a - b) ** 2 for a, b in zip(x[i], x[j], strict=True)) for j in range(n)] for i in range(n)]
-    near = [sorted((j for j in range(n) if j != i), key=lambda j, i=i: distance[i][j])[:k] for i in range(n)]
+    distance = [
+        [sum((a - b) ** 2 for a, b in zip(x[i], x[j], strict=True)) for j in range(n)]
+        for i in range(n)
+    ]
+    near = [
+        sorted((j for j in range(n) if j != i), key=lambda j, i=i: distance[i][j])[:k]
+        for i in range(n)
+    ]
     width = [np.sqrt(distance[i][near[i][-1]]) for i in range(n)]
     w = np.zeros((n, n))
     for i in range(n):
@@ -20,7 +26,9 @@ def self_tuning(x, k):
 def cosine_power(x, k=10, power=3):
     """Affinities of one task's features `[n, F]`: powers of cosines to the k nearest, both ways averaged."""
     n = len(x)
-    near = [[x[i] @ x[j] / np.sqrt((x[i] @ x[i]) * (x[j] @ x[j])) for j in range(n)] for i in range(n)]
+    near = [
+        [x[i] @ x[j] / np.sqrt((x[i] @ x[i]) * (x[j] @ x[j])) for j in range(n)] for i in range(n)
+    ]
     w = np.zeros((n, n))
     for i in range(n):
         for j in sorted((j for j in range(n) if j != i), key=lambda j, i=i: -near[i][j])[:k]:
@@ -29,16 +37,16 @@ def cosine_power(x, k=10, power=3):
     return w
 
 
-def prepared(x, power=1.0, centre=None):
-    """Powers, length 1, centre, length 1."""
+def prepared(x, power=1.0, center=None):
+    """Powers, length 1, center, length 1."""
     x = np.sign(x) * np.abs(x) ** power
     x = np.array([row / np.linalg.norm(row) for row in x])
-    x = x - (x.mean(0) if centre is None else np.array(centre))
+    x = x - (x.mean(0) if center is None else np.array(center))
     return np.array([row / np.linalg.norm(row) for row in x])
 
 
 def harmonic(x, y, query, way, k=7):
-    """Shares of the queries, by sweeps over the unlabelled nodes until nothing moves."""
+    """Shares of the queries, by sweeps over the unlabeled nodes until nothing moves."""
     w = self_tuning(prepared(x), k)
     share = np.zeros((len(y), way))
     for i, label in enumerate(y):
@@ -48,7 +56,7 @@ def harmonic(x, y, query, way, k=7):
         for i, label in enumerate(y):
             if label < 0:
                 share[i] = (1 - 1e-6) * sum(w[i, j] * share[j] for j in range(len(y))) / w[i].sum()
-    return normalised(share, query)
+    return normalized(share, query)
 
 
 def spread(x, y, query, way, alpha=0.99, steps=None, k=10):
@@ -61,9 +69,17 @@ def spread(x, y, query, way, alpha=0.99, steps=None, k=10):
             start[i, label] = 1 / y.count(label)
     share = start.copy()
     for _ in range(steps or 6000):
-        share = np.array([sum(alpha * w[i, j] / np.sqrt(degree[i] * degree[j]) * share[j] for j in range(len(y)))
-                          + (1 - alpha) * start[i] for i in range(len(y))])
-    return normalised(share, query)
+        share = np.array(
+            [
+                sum(
+                    alpha * w[i, j] / np.sqrt(degree[i] * degree[j]) * share[j]
+                    for j in range(len(y))
+                )
+                + (1 - alpha) * start[i]
+                for i in range(len(y))
+            ]
+        )
+    return normalized(share, query)
 
 
 def without_queries(x, y, query):
@@ -82,9 +98,11 @@ def harmonic_alone(x, y, query, way, k=7):
     for _ in range(20_000):
         for row, i in enumerate(context):
             if y[i] < 0:
-                share[row] = (1 - 1e-6) * sum(w[row, j] * share[j] for j in range(len(own))) / w[row].sum()
+                share[row] = (
+                    (1 - 1e-6) * sum(w[row, j] * share[j] for j in range(len(own))) / w[row].sum()
+                )
     gaps = [[sum((a - b) ** 2 for a, b in zip(s, t, strict=True)) for t in own] for s in own]
-    reach = [np.sqrt(sorted(gaps[j][:j] + gaps[j][j + 1:])[: k][-1]) for j in range(len(own))]
+    reach = [np.sqrt(sorted(gaps[j][:j] + gaps[j][j + 1 :])[:k][-1]) for j in range(len(own))]
     out = []
     for q in np.flatnonzero(query):
         gap = [sum((a - b) ** 2 for a, b in zip(x[q], t, strict=True)) for t in own]
@@ -100,21 +118,31 @@ def spread_alone(x, y, query, way, alpha=0.99, steps=None, k=10):
     own, known = x[context], [y[i] for i in context]
     w = cosine_power(own, k)
     degree = np.maximum(w.sum(1), 1e-12)
-    start = np.array([[float(label == c) / max(known.count(label), 1) for c in range(way)] for label in known])
+    start = np.array(
+        [[float(label == c) / max(known.count(label), 1) for c in range(way)] for label in known]
+    )
     share = start.copy()
     # A query hears the context as it was a step before.
     for _ in range((steps or 6000) - 1):
-        share = np.array([sum(alpha * w[i, j] / np.sqrt(degree[i] * degree[j]) * share[j] for j in range(len(own)))
-                          + (1 - alpha) * start[i] for i in range(len(own))])
+        share = np.array(
+            [
+                sum(
+                    alpha * w[i, j] / np.sqrt(degree[i] * degree[j]) * share[j]
+                    for j in range(len(own))
+                )
+                + (1 - alpha) * start[i]
+                for i in range(len(own))
+            ]
+        )
     out = np.zeros((sum(query), way))
     for row, q in enumerate(np.flatnonzero(query)):
         near = own @ x[q]
         for j in sorted(range(len(own)), key=lambda j, near=near: -near[j])[:k]:
             out[row] += max(near[j], 0) ** 3 * share[j]
-    return normalised(out, [True] * len(out))
+    return normalized(out, [True] * len(out))
 
 
-def normalised(share, query):
+def normalized(share, query):
     rows = share[np.array(query)]
     # What no label reaches is answered uniformly.
     rows = np.where(rows.sum(1, keepdims=True) == 0, 1.0, rows)

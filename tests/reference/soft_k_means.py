@@ -24,7 +24,9 @@ def with_cluster(log_length_scale):
         for row in x:
             score = []
             for c, log_r in [*((c, 0.0) for c in classes), (np.zeros(len(row)), log_length_scale)]:
-                score.append(-square(row, c) / np.exp(log_r) ** 2 - (0.5 * np.log(2 * np.pi) + log_r))
+                score.append(
+                    -square(row, c) / np.exp(log_r) ** 2 - (0.5 * np.log(2 * np.pi) + log_r)
+                )
             top = max(score)
             near = [np.exp(s - top) for s in score]
             out.append([v / sum(near) for v in near[:-1]])
@@ -48,8 +50,13 @@ def masked(state, prefix):
             distance = [square(row, c) for row in x]
             relative = [d / (sum(distance) / len(distance)) for d in distance]
             spread = moment(relative, 2) or 1.0
-            told = [min(relative), max(relative), moment(relative, 2), moment(relative, 3) / spread**1.5,
-                    moment(relative, 4) / spread**2 - 3]
+            told = [
+                min(relative),
+                max(relative),
+                moment(relative, 2),
+                moment(relative, 3) / spread**1.5,
+                moment(relative, 4) / spread**2 - 3,
+            ]
             answer = last[0] @ np.tanh(first[0] @ np.array(told) + first[1]) + last[1]
             threshold, slope = np.exp(answer)
             for j, d in enumerate(relative):

@@ -20,5 +20,5 @@ def one_thread():
 def whole(tmp_path_factory):
     """A run that was never stopped; not to be written to."""
     out = tmp_path_factory.mktemp("whole") / "run"
-    runs.carry_out(runs.prepare(out, OPTIONS))
+    runs.execute(runs.prepare(out, OPTIONS))
     return out

@@ -3,9 +3,21 @@
 import json
 
 OPTIONS = {
-    "method": "egnn", "data": "digits", "split": "all", "validate": "all", "way": "3", "query": "varied:1-6",
-    "encoder_arguments": {"width": 4}, "arguments": {"layers": 1, "width": 8, "p": 0.3}, "steps": 7, "batch": 2,
-    "halve_every": 2, "validate_every": 3, "validate_tasks": 4, "validate_way": "3", "validate_query": "2",
+    "method": "egnn",
+    "data": "digits",
+    "split": "all",
+    "validate": "all",
+    "way": "3",
+    "query": "varied:1-6",
+    "encoder_arguments": {"width": 4},
+    "arguments": {"layers": 1, "width": 8, "p": 0.3},
+    "steps": 7,
+    "batch": 2,
+    "halve_every": 2,
+    "validate_every": 3,
+    "validate_tasks": 4,
+    "validate_way": "3",
+    "validate_query": "2",
 }
 SAME = ("metrics.jsonl", "best.safetensors", "last.safetensors")
 

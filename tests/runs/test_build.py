@@ -12,13 +12,27 @@ from graphfew.runs.build import VALIDATION_STREAM
 
 
 def test_the_encoder_of_another_run_is_the_start_and_is_told(whole, tmp_path):
-    options = {**OPTIONS, "method": "prototypical", "arguments": {}, "init_encoder": str(whole), "steps": 0}
-    runs.carry_out(runs.prepare(tmp_path / "run", options))
+    options = {
+        **OPTIONS,
+        "method": "prototypical",
+        "arguments": {},
+        "init_encoder": str(whole),
+        "steps": 0,
+    }
+    runs.execute(runs.prepare(tmp_path / "run", options))
     model, source = gf.load(tmp_path / "run" / "best"), gf.load(whole / "best")
-    assert all(torch.equal(a, b) for a, b in zip(model.encoder.state_dict().values(),
-                                                  source.encoder.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(
+            model.encoder.state_dict().values(), source.encoder.state_dict().values(), strict=True
+        )
+    )
     told = model.provenance["init_encoder"]
-    assert (told["checkpoint"], told["selected_on"], len(told["sha256"])) == ("run/best.safetensors", "digits/all", 64)
+    assert (told["checkpoint"], told["selected_on"], len(told["sha256"])) == (
+        "run/best.safetensors",
+        "digits/all",
+        64,
+    )
     assert str(whole.parent) not in json.dumps(model.provenance)
 
 
@@ -27,34 +41,64 @@ def test_the_provenance_of_the_encoder_survives_resuming_without_it(whole, tmp_p
     source.write_bytes((whole / "best.safetensors").read_bytes())
     options = {**OPTIONS, "init_encoder": str(source)}
     with pytest.raises(runs.Interrupted):
-        runs.carry_out(runs.prepare(tmp_path / "run", options), stop=stopping_after(1))
+        runs.execute(runs.prepare(tmp_path / "run", options), stop=stopping_after(1))
     source.unlink()
-    runs.carry_out(runs.reopen(tmp_path / "run", {}))
+    runs.execute(runs.reopen(tmp_path / "run", {}))
     assert gf.load(tmp_path / "run" / "best").provenance["init_encoder"]["training_seed"] == 0
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"method": "foo"}, "known: alpha_tim, attention_attractor"), ({"data": "foo"}, "known: omniglot, glyphs, digits"),
-    ({"encoder": "foo"}, "known: bilstm, conv4"), ({"data": "glyphs", "split": "foo"}, "known: train, val, test"),
-    ({"split": "train"}, "its only one is all"), ({"validate": "test"}, "test split has seen the test"),
-    ({"validate": "evaluation"}, "test split has seen the test"), ({"loss": "foo"}, "known: node, edge"),
-    ({"method": "prototypical", "arguments": {}, "loss": "edge"}, "edge_loss needs layers"),
-    ({"arguments": {"foo": 1}}, "egnn has no argument 'foo'; it takes: layers"),
-    ({"arguments": {"layers": "x"}}, "egnn cannot be built with"), ({"encoder_arguments": {"foo": 1}}, "conv4 cannot"),
-    ({"method": "prototypical", "arguments": {"metric": "foo"}}, "known: squared_euclidean, cosine"),
-    ({"method": "prototypical", "arguments": {}, "transductive": True}, "prototypical is inductive only"),
-    ({"method": "prototypical", "arguments": {}, "unlabelled": "2"}, "cannot use them"),
-    ({"method": "gnn", "arguments": {}, "way": "3-4"}, "give one number"),
-    ({"method": "hybrid_attention", "arguments": {}, "shot": "1-2"}, "built for one number of shots and shot is 1-2"),
-    ({"method": "tadam", "arguments": {}, "freeze_encoder": True, "init_encoder": "x"}, "in the light of its task"),
-    ({"method": "gnn", "arguments": {}, "validate_way": "4"}, "built for 3-way tasks and got a 4-way one"),
-    ({"method": "nearest_neighbour", "arguments": {}}, "needs no training"),
-    ({"encoder_arguments": {"in_channels": 3}}, "conv4 got items of shape"), ({"way": "x"}, "way is 'x'"),
-    ({"way": "12"}, "way is 12"), ({"query": "x"}, "known forms"), ({"steps": -1}, "steps is -1"),
-    ({"lr": float("nan")}, "lr is nan"), ({"device": "foo"}, "cannot be used"), ({"root": "here"}, "takes no root"),
-    ({"within_groups": True}, "has no groups"),
-])
-def test_what_cannot_be_done_is_refused_before_the_folder_is_made(tmp_path, change, message, unchecked):
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"method": "foo"}, "known: alpha_tim, attention_attractor"),
+        ({"data": "foo"}, "known: omniglot, glyphs, digits"),
+        ({"encoder": "foo"}, "known: bilstm, conv4"),
+        ({"data": "glyphs", "split": "foo"}, "known: train, val, test"),
+        ({"split": "train"}, "its only one is all"),
+        ({"validate": "test"}, "test split has seen the test"),
+        ({"validate": "evaluation"}, "test split has seen the test"),
+        ({"loss": "foo"}, "known: node, edge"),
+        ({"method": "prototypical", "arguments": {}, "loss": "edge"}, "edge_loss needs layers"),
+        ({"arguments": {"foo": 1}}, "egnn has no argument 'foo'; it takes: layers"),
+        ({"arguments": {"layers": "x"}}, "egnn cannot be built with"),
+        ({"encoder_arguments": {"foo": 1}}, "conv4 cannot"),
+        (
+            {"method": "prototypical", "arguments": {"metric": "foo"}},
+            "known: squared_euclidean, cosine",
+        ),
+        (
+            {"method": "prototypical", "arguments": {}, "transductive": True},
+            "prototypical is inductive only",
+        ),
+        ({"method": "prototypical", "arguments": {}, "unlabeled": "2"}, "cannot use them"),
+        ({"method": "gnn", "arguments": {}, "way": "3-4"}, "give one number"),
+        (
+            {"method": "hybrid_attention", "arguments": {}, "shot": "1-2"},
+            "built for one number of shots and shot is 1-2",
+        ),
+        (
+            {"method": "tadam", "arguments": {}, "freeze_encoder": True, "init_encoder": "x"},
+            "in the light of its task",
+        ),
+        (
+            {"method": "gnn", "arguments": {}, "validate_way": "4"},
+            "built for 3-way tasks and got a 4-way one",
+        ),
+        ({"method": "nearest_neighbor", "arguments": {}}, "needs no training"),
+        ({"encoder_arguments": {"in_channels": 3}}, "conv4 got items of shape"),
+        ({"way": "x"}, "way is 'x'"),
+        ({"way": "12"}, "way is 12"),
+        ({"query": "x"}, "known forms"),
+        ({"steps": -1}, "steps is -1"),
+        ({"lr": float("nan")}, "lr is nan"),
+        ({"device": "foo"}, "cannot be used"),
+        ({"root": "here"}, "takes no root"),
+        ({"within_groups": True}, "has no groups"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_the_folder_is_made(
+    tmp_path, change, message, unchecked
+):
     with pytest.raises(ValueError, match=message):
         runs.prepare(tmp_path / "run", {**OPTIONS, **change})
     assert not (tmp_path / "run").exists()
@@ -62,7 +106,10 @@ def test_what_cannot_be_done_is_refused_before_the_folder_is_made(tmp_path, chan
 
 def test_an_encoder_of_another_shape_or_a_missing_one_is_refused(whole, tmp_path):
     with pytest.raises(ValueError, match="give the same encoder"):
-        runs.prepare(tmp_path / "run", {**OPTIONS, "encoder_arguments": {"width": 5}, "init_encoder": str(whole)})
+        runs.prepare(
+            tmp_path / "run",
+            {**OPTIONS, "encoder_arguments": {"width": 5}, "init_encoder": str(whole)},
+        )
     with pytest.raises(FileNotFoundError, match="no checkpoint"):
         runs.prepare(tmp_path / "run", {**OPTIONS, "init_encoder": str(tmp_path / "none")})
     assert not (tmp_path / "run").exists()

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from small_runs import OPTIONS, same_files, stopping_after
 
 from graphfew import runs
-from graphfew.registry import METHODS
+from graphfew.methods.registry import METHODS
 
 
 def copied(run, to):
@@ -25,11 +25,11 @@ def test_a_run_stopped_at_any_moment_goes_on_as_if_it_had_not(whole, tmp_path, a
     prepared = runs.prepare(out, OPTIONS)
     if asked < 12:
         with pytest.raises(runs.Interrupted) as stopped:
-            runs.carry_out(prepared, stop=stopping_after(asked))
+            runs.execute(prepared, stop=stopping_after(asked))
         assert runs.reopen(out, {}).tally.step == stopped.value.step > 0
     else:
-        runs.carry_out(prepared, stop=stopping_after(asked))
-    runs.carry_out(runs.reopen(out, {}))
+        runs.execute(prepared, stop=stopping_after(asked))
+    runs.execute(runs.reopen(out, {}))
     assert all(same_files(whole, out).values())
 
 
@@ -38,7 +38,7 @@ def test_a_run_stopped_again_and_again_equals_one_that_was_not(whole, tmp_path):
     prepared = runs.prepare(out, OPTIONS)
     for _ in range(20):
         try:
-            runs.carry_out(prepared, stop=stopping_after(1))
+            runs.execute(prepared, stop=stopping_after(1))
             break
         except runs.Interrupted:
             prepared = runs.reopen(out, {"method": "egnn"})
@@ -52,9 +52,9 @@ def test_a_run_stopped_again_and_again_equals_one_that_was_not(whole, tmp_path):
 def test_a_damaged_timing_stops_no_run(whole, tmp_path, damage):
     out = tmp_path / "run"
     with pytest.raises(runs.Interrupted):
-        runs.carry_out(runs.prepare(out, OPTIONS), stop=stopping_after(2))
+        runs.execute(runs.prepare(out, OPTIONS), stop=stopping_after(2))
     (out / "timing.json").write_bytes(damage)
-    runs.carry_out(runs.reopen(out, {}))
+    runs.execute(runs.reopen(out, {}))
     assert all(same_files(whole, out).values())
     assert len(json.loads((out / "timing.json").read_text())["sessions"]) == 1
 
@@ -68,12 +68,12 @@ def test_a_run_killed_between_saves_goes_on_from_the_last_one(whole, tmp_path, s
             raise MemoryError
 
     with pytest.raises(MemoryError):
-        runs.carry_out(runs.prepare(out, {**OPTIONS, "save_every": save_every}), watch=crash)
+        runs.execute(runs.prepare(out, {**OPTIONS, "save_every": save_every}), watch=crash)
     with (out / "metrics.jsonl").open("a") as file:
         file.write('{"step": 6, "lo')
     prepared = runs.reopen(out, {})
     assert prepared.tally.step == {1: 5, 2: 4, 5: 5, 100: 0}[save_every]
-    runs.carry_out(prepared)
+    runs.execute(prepared)
     assert all(same_files(whole, out).values())
 
 
@@ -82,30 +82,40 @@ def test_every_method_resumes(tmp_path, name):
     loss = {} if METHODS[name].loss else {"loss": "node"}
     options = {**OPTIONS, "method": name, "arguments": {}, "steps": 2, "query": "1", **loss}
     with pytest.raises(runs.Interrupted):
-        runs.carry_out(runs.prepare(tmp_path / "run", options), stop=stopping_after(0))
-    runs.carry_out(runs.reopen(tmp_path / "run", {}))
-    runs.carry_out(runs.prepare(tmp_path / "whole", options))
+        runs.execute(runs.prepare(tmp_path / "run", options), stop=stopping_after(0))
+    runs.execute(runs.reopen(tmp_path / "run", {}))
+    runs.execute(runs.prepare(tmp_path / "whole", options))
     assert all(same_files(tmp_path / "run", tmp_path / "whole").values())
 
 
 def test_a_finished_run_is_left_as_it_is(whole, tmp_path):
     out = copied(whole, tmp_path / "run")
-    before = {name: (out / name).stat().st_mtime_ns for name in ("best.safetensors", "last.safetensors")}
+    before = {
+        name: (out / name).stat().st_mtime_ns for name in ("best.safetensors", "last.safetensors")
+    }
     prepared = runs.reopen(out, {})
     assert runs.finished(prepared.tally, prepared.config.schedule)
-    assert runs.carry_out(prepared) == prepared.tally
+    assert runs.execute(prepared) == prepared.tally
     assert {name: (out / name).stat().st_mtime_ns for name in before} == before
     assert all(same_files(whole, out).values())
 
 
 def test_resuming_with_other_options_is_refused(whole):
-    with pytest.raises(ValueError, match=r"steps is 7 there and 9 here; batch is 2 there and 3 here"):
+    with pytest.raises(
+        ValueError, match=r"steps is 7 there and 9 here; batch is 2 there and 3 here"
+    ):
         runs.reopen(whole, {"steps": 9, "batch": 3, "seed": 0})
 
 
-@pytest.mark.parametrize("damage", [
-    lambda data: data[: len(data) // 2], lambda data: b"", lambda data: b"\xff" * len(data), lambda data: data[:-1],
-])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: data[: len(data) // 2],
+        lambda data: b"",
+        lambda data: b"\xff" * len(data),
+        lambda data: data[:-1],
+    ],
+)
 def test_a_damaged_last_checkpoint_is_refused_and_nothing_is_touched(whole, tmp_path, damage):
     copied(whole, tmp_path)
     (tmp_path / "last.safetensors").write_bytes(damage((whole / "last.safetensors").read_bytes()))
@@ -115,10 +125,15 @@ def test_a_damaged_last_checkpoint_is_refused_and_nothing_is_touched(whole, tmp_
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
-@pytest.mark.parametrize(("name", "content", "message"), [
-    ("last.safetensors", None, "not a graphfew checkpoint"), ("config.json", b"{", "config.json cannot be read"),
-    ("config.json", b'{"arguments": {}}', "method and data"), ("metrics.jsonl", b"x\n", "metrics.jsonl cannot be read"),
-])
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("last.safetensors", None, "not a graphfew checkpoint"),
+        ("config.json", b"{", "config.json cannot be read"),
+        ("config.json", b'{"arguments": {}}', "method and data"),
+        ("metrics.jsonl", b"x\n", "metrics.jsonl cannot be read"),
+    ],
+)
 def test_a_run_whose_files_are_not_its_own_is_refused(whole, tmp_path, name, content, message):
     copied(whole, tmp_path)
     if content is None:
@@ -130,7 +145,7 @@ def test_a_run_whose_files_are_not_its_own_is_refused(whole, tmp_path, name, con
 
 
 def test_another_models_checkpoint_as_last_is_refused(whole, tmp_path):
-    runs.carry_out(runs.prepare(tmp_path / "run", {**OPTIONS, "encoder_arguments": {"width": 5}}))
+    runs.execute(runs.prepare(tmp_path / "run", {**OPTIONS, "encoder_arguments": {"width": 5}}))
     (tmp_path / "run" / "last.safetensors").write_bytes((whole / "last.safetensors").read_bytes())
     with pytest.raises(ValueError, match="is of another model"):
         runs.reopen(tmp_path / "run", {})
@@ -161,8 +176,11 @@ def test_a_new_run_leaves_a_folder_alone_that_is_not_empty(tmp_path, content):
         out.write_text("mine")
     with pytest.raises(ValueError, match="give a" if content == "file" else "not empty"):
         runs.prepare(out, OPTIONS)
-    assert [p.name for p in tmp_path.rglob("*")] == {"file": ["run"], "hidden": ["run", ".keep"],
-                                                    "folder": ["run", "sub"]}[content]
+    assert [p.name for p in tmp_path.rglob("*")] == {
+        "file": ["run"],
+        "hidden": ["run", ".keep"],
+        "folder": ["run", "sub"],
+    }[content]
 
 
 def test_an_empty_folder_will_do(tmp_path):

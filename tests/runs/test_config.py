@@ -9,13 +9,27 @@ from graphfew import runs
 
 def test_settings_are_json_or_text():
     assert runs.settings(["a=1", "b=[1, 2]", "c=true", "d=cosine", "e=x=y", "f="]) == {
-        "a": 1, "b": [1, 2], "c": True, "d": "cosine", "e": "x=y", "f": ""}
-    for pairs, message in ((["a"], "not of the form"), (["=1"], "not of the form"), (["a=1", "a=2"], "given twice")):
+        "a": 1,
+        "b": [1, 2],
+        "c": True,
+        "d": "cosine",
+        "e": "x=y",
+        "f": "",
+    }
+    for pairs, message in (
+        (["a"], "not of the form"),
+        (["=1"], "not of the form"),
+        (["a=1", "a=2"], "given twice"),
+    ):
         with pytest.raises(ValueError, match=message):
             runs.settings(pairs)
 
 
-NUMBERS = [field for field in dataclasses.fields(runs.Schedule) if not isinstance(field.default, str | bool)]
+NUMBERS = [
+    field
+    for field in dataclasses.fields(runs.Schedule)
+    if not isinstance(field.default, str | bool)
+]
 
 
 @pytest.mark.parametrize("field", NUMBERS, ids=lambda field: field.name)

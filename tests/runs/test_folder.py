@@ -5,17 +5,25 @@ from small_runs import OPTIONS, SAME, lines, same_files
 
 import graphfew as gf
 from graphfew import runs
-from graphfew.runs import folder
+from graphfew.runs import run_dir
 
 
 def test_a_run_writes_its_metrics_at_every_validation_and_at_the_end(whole):
     records = lines(whole)
     assert [r["step"] for r in records] == [3, 6, 7]
-    assert set(records[0]) == {"step", "loss", "accuracy", "validation_accuracy", "validation_half_width"}
+    assert set(records[0]) == {
+        "step",
+        "loss",
+        "accuracy",
+        "validation_accuracy",
+        "validation_half_width",
+    }
     assert sorted(p.name for p in whole.iterdir()) == sorted([*SAME, "config.json", "timing.json"])
 
 
-def test_the_best_checkpoint_is_the_first_of_the_highest_validation_and_says_how_it_was_chosen(whole):
+def test_the_best_checkpoint_is_the_first_of_the_highest_validation_and_says_how_it_was_chosen(
+    whole,
+):
     records = lines(whole)
     chosen = max(records, key=lambda r: r["validation_accuracy"])["step"]
     provenance = gf.load(whole / "best").provenance
@@ -33,22 +41,27 @@ def test_the_best_checkpoint_repeats_its_validation_accuracy(whole):
 
 
 def test_the_configuration_repeats_the_run(whole):
-    config, versions = folder.read_config(runs.Run(whole))
+    config, versions = run_dir.read_config(runs.Run(whole))
     assert config == runs.TrainConfig.of(OPTIONS)
     assert runs.TrainConfig.of(config.flat()) == config
     assert versions == runs.versions()
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_does_not(whole, tmp_path):
-    runs.carry_out(runs.prepare(tmp_path / "again", OPTIONS))
-    runs.carry_out(runs.prepare(tmp_path / "other", {**OPTIONS, "seed": 1}))
+    runs.execute(runs.prepare(tmp_path / "again", OPTIONS))
+    runs.execute(runs.prepare(tmp_path / "other", {**OPTIONS, "seed": 1}))
     assert all(same_files(whole, tmp_path / "again").values())
     assert not any(same_files(whole, tmp_path / "other").values())
 
 
 def test_no_steps_writes_a_method_that_needs_no_training(tmp_path):
-    options = {**OPTIONS, "method": "nearest_neighbour", "arguments": {"metric": "cosine"}, "steps": 0}
-    runs.carry_out(runs.prepare(tmp_path / "run", options))
+    options = {
+        **OPTIONS,
+        "method": "nearest_neighbor",
+        "arguments": {"metric": "cosine"},
+        "steps": 0,
+    }
+    runs.execute(runs.prepare(tmp_path / "run", options))
     (record,) = lines(tmp_path / "run")
     assert (record["step"], record["loss"]) == (0, None)
     assert runs.finished(runs.reopen(tmp_path / "run", {}).tally, runs.Schedule(steps=0))

@@ -14,7 +14,7 @@ def options(whole):
 
 
 def test_layers_learn_and_the_encoder_does_not(options, whole, tmp_path):
-    runs.carry_out(runs.prepare(tmp_path / "run", options))
+    runs.execute(runs.prepare(tmp_path / "run", options))
     source, model = gf.load(whole / "best"), gf.load(tmp_path / "run" / "last")
     own, given = model.encoder.state_dict(), source.encoder.state_dict()
     assert own.keys() == given.keys()
@@ -27,10 +27,10 @@ def test_layers_learn_and_the_encoder_does_not(options, whole, tmp_path):
 
 def test_it_resumes_as_if_it_had_not_stopped(options, tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    runs.carry_out(runs.prepare(whole, options))
+    runs.execute(runs.prepare(whole, options))
     with pytest.raises(runs.Interrupted):
-        runs.carry_out(runs.prepare(parts, options), stop=stopping_after(4))
-    runs.carry_out(runs.reopen(parts, {}))
+        runs.execute(runs.prepare(parts, options), stop=stopping_after(4))
+    runs.execute(runs.reopen(parts, {}))
     assert all(same_files(whole, parts).values())
 
 

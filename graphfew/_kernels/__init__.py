@@ -1,1 +1,0 @@
-"""The numeric kernels under `Topology`: equal-sized tasks by reshaping, ragged ones by segments."""

@@ -1,0 +1,1 @@
+"""One module per data set; `graphfew.data` exports the loading functions."""

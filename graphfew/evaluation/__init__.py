@@ -1,0 +1,29 @@
+"""Accuracy over tasks with its interval, paired comparisons, and checks that a method keeps its contract.
+
+Start reading at `accuracy.evaluate`.
+"""
+
+from graphfew.evaluation.accuracy import (
+    Comparison,
+    Result,
+    compare,
+    compare_results,
+    evaluate,
+    predict,
+)
+from graphfew.evaluation.contract import check_contract
+from graphfew.evaluation.statistics import calibration_error, t_interval
+from graphfew.nn.eval_mode import ContractError
+
+__all__ = [
+    "Comparison",
+    "ContractError",
+    "Result",
+    "calibration_error",
+    "check_contract",
+    "compare",
+    "compare_results",
+    "evaluate",
+    "predict",
+    "t_interval",
+]

@@ -1,0 +1,1 @@
+"""Labels for partially labeled files and folders, as `graphfew label` writes them."""

@@ -1,0 +1,467 @@
+"""`graphfew label`: a folder or a table in, a table of labels out, and one clear line where that cannot be."""
+
+import csv
+import importlib
+import importlib.util
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+from test_cli import call, refused
+
+import graphfew as gf
+
+__all__ = ["call"]
+pytestmark = pytest.mark.usefixtures("one_thread")
+CLASSES = ("nought", "one", "two", "three")
+
+
+def digits(labels=3, each=30):
+    """Pixels `[n, 64]` of four digits, their names, and the names again but for all but a few of each."""
+    x, y = load_digits(return_X_y=True)
+    items = np.concatenate([np.flatnonzero(y == c)[:each] for c in range(4)])
+    truth = [CLASSES[c] for c in y[items]]
+    given = [name if i % each < labels else "" for i, name in enumerate(truth)]
+    return x[items], truth, given
+
+
+def write_csv(path, x, labels, names=None):
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(
+            [*(["id"] if names else []), *(f"f{i}" for i in range(x.shape[1])), "label"]
+        )
+        for i, (row, label) in enumerate(zip(x.tolist(), labels, strict=True)):
+            writer.writerow([*([names[i]] if names else []), *row, label])
+    return path
+
+
+def write_images(folder, x, labels, size=(8, 8)):
+    for i, (row, label) in enumerate(zip(x, labels, strict=True)):
+        place = folder / (label or "unlabeled")
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((row.reshape(8, 8) * 15).astype(np.uint8)).resize(size).save(
+            place / f"{i:03d}.png"
+        )
+    return folder
+
+
+def read(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def right(rows, truth):
+    """The share of right labels among those that were not given."""
+    new = [
+        (row["label"], name)
+        for row, name in zip(rows, truth, strict=True)
+        if row["given"] == "false"
+    ]
+    return sum(a == b for a, b in new) / len(new)
+
+
+def test_a_table_is_labeled(call, tmp_path):
+    x, truth, given = digits()
+    source = write_csv(tmp_path / "items.csv", x, given, [f"item {i}" for i in range(len(x))])
+    code, out, err = call("label", source, "--out", tmp_path / "labels.csv", "--id-column", "id")
+    assert (code, err) == (0, "")
+    assert "120 items of 4 classes: 12 labels were given, 108 found, 0 left unknown." in out
+    rows = read(tmp_path / "labels.csv")
+    assert [row["item"] for row in rows] == [f"item {i}" for i in range(120)]
+    assert [row["given"] for row in rows] == ["true" if label else "false" for label in given]
+    assert all(row["label"] == label for row, label in zip(rows, given, strict=True) if label)
+    assert right(rows, truth) > 0.9
+    for row in rows:
+        assert 0 <= float(row["confidence"]) <= 1
+        assert -1 <= float(row["similarity"]) <= 1
+        assert row["second_label"] in ("", *CLASSES)
+        assert row["second_label"] != row["label"]
+
+
+def test_the_table_says_what_the_classifier_says(call, tmp_path):
+    x, _, given = digits()
+    call(
+        "label",
+        write_csv(tmp_path / "items.csv", x, given),
+        "--out",
+        tmp_path / "labels.csv",
+        "--method",
+        "label_spreading",
+        "--set",
+        "alpha=0.5",
+    )
+    fitted = gf.FewShotClassifier("label_spreading", arguments={"alpha": 0.5}).fit(
+        x, [name or None for name in given]
+    )
+    rows = read(tmp_path / "labels.csv")
+    assert [row["label"] for row in rows] == fitted.transduction_.tolist()
+    assert [float(row["confidence"]) for row in rows] == pytest.approx(
+        fitted.label_distributions_.max(1), abs=1e-6
+    )
+    assert [float(row["similarity"]) for row in rows] == pytest.approx(
+        fitted.similarity(x)[np.arange(120), fitted.label_distributions_.argmax(1)], abs=1e-6
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("words", [True, False])
+def test_arrays_are_labeled(call, tmp_path, dtype, words):
+    x, truth, given = digits()
+    y = (
+        np.array(given)
+        if words
+        else np.array([CLASSES.index(name) if name else -1 for name in given])
+    )
+    np.savez(tmp_path / "items.npz", features=x.astype(dtype), intents=y)
+    code, _, err = call(
+        "label",
+        tmp_path / "items.npz",
+        "--out",
+        tmp_path / "labels.csv",
+        "--features-key",
+        "features",
+        "--label-key",
+        "intents",
+    )
+    assert (code, err) == (0, "")
+    names = truth if words else [str(CLASSES.index(name)) for name in truth]
+    assert right(read(tmp_path / "labels.csv"), names) > 0.9
+
+
+def test_a_folder_of_images_is_labeled_and_drawn(call, tmp_path):
+    x, truth, given = digits()
+    source = write_images(tmp_path / "images", x, given)
+    (source / "notes.txt").write_text("no image")
+    picture = tmp_path / "items.png"
+    code, out, err = call(
+        "label",
+        source,
+        "--encoder",
+        "identity",
+        "--out",
+        tmp_path / "labels.csv",
+        "--picture",
+        picture,
+    )
+    assert (code, err) == (0, "")
+    assert "1 files were left out" in out
+    rows = read(tmp_path / "labels.csv")
+    assert right(rows, [truth[int(row["item"].split("/")[1][:3])] for row in rows]) > 0.9
+    with Image.open(picture) as drawn:
+        assert min(drawn.size) > 500
+        assert len(set(drawn.convert("L").tobytes())) > 50
+
+
+def test_images_go_through_a_checkpoint(call, tmp_path):
+    x, truth, given = digits()
+    source = write_images(tmp_path / "images", x, given, (24, 20))
+    gf.save(
+        gf.create("egnn", encoder=gf.backbones.conv4(width=8, size=16), width=6), tmp_path / "model"
+    )
+    code, _, err = call(
+        "label", source, "--checkpoint", tmp_path / "model.safetensors", "--out", tmp_path / "a.csv"
+    )
+    assert (code, err) == (0, "")
+    rows = read(tmp_path / "a.csv")
+    assert right(rows, [truth[int(row["item"].split("/")[1][:3])] for row in rows]) > 0.4
+    code, _, err = call(
+        "label",
+        source,
+        "--checkpoint",
+        tmp_path / "model.safetensors",
+        "--method",
+        "egnn",
+        "--out",
+        tmp_path / "b.csv",
+    )
+    assert (code, err) == (0, "")
+    assert len(read(tmp_path / "b.csv")) == 120
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda encoder: gf.backbones.pca(gf.backbones.flip_tta(encoder, 0), 6),
+        lambda encoder: gf.backbones.affine_tta(gf.backbones.concat([encoder, encoder]), 2),
+    ],
+)
+def test_an_encoder_around_another_takes_what_that_one_takes(call, tmp_path, wrap):
+    x, _, given = digits(6, 4)
+    source = write_images(tmp_path / "images", x, given, (24, 20))
+    encoder = wrap(gf.backbones.conv4(width=8, size=16))
+    gf.save(gf.create("prototypical", encoder=encoder), tmp_path / "model")
+    code, _, err = call(
+        "label", source, "--checkpoint", tmp_path / "model.safetensors", "--out", tmp_path / "a.csv"
+    )
+    assert (code, err) == (0, "")
+    refused(
+        call(
+            "label",
+            source,
+            "--checkpoint",
+            tmp_path / "model.safetensors",
+            "--size",
+            8,
+            "--out",
+            tmp_path / "b.csv",
+        ),
+        "the checkpoint's encoder takes images of 16 pixels and --size is 8",
+    )
+
+
+def test_strange_items_are_left_unknown(call, tmp_path):
+    x, _, given = digits()
+    x = np.concatenate([x, -x[:5]])
+    call(
+        "label",
+        write_csv(tmp_path / "items.csv", x, [*given, *[""] * 5]),
+        "--out",
+        tmp_path / "labels.csv",
+        "--unknown-threshold",
+        "0.3",
+    )
+    rows = read(tmp_path / "labels.csv")
+    assert [row["label"] for row in rows[120:]] == ["unknown"] * 5
+    assert sum(row["label"] == "unknown" for row in rows[:120]) < 10
+    assert all(row["second_label"] in CLASSES and row["confidence"] == "" for row in rows[120:])
+
+
+def test_all_labeled_is_said_and_written(call, tmp_path):
+    x, truth, _ = digits()
+    code, out, _ = call(
+        "label", write_csv(tmp_path / "items.csv", x, truth), "--out", tmp_path / "labels.csv"
+    )
+    assert code == 0
+    assert "nothing to label" in out
+    assert [row["label"] for row in read(tmp_path / "labels.csv")] == truth
+
+
+def test_an_existing_table_stays_unless_it_is_to_be_replaced(call, tmp_path):
+    x, _, given = digits()
+    source, out = write_csv(tmp_path / "items.csv", x, given), tmp_path / "labels.csv"
+    out.write_text("mine")
+    refused(call("label", source, "--out", out), "labels.csv is there already", "--overwrite")
+    assert out.read_text() == "mine"
+    assert call("label", source, "--out", out, "--overwrite")[0] == 0
+    assert len(read(out)) == 120
+
+
+def test_an_interrupt_leaves_nothing_half_written(call, tmp_path, monkeypatch):
+    x, _, given = digits()
+    source = write_csv(tmp_path / "items.csv", x, given)
+
+    def stopped(labeling, path):
+        path.write_text("item,la")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(importlib.import_module("graphfew.cli.label"), "write_table", stopped)
+    code, _, err = call("label", source, "--out", tmp_path / "labels.csv")
+    assert (code, err) == (130, "Stopped; nothing was written.\n")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["items.csv"]
+
+
+TABLES = {
+    "no column of labels": ("a,b\n1,2\n3,4\n", ["no column 'label'", "a, b", "--label-column"]),
+    "text": ("a,b,label\n1,2,x\n3,four,y\n", ["line 3", "'b' is text, 'four'"]),
+    "an empty feature": ("a,b,label\n1,2,x\n3,,y\n", ["line 3", "'b' is empty"]),
+    "nan": ("a,b,label\n1,2,x\n3,nan,y\n", ["line 3", "'b' is nan"]),
+    "no labels": ("a,b,label\n1,2,\n3,1,\n", ["none of the 2 items has a label"]),
+    "one class": ("a,b,label\n1,2,x\n3,1,\n", ["all labeled items are of one class, 'x'"]),
+    "a short row": ("a,b,label\n1,2,x\n3,y\n", ["line 3: 2 cells under 3 columns"]),
+    "no features": ("label\nx\ny\n", ["no column of features"]),
+    "nothing": ("", ["is empty", "give a header"]),
+}
+
+
+@pytest.mark.parametrize(("content", "words"), TABLES.values(), ids=TABLES)
+def test_tables_that_cannot_be_read(call, tmp_path, content, words):
+    (tmp_path / "items.csv").write_text(content)
+    refused(
+        call("label", tmp_path / "items.csv", "--out", tmp_path / "labels.csv"), "items.csv", *words
+    )
+    assert not (tmp_path / "labels.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--method", "nothing"], ["no method is called 'nothing'"]),
+        (["--method", "egnn"], ["must be trained first"]),
+        (["--method", "prototypical", "--checkpoint", "no"], ["no checkpoint no"]),
+        (["--method", "simpleshot"], ["makes no use of unlabeled items"]),
+        (["--set", "alpha=1"], ["no argument 'alpha'"]),
+        (["--set", "alpha"], ["key=value"]),
+        (["--encoder", "conv4"], ["only identity needs no training"]),
+        (["--picture", "items.svg"], ["does not end in .png"]),
+        (["--checkpoint", "no"], ["there is no checkpoint no"]),
+    ],
+)
+def test_options_that_do_not_fit(call, tmp_path, arguments, words):
+    x, _, given = digits()
+    source = write_csv(tmp_path / "items.csv", x, given)
+    refused(call("label", source, "--out", tmp_path / "labels.csv", *arguments), *words)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["items.csv"]
+
+
+@pytest.mark.parametrize(
+    ("source", "out", "words"),
+    [
+        ("nowhere.csv", "o.csv", ["there is no", "nowhere.csv"]),
+        ("items.txt", "o.csv", ["neither a folder nor"]),
+        ("items.csv", "o.json", ["does not end in .csv"]),
+        ("items.csv", "items.csv", ["is the source itself"]),
+        ("items.csv", "items.csv/o.csv", ["cannot be written"]),
+    ],
+)
+def test_places_that_do_not_fit(call, tmp_path, source, out, words):
+    x, _, given = digits()
+    write_csv(tmp_path / "items.csv", x, given)
+    (tmp_path / "items.txt").write_text("no table")
+    refused(call("label", tmp_path / source, "--out", tmp_path / out), *words)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        (
+            {"x": np.ones((2, 2)), "y": np.array(["a", None], dtype=object)},
+            ["y cannot be read", "Python objects"],
+        ),
+        ({"x": np.ones((4, 2))}, ["no array 'y'", "--label-key"]),
+        ({"x": np.ones((4, 2)), "y": np.arange(3)}, ["shape [4, 2]", "[3]"]),
+        ({"x": np.array([["a"], ["b"]]), "y": np.arange(2)}, ["give numbers"]),
+        ({"x": np.array([[1.0], [np.inf]]), "y": np.arange(2)}, ["row 1", "is inf"]),
+        ({"x": np.ones((2, 2)), "y": np.array([0.5, 1.0])}, ["a label is 0.5"]),
+    ],
+)
+def test_arrays_that_cannot_be_read(call, tmp_path, arrays, words):
+    np.savez(tmp_path / "items.npz", **arrays)
+    refused(call("label", tmp_path / "items.npz", "--out", tmp_path / "labels.csv"), *words)
+
+
+def test_a_file_that_is_no_archive_is_refused(call, tmp_path):
+    (tmp_path / "items.npz").write_bytes(b"PK but no more")
+    refused(
+        call("label", tmp_path / "items.npz", "--out", tmp_path / "labels.csv"),
+        "items.npz is no NPZ",
+        "savez",
+    )
+    with (tmp_path / "items.npz").open("wb") as file:
+        np.save(file, np.ones(3))
+    refused(
+        call("label", tmp_path / "items.npz", "--out", tmp_path / "labels.csv"),
+        "items.npz is no NPZ",
+        "savez",
+    )
+
+
+@pytest.fixture
+def folder(tmp_path):
+    x, _, given = digits(2, 4)
+    return write_images(tmp_path / "images", x, given)
+
+
+def broken(folder):
+    (folder / "one" / "broken.png").write_text("no image")
+
+
+def without_classes(folder):
+    for place in CLASSES:
+        for file in (folder / place).iterdir():
+            file.unlink()
+        (folder / place).rmdir()
+
+
+def empty_class(folder):
+    (folder / "four").mkdir()
+
+
+def of_two_sizes(folder):
+    Image.new("L", (9, 8)).save(folder / "two" / "wide.png")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (broken, ["broken.png cannot be read as an image"]),
+        (without_classes, ["has no class folders"]),
+        (empty_class, ["four has no images"]),
+        (of_two_sizes, ["differ in size", "9x8", "--size"]),
+    ],
+)
+def test_folders_that_cannot_be_read(call, folder, tmp_path, spoil, words):
+    spoil(folder)
+    refused(
+        call("label", folder, "--encoder", "identity", "--out", tmp_path / "labels.csv"), *words
+    )
+    assert not (tmp_path / "labels.csv").exists()
+
+
+def test_a_size_brings_images_to_one(call, folder, tmp_path):
+    of_two_sizes(folder)
+    code, _, err = call(
+        "label", folder, "--encoder", "identity", "--size", "8", "--out", tmp_path / "labels.csv"
+    )
+    assert (code, err) == (0, "")
+    assert len(read(tmp_path / "labels.csv")) == 17
+
+
+def test_images_need_an_encoder(call, folder, tmp_path):
+    refused(
+        call("label", folder, "--out", tmp_path / "labels.csv"),
+        "--checkpoint",
+        "--encoder identity",
+    )
+
+
+def test_another_folder_may_hold_the_unlabeled(call, folder, tmp_path):
+    (folder / "unlabeled").rename(folder / "rest")
+    code, out, _ = call(
+        "label",
+        folder,
+        "--encoder",
+        "identity",
+        "--unlabeled-folder",
+        "rest",
+        "--out",
+        tmp_path / "labels.csv",
+    )
+    assert (code, "8 labels were given, 8 found" in out) == (0, True)
+    refused(
+        call(
+            "label",
+            folder,
+            "--encoder",
+            "identity",
+            "--unlabeled-folder",
+            "no",
+            "--out",
+            tmp_path / "b.csv",
+        ),
+        "has no folder 'no'",
+        "rest",
+    )
+
+
+@pytest.mark.skipif(importlib.util.find_spec("pyarrow") is not None, reason="pyarrow is installed")
+def test_parquet_needs_pyarrow(call, tmp_path):
+    (tmp_path / "items.parquet").write_bytes(b"PAR1")
+    refused(
+        call("label", tmp_path / "items.parquet", "--out", tmp_path / "labels.csv"),
+        'pip install "graphfew[parquet]"',
+    )
+
+
+@pytest.mark.skipif(importlib.util.find_spec("pyarrow") is None, reason="pyarrow is not installed")
+def test_parquet_is_labeled(call, tmp_path):
+    import pyarrow
+    from pyarrow import parquet
+
+    x, truth, given = digits()
+    columns = {f"f{i}": x[:, i] for i in range(64)} | {"label": [name or None for name in given]}
+    parquet.write_table(pyarrow.table(columns), tmp_path / "items.parquet")
+    code, _, err = call("label", tmp_path / "items.parquet", "--out", tmp_path / "labels.csv")
+    assert (code, err) == (0, "")
+    assert right(read(tmp_path / "labels.csv"), truth) > 0.9

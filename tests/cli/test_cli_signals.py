@@ -1,0 +1,119 @@
+"""Real processes, really interrupted: they save, say how to go on, and go on exactly."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from graphfew.cli.errors import interruptible
+
+TRAIN = [
+    "train",
+    "egnn",
+    "--data",
+    "digits",
+    "--split",
+    "all",
+    "--validate",
+    "all",
+    "--way",
+    "3",
+    "--query",
+    "2",
+    "--encoder-set",
+    "width=4",
+    "--set",
+    "layers=1",
+    "--set",
+    "width=8",
+    "--set",
+    "p=0.3",
+    "--batch",
+    "2",
+    "--steps",
+    "200",
+    "--validate-every",
+    "20",
+    "--validate-tasks",
+    "4",
+    "--validate-way",
+    "3",
+    "--save-every",
+    "999",
+]
+SAME = ("metrics.jsonl", "best.safetensors", "last.safetensors")
+
+
+def process(*arguments):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", "from graphfew.cli import app; app()", *map(str, arguments)]
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def interrupted(out, number):
+    """A run that gets a signal as soon as it has validated once."""
+    running = process(*TRAIN, "--out", out)
+    deadline = time.monotonic() + 60
+    while (
+        not (out / "metrics.jsonl").exists()
+        and running.poll() is None
+        and time.monotonic() < deadline
+    ):
+        time.sleep(0.01)
+    running.send_signal(number)
+    return running.communicate(timeout=60), running.returncode
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    out = tmp_path_factory.mktemp("uninterrupted") / "run"
+    running = process(*TRAIN, "--out", out)
+    running.communicate(timeout=120)
+    assert running.returncode == 0
+    return out
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_process_saves_says_how_to_go_on_and_goes_on_exactly(
+    uninterrupted, tmp_path, number
+):
+    (_, err), code = interrupted(tmp_path / "run", number)
+    assert code == 130, err
+    assert "Stopped after step " in err
+    assert f"graphfew train --resume --out {tmp_path / 'run'}" in err
+    assert "Traceback" not in err
+    assert (tmp_path / "run" / "last.safetensors").exists()
+    resumed = process("train", "--resume", "--out", tmp_path / "run")
+    resumed.communicate(timeout=120)
+    assert resumed.returncode == 0
+    for name in SAME:
+        assert (tmp_path / "run" / name).read_bytes() == (uninterrupted / name).read_bytes()
+    first, second = json.loads((tmp_path / "run" / "timing.json").read_text())["sessions"]
+    assert 0 < first["to_step"] == second["from_step"] < 200
+
+
+def test_a_second_interrupt_acts_at_once(tmp_path):
+    code = (
+        "import os, signal, time\nfrom graphfew.cli.faults import interruptible\n"
+        "with interruptible() as stop:\n    os.kill(os.getpid(), signal.SIGINT); assert stop()\n"
+        "    try:\n        os.kill(os.getpid(), signal.SIGINT); time.sleep(30)\n"
+        "    except KeyboardInterrupt:\n        print('at once')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == "at once\n"
+
+
+def test_signals_are_as_before_afterwards():
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with interruptible() as stop:
+        assert not stop()
+        assert signal.getsignal(signal.SIGINT) != before[0]
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before

@@ -1,0 +1,209 @@
+"""torch-geometric at the border: graphs go out, episodes come in, any convolution is a layer."""
+
+import pytest
+import torch
+from torch import nn
+from torch_geometric import nn as geometric
+from torch_geometric.data import Data
+from torch_geometric.nn import GCNConv, GraphConv
+
+import graphfew as gf
+
+
+def episode(way: int = 3, queries: int = 4) -> gf.Episode:
+    y = torch.cat([torch.arange(way), torch.full((queries,), -1)])
+    x = torch.randn(len(y), 5, generator=torch.Generator().manual_seed(way))
+    return gf.Episode.single(x, y, torch.arange(len(y)) >= way, way)
+
+
+def test_an_episode_survives_the_way_to_torch_geometric_and_back():
+    batch = gf.collate([episode(3), episode(2)])
+    graph = gf.create("egnn", encoder=gf.backbones.identity(5), width=8).eval()(batch).graphs[0]
+    there = graph.to_pyg()
+    assert torch.equal(there.edge_index[1], graph.topology.receivers)
+    assert torch.equal(there.edge_index[0], graph.topology.senders)
+    assert torch.equal(there.edge_attr, graph.edges)
+    assert there.num_nodes == len(batch.y)
+    back = gf.convert.episode_from_pyg(there)
+    assert torch.equal(back.x, batch.x)
+    assert torch.equal(back.y, batch.y)
+    assert torch.equal(back.query, batch.query)
+    assert (back.sizes, back.way, back.queries) == (batch.sizes, batch.way, batch.queries)
+
+
+def test_a_plain_data_is_one_task_of_all_its_classes():
+    e = episode()
+    assert gf.convert.episode_from_pyg(Data(x=e.x, y=e.y, query=e.query)).way == (3,)
+
+
+@pytest.mark.parametrize("gone", ["y", "query"])
+def test_a_data_that_lacks_a_field_is_refused_by_name(gone):
+    e = episode()
+    fields = {"x": e.x, "y": e.y, "query": e.query}
+    del fields[gone]
+    with pytest.raises(ValueError, match=f"no {gone}"):
+        gf.convert.episode_from_pyg(Data(**fields))
+
+
+def test_any_convolution_is_a_layer():
+    e = episode()
+    topology = gf.complete_graph(e.sizes)
+    weights = torch.rand(len(topology.receivers), 1)
+    graph = gf.Graph(e.x, weights, topology, e)
+    plain, weighted = GCNConv(5, 6, add_self_loops=False), GraphConv(5, 6)
+    index = torch.stack([topology.senders, topology.receivers])
+    assert torch.allclose(gf.nn.PyGConv(plain)(graph).nodes, plain(e.x, index))
+    expected = weighted.lin_rel(weights.view(7, 7) @ e.x) + weighted.lin_root(e.x)
+    assert torch.allclose(gf.nn.PyGConv(weighted, edges=True)(graph).nodes, expected, atol=1e-5)
+
+
+def mlp(wide, narrow):
+    return nn.Sequential(nn.Linear(wide, narrow), nn.ReLU())
+
+
+PLAIN = {
+    "AGNNConv": (),
+    "APPNP": (2, 0.1),
+    "ARMAConv": (5, 6),
+    "CGConv": (5,),
+    "ChebConv": (5, 6, 2),
+    "ClusterGCNConv": (5, 6),
+    "EGConv": (5, 8),
+    "FeaStConv": (5, 6),
+    "GATConv": (5, 6),
+    "GATv2Conv": (5, 3, 2),
+    "GCNConv": (5, 6),
+    "GENConv": (5, 6),
+    "GatedGraphConv": (6, 2),
+    "GeneralConv": (5, 6),
+    "GraphConv": (5, 6),
+    "LEConv": (5, 6),
+    "LGConv": (),
+    "MFConv": (5, 6),
+    "MixHopConv": (5, 6),
+    "ResGatedGraphConv": (5, 6),
+    "SAGEConv": (5, 6),
+    "SGConv": (5, 6),
+    "SSGConv": (5, 6, 0.1),
+    "SimpleConv": (),
+    "SuperGATConv": (5, 6),
+    "TAGConv": (5, 6),
+    "TransformerConv": (5, 6),
+}
+BUILT = {
+    "EdgeConv": lambda: geometric.EdgeConv(mlp(10, 6)),
+    "GINConv": lambda: geometric.GINConv(mlp(5, 6)),
+}
+WITH_ATTRIBUTES = {
+    "CGConv": lambda: geometric.CGConv(5, dim=2),
+    "GATConv": lambda: geometric.GATConv(5, 6, edge_dim=2),
+    "GATv2Conv": lambda: geometric.GATv2Conv(5, 6, edge_dim=2),
+    "GINEConv": lambda: geometric.GINEConv(mlp(5, 6), edge_dim=2),
+    "NNConv": lambda: geometric.NNConv(5, 6, mlp(2, 30)),
+    "TransformerConv": lambda: geometric.TransformerConv(5, 6, edge_dim=2),
+    "PNAConv": lambda: geometric.PNAConv(
+        5, 6, ["mean", "max"], ["identity"], torch.tensor([0, 0, 0, 1]), edge_dim=2
+    ),
+}
+WITH_WEIGHTS = {
+    "GCNConv": lambda: GCNConv(5, 6),
+    "GraphConv": lambda: GraphConv(5, 6),
+    "ChebConv": lambda: geometric.ChebConv(5, 6, 2),
+    "TAGConv": lambda: geometric.TAGConv(5, 6),
+    "SGConv": lambda: geometric.SGConv(5, 6),
+    "LEConv": lambda: geometric.LEConv(5, 6),
+}
+
+
+def graph_of(channels, seed=0):
+    e = episode()
+    topology = gf.complete_graph(e.sizes)
+    edges = torch.rand(
+        len(topology.receivers), channels, generator=torch.Generator().manual_seed(seed)
+    )
+    return gf.Graph(e.x, edges, topology, e)
+
+
+@pytest.mark.parametrize("name", [*PLAIN, *BUILT])
+def test_convolutions_of_nodes_alone(name):
+    conv = BUILT[name]() if name in BUILT else getattr(geometric, name)(*PLAIN[name])
+    graph = graph_of(2)
+    index = torch.stack([graph.topology.senders, graph.topology.receivers])
+    found = gf.nn.PyGConv(conv.eval())(graph)
+    assert torch.allclose(found.nodes, conv(graph.nodes, index), atol=1e-6)
+    assert found.edges is graph.edges
+
+
+@pytest.mark.parametrize(
+    ("make", "channels"),
+    [
+        *((make, 2) for make in WITH_ATTRIBUTES.values()),
+        *((make, 1) for make in WITH_WEIGHTS.values()),
+    ],
+    ids=[*WITH_ATTRIBUTES, *WITH_WEIGHTS],
+)
+def test_convolutions_that_see_edges(make, channels):
+    layer = gf.nn.PyGConv(make().eval(), edges=True)
+    one, other = (layer(graph_of(channels, seed)).nodes for seed in (0, 1))
+    assert one.shape[0] == 7
+    assert not torch.allclose(one, other, atol=1e-4)
+
+
+def test_a_method_of_convolutions_trains_on_class_nodes_too():
+    e = episode()
+    topology = gf.class_node_graph(e)
+
+    def embed(episode):
+        nodes = torch.cat([episode.x, episode.x.new_zeros(3, 5)])
+        return gf.Graph(nodes, nodes.new_ones(len(topology.receivers), 1), topology, episode)
+
+    model = gf.GraphMethod(
+        nn.Identity(),
+        embed,
+        [gf.nn.PyGConv(geometric.SAGEConv(5, 3))],
+        lambda graph: graph.nodes[: len(e.y)][e.query],
+    )
+    model(e).logits.sum().backward()
+    assert all(weight.grad is not None for weight in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("make", "edges", "words"),
+    [
+        (lambda: geometric.SAGEConv(5, 6), True, "SAGEConv takes no edge_weight or edge_attr"),
+        (lambda: geometric.GCN2Conv(5, 0.1), False, "GCN2Conv needs x_0; .* wrap it in a module"),
+        (lambda: geometric.PointNetConv(), False, "PointNetConv needs pos"),
+        (lambda: nn.Linear(5, 6), False, "Linear needs fewer arguments"),
+    ],
+)
+def test_convolutions_that_need_something_else_are_refused(make, edges, words):
+    with pytest.raises(ValueError, match=words):
+        gf.nn.PyGConv(make(), edges=edges)
+
+
+class Odd(nn.Module):
+    """Gives what it is told, whatever it gets."""
+
+    def __init__(self, gives):
+        super().__init__()
+        self.gives = gives
+
+    def forward(self, x, edge_index):
+        return self.gives
+
+
+@pytest.mark.parametrize(
+    ("layer", "error", "words"),
+    [
+        (lambda: gf.nn.PyGConv(Odd((1, 2))), TypeError, "Odd gives a tuple"),
+        (lambda: gf.nn.PyGConv(Odd(torch.zeros(3, 2))), ValueError, r"shape \(3, 2\) for 7 nodes"),
+        (
+            lambda: gf.nn.PyGConv(GCNConv(5, 6), edges=True),
+            ValueError,
+            "one weight per edge and the edges have 2",
+        ),
+    ],
+)
+def test_what_no_layer_can_give_is_refused(layer, error, words):
+    with pytest.raises(error, match=words):
+        layer()(graph_of(2))

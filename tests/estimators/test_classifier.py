@@ -1,0 +1,340 @@
+"""FewShotClassifier keeps scikit-learn's promises, and says what the methods say."""
+
+import pickle
+
+import joblib
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.datasets import load_digits, make_blobs
+from sklearn.model_selection import GridSearchCV, train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import graphfew as gf
+
+ALONE = (
+    "pool_prototypes",
+    "label_propagation",
+    "label_spreading",
+    "prototypical",
+    "nearest_neighbor",
+    "linear_head",
+)
+TOGETHER = (
+    "pool_prototypes",
+    "label_propagation",
+    "label_spreading",
+    "pt_map",
+    "propagated_prototypes",
+)
+
+
+def by_definition(estimator):
+    """Answers that items find together change when some of them are taken away."""
+    together = {
+        "check_methods_subset_invariance": "transductive: items of one call help each other"
+    }
+    return together if estimator.transductive else {}
+
+
+@parametrize_with_checks(
+    [
+        *(gf.FewShotClassifier(name) for name in ALONE),
+        gf.FewShotClassifier(head="linear_head"),
+        *(gf.FewShotClassifier(name, transductive=True) for name in TOGETHER),
+    ],
+    expected_failed_checks=by_definition,
+)
+def test_scikit_learns_checks(estimator, check):
+    check(estimator)
+
+
+def digits(labels=3, seed=0):
+    """Train and test items of ten digits, and labels of which all but a few per class are -1."""
+    x, y = load_digits(return_X_y=True)
+    x, queries, y, truth = train_test_split(x / 16, y, test_size=300, stratify=y, random_state=seed)
+    x, y = x[:600], y[:600]
+    few = np.full(len(y), -1)
+    for c in range(10):
+        few[np.flatnonzero(y == c)[:labels]] = c
+    return x, few, y, queries, truth
+
+
+@pytest.mark.parametrize("name", ["pool_prototypes", "label_propagation", "label_spreading"])
+def test_a_pile_of_unlabeled_items_helps_and_is_labeled(name):
+    x, few, y, queries, truth = digits(1)
+    using = gf.FewShotClassifier(name).fit(x, few)
+    without = gf.FewShotClassifier("prototypical").fit(x[few >= 0], few[few >= 0])
+    assert using.score(queries, truth) > without.score(queries, truth) + 0.05
+    assert (
+        np.mean(using.transduction_[few < 0] == y[few < 0])
+        > without.score(x[few < 0], y[few < 0]) + 0.05
+    )
+    assert (using.transduction_[few >= 0] == few[few >= 0]).all()
+    shares = using.label_distributions_
+    assert shares.shape == (600, 10)
+    assert np.allclose(shares.sum(1), 1)
+    assert (shares.argmax(1) == using.transduction_).all()
+
+
+@pytest.mark.parametrize("transductive", [False, True])
+@pytest.mark.parametrize("name", ["pool_prototypes", "label_spreading"])
+def test_answers_are_those_of_the_method(name, transductive):
+    x, few, _, queries, _ = digits()
+    queries = queries[:40]
+    fitted = gf.FewShotClassifier(name, transductive=transductive).fit(x[:100], few[:100])
+    way = len(fitted.classes_)
+    place = np.where(few[:100] >= 0, np.searchsorted(fitted.classes_, few[:100]), -1)
+    items = torch.from_numpy(np.concatenate([x[:100], queries]))
+    labels = torch.from_numpy(np.concatenate([place, np.full(40, -1)]))
+    model = gf.create(name, encoder=gf.backbones.identity(64), transductive=transductive).double()
+    theirs = model(gf.Episode.single(items, labels, torch.arange(140) >= 100, way)).logits.softmax(
+        1
+    )
+    assert np.abs(fitted.predict_proba(queries) - theirs.numpy()).max() < 1e-10
+    assert (fitted.predict(queries) == fitted.classes_[theirs.argmax(1)]).all()
+
+
+@pytest.mark.parametrize("name", ["pool_prototypes", "label_propagation", "prototypical"])
+def test_alone_is_alone_whatever_the_batch(name):
+    x, few, _, queries, _ = digits()
+    context = (x, few) if name != "prototypical" else (x[few >= 0], few[few >= 0])
+    whole, small = (
+        gf.FewShotClassifier(name, batch_size=b).fit(*context).predict_proba(queries)
+        for b in (1000, 7)
+    )
+    assert np.abs(whole - small).max() < 1e-9
+
+
+LABELS = {
+    "-1": np.array([0, 0, 7, 7, -1, -1]),
+    "None": np.array(["a", "a", "b", "b", None, None], dtype=object),
+    "word": np.array(["a", "a", "b", "b", "unlabeled", "unlabeled"]),
+    "float": np.array([1.0, 1, 2, 2, -1, -1]),
+    "list": ["a", "a", "b", "b", None, None],
+    "nan": np.array(["a", "a", "b", "b", np.nan, np.nan], dtype=object),
+}
+
+
+@pytest.mark.parametrize("labels", LABELS.values(), ids=LABELS)
+def test_every_way_to_say_unlabeled(labels):
+    x = np.array([[0.0, 1], [0.1, 1], [1, 0], [1, 0.1], [0, 0.9], [0.9, 0]])
+    fitted = gf.FewShotClassifier().fit(x, labels)
+    first, second = labels[0], labels[2]
+    assert fitted.classes_.tolist() == [first, second]
+    assert fitted.transduction_.tolist() == [first, first, second, second, first, second]
+    assert fitted.predict(x[4:]).tolist() == [first, second]
+
+
+def test_one_label_beside_minus_one_is_a_binary_problem():
+    x = np.array([[0.0, 1], [0.1, 1], [1, 0], [1, 0.1]])
+    fitted = gf.FewShotClassifier().fit(x, [-1, -1, 1, 1])
+    assert fitted.classes_.tolist() == [-1, 1]
+    assert fitted.predict(x).tolist() == [-1, -1, 1, 1]
+
+
+def test_it_works_inside_scikit_learn(tmp_path):
+    x, few, _, queries, truth = digits()
+    x, few = x[few >= 0], few[few >= 0]
+    pipeline = make_pipeline(StandardScaler(), gf.FewShotClassifier("label_spreading"))
+    grid = {
+        "fewshotclassifier__arguments": [{"alpha": 0.5}, {"alpha": 0.9}],
+        "fewshotclassifier__transductive": [0, 1],
+    }
+    grid["fewshotclassifier__transductive"] = [False, True]
+    search = GridSearchCV(pipeline, grid, cv=3).fit(x, few)
+    assert search.score(queries, truth) > 0.6
+    assert len(set(search.cv_results_["mean_test_score"])) > 1
+    joblib.dump(search.best_estimator_, tmp_path / "model.joblib")
+    again = joblib.load(tmp_path / "model.joblib")
+    assert (again.predict_proba(queries) == search.best_estimator_.predict_proba(queries)).all()
+    fresh = clone(search.best_estimator_)
+    assert (
+        fresh.get_params()["fewshotclassifier__arguments"]
+        == search.best_params_["fewshotclassifier__arguments"]
+    )
+    assert not hasattr(fresh[-1], "classes_")
+
+
+@pytest.mark.parametrize(
+    ("labels", "mark", "expected"),
+    [
+        (np.array([3, 4]), None, -1),
+        (np.array(["a", "b"]), None, "unknown"),
+        (np.array(["a", "b"]), "other intent", None),
+        (np.array(["a", "b"], dtype=object), 0, 0),
+    ],
+)
+def test_strange_items_are_told_apart(labels, mark, expected):
+    x, y = make_blobs(60, centers=[[9, 0, 0], [0, 9, 0]], random_state=0)
+    fitted = gf.FewShotClassifier(unknown_threshold=0.7, unknown_label=mark).fit(x, labels[y])
+    strange = np.array([[0.0, 0, 9], [0, 0.1, 7]])
+    assert fitted.predict(strange).tolist() == [mark if expected is None else expected] * 2
+    assert (fitted.predict(x) == labels[y]).all()
+    assert np.abs(fitted.similarity(strange)).max() < 0.3 < fitted.similarity(x).max(1).min()
+    fitted.set_params(unknown_threshold=None)
+    assert set(fitted.predict(strange)) <= set(labels)
+
+
+@pytest.mark.parametrize("head", ["linear_head", "prototypical"])
+def test_a_head_learns_from_the_pile_as_it_was_labeled(head):
+    x, few, _, queries, truth = digits(1)
+    fitted = gf.FewShotClassifier(head=head).fit(x, few)
+    by_hand = gf.FewShotClassifier(head).fit(x, fitted.transduction_)
+    assert np.abs(fitted.predict_proba(queries) - by_hand.predict_proba(queries)).max() < 1e-9
+    assert (fitted.transduction_ == gf.FewShotClassifier().fit(x, few).transduction_).all()
+    without = gf.FewShotClassifier("prototypical").fit(x[few >= 0], few[few >= 0])
+    assert fitted.score(queries, truth) > without.score(queries, truth) + 0.03
+
+
+def test_a_head_has_arguments_of_its_own():
+    x, few, _, queries, _ = digits(1)
+    weak, strong = (
+        gf.FewShotClassifier(head="linear_head", head_arguments={"strength": s}).fit(x, few)
+        for s in (0.01, 100.0)
+    )
+    assert (
+        weak.predict_proba(queries).max(1).mean()
+        < strong.predict_proba(queries).max(1).mean() - 0.2
+    )
+
+
+def test_similarity_falls_with_the_distance_to_the_mean_of_the_class():
+    x, few, _, queries, _ = digits()
+    fitted = gf.FewShotClassifier().fit(x, few)
+    unit, asked = (items / np.linalg.norm(items, axis=1, keepdims=True) for items in (x, queries))
+    shares = fitted.label_distributions_
+    for row, query in zip(fitted.similarity(queries[:5]), asked, strict=False):
+        for c in range(10):
+            mean = sum(s * item for s, item in zip(shares[:, c], unit, strict=True)) / sum(
+                shares[:, c]
+            )
+            assert row[c] == pytest.approx(1 - sum((query - mean) ** 2) / 2, abs=1e-9)
+
+
+def test_similarity_is_the_cosine_where_a_class_has_one_item():
+    x, few, _, queries, _ = digits(1)
+    x, few = x[few >= 0], few[few >= 0]
+    cosines = [
+        [q @ s / np.linalg.norm(q) / np.linalg.norm(s) for s in x[few.argsort()]] for q in queries
+    ]
+    assert np.abs(gf.FewShotClassifier().fit(x, few).similarity(queries) - cosines).max() < 1e-9
+
+
+def test_a_class_is_added_without_settling_the_rest_again():
+    x, few, y, queries, truth = digits(10)
+    late = np.isin(y, [8, 9])
+    fitted = gf.FewShotClassifier().fit(x[~late], few[~late])
+    before, means = fitted.label_distributions_.copy(), fitted.class_means_.copy()
+    added = late & (few >= 0)
+    fitted.partial_fit(x[added], few[added])
+    assert fitted.classes_.tolist() == list(range(10))
+    assert (fitted.label_distributions_[: len(before), :8] == before).all()
+    assert np.allclose(fitted.class_means_[:8], means, atol=1e-12)
+    known = truth >= 8
+    # Ten labels stand against sixty settled items of each other class: late classes are found, if less surely.
+    assert (fitted.predict(queries[known]) == truth[known]).mean() > 0.5
+    assert (fitted.predict(queries[~known]) == truth[~known]).mean() > 0.8
+
+
+def test_labeled_items_in_parts_are_what_they_are_together():
+    x, few, _, queries, _ = digits()
+    x, few = x[few >= 0], few[few >= 0]
+    whole = gf.FewShotClassifier().fit(x, few)
+    order = few.argsort(kind="stable")[::-1]
+    parts = (
+        gf.FewShotClassifier()
+        .fit(x[order[:12]], few[order[:12]])
+        .partial_fit(x[order[12:]], few[order[12:]])
+    )
+    assert parts.classes_.tolist() == whole.classes_.tolist()
+    assert np.abs(parts.predict_proba(queries) - whole.predict_proba(queries)).max() < 1e-10
+    assert np.abs(parts.similarity(queries) - whole.similarity(queries)).max() < 1e-10
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """A checkpoint that reads images, and digits as images."""
+    model = gf.create("egnn", encoder=gf.backbones.conv4(width=4, size=16), width=6)
+    x, few, _, queries, _ = digits()
+    path = gf.save(model, tmp_path_factory.mktemp("model") / "egnn")
+    pixels, asked = (
+        part.reshape(-1, 1, 8, 8).repeat(2, 2).repeat(2, 3).astype("f4")
+        for part in (x[:60], queries[:9])
+    )
+    return path, model, pixels, few[:60], asked
+
+
+@pytest.mark.parametrize("transductive", [False, True])
+def test_a_trained_checkpoint_answers_as_its_model(images, transductive):
+    path, model, x, few, queries = images
+    fitted = gf.FewShotClassifier(path, transductive=transductive).fit(x, few)
+    place = np.where(few >= 0, np.searchsorted(fitted.classes_, few), -1)
+    e = gf.Episode.single(
+        torch.from_numpy(np.concatenate([x, queries])),
+        torch.from_numpy(np.concatenate([place, np.full(9, -1)])),
+        torch.arange(69) >= 60,
+        len(fitted.classes_),
+    )
+    with gf.nn.eval_mode(model):
+        theirs = model.in_mode(transductive=transductive)(e).logits.softmax(1)
+    assert np.abs(fitted.predict_proba(queries) - theirs.numpy()).max() < 1e-5
+
+
+def test_a_pickle_carries_the_checkpoint_s_weights(images, tmp_path):
+    path, model, x, few, queries = images
+    own = gf.save(model, tmp_path / "own")
+    fitted = gf.FewShotClassifier(str(own)).fit(x, few)
+    own.unlink()
+    assert path.exists()
+    again = pickle.loads(pickle.dumps(fitted))
+    assert (again.predict_proba(queries) == fitted.predict_proba(queries)).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"method": "egnn"}, "egnn has weights that must be trained"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"method": "pt_map"}, "pt_map is transductive only"),
+        ({"unknown_threshold": 2.0}, "unknown_threshold is 2.0"),
+        ({"method": "prototypical", "transductive": True}, "prototypical is inductive only"),
+        ({"method": "prototypical"}, "cannot use the 2 unlabeled items"),
+        ({"method": "nothing"}, "no method is called"),
+        ({"arguments": {"alpha": 1}}, "pool_prototypes has no argument 'alpha'"),
+        ({"method": "gnn.safetensors"}, "gnn.safetensors"),
+        ({"head": "pt_map"}, "the head pt_map cannot answer"),
+        ({"head": "egnn"}, "the head egnn cannot"),
+        ({"head": "linear_head", "transductive": True}, "leave it out with"),
+        ({"head": "nothing"}, "no method is called"),
+    ],
+)
+def test_refusals(options, words):
+    with pytest.raises((ValueError, FileNotFoundError), match=words):
+        gf.FewShotClassifier(**options).fit(np.eye(6), LABELS["-1"])
+
+
+def test_one_labeled_class_is_refused():
+    with pytest.raises(ValueError, match="1 class"):
+        gf.FewShotClassifier().fit(np.eye(3), ["a", "a", None])
+
+
+def test_fixed_ways_are_refused_when_fitting(tmp_path):
+    model = gf.create("gnn", encoder=gf.backbones.identity(6), way=3, width=6, growth=4)
+    path = gf.save(model, tmp_path / "gnn")
+    with pytest.raises(ValueError, match=r"3-way.*2-way"):
+        gf.FewShotClassifier(path).fit(np.eye(6), [0, 0, 0, 1, 1, 1])
+
+
+def test_a_class_more_than_a_method_has_weights_for_is_refused_when_it_comes(tmp_path):
+    model = gf.create("gnn", encoder=gf.backbones.identity(2), way=2, growth=4, width=4)
+    x, y = np.array([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), np.array([0, 1, 2])
+    fitted = gf.FewShotClassifier(gf.save(model, tmp_path / "gnn")).fit(x[:2], y[:2])
+    before = fitted.predict_proba(x)
+    with pytest.raises(ValueError, match="built for 2-way tasks and got a 3-way one"):
+        fitted.partial_fit(x[2:], y[2:])
+    assert np.array_equal(fitted.predict_proba(x), before)
+    assert len(fitted.partial_fit(x[2:], y[:1]).transduction_) == 3

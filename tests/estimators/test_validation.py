@@ -1,0 +1,194 @@
+"""The estimator takes items and labels as people hold them, and answers as on the same in NumPy."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import sparse
+from sklearn.datasets import make_blobs
+
+import graphfew as gf
+
+X, Y = make_blobs(30, centers=3, n_features=4, random_state=0)
+NAMES = ["one", "two", "three", "four"]
+FEW = np.where(np.arange(30) < 12, Y, -1)
+WORDS = np.array(["ant", "bee", "cow"])
+
+
+def fitted(x=X, y=FEW, **options):
+    return gf.FewShotClassifier(**options).fit(x, y)
+
+
+PLAIN = fitted().predict_proba(X)
+
+
+@pytest.mark.parametrize(
+    ("change", "tolerance"),
+    [
+        (lambda t: t, 0),
+        (lambda t: t.float(), 1e-5),
+        (lambda t: t.clone().requires_grad_(), 0),
+        (lambda t: t.half(), 0.02),
+        (lambda t: t.bfloat16(), 0.1),
+    ],
+    ids=["float64", "float32", "requires_grad", "float16", "bfloat16"],
+)
+def test_torch_tensors(change, tolerance):
+    x = change(torch.from_numpy(X))
+    found = fitted(x, torch.from_numpy(FEW))
+    assert found.classes_.tolist() == [0, 1, 2]
+    assert np.abs(found.predict_proba(x) - PLAIN).max() <= tolerance
+
+
+def test_pandas_tables_keep_their_names():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(X, columns=NAMES, index=np.arange(30)[::-1])
+    found = fitted(frame, pandas.Series(FEW))
+    assert found.feature_names_in_.tolist() == NAMES
+    assert found.n_features_in_ == 4
+    assert np.array_equal(found.predict_proba(frame), PLAIN)
+    with pytest.raises(ValueError, match="feature names"):
+        found.predict(frame[NAMES[::-1]])
+    nullable = frame.astype("Float64")
+    assert np.array_equal(fitted(nullable, FEW).predict_proba(nullable), PLAIN)
+    nullable.iloc[3, 1] = pandas.NA
+    with pytest.raises(ValueError, match="NaN"):
+        fitted(nullable, FEW)
+
+
+def in_pandas(kind):
+    pandas = pytest.importorskip("pandas")
+    words = [WORDS[c] if c >= 0 else None for c in FEW]
+    return {
+        "string": lambda: pandas.Series(words, dtype="string"),
+        "object": lambda: pandas.Series(words, dtype=object),
+        "categorical": lambda: pandas.Series(words, dtype="category"),
+        "Categorical": lambda: pandas.Categorical(words, categories=["cow", "ant", "bee", "dog"]),
+        "default": lambda: pandas.Series(words),
+        "index": lambda: pandas.Index(words),
+    }[kind]()
+
+
+@pytest.mark.parametrize(
+    "kind", ["string", "object", "categorical", "Categorical", "default", "index"]
+)
+def test_missing_text_in_pandas_is_unlabeled(kind):
+    found = fitted(X, in_pandas(kind))
+    assert found.classes_.tolist() == WORDS.tolist()
+    assert np.array_equal(found.predict_proba(X), PLAIN)
+    assert found.predict(X).tolist() == WORDS[PLAIN.argmax(1)].tolist()
+
+
+@pytest.mark.parametrize("dtype", ["Int64", "float64", "Float32", "category"])
+def test_missing_numbers_in_pandas_are_unlabeled(dtype):
+    pandas = pytest.importorskip("pandas")
+    y = pandas.Series([c if c >= 0 else None for c in FEW.tolist()]).astype(dtype)
+    found = fitted(X, y)
+    assert found.classes_.tolist() == [0, 1, 2]
+    assert found.classes_.dtype == np.int64
+    assert np.array_equal(found.predict_proba(X), PLAIN)
+
+
+def test_booleans_and_negative_numbers_are_classes_beside_missing_ones():
+    pandas = pytest.importorskip("pandas")
+    two, y = X[Y < 2], Y[Y < 2]
+    gone = np.arange(len(y)) >= 10
+    flags = pandas.Series((y == 1).tolist(), dtype="boolean").mask(gone)
+    assert fitted(two, flags).classes_.tolist() == [False, True]
+    signs = pandas.Series(np.where(y == 1, 1, -1), dtype="Int64").mask(gone)
+    found = fitted(two, signs)
+    assert found.classes_.tolist() == [-1, 1]
+    assert found.transduction_[:10].tolist() == signs[:10].tolist()
+
+
+def test_numpy_s_own_nan_is_still_refused():
+    with pytest.raises(ValueError, match="NaN"):
+        fitted(X, np.where(FEW < 0, np.nan, FEW.astype(float)))
+
+
+def test_a_pandas_column_of_vectors():
+    pandas = pytest.importorskip("pandas")
+    column = pandas.Series(list(X))
+    assert np.array_equal(fitted(column, FEW).predict_proba(column), PLAIN)
+    with pytest.raises(ValueError, match=r"shapes \(3,\), \(4,\)"):
+        fitted(pandas.Series([*X[:-1], X[-1, :3]]), FEW)
+
+
+def test_arrow_tables_and_columns():
+    arrow = pytest.importorskip("pyarrow")
+    table = arrow.table(dict(zip(NAMES, X.T, strict=True)))
+    for labels in (
+        [None if c < 0 else WORDS[c] for c in FEW],
+        np.where(FEW < 0, "unlabeled", WORDS[FEW]),
+    ):
+        column = arrow.chunked_array([arrow.array(labels[:7]), arrow.array(labels[7:])])
+        for y in (column, column.combine_chunks(), column.dictionary_encode()):
+            found = fitted(table, y)
+            assert found.feature_names_in_.tolist() == NAMES
+            assert found.classes_.tolist() == WORDS.tolist()
+            assert np.array_equal(found.predict_proba(table), PLAIN)
+    assert fitted(table.to_batches()[0], FEW).feature_names_in_.tolist() == NAMES
+    assert (
+        fitted(table, arrow.array([None if c < 0 else int(c) for c in FEW])).classes_.dtype
+        == np.int64
+    )
+
+
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names:UserWarning")
+def test_an_arrow_column_of_vectors():
+    arrow = pytest.importorskip("pyarrow")
+    for kind in (arrow.list_(arrow.float64()), arrow.list_(arrow.float64(), 4)):
+        column = arrow.chunked_array(
+            [arrow.array(X[:9].tolist(), kind), arrow.array(X[9:].tolist(), kind)]
+        )
+        assert np.array_equal(fitted(column, FEW).predict_proba(column), PLAIN)
+    with pytest.raises(ValueError, match="item 1 is missing"):
+        fitted(arrow.array([[1.0], None, [2.0]]), [0, 1, 1])
+
+
+@pytest.mark.parametrize("kind", [sparse.csr_matrix, sparse.csc_array, sparse.coo_matrix])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "nearest_neighbor",
+        "prototypical",
+        "simpleshot",
+        "label_propagation",
+        "pool_prototypes",
+        "linear_head",
+    ],
+)
+def test_sparse_items_are_answered_as_dense_ones_where_each_stands_alone(name, kind):
+    thin = np.where(np.abs(X) > 2, X, 0)
+    found, plain = (fitted(x, Y, method=name, batch_size=7) for x in (kind(thin), thin))
+    assert np.abs(found.predict_proba(kind(thin)) - plain.predict_proba(thin)).max() < 1e-10
+    assert np.abs(found.similarity(kind(thin)) - plain.similarity(thin)).max() < 1e-10
+    assert np.allclose(found.class_means_, plain.class_means_)
+
+
+def test_sparse_items_in_parts():
+    thin = sparse.csr_array(np.where(np.abs(X) > 2, X, 0))
+    whole = fitted(thin, Y)
+    parts = fitted(thin[:20], Y[:20]).partial_fit(thin[20:], Y[20:])
+    mixed = fitted(thin[:20], Y[:20]).partial_fit(thin[20:].toarray(), Y[20:])
+    other = fitted(thin[:20].toarray(), Y[:20]).partial_fit(thin[20:], Y[20:])
+    for found in (parts, mixed, other):
+        assert np.abs(found.predict_proba(thin) - whole.predict_proba(thin)).max() < 1e-10
+    piled = fitted(thin[:20], Y[:20]).partial_fit(thin[20:].toarray(), np.full(10, -1))
+    assert piled.transduction_[20:].tolist() == whole.predict(thin[20:]).tolist()
+
+
+@pytest.mark.parametrize(
+    ("y", "options", "words"),
+    [
+        (FEW, {}, r"sparse items \[30, 4\].*18 unlabeled items together.*toarray.*TruncatedSVD"),
+        (Y, {"transductive": True}, "answers its items together"),
+    ],
+)
+def test_sparse_items_that_must_be_dense_together_are_refused(y, options, words):
+    with pytest.raises(ValueError, match=words):
+        fitted(sparse.csr_array(X), y, **options)
+
+
+def test_a_word_column_is_no_column_of_vectors():
+    with pytest.raises(ValueError, match="could not convert string to float"):
+        fitted(np.array(["a", "b", "c"], dtype=object), [0, 1, 1])

@@ -1,0 +1,238 @@
+"""What every registered method promises, in each of its modes. A newly registered method gets every check."""
+
+import inspect
+
+import pytest
+import torch
+from episodes import DIM, identity_model, randomized, task
+
+import graphfew as gf
+from graphfew.methods.registry import METHODS
+
+# What a method needs beside the defaults to be small; every method not named here is built with none.
+SMALL = {
+    "attention_attractor": {"base": 4, "hidden": 6},
+    "dpgn": {"way": 3, "shot": 1, "generations": 3},
+    "egnn": {"width": 6},
+    "gnn": {"way": 3, "width": 6, "growth": 4},
+    "hybrid_attention": {"shot": 1},
+    "induction": {"slices": 4},
+    "multi_metric": {"metrics": 3, "width": 4},
+    # Sharp as they are made, answers are so sure that nothing moves them by as much as a check looks for.
+    "propagated_prototypes": {"sharpness": 1.0},
+    "pt_map": {"sharpness": 1.0},
+    "relation": {"width": 6},
+}
+CASES = [
+    (name, mode)
+    for name, method in METHODS.items()
+    for mode in ("inductive", "transductive")
+    if getattr(method, mode)
+]
+
+
+@pytest.fixture(params=CASES, ids="-".join)
+def case(request):
+    """A method's name, mode, registry entry and randomized model on features."""
+    name, mode = request.param
+    return name, mode, METHODS[name], identity_model(name, **arguments(name, mode))
+
+
+def arguments(name, mode):
+    both = METHODS[name].inductive and METHODS[name].transductive
+    return {**SMALL.get(name, {}), **({"transductive": mode == "transductive"} if both else {})}
+
+
+def sample(method, seed, way, shots, queries, **options):
+    """A task, of one shot per class where the method is built for one."""
+    return task(seed, way, (1,) if method.fixed_shot else shots, queries, **options)
+
+
+def close(a, b, tolerance=1e-10):
+    assert torch.allclose(a.softmax(1), b.softmax(1), rtol=0, atol=tolerance)
+
+
+def rebuilt(e, nodes=None, x=None, y=None):
+    """One task with its nodes in another order, or with other values."""
+    nodes = torch.arange(len(e.y)) if nodes is None else nodes
+    x, y = e.x if x is None else x, e.y if y is None else y
+    return gf.Episode.single(x[nodes], y[nodes], e.query[nodes], e.way[0])
+
+
+def test_alone_in_an_equal_batch_and_in_a_ragged_batch(case):
+    *_, method, model = case
+    first, second, other = task(1, 3, (1,), 3), task(2, 3, (1,), 3), sample(method, 3, 3, (1, 2), 5)
+    alone = model(first).logits
+    close(model(gf.collate([second, first])).logits[3:], alone)
+    close(model(gf.collate([other, first, second])).logits[5:8], alone)
+
+
+def test_answers_alone_are_the_logits(case):
+    """What an evaluation computes leaves out what no answer needs, and nothing else."""
+    *_, method, model = case
+    first, second, other = task(1, 3, (1,), 3), task(2, 3, (1,), 3), sample(method, 3, 3, (1, 2), 1)
+    for batch in ([first, second], [other, first], [other]):
+        encoded = model.encode(gf.collate(batch))
+        graphs = encoded.inductive() if model.split else encoded
+        close(model.answer(graphs), model.relate(graphs).logits)
+
+
+def test_ways_may_be_mixed_or_are_refused_by_number(case):
+    _, _, method, model = case
+    wide, narrow = task(1, 5, (1,), 2), sample(method, 2, 3, (1, 2), 4)
+    if method.fixed_way:
+        with pytest.raises(ValueError, match=r"3-way.*5-way"):
+            model(gf.collate([wide, narrow]))
+        return
+    logits = model(gf.collate([wide, narrow])).logits
+    assert logits.shape == (6, 5)
+    assert torch.isneginf(logits[2:, 3:]).all()
+    assert torch.allclose(logits.softmax(1).sum(1), torch.ones(6, dtype=torch.float64))
+    close(logits[2:, :3], model(narrow).logits)
+    close(logits[:2], model(wide).logits)
+
+
+def test_tasks_of_one_size_with_other_queries_and_shots(case):
+    """Equal sizes take the batched kernels, even where nothing else is equal."""
+    *_, method, model = case
+    if method.fixed_shot:
+        with pytest.raises(ValueError, match="shot"):
+            model(task(13, 3, (1, 2), 3))
+        return
+    tasks = [task(12, 3, (1,), 4), task(13, 3, (1, 2), 3)]
+    tasks += [task(14, 3, (1,), 2, unlabeled=2) if method.unlabeled else task(14, 3, (2, 1), 2)]
+    assert {e.sizes for e in tasks} == {(7,)}
+    close(model(gf.collate(tasks)).logits, torch.cat([model(e).logits for e in tasks]))
+
+
+def test_the_order_of_nodes_matters_only_where_the_method_says_so(case):
+    *_, method, model = case
+    e = sample(method, 4, 3, (1, 2), 4)
+    order = torch.randperm(len(e.y), generator=torch.Generator().manual_seed(0))
+    rank = torch.full((len(e.y),), -1)
+    rank[e.query] = torch.arange(4)
+    before, after = model(e).logits[rank[order][e.query[order]]], model(rebuilt(e, order)).logits
+    assert model.ordered == method.order_matters
+    # One support per class, all that a method of fixed shot is built for here, has no order.
+    matters = method.order_matters and not method.fixed_shot
+    assert torch.allclose(before.softmax(1), after.softmax(1), rtol=0, atol=1e-10) != matters
+
+
+def test_the_names_of_classes_matter_only_where_the_method_says_so(case):
+    _, _, method, model = case
+    e = sample(method, 5, 3, (1, 2), 4)
+    renamed = torch.tensor([2, 0, 1])
+    y = torch.where(e.y >= 0, renamed[e.y.clamp_min(0)], -1)
+    before, after = model(e).logits, model(rebuilt(e, y=y)).logits[:, renamed]
+    assert (
+        torch.allclose(before.softmax(1), after.softmax(1), rtol=0, atol=1e-10)
+        != method.names_matter
+    )
+
+
+def test_queries_are_answered_alone_unless_transductive(case):
+    _, mode, _, model = case
+    e = task(6, 3, (1,), 4)
+    asked = e.query.nonzero().flatten()
+    others = e.x.clone()
+    others[asked[1:]] = torch.randn(
+        3, DIM, generator=torch.Generator().manual_seed(1), dtype=e.x.dtype
+    )
+    keep = torch.tensor([i for i in range(len(e.y)) if not e.query[i] or i == asked[0]])
+    whole = model(e).logits[:1].softmax(1)
+    dropped, replaced = (
+        model(v).logits[:1].softmax(1) for v in (rebuilt(e, keep), rebuilt(e, x=others))
+    )
+    if mode == "inductive":
+        close(whole.log(), dropped.log())
+        close(whole.log(), replaced.log())
+    else:
+        assert (whole - replaced).abs().max() > 1e-6
+        assert (whole - dropped).abs().max() > 1e-6
+
+
+def test_unlabeled_nodes_are_used_or_refused(case):
+    name, _, method, model = case
+    e = task(7, 3, (1,), 3, unlabeled=2)
+    without = rebuilt(e, torch.tensor([i for i in range(len(e.y)) if e.query[i] or e.y[i] >= 0]))
+    if method.unlabeled:
+        assert (model(e).logits.softmax(1) - model(without).logits.softmax(1)).abs().max() > 1e-6
+    else:
+        with pytest.raises(ValueError, match=f"{name} got 2 unlabeled nodes"):
+            model(e)
+
+
+def test_inputs_stay_as_they_are(case):
+    *_, method, model = case
+    e = sample(method, 8, 3, (1, 2), 3)
+    before = [t.clone() for t in (e.x, e.y, e.query)]
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    model(e)
+    assert all(torch.equal(a, b) for a, b in zip(before, (e.x, e.y, e.query), strict=True))
+    assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
+
+
+def test_probabilities_in_either_precision(case):
+    *_, method, model = case
+    e = sample(method, 9, 3, (1, 2), 5)
+    double = model(e).logits
+    assert double.dtype == torch.float64
+    assert torch.allclose(double.softmax(1).sum(1), torch.ones(5, dtype=torch.float64))
+    single = model.float()(e.to(torch.float32)).logits
+    assert single.dtype == torch.float32
+    close(single.double(), double, 1e-3)
+
+
+def test_a_checkpoint_gives_the_same_logits(case, tmp_path):
+    name, mode, _, _ = case
+    model = randomized(
+        gf.create(name, encoder=gf.backbones.conv4(width=4, size=16), **arguments(name, mode))
+    ).float()
+    e = task(10, 3, (1,), 2, dim=256).encode(lambda x: x.float().view(-1, 1, 16, 16))
+    loaded = gf.load(gf.save(model, tmp_path / "model")).eval()
+    assert loaded.transductive == model.transductive
+    assert torch.equal(loaded(e).logits, model(e).logits)
+
+
+def test_gradients_reach_every_weight_and_are_finite(case):
+    _, _, method, model = case
+    weights = [p for p in model.parameters() if p.requires_grad]
+    if not weights:
+        assert method.loss in (None, gf.node_loss)
+        return
+    model.train()
+    e = gf.collate(
+        [sample(method, s, 3, (1, 2), 3, unlabeled=2 if method.unlabeled else 0) for s in (1, 2, 3)]
+    )
+    method.loss(model(e), torch.tensor([0, 1, 2] * 3)).backward()
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in weights)
+    assert sum(bool(p.grad.any()) for p in weights) > len(weights) / 2
+
+
+def test_a_method_sees_the_episode_alone(case):
+    *_, model = case
+    assert list(inspect.signature(model.forward).parameters) == ["episode"]
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"way": (2, 4), "unlabeled": 1}, {"shuffle": False, "query": (1, 3)}]
+)
+def test_task_sources_hide_the_targets(options):
+    tasks = gf.Tasks(gf.data.digits(size=8), **{"way": 2, "query": 2, **options})
+    for i in range(5):
+        episode, target = tasks[i]
+        assert (episode.y[episode.query] == -1).all()
+        assert len(target) == sum(episode.queries)
+        assert (target >= 0).all()
+
+
+def test_a_labeled_query_never_reaches_a_method():
+    e = task(11, 3, (1,), 2)
+    y = e.y.clone()
+    y[e.query] = 1
+    with pytest.raises(ValueError, match="carries label 1"):
+        rebuilt(e, y=y)
+
+
+def test_every_registered_method_is_covered():
+    assert {name for name, _ in CASES} == set(METHODS)

@@ -1,0 +1,71 @@
+"""The registry: names, arguments and seeds."""
+
+import pytest
+import torch
+
+import graphfew as gf
+
+
+def test_an_unknown_method_lists_the_known_ones():
+    with pytest.raises(ValueError, match=f"'nope'; known: {', '.join(sorted(gf.METHODS))}"):
+        gf.create("nope", encoder=gf.backbones.identity(4))
+
+
+def test_an_unknown_argument_lists_the_known_ones():
+    known = "layers, width, p, pull, transductive"
+    with pytest.raises(ValueError, match=f"egnn has no argument 'depth'; it takes: {known}"):
+        gf.create("egnn", encoder=gf.backbones.identity(4), depth=3)
+
+
+def test_a_plain_module_needs_its_width():
+    with pytest.raises(ValueError, match="pass dim="):
+        gf.create("egnn", encoder=torch.nn.Linear(4, 4))
+    assert gf.create("egnn", encoder=torch.nn.Linear(4, 4), dim=4).recipe is None
+
+
+def test_a_name_is_taken_once():
+    with pytest.raises(ValueError, match="already registered"):
+        gf.register("egnn", gf.METHODS["egnn"])
+
+
+def test_weights_depend_on_the_seed_alone():
+    torch.manual_seed(1)
+    expected = torch.rand(1)
+    torch.manual_seed(1)
+    models = [
+        gf.create("egnn", encoder=gf.backbones.conv4(width=4, seed=s), seed=s, width=6)
+        for s in (0, 0, 1)
+    ]
+    assert torch.equal(torch.rand(1), expected)
+    first, again, other = ([*m.parameters()] for m in models)
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not torch.equal(first[0], other[0])
+    assert not torch.equal(first[-2], other[-2])
+
+
+def test_a_new_method_is_created_and_rebuilt_by_its_name(monkeypatch):
+    monkeypatch.setattr("graphfew.methods.registry.METHODS", dict(gf.METHODS))
+    gf.register("mine", gf.METHODS["egnn"])
+    first = gf.create("mine", encoder=gf.backbones.identity(4), seed=3, width=6)
+    assert (first.recipe.name, first.recipe.arguments["width"]) == ("mine", 6)
+    assert "mine" not in gf.METHODS
+    with pytest.raises(ValueError, match="'mine' is already registered"):
+        gf.register("mine", gf.METHODS["egnn"])
+
+
+def test_a_refused_name_keeps_the_method_that_has_it():
+    before = gf.METHODS["egnn"]
+    with pytest.raises(ValueError, match="already registered"):
+        gf.register("egnn", gf.METHODS["gnn"])
+    assert gf.METHODS["egnn"] is before
+
+
+@pytest.mark.parametrize("name", sorted(gf.METHODS))
+def test_every_method_has_what_its_entry_says(name):
+    method, way = gf.METHODS[name], {"way": 3} if gf.METHODS[name].fixed_way else {}
+    for transductive in (False, True):
+        both = {"transductive": transductive} if method.inductive and method.transductive else {}
+        model = gf.create(name, encoder=gf.backbones.identity(4), **way, **both)
+        assert model.transductive is (transductive if both else method.transductive)
+    with pytest.raises(ValueError, match=rf"{name} has no argument 'zz'"):
+        gf.create(name, encoder=gf.backbones.identity(4), zz=1)

@@ -1,0 +1,46 @@
+"""Methods on complete graphs of equal size compile whole: no graph break, the same numbers and gradients."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import compiled
+import pytest
+
+HERE = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def measured():
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent)])}
+    run = subprocess.run(
+        [sys.executable, str(HERE / "compiled.py")],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
+    return json.loads(run.stdout)
+
+
+@pytest.mark.parametrize("name", compiled.METHODS)
+def test_answers_are_the_same(name, measured):
+    logits, edges = measured["answers"][name]
+    assert logits < 1e-10
+    assert edges < 1e-10
+
+
+@pytest.mark.parametrize("name", compiled.TRAINED)
+def test_answers_to_tasks_of_mixed_size_are_the_same(name, measured):
+    assert measured["ragged"][name] < 1e-10
+
+
+@pytest.mark.parametrize("name", compiled.TRAINED)
+def test_training_is_the_same(name, measured):
+    gradient, statistics, largest = measured["training"][name]
+    assert largest > 0
+    assert gradient < 1e-8 * max(1, largest)
+    assert statistics < 1e-10

@@ -1,0 +1,501 @@
+"""Every primitive of `Topology` against a loop over nodes, forward and backward, on every kernel."""
+
+import pytest
+import torch
+from episodes import task
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import graphfew as gf
+from graphfew.nn.layers import compare
+from graphfew.ops import segment
+
+# The kernel stays the same for all examples of a test, so the fixture need not be set up for each.
+CHECKED = settings(
+    deadline=None,
+    derandomize=True,
+    max_examples=25,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+SIZES = st.one_of(
+    st.tuples(st.integers(1, 5), st.integers(1, 4)).map(lambda t: (t[0],) * t[1]),
+    st.lists(st.integers(1, 5), min_size=2, max_size=4).map(tuple),
+)
+SEEDS = st.integers(0, 2**16)
+SUMS = {
+    "torch-geometric": segment.segment_sum_geometric,
+    "torch-scatter": segment.segment_sum_scatter,
+    "by width": segment.segment_sum_by_width,
+}
+
+
+@pytest.fixture(params=SUMS, autouse=True)
+def kernel(request, monkeypatch):
+    """Each test runs on either implementation of the ragged sum."""
+    if request.param != "torch-geometric":
+        pytest.importorskip("torch_scatter", reason="torch-scatter is not installed")
+    monkeypatch.setattr(segment, "segment_sum", SUMS[request.param])
+
+
+def numbers(seed, *shape):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=torch.float64, requires_grad=True)
+
+
+def same(ours, theirs, *inputs):
+    """Equal values, and equal gradients of a fixed combination of them."""
+    assert torch.allclose(ours, theirs, rtol=0, atol=1e-10)
+    if not theirs.requires_grad:  # a loop over no edges at all
+        return
+    weight = torch.linspace(-1, 2, ours.numel(), dtype=ours.dtype).view_as(ours)
+    for a, b in zip(
+        *(
+            torch.autograd.grad((out * weight).sum(), inputs, allow_unused=True)
+            for out in (ours, theirs)
+        ),
+        strict=True,
+    ):
+        assert (a is None or not a.any()) if b is None else torch.allclose(a, b, rtol=0, atol=1e-10)
+
+
+def incoming(topology, node):
+    return [e for e in range(len(topology.receivers)) if topology.receivers[e] == node]
+
+
+def random_links(seed, nodes, edges):
+    generator = torch.Generator().manual_seed(seed)
+    senders, receivers = torch.randint(nodes, (2, edges), generator=generator)
+    return gf.from_edges(senders, receivers, nodes)
+
+
+SPECS = st.one_of(
+    SIZES, st.tuples(SEEDS, st.integers(1, 7), st.integers(0, 15)).map(lambda t: {"links": t})
+)
+
+
+def build(spec):
+    """Complete graphs of these sizes, or random links."""
+    return random_links(*spec["links"]) if isinstance(spec, dict) else gf.complete_graph(spec)
+
+
+@CHECKED
+@given(SPECS, SEEDS, st.integers(1, 3))
+def test_sum_and_spread(kernel, spec, seed, channels):
+    topology = build(spec)
+    edges, values = (
+        numbers(seed, len(topology.receivers), channels),
+        numbers(seed, topology.nodes, channels),
+    )
+    total = [
+        sum((edges[e] for e in incoming(topology, i)), torch.zeros(channels, dtype=torch.float64))
+        for i in range(topology.nodes)
+    ]
+    same(topology.sum(edges), torch.stack(total), edges)
+    spread = (
+        torch.stack([values[int(r)] for r in topology.receivers]) if len(edges) else values[:0] * 1
+    )
+    same(topology.spread(values), spread, values)
+
+
+@CHECKED
+@given(SPECS, SEEDS, st.integers(1, 3))
+def test_softmax_and_normalize(kernel, spec, seed, channels):
+    topology = build(spec)
+    edges = numbers(seed, len(topology.receivers), channels)
+    soft, shares = torch.zeros_like(edges), torch.zeros_like(edges)
+    for i in range(topology.nodes):
+        own = incoming(topology, i)
+        if own:
+            soft = soft.index_copy(0, torch.tensor(own), edges[own].exp() / edges[own].exp().sum(0))
+            shares = shares.index_copy(0, torch.tensor(own), edges[own] / edges[own].abs().sum(0))
+    same(topology.softmax(edges), soft, edges)
+    same(topology.normalize(edges), shares, edges)
+
+
+def test_rows_without_mass_stay_zero_and_large_logits_do_not_overflow(kernel):
+    for topology in (gf.complete_graph((2, 2)), gf.complete_graph((2, 3))):
+        zeros = torch.zeros(len(topology.receivers), 1)
+        assert not topology.normalize(zeros).any()
+        soft = topology.softmax(zeros + 1e4)
+        assert torch.allclose(topology.sum(soft), torch.ones(topology.nodes, 1))
+
+
+@CHECKED
+@given(SPECS, SEEDS, st.integers(1, 3), st.integers(1, 3))
+def test_propagate(kernel, spec, seed, channels, width):
+    topology = build(spec)
+    weights, x = (
+        numbers(seed, len(topology.receivers), channels),
+        numbers(seed + 1, topology.nodes, width),
+    )
+    rows = [
+        torch.cat(
+            [
+                sum(
+                    (weights[e, c] * x[topology.senders[e]] for e in incoming(topology, i)),
+                    torch.zeros(width, dtype=torch.float64),
+                )
+                for c in range(channels)
+            ]
+        )
+        for i in range(topology.nodes)
+    ]
+    same(topology.propagate(weights, x), torch.stack(rows), weights, x)
+
+
+@CHECKED
+@given(SIZES, SEEDS, st.booleans())
+def test_pair_runs_once_per_unordered_pair(kernel, sizes, seed, filled):
+    topology, x, rows = gf.complete_graph(sizes), numbers(seed, sum(sizes), 3), []
+
+    def distance(a, b):
+        rows.append(len(a))
+        return torch.cat(
+            [(a - b).square().sum(1, keepdim=True), (a * b).sum(1, keepdim=True)], dim=1
+        )
+
+    ours = topology.pair(distance, x, loops=7.0 if filled else None)
+    assert sum(rows) == sum(n * (n - 1) // 2 for n in sizes) + (0 if filled else sum(sizes))
+    values = []
+    for r, s in zip(topology.receivers.tolist(), topology.senders.tolist(), strict=True):
+        apart = torch.stack([(x[r] - x[s]).square().sum(), (x[r] * x[s]).sum()])
+        values.append(torch.full_like(apart, 7.0) if filled and r == s else apart)
+    same(ours, torch.stack(values), x)
+
+
+@CHECKED
+@given(SIZES, SEEDS, st.integers(1, 12), st.booleans())
+def test_pair_in_blocks_is_pair(kernel, sizes, seed, at_once, filled):
+    topology, x, rows = gf.complete_graph(sizes), numbers(seed, sum(sizes), 3), []
+
+    def seen(a, b):
+        rows.append(torch.broadcast_shapes(a.shape, b.shape)[:-1].numel())
+        return both(a, b)
+
+    loops = 7.0 if filled else None
+    ours = topology.pair(seen, x, loops=loops, at_once=at_once)
+    assert max(rows) <= at_once
+    assert sum(rows) == sum(n * (n - 1) // 2 for n in sizes) + (0 if filled else sum(sizes))
+    plain = topology.pair(both, x, loops=loops)
+    assert torch.equal(ours, plain)
+    same(ours, plain, x)
+
+
+@CHECKED
+@given(SIZES, SEEDS)
+def test_differences_are_those_of_pairs(kernel, sizes, seed):
+    topology, x = gf.complete_graph(sizes), numbers(seed, sum(sizes), 3)
+    ours = topology.differences(x)
+    assert len(ours) == sum(n * (n - 1) // 2 for n in sizes)
+    apart = (x[topology.receivers] - x[topology.senders]).abs()
+    same(topology.mirror(ours, loops=0.0), apart, x)
+    assert torch.equal(
+        topology.mirror(ours, loops=5.0)[topology.loops], torch.full((sum(sizes), 3), 5.0).double()
+    )
+
+
+def test_differences_have_second_derivatives(kernel):
+    for sizes in ((5, 5), (4, 4), (2,), (4, 5)):
+        x = numbers(3, sum(sizes), 2).requires_grad_()
+        values = lambda x, sizes=sizes: gf.complete_graph(sizes).differences(x).square()  # noqa: E731
+        assert torch.autograd.gradcheck(values, x)
+        assert torch.autograd.gradgradcheck(values, x)
+
+
+@CHECKED
+@given(SIZES, SEEDS, st.integers(1, 12), st.booleans())
+def test_pairs_of_copies_run_once(kernel, sizes, seed, at_once, filled):
+    """Nodes of one number are alike, in one graph or in several."""
+    nodes = sum(sizes)
+    origin = torch.randint(0, nodes, (nodes,), generator=torch.Generator().manual_seed(seed))
+    topology, x, rows = gf.complete_graph(sizes), numbers(seed, nodes, 3), []
+
+    def seen(a, b):
+        rows.append(torch.broadcast_shapes(a.shape, b.shape)[:-1].numel())
+        return both(a, b)
+
+    loops = 7.0 if filled else None
+    ours = topology.pair(seen, x[origin], loops=loops, at_once=at_once, origin=origin)
+    ends = zip(topology.receivers.tolist(), topology.senders.tolist(), strict=True)
+    distinct = {tuple(sorted((int(origin[r]), int(origin[s])))) for r, s in ends if r != s}
+    assert sum(rows) == len(distinct) + (0 if filled else nodes)
+    same(ours, topology.pair(both, x[origin], loops=loops), x)
+
+
+@CHECKED
+@given(SPECS, SEEDS)
+def test_edges_towards_marked_nodes(kernel, spec, seed):
+    topology = build(spec)
+    wanted = torch.rand(topology.nodes, generator=torch.Generator().manual_seed(seed)) < 0.5
+    part, own = topology.towards(wanted)
+    assert own.tolist() == [e for e, r in enumerate(topology.receivers.tolist()) if wanted[r]]
+    assert part.nodes == topology.nodes
+    weights, x = numbers(seed, len(topology.receivers), 2), numbers(seed + 1, topology.nodes, 3)
+    whole = topology.propagate(weights, x) * wanted[:, None]
+    assert torch.allclose(part.propagate(weights[own], x), whole, rtol=0, atol=1e-12)
+
+
+def test_blocks_of_no_pairs_are_refused(kernel):
+    for at_once in (0, -1):
+        with pytest.raises(ValueError, match=f"at_once is {at_once}; give at least 1 pair"):
+            gf.complete_graph((3,)).pair(both, torch.ones(3, 2), at_once=at_once)
+        with pytest.raises(ValueError, match=f"at_once is {at_once}; give at least 1 pair"):
+            gf.complete_graph((3,)).pair_ordered(both, torch.ones(3, 2), at_once=at_once)
+
+
+@CHECKED
+@given(SPECS, SEEDS)
+def test_pair_ordered_gives_the_receiver_first(kernel, spec, seed):
+    topology = build(spec)
+    x = numbers(seed, topology.nodes, 2)
+    ours = topology.pair_ordered(lambda a, b: a - 2 * b, x)
+    rows = [
+        x[r] - 2 * x[s]
+        for r, s in zip(topology.receivers.tolist(), topology.senders.tolist(), strict=True)
+    ]
+    same(ours, torch.stack(rows) if rows else x[:0] * 1, x)
+
+
+@CHECKED
+@given(SPECS, SEEDS, st.integers(1, 12))
+def test_pair_ordered_in_blocks_is_pair_ordered(kernel, spec, seed, at_once):
+    topology, rows = build(spec), []
+    x = numbers(seed, topology.nodes, 2)
+
+    def seen(a, b):
+        rows.append(len(a))
+        return a - 2 * b
+
+    ours = topology.pair_ordered(seen, x, at_once=at_once)
+    assert max(rows) <= at_once
+    assert sum(rows) == len(topology.receivers)
+    same(ours, topology.pair_ordered(lambda a, b: a - 2 * b, x), x)
+
+
+@pytest.mark.parametrize("width", [1, 2, 15, 16, 40])
+def test_sums_and_maxima_of_rows_of_any_width(kernel, width):
+    counts = torch.tensor([3, 1, 4])
+    ptr, index = torch.cat([counts.new_zeros(1), counts.cumsum(0)]), torch.repeat_interleave(counts)
+    rows = numbers(5, 8, width)
+    runs = torch.split(rows, counts.tolist())
+    same(segment.segment_sum(rows, ptr, index), torch.stack([run.sum(0) for run in runs]), rows)
+    largest = segment.segment_max(rows, ptr, index)
+    assert torch.equal(largest, torch.stack([run.amax(0) for run in runs]))
+    assert not largest.requires_grad
+
+
+def both(a, b):
+    return torch.cat([(a - b).square(), a * b], dim=-1)
+
+
+@CHECKED
+@given(st.integers(1, 5), st.integers(1, 4), SEEDS, st.integers(1, 3), st.integers(1, 3))
+def test_equal_sizes_and_ragged_agree_on_the_same_edges(kernel, side, tasks, seed, channels, width):
+    fast = gf.complete_graph((side,) * tasks)
+    order = torch.randperm(len(fast.receivers), generator=torch.Generator().manual_seed(seed))
+    order = order[
+        torch.argsort(fast.senders[order], stable=True)
+    ]  # by sender: not how edges are kept
+    ragged = gf.from_edges(fast.senders[order], fast.receivers[order], fast.nodes)
+    assert (fast.side, ragged.side) == (side, None)
+    for name in ("senders", "receivers", "ptr", "loops"):
+        assert torch.equal(getattr(fast, name), getattr(ragged, name))
+    edges, x = numbers(seed, len(fast.receivers), channels), numbers(seed + 1, fast.nodes, width)
+    for name in ("sum", "softmax", "normalize"):
+        same(getattr(fast, name)(edges), getattr(ragged, name)(edges), edges)
+    same(fast.spread(x), ragged.spread(x), x)
+    same(fast.propagate(edges, x), ragged.propagate(edges, x), edges, x)
+    same(fast.pair_ordered(both, x), ragged.pair_ordered(both, x), x)
+
+
+@CHECKED
+@given(st.integers(2, 5), st.integers(1, 3), SEEDS, st.sampled_from([None, 0.5]))
+def test_equal_sizes_answer_as_they_do_in_a_mixed_batch(kernel, side, tasks, seed, loops):
+    fast, mixed = gf.complete_graph((side,) * tasks), gf.complete_graph((side,) * tasks + (1,))
+    assert mixed.side is None
+    e, n = len(fast.receivers), fast.nodes
+    edges, x = numbers(seed, e + 1, 2), numbers(seed + 1, n + 1, 3)
+    for name in ("sum", "softmax", "normalize"):
+        same(
+            getattr(fast, name)(edges[:e]),
+            getattr(mixed, name)(edges)[: n if name == "sum" else e],
+            edges,
+        )
+    same(fast.spread(x[:n]), mixed.spread(x)[:e], x)
+    same(fast.propagate(edges[:e], x[:n]), mixed.propagate(edges, x)[:n], edges, x)
+    same(fast.pair(both, x[:n], loops=loops), mixed.pair(both, x, loops=loops)[:e], x)
+    for a, b in zip(fast.matrices(edges[:e]), mixed.matrices(edges), strict=False):
+        assert torch.equal(a, b)
+
+
+@CHECKED
+@given(SIZES)
+def test_complete_and_its_matrices(kernel, sizes):
+    topology = gf.complete_graph(sizes)
+    expected, start = [], 0
+    for n in sizes:
+        expected += [(start + i, start + j) for i in range(n) for j in range(n)]
+        start += n
+    assert (
+        list(zip(topology.receivers.tolist(), topology.senders.tolist(), strict=True)) == expected
+    )
+    assert topology.loops.tolist() == [r == s for r, s in expected]
+    edges = numbers(0, len(expected), 2)
+    matrices = topology.matrices(edges)
+    assert [m.shape for m in matrices] == [(n, n, 2) for n in sizes]
+    by_hand = torch.stack(
+        [matrices[t][i, j] for t, n in enumerate(sizes) for i in range(n) for j in range(n)]
+    )
+    same(by_hand, edges * 1, edges)
+
+
+@CHECKED
+@given(SEEDS, st.integers(1, 6), st.integers(0, 12))
+def test_bipartite_sorts_by_receiver_and_keeps_every_edge(kernel, seed, nodes, edges):
+    generator = torch.Generator().manual_seed(seed)
+    senders, receivers = torch.randint(nodes, (2, edges), generator=generator)
+    topology = gf.from_edges(senders, receivers, nodes)
+    assert topology.receivers.tolist() == sorted(receivers.tolist())
+    assert sorted(
+        zip(topology.senders.tolist(), topology.receivers.tolist(), strict=True)
+    ) == sorted(zip(senders.tolist(), receivers.tolist(), strict=True))
+    for i in range(nodes):
+        assert incoming(topology, i) == list(range(topology.ptr[i], topology.ptr[i + 1]))
+
+
+def test_bad_links_are_refused(kernel):
+    with pytest.raises(ValueError, match="2 senders and 1 receivers"):
+        gf.from_edges(torch.tensor([0, 1]), torch.tensor([0]), 2)
+    for wrong in (-1, 2):
+        for ends in ([0, wrong], [wrong, 0]):
+            with pytest.raises(ValueError, match="nodes 0 to 1"):
+                gf.from_edges(*torch.tensor(ends)[:, None], 2)
+    links = gf.from_edges(torch.tensor([0]), torch.tensor([1]), 2)
+    for use in (
+        lambda: links.pair(gf.nn.cosine, torch.ones(2, 3)),
+        lambda: links.matrices(torch.ones(1, 3)),
+    ):
+        with pytest.raises(ValueError, match="not made of complete graphs"):
+            use()
+
+
+def episodes():
+
+    return gf.collate(
+        [task(1, 2, (1, 3), 2, unlabeled=1), task(2, 4, (1,), 3), task(3, 3, (2,), 1)]
+    )
+
+
+def test_stars_join_supports_classes_and_queries(kernel):
+    e = episodes()
+    topology = gf.class_node_graph(e)
+    n, found = (
+        len(e.y),
+        set(zip(topology.senders.tolist(), topology.receivers.tolist(), strict=True)),
+    )
+    first = {t: n + sum(e.way[:t]) for t in range(e.tasks)}
+    task = e.task.tolist()
+    expected = {(i, first[task[i]] + int(e.y[i])) for i in range(n) if e.y[i] >= 0}
+    expected |= {
+        (first[task[q]] + c, q) for q in range(n) if e.query[q] for c in range(e.way[task[q]])
+    }
+    assert found == expected
+    assert len(topology.senders) == len(expected)
+    assert topology.nodes == n + sum(e.way)
+
+
+def test_supports_reach_the_queries_of_their_own_task(kernel):
+    e = episodes()
+    topology = gf.support_to_query_graph(e)
+    task = e.task.tolist()
+    expected = {
+        (s, q)
+        for s in range(len(task))
+        for q in range(len(task))
+        if e.y[s] >= 0 and e.query[q] and task[s] == task[q]
+    }
+    assert set(zip(topology.senders.tolist(), topology.receivers.tolist(), strict=True)) == expected
+    assert len(topology.senders) == len(expected)
+
+
+INNER = {
+    "stars": gf.class_node_graph,
+    "supports": gf.support_to_query_graph,
+    "complete": lambda e: gf.complete_graph(e.sizes),
+}
+STAR_BATCHES = {
+    "equal": [task(1, 3, (1, 2), 4), task(2, 3, (1, 2), 4)],
+    "one way": [task(1, 3, (1,), 4), task(2, 3, (2,), 2)],
+    "one size": [task(1, 3, (1, 2), 3), task(2, 2, (1, 2), 4)],
+}
+
+
+@pytest.mark.parametrize("tasks", STAR_BATCHES.values(), ids=STAR_BATCHES)
+@pytest.mark.parametrize("build", INNER.values(), ids=INNER)
+def test_inner_products_of_edge_ends(build, tasks):
+    topology = build(gf.collate(tasks))
+    x = torch.randn(
+        topology.nodes, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
+    )
+    x.requires_grad_()
+    edges = zip(topology.receivers.tolist(), topology.senders.tolist(), strict=True)
+    looped = torch.stack([sum(x[r, k] * x[s, k] for k in range(4)) for r, s in edges])
+    ours = topology.inner(x)
+    assert ours.shape == (len(looped), 1)
+    assert torch.allclose(ours[:, 0], looped, rtol=0, atol=1e-12)
+    weights = torch.arange(len(looped), dtype=torch.float64)
+    (mine,), (theirs,) = (torch.autograd.grad((v * weights).sum(), x) for v in (ours[:, 0], looped))
+    assert torch.allclose(mine, theirs, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("tasks", STAR_BATCHES.values(), ids=STAR_BATCHES)
+def test_edges_inside_equal_tasks_carry_what_any_edges_carry(tasks):
+    e = gf.collate(tasks)
+    topology = gf.support_to_query_graph(e)
+    assert (topology.block is None) == (len(set(e.sizes)) > 1)
+    plain = gf.from_edges(topology.senders, topology.receivers, topology.nodes)
+    generator = torch.Generator().manual_seed(0)
+    x, weights = (
+        torch.randn(n, c, dtype=torch.float64, generator=generator, requires_grad=True)
+        for n, c in ((topology.nodes, 4), (len(topology.senders), 1))
+    )
+    ours, theirs = topology.propagate(weights, x), plain.propagate(weights, x)
+    assert torch.allclose(ours, theirs, rtol=0, atol=1e-12)
+    for mine, other in zip(
+        *(torch.autograd.grad(v.square().sum(), (x, weights)) for v in (ours, theirs)), strict=True
+    ):
+        assert torch.allclose(mine, other, rtol=0, atol=1e-10)
+
+
+def test_edges_into_the_last_nodes(kernel):
+    e = gf.collate(STAR_BATCHES["equal"])
+    topology = gf.class_node_graph(e)
+    x = torch.randn(
+        topology.nodes, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
+    )
+    weights = torch.rand(
+        len(topology.receivers), 1, dtype=torch.float64, generator=torch.Generator().manual_seed(1)
+    )
+    part = topology.into(len(e.y))
+    tail = weights[-len(part.receivers) :]
+    assert part.nodes == sum(e.way)
+    assert torch.allclose(
+        part.propagate(tail, x), topology.propagate(weights, x)[len(e.y) :], rtol=0, atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("metric", [gf.squared_euclidean, gf.nn.cosine])
+@pytest.mark.parametrize("tasks", STAR_BATCHES.values(), ids=STAR_BATCHES)
+def test_metrics_by_products_are_the_metrics(metric, tasks):
+    topology = gf.class_node_graph(gf.collate(tasks))
+    x = torch.randn(
+        topology.nodes, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
+    )
+    x[2] = 0
+    x.requires_grad_()
+    ours, theirs = compare(topology, metric, x), topology.pair_ordered(metric, x)
+    assert torch.allclose(ours, theirs, rtol=0, atol=1e-12)
+    mine, other = (torch.autograd.grad(v.sum(), x)[0] for v in (ours, theirs))
+    assert torch.isfinite(mine).all()
+    rows = torch.arange(len(x)) != 2
+    assert torch.allclose(mine[rows], other[rows], rtol=0, atol=1e-6)

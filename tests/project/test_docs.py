@@ -1,0 +1,307 @@
+"""The documentation's pages: their code runs, their commands parse, and they say what library and records say."""
+
+import os
+import re
+import shlex
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+from matplotlib import pyplot
+from typer.testing import CliRunner
+
+import graphfew as gf
+from docs.made import choices, docstring, methods, names, order, records, tables, traps
+from docs.made.sections import plain
+from graphfew.benchmark import all_cells, read_spec
+from graphfew.cli import app
+from graphfew.methods import registry
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.rglob("*.md"))
+CHEAP = ("graphfew methods", "graphfew data")
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def commands(text: str) -> list[list[str]]:
+    """The `graphfew` commands in a text's bash blocks, as words; those that `torchrun` starts too."""
+    lines = [
+        shlex.split(line, comments=True)
+        for block in blocks(text, "bash")
+        for line in block.splitlines()
+    ]
+    return [
+        line[line.index("graphfew") + 1 :]
+        for line in lines
+        if "graphfew" in line and "install" not in line
+    ]
+
+
+@pytest.fixture
+def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None) -> Iterator[None]:
+    """An empty folder, no network, and a registry of its own."""
+
+    def refuse(*args: object) -> None:
+        raise OSError("the documentation's code must not need a network")
+
+    kept = dict(registry.METHODS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    yield
+    pyplot.close("all")
+    registry.METHODS.clear()
+    registry.METHODS.update(kept)
+
+
+def run(name: str, code: list[str], **given: object) -> dict[str, object]:
+    """The blocks in order, in one namespace."""
+    space: dict[str, object] = {"__name__": "__main__", **given}
+    for number, block in enumerate(code):
+        exec(
+            compile(block, f"{name}, block {number + 1}", "exec"), space
+        )  # a page's code is this repository's
+    return space
+
+
+@pytest.mark.parametrize(
+    "page",
+    [p for p in PAGES if blocks(p.read_text("utf-8"), "python")],
+    ids=lambda page: str(page.relative_to(DOCS)),
+)
+def test_the_code_of_a_page_runs(page, alone):
+    run(page.name, blocks(page.read_text(encoding="utf-8"), "python"))
+
+
+def test_code_fits_the_page():
+    texts = {page.name: page.read_text(encoding="utf-8") for page in PAGES}
+    texts |= {name: methods.page(name) for name in methods.names()}
+    assert [
+        (name, line)
+        for name, text in texts.items()
+        for block in blocks(text, "python")
+        for line in block.splitlines()
+        if len(line) > 88
+    ] == []
+
+
+def test_the_policy_names_the_versions_of_the_project():
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    policy = (DOCS / "policy.md").read_text(encoding="utf-8")
+    wanted = {
+        "Python": r'requires-python = ">=([\d.]+)"',
+        "PyTorch": r'"torch>=([\d.]+)"',
+        "torch-geometric": r'"torch-geometric>=([\d.]+)"',
+        "torch-scatter": r'"torch-scatter>=([\d.]+)"',
+    }
+    for name, pattern in wanted.items():
+        assert f"| {name} | {re.search(pattern, project)[1]} and later" in policy
+
+
+@pytest.mark.parametrize("name", methods.names())
+def test_the_code_of_a_methods_page_runs(name, alone):
+    space = run(name, blocks(methods.page(name), "python"))
+    assert space["logits"].shape == (30, 5)
+
+
+def test_the_code_of_the_readme_runs(alone, real_omniglot):
+    """On Omniglot, with 2 steps for its 1,000 and 4 tasks for its 1,000; the second block on digits."""
+    first, second = blocks((ROOT / "README.md").read_text(encoding="utf-8"), "python")
+    shorter = first.replace("steps=1000", "steps=2").replace("n=1000", "n=4")
+    assert shorter.count("=2)") == first.count("=2)") + 1
+    run("README.md", [shorter])
+    digits = gf.data.digits(size=8)
+    x, y = digits.x.flatten(1).float().numpy(), digits.y.numpy().copy()
+    y[30:200] = -1
+    run(
+        "README.md",
+        [second],
+        gf=gf,
+        X=x[:200],
+        y=y[:200],
+        X_new=x[200:250],
+        X_late=x[250:300],
+        y_late=y[250:300],
+    )
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda page: page.stem)
+def test_the_commands_of_a_page_are_understood(page):
+    group = typer.main.get_command(app)
+    for words in commands(page.read_text(encoding="utf-8")):
+        group.commands[words[0]].make_context(words[0], words[1:])
+
+
+def test_a_command_that_is_not_is_noticed():
+    text = "```bash\ngraphfew train egnn --date omniglot --out x   # a slip\n```\n"
+    (words,) = commands(text)
+    assert words == ["train", "egnn", "--date", "omniglot", "--out", "x"]
+    with pytest.raises(Exception, match="No such option"):
+        typer.main.get_command(app).commands["train"].make_context("train", words[1:])
+
+
+@pytest.mark.parametrize("command", CHEAP)
+def test_a_cheap_command_runs(command):
+    assert any(
+        shlex.split(command)[1:] in commands(page.read_text(encoding="utf-8")) for page in PAGES
+    )
+    result = CliRunner().invoke(app, shlex.split(command)[1:])
+    assert result.exit_code == 0, result.output
+
+
+def test_the_spec_of_a_page_is_a_spec(tmp_path):
+    (spec,) = blocks(
+        (DOCS / "guides" / "reproducing-a-paper.md").read_text(encoding="utf-8"), "toml"
+    )
+    (tmp_path / "glyphs-mine.toml").write_text(spec, encoding="utf-8")
+    assert len(all_cells(read_spec(tmp_path / "glyphs-mine.toml"))) == 16
+
+
+@pytest.mark.parametrize("name", methods.names())
+def test_a_methods_page_has_formula_source_and_deviations(name):
+    told = docstring.parse(gf.METHODS[name].factory)
+    page = methods.page(name)
+    assert any(line.startswith("logit_") or " logit_" in line for line in told.formula)
+    assert "\n".join(["```text", *told.formula, "```"]) in page
+    assert f"## Source\n\n{told.source}" in page
+    assert re.search(r"\b(19|20)\d\d\b", told.source)
+    assert f"## Deviations\n\n{told.deviations[0].upper()}" in page
+    listed = {name for together in told.arguments for name in together.split(", ")}
+    assert listed == {"encoder", "dim", *gf.METHODS[name].takes}
+
+
+@pytest.mark.parametrize("name", methods.names())
+def test_a_methods_page_has_the_records_figures(name):
+    page = methods.page(name)
+    cells = [c for b in records.everything().benchmarks for c in b.cells if c.method == name]
+    for cell in cells:
+        line = next(
+            line
+            for line in page.splitlines()
+            if line.startswith(f"| {escaped(cell.who.row)} |") and records.accuracy(cell) in line
+        )
+        assert line.count("|") > 2
+    assert (methods.UNMEASURED in page) is (not cells)
+
+
+def escaped(row: str) -> str:
+    return row.replace("_", "\\_")
+
+
+def test_a_figure_of_the_tables_is_that_of_the_record():
+    cell = records.cell(
+        "clinc150", "PT-MAP", "transductive", way=5, shot=1, query="single-class(75)"
+    )
+    per_task = cell.records[0].result.per_task
+    assert f"{100 * sum(per_task) / len(per_task):.2f}" == records.accuracy(cell).split(" ")[0]
+    with pytest.raises(KeyError, match="one is needed"):
+        records.cell("clinc150", "PT-MAP", "transductive", way=5)
+
+
+def test_what_is_to_be_taken_wins_and_what_loses_loses():
+    """A row whose figures have turned belongs in the other table, or its words must change."""
+    for choice in choices.CHOICES:
+        take, beside = choice.cells()
+        assert take.over.result.mean > beside.over.result.mean, choice.situation
+    for choice in choices.LOSSES:
+        take, beside = choice.cells()
+        assert take.over.result.mean < beside.over.result.mean, choice.situation
+
+
+def test_every_table_is_on_a_page_and_every_marker_has_one():
+    used = {
+        name
+        for page in PAGES
+        for name in re.findall(r"<!-- table: ([\w-]+) -->", page.read_text("utf-8"))
+    }
+    assert used == set(tables.TABLES)
+
+
+def test_traps_on_purpose_are_traps():
+    """What the page says of them in words."""
+    found = traps.results()["traps"]
+    for name in ("answers matched to labels", "hidden labels vote"):
+        assert all(
+            pair["gain"]["mean"] > pair["gain"]["half_width"] for pair in found[name].values()
+        )
+    chosen = found["chosen on test"]
+    assert chosen["reported"]["mean"] - chosen["reported"]["half_width"] > chosen["true"]["mean"]
+    assert found["queries among the supports"]["5-shot"]["gain"]["mean"] > 0
+    statistics = found["statistics of the test batch"]
+    assert all(
+        pair["gain"]["mean"] < 0 for name, pair in statistics.items() if name.startswith("glyphs")
+    )
+    assert all(pair["gain"]["mean"] > 0 for name, pair in statistics.items() if "digits" in name)
+
+
+def test_the_words_about_even_queries_are_those_of_the_records():
+    one, even, uneven = (
+        {
+            row: records.cell(
+                "cifar-fs-features", row, mode, way=5, shot=1, query=query
+            ).over.result.mean
+            for row, mode in traps.FREE
+        }
+        for query in (traps.SINGLE, traps.BALANCED, traps.DIRICHLET)
+    )
+    assert [row for row, mean in one.items() if mean > one["nearest class mean"]] == [
+        "propagated prototypes"
+    ]
+    assert even["α-TIM"] - uneven["α-TIM"] > even["TIM"] - uneven["TIM"]
+
+
+def test_the_words_about_one_query_per_class_are_those_of_the_records():
+    one, many = (
+        {
+            row: records.cell(
+                "cifar-fs", row, "transductive", way=5, shot=1, query=query
+            ).over.result.mean
+            for row in traps.TOGETHER
+        }
+        for query in ("one-per-class", traps.BALANCED)
+    )
+    assert {row for row in traps.TOGETHER if one[row] > many[row]} == {"egnn", "α-TIM"}
+
+
+def test_names_of_one_meaning_are_told_apart_in_the_reference():
+    text = "One.\n\nShapes:\n    a, b: of\n        each.\n    c: x, y: z.\n\nRaises:\n    E: a, b: c.\n"
+    attributes = "    a: of\n        each.\n    b: of\n        each.\n    c: x, y: z.\n"
+    assert plain(text) == f"One.\n\nAttributes:\n{attributes}\nRaises:\n    E: a, b: c.\n"
+
+
+def test_every_public_name_is_in_the_reference():
+    markers = [
+        found.split()
+        for page in sorted((DOCS / "api").glob("*.md"))
+        for found in names.MARKER.findall(page.read_text(encoding="utf-8"))
+    ]
+    listed = [names.definition(name) for wanted in markers for name in names.of_modules(wanted)]
+    assert len(listed) == len(set(listed))
+    assert set(listed) == {names.definition(name) for name in names.public()}
+    text = "".join(page.read_text(encoding="utf-8") for page in (DOCS / "api").glob("*.md"))
+    assert [module for module in names.modules() if f"`{module}`" not in text] == []
+
+
+def test_the_architecture_names_every_module():
+    from tests.test_imports import ORDER
+
+    assert order.order() == ORDER
+    table = order.table()
+    assert [module for module in ORDER if f"| `{module}` | " not in table] == []
+    assert all(order.line(module) for module in ORDER)
+
+
+def test_pictures_are_small_and_shown():
+    pictures = sorted((DOCS / "pictures").iterdir())
+    shown = {
+        Path(link).name
+        for page in PAGES
+        for link in re.findall(r"!\[[^]]*]\(([^)]+)\)", page.read_text("utf-8"))
+    }
+    assert shown == {picture.name for picture in pictures}
+    assert max(os.path.getsize(picture) for picture in pictures) < 100_000

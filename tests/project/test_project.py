@@ -1,0 +1,62 @@
+"""What stands in two places says the same in both."""
+
+import re
+import sys
+from pathlib import Path
+
+import graphfew as gf
+from graphfew.data.io import archives
+
+ROOT = Path(__file__).parents[2]
+OMNIGLOT, CIFAR = (
+    sys.modules["graphfew.data.datasets.omniglot"],
+    sys.modules["graphfew.data.datasets.cifar_files"],
+)
+
+
+def text(name):
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def one(pattern, name):
+    (found,) = re.findall(pattern, text(name), re.MULTILINE)
+    return found
+
+
+def test_the_citation_is_of_this_version_and_licence():
+    assert (
+        one(r"^version: (.+)$", "CITATION.cff")
+        == one(r'^version = "(.+)"$', "pyproject.toml")
+        == gf.__version__
+    )
+    assert one(r"^license: (.+)$", "CITATION.cff") == one(r'^license = "(.+)"$', "pyproject.toml")
+    assert one(r"^cff-version: (.+)$", "CITATION.cff") == "1.2.0"
+    for key in ("message", "title", "authors"):
+        one(rf"^{key}:", "CITATION.cff")
+
+
+def test_the_security_policy_states_the_bounds_of_the_code():
+    policy = re.sub(r"\s+", " ", text("SECURITY.md"))
+    assert (
+        f"may inflate to {archives.FREE_BYTES // 10**6} MB or to {archives.RATIO} times" in policy
+    )
+    assert f"lists of entries up to {archives.LIST // 10**6} MB" in policy
+    assert OMNIGLOT.MOST == CIFAR.MOST
+    assert f"images of Omniglot and CIFAR-100 to {CIFAR.MOST // 1000} kB" in policy
+    assert f"binary archive up to {CIFAR.UNPACKED // 10**6} MB" in policy
+
+
+def test_what_the_policy_names_is_there():
+    for name in re.findall(r"`((?:graphfew|tests|benchmarks)/[^`]+)`", text("SECURITY.md")):
+        assert (ROOT / name).exists(), name
+    for name in ("CITATION.cff", "CONTRIBUTING.md", "SECURITY.md"):
+        assert f'"/{name}"' in text("pyproject.toml"), name
+
+
+def test_every_template_asks_for_what_is_needed():
+    for path in sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml")):
+        if path.name != "config.yml":
+            content = path.read_text(encoding="utf-8")
+            assert re.search(r"^name: \S", content, re.MULTILINE), path
+            assert re.search(r"^description: \S", content, re.MULTILINE), path
+            assert "required: true" in content, path

@@ -1,0 +1,298 @@
+"""What fuzzing found, each held by a test: hostile checkpoints, specs, records, run folders and tensors."""
+
+import json
+import time
+
+import pytest
+import torch
+from bench_records import made
+from safetensors import safe_open
+from safetensors.torch import save_file
+from small_specs import SMALL, spec
+
+import graphfew as gf
+from graphfew.benchmark import read, read_figures
+from graphfew.runs import Run
+from graphfew.runs.config import TrainConfig, checked
+from graphfew.runs.factory import build_model
+from graphfew.runs.run_dir import cut_back, read_config, tally_of
+
+DEEP = "[" * 200_000
+
+
+def plain(width=6):
+    return gf.create("egnn", encoder=gf.backbones.identity(4), layers=1, width=width)
+
+
+def rewritten(path, change):
+    """The file with the text of its header changed."""
+    with safe_open(path, framework="pt") as file:
+        header = file.metadata()["graphfew"]
+        names = list(file.keys())
+        tensors = {name: file.get_tensor(name) for name in names}
+    save_file(tensors, path, metadata={"graphfew": change(header)})
+
+
+@pytest.mark.parametrize(("part", "size"), [("width", 20_000), ("layers", 10**9), ("dim", 10**8)])
+def test_a_recipe_that_asks_for_more_than_the_file_holds_is_refused_at_once(tmp_path, part, size):
+    path = gf.save(plain(), tmp_path / "m")
+    old = {"width": '"width": 6', "layers": '"layers": 1', "dim": '"dim": 4'}[part]
+    rewritten(path, lambda header: header.replace(old, f'"{part}": {size}'))
+    began = time.process_time()
+    with pytest.raises(
+        ValueError, match=r"m\.safetensors has a recipe that this graphfew cannot follow"
+    ):
+        gf.load(path)
+    assert time.process_time() - began < 10
+
+
+@pytest.mark.parametrize("header", [DEEP, '{"format": ' + "9" * 5000 + "}"])
+def test_a_header_of_json_that_python_cannot_follow_is_corrupt(tmp_path, header):
+    path = gf.save(plain(), tmp_path / "m")
+    rewritten(path, lambda old: header)
+    with pytest.raises(ValueError, match=r"m\.safetensors is corrupt or cut short"):
+        gf.load(path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"width": 6', '"width": "six"'),
+        ('"width": 6', '"width": -1'),
+        ('"dim": 4', '"dim": null'),
+        ('"name": "egnn"', '"name": "nope"'),
+    ],
+)
+def test_a_recipe_of_other_values_names_its_file(tmp_path, old, new):
+    path = gf.save(plain(), tmp_path / "m")
+    rewritten(path, lambda header: header.replace(old, new))
+    with pytest.raises(
+        ValueError, match=r"m\.safetensors has a recipe that this graphfew cannot follow"
+    ):
+        gf.load(path)
+
+
+def test_an_optimizer_s_state_of_another_shape_is_refused(tmp_path):
+    first, other = plain(), plain(8)
+    for model in (first, other):
+        optimizer = gf.training.adam(model)
+        model(_episode()).logits.sum().backward()
+        optimizer.step()
+        gf.save(model, tmp_path / f"{'first' if model is first else 'other'}", optimizer=optimizer)
+    raw = {}
+    for name in ("first", "other"):
+        with safe_open(tmp_path / f"{name}.safetensors", framework="pt") as file:
+            raw[name] = {key: file.get_tensor(key) for key in file.keys()}, file.metadata()  # noqa: SIM118
+    swapped = {
+        key: raw["other"][0][key] if key.startswith("optimizer/") else value
+        for key, value in raw["first"][0].items()
+    }
+    save_file(swapped, tmp_path / "first.safetensors", metadata=raw["first"][1])
+    again = plain()
+    with pytest.raises(
+        ValueError, match=r"holds no state of this optimizer's weight \d+, of shape"
+    ):
+        gf.load(tmp_path / "first", into=again, optimizer=gf.training.adam(again))
+
+
+def _episode():
+    return gf.Episode.single(
+        torch.randn(6, 4), torch.tensor([0, 1, 0, 1, -1, -1]), torch.arange(6) >= 4, 2
+    )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "x = " + "[" * 5000 + "]" * 5000,
+        "x = " + "9" * 5000,
+        "a" + ".a" * 5000 + " = 1",
+        "x = {" + "a." * 5000 + "a = 1}",
+    ],
+)
+def test_toml_that_the_parser_cannot_follow_names_its_file_and_soon(tmp_path, line):
+    began = time.process_time()
+    with pytest.raises(ValueError, match=r"small\.toml, line 1: this TOML cannot be read"):
+        spec(tmp_path, f"{SMALL}\n{line}\n")
+    (tmp_path / "figures.toml").write_text(line)
+    with pytest.raises(ValueError, match=r"figures\.toml is no TOML"):
+        read_figures(tmp_path / "figures.toml")
+    assert time.process_time() - began < 5
+
+
+def test_texts_of_many_points_are_texts(tmp_path):
+    assert spec(tmp_path, f'about = "{"so on. " * 150}"\n{SMALL}').about.startswith("so on. so on")
+
+
+def test_figures_that_are_no_text_or_no_tables_name_their_file(tmp_path):
+    for content in (b"\xff\xfe", b"figure = [1]", b"figure = 1"):
+        (tmp_path / "figures.toml").write_bytes(content)
+        with pytest.raises(ValueError, match=r"figures\.toml"):
+            read_figures(tmp_path / "figures.toml")
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("machine", 5),
+        ("versions", []),
+        ("seconds", 0.0),
+        ("seconds", "1"),
+        ("seconds", True),
+        ("decisions", None),
+        ("seed", "0"),
+        ("figures", {"auroc": "high"}),
+        ("commit", 3),
+        ("peak_memory", 1.5),
+        ("time", None),
+    ],
+)
+def test_a_record_of_other_values_is_told_as_a_fault(tmp_path, name, value):
+    content = {**json.loads(made().to_line()), name: value}
+    (tmp_path / "out.jsonl").write_text(json.dumps(content) + "\n" + made().to_line())
+    records, (fault,) = read(tmp_path / "out.jsonl")
+    assert len(records) == 1
+    assert f"out.jsonl, line 1: no record of a benchmark ({name} is not" in str(fault)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("mean", "NaN"),
+        ("half_width", "Infinity"),
+        ("per_task", "[1.0, NaN]"),
+        ("mode", "7"),
+        ("tasks", "[]"),
+        ("calibration_error", "true"),
+    ],
+)
+def test_so_is_a_result_of_other_values(tmp_path, name, value):
+    content = json.loads(made().to_line())
+    content["result"][name] = None
+    (tmp_path / "out.jsonl").write_text(
+        json.dumps(content).replace(f'"{name}": null', f'"{name}": {value}')
+    )
+    records, (fault,) = read(tmp_path / "out.jsonl")
+    assert records == ()
+    assert f"({name} is not what it should be)" in str(fault)
+
+
+def test_lines_nested_too_deep_are_faults(tmp_path):
+    (tmp_path / "out.jsonl").write_text(DEEP + "\n" + made().to_line())
+    records, faults = read(tmp_path / "out.jsonl")
+    assert (len(records), len(faults)) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("way", 5),
+        ("steps", "7"),
+        ("steps", True),
+        ("lr", "fast"),
+        ("views", 1.5),
+        ("encoder_arguments", []),
+        ("transductive", "yes"),
+    ],
+)
+def test_options_of_another_type_are_refused_by_name(name, value):
+    with pytest.raises(ValueError, match=rf"^{name} is .*it must be"):
+        checked({name: value})
+    assert checked({"steps": 7, "lr": 1, "way": "5", "transductive": None})["steps"] == 7
+
+
+@pytest.mark.parametrize(
+    "text", ["\udcff", DEEP, "[]", '{"arguments": [], "versions": {}}', '{"arguments": {"way": 5}}']
+)
+def test_a_run_s_files_of_other_content_are_named(tmp_path, text):
+    for path, call in (
+        (Run(tmp_path).config, lambda: read_config(Run(tmp_path))),
+        (Run(tmp_path).metrics, lambda: cut_back(Run(tmp_path), 3)),
+    ):
+        path.write_bytes(text.encode("utf-8", "surrogateescape") + b"\n")
+        with pytest.raises(ValueError, match=rf"{path.name} cannot be read"):
+            call()
+
+
+@pytest.mark.parametrize(
+    "extra", [{"step": "1"}, {"step": 1.5}, {"best": None}, {"stale": True}, {"other": 1}]
+)
+def test_a_tally_of_other_values_is_refused(tmp_path, extra):
+    with pytest.raises(ValueError, match=r"last\.safetensors is no checkpoint of a run"):
+        tally_of(Run(tmp_path), extra)
+
+
+X, Y, QUERY = torch.ones(6, 2), torch.tensor([0, 1, 0, 1, -1, -1]), torch.arange(6) >= 4
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"x": [[0.0]] * 6}, TypeError, "x is a list"),
+        ({"y": None}, TypeError, "y is a NoneType"),
+        ({"x": torch.eye(6).to_sparse()}, TypeError, "dense torch.Tensor"),
+        ({"sizes": 6}, TypeError, "sizes is 6"),
+        ({"x": torch.zeros(6, 2, device="meta")}, ValueError, "on meta"),
+        ({"x": torch.tensor(1.0)}, ValueError, r"shape \(\)"),
+        ({"sizes": (2.5, 3.5)}, TypeError, "whole numbers"),
+        ({"way": ("a",)}, TypeError, "way is"),
+        (
+            {"way": (10**12,)},
+            ValueError,
+            "task 0 has 6 items and way 1000000000000; every class needs a shot",
+        ),
+        (
+            {"sizes": (10**30, 6 - 10**30), "way": (2, 2)},
+            ValueError,
+            "every task needs its own items",
+        ),
+        (
+            {"x": torch.zeros(6, 2).to(torch.float8_e4m3fn)},
+            TypeError,
+            "convert it to a floating type",
+        ),
+    ],
+)
+def test_what_is_no_episode(change, error, message):
+    with pytest.raises(error, match=message):
+        gf.Episode(**{"x": X, "y": Y, "query": QUERY, "sizes": (6,), "way": (2,), **change})
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"x": None}, "x is no dense"),
+        ({"y": [0]}, "y is no dense"),
+        ({"classes": None}, "classes is"),
+        ({"groups": (1, 2)}, "groups is"),
+        ({"x": X.to(torch.float8_e4m3fn)}, "x is torch.float8"),
+    ],
+)
+def test_what_is_no_data_set(change, message):
+    with pytest.raises(TypeError, match=message):
+        gf.Dataset(
+            **{
+                "name": "a",
+                "split": "all",
+                "x": X,
+                "y": Y.clamp_min(0),
+                "classes": ("a", "b"),
+                **change,
+            }
+        )
+
+
+def test_labels_of_a_type_that_numpy_has_not():
+    with pytest.raises(TypeError, match="y cannot be read as labels"):
+        gf.data.arrays(X, torch.ones(6).to(torch.float8_e4m3fn))
+
+
+def test_a_model_that_cannot_be_built_is_told_in_a_few_lines():
+    config = TrainConfig("prototypical", "digits", encoder_arguments={"width": "x" * 9000})
+    with pytest.raises(ValueError, match="conv4 cannot be built with") as told:
+        build_model(config)
+    assert len(str(told.value)) < 1500

@@ -1,0 +1,47 @@
+"""What the speed benchmarks count by hand is what torch counts, and every way of the device table runs."""
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+import graphfew as gf
+from benchmarks.speed import device, egnn, floors, shapes
+
+
+def counted(call):
+    with FlopCounterMode(display=False) as counter:
+        call()
+    return counter.get_total_flops() / 2
+
+
+@pytest.mark.parametrize("inductive", [False, True])
+def test_multiply_adds_of_an_answer(inductive):
+    model, (episode, _) = egnn.model().eval(), shapes.episode(5, 2, 2, 2)
+    episode = episode.inductive() if inductive else episode
+    work = floors.egnn_path(model, episode, training=False)
+    with torch.no_grad():
+        took = counted(lambda: model.answer(episode))
+    assert took == pytest.approx(work.pair_products + work.other_products, rel=0.03)
+
+
+def test_multiply_adds_of_a_training_step():
+    model, (episode, target) = egnn.model(), shapes.episode(5, 2, 2, 2)
+    work = floors.egnn_path(model, episode, training=True)
+    took = counted(lambda: gf.edge_loss(model(episode), target).backward())
+    assert took == pytest.approx(work.pair_products + work.other_products, rel=0.03)
+
+
+def test_the_device_table_has_every_way_beside_the_peak(monkeypatch):
+    monkeypatch.setattr(
+        torch, "compile", lambda run, **_: run
+    )  # minutes, and tests/nn/test_compile.py has it
+    for measure in (device.answers, device.training):
+        for row in measure(torch.device("cpu"), 1, {"small": (2, 1, 1, 2)}).values():
+            ways = {
+                f"{way}, {kind}"
+                for way in ("naive", "plain", "compiled")
+                for kind in ("float32", "bfloat16")
+            }
+            assert set(row["share_of_peak"]) == ways
+            assert set(row["times_as_fast"]) == ways - {"naive, float32"}
+            assert all(share > 0 for share in row["share_of_peak"].values())

@@ -9,7 +9,7 @@ from typing import Any
 
 import graphfew as gf
 
-POOL, SCALE = Path("benchmarks/pool/results"), Path("benchmarks/scale/results")
+POOL, SCALE = Path("benchmarks/unlabeled_set/results"), Path("benchmarks/scale/results")
 HEADS = Path("benchmarks/speed/results/heads.json")
 
 
@@ -85,7 +85,7 @@ def pool(root: Path) -> str:
         f"CLINC150, all-MiniLM-L6-v2: one label per intent and a pile of {cells[0]['pile_per_intent']} utterances "
         f"of each of the 150 intents, of the train split; utterances of the test split are answered one by one; "
         f"{len(cells[0]['draws'])} draws of labels and pile, 95 % intervals over draws. Command: "
-        f"`python -m benchmarks.pool.run`; files: `{POOL}`.\n\n{markdown(head, rows)}\n\n"
+        f"`python -m benchmarks.unlabeled_set.run`; files: `{POOL}`.\n\n{markdown(head, rows)}\n\n"
         f"![Accuracy against coverage]({POOL}/coverage.png)"
     )
 

@@ -11,7 +11,7 @@ sys.path.insert(
     0, str(Path(__file__).parents[1])
 )  # `mkdocs` alone does not have the repository's root there
 
-from docs.made import methods, names, tables
+from docs.generate import methods, names, tables
 
 ROOT = Path(__file__).parents[1]
 CHANGELOG = "<!-- changelog -->"

@@ -13,8 +13,17 @@ from matplotlib import pyplot
 from typer.testing import CliRunner
 
 import graphfew as gf
-from docs.made import choices, docstring, methods, names, order, records, tables, traps
-from docs.made.sections import plain
+from docs.generate import (
+    architecture,
+    choices,
+    docstring,
+    methods,
+    names,
+    pitfalls,
+    records,
+    tables,
+)
+from docs.generate.sections import plain
 from graphfew.benchmark import all_cells, read_spec
 from graphfew.cli import app
 from graphfew.methods import registry
@@ -224,7 +233,7 @@ def test_every_table_is_on_a_page_and_every_marker_has_one():
 
 def test_traps_on_purpose_are_traps():
     """What the page says of them in words."""
-    found = traps.results()["traps"]
+    found = pitfalls.results()["pitfalls"]
     for name in ("answers matched to labels", "hidden labels vote"):
         assert all(
             pair["gain"]["mean"] > pair["gain"]["half_width"] for pair in found[name].values()
@@ -245,9 +254,9 @@ def test_the_words_about_even_queries_are_those_of_the_records():
             row: records.cell(
                 "cifar-fs-features", row, mode, way=5, shot=1, query=query
             ).over.result.mean
-            for row, mode in traps.FREE
+            for row, mode in pitfalls.FREE
         }
-        for query in (traps.SINGLE, traps.BALANCED, traps.DIRICHLET)
+        for query in (pitfalls.SINGLE, pitfalls.BALANCED, pitfalls.DIRICHLET)
     )
     assert [row for row, mean in one.items() if mean > one["nearest class mean"]] == [
         "propagated prototypes"
@@ -261,11 +270,11 @@ def test_the_words_about_one_query_per_class_are_those_of_the_records():
             row: records.cell(
                 "cifar-fs", row, "transductive", way=5, shot=1, query=query
             ).over.result.mean
-            for row in traps.TOGETHER
+            for row in pitfalls.TOGETHER
         }
-        for query in ("one-per-class", traps.BALANCED)
+        for query in ("one-per-class", pitfalls.BALANCED)
     )
-    assert {row for row in traps.TOGETHER if one[row] > many[row]} == {"egnn", "α-TIM"}
+    assert {row for row in pitfalls.TOGETHER if one[row] > many[row]} == {"egnn", "α-TIM"}
 
 
 def test_names_of_one_meaning_are_told_apart_in_the_reference():
@@ -288,12 +297,12 @@ def test_every_public_name_is_in_the_reference():
 
 
 def test_the_architecture_names_every_module():
-    from tests.test_imports import ORDER
+    from tests.project.test_imports import ORDER
 
-    assert order.order() == ORDER
-    table = order.table()
+    assert architecture.order() == ORDER
+    table = architecture.table()
     assert [module for module in ORDER if f"| `{module}` | " not in table] == []
-    assert all(order.line(module) for module in ORDER)
+    assert all(architecture.line(module) for module in ORDER)
 
 
 def test_pictures_are_small_and_shown():

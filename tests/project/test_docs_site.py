@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from docs.made import methods, names
+from docs.generate import methods, names
 
 ROOT = Path(__file__).parents[2]
 LOADING = {

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Mapping
 
 import graphfew as gf
-from docs.made import docstring, records
+from docs.generate import docstring, records
 from graphfew.benchmark import report
 
 NOTATION = (

@@ -1,4 +1,4 @@
-"""The tables of the page of traps: from the records of benchmarks, and from `benchmarks/traps/results.json`."""
+"""The tables of the page of pitfalls: from the records of benchmarks, and from `benchmarks/pitfalls/results.json`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import graphfew as gf
-from docs.made import methods, records
+from docs.generate import methods, records
 from graphfew.benchmark import report
 
 INDUCTIVE, TRANSDUCTIVE = "inductive", "transductive"
 PILE = "semi-supervised, inductive"
-MEASURED = records.PLACE / "traps" / "results.json"
+MEASURED = records.PLACE / "pitfalls" / "results.json"
 ONE = {"way": 5, "shot": 1}
 TOLD = (
     ("PT-MAP, even", TRANSDUCTIVE),
@@ -284,12 +284,12 @@ TABLES: Mapping[str, Callable[[], str]] = {
 }
 
 
-def _pairs(trap: str, head: str) -> str:
+def _pairs(pitfall: str, head: str) -> str:
     rows = [
         [name, _figure(found["right"]), _figure(found["wrong"]), _points(found["gain"])]
-        for name, found in _measured(trap).items()
+        for name, found in _measured(pitfall).items()
     ]
-    return methods.table([head, "as it should be", "in the trap", "points"], rows)
+    return methods.table([head, "as it should be", "in the pitfall", "points"], rows)
 
 
 @functools.cache
@@ -298,8 +298,8 @@ def results() -> Mapping[str, Any]:
     return content
 
 
-def _measured(trap: str) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = results()["traps"][trap]
+def _measured(pitfall: str) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = results()["pitfalls"][pitfall]
     return found
 
 

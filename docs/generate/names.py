@@ -55,7 +55,7 @@ def definition(name: str) -> str:
         return f"{found.__module__}.{found.__qualname__}"
     if name not in VALUES:
         raise KeyError(
-            f"{name} is no class or function; say in docs/made/names.py where it is defined"
+            f"{name} is no class or function; say in docs/generate/names.py where it is defined"
         )
     return VALUES[name]
 

@@ -6,7 +6,7 @@ import ast
 import importlib.util
 from pathlib import Path
 
-from docs.made import methods
+from docs.generate import methods
 
 ROOT = Path(__file__).parents[2]
 

@@ -1,4 +1,4 @@
-"""Accuracy against coverage with out-of-scope utterances among the queries: `python -m benchmarks.pool.plot`."""
+"""Plot accuracy against coverage with out-of-scope queries: `python -m benchmarks.unlabeled_set.plot`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
-from benchmarks.pool.run import RESULTS
+from benchmarks.unlabeled_set.run import RESULTS
 
 STYLES = {
     "nearest class mean, labels only": ("-", "o"),

@@ -1,4 +1,4 @@
-"""One label per intent and a pile of unlabeled utterances, CLINC150: `python -m benchmarks.pool.run`.
+"""One label per intent and a pile of unlabeled utterances, CLINC150: `python -m benchmarks.unlabeled_set.run`.
 
 Labels and pile come from the train split, every utterance of the test split is answered alone. The numbers of
 `pool_prototypes` were chosen with queries of the val split. Each cell (classes, method) is a JSON file, written when it
@@ -23,7 +23,7 @@ from sklearn.metrics import roc_auc_score
 import graphfew as gf
 from benchmarks import files
 
-RESULTS = Path("benchmarks/pool/results")
+RESULTS = Path("benchmarks/unlabeled_set/results")
 PILE = 20
 Array = NDArray[Any]
 
@@ -165,7 +165,7 @@ def main() -> None:
                 draws.append(measure(row, data, known, seed, given.split))
                 progress.advance(bar)
             content = {
-                "command": "python -m benchmarks.pool.run",
+                "command": "python -m benchmarks.unlabeled_set.run",
                 "name": row.name,
                 "known": known,
                 "split": given.split,

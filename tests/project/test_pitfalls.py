@@ -1,4 +1,4 @@
-"""The measured traps: each wrong way is what it says, on a few tasks."""
+"""The measured pitfalls: each wrong way is what it says, on a few tasks."""
 
 import json
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import graphfew as gf
-from benchmarks.traps import run
+from benchmarks.pitfalls import run
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

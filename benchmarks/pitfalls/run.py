@@ -1,7 +1,8 @@
-"""Measure traps of evaluation on glyphs: `python -m benchmarks.traps.run`, minutes on one core, no download.
+"""Measure pitfalls of evaluation on glyphs: `python -m benchmarks.pitfalls.run`, minutes on one core, no download.
 
-Each trap is a mistake that this field has published figures with, made on purpose; beside it stands the right way, on
-the same tasks. Small encoders and few steps: the gaps are real, their sizes are of this setting alone.
+Each pitfall is a mistake behind published numbers, reproduced on purpose; the correct procedure is
+measured on the same tasks. Encoders are small and training is short: the gaps are real, their sizes
+hold for this setting only.
 """
 
 from __future__ import annotations
@@ -44,22 +45,22 @@ Models = dict[int, gf.GraphMethod]
 
 
 def main() -> None:
-    """Train once, measure each trap, write the results."""
+    """Train once, measure each pitfall, write the results."""
     torch.set_num_threads(1)
     models = trained()
-    traps: dict[str, Callable[[], dict[str, Any]]] = {
+    pitfalls: dict[str, Callable[[], dict[str, Any]]] = {
         "chosen on test": lambda: chosen(models),
         "answers matched to labels": lambda: matched(models[MATCHED_STEP]),
         "statistics of the test batch": lambda: batch_norm(models[STEPS]),
         "queries among the supports": lambda: overlapping(models[STEPS]),
         "hidden labels vote": hidden_votes,
     }
-    found = {name: measure() for name, measure in traps.items()}
+    found = {name: measure() for name, measure in pitfalls.items()}
     content = {
-        "command": "python -m benchmarks.traps.run",
+        "command": "python -m benchmarks.pitfalls.run",
         "setting": SETTING,
         "seeds": SEEDS,
-        "traps": found,
+        "pitfalls": found,
     }
     files.write(RESULTS, json.dumps(content, indent=1) + "\n")
     print(json.dumps(found, indent=1))

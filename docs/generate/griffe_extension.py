@@ -6,7 +6,7 @@ from typing import Any
 
 import griffe
 
-from docs.made.sections import plain
+from docs.generate.sections import plain
 
 
 class Shapes(griffe.Extension):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from docs.made import methods, records
+from docs.generate import methods, records
 from graphfew.benchmark import report
 
 INDUCTIVE, TRANSDUCTIVE = "inductive", "transductive"

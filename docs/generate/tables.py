@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from docs.made import choices, methods, order, traps
+from docs.generate import architecture, choices, methods, pitfalls
 
 TABLES: Mapping[str, Callable[[], str]] = {
     "methods": methods.index,
@@ -12,7 +12,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "losses": choices.losses,
     "choices-text": choices.text,
     "fewrel": choices.fewrel,
-    "pile": traps.pile,
-    "architecture": order.table,
-    **{f"trap-{name}": made for name, made in traps.TABLES.items()},
+    "pile": pitfalls.pile,
+    "architecture": architecture.table,
+    **{f"pitfall-{name}": made for name, made in pitfalls.TABLES.items()},
 }

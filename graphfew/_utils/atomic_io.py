@@ -7,9 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-
-class WriteError(OSError):
-    """A file that could not be written; the message names it, and `errno` is the system's."""
+from graphfew.errors import WriteError
 
 
 def with_suffix(path: str | Path, suffix: str) -> Path:

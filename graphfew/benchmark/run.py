@@ -17,14 +17,14 @@ from graphfew.benchmark.lock import locked
 from graphfew.benchmark.records import Record, append, read
 from graphfew.benchmark.semi_supervised import PileCell
 from graphfew.benchmark.training_jobs import Job, behind, folder, is_finished, jobs, ready
-from graphfew.nn.eval_mode import ContractError
+from graphfew.errors import ContractError, GraphfewError
 from graphfew.runs import Interrupted, Schedule, ValidationEvent, execute, find_device
 
 FAULTS = (ValueError, TypeError, OSError, RuntimeError, ContractError, FloatingPointError)
 Stop = Callable[[], bool]
 
 
-class Stopped(Exception):
+class Stopped(GraphfewError):
     """The run was stopped; everything that was finished is kept."""
 
 

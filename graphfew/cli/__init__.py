@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from graphfew.cli.bench import bench
-from graphfew.cli.errors import one_line
+from graphfew.cli.error_handling import one_line
 from graphfew.cli.evaluate import evaluate
 from graphfew.cli.label import label
 from graphfew.cli.listing import data, methods

@@ -23,7 +23,7 @@ from graphfew.benchmark import (
     survey,
 )
 from graphfew.cli import console
-from graphfew.cli.errors import INTERRUPTED, REFUSED, interruptible, one_line
+from graphfew.cli.error_handling import INTERRUPTED, REFUSED, interruptible, one_line
 from graphfew.data import DATASETS
 from graphfew.runs.evaluation import column_widths
 

@@ -9,7 +9,7 @@ from types import FrameType
 
 import typer
 
-from graphfew.nn.eval_mode import ContractError
+from graphfew.errors import GraphfewError
 
 REFUSED, LOST, INTERRUPTED = 2, 3, 130
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -25,8 +25,8 @@ def one_line() -> Iterator[None]:
         TypeError,
         OSError,
         ModuleNotFoundError,
-        ContractError,
         FloatingPointError,
+        GraphfewError,
     ) as error:
         typer.echo(f"error: {' '.join(str(error).split()) or type(error).__name__}", err=True)
         raise typer.Exit(REFUSED) from error

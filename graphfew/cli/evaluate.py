@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from graphfew.cli import console
-from graphfew.cli.errors import one_line
+from graphfew.cli.error_handling import one_line
 from graphfew.data import Tasks
 from graphfew.data.query_sampling import parse_queries
 from graphfew.runs import (

@@ -17,7 +17,7 @@ from graphfew import backbones
 from graphfew._utils.atomic_io import atomic_replace
 from graphfew._utils.model_spec import JSON
 from graphfew.cli import console
-from graphfew.cli.errors import INTERRUPTED, one_line
+from graphfew.cli.error_handling import INTERRUPTED, one_line
 from graphfew.data.io.image_folder import (
     SUFFIXES,
     ImageFormat,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from graphfew._utils.atomic_io import write_text
-from graphfew.cli.errors import one_line
+from graphfew.cli.error_handling import one_line
 from graphfew.runs import load_split, resolve_checkpoint
 
 if TYPE_CHECKING:

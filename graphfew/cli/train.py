@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from graphfew.cli import console
-from graphfew.cli.errors import INTERRUPTED, LOST, interruptible, one_line
+from graphfew.cli.error_handling import INTERRUPTED, LOST, interruptible, one_line
+from graphfew.errors import ProcessLostError
 from graphfew.runs import (
     Interrupted,
     PreparedRun,
@@ -21,7 +22,7 @@ from graphfew.runs import (
     settings,
 )
 from graphfew.runs.run_dir import read_config
-from graphfew.training.distributed import SINGLE_PROCESS, ProcessGroup, ProcessLostError
+from graphfew.training.distributed import SINGLE_PROCESS, ProcessGroup
 from graphfew.training.fabric import launch
 
 Text = str | None

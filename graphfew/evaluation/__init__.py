@@ -3,6 +3,7 @@
 Start reading at `accuracy.evaluate`.
 """
 
+from graphfew.errors import ContractError
 from graphfew.evaluation.accuracy import (
     Comparison,
     Result,
@@ -13,7 +14,6 @@ from graphfew.evaluation.accuracy import (
 )
 from graphfew.evaluation.contract import check_contract
 from graphfew.evaluation.statistics import calibration_error, t_interval
-from graphfew.nn.eval_mode import ContractError
 
 __all__ = [
     "Comparison",

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from graphfew.core.episode import Episode
-from graphfew.nn.eval_mode import ContractError
+from graphfew.errors import ContractError
 from graphfew.nn.method import GraphMethod
 
 # Of the spread of the probabilities: sums in another order move them by far less, a leak by far more. The floor is for

@@ -16,12 +16,14 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from graphfew.errors import GraphfewError
+
 Replacement = Callable[..., Any]
 # They read a tensor's memory past every operator, so a recording would take what they give for a constant.
 READERS = frozenset({torch.Tensor.numpy, torch.Tensor.tolist, torch.Tensor.__array__})
 
 
-class TraceError(ValueError):
+class TraceError(GraphfewError, ValueError):
     """The function decides by values, or leaves torch: one recording does not tell what it does to other inputs."""
 
 

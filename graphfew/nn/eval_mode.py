@@ -8,13 +8,10 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from graphfew.errors import ContractError
 from graphfew.nn.method import GraphMethod
 
 Norm = nn.modules.batchnorm._BatchNorm
-
-
-class ContractError(RuntimeError):
-    """A model broke the evaluation contract: its accuracy would not mean what it says."""
 
 
 @contextmanager

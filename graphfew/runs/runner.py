@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from graphfew._utils.model_spec import JSON
+from graphfew.errors import GraphfewError
 from graphfew.nn.method import device_of
 from graphfew.runs import run_dir
 from graphfew.runs.build import build
@@ -25,7 +26,7 @@ Watch = Callable[[ValidationEvent], None]
 Stop = Callable[[], bool]
 
 
-class Interrupted(Exception):
+class Interrupted(GraphfewError):
     """Training was stopped and saved; `step` steps are done."""
 
     def __init__(self, step: int) -> None:

@@ -3,7 +3,8 @@
 Start reading at `loop.train`.
 """
 
-from graphfew.training.distributed import ProcessGroup, ProcessLostError
+from graphfew.errors import ProcessLostError
+from graphfew.training.distributed import ProcessGroup
 from graphfew.training.fabric import launch
 from graphfew.training.loop import (
     TrainStep,

@@ -12,10 +12,6 @@ from torch import Tensor, nn
 T = TypeVar("T")
 
 
-class ProcessLostError(RuntimeError):
-    """Another process of the same job has ended, so that this one cannot go on."""
-
-
 @runtime_checkable
 class ProcessGroup(Protocol):
     """The processes of a job; every one of them makes the same calls in the same order.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar, final
 import torch
 from torch import Tensor
 
-from graphfew.training.distributed import ProcessLostError
+from graphfew.errors import ProcessLostError
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

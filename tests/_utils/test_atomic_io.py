@@ -19,6 +19,7 @@ from graphfew import runs
 from graphfew._utils import atomic_io
 from graphfew.benchmark import append, read
 from graphfew.data.io import cache
+from graphfew.errors import WriteError
 
 COMMAND = [sys.executable, "-c", "from graphfew.cli import app; app()"]
 # One that nobody may write to, root neither.
@@ -65,9 +66,7 @@ def test_a_full_disk_leaves_the_old_file_and_no_other(tmp_path, name):
     before = everything(tmp_path)
     with (
         room(600),
-        pytest.raises(
-            atomic_io.WriteError, match=rf"{file} cannot be written \(.*free some room"
-        ) as told,
+        pytest.raises(WriteError, match=rf"{file} cannot be written \(.*free some room") as told,
     ):
         write(tmp_path)
     assert isinstance(told.value, OSError)

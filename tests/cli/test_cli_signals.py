@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from graphfew.cli.errors import interruptible
+from graphfew.cli.error_handling import interruptible
 
 TRAIN = [
     "train",
@@ -100,7 +100,7 @@ def test_an_interrupted_process_saves_says_how_to_go_on_and_goes_on_exactly(
 
 def test_a_second_interrupt_acts_at_once(tmp_path):
     code = (
-        "import os, signal, time\nfrom graphfew.cli.faults import interruptible\n"
+        "import os, signal, time\nfrom graphfew.cli.error_handling import interruptible\n"
         "with interruptible() as stop:\n    os.kill(os.getpid(), signal.SIGINT); assert stop()\n"
         "    try:\n        os.kill(os.getpid(), signal.SIGINT); time.sleep(30)\n"
         "    except KeyboardInterrupt:\n        print('at once')\n"

@@ -15,6 +15,7 @@ PROJECT = ("graphfew", "tests", "examples", "benchmarks", "docs")
 
 # Lowest first: a package may import those before it only.
 ORDER = (
+    "errors",
     "_utils",
     "ops",
     "core",

@@ -19,6 +19,7 @@ from graphfew.data.datasets.rotations import rotated
 from graphfew.data.io import archives, cache
 from graphfew.data.io.download import fetch
 from graphfew.data.io.paths import Root, check_size
+from graphfew.errors import DatasetError
 
 DRAWERS = 20
 # Bytes and pixels of a side that no image of Omniglot comes near (350 bytes, 105 pixels).
@@ -61,7 +62,7 @@ _SPLITS: dict[str, tuple[tuple[str, ...], Callable[[int, str], bool]]] = {
 }
 
 
-class Incomplete(ValueError):
+class Incomplete(DatasetError):
     """An archive that is whole and lacks images."""
 
 

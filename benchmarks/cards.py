@@ -149,7 +149,7 @@ def _told(facts: Mapping[str, Any]) -> str:
 
 def _order(record: Record) -> tuple[Any, ...]:
     tasks = record.result.tasks
-    return record.result.mode, str(tasks["query"]), tasks["way"], tasks["shot"]
+    return str(record.result.mode), str(tasks["query"]), tasks["way"], tasks["shot"]
 
 
 def _line(record: Record) -> str:

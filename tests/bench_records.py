@@ -10,6 +10,7 @@ import numpy as np
 
 from graphfew.benchmark import Record
 from graphfew.evaluation.accuracy import Result
+from graphfew.evaluation.mode import EvaluationMode
 from graphfew.evaluation.statistics import t_interval
 
 TASKS: dict[str, Any] = {
@@ -47,7 +48,7 @@ def result(
         mean,
         half,
         tuple(per_task),
-        mode,
+        EvaluationMode.parse(mode),
         {**TASKS, **(tasks or {})},
         {**MODEL, **(model or {})},
         "cpu",

@@ -85,15 +85,15 @@ class Protocol:
 def of_record(record: Record) -> Protocol:
     """The protocol of one of our own records."""
     result, tasks = record.result, record.result.tasks
-    parts = [part for part in result.mode.split(", ") if part not in (BATCH_NORM, DROPPED)]
-    dropped = DROPPED in result.mode
+    parts = [part for part in str(result.mode).split(", ") if part not in (BATCH_NORM, DROPPED)]
+    dropped = result.mode.unlabeled_dropped
     return Protocol(
         data=record.benchmark,
         split=_split(tasks.get("split")),
         way=_text(tasks.get("way")),
         shot=_text(tasks.get("shot")),
         mode=", ".join(parts),
-        batch_norm="test batch" if result.mode.endswith(BATCH_NORM) else "running",
+        batch_norm="test batch" if result.mode.transductive_bn else "running",
         query=query_name(str(tasks.get("query", UNKNOWN))),
         backbone=backbone(result.model.get("encoder")),
         assumes=record.assumes,

@@ -11,7 +11,7 @@ from typing import Any
 
 from graphfew._utils.atomic_io import append_text
 from graphfew._utils.model_spec import JSON
-from graphfew.evaluation.accuracy import Result
+from graphfew.evaluation import EvaluationMode, Result
 
 FORMAT = 1
 
@@ -66,7 +66,7 @@ class Record:
 
     def to_line(self) -> str:
         """The record as one line of JSON, its line break included."""
-        content = {"format": FORMAT, **dataclasses.asdict(self)}
+        content = {"format": FORMAT, **dataclasses.asdict(self), "result": self.result.to_json()}
         return json.dumps(content, separators=(",", ":"), allow_nan=False) + "\n"
 
     @classmethod
@@ -85,6 +85,7 @@ class Record:
                 **{
                     **fields.pop("result"),
                     "per_task": tuple(map(float, content["result"]["per_task"])),
+                    "mode": _mode(content["result"]["mode"]),
                 }
             )
             training = tuple(dict(part) for part in fields.pop("training"))
@@ -97,6 +98,14 @@ class Record:
         return record
 
 
+def _mode(text: object) -> EvaluationMode | None:
+    return (
+        EvaluationMode.parse(text.replace("unlabelled", "unlabeled"))
+        if isinstance(text, str)
+        else None
+    )
+
+
 def _wrong(record: Record) -> Iterator[str]:
     """The names of fields that hold something else than they are to."""
     result = record.result
@@ -104,8 +113,11 @@ def _wrong(record: Record) -> Iterator[str]:
     yield from (name for name in texts if not isinstance(getattr(record, name), str))
     yield from (
         name
-        for name, own in (("mode", result.mode), ("device", result.device))
-        if not isinstance(own, str)
+        for name, own, kind in (
+            ("mode", result.mode, EvaluationMode),
+            ("device", result.device, str),
+        )
+        if not isinstance(own, kind)
     )
     maps = {
         "versions": record.versions,

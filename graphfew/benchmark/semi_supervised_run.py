@@ -23,6 +23,7 @@ from graphfew.benchmark.semi_supervised import PileCell, PileSpec
 from graphfew.data import Dataset
 from graphfew.estimators.classifier import FewShotClassifier
 from graphfew.evaluation.accuracy import Result
+from graphfew.evaluation.mode import EvaluationMode
 from graphfew.evaluation.statistics import t_interval
 
 Array = NDArray[Any]
@@ -173,7 +174,7 @@ def _result(cell: PileCell, items: Heap, accuracies: list[float]) -> Result:
         "encoder": {"name": "identity", "arguments": {}},
         "input": list(items.test.x.shape[1:]),
     }
-    mode = "semi-supervised, inductive" if row.pile else "inductive"
+    mode = EvaluationMode(transductive=False, unlabeled=row.pile)
     return Result(mean, half, tuple(accuracies), mode, tasks, model, str(CPU))
 
 

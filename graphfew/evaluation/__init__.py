@@ -13,11 +13,13 @@ from graphfew.evaluation.accuracy import (
     predict,
 )
 from graphfew.evaluation.contract import check_contract
+from graphfew.evaluation.mode import EvaluationMode
 from graphfew.evaluation.statistics import calibration_error, t_interval
 
 __all__ = [
     "Comparison",
     "ContractError",
+    "EvaluationMode",
     "Result",
     "calibration_error",
     "check_contract",

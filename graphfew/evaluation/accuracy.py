@@ -15,6 +15,7 @@ from graphfew._utils.model_spec import JSON
 from graphfew.core.episode import Episode
 from graphfew.data.sources import TaskSource
 from graphfew.evaluation.contract import check_contract
+from graphfew.evaluation.mode import EvaluationMode
 from graphfew.evaluation.statistics import calibration_error, t_interval
 from graphfew.nn.eval_mode import eval_mode
 from graphfew.nn.method import GraphMethod, device_of
@@ -41,8 +42,7 @@ class Result:
         mean: mean of per-task accuracies, in `[0, 1]`.
         half_width: half the 95 % t-interval of that mean over tasks; it does not cover training seeds.
         per_task: the accuracy of each task, in order.
-        mode: inductive, transductive or semi-supervised (with unlabeled nodes; inductive or transductive is added),
-            and transductive batch norm where declared; where unlabeled nodes were dropped, it says so.
+        mode: what the model had access to.
         tasks: what `tasks.describe()` says: data, split, way, shot, how queries are drawn, unlabeled, seed.
         model: method, encoder, arguments, input shape, and the checkpoint's provenance (training seed, split that it
             was selected on).
@@ -54,7 +54,7 @@ class Result:
     mean: float
     half_width: float
     per_task: tuple[float, ...]
-    mode: str
+    mode: EvaluationMode
     tasks: Mapping[str, JSON]
     model: Mapping[str, JSON]
     device: str
@@ -66,7 +66,7 @@ class Result:
 
     def to_json(self) -> dict[str, JSON]:
         """The result as JSON values, per-task accuracies included."""
-        return dataclasses.asdict(self)
+        return {**dataclasses.asdict(self), "mode": str(self.mode)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +113,7 @@ def evaluate(
             f"evaluate got n={n}, batch={batch}; an interval needs n >= 2, and batch >= 1"
         )
     judged: list[_Judged] = []
-    facts: tuple[str, list[JSON]] | None = None
+    facts: tuple[EvaluationMode, list[JSON]] | None = None
     done = 0
     with eval_mode(model, transductive_bn=transductive_bn):
         for number, episode, target in _batches(
@@ -244,11 +244,14 @@ def _batches(
             yield number, episode.to(device), target.to(device)
 
 
-def _mode(model: GraphMethod, episode: Episode, transductive_bn: bool) -> str:
-    mode = "transductive" if model.transductive else "inductive"
-    if any(episode.unlabeled):
-        mode = f"semi-supervised, {mode}" if model.unlabeled else f"{mode}, unlabeled nodes dropped"
-    return f"{mode}, transductive batch norm" if transductive_bn else mode
+def _mode(model: GraphMethod, episode: Episode, transductive_bn: bool) -> EvaluationMode:
+    has_unlabeled = any(episode.unlabeled)
+    return EvaluationMode(
+        transductive=model.transductive,
+        unlabeled=has_unlabeled and model.unlabeled,
+        unlabeled_dropped=has_unlabeled and not model.unlabeled,
+        transductive_bn=transductive_bn,
+    )
 
 
 def _model_facts(model: GraphMethod) -> dict[str, JSON]:

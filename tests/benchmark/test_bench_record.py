@@ -9,12 +9,19 @@ from pathlib import Path
 import pytest
 
 from graphfew.benchmark import Record, append, read
-from graphfew.evaluation.accuracy import Result
+from graphfew.evaluation import EvaluationMode, Result
 
 
 def made(row: str = "prototypical", **changes: object) -> Record:
     result = Result(
-        0.75, 0.1, (0.5, 1.0, 0.75), "inductive", {"way": 5}, {"method": "prototypical"}, "cpu", 0.1
+        0.75,
+        0.1,
+        (0.5, 1.0, 0.75),
+        EvaluationMode(transductive=False),
+        {"way": 5},
+        {"method": "prototypical"},
+        "cpu",
+        0.1,
     )
     record = Record(
         "glyphs",

@@ -78,7 +78,7 @@ def test_every_cell_has_one_record_with_all_that_it_hangs_on(whole):
         "nothing",
         "",
     )
-    assert record.result.mode == "transductive"
+    assert str(record.result.mode) == "transductive"
     assert record.result.model["input"] == [1, 28, 28]
     assert record.result.model["selected_on"] == "glyphs/val"
     assert record.decisions == 4 * 5 * 2

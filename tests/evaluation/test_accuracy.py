@@ -11,6 +11,7 @@ from sources import Gaussians
 from torch import nn
 
 import graphfew as gf
+from graphfew.evaluation import EvaluationMode
 
 # The package has a function of the same name.
 module = importlib.import_module("graphfew.evaluation.accuracy")
@@ -119,7 +120,7 @@ def test_modes_and_running_statistics_are_left_as_they_were():
     before = {name: value.clone() for name, value in model.state_dict().items()}
     gf.evaluate(model, TASKS, n=3)
     declared = gf.evaluate(model, TASKS, n=3, transductive_bn=True)
-    assert declared.mode == "transductive, transductive batch norm"
+    assert str(declared.mode) == "transductive, transductive batch norm"
     assert model.training
     assert not model.encoder.norm.training
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
@@ -137,9 +138,7 @@ def test_batch_norm_that_looks_at_the_test_batch_is_refused_unless_declared():
     model = egnn(encoder=Normed(track_running_stats=False))
     with pytest.raises(gf.evaluation.ContractError, match="transductive_bn=True"):
         gf.evaluate(model, TASKS, n=3)
-    assert gf.evaluate(model, TASKS, n=3, transductive_bn=True).mode.endswith(
-        "transductive batch norm"
-    )
+    assert gf.evaluate(model, TASKS, n=3, transductive_bn=True).mode.transductive_bn
 
 
 class Peeking(nn.Module):
@@ -198,7 +197,7 @@ def test_unlabeled_nodes_make_it_semi_supervised():
         np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32), np.arange(40) % 4
     )
     tasks = gf.Tasks(data, way=3, query=2, unlabeled=2)
-    assert gf.evaluate(egnn(False), tasks, n=2).mode == "semi-supervised, inductive"
+    assert str(gf.evaluate(egnn(False), tasks, n=2).mode) == "semi-supervised, inductive"
 
 
 @pytest.mark.parametrize("options", [{"n": 1}, {"n": 5, "batch": 0}])
@@ -213,7 +212,7 @@ def test_a_mode_may_be_changed_with_shared_weights():
     assert alone.recipe.arguments["transductive"] is False
     assert alone.provenance["trained_mode"] == "transductive"
     assert all(a is b for a, b in zip(alone.parameters(), model.parameters(), strict=True))
-    assert gf.evaluate(alone, TASKS, n=3).mode == "inductive"
+    assert str(gf.evaluate(alone, TASKS, n=3).mode) == "inductive"
     with pytest.raises(ValueError, match="no transductive mode"):
         gf.create("prototypical", encoder=gf.backbones.identity(4)).in_mode(transductive=True)
 
@@ -298,13 +297,16 @@ def hand_built(readout, encoder=None, **options):
 def test_a_readout_that_peeks_is_refused_where_it_claims_to_be_inductive():
     with pytest.raises(gf.evaluation.ContractError, match="other queries are taken away"):
         gf.evaluate(hand_built(peeking_readout, transductive=False, independent=True), TASKS, n=3)
-    assert gf.evaluate(hand_built(peeking_readout), TASKS, n=3, batch=1).mode == "transductive"
+    assert str(gf.evaluate(hand_built(peeking_readout), TASKS, n=3, batch=1).mode) == "transductive"
     with pytest.raises(gf.evaluation.ContractError, match="another task is in the batch"):
         gf.evaluate(hand_built(peeking_readout), TASKS, n=3)
     # Graphs of one query lie end to end, so that a mean over all of them peeks as well; and so does such an encoder.
     with pytest.raises(gf.evaluation.ContractError, match="other queries are taken away"):
         gf.evaluate(hand_built(peeking_readout, transductive=False), TASKS, n=3)
-    assert gf.evaluate(hand_built(own_readout, transductive=False), TASKS, n=3).mode == "inductive"
+    assert (
+        str(gf.evaluate(hand_built(own_readout, transductive=False), TASKS, n=3).mode)
+        == "inductive"
+    )
     with pytest.raises(gf.evaluation.ContractError, match="other queries are taken away"):
         gf.evaluate(hand_built(own_readout, encoder=Peeking(), transductive=False), TASKS, n=3)
 
@@ -347,7 +349,7 @@ def test_declared_batch_norm_does_not_excuse_a_model_that_reads_the_order():
 
 
 def given(*accuracies):
-    return gf.Result(0.0, 0.0, accuracies, "transductive", {}, {}, "cpu")
+    return gf.Result(0.0, 0.0, accuracies, EvaluationMode(transductive=True), {}, {}, "cpu")
 
 
 def test_a_constant_gap_is_certain():

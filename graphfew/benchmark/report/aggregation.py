@@ -152,7 +152,7 @@ def tasks_of(result: Result) -> str:
 
 
 def _who(record: Record) -> Who:
-    return Who(record.row, record.result.mode, record.assumes)
+    return Who(record.row, str(record.result.mode), record.assumes)
 
 
 def _cell(who: Who, draw: str, records: Sequence[Record]) -> Cell:

@@ -101,7 +101,7 @@ def card(entry: Shipped, model: gf.GraphMethod, records: Sequence[Record]) -> st
         raise ValueError(
             f"{entry.name}: no result of row {entry.row!r}, seed {entry.seed}; run the spec first"
         )
-    facts, recipe = model.provenance, model.recipe
+    facts, recipe = model.provenance, model.spec
     lines = [
         f"# {entry.name}",
         "",

@@ -88,7 +88,7 @@ def inductive() -> Figure:
         gf.visualization.plot_graph(
             graph, task, ax=ax, images=alone.x[first : first + size], positions=places(graph, task)
         )
-        ax.set_title(f"query {task + 1} of {alone.tasks}, alone with the context", fontsize=11)
+        ax.set_title(f"query {task + 1} of {alone.n_tasks}, alone with the context", fontsize=11)
     return figure
 
 

@@ -18,7 +18,7 @@ class SoftNeighbors(nn.Module):
 
     def forward(self, graph: gf.Graph) -> gf.Graph:
         """The graph with edges `[E, 1]`, each receiver's summing to 1."""
-        similarity = graph.topology.pair(gf.nn.cosine, graph.nodes, loops=-1e4)
+        similarity = graph.topology.apply_pairs(gf.nn.cosine, graph.nodes, self_loop_value=-1e4)
         return graph.replace(edges=graph.topology.softmax(self.scale * similarity))
 
 

@@ -32,7 +32,9 @@ class Alike(nn.Module):
 
     def forward(self, graph: gf.Graph) -> gf.Graph:
         """The graph with edges `[E, 1]`, each receiver's summing to 1."""
-        similarity = graph.topology.pair(gf.nn.cosine, graph.nodes, loops=self.loops)
+        similarity = graph.topology.apply_pairs(
+            gf.nn.cosine, graph.nodes, self_loop_value=self.loops
+        )
         return graph.replace(edges=graph.topology.softmax(self.scale * similarity))
 
 

@@ -37,7 +37,7 @@ def queries_alone(e):
 
 def same(model, tasks, formula, tolerance=1e-10, *, shares=False, alone=False):
     """Whether each task's logits (with `shares` their softmax) are `formula(x, y, query, way) -> [queries, way]`."""
-    logits = model(gf.collate(tasks)).logits.split([e.queries[0] for e in tasks])
+    logits = model(gf.collate(tasks)).logits.split([e.n_queries[0] for e in tasks])
     for e, ours in zip(tasks, logits, strict=True):
         theirs = np.concatenate(
             [formula(*plain(part)) for part in (queries_alone(e) if alone else [e])]

@@ -55,7 +55,7 @@ def egnn_path(model: gf.GraphMethod, episode: gf.Episode, *, training: bool) -> 
         list(model.layers.children()),
         [shapes.pairs(episode)] * len(list(model.layers.children())),
     )
-    asked = sum(n * q for n, q in zip(episode.sizes, episode.queries, strict=True))
+    asked = sum(n * q for n, q in zip(episode.sizes, episode.n_queries, strict=True))
     if not training and 2 * asked < sum(n * n for n in episode.sizes):
         pairs[-1] = asked
     work = sum(p * egnn.multiply_adds(layer) for p, layer in zip(pairs, layers, strict=True))

@@ -184,7 +184,7 @@ def _inner(encoder: Backbone | Mapping[str, JSON], seed: int) -> tuple[Backbone,
     """The encoder that another one holds, and how its recipe tells of it."""
     if not isinstance(encoder, Backbone):
         encoder = create(ModelSpec(str(encoder["name"]), encoder["arguments"]), seed=seed)  # type: ignore[arg-type]
-    return encoder, {"name": encoder.recipe.name, "arguments": dict(encoder.recipe.arguments)}
+    return encoder, {"name": encoder.spec.name, "arguments": dict(encoder.spec.arguments)}
 
 
 def create(backbone: str | ModelSpec, /, **arguments: JSON) -> Backbone:

@@ -33,7 +33,7 @@ class Backbone(nn.Module):
         super().__init__()
         self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.out_dim = out_dim
-        self.recipe = recipe
+        self.spec = recipe
         self.precision = torch.float32
 
     def forward(self, x: Shaped[Tensor, "N ..."]) -> Shaped[Tensor, "N F"]:

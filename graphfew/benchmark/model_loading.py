@@ -49,7 +49,7 @@ class Shelf:
     def _under(self, encoder: nn.Module) -> Dataset:
         weights = {name: value.contiguous() for name, value in encoder.state_dict().items()}
         # Copies of an image are told by the recipe alone.
-        recipe = str(getattr(encoder, "recipe", None)).encode()
+        recipe = str(getattr(encoder, "spec", None)).encode()
         key = hashlib.sha256(save(weights) + recipe).hexdigest()
         if key not in self.features:
             self.features[key] = encode(self.items, encoder, progress=False)
@@ -66,7 +66,7 @@ def apart(encoder: nn.Module) -> list[nn.Module]:
         return list(net.nets)
     if isinstance(encoder, Backbone) and isinstance(net, AffineTTA):
         inner = [cast(Backbone, part) for part in apart(net.net)]
-        told = encoder.recipe.arguments
+        told = encoder.spec.arguments
         copies, strength = cast(int, told["copies"]), cast(float, told["strength"])
         return (
             [encoder] if len(inner) == 1 else [affine_tta(part, copies, strength) for part in inner]
@@ -113,10 +113,10 @@ def untrained(cell: Cell, shelf: Shelf) -> GraphMethod:
 
 def ready(model: GraphMethod, shelf: Shelf) -> tuple[GraphMethod, Dataset]:
     """The model and what it is tested on: features where it takes them, with the same facts in its results."""
-    if model.condition is not None or (model.recipe is not None and _is_identity(model)):
+    if model.condition is not None or (model.spec is not None and _is_identity(model)):
         return model, shelf.items
     head = model.on_features()
-    head.recipe, head.provenance = model.recipe, model.provenance
+    head.spec, head.provenance = model.spec, model.provenance
     return head, shelf.encoded(model)
 
 
@@ -136,12 +136,12 @@ def _viewed(model: GraphMethod, row: Row) -> GraphMethod:
         )
     encoder = model.encoder if row.views == 1 else affine_tta(model.encoder, row.views)
     model.encoder = encoder if row.mirror is None else flip_tta(encoder, row.mirror)
-    if model.recipe is not None:
+    if model.spec is not None:
         made: JSON = {
-            "name": model.encoder.recipe.name,
-            "arguments": dict(model.encoder.recipe.arguments),
+            "name": model.encoder.spec.name,
+            "arguments": dict(model.encoder.spec.arguments),
         }
-        model.recipe = ModelSpec(model.recipe.name, {**model.recipe.arguments, "encoder": made})
+        model.spec = ModelSpec(model.spec.name, {**model.spec.arguments, "encoder": made})
     return model
 
 
@@ -214,5 +214,5 @@ def _on_features(cell: Cell, shelf: Shelf, device: torch.device) -> GraphMethod:
 
 
 def _is_identity(model: GraphMethod) -> bool:
-    recipe = getattr(model.encoder, "recipe", None)
+    recipe = getattr(model.encoder, "spec", None)
     return recipe is not None and recipe.name == "identity"

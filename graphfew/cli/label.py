@@ -306,7 +306,7 @@ def _classifier(
             f"{method} must be trained first: give --checkpoint, one of {method} that `graphfew train` "
             "wrote, or a --method that needs no training, such as pool_prototypes"
         )
-    own = "a model built by hand" if model.recipe is None else model.recipe.name
+    own = "a model built by hand" if model.spec is None else model.spec.name
     if own != method:
         raise ValueError(
             f"the checkpoint holds {own}, not {method}; leave --method out to use its encoder under "
@@ -326,7 +326,7 @@ def _classifier(
 
 def _recipe(model: GraphMethod) -> tuple[str, Mapping[str, JSON]]:
     """Name and arguments of a checkpoint's encoder; of the one inside, where it averages or turns its features."""
-    recipe = getattr(model.encoder, "recipe", None)
+    recipe = getattr(model.encoder, "spec", None)
     if recipe is None:
         return "one built by hand", {}
     name, arguments = recipe.name, recipe.arguments

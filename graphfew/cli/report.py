@@ -123,5 +123,5 @@ def _episode(path: Path, data: str, split: str, root: str | None, seed: int) -> 
     from graphfew.serialization import checkpoint
 
     model = checkpoint.load(resolve_checkpoint(path))
-    name = str(model.recipe.name) if model.recipe is not None else "the checkpoint"
+    name = str(model.spec.name) if model.spec is not None else "the checkpoint"
     return layers(model, load_split(data, split, root), seed=seed, name=name)

@@ -127,7 +127,7 @@ def _split_edges(graph: Graph) -> list[dict[str, Tensor]]:
             "an edge joins two tasks; a Batch has one graph per task, so use graph.to_pyg()"
         )
     order = torch.argsort(of_edge, stable=True)
-    counts = torch.bincount(of_edge, minlength=episode.tasks).tolist()
+    counts = torch.bincount(of_edge, minlength=episode.n_tasks).tolist()
     index = torch.stack([inside[topology.senders], inside[topology.receivers]])[:, order]
     return [
         {"edge_index": part, "edge_attr": values}

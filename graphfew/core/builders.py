@@ -10,13 +10,13 @@ from torch import Tensor
 
 from graphfew.core.episode import Episode
 from graphfew.core.graph import Topology
-from graphfew.ops.centering import equal_size
+from graphfew.ops.centering import common_size
 from graphfew.ops.ragged import ragged_matmul
 
 
 def complete_graph(sizes: Sequence[int], device: torch.device | str = "cpu") -> Topology:
     """Every node of a task sends to every node of it, itself included; `sizes` are the nodes of each task."""
-    return Topology(nodes=sum(sizes), device=torch.device(device), sizes=tuple(sizes))
+    return Topology(num_nodes=sum(sizes), device=torch.device(device), sizes=tuple(sizes))
 
 
 def from_edges(senders: Tensor, receivers: Tensor, nodes: int) -> Topology:
@@ -37,7 +37,9 @@ def from_edges(senders: Tensor, receivers: Tensor, nodes: int) -> Topology:
             f"edges name nodes {int(both.min())} to {int(both.max())}; there are nodes 0 to {nodes - 1}"
         )
     order = torch.argsort(receivers, stable=True)
-    return Topology(nodes=nodes, device=receivers.device, links=(senders[order], receivers[order]))
+    return Topology(
+        num_nodes=nodes, device=receivers.device, edge_index=(senders[order], receivers[order])
+    )
 
 
 def class_node_graph(episode: Episode) -> Topology:
@@ -51,25 +53,28 @@ def class_node_graph(episode: Episode) -> Topology:
     support = torch.nonzero(episode.labeled).flatten()
     own_class = n + (way.cumsum(0) - way)[episode.task[support]] + episode.y[support]
     query = torch.nonzero(episode.query).flatten()
-    rank, node = ragged_matmul(torch.tensor(episode.queries, device=way.device), way)
+    rank, node = ragged_matmul(torch.tensor(episode.n_queries, device=way.device), way)
     topology = from_edges(
         torch.cat([support, n + node]), torch.cat([own_class, query[rank]]), n + sum(episode.way)
     )
-    classes = equal_size(episode.way)
+    classes = common_size(episode.way)
     return (
         topology
         if classes is None
-        else dataclasses.replace(topology, block=equal_size(episode.sizes), classes=classes)
+        else dataclasses.replace(
+            topology, items_per_task=common_size(episode.sizes), classes_per_task=classes
+        )
     )
 
 
 def support_to_query_graph(episode: Episode) -> Topology:
     """Every labeled support sends to every query of its task."""
     support, query = (torch.nonzero(mask).flatten() for mask in (episode.labeled, episode.query))
-    shots = torch.bincount(episode.task[support], minlength=episode.tasks)
-    rank, member = ragged_matmul(torch.tensor(episode.queries, device=shots.device), shots)
+    shots = torch.bincount(episode.task[support], minlength=episode.n_tasks)
+    rank, member = ragged_matmul(torch.tensor(episode.n_queries, device=shots.device), shots)
     return dataclasses.replace(
-        from_edges(support[member], query[rank], len(episode.y)), block=equal_size(episode.sizes)
+        from_edges(support[member], query[rank], len(episode.y)),
+        items_per_task=common_size(episode.sizes),
     )
 
 
@@ -87,10 +92,12 @@ def recognize_topology(episode: Episode, index: Tensor, nodes: int) -> tuple[Top
         if torch.equal(index, torch.stack([whole.senders, whole.receivers])):
             return whole, order
     found = from_edges(index[0], index[1], nodes)
-    way = equal_size(episode.way) if nodes > len(episode.y) else 0
+    way = common_size(episode.way) if nodes > len(episode.y) else 0
     if way is None or not _inside(episode, index, nodes):
         return found, order
-    return dataclasses.replace(found, block=equal_size(episode.sizes), classes=way), order
+    return dataclasses.replace(
+        found, items_per_task=common_size(episode.sizes), classes_per_task=way
+    ), order
 
 
 def _inside(episode: Episode, index: Tensor, nodes: int) -> bool:

@@ -21,24 +21,24 @@ class DenseBatch:
 
     Shapes:
         x: `[G, n, F]` node values.
-        label: `[G, n, way]` one-hot rows, zero where the label is unknown; dtype of `x`.
+        one_hot: `[G, n, way]` one-hot rows, zero where the label is unknown; dtype of `x`.
         query: `[G, n]` bool.
         edges: `[G, n, n, C]`, row = receiver; None where the tasks come without edges.
-        classes: `[G, way, F]` class nodes; None where the graph has none.
-        silent: `[G, n]` bool, nodes that send nothing to others; None where all do.
+        class_nodes: `[G, way, F]` class nodes; None where the graph has none.
+        receive_only: `[G, n]` bool, nodes that send nothing to others; None where all do.
     """
 
     x: Float[Tensor, "G n F"]
-    label: Float[Tensor, "G n way"]
+    one_hot: Float[Tensor, "G n way"]
     query: Bool[Tensor, "G n"]
     edges: Float[Tensor, "G n n C"] | None = None
-    classes: Float[Tensor, "G way F"] | None = None
-    silent: Bool[Tensor, "G n"] | None = None
+    class_nodes: Float[Tensor, "G way F"] | None = None
+    receive_only: Bool[Tensor, "G n"] | None = None
 
     @property
     def labeled(self) -> Bool[Tensor, "G n"]:
         """`[G, n]` bool: support nodes with a label."""
-        return self.label.any(2)
+        return self.one_hot.any(2)
 
 
 def map_to_edges(episode: Episode, fn: Callable[[DenseBatch], Tensor]) -> Float[Tensor, "E C"]:
@@ -159,9 +159,9 @@ def _star_groups(graph: Graph) -> Iterator[tuple[Tensor, Tensor, DenseBatch]]:
     classes = graph.nodes[len(episode.y) :]
     for nodes, tasks in _groups(episode, graph.nodes[: len(episode.y)], None):
         rows = first[episode.task[nodes[:, 0]], None] + torch.arange(
-            tasks.label.shape[2], device=first.device
+            tasks.one_hot.shape[2], device=first.device
         )
-        yield nodes, rows, dataclasses.replace(tasks, classes=classes[rows])
+        yield nodes, rows, dataclasses.replace(tasks, class_nodes=classes[rows])
 
 
 def _groups(

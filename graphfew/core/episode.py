@@ -33,7 +33,7 @@ class Episode:
         query: `[N]` bool.
         sizes: nodes of each task, `sum(sizes) == N`.
         way: classes of each task.
-        queries, unlabeled: queries and unlabeled nodes of each task; derived.
+        n_queries, n_unlabeled: queries and unlabeled nodes of each task; derived.
         origin: `[N]` int64 in what `inductive` gives: the node that each is a copy of; None elsewhere.
 
     Raises:
@@ -47,8 +47,8 @@ class Episode:
     query: Bool[Tensor, " N"]
     sizes: tuple[int, ...]
     way: tuple[int, ...]
-    queries: tuple[int, ...] = dataclasses.field(init=False)
-    unlabeled: tuple[int, ...] = dataclasses.field(init=False)
+    n_queries: tuple[int, ...] = dataclasses.field(init=False)
+    n_unlabeled: tuple[int, ...] = dataclasses.field(init=False)
     origin: Int[Tensor, " N"] | None = dataclasses.field(init=False, default=None)
 
     def __post_init__(self) -> None:
@@ -63,8 +63,8 @@ class Episode:
         for name, value in (
             ("sizes", sizes),
             ("way", way),
-            ("queries", queries),
-            ("unlabeled", unlabeled),
+            ("n_queries", queries),
+            ("n_unlabeled", unlabeled),
         ):
             object.__setattr__(self, name, value)
 
@@ -74,7 +74,7 @@ class Episode:
         return cls(x=x, y=y, query=query, sizes=(len(x),), way=(way,))
 
     @property
-    def tasks(self) -> int:
+    def n_tasks(self) -> int:
         """Number of tasks."""
         return len(self.sizes)
 
@@ -107,17 +107,17 @@ class Episode:
 
     def labeled_only(self) -> Episode:
         """The same tasks without their unlabeled nodes; queries keep their order."""
-        if not any(self.unlabeled):
+        if not any(self.n_unlabeled):
             return self
         keep = self.query | self.labeled
-        sizes = tuple(n - u for n, u in zip(self.sizes, self.unlabeled, strict=True))
+        sizes = tuple(n - u for n, u in zip(self.sizes, self.n_unlabeled, strict=True))
         return _derive(
             self,
             x=self.x[keep],
             y=self.y[keep],
             query=self.query[keep],
             sizes=sizes,
-            unlabeled=(0,) * self.tasks,
+            n_unlabeled=(0,) * self.n_tasks,
         )
 
     def inductive(self) -> Episode:
@@ -127,23 +127,23 @@ class Episode:
         context, so split with `take` first where that is too much.
         """
         context, query = (torch.nonzero(mask).flatten() for mask in (~self.query, self.query))
-        asked = torch.tensor(self.queries, device=self.y.device)
+        asked = torch.tensor(self.n_queries, device=self.y.device)
         given = torch.tensor(self.sizes, device=self.y.device) - asked
         graph, member = ragged_matmul(asked, given)
         order = torch.cat([graph, torch.arange(len(query), device=graph.device)]).argsort(
             stable=True
         )
         nodes = torch.cat([context[member], query])[order]
-        repeats = [t for t, q in enumerate(self.queries) for _ in range(q)]
+        repeats = [t for t, q in enumerate(self.n_queries) for _ in range(q)]
         return _derive(
             self,
             x=self.x[nodes],
             y=self.y[nodes],
             query=self.query[nodes],
-            sizes=tuple(self.sizes[t] - self.queries[t] + 1 for t in repeats),
+            sizes=tuple(self.sizes[t] - self.n_queries[t] + 1 for t in repeats),
             way=tuple(self.way[t] for t in repeats),
-            queries=(1,) * len(repeats),
-            unlabeled=tuple(self.unlabeled[t] for t in repeats),
+            n_queries=(1,) * len(repeats),
+            n_unlabeled=tuple(self.n_unlabeled[t] for t in repeats),
             origin=nodes,
         )
 
@@ -158,8 +158,8 @@ class Episode:
             query=self.query[nodes],
             sizes=pick(self.sizes),
             way=pick(self.way),
-            queries=pick(self.queries),
-            unlabeled=pick(self.unlabeled),
+            n_queries=pick(self.n_queries),
+            n_unlabeled=pick(self.n_unlabeled),
             origin=None if self.origin is None else self.origin[nodes],
         )
 
@@ -167,7 +167,7 @@ class Episode:
 FIELDS = tuple(field.name for field in dataclasses.fields(Episode))
 
 
-def known_valid(**fields: Any) -> Episode:
+def unchecked_episode(**fields: Any) -> Episode:
     """An episode of all the fields but `origin`, not validated, for a maker whose every episode is valid."""
     episode = object.__new__(Episode)
     for name in FIELDS:
@@ -204,8 +204,8 @@ def collate(episodes: Sequence[Episode]) -> Episode:
         query=torch.cat([e.query for e in episodes]),
         sizes=chain("sizes"),
         way=chain("way"),
-        queries=chain("queries"),
-        unlabeled=chain("unlabeled"),
+        n_queries=chain("n_queries"),
+        n_unlabeled=chain("n_unlabeled"),
     )
 
 
@@ -220,7 +220,7 @@ def _derive(episode: Episode, **changes: Any) -> Episode:
 
     Its nodes are copies of others only where `changes` say so.
     """
-    return known_valid(
+    return unchecked_episode(
         **{**{name: getattr(episode, name) for name in FIELDS}, "origin": None, **changes}
     )
 

@@ -14,7 +14,7 @@ from jaxtyping import Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from graphfew.core.episode import UNKNOWN, Episode, known_valid
+from graphfew.core.episode import UNKNOWN, Episode, unchecked_episode
 from graphfew.data.dataset import Dataset
 from graphfew.data.int_range import IntRange, bounds, uniform
 from graphfew.data.query_sampling import QuerySampler, balanced, fit_queries
@@ -115,7 +115,7 @@ class Tasks:
             np.concatenate([getattr(d, n) for d in draws]) for n in ("items", "label", "role")
         )
         x = self.data.gather(items)
-        episode = known_valid(
+        episode = unchecked_episode(
             x=x,
             y=torch.from_numpy(np.where(role == SUPPORT, label, UNKNOWN)).to(x.device),
             query=torch.from_numpy(role == QUERY).to(x.device),
@@ -123,7 +123,7 @@ class Tasks:
             way=tuple(len(d.classes) for d in draws),
             **{
                 name: tuple(int(np.count_nonzero(d.role == kind)) for d in draws)
-                for name, kind in (("queries", QUERY), ("unlabeled", UNLABELED))
+                for name, kind in (("n_queries", QUERY), ("n_unlabeled", UNLABELED))
             },
         )
         return episode, torch.from_numpy(label[role == QUERY]).to(x.device)

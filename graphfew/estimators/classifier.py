@@ -225,7 +225,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _check_method(self, X: Any, known: Array, way: int) -> None:
         """Refuse what the method cannot do, before any work."""
         model = self._model(self.transductive, X)
-        name = str(self.method) if self._weights is None else getattr(model.recipe, "name", None)
+        name = str(self.method) if self._weights is None else getattr(model.spec, "name", None)
         if name is not None:
             method, unlabeled = find_method(name), int((known < 0).sum())
             if not (method.transductive if self.transductive else method.inductive):

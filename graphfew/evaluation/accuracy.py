@@ -126,12 +126,12 @@ def evaluate(
             judged.append(
                 _Judged(
                     number,
-                    per_task_accuracy(logits, target, episode.queries),
+                    per_task_accuracy(logits, target, episode.n_queries),
                     logits.softmax(1).amax(1).cpu(),
                     (logits.argmax(1) == target).cpu(),
                 )
             )
-            done += episode.tasks
+            done += episode.n_tasks
             if progress is not None:
                 progress(done)
     told = workers.gather((facts, judged))
@@ -189,7 +189,7 @@ def predict(model: GraphMethod, episode: Episode) -> Float[Tensor, "Q way"]:
     encoded = model.encode(episode)
     cost = [
         q * (n - q + 1) ** 2 if model.split else n**2
-        for n, q in zip(encoded.sizes, encoded.queries, strict=True)
+        for n, q in zip(encoded.sizes, encoded.n_queries, strict=True)
     ]
     parts = [
         logits for some in _pieces(cost) for logits in _predict_piece(model, encoded.take(some))
@@ -245,7 +245,7 @@ def _batches(
 
 
 def _mode(model: GraphMethod, episode: Episode, transductive_bn: bool) -> EvaluationMode:
-    has_unlabeled = any(episode.unlabeled)
+    has_unlabeled = any(episode.n_unlabeled)
     return EvaluationMode(
         transductive=model.transductive,
         unlabeled=has_unlabeled and model.unlabeled,
@@ -255,7 +255,7 @@ def _mode(model: GraphMethod, episode: Episode, transductive_bn: bool) -> Evalua
 
 
 def _model_facts(model: GraphMethod) -> dict[str, JSON]:
-    recipe = model.recipe
+    recipe = model.spec
     if recipe is None:
         return {"method": "custom", "encoder": type(model.encoder).__name__, **model.provenance}
     arguments = {key: value for key, value in recipe.arguments.items() if key != "encoder"}

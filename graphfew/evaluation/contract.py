@@ -38,14 +38,14 @@ def check_contract(model: GraphMethod, episode: Episode, *, transductive_bn: boo
     )
     if transductive_bn:
         return
-    if not model.transductive and sum(task.queries) > 1:
+    if not model.transductive and sum(task.n_queries) > 1:
         alone = [model(_only(task, q)).logits for q in torch.nonzero(task.query).flatten()[:3]]
         _same(
             torch.cat(alone),
             logits[:3],
             "an inductive answer changes when the other queries are taken away",
         )
-    if episode.tasks > 1:
+    if episode.n_tasks > 1:
         both = model(episode.take([0, 1])).logits[: len(logits), : logits.shape[1]]
         _same(both, logits, "the answers to a task change when another task is in the batch")
 

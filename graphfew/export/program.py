@@ -100,7 +100,7 @@ def _exported(
                 instead=instead,
             )
         except TraceError as error:
-            name = "the model" if model.recipe is None else model.recipe.name
+            name = "the model" if model.spec is None else model.spec.name
             raise ValueError(
                 f"{name} cannot be exported: {error}; keep it in torch, or take another method"
             ) from error
@@ -192,7 +192,7 @@ def _other(model: GraphMethod, episode: Episode) -> Episode:
     """The same items in turned order and, unless the method reads it, labels of each task the other way round."""
     y = episode.y.clone()
     if not model.ordered:
-        for task in range(episode.tasks):
+        for task in range(episode.n_tasks):
             own = torch.nonzero((episode.task == task) & ~episode.query).flatten()
             y[own] = y[own].flip(0)
     return Episode(episode.x.flip(0), y, episode.query, episode.sizes, episode.way)

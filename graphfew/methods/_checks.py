@@ -12,10 +12,10 @@ def require_labeled(name: str) -> Check:
     """A check that refuses unlabeled nodes, which the method `name` has no use for."""
 
     def check(episode: Episode) -> None:
-        if any(episode.unlabeled):
-            task = next(t for t, n in enumerate(episode.unlabeled) if n)
+        if any(episode.n_unlabeled):
+            task = next(t for t, n in enumerate(episode.n_unlabeled) if n)
             raise ValueError(
-                f"{name} got {episode.unlabeled[task]} unlabeled nodes in task {task} and cannot use "
+                f"{name} got {episode.n_unlabeled[task]} unlabeled nodes in task {task} and cannot use "
                 f"them; draw tasks with unlabeled=0, or use a method that can (egnn, gnn)"
             )
 
@@ -43,7 +43,7 @@ def require_shot(name: str, shot: int) -> Check:
         support = torch.nonzero(episode.labeled).flatten()
         widest = max(episode.way)
         place = episode.task[support] * widest + episode.y[support]
-        shots = torch.bincount(place, minlength=episode.tasks * widest).view(-1, widest)
+        shots = torch.bincount(place, minlength=episode.n_tasks * widest).view(-1, widest)
         wrong = (shots > 0) & (shots != shot)
         if bool(wrong.any()):
             task, label = (int(v) for v in torch.nonzero(wrong)[0])

@@ -155,12 +155,12 @@ class Attractor(nn.Module):
     def _fit(self, tasks: DenseBatch) -> Tensor:
         near = F.normalize(tasks.x, dim=2) @ F.normalize(self.base, dim=1).T
         attention = (self.sharpness * near).softmax(dim=2)
-        attractor = self.origin + weighted_class_means(tasks.label, attention) @ self.memory(
+        attractor = self.origin + weighted_class_means(tasks.one_hot, attention) @ self.memory(
             self.base
         )
         return solve(
             Problem(
-                tasks.x, tasks.label, tasks.x @ self.base.T, attractor, self.log_stiffness.exp()
+                tasks.x, tasks.one_hot, tasks.x @ self.base.T, attractor, self.log_stiffness.exp()
             )
         )
 
@@ -171,8 +171,8 @@ def score(graph: Graph) -> Graph:
 
 
 def _products(tasks: DenseBatch) -> Tensor:
-    assert tasks.classes is not None
-    return torch.bmm(tasks.x, tasks.classes.mT)
+    assert tasks.class_nodes is not None
+    return torch.bmm(tasks.x, tasks.class_nodes.mT)
 
 
 def base_and_novel_logits(model: GraphMethod, out: MethodOutput) -> Tensor:

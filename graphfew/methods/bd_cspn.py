@@ -39,23 +39,23 @@ class Rectify:
         return update_classes_and_queries(graph, self._rectify)
 
     def _rectify(self, tasks: DenseBatch) -> tuple[Tensor, Tensor]:
-        assert tasks.classes is not None
+        assert tasks.class_nodes is not None
         x = tasks.x + unknown_mask(tasks) * self._shift(tasks)
-        near = self._cosines(x, tasks.classes)
+        near = self._cosines(x, tasks.class_nodes)
         known = tasks.labeled[..., None]
         answer = F.one_hot(near.argmax(2), near.shape[2]).to(x.dtype)
-        members = torch.where(known, tasks.label, answer)
+        members = torch.where(known, tasks.one_hot, answer)
         weight = (self.sharpness * near).exp() * members
         classes = weighted_class_means(weight, x)
         return classes, self.scale * self._cosines(x, classes)
 
     def _shift(self, tasks: DenseBatch) -> Tensor:
         """`[G, 1, F]`: what takes the queries' mean to where supports of the same proportions have theirs."""
-        assert tasks.classes is not None
-        counted, prior = unknown_mask(tasks), class_prior(self.prior, tasks.label)
-        shares = (self.sharpness * self._cosines(tasks.x, tasks.classes)).softmax(2) * counted
+        assert tasks.class_nodes is not None
+        counted, prior = unknown_mask(tasks), class_prior(self.prior, tasks.one_hot)
+        shares = (self.sharpness * self._cosines(tasks.x, tasks.class_nodes)).softmax(2) * counted
         expected = torch.bmm(
-            estimate_proportions(shares, prior, self.strength)[:, None], tasks.classes
+            estimate_proportions(shares, prior, self.strength)[:, None], tasks.class_nodes
         )
         return expected - (tasks.x * counted).sum(1, keepdim=True) / counted.sum(1, keepdim=True)
 

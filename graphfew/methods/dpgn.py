@@ -38,10 +38,10 @@ class Gate(nn.Module):
 def gated(graph: Graph, gate: Callable[[Tensor], Tensor], x: Tensor, old: Tensor) -> Tensor:
     """Edges `[E, 1]`: the old ones times the gate, rows keeping their mass; then loops of 1, and rows of sum 1."""
     topology = graph.topology
-    apart = (~topology.loops)[:, None].to(old.dtype)
+    apart = (~topology.is_self_loop)[:, None].to(old.dtype)
     old = old * apart
-    gates = topology.mirror(gate(topology.differences(x)), loops=0.0)
-    new = topology.normalize(gates * old) * topology.spread(topology.sum(old))
+    gates = topology.pairs_to_edges(gate(topology.pair_differences(x)), self_loop_value=0.0)
+    new = topology.normalize(gates * old) * topology.broadcast(topology.sum(old))
     return topology.normalize(new + (1 - apart) + FLOOR)
 
 
@@ -65,14 +65,16 @@ class Generation(nn.Module):
         topology = graph.topology
         points, spread = graph.nodes[:, : -self.slots], graph.nodes[:, -self.slots :]
         near = gated(graph, self.point_gate, points, graph.edges[:, [POINT]])
-        apart = topology.mirror(
-            -topology.differences(points).square().sum(1, keepdim=True), loops=0.0
+        apart = topology.pairs_to_edges(
+            -topology.pair_differences(points).square().sum(1, keepdim=True), self_loop_value=0.0
         )
         seen = topology.propagate(near, support_slots(graph.episode, self.slots).to(points.dtype))
         spread = self.distribution(torch.cat([seen, spread], dim=1))
         alike = gated(graph, self.distribution_gate, spread, graph.edges[:, [DISTRIBUTION]])
         if self.point is not None:
-            heard = topology.propagate(topology.normalize(alike * ~topology.loops[:, None]), points)
+            heard = topology.propagate(
+                topology.normalize(alike * ~topology.is_self_loop[:, None]), points
+            )
             points = self.point(torch.cat([points, heard], dim=1))
         return graph.replace(
             nodes=torch.cat([points, spread], dim=1), edges=torch.cat([near, alike, apart], dim=1)
@@ -98,7 +100,7 @@ def embed_slots(slots: int) -> Callable[[Episode], Graph]:
         a, b = topology.receivers, topology.senders
         known = episode.labeled[a] & episode.labeled[b]
         joined = episode.labeled[a] ^ episode.labeled[b]
-        same = known & (episode.y[a] == episode.y[b]) | topology.loops
+        same = known & (episode.y[a] == episode.y[b]) | topology.is_self_loop
         edges = (same.to(like.dtype) + joined.to(like.dtype) / slots)[:, None]
         similar = topology.propagate(edges, support_slots(episode, slots).to(like.dtype))
         nodes = torch.cat([like, similar], dim=1)

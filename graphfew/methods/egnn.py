@@ -61,7 +61,7 @@ class EgnnLayer(nn.Module):
         """As `forward`, on the edges into queries alone where these are few."""
         if not short(graph, self.edge_net):
             return self.forward(graph)
-        topology, own = graph.topology.towards(graph.episode.query)
+        topology, own = graph.topology.select_receivers(graph.episode.query)
         edges, nodes = self._nodes(graph)
         same = pairs_into(topology, self.edge_net, nodes, loops=0.0).sigmoid()
         return graph.replace(
@@ -71,7 +71,7 @@ class EgnnLayer(nn.Module):
     def _nodes(self, graph: Graph) -> tuple[Tensor, Tensor]:
         """The edges without self-loops, and the new nodes."""
         topology = graph.topology
-        edges = graph.edges.masked_fill(topology.loops[:, None], 0.0)
+        edges = graph.edges.masked_fill(topology.is_self_loop[:, None], 0.0)
         mixed = topology.propagate(topology.normalize(edges), graph.nodes)
         return edges, self.node_net(torch.cat([graph.nodes, mixed], dim=1))
 
@@ -79,9 +79,11 @@ class EgnnLayer(nn.Module):
 def _gate(topology: Topology, same: Tensor, edges: Tensor) -> Tensor:
     """The edges `[E, 2]` after the gate `(s, 1 - s)`; a self-loop has no edge to be gated."""
     gate = torch.cat([same, 1 - same], dim=1)
-    shared = topology.normalize(gate * edges) * topology.spread(topology.sum(edges))
+    shared = topology.normalize(gate * edges) * topology.broadcast(topology.sum(edges))
     shared = (
-        shared + torch.stack([topology.loops, torch.zeros_like(topology.loops)], dim=1) + SMOOTH
+        shared
+        + torch.stack([topology.is_self_loop, torch.zeros_like(topology.is_self_loop)], dim=1)
+        + SMOOTH
     )
     return shared / shared.sum(1, keepdim=True)
 
@@ -119,7 +121,7 @@ def first_edges(episode: Episode, topology: Topology, like: Tensor) -> Tensor:
     (½, ½) where one is unknown."""
     a, b = episode.y[topology.receivers], episode.y[topology.senders]
     similar = torch.where((a < 0) | (b < 0), 0.5, (a == b).to(like.dtype))
-    similar = similar.to(like.dtype).masked_fill(topology.loops, 1.0)
+    similar = similar.to(like.dtype).masked_fill(topology.is_self_loop, 1.0)
     return torch.stack([similar, 1 - similar], dim=1)
 
 

@@ -62,7 +62,7 @@ def label(graph: Graph) -> Graph:
 
 def _log_labels(tasks: DenseBatch) -> Tensor:
     assert tasks.edges is not None
-    shares = tasks.label / tasks.label.sum(1, keepdim=True)
+    shares = tasks.one_hot / tasks.one_hot.sum(1, keepdim=True)
     return (torch.bmm(tasks.edges[..., 0], shares) + 1e-6).log()
 
 

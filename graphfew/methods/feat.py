@@ -34,8 +34,8 @@ class Adapt(nn.Module):
         return graph.replace(nodes=update_class_nodes(graph, self._attend))
 
     def _attend(self, tasks: DenseBatch) -> Tensor:
-        assert tasks.classes is not None
-        classes = tasks.classes
+        assert tasks.class_nodes is not None
+        classes = tasks.class_nodes
         scores = torch.bmm(self.ask(classes), self.key(classes).mT) / math.sqrt(classes.shape[2])
         heard = torch.bmm(scores.softmax(dim=2), self.value(classes))
         out: Tensor = self.norm(classes + self.dropout(self.out(heard)))

@@ -45,7 +45,7 @@ class Adjacency(nn.Module):
 
     def into_queries(self, graph: Graph) -> Graph:
         """As `forward`, on the edges into queries alone; for a frozen network."""
-        topology, _ = graph.topology.towards(graph.episode.query)
+        topology, _ = graph.topology.select_receivers(graph.episode.query)
         logits = pairs_into(topology, self.net, graph.nodes, loops=MASKED)
         return graph.replace(edges=topology.softmax(logits), topology=topology)
 

@@ -72,8 +72,8 @@ class HybridDistance(nn.Module):
 
     def _supports(self, tasks: DenseBatch) -> Tensor:
         """`[G, way, shot, F]`, supports of a class in node order."""
-        at = torch.nonzero(tasks.label.mT)
-        groups, _, way = tasks.label.shape
+        at = torch.nonzero(tasks.one_hot.mT)
+        groups, _, way = tasks.one_hot.shape
         return tasks.x[at[:, 0], at[:, 2]].view(groups, way, self.shot, -1)
 
     def _prototypes(self, x: Tensor, supports: Tensor) -> Tensor:

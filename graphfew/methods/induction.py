@@ -36,9 +36,9 @@ class Routing(nn.Module):
         return graph.replace(nodes=update_class_nodes(graph, self._route))
 
     def _route(self, tasks: DenseBatch) -> Tensor:
-        member = tasks.label.mT > 0
+        member = tasks.one_hot.mT > 0
         votes = squash(self.transform(tasks.x))
-        agreement = torch.zeros_like(tasks.label.mT)
+        agreement = torch.zeros_like(tasks.one_hot.mT)
         classes = agreement
         for _ in range(self.rounds):
             share = agreement.masked_fill(~member, -torch.inf).softmax(dim=2)
@@ -60,9 +60,11 @@ class TensorRelation(nn.Module):
         return graph.replace(edges=update_query_edges(graph, self._relate))
 
     def _relate(self, tasks: DenseBatch) -> Tensor:
-        assert tasks.classes is not None
-        groups, way, dim = tasks.classes.shape
-        seen = torch.einsum("gcf,kfe->gcke", tasks.classes, self.tensor).reshape(groups, -1, dim)
+        assert tasks.class_nodes is not None
+        groups, way, dim = tasks.class_nodes.shape
+        seen = torch.einsum("gcf,kfe->gcke", tasks.class_nodes, self.tensor).reshape(
+            groups, -1, dim
+        )
         slices = torch.bmm(tasks.x, seen.mT).relu().view(groups, tasks.x.shape[1], way, -1)
         out: Tensor = self.score(slices).squeeze(3)
         return out

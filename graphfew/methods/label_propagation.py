@@ -208,13 +208,15 @@ class _Solve:
 
 
 def _sends(topology: Topology) -> Tensor:
-    sends = torch.zeros(topology.nodes, dtype=torch.bool, device=topology.device)
+    sends = torch.zeros(topology.num_nodes, dtype=torch.bool, device=topology.device)
     return sends.index_fill(0, topology.senders, True)
 
 
 def _part(topology: Topology, keep: Tensor) -> Topology:
     return Topology(
-        topology.nodes, topology.device, links=(topology.senders[keep], topology.receivers[keep])
+        topology.num_nodes,
+        topology.device,
+        edge_index=(topology.senders[keep], topology.receivers[keep]),
     )
 
 
@@ -222,9 +224,9 @@ def _embed(
     affinity: Affinity, power: float, center: Sequence[float] | None, transductive: bool
 ) -> Callable[[Episode], Graph]:
     def weights(tasks: DenseBatch) -> Tensor:
-        return affinity(tasks if transductive else dataclasses.replace(tasks, silent=tasks.query))[
-            ..., None
-        ]
+        return affinity(
+            tasks if transductive else dataclasses.replace(tasks, receive_only=tasks.query)
+        )[..., None]
 
     def embed(episode: Episode) -> Graph:
         episode = power_normalize(episode, power, center, None if transductive else ~episode.query)
@@ -238,9 +240,9 @@ def _embed(
 
 def _large(episode: Episode, affinity: SparseAffinity, transductive: bool) -> Graph:
     """The sparse graph of one task of many nodes; silent queries receive, and send nothing."""
-    if episode.tasks > 1:
+    if episode.n_tasks > 1:
         raise ValueError(
-            f"the episode has {episode.tasks} tasks and one of {max(episode.sizes)} nodes; above "
+            f"the episode has {episode.n_tasks} tasks and one of {max(episode.sizes)} nodes; above "
             f"{DENSE_NODES} nodes give one task at a time"
         )
     nodes = len(episode.y)
@@ -253,7 +255,7 @@ def _large(episode: Episode, affinity: SparseAffinity, transductive: bool) -> Gr
     senders = torch.cat([context[among.senders], context[index.flatten()]])
     receivers = torch.cat([context[among.receivers], query.repeat_interleave(index.shape[1])])
     order = receivers.argsort(stable=True)
-    topology = Topology(nodes, receivers.device, links=(senders[order], receivers[order]))
+    topology = Topology(nodes, receivers.device, edge_index=(senders[order], receivers[order]))
     return Graph(episode.x, torch.cat([own, heard.reshape(-1, 1)])[order], topology, episode)
 
 
@@ -270,7 +272,7 @@ def _harmonic(tasks: DenseBatch) -> Tensor:
         torch.eye(moves.shape[1], dtype=moves.dtype, device=moves.device)
         - (1 - DAMPING) * free * moves
     )
-    mass: Tensor = torch.linalg.solve(system, tasks.label)
+    mass: Tensor = torch.linalg.solve(system, tasks.one_hot)
     return mass
 
 
@@ -280,7 +282,7 @@ def _spread(tasks: DenseBatch, alpha: float, steps: int | None) -> Tensor:
     alone = ((weights.sum(1) == 0) & (weights.sum(2) > 0))[..., None]
     mean = weights / weights.sum(2, keepdim=True).clamp_min(TINY)
     near = alpha * torch.where(alone, mean, symmetric_normalize(weights))
-    label = tasks.label / tasks.label.sum(1, keepdim=True)
+    label = tasks.one_hot / tasks.one_hot.sum(1, keepdim=True)
     if steps is None:
         limit: Tensor = torch.linalg.solve(
             torch.eye(near.shape[1], dtype=near.dtype, device=near.device) - near, label

@@ -33,10 +33,10 @@ class Agree:
         return graph.replace(edges=update_query_edges(graph, self._agree))
 
     def _agree(self, tasks: DenseBatch) -> Tensor:
-        assert tasks.classes is not None
+        assert tasks.class_nodes is not None
         counted = unknown_mask(tasks)
         near = self._near(tasks, counted)
-        alone = -squared_distances(tasks.classes, tasks.x).mT
+        alone = -squared_distances(tasks.class_nodes, tasks.x).mT
         scores = alone
         for _ in range(self.rounds):
             scores = alone + self.weight * torch.bmm(class_softmax(scores).mT, near.mT).mT

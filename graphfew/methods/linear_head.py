@@ -96,7 +96,7 @@ class _Fitted:
     def _score(self, tasks: DenseBatch) -> Tensor:
         x = self.scale * (F.normalize(tasks.x, dim=2) if self.cosine else tasks.x)
         weights, biases = zip(
-            *(self._one(*task) for task in zip(x, tasks.label, strict=True)), strict=True
+            *(self._one(*task) for task in zip(x, tasks.one_hot, strict=True)), strict=True
         )
         return torch.baddbmm(torch.stack(biases)[:, None].to(x), x, torch.stack(weights).mT.to(x))
 

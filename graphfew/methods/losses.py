@@ -189,7 +189,7 @@ def _round_loss(graph: Graph, target: Tensor) -> Tensor:
     )
     labels = one_hot(graph.episode, graph.edges)
     task = graph.episode.task[graph.episode.query]
-    count = labels.new_zeros(graph.episode.tasks, labels.shape[1]).index_add(
+    count = labels.new_zeros(graph.episode.n_tasks, labels.shape[1]).index_add(
         0, graph.episode.task, labels
     )
     votes = graph.topology.propagate(graph.edges[:, 2:], labels)[graph.episode.query] / count[
@@ -215,10 +215,10 @@ def _edge_weights(
     same = a == b
     # bfloat16, which autocast makes of edges, cannot count beyond 256.
     precise = torch.promote_types(graph.edges.dtype, torch.float32)
-    counted = (asked & (a >= 0) & (b >= 0) & ~topology.loops).to(precise)
+    counted = (asked & (a >= 0) & (b >= 0) & ~topology.is_self_loop).to(precise)
     kind = 2 * episode.task[topology.receivers] + same
-    count = counted.new_zeros(2 * episode.tasks).index_add(0, kind, counted)
-    return counted / count.clamp_min(1)[kind] / episode.tasks, same.to(precise)
+    count = counted.new_zeros(2 * episode.n_tasks).index_add(0, kind, counted)
+    return counted / count.clamp_min(1)[kind] / episode.n_tasks, same.to(precise)
 
 
 def _weighted_bce(similarity: Tensor, weight: Tensor, same: Tensor) -> Tensor:

@@ -32,10 +32,12 @@ class SupportContext(nn.Module):
         episode = graph.episode
         support = torch.nonzero(episode.labeled).flatten()
         task = episode.task[support]
-        shots = torch.bincount(task, minlength=episode.tasks)
+        shots = torch.bincount(task, minlength=episode.n_tasks)
         place = torch.arange(len(support), device=task.device) - (shots.cumsum(0) - shots)[task]
         x = graph.nodes[support]
-        rows = x.new_zeros(episode.tasks, int(shots.max()), x.shape[1]).index_put((task, place), x)
+        rows = x.new_zeros(episode.n_tasks, int(shots.max()), x.shape[1]).index_put(
+            (task, place), x
+        )
         packed = pack_padded_sequence(rows, shots.cpu(), batch_first=True, enforce_sorted=False)
         heard, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True)
         forth, back = heard[task, place].chunk(2, dim=1)
@@ -65,7 +67,7 @@ class QueryContext(nn.Module):
         readable = readable.index_copy(0, support, F.linear(graph.nodes[support], of_read))
         for _ in range(self.steps):
             share = graph.topology.softmax(
-                graph.topology.inner(graph.nodes.index_copy(0, query, state))
+                graph.topology.inner_products(graph.nodes.index_copy(0, query, state))
             )
             read = graph.topology.propagate(share, readable)[query]
             into, keep, new, out = (constant + read + F.linear(state, self.cell.weight_hh)).chunk(

@@ -37,7 +37,7 @@ class Mixture(nn.Module):
 
     def _mix(self, tasks: DenseBatch) -> Tensor:
         shares = self._shares(tasks)
-        mixture = self._fit(shares, tasks.label)
+        mixture = self._fit(shares, tasks.one_hot)
         return (mixture[:, :, None, None] * shares).sum(1).clamp_min(TINY).log()
 
     def _shares(self, tasks: DenseBatch) -> Tensor:
@@ -46,7 +46,7 @@ class Mixture(nn.Module):
         scores = self.scale[:, None, None] * (rows @ rows.mT)
         own = torch.eye(scores.shape[2], dtype=torch.bool, device=scores.device)
         heard = tasks.labeled[:, None, None] & ~own
-        return scores.masked_fill(~heard, -torch.inf).softmax(dim=3) @ tasks.label[:, None]
+        return scores.masked_fill(~heard, -torch.inf).softmax(dim=3) @ tasks.one_hot[:, None]
 
     def _fit(self, shares: Tensor, label: Tensor) -> Tensor:
         """`[G, metrics]`, rows that sum to 1."""

@@ -66,7 +66,7 @@ class Divide:
         """Shares `[G, n, way]` of the counted nodes, 0 for all others, the shifts `[G, way]` after them, and what the
         classes lack, `log(expected / got)`."""
         scores = self.scores(tasks, classes)
-        prior = class_prior(self.prior, tasks.label)
+        prior = class_prior(self.prior, tasks.one_hot)
         if self.limit is not None:
             none = scores.new_full(
                 (*scores.shape[:2], 1),
@@ -100,14 +100,14 @@ class Gather:
         return update_classes_and_queries(graph, self._gather)
 
     def _gather(self, tasks: DenseBatch) -> tuple[Tensor, Tensor]:
-        assert tasks.classes is not None
+        assert tasks.class_nodes is not None
         counted = unknown_mask(tasks)
         if not self.transductive:
             counted = counted * ~tasks.query[..., None]
-        classes, shift = tasks.classes, torch.zeros_like(tasks.classes[..., 0])
+        classes, shift = tasks.class_nodes, torch.zeros_like(tasks.class_nodes[..., 0])
         for _ in range(self.rounds):
             shares, shift, _ = self.divide(tasks, classes, counted, shift)
-            centers = weighted_class_means(shares + tasks.label, tasks.x)
+            centers = weighted_class_means(shares + tasks.one_hot, tasks.x)
             classes = classes + self.rate * (centers - classes)
         _, shift, lack = self.divide(tasks, classes, counted, shift)
         # Shifts fit the pile as a whole; a query that is not of it is told only what the pile left undecided.

@@ -157,7 +157,7 @@ def create(
         )
     with seeded(seed):
         model = method.factory(encoder, dim=width, **arguments)
-    model.recipe = _recipe(name, encoder, arguments)
+    model.spec = _recipe(name, encoder, arguments)
     return model
 
 
@@ -173,7 +173,7 @@ def rebuild(recipe: ModelSpec) -> GraphMethod:
 
 
 def _recipe(name: str, encoder: nn.Module, arguments: Mapping[str, Any]) -> ModelSpec | None:
-    own = getattr(encoder, "recipe", None)
+    own = getattr(encoder, "spec", None)
     named = {fn: key for key, fn in METRICS.items()}
     plain = {
         key: {"metric": named[value]} if callable(value) and value in named else value

@@ -30,7 +30,7 @@ class PairScore(nn.Module):
 
     def forward(self, graph: Graph) -> Graph:
         """The graph with new edges."""
-        return graph.replace(edges=graph.topology.pair_ordered(self._pair, graph.nodes))
+        return graph.replace(edges=graph.topology.apply_edges(self._pair, graph.nodes))
 
     def _pair(self, a: Tensor, b: Tensor) -> Tensor:
         out: Tensor = self.score(self.norm(absolute_difference(a, b)))

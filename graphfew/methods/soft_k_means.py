@@ -125,13 +125,13 @@ class Refine(nn.Module):
         return update_classes_and_queries(graph, self._move)
 
     def _move(self, tasks: DenseBatch) -> tuple[Tensor, Tensor]:
-        assert tasks.classes is not None
+        assert tasks.class_nodes is not None
         free = unlabeled(tasks)
-        classes = tasks.classes
+        classes = tasks.class_nodes
         distance = squared_distances(classes, tasks.x).mT
         for _ in range(self.steps):
             classes = weighted_class_means(
-                tasks.label + free * self.share(tasks, distance), tasks.x
+                tasks.one_hot + free * self.share(tasks, distance), tasks.x
             )
             distance = squared_distances(classes, tasks.x).mT
         return classes, -distance

@@ -70,8 +70,8 @@ class Descend:
         return update_classes_and_queries(graph, self._descend)
 
     def _descend(self, tasks: DenseBatch) -> tuple[Tensor, Tensor]:
-        assert tasks.classes is not None
-        w = tasks.classes
+        assert tasks.class_nodes is not None
+        w = tasks.class_nodes
         aim = (
             None if self.prior is None else self.prior(tasks, class_softmax(self._logits(tasks, w)))
         )
@@ -100,7 +100,7 @@ class Descend:
             / asked
         )
         by_logit = p * (by_answer - (p * by_answer).sum(2, keepdim=True))
-        by_logit = by_logit + self.weights.support * (p * (1 - free) - tasks.label) / known
+        by_logit = by_logit + self.weights.support * (p * (1 - free) - tasks.one_hot) / known
         return self.temperature * (torch.bmm(by_logit.mT, tasks.x) - by_logit.sum(1)[..., None] * w)
 
 
@@ -111,7 +111,7 @@ def counted_answers(
 
     def aim(tasks: DenseBatch, answers: Tensor) -> Tensor:
         return estimate_proportions(
-            answers * unknown_mask(tasks), class_prior(prior, tasks.label), strength
+            answers * unknown_mask(tasks), class_prior(prior, tasks.one_hot), strength
         )
 
     return aim

@@ -93,7 +93,7 @@ def _spread(tasks: DenseBatch, alpha: float) -> Tensor:
     assert tasks.edges is not None
     near = alpha * symmetric_normalize(tasks.edges[..., 0])
     scores: Tensor = torch.linalg.solve(
-        torch.eye(near.shape[1], dtype=near.dtype, device=near.device) - near, tasks.label
+        torch.eye(near.shape[1], dtype=near.dtype, device=near.device) - near, tasks.one_hot
     )
     return scores
 

@@ -101,10 +101,10 @@ def compare(
 ) -> Float[Tensor, "E 1"]:
     """Edges `[E, 1]`: the metric of receiver and sender; for the library's own metrics by matrix products."""
     if metric not in _FROM_PRODUCTS:
-        return topology.pair_ordered(metric, nodes)
+        return topology.apply_edges(metric, nodes)
     lengths = torch.linalg.vector_norm(nodes, dim=1, keepdim=True)
     ends = (lengths.index_select(0, index) for index in (topology.receivers, topology.senders))
-    return _FROM_PRODUCTS[metric](topology.inner(nodes), *ends)
+    return _FROM_PRODUCTS[metric](topology.inner_products(nodes), *ends)
 
 
 class Layers(nn.Module):

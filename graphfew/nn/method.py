@@ -92,7 +92,7 @@ class GraphMethod(nn.Module):
         self.ordered = ordered
         self.unlabeled = unlabeled
         self.other_mode = other_mode
-        self.recipe: ModelSpec | None = None
+        self.spec: ModelSpec | None = None
         self.provenance: Mapping[str, JSON] = {}
 
     @property
@@ -155,13 +155,13 @@ class GraphMethod(nn.Module):
             unlabeled=unlabeled,
             other_mode=base.other_mode,
         )
-        other.provenance, other.recipe = self.provenance, self.recipe
+        other.provenance, other.spec = self.provenance, self.spec
         if transductive is not self.transductive:
             trained = "transductive" if self.transductive else "inductive"
             other.provenance = {"trained_mode": trained, **self.provenance}
-            if self.recipe is not None:
-                arguments = {**self.recipe.arguments, "transductive": transductive}
-                other.recipe = ModelSpec(self.recipe.name, arguments)
+            if self.spec is not None:
+                arguments = {**self.spec.arguments, "transductive": transductive}
+                other.spec = ModelSpec(self.spec.name, arguments)
         return other
 
     def _other(

@@ -69,7 +69,7 @@ def frozen(net: nn.Module) -> bool:
 def short(graph: Graph, net: nn.Module) -> bool:
     """Whether a frozen network of edges into queries alone has less than half of the edges to do."""
     sizes = graph.episode.sizes
-    asked = sum(n * q for n, q in zip(sizes, graph.episode.queries, strict=True))
+    asked = sum(n * q for n, q in zip(sizes, graph.episode.n_queries, strict=True))
     return frozen(net) and 2 * asked < sum(n * n for n in sizes)
 
 
@@ -92,18 +92,22 @@ def pairs(
             one answer; None where all may differ.
     """
     if net.kernel is not None:
-        return topology.mirror(net.kernel(net, x, *topology.pair_ends()), loops=loops)
+        return topology.pairs_to_edges(
+            net.kernel(net, x, *topology.pair_nodes()), self_loop_value=loops
+        )
     # A compiler fuses what blocks and folding are for.
     if torch.compiler.is_compiling() or not frozen(net):
-        return topology.mirror(_learning(topology, net, x), loops=loops)
-    return topology.pair(folded(net), x, loops=loops, at_once=block(net, x), origin=origin)
+        return topology.pairs_to_edges(_learning(topology, net, x), self_loop_value=loops)
+    return topology.apply_pairs(
+        folded(net), x, self_loop_value=loops, chunk_size=block(net, x), origin=origin
+    )
 
 
 def _learning(topology: Topology, net: PairMLP, x: Tensor) -> Tensor:
     """All pairs at once, as batch statistics need them."""
 
     def run(nodes: Tensor) -> Tensor:
-        values: Tensor = net(topology.differences(nodes))
+        values: Tensor = net(topology.pair_differences(nodes))
         return values
 
     if not (net.recompute and torch.is_grad_enabled()):
@@ -140,8 +144,8 @@ def pairs_into(
     if net.kernel is not None:
         values = net.kernel(net, x, topology.receivers, topology.senders)
     else:
-        values = topology.pair_ordered(folded(net), x, at_once=block(net, x))
-    return values.masked_fill(topology.loops[:, None], loops)
+        values = topology.apply_edges(folded(net), x, chunk_size=block(net, x))
+    return values.masked_fill(topology.is_self_loop[:, None], loops)
 
 
 def folded(net: nn.Sequential) -> EdgeFunction:

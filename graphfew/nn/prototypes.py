@@ -14,7 +14,7 @@ from graphfew.nn.layers import Metric, compare
 def class_mean_graph(episode: Episode) -> Graph:
     """Supports to class nodes to queries, every edge 1; class nodes are the mean of their supports."""
     topology = class_node_graph(episode)
-    classes = topology.into(len(episode.y))
+    classes = topology.slice_receivers(len(episode.y))
     edges = episode.x.new_ones(len(topology.receivers), 1)
     means = classes.propagate(classes.normalize(edges[: len(classes.receivers)]), episode.x)
     return Graph(torch.cat([episode.x, means]), edges, topology, episode)
@@ -25,7 +25,7 @@ def task_class_means(episode: Episode) -> Tensor:
     means = class_mean_graph(episode).nodes[len(episode.y) :]
     way = torch.tensor(episode.way, device=means.device)
     task = torch.repeat_interleave(way)
-    return means.new_zeros(episode.tasks, means.shape[1]).index_add(0, task, means) / way[:, None]
+    return means.new_zeros(episode.n_tasks, means.shape[1]).index_add(0, task, means) / way[:, None]
 
 
 class ScaledMetric(nn.Module):

@@ -72,5 +72,5 @@ def _place(graph: Graph, edge: Tensor, column: Tensor) -> Tensor:
     rank = episode.query.cumsum(0) - 1
     width = max(episode.way)
     place = rank[graph.topology.receivers[edge]] * width + column
-    out = graph.edges.new_full((sum(episode.queries) * width,), -torch.inf)
+    out = graph.edges.new_full((sum(episode.n_queries) * width,), -torch.inf)
     return out.scatter_reduce(0, place, graph.edges[edge, 0], reduce="amax").view(-1, width)

@@ -52,7 +52,7 @@ class SoftAssignment:
             -scale_sharpness(self.sharpness, classes.shape[1])
             * squared_distances(classes, tasks.x).mT
         )
-        counted, prior = unknown_mask(tasks), class_prior(self.prior, tasks.label)
+        counted, prior = unknown_mask(tasks), class_prior(self.prior, tasks.one_hot)
         if self.balanced:
             return sinkhorn(scores, counted, prior)
         part = (
@@ -79,11 +79,11 @@ class PrototypeUpdate:
         return update_classes_and_queries(graph, self._move)
 
     def _move(self, tasks: DenseBatch) -> tuple[Tensor, Tensor]:
-        assert tasks.classes is not None
-        classes = tasks.classes
+        assert tasks.class_nodes is not None
+        classes = tasks.class_nodes
         assigned = self.assign(tasks, classes, None)
         for _ in range(self.rounds):
-            centers = weighted_class_means(assigned + tasks.label, tasks.x)
+            centers = weighted_class_means(assigned + tasks.one_hot, tasks.x)
             classes = classes + self.rate * (centers - classes)
             assigned = self.assign(tasks, classes, assigned)
         return classes, assigned.clamp_min(TINY).log()

@@ -16,7 +16,7 @@ def softmax(edges: Tensor, side: int) -> Tensor:
     return edges.view(-1, side, edges.shape[1]).softmax(1).view_as(edges)
 
 
-def spread(values: Tensor, side: int) -> Tensor:
+def broadcast(values: Tensor, side: int) -> Tensor:
     """Each node's value on all its incoming edges: `[N, C] -> [E, C]`."""
     return values[:, None].expand(-1, side, -1).reshape(-1, values.shape[1])
 
@@ -50,7 +50,7 @@ def complete_index(tasks: int, side: int, device: torch.device) -> tuple[Tensor,
     return senders, nodes.view(-1, 1).expand(-1, side).reshape(-1)
 
 
-def inner(x: Tensor, block: int, classes: int, one: Tensor, other: Tensor) -> Tensor:
+def inner_products(x: Tensor, block: int, classes: int, one: Tensor, other: Tensor) -> Tensor:
     """Inner products `[E, 1]` of edge ends inside tasks of `block` nodes, from one table per task.
 
     With `classes` above 0 that many class nodes of every task follow all items, and an edge joins an item and a class.

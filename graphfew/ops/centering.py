@@ -9,7 +9,7 @@ from torch import Tensor
 from graphfew.ops import ragged
 
 
-def equal_size(sizes: tuple[int, ...]) -> int | None:
+def common_size(sizes: tuple[int, ...]) -> int | None:
     """The size of all tasks, or None where they differ."""
     return sizes[0] if len(set(sizes)) == 1 else None
 
@@ -18,7 +18,7 @@ def center_tasks(
     values: Float[Tensor, "N F"], sizes: tuple[int, ...], over: Bool[Tensor, " N"] | None = None
 ) -> Float[Tensor, "N F"]:
     """Each row less the mean of its task's rows, or of those rows of its task that `over` marks."""
-    block = equal_size(sizes)
+    block = common_size(sizes)
     if block is not None:
         rows = values.view(-1, block, values.shape[1])
         if over is None:

@@ -12,14 +12,14 @@ EdgeFunction = Callable[[Tensor, Tensor], Tensor]
 Block = TypeVar("Block")
 
 
-def check(at_once: int | None) -> None:
+def check(chunk_size: int | None) -> None:
     """Raises ValueError for blocks of no pair."""
-    if at_once is not None and at_once < 1:
-        raise ValueError(f"at_once is {at_once}; give at least 1 pair, or None for all")
+    if chunk_size is not None and chunk_size < 1:
+        raise ValueError(f"chunk_size is {chunk_size}; give at least 1 pair, or None for all")
 
 
 def repeated(
-    fn: EdgeFunction, x: Tensor, at_once: int | None, one: Tensor, other: Tensor, origin: Tensor
+    fn: EdgeFunction, x: Tensor, chunk_size: int | None, one: Tensor, other: Tensor, origin: Tensor
 ) -> Tensor:
     """`fn` of pairs of nodes of the given origins `[P]`, once for each two of them."""
     items = int(origin.max()) + 1
@@ -33,7 +33,7 @@ def repeated(
     def of(part: Tensor) -> Tensor:
         return fn(x.index_select(0, node[part // items]), x.index_select(0, node[part % items]))
 
-    return joined(of, torch.split(distinct, at_once or len(distinct)), len(distinct))[place]
+    return joined(of, torch.split(distinct, chunk_size or len(distinct)), len(distinct))[place]
 
 
 def joined(fn: Callable[[Block], Tensor], blocks: Iterable[Block], rows: int) -> Tensor:

@@ -31,16 +31,16 @@ def pair_nodes(tasks: int, side: int, device: torch.device) -> tuple[Tensor, Ten
     return edge // side, edge // (side * side) * side + edge % side
 
 
-def ends(x: Tensor, side: int, at_once: int) -> Iterator[tuple[Tensor, Tensor]]:
+def ends(x: Tensor, side: int, chunk_size: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Both ends of the pairs in order, at most so many pairs at once: `[..., F]` views that broadcast."""
     nodes = x.view(-1, side, x.shape[1])
     shifts, half = (side - 1) // 2, _half(side)
     if shifts:
         turned = _turned(nodes).unfold(1, side, 1).transpose(2, 3)
-        for tasks, turns, span in _blocks(len(nodes), shifts, side, at_once):
+        for tasks, turns, span in _blocks(len(nodes), shifts, side, chunk_size):
             yield nodes[tasks, None, span], turned[tasks, 1:][:, turns, span]
     if half:
-        for tasks, _, span in _blocks(len(nodes), 1, half, at_once):
+        for tasks, _, span in _blocks(len(nodes), 1, half, chunk_size):
             yield nodes[tasks, :half][:, span], nodes[tasks, half:][:, span]
 
 
@@ -110,20 +110,20 @@ def _shifts(turned: Tensor, side: int, pairs: Tensor) -> Iterator[tuple[Tensor, 
 
 
 def _blocks(
-    tasks: int, shifts: int, span: int, at_once: int
+    tasks: int, shifts: int, span: int, chunk_size: int
 ) -> Iterator[tuple[slice, slice, slice]]:
-    """Parts of the grid of tasks, shifts and nodes, each a run of pairs of at most `at_once`."""
-    if shifts * span <= at_once:
-        for part in _even(tasks, at_once // (shifts * span)):
+    """Parts of the grid of tasks, shifts and nodes, each a run of pairs of at most `chunk_size`."""
+    if shifts * span <= chunk_size:
+        for part in _even(tasks, chunk_size // (shifts * span)):
             yield part, slice(None), slice(None)
         return
     for t in range(tasks):
-        if span <= at_once:
-            for part in _even(shifts, at_once // span):
+        if span <= chunk_size:
+            for part in _even(shifts, chunk_size // span):
                 yield slice(t, t + 1), part, slice(None)
             continue
         for d in range(shifts):
-            for part in _even(span, at_once):
+            for part in _even(span, chunk_size):
                 yield slice(t, t + 1), slice(d, d + 1), part
 
 

@@ -75,10 +75,10 @@ def self_tuning(tasks: DenseBatch, k: int = 7) -> Float[Tensor, "G n n"]:
     if k < 1:
         raise ValueError(f"k is {k}; a node needs at least 1 neighbor")
     distance = squared_distances(tasks.x, tasks.x)
-    near = knn_mask(distance, k, tasks.silent, tasks.x.square().sum(2).amax(1)[:, None, None])
+    near = knn_mask(distance, k, tasks.receive_only, tasks.x.square().sum(2).amax(1)[:, None, None])
     width = distance.masked_fill(~near, 0).amax(2).sqrt()
     scale = (width[:, :, None] * width[:, None]).clamp_min(TINY)
-    return _heard((-distance / scale).exp() * (near | near.mT), tasks.silent)
+    return _heard((-distance / scale).exp() * (near | near.mT), tasks.receive_only)
 
 
 def cosine_power(tasks: DenseBatch, k: int = 10, power: float = 3.0) -> Float[Tensor, "G n n"]:
@@ -96,8 +96,8 @@ def cosine_power(tasks: DenseBatch, k: int = 10, power: float = 3.0) -> Float[Te
         raise ValueError(f"k is {k}; a node needs at least 1 neighbor")
     x = F.normalize(tasks.x, dim=2)
     near = torch.bmm(x, x.mT)
-    weights = near.clamp_min(0).pow(power) * knn_mask(-near, k, tasks.silent)
-    return _heard((weights + weights.mT) / 2, tasks.silent)
+    weights = near.clamp_min(0).pow(power) * knn_mask(-near, k, tasks.receive_only)
+    return _heard((weights + weights.mT) / 2, tasks.receive_only)
 
 
 def sparse_self_tuning(

@@ -48,7 +48,7 @@ def class_prior(
 
 def unknown_mask(tasks: DenseBatch) -> Float[Tensor, "G n 1"]:
     """1 for queries and unlabeled nodes, 0 for supports."""
-    return 1 - tasks.label.sum(2, keepdim=True)
+    return 1 - tasks.one_hot.sum(2, keepdim=True)
 
 
 def estimate_proportions(

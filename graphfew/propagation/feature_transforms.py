@@ -85,14 +85,14 @@ def adaptive_power_normalize(
 
 
 def _poised(tasks: DenseBatch, prior: Sequence[float] | None, sharpness: float) -> Tensor:
-    shots = tasks.label.sum(1)[..., None]
-    middle = (torch.bmm(tasks.label.mT, tasks.x) / shots).mean(1, keepdim=True)
+    shots = tasks.one_hot.sum(1)[..., None]
+    middle = (torch.bmm(tasks.one_hot.mT, tasks.x) / shots).mean(1, keepdim=True)
     x = F.normalize(tasks.x - middle, dim=2)
-    classes = F.normalize(torch.bmm(tasks.label.mT, x) / shots, dim=2)
+    classes = F.normalize(torch.bmm(tasks.one_hot.mT, x) / shots, dim=2)
     free = unknown_mask(tasks)
-    nearness = 2 * scale_sharpness(sharpness, tasks.label.shape[2]) * torch.bmm(x, classes.mT)
+    nearness = 2 * scale_sharpness(sharpness, tasks.one_hot.shape[2]) * torch.bmm(x, classes.mT)
     shares = (class_softmax(nearness) * free).sum(1) / free.sum(1)
-    gap = (shares * (shares.clamp_min(TINY) / class_prior(prior, tasks.label)).log()).sum(1)
+    gap = (shares * (shares.clamp_min(TINY) / class_prior(prior, tasks.one_hot)).log()).sum(1)
     reach = (((-gap).exp() - 0.7) / 0.2).clamp(0, 1)[:, None, None]
     return F.normalize(tasks.x - middle - reach * (tasks.x.mean(1, keepdim=True) - middle), dim=2)
 

@@ -36,12 +36,12 @@ class Neighbors:
         """Every node receives from its `k` nearest, in the order of `index`; `distance.view(-1, 1)` are its edges."""
         nodes, k = self.index.shape
         receivers = torch.arange(nodes, device=self.index.device).repeat_interleave(k)
-        return Topology(nodes, self.index.device, links=(self.index.reshape(-1), receivers))
+        return Topology(nodes, self.index.device, edge_index=(self.index.reshape(-1), receivers))
 
 
 @torch.no_grad()
 def exact_search(
-    x: Float[Tensor, "N F"], k: int, *, at_once: int | None = None
+    x: Float[Tensor, "N F"], k: int, *, chunk_size: int | None = None
 ) -> tuple[Tensor, Tensor]:
     """The `k` nearest by Euclidean distance: indices and distances `[N, k]`, by matrix products of some nodes with all.
 
@@ -51,31 +51,31 @@ def exact_search(
     Args:
         x: nodes `[N, F]`.
         k: neighbors of each.
-        at_once: nodes whose distances to all are held at once; None takes as many as fit in 256 MiB.
+        chunk_size: nodes whose distances to all are held at once; None takes as many as fit in 256 MiB.
 
     Raises:
-        ValueError: `k` below 1 or not below N, or `at_once` below 1.
+        ValueError: `k` below 1 or not below N, or `chunk_size` below 1.
     """
     lengths = torch.linalg.vector_norm(x, dim=1).square()
     index, distance = _nearest(
-        lambda some: _squared(x[some], lengths[some], x, lengths), x, k, at_once
+        lambda some: _squared(x[some], lengths[some], x, lengths), x, k, chunk_size
     )
     return index, distance.sqrt_()
 
 
 @torch.no_grad()
 def exact_cosine_search(
-    x: Float[Tensor, "N F"], k: int, *, at_once: int | None = None
+    x: Float[Tensor, "N F"], k: int, *, chunk_size: int | None = None
 ) -> tuple[Tensor, Tensor]:
     """The `k` nearest by cosine: indices and `1 - cos`, `[N, k]`; all else, and what is raised, as in `exact`."""
     x = F.normalize(x, dim=1)
-    index, distance = _nearest(lambda some: (x[some] @ x.T).neg_(), x, k, at_once)
+    index, distance = _nearest(lambda some: (x[some] @ x.T).neg_(), x, k, chunk_size)
     return index, distance.add_(1)
 
 
 @torch.no_grad()
 def query_neighbors(
-    queries: Float[Tensor, "Q F"], x: Float[Tensor, "N F"], k: int, *, at_once: int | None = None
+    queries: Float[Tensor, "Q F"], x: Float[Tensor, "N F"], k: int, *, chunk_size: int | None = None
 ) -> tuple[Tensor, Tensor]:
     """The `k` nodes of x nearest to each query by Euclidean distance: indices and distances `[Q, k]`.
 
@@ -83,14 +83,14 @@ def query_neighbors(
         queries: `[Q, F]`, none of them a node of x.
         x: nodes `[N, F]`.
         k: neighbors of each.
-        at_once: queries whose distances to all nodes are held at once; None takes as many as fit in 256 MiB.
+        chunk_size: queries whose distances to all nodes are held at once; None takes as many as fit in 256 MiB.
 
     Raises:
-        ValueError: `k` below 1 or above N, or `at_once` below 1.
+        ValueError: `k` below 1 or above N, or `chunk_size` below 1.
     """
     if not 1 <= k <= len(x):
         raise ValueError(f"k is {k} and there are {len(x)} nodes; give a k from 1 to {len(x)}")
-    step = _step(at_once, x)
+    step = _step(chunk_size, x)
     lengths, own = (torch.linalg.vector_norm(rows, dim=1).square() for rows in (x, queries))
     parts = []
     for start in range(0, len(queries), step):
@@ -188,7 +188,7 @@ def mutual_graph(
     directed = _both_directions(topology, edges)
     keep = torch.nonzero(directed.mutual).flatten()
     links = (directed.topology.senders[keep], directed.topology.receivers[keep])
-    return Topology(topology.nodes, topology.device, links=links), combine(
+    return Topology(topology.num_nodes, topology.device, edge_index=links), combine(
         directed.there[keep], directed.back[keep]
     )
 
@@ -204,7 +204,7 @@ class _Directions:
 
 
 def _both_directions(topology: Topology, edges: Tensor) -> _Directions:
-    n = topology.nodes
+    n = topology.num_nodes
     forward, mirrored = (
         a * n + b
         for a, b in ((topology.receivers, topology.senders), (topology.senders, topology.receivers))
@@ -220,7 +220,10 @@ def _both_directions(topology: Topology, edges: Tensor) -> _Directions:
         for where in place.chunk(2)
     ]
     return _Directions(
-        Topology(n, topology.device, links=(code % n, code // n)), there, back, seen[0] & seen[1]
+        Topology(n, topology.device, edge_index=(code % n, code // n)),
+        there,
+        back,
+        seen[0] & seen[1],
     )
 
 
@@ -232,12 +235,12 @@ def _squared(rows: Tensor, own: Tensor, x: Tensor, lengths: Tensor) -> Tensor:
 
 
 def _nearest(
-    table: Callable[[slice], Tensor], x: Tensor, k: int, at_once: int | None
+    table: Callable[[slice], Tensor], x: Tensor, k: int, chunk_size: int | None
 ) -> tuple[Tensor, Tensor]:
     """The `k` smallest of each row but its own, from `table(rows) -> [rows, N]`, which may be written to."""
     nodes = len(x)
     _check_k(k, nodes)
-    step = _step(at_once, x)
+    step = _step(chunk_size, x)
     index, distance = x.new_empty(nodes, k, dtype=torch.int64), x.new_empty(nodes, k)
     for start in range(0, nodes, step):
         some = slice(start, min(start + step, nodes))
@@ -247,12 +250,12 @@ def _nearest(
     return index, distance
 
 
-def _step(at_once: int | None, x: Tensor) -> int:
-    if at_once is not None and at_once < 1:
+def _step(chunk_size: int | None, x: Tensor) -> int:
+    if chunk_size is not None and chunk_size < 1:
         raise ValueError(
-            f"at_once is {at_once}; give at least 1 node, or None for as many as fit in {2 * TABLE} bytes"
+            f"chunk_size is {chunk_size}; give at least 1 node, or None for as many as fit in {2 * TABLE} bytes"
         )
-    return at_once or max(1, TABLE // (len(x) * x.element_size()))
+    return chunk_size or max(1, TABLE // (len(x) * x.element_size()))
 
 
 def _without_self(index: Tensor, distance: Tensor) -> tuple[Tensor, Tensor]:

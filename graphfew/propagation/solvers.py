@@ -194,10 +194,10 @@ def _curvature(direction: Tensor, moved: Tensor, going: Tensor) -> Tensor:
 def _half_degree(topology: Topology, weights: Tensor, label: Tensor) -> Tensor:
     """`D^½`, `[N, 1]`, of a graph whose shapes fit and that may be symmetric."""
     edges = len(topology.receivers)
-    if weights.shape != (edges, 1) or len(label) != topology.nodes:
+    if weights.shape != (edges, 1) or len(label) != topology.num_nodes:
         raise ValueError(
             f"weights are {tuple(weights.shape)} and label {tuple(label.shape)}; a graph of {edges} edges "
-            f"and {topology.nodes} nodes needs weights {(edges, 1)} and a row of label for every node"
+            f"and {topology.num_nodes} nodes needs weights {(edges, 1)} and a row of label for every node"
         )
     into = topology.sum(weights)
     out = torch.zeros_like(into).index_add_(0, topology.senders, weights)

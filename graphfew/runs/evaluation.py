@@ -112,9 +112,9 @@ def in_mode(
     """
     if not unlabeled:
         model = model.in_mode(unlabeled=False)
-    if transductive is None or model.recipe is None:
+    if transductive is None or model.spec is None:
         return model
-    check_mode(model.recipe.name, transductive)
+    check_mode(model.spec.name, transductive)
     return model if transductive == model.transductive else model.in_mode(transductive=transductive)
 
 

@@ -146,7 +146,7 @@ def adopt_encoder(model: GraphMethod, path: str) -> None:
     own = model.encoder
     while isinstance(own.net, AffineTTA | FlipTTA | PrincipalComponents):
         own = own.net.net
-    recipes = [getattr(encoder, "recipe", None) for encoder in (other.encoder, own)]
+    recipes = [getattr(encoder, "spec", None) for encoder in (other.encoder, own)]
     if recipes[0] != recipes[1]:
         raise ValueError(
             f"the encoder of {source} is {recipes[0]} and the one asked for is {recipes[1]}; "

@@ -75,8 +75,7 @@ def save(
         "format": FORMAT,
         "provenance": dict(model.provenance),
         "extra": dict(extra or {}),
-        "recipe": model.recipe
-        and {"name": model.recipe.name, "arguments": dict(model.recipe.arguments)},
+        "recipe": model.spec and {"name": model.spec.name, "arguments": dict(model.spec.arguments)},
     }
     whole = {name: value.detach().contiguous().clone() for name, value in tensors.items()}
     with atomic_replace(target) as beside:

@@ -43,7 +43,9 @@ def plot_confusion_matrix(
     said = given.argmax(1) if given.ndim == 2 else given
     if queries is None:
         queries = (
-            answers.graphs[0].episode.queries if isinstance(answers, MethodOutput) else (len(said),)
+            answers.graphs[0].episode.n_queries
+            if isinstance(answers, MethodOutput)
+            else (len(said),)
         )
     if not len(said) == len(target) == sum(queries):
         raise ValueError(

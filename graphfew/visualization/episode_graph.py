@@ -234,7 +234,7 @@ def plot_before_after(
     # Not constrained, as in `layer_by_layer`.
     figure.subplots_adjust(left=0.01, right=0.99, bottom=0.07, top=0.94, wspace=0.02)
     left, right = figure.subplots(1, 2)
-    queries = out.graphs[0].episode.queries
+    queries = out.graphs[0].episode.n_queries
     first = sum(queries[:task])
     answers = out.logits[first : first + queries[task]].argmax(1)
     plot_graph(
@@ -286,7 +286,7 @@ def plot_layers(
         ValueError: another number of images or targets than the task has items or queries.
     """
     episode = out.graphs[0].episode
-    first, queries = sum(episode.queries[:task]), episode.queries[task]
+    first, queries = sum(episode.n_queries[:task]), episode.n_queries[task]
     _check_length("target", target, queries, "queries")
     answers = out.logits[first : first + queries].argmax(1).cpu()
     place = (

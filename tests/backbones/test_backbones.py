@@ -207,8 +207,8 @@ def test_a_recipe_builds_the_same_backbone_again(name: str) -> None:
         "wrn28_10": {"depth": 10, "factor": 1, "size": 40},
     }
     backbone = create(name, **other.get(name, {"in_channels": 2, "size": 40}))
-    again = create(ModelSpec(name, json.loads(json.dumps(dict(backbone.recipe.arguments)))))
-    assert again.recipe == backbone.recipe
+    again = create(ModelSpec(name, json.loads(json.dumps(dict(backbone.spec.arguments)))))
+    assert again.spec == backbone.spec
     assert again.out_dim == backbone.out_dim
     again.load_state_dict(backbone.state_dict())
 

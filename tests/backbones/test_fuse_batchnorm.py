@@ -30,7 +30,7 @@ def built(name):
 
 
 def items(net, count=5):
-    arguments = net.recipe.arguments
+    arguments = net.spec.arguments
     generator = torch.Generator().manual_seed(1)
     return torch.randn(
         count,
@@ -68,7 +68,7 @@ def test_norms_are_not_run(net, monkeypatch):
     with torch.no_grad():
         net(x)
     assert len(calls) < before
-    assert not calls or net.recipe.name == "wrn28_10"  # it has norms before convolutions
+    assert not calls or net.spec.name == "wrn28_10"  # it has norms before convolutions
 
 
 def test_batch_statistics_stay_those_of_the_batch(net):

@@ -41,7 +41,7 @@ def test_all_components_keep_the_angles_about_the_mean() -> None:
 
 def test_directions_are_weights_and_lengths_do_not_matter() -> None:
     encoder = fitted(3)
-    again = gf.backbones.create(encoder.recipe)
+    again = gf.backbones.create(encoder.spec)
     assert not torch.allclose(again(ITEMS), encoder(ITEMS))
     again.load_state_dict(encoder.state_dict())
     torch.testing.assert_close(again(5 * ITEMS), encoder(ITEMS))

@@ -30,7 +30,7 @@ def test_features_are_the_mean_over_copies_of_which_the_image_is_one() -> None:
 
 def test_images_are_answered_one_by_one_and_always_alike() -> None:
     encoder = gf.backbones.affine_tta(gf.backbones.conv4(width=4, seed=1), copies=4).eval()
-    again = gf.backbones.create(encoder.recipe).eval()
+    again = gf.backbones.create(encoder.spec).eval()
     again.load_state_dict(encoder.state_dict())
     torch.testing.assert_close(again(IMAGES), encoder(IMAGES))
     torch.testing.assert_close(encoder(IMAGES[1:2]), encoder(IMAGES)[1:2], atol=1e-5, rtol=1e-4)
@@ -58,7 +58,7 @@ def test_several_encoders_give_their_features_side_by_side() -> None:
     encoder = gf.backbones.concat(parts).eval()
     assert encoder.out_dim == 10
     torch.testing.assert_close(encoder(IMAGES), torch.cat([part(IMAGES) for part in parts], 1))
-    again = gf.backbones.create(encoder.recipe).eval()
+    again = gf.backbones.create(encoder.spec).eval()
     again.load_state_dict(encoder.state_dict())
     torch.testing.assert_close(again(IMAGES), encoder(IMAGES))
     with pytest.raises(ValueError, match="together got no encoder"):

@@ -28,7 +28,7 @@ def test_an_episode_survives_the_way_to_torch_geometric_and_back():
     assert torch.equal(back.x, batch.x)
     assert torch.equal(back.y, batch.y)
     assert torch.equal(back.query, batch.query)
-    assert (back.sizes, back.way, back.queries) == (batch.sizes, batch.way, batch.queries)
+    assert (back.sizes, back.way, back.n_queries) == (batch.sizes, batch.way, batch.n_queries)
 
 
 def test_a_plain_data_is_one_task_of_all_its_classes():

@@ -33,7 +33,7 @@ def stars(episode):
     """A graph with class nodes, every value its own."""
     topology = gf.class_node_graph(episode)
     generator = torch.Generator().manual_seed(7)
-    nodes = torch.randn(topology.nodes, 3, generator=generator, dtype=episode.x.dtype)
+    nodes = torch.randn(topology.num_nodes, 3, generator=generator, dtype=episode.x.dtype)
     edges = torch.randn(len(topology.receivers), 2, generator=generator, dtype=episode.x.dtype)
     return gf.Graph(nodes, edges, topology, episode)
 
@@ -214,7 +214,9 @@ def test_any_sizes_survive_torch_geometric_and_networkx(sizes, seed):
             gf.convert.from_pyg(gf.convert.to_pyg_batch(build(episode))), build(episode)
         )
     graph = complete(episode)
-    nets = [gf.convert.to_networkx(graph, number, features=True) for number in range(episode.tasks)]
+    nets = [
+        gf.convert.to_networkx(graph, number, features=True) for number in range(episode.n_tasks)
+    ]
     back = gf.convert.from_networkx(nets)
     assert_same_episode(back.episode, episode)
     assert torch.equal(back.nodes, graph.nodes)

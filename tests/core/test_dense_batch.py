@@ -25,7 +25,7 @@ def gram(tasks):
 
 
 def spread(tasks):
-    heard = tasks.edges[..., 0] @ tasks.label + tasks.edges[..., 1] @ tasks.label
+    heard = tasks.edges[..., 0] @ tasks.one_hot + tasks.edges[..., 1] @ tasks.one_hot
     return heard * (1 + tasks.query + 2 * tasks.labeled)[..., None]
 
 

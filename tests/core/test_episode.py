@@ -82,7 +82,13 @@ def test_counts_are_derived():
             gf.Episode(**{**GOOD, "query": torch.tensor([False] * 3 + [True] * 2)}),
         ]
     )
-    assert (e.tasks, e.queries, e.unlabeled, e.sizes, e.way) == (2, (1, 2), (1, 0), (5, 5), (2, 2))
+    assert (e.n_tasks, e.n_queries, e.n_unlabeled, e.sizes, e.way) == (
+        2,
+        (1, 2),
+        (1, 0),
+        (5, 5),
+        (2, 2),
+    )
     assert e.task.tolist() == [0] * 5 + [1] * 5
     assert e.labeled.tolist() == [True, True, True, False, False] * 2
 
@@ -106,7 +112,7 @@ def test_inductive_is_one_graph_per_query_with_its_context_repeated():
     assert torch.equal(each.x, e.x[flat])
     assert torch.equal(each.y, e.y[flat])
     assert torch.equal(each.query, e.query[flat])
-    assert (each.queries, each.way, each.unlabeled) == (
+    assert (each.n_queries, each.way, each.n_unlabeled) == (
         (1,) * 6,
         (3, 3, 3, 2, 4, 4),
         (2, 2, 2, 0, 1, 1),
@@ -120,7 +126,7 @@ def test_take_undoes_collate_in_any_order():
     again = e.take([2, 0])
     assert torch.equal(again.x, torch.cat([parts[2].x, parts[0].x]))
     assert torch.equal(again.y, torch.cat([parts[2].y, parts[0].y]))
-    assert (again.sizes, again.way, again.queries) == ((10, 7), (4, 3), (2, 3))
+    assert (again.sizes, again.way, again.n_queries) == ((10, 7), (4, 3), (2, 3))
 
 
 def test_collate_needs_episodes_on_one_device():
@@ -171,7 +177,7 @@ def test_each_task_is_held_to_its_own_way(change, message):
     y = torch.tensor([0, 1, 2, -1, -1, 0, 1, 1, -1])
     query = torch.tensor([False, False, False, True, True, False, False, False, True])
     parts = {"x": torch.zeros(9, 2), "query": query, "sizes": (5, 4), "way": (3, 2)}
-    assert gf.Episode(y=y, **parts).queries == (2, 1)
+    assert gf.Episode(y=y, **parts).n_queries == (2, 1)
     for node, label in change.items():
         y[node] = label
     with pytest.raises(ValueError, match=message):
@@ -193,7 +199,7 @@ def test_each_task_needs_a_query_of_its_own():
 def test_tokens_and_half_precision_are_items_too():
     tokens = gf.Episode(**{**GOOD, "x": torch.arange(10).view(5, 2)})
     assert tokens.encode(torch.nn.Embedding(10, 3)).x.shape == (5, 2, 3)
-    assert gf.Episode(**{**GOOD, "x": torch.full((5, 2), 6e4, dtype=torch.float16)}).tasks == 1
+    assert gf.Episode(**{**GOOD, "x": torch.full((5, 2), 6e4, dtype=torch.float16)}).n_tasks == 1
 
 
 def test_a_changed_copy_is_what_the_constructor_would_have_made():
@@ -209,5 +215,5 @@ def test_a_changed_copy_is_what_the_constructor_would_have_made():
         e.inductive().inductive(),
     ):
         checked = gf.Episode(copy.x, copy.y, copy.query, copy.sizes, copy.way)
-        assert (copy.queries, copy.unlabeled) == (checked.queries, checked.unlabeled)
-        assert copy.tasks == len(copy.sizes) == len(copy.way)
+        assert (copy.n_queries, copy.n_unlabeled) == (checked.n_queries, checked.n_unlabeled)
+        assert copy.n_tasks == len(copy.sizes) == len(copy.way)

@@ -40,11 +40,11 @@ def test_tasks_are_gathered_where_the_items_are(device):
         (far_target, target),
     ):
         equal_but_for_the_place(one, other, device)
-    assert (far.sizes, far.way, far.queries, far.unlabeled) == (
+    assert (far.sizes, far.way, far.n_queries, far.n_unlabeled) == (
         near.sizes,
         near.way,
-        near.queries,
-        near.unlabeled,
+        near.n_queries,
+        near.n_unlabeled,
     )
     for i in range(4):
         assert there.draw(i).items.tolist() == here.draw(i).items.tolist()

@@ -63,7 +63,7 @@ def test_hidden_labels_are_not_in_the_episode():
     tasks = Tasks(DATA, way=4, shot=5, query=2, unlabeled=1, labeled_ratio=0.2, distractors=2)
     draw, (episode, target) = tasks.draw(3), tasks[3]
     assert (episode.y[torch.from_numpy(draw.role != SUPPORT)] == -1).all()
-    assert episode.unlabeled == (4 * 5 + 2,)
+    assert episode.n_unlabeled == (4 * 5 + 2,)
     assert len(target) == 8
 
 
@@ -146,7 +146,11 @@ def test_dropped_nodes_are_as_if_they_had_never_been():
         by_hand = gf.Episode.single(task.x[keep], task.y[keep], task.query[keep], 3)
         for name in ("x", "y", "query"):
             assert torch.equal(getattr(own, name), getattr(by_hand, name))
-        assert (own.sizes, own.queries, own.unlabeled) == (by_hand.sizes, by_hand.queries, (0,))
+        assert (own.sizes, own.n_queries, own.n_unlabeled) == (
+            by_hand.sizes,
+            by_hand.n_queries,
+            (0,),
+        )
     assert whole.labeled_only() is whole
 
 

@@ -92,7 +92,7 @@ def test_a_task_holds_what_was_asked_for(options, number):
         assert between(count[QUERY][0], options["query"])
     assert len(set(draw.classes.tolist())) == way
     assert episode.way == (way,)
-    assert len(target) == count[QUERY].sum() == episode.queries[0]
+    assert len(target) == count[QUERY].sum() == episode.n_queries[0]
 
 
 @given(
@@ -102,12 +102,12 @@ def test_every_task_is_a_valid_episode(options, ratio, indices):
     """Tasks skip the constructor's checks, so they are made here."""
     episode, target = Tasks(DATA, labeled_ratio=ratio, **options).batch(indices)
     checked = Episode(episode.x, episode.y, episode.query, episode.sizes, episode.way)
-    assert (checked.queries, checked.unlabeled, checked.origin) == (
-        episode.queries,
-        episode.unlabeled,
+    assert (checked.n_queries, checked.n_unlabeled, checked.origin) == (
+        episode.n_queries,
+        episode.n_unlabeled,
         None,
     )
-    assert len(target) == sum(episode.queries)
+    assert len(target) == sum(episode.n_queries)
 
 
 @given(settings.filter(enough), numbers)

@@ -209,7 +209,7 @@ def test_an_interval_needs_two_tasks(options):
 def test_a_mode_may_be_changed_with_shared_weights():
     model = egnn()
     alone = model.in_mode(transductive=False)
-    assert alone.recipe.arguments["transductive"] is False
+    assert alone.spec.arguments["transductive"] is False
     assert alone.provenance["trained_mode"] == "transductive"
     assert all(a is b for a, b in zip(alone.parameters(), model.parameters(), strict=True))
     assert str(gf.evaluate(alone, TASKS, n=3).mode) == "inductive"

@@ -59,7 +59,7 @@ def other(episode, seed, turn=True):
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(episode.x.shape, generator=generator, dtype=episode.x.dtype)
     y = episode.y.clone()
-    for number in range(episode.tasks if turn else 0):
+    for number in range(episode.n_tasks if turn else 0):
         own = torch.nonzero((episode.task == number) & ~episode.query).flatten()
         y[own] = y[own[torch.randperm(len(own), generator=generator)]]
     return gf.Episode(x, y, episode.query, episode.sizes, episode.way)

@@ -153,7 +153,7 @@ def test_episode(tally: Tally, arguments: dict[str, object]) -> None:
     def made() -> None:
         episode = gf.Episode(**arguments)
         assert sum(episode.sizes) == len(episode.x)
-        assert len(episode.inductive().sizes) == sum(episode.queries)
+        assert len(episode.inductive().sizes) == sum(episode.n_queries)
 
     tally.judge(made, (ValueError, TypeError))
 
@@ -277,7 +277,7 @@ def test_tasks(tally: Tally, forty: gf.Dataset, arguments: dict[str, object], in
         except IndexError:
             assert index < 0
         else:
-            assert len(target) == sum(episode.queries)
+            assert len(target) == sum(episode.n_queries)
 
     tally.judge(drawn, (ValueError, TypeError))
 

@@ -222,7 +222,7 @@ def test_task_sources_hide_the_targets(options):
     for i in range(5):
         episode, target = tasks[i]
         assert (episode.y[episode.query] == -1).all()
-        assert len(target) == sum(episode.queries)
+        assert len(target) == sum(episode.n_queries)
         assert (target >= 0).all()
 
 

@@ -124,7 +124,7 @@ def test_votes_of_queries_asked_alone():
 def test_loss(way, shot):
     model = identity_model("dpgn", way=way, shot=shot, generations=2)
     tasks = BATCHES[way, shot]
-    targets = [torch.arange(e.queries[0]) % way for e in tasks]
+    targets = [torch.arange(e.n_queries[0]) % way for e in tasks]
     totals = []
     for e, target in zip(tasks, targets, strict=True):
         x, y, query, _ = plain(e)
@@ -175,7 +175,9 @@ def test_queries_hear_each_other_through_supports_alone():
     model = identity_model("dpgn", way=3, shot=1)
     last = model(e).graphs[-1]
     between = (
-        e.query[last.topology.receivers] & e.query[last.topology.senders] & ~last.topology.loops
+        e.query[last.topology.receivers]
+        & e.query[last.topology.senders]
+        & ~last.topology.is_self_loop
     )
     assert (last.edges[between, 0] < 1e-5).all()
     assert len(list(queries_alone(e))) == 4

@@ -59,7 +59,7 @@ def plain(e):
 def test_shares_of_queries_asked_together(form, tasks):
     arguments, formula = FORMS[form]
     logits = create(form, **arguments)(gf.collate(tasks)).logits
-    for e, ours in zip(tasks, logits.split([e.queries[0] for e in tasks]), strict=True):
+    for e, ours in zip(tasks, logits.split([e.n_queries[0] for e in tasks]), strict=True):
         assert np.abs(ours.exp()[:, : e.way[0]].numpy() - formula(*plain(e))).max() < 1e-10
 
 
@@ -68,7 +68,7 @@ def test_shares_of_queries_asked_together(form, tasks):
 def test_shares_of_queries_asked_alone(form, tasks):
     arguments, _ = FORMS[form]
     logits = create(form, transductive=False, **arguments)(gf.collate(tasks)).logits
-    for e, ours in zip(tasks, logits.split([e.queries[0] for e in tasks]), strict=True):
+    for e, ours in zip(tasks, logits.split([e.n_queries[0] for e in tasks]), strict=True):
         assert np.abs(ours.exp()[:, : e.way[0]].numpy() - ALONE[form](*plain(e))).max() < 1e-10
 
 

@@ -50,19 +50,19 @@ def rows_seen(monkeypatch):
 
 
 @pytest.mark.parametrize("grad", [True, False], ids=["grad", "no_grad"])
-@pytest.mark.parametrize("at_once", [7, 30, 64])
+@pytest.mark.parametrize("chunk_size", [7, 30, 64])
 @pytest.mark.parametrize("tasks", BATCHES.values(), ids=BATCHES)
-def test_evaluation_in_blocks_gives_the_same_answers(name, tasks, at_once, grad, monkeypatch):
+def test_evaluation_in_blocks_gives_the_same_answers(name, tasks, chunk_size, grad, monkeypatch):
     model, batch = built(name), gf.collate(tasks)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pair_mlp, "frozen", lambda _: False)
         plain = model(batch)
-    monkeypatch.setattr(pair_mlp, "block", lambda *_: at_once)
+    monkeypatch.setattr(pair_mlp, "block", lambda *_: chunk_size)
     rows = rows_seen(monkeypatch)
     with torch.set_grad_enabled(grad):
         ours = model(batch)
-    assert max(rows) <= at_once
-    assert len(rows) > 3 or at_once == 64
+    assert max(rows) <= chunk_size
+    assert len(rows) > 3 or chunk_size == 64
     assert torch.allclose(ours.logits, plain.logits, rtol=0, atol=1e-10)
     for mine, other in zip(ours.graphs, plain.graphs, strict=True):
         assert torch.allclose(mine.edges, other.edges, rtol=0, atol=1e-10)
@@ -169,7 +169,7 @@ class Repeated:
 
     def batch(self, indices):
         del indices
-        return self.episode, torch.zeros(sum(self.episode.queries), dtype=torch.int64)
+        return self.episode, torch.zeros(sum(self.episode.n_queries), dtype=torch.int64)
 
 
 def test_what_one_query_asks_of_the_last_layer_are_its_own_edges(name, monkeypatch):
@@ -178,7 +178,7 @@ def test_what_one_query_asks_of_the_last_layer_are_its_own_edges(name, monkeypat
     with torch.no_grad():
         encoded = model.encode(batch).inductive()
         ours = model.answer(encoded)
-    n, graphs = encoded.sizes[0], encoded.tasks
+    n, graphs = encoded.sizes[0], encoded.n_tasks
     shared = 2 * (
         6 * 5 // 2 + 6 * 4
     )  # pairs of two tasks' 6 supports, and of each with its 4 queries

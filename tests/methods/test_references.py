@@ -24,7 +24,7 @@ def close(ours, theirs):
 def split_queries(logits, tasks):
     return [
         part[:, : e.way[0]].detach().numpy()
-        for part, e in zip(logits.split([e.queries[0] for e in tasks]), tasks, strict=True)
+        for part, e in zip(logits.split([e.n_queries[0] for e in tasks]), tasks, strict=True)
     ]
 
 
@@ -60,7 +60,7 @@ def test_egnn_inductive_edges_at_every_layer_and_votes(tasks):
 @pytest.mark.parametrize("tasks", BATCHES.values(), ids=BATCHES)
 def test_edge_loss(tasks, transductive):
     model = identity_model("egnn", width=4, transductive=transductive)
-    targets = [torch.arange(e.queries[0]) % e.way[0] for e in tasks]
+    targets = [torch.arange(e.n_queries[0]) % e.way[0] for e in tasks]
     ours = gf.edge_loss(model(gf.collate(tasks)), torch.cat(targets))
     theirs = []
     for e, target in zip(tasks, targets, strict=True):
@@ -207,7 +207,7 @@ def test_batch_statistics_in_training_are_those_of_distinct_pairs(tasks, name):
 @pytest.mark.parametrize("tasks", [EQUAL, MIXED_WAYS], ids=["equal", "ragged"])
 def test_the_gradient_of_the_edge_loss_is_its_slope(tasks):
     model, batch = identity_model("egnn", width=4, layers=2), gf.collate(tasks)
-    target = torch.cat([torch.arange(e.queries[0]) % e.way[0] for e in tasks])
+    target = torch.cat([torch.arange(e.n_queries[0]) % e.way[0] for e in tasks])
 
     def loss(x):
         return gf.edge_loss(model(batch.encode(lambda old: x)), target)

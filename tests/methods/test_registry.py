@@ -20,7 +20,7 @@ def test_an_unknown_argument_lists_the_known_ones():
 def test_a_plain_module_needs_its_width():
     with pytest.raises(ValueError, match="pass dim="):
         gf.create("egnn", encoder=torch.nn.Linear(4, 4))
-    assert gf.create("egnn", encoder=torch.nn.Linear(4, 4), dim=4).recipe is None
+    assert gf.create("egnn", encoder=torch.nn.Linear(4, 4), dim=4).spec is None
 
 
 def test_a_name_is_taken_once():
@@ -47,7 +47,7 @@ def test_a_new_method_is_created_and_rebuilt_by_its_name(monkeypatch):
     monkeypatch.setattr("graphfew.methods.registry.METHODS", dict(gf.METHODS))
     gf.register("mine", gf.METHODS["egnn"])
     first = gf.create("mine", encoder=gf.backbones.identity(4), seed=3, width=6)
-    assert (first.recipe.name, first.recipe.arguments["width"]) == ("mine", 6)
+    assert (first.spec.name, first.spec.arguments["width"]) == ("mine", 6)
     assert "mine" not in gf.METHODS
     with pytest.raises(ValueError, match="'mine' is already registered"):
         gf.register("mine", gf.METHODS["egnn"])

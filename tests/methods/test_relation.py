@@ -94,14 +94,14 @@ def test_scores_of_maps(tasks):
 @pytest.mark.parametrize("tasks", LABELED.values(), ids=LABELED)
 def test_relation_loss(tasks):
     model = identity_model("relation", width=6)
-    targets = [torch.arange(e.queries[0]) % e.way[0] for e in tasks]
+    targets = [torch.arange(e.n_queries[0]) % e.way[0] for e in tasks]
     ours = gf.relation_loss(model(gf.collate(tasks)), torch.cat(targets))
     errors = []
     for e, target in zip(tasks, targets, strict=True):
         scores = model(e).logits.detach().numpy()
         errors += [
             (sigmoid(scores[i, c]) - (c == target[i].item())) ** 2
-            for i in range(e.queries[0])
+            for i in range(e.n_queries[0])
             for c in range(e.way[0])
         ]
     assert ours.item() == pytest.approx(np.mean(errors), rel=0, abs=1e-10)

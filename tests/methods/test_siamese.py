@@ -37,7 +37,7 @@ def scores(model, e):
 @pytest.mark.parametrize("tasks", BATCHES.values(), ids=BATCHES)
 def test_logits_are_those_of_the_best_pair(tasks):
     model = identity_model("siamese")
-    logits = model(gf.collate(tasks)).logits.split([e.queries[0] for e in tasks])
+    logits = model(gf.collate(tasks)).logits.split([e.n_queries[0] for e in tasks])
     for e, ours in zip(tasks, logits, strict=True):
         pairs = scores(model, e)
         asked = e.query.nonzero().flatten().tolist()
@@ -54,7 +54,7 @@ def test_logits_are_those_of_the_best_pair(tasks):
 @pytest.mark.parametrize("tasks", BATCHES.values(), ids=BATCHES)
 def test_pair_loss(tasks):
     model = identity_model("siamese")
-    targets = [torch.arange(e.queries[0]) % e.way[0] for e in tasks]
+    targets = [torch.arange(e.n_queries[0]) % e.way[0] for e in tasks]
     ours = gf.pair_loss(model(gf.collate(tasks)), torch.cat(targets))
     theirs = []
     for e, target in zip(tasks, targets, strict=True):

@@ -32,7 +32,7 @@ def looped(e, center):
 @pytest.mark.parametrize("tasks", BATCHES.values(), ids=BATCHES)
 def test_logits(tasks, center):
     model = gf.create("simpleshot", encoder=gf.backbones.identity(DIM), center=center).double()
-    logits = model(gf.collate(tasks)).logits.split([e.queries[0] for e in tasks])
+    logits = model(gf.collate(tasks)).logits.split([e.n_queries[0] for e in tasks])
     for e, ours in zip(tasks, logits, strict=True):
         assert np.abs(ours[:, : e.way[0]].detach().numpy() - looped(e, center)).max() < 1e-10
 

@@ -246,7 +246,7 @@ def test_logits_and_gradients_are_finite(name, e, dtype):
     x = e.x.detach().clone().to(dtype).requires_grad_()
     model = identity_model(name, steps=2).to(dtype)
     out = model(e.encode(lambda _: x))
-    gf.node_loss(out, torch.tensor([0, 1, 2] * e.tasks)).backward()
+    gf.node_loss(out, torch.tensor([0, 1, 2] * e.n_tasks)).backward()
     assert torch.isfinite(out.logits).all()
     assert all(torch.isfinite(value.grad).all() for value in (x, *model.parameters()))
 

@@ -84,17 +84,17 @@ def test_sum_and_spread(kernel, spec, seed, channels):
     topology = build(spec)
     edges, values = (
         numbers(seed, len(topology.receivers), channels),
-        numbers(seed, topology.nodes, channels),
+        numbers(seed, topology.num_nodes, channels),
     )
     total = [
         sum((edges[e] for e in incoming(topology, i)), torch.zeros(channels, dtype=torch.float64))
-        for i in range(topology.nodes)
+        for i in range(topology.num_nodes)
     ]
     same(topology.sum(edges), torch.stack(total), edges)
     spread = (
         torch.stack([values[int(r)] for r in topology.receivers]) if len(edges) else values[:0] * 1
     )
-    same(topology.spread(values), spread, values)
+    same(topology.broadcast(values), spread, values)
 
 
 @CHECKED
@@ -103,7 +103,7 @@ def test_softmax_and_normalize(kernel, spec, seed, channels):
     topology = build(spec)
     edges = numbers(seed, len(topology.receivers), channels)
     soft, shares = torch.zeros_like(edges), torch.zeros_like(edges)
-    for i in range(topology.nodes):
+    for i in range(topology.num_nodes):
         own = incoming(topology, i)
         if own:
             soft = soft.index_copy(0, torch.tensor(own), edges[own].exp() / edges[own].exp().sum(0))
@@ -117,7 +117,7 @@ def test_rows_without_mass_stay_zero_and_large_logits_do_not_overflow(kernel):
         zeros = torch.zeros(len(topology.receivers), 1)
         assert not topology.normalize(zeros).any()
         soft = topology.softmax(zeros + 1e4)
-        assert torch.allclose(topology.sum(soft), torch.ones(topology.nodes, 1))
+        assert torch.allclose(topology.sum(soft), torch.ones(topology.num_nodes, 1))
 
 
 @CHECKED
@@ -126,7 +126,7 @@ def test_propagate(kernel, spec, seed, channels, width):
     topology = build(spec)
     weights, x = (
         numbers(seed, len(topology.receivers), channels),
-        numbers(seed + 1, topology.nodes, width),
+        numbers(seed + 1, topology.num_nodes, width),
     )
     rows = [
         torch.cat(
@@ -138,7 +138,7 @@ def test_propagate(kernel, spec, seed, channels, width):
                 for c in range(channels)
             ]
         )
-        for i in range(topology.nodes)
+        for i in range(topology.num_nodes)
     ]
     same(topology.propagate(weights, x), torch.stack(rows), weights, x)
 
@@ -154,7 +154,7 @@ def test_pair_runs_once_per_unordered_pair(kernel, sizes, seed, filled):
             [(a - b).square().sum(1, keepdim=True), (a * b).sum(1, keepdim=True)], dim=1
         )
 
-    ours = topology.pair(distance, x, loops=7.0 if filled else None)
+    ours = topology.apply_pairs(distance, x, self_loop_value=7.0 if filled else None)
     assert sum(rows) == sum(n * (n - 1) // 2 for n in sizes) + (0 if filled else sum(sizes))
     values = []
     for r, s in zip(topology.receivers.tolist(), topology.senders.tolist(), strict=True):
@@ -165,7 +165,7 @@ def test_pair_runs_once_per_unordered_pair(kernel, sizes, seed, filled):
 
 @CHECKED
 @given(SIZES, SEEDS, st.integers(1, 12), st.booleans())
-def test_pair_in_blocks_is_pair(kernel, sizes, seed, at_once, filled):
+def test_pair_in_blocks_is_pair(kernel, sizes, seed, chunk_size, filled):
     topology, x, rows = gf.complete_graph(sizes), numbers(seed, sum(sizes), 3), []
 
     def seen(a, b):
@@ -173,10 +173,10 @@ def test_pair_in_blocks_is_pair(kernel, sizes, seed, at_once, filled):
         return both(a, b)
 
     loops = 7.0 if filled else None
-    ours = topology.pair(seen, x, loops=loops, at_once=at_once)
-    assert max(rows) <= at_once
+    ours = topology.apply_pairs(seen, x, self_loop_value=loops, chunk_size=chunk_size)
+    assert max(rows) <= chunk_size
     assert sum(rows) == sum(n * (n - 1) // 2 for n in sizes) + (0 if filled else sum(sizes))
-    plain = topology.pair(both, x, loops=loops)
+    plain = topology.apply_pairs(both, x, self_loop_value=loops)
     assert torch.equal(ours, plain)
     same(ours, plain, x)
 
@@ -185,26 +185,27 @@ def test_pair_in_blocks_is_pair(kernel, sizes, seed, at_once, filled):
 @given(SIZES, SEEDS)
 def test_differences_are_those_of_pairs(kernel, sizes, seed):
     topology, x = gf.complete_graph(sizes), numbers(seed, sum(sizes), 3)
-    ours = topology.differences(x)
+    ours = topology.pair_differences(x)
     assert len(ours) == sum(n * (n - 1) // 2 for n in sizes)
     apart = (x[topology.receivers] - x[topology.senders]).abs()
-    same(topology.mirror(ours, loops=0.0), apart, x)
+    same(topology.pairs_to_edges(ours, self_loop_value=0.0), apart, x)
     assert torch.equal(
-        topology.mirror(ours, loops=5.0)[topology.loops], torch.full((sum(sizes), 3), 5.0).double()
+        topology.pairs_to_edges(ours, self_loop_value=5.0)[topology.is_self_loop],
+        torch.full((sum(sizes), 3), 5.0).double(),
     )
 
 
 def test_differences_have_second_derivatives(kernel):
     for sizes in ((5, 5), (4, 4), (2,), (4, 5)):
         x = numbers(3, sum(sizes), 2).requires_grad_()
-        values = lambda x, sizes=sizes: gf.complete_graph(sizes).differences(x).square()  # noqa: E731
+        values = lambda x, sizes=sizes: gf.complete_graph(sizes).pair_differences(x).square()  # noqa: E731
         assert torch.autograd.gradcheck(values, x)
         assert torch.autograd.gradgradcheck(values, x)
 
 
 @CHECKED
 @given(SIZES, SEEDS, st.integers(1, 12), st.booleans())
-def test_pairs_of_copies_run_once(kernel, sizes, seed, at_once, filled):
+def test_pairs_of_copies_run_once(kernel, sizes, seed, chunk_size, filled):
     """Nodes of one number are alike, in one graph or in several."""
     nodes = sum(sizes)
     origin = torch.randint(0, nodes, (nodes,), generator=torch.Generator().manual_seed(seed))
@@ -215,40 +216,42 @@ def test_pairs_of_copies_run_once(kernel, sizes, seed, at_once, filled):
         return both(a, b)
 
     loops = 7.0 if filled else None
-    ours = topology.pair(seen, x[origin], loops=loops, at_once=at_once, origin=origin)
+    ours = topology.apply_pairs(
+        seen, x[origin], self_loop_value=loops, chunk_size=chunk_size, origin=origin
+    )
     ends = zip(topology.receivers.tolist(), topology.senders.tolist(), strict=True)
     distinct = {tuple(sorted((int(origin[r]), int(origin[s])))) for r, s in ends if r != s}
     assert sum(rows) == len(distinct) + (0 if filled else nodes)
-    same(ours, topology.pair(both, x[origin], loops=loops), x)
+    same(ours, topology.apply_pairs(both, x[origin], self_loop_value=loops), x)
 
 
 @CHECKED
 @given(SPECS, SEEDS)
 def test_edges_towards_marked_nodes(kernel, spec, seed):
     topology = build(spec)
-    wanted = torch.rand(topology.nodes, generator=torch.Generator().manual_seed(seed)) < 0.5
-    part, own = topology.towards(wanted)
+    wanted = torch.rand(topology.num_nodes, generator=torch.Generator().manual_seed(seed)) < 0.5
+    part, own = topology.select_receivers(wanted)
     assert own.tolist() == [e for e, r in enumerate(topology.receivers.tolist()) if wanted[r]]
-    assert part.nodes == topology.nodes
-    weights, x = numbers(seed, len(topology.receivers), 2), numbers(seed + 1, topology.nodes, 3)
+    assert part.num_nodes == topology.num_nodes
+    weights, x = numbers(seed, len(topology.receivers), 2), numbers(seed + 1, topology.num_nodes, 3)
     whole = topology.propagate(weights, x) * wanted[:, None]
     assert torch.allclose(part.propagate(weights[own], x), whole, rtol=0, atol=1e-12)
 
 
 def test_blocks_of_no_pairs_are_refused(kernel):
-    for at_once in (0, -1):
-        with pytest.raises(ValueError, match=f"at_once is {at_once}; give at least 1 pair"):
-            gf.complete_graph((3,)).pair(both, torch.ones(3, 2), at_once=at_once)
-        with pytest.raises(ValueError, match=f"at_once is {at_once}; give at least 1 pair"):
-            gf.complete_graph((3,)).pair_ordered(both, torch.ones(3, 2), at_once=at_once)
+    for chunk_size in (0, -1):
+        with pytest.raises(ValueError, match=f"chunk_size is {chunk_size}; give at least 1 pair"):
+            gf.complete_graph((3,)).apply_pairs(both, torch.ones(3, 2), chunk_size=chunk_size)
+        with pytest.raises(ValueError, match=f"chunk_size is {chunk_size}; give at least 1 pair"):
+            gf.complete_graph((3,)).apply_edges(both, torch.ones(3, 2), chunk_size=chunk_size)
 
 
 @CHECKED
 @given(SPECS, SEEDS)
 def test_pair_ordered_gives_the_receiver_first(kernel, spec, seed):
     topology = build(spec)
-    x = numbers(seed, topology.nodes, 2)
-    ours = topology.pair_ordered(lambda a, b: a - 2 * b, x)
+    x = numbers(seed, topology.num_nodes, 2)
+    ours = topology.apply_edges(lambda a, b: a - 2 * b, x)
     rows = [
         x[r] - 2 * x[s]
         for r, s in zip(topology.receivers.tolist(), topology.senders.tolist(), strict=True)
@@ -258,18 +261,18 @@ def test_pair_ordered_gives_the_receiver_first(kernel, spec, seed):
 
 @CHECKED
 @given(SPECS, SEEDS, st.integers(1, 12))
-def test_pair_ordered_in_blocks_is_pair_ordered(kernel, spec, seed, at_once):
+def test_pair_ordered_in_blocks_is_pair_ordered(kernel, spec, seed, chunk_size):
     topology, rows = build(spec), []
-    x = numbers(seed, topology.nodes, 2)
+    x = numbers(seed, topology.num_nodes, 2)
 
     def seen(a, b):
         rows.append(len(a))
         return a - 2 * b
 
-    ours = topology.pair_ordered(seen, x, at_once=at_once)
-    assert max(rows) <= at_once
+    ours = topology.apply_edges(seen, x, chunk_size=chunk_size)
+    assert max(rows) <= chunk_size
     assert sum(rows) == len(topology.receivers)
-    same(ours, topology.pair_ordered(lambda a, b: a - 2 * b, x), x)
+    same(ours, topology.apply_edges(lambda a, b: a - 2 * b, x), x)
 
 
 @pytest.mark.parametrize("width", [1, 2, 15, 16, 40])
@@ -296,24 +299,27 @@ def test_equal_sizes_and_ragged_agree_on_the_same_edges(kernel, side, tasks, see
     order = order[
         torch.argsort(fast.senders[order], stable=True)
     ]  # by sender: not how edges are kept
-    ragged = gf.from_edges(fast.senders[order], fast.receivers[order], fast.nodes)
-    assert (fast.side, ragged.side) == (side, None)
-    for name in ("senders", "receivers", "ptr", "loops"):
+    ragged = gf.from_edges(fast.senders[order], fast.receivers[order], fast.num_nodes)
+    assert (fast.task_size, ragged.task_size) == (side, None)
+    for name in ("senders", "receivers", "ptr", "is_self_loop"):
         assert torch.equal(getattr(fast, name), getattr(ragged, name))
-    edges, x = numbers(seed, len(fast.receivers), channels), numbers(seed + 1, fast.nodes, width)
+    edges, x = (
+        numbers(seed, len(fast.receivers), channels),
+        numbers(seed + 1, fast.num_nodes, width),
+    )
     for name in ("sum", "softmax", "normalize"):
         same(getattr(fast, name)(edges), getattr(ragged, name)(edges), edges)
-    same(fast.spread(x), ragged.spread(x), x)
+    same(fast.broadcast(x), ragged.broadcast(x), x)
     same(fast.propagate(edges, x), ragged.propagate(edges, x), edges, x)
-    same(fast.pair_ordered(both, x), ragged.pair_ordered(both, x), x)
+    same(fast.apply_edges(both, x), ragged.apply_edges(both, x), x)
 
 
 @CHECKED
 @given(st.integers(2, 5), st.integers(1, 3), SEEDS, st.sampled_from([None, 0.5]))
 def test_equal_sizes_answer_as_they_do_in_a_mixed_batch(kernel, side, tasks, seed, loops):
     fast, mixed = gf.complete_graph((side,) * tasks), gf.complete_graph((side,) * tasks + (1,))
-    assert mixed.side is None
-    e, n = len(fast.receivers), fast.nodes
+    assert mixed.task_size is None
+    e, n = len(fast.receivers), fast.num_nodes
     edges, x = numbers(seed, e + 1, 2), numbers(seed + 1, n + 1, 3)
     for name in ("sum", "softmax", "normalize"):
         same(
@@ -321,9 +327,13 @@ def test_equal_sizes_answer_as_they_do_in_a_mixed_batch(kernel, side, tasks, see
             getattr(mixed, name)(edges)[: n if name == "sum" else e],
             edges,
         )
-    same(fast.spread(x[:n]), mixed.spread(x)[:e], x)
+    same(fast.broadcast(x[:n]), mixed.broadcast(x)[:e], x)
     same(fast.propagate(edges[:e], x[:n]), mixed.propagate(edges, x)[:n], edges, x)
-    same(fast.pair(both, x[:n], loops=loops), mixed.pair(both, x, loops=loops)[:e], x)
+    same(
+        fast.apply_pairs(both, x[:n], self_loop_value=loops),
+        mixed.apply_pairs(both, x, self_loop_value=loops)[:e],
+        x,
+    )
     for a, b in zip(fast.matrices(edges[:e]), mixed.matrices(edges), strict=False):
         assert torch.equal(a, b)
 
@@ -339,7 +349,7 @@ def test_complete_and_its_matrices(kernel, sizes):
     assert (
         list(zip(topology.receivers.tolist(), topology.senders.tolist(), strict=True)) == expected
     )
-    assert topology.loops.tolist() == [r == s for r, s in expected]
+    assert topology.is_self_loop.tolist() == [r == s for r, s in expected]
     edges = numbers(0, len(expected), 2)
     matrices = topology.matrices(edges)
     assert [m.shape for m in matrices] == [(n, n, 2) for n in sizes]
@@ -372,7 +382,7 @@ def test_bad_links_are_refused(kernel):
                 gf.from_edges(*torch.tensor(ends)[:, None], 2)
     links = gf.from_edges(torch.tensor([0]), torch.tensor([1]), 2)
     for use in (
-        lambda: links.pair(gf.nn.cosine, torch.ones(2, 3)),
+        lambda: links.apply_pairs(gf.nn.cosine, torch.ones(2, 3)),
         lambda: links.matrices(torch.ones(1, 3)),
     ):
         with pytest.raises(ValueError, match="not made of complete graphs"):
@@ -393,7 +403,7 @@ def test_stars_join_supports_classes_and_queries(kernel):
         len(e.y),
         set(zip(topology.senders.tolist(), topology.receivers.tolist(), strict=True)),
     )
-    first = {t: n + sum(e.way[:t]) for t in range(e.tasks)}
+    first = {t: n + sum(e.way[:t]) for t in range(e.n_tasks)}
     task = e.task.tolist()
     expected = {(i, first[task[i]] + int(e.y[i])) for i in range(n) if e.y[i] >= 0}
     expected |= {
@@ -401,7 +411,7 @@ def test_stars_join_supports_classes_and_queries(kernel):
     }
     assert found == expected
     assert len(topology.senders) == len(expected)
-    assert topology.nodes == n + sum(e.way)
+    assert topology.num_nodes == n + sum(e.way)
 
 
 def test_supports_reach_the_queries_of_their_own_task(kernel):
@@ -435,12 +445,12 @@ STAR_BATCHES = {
 def test_inner_products_of_edge_ends(build, tasks):
     topology = build(gf.collate(tasks))
     x = torch.randn(
-        topology.nodes, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
+        topology.num_nodes, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
     )
     x.requires_grad_()
     edges = zip(topology.receivers.tolist(), topology.senders.tolist(), strict=True)
     looped = torch.stack([sum(x[r, k] * x[s, k] for k in range(4)) for r, s in edges])
-    ours = topology.inner(x)
+    ours = topology.inner_products(x)
     assert ours.shape == (len(looped), 1)
     assert torch.allclose(ours[:, 0], looped, rtol=0, atol=1e-12)
     weights = torch.arange(len(looped), dtype=torch.float64)
@@ -452,12 +462,12 @@ def test_inner_products_of_edge_ends(build, tasks):
 def test_edges_inside_equal_tasks_carry_what_any_edges_carry(tasks):
     e = gf.collate(tasks)
     topology = gf.support_to_query_graph(e)
-    assert (topology.block is None) == (len(set(e.sizes)) > 1)
-    plain = gf.from_edges(topology.senders, topology.receivers, topology.nodes)
+    assert (topology.items_per_task is None) == (len(set(e.sizes)) > 1)
+    plain = gf.from_edges(topology.senders, topology.receivers, topology.num_nodes)
     generator = torch.Generator().manual_seed(0)
     x, weights = (
         torch.randn(n, c, dtype=torch.float64, generator=generator, requires_grad=True)
-        for n, c in ((topology.nodes, 4), (len(topology.senders), 1))
+        for n, c in ((topology.num_nodes, 4), (len(topology.senders), 1))
     )
     ours, theirs = topology.propagate(weights, x), plain.propagate(weights, x)
     assert torch.allclose(ours, theirs, rtol=0, atol=1e-12)
@@ -471,14 +481,14 @@ def test_edges_into_the_last_nodes(kernel):
     e = gf.collate(STAR_BATCHES["equal"])
     topology = gf.class_node_graph(e)
     x = torch.randn(
-        topology.nodes, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
+        topology.num_nodes, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
     )
     weights = torch.rand(
         len(topology.receivers), 1, dtype=torch.float64, generator=torch.Generator().manual_seed(1)
     )
-    part = topology.into(len(e.y))
+    part = topology.slice_receivers(len(e.y))
     tail = weights[-len(part.receivers) :]
-    assert part.nodes == sum(e.way)
+    assert part.num_nodes == sum(e.way)
     assert torch.allclose(
         part.propagate(tail, x), topology.propagate(weights, x)[len(e.y) :], rtol=0, atol=1e-12
     )
@@ -489,11 +499,11 @@ def test_edges_into_the_last_nodes(kernel):
 def test_metrics_by_products_are_the_metrics(metric, tasks):
     topology = gf.class_node_graph(gf.collate(tasks))
     x = torch.randn(
-        topology.nodes, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
+        topology.num_nodes, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
     )
     x[2] = 0
     x.requires_grad_()
-    ours, theirs = compare(topology, metric, x), topology.pair_ordered(metric, x)
+    ours, theirs = compare(topology, metric, x), topology.apply_edges(metric, x)
     assert torch.allclose(ours, theirs, rtol=0, atol=1e-12)
     mine, other = (torch.autograd.grad(v.sum(), x)[0] for v in (ours, theirs))
     assert torch.isfinite(mine).all()

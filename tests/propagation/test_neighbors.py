@@ -52,10 +52,10 @@ SEARCHES = {
     st.integers(1, 12),
     st.data(),
 )
-def test_the_nearest_are_found_in_blocks_of_any_size(name, nodes, seed, grid, at_once, data):
+def test_the_nearest_are_found_in_blocks_of_any_size(name, nodes, seed, grid, chunk_size, data):
     search, distances = SEARCHES[name]
     k, x = data.draw(st.integers(1, nodes - 1)), features(seed, nodes, grid=grid)
-    found = gf.propagation.knn(x, k, search=functools.partial(search, at_once=at_once))
+    found = gf.propagation.knn(x, k, search=functools.partial(search, chunk_size=chunk_size))
     d = distances(x)
     for i in range(nodes):
         chosen = found.index[i].tolist()
@@ -118,8 +118,8 @@ def test_a_wrong_k_is_refused():
                     ValueError, match=f"k is {k} and there are 5 nodes; .* from 1 to 4"
                 ):
                     call(x, k)
-    with pytest.raises(ValueError, match="at_once is 0; give at least 1 node"):
-        propagation.exact_search(x, 2, at_once=0)
+    with pytest.raises(ValueError, match="chunk_size is 0; give at least 1 node"):
+        propagation.exact_search(x, 2, chunk_size=0)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_union_and_mutual_are_those_of_the_matrices(nodes, seed, data):
         assert (
             list(zip(topology.receivers.tolist(), topology.senders.tolist(), strict=True)) == ends
         )
-        assert topology.nodes == nodes
+        assert topology.num_nodes == nodes
         assert torch.equal(values, (3 * dense - dense.transpose(0, 1))[keep])
 
 

@@ -25,7 +25,7 @@ def features(seed, nodes, width=4):
 
 
 def matrix(topology, weights):
-    out = weights.new_zeros(topology.nodes, topology.nodes)
+    out = weights.new_zeros(topology.num_nodes, topology.num_nodes)
     for r, s, w in zip(
         topology.receivers.tolist(), topology.senders.tolist(), weights[:, 0], strict=True
     ):

@@ -11,7 +11,7 @@ from graphfew.runs import evaluation
 def test_the_other_mode_is_told_in_the_recipe_and_the_trained_one_in_the_provenance(whole):
     model = evaluation.in_mode(gf.load(whole / "best"), False)
     assert not model.transductive
-    assert model.recipe.arguments["transductive"] is False
+    assert model.spec.arguments["transductive"] is False
     assert model.provenance["trained_mode"] == "transductive"
     assert (
         evaluation.in_mode(gf.load(whole / "best"), True).provenance

@@ -127,10 +127,10 @@ def test_supports_are_as_noisy_as_asked():
 
 def test_the_fixed_shot_method_is_built_with_the_shot():
     options = {**OPTIONS, "method": "hybrid_attention", "arguments": {}, "shot": "2"}
-    assert runs.build(runs.TrainConfig.of(options)).model.recipe.arguments["shot"] == 2
+    assert runs.build(runs.TrainConfig.of(options)).model.spec.arguments["shot"] == 2
 
 
 def test_the_fixed_way_method_is_built_and_validated_with_the_way():
     options = {key: value for key, value in OPTIONS.items() if key != "validate_way"}
     job = runs.build(runs.TrainConfig.of({**options, "method": "gnn", "arguments": {}, "way": "4"}))
-    assert (job.model.recipe.arguments["way"], job.validation.describe()["way"]) == (4, 4)
+    assert (job.model.spec.arguments["way"], job.validation.describe()["way"]) == (4, 4)

@@ -65,7 +65,7 @@ def test_no_steps_writes_a_method_that_needs_no_training(tmp_path):
     (record,) = lines(tmp_path / "run")
     assert (record["step"], record["loss"]) == (0, None)
     assert runs.finished(runs.reopen(tmp_path / "run", {}).tally, runs.Schedule(steps=0))
-    assert gf.load(tmp_path / "run" / "best").recipe.arguments["metric"] == {"metric": "cosine"}
+    assert gf.load(tmp_path / "run" / "best").spec.arguments["metric"] == {"metric": "cosine"}
 
 
 def test_the_optimizer_goes_on_from_its_moments(whole):

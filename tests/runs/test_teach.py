@@ -74,7 +74,7 @@ def test_the_encoder_learns_classes_and_the_checkpoint_is_of_the_method(tmp_path
     metrics = lines(tmp_path / "run")
     assert metrics[-1]["accuracy"] > metrics[0]["accuracy"]
     model = gf.load(tmp_path / "run" / "best")
-    assert model.recipe.name == "prototypical"
+    assert model.spec.name == "prototypical"
     assert model.provenance["training_loss"] == "class_loss"
     assert model.provenance["selected_on"] == "digits/all"
     encoder = runs.prepare(
@@ -146,7 +146,7 @@ def test_a_frozen_encoder_is_averaged_over_views(tmp_path):
     }
     runs.execute(runs.prepare(tmp_path / "run", options))
     source, model = gf.load(tmp_path / "encoder" / "best"), gf.load(tmp_path / "run" / "last")
-    assert model.encoder.recipe.name == "affine_tta"
+    assert model.encoder.spec.name == "affine_tta"
     assert all(
         torch.equal(a, b)
         for a, b in zip(model.encoder.parameters(), source.encoder.parameters(), strict=True)
@@ -158,7 +158,7 @@ def test_a_frozen_encoder_is_averaged_over_views(tmp_path):
     seen = runs.prepare(
         tmp_path / "mirrored", {**options, "mirror": 1, "views": 1}
     ).job.model.encoder
-    assert seen.recipe.name == "flip_tta"
+    assert seen.spec.name == "flip_tta"
     assert all(
         torch.equal(a, b)
         for a, b in zip(seen.parameters(), source.encoder.parameters(), strict=True)

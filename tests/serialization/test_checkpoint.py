@@ -41,7 +41,7 @@ def test_weights_recipe_provenance_and_extra_come_back(tmp_path):
     assert path == tmp_path / "deep" / "run.safetensors"
     loaded = gf.load(tmp_path / "deep" / "run")
     assert same(state(m), state(loaded))
-    assert loaded.recipe == m.recipe
+    assert loaded.spec == m.spec
     assert loaded.provenance == {"training_seed": 3}
     assert checkpoint.read_extra(path) == {"step": 7}
 

@@ -11,7 +11,7 @@ from graphfew.benchmark.model_loading import Shelf, untrained
 from graphfew.benchmark.semi_supervised import PileCell
 from graphfew.benchmark.semi_supervised_run import heap
 from graphfew.benchmark.training_jobs import Job
-from graphfew.data.int_range import bounds
+from graphfew.data.int_range import IntRange
 from graphfew.runs.build import build, look
 
 
@@ -48,7 +48,7 @@ def _smallest(cells: Sequence[Cell]) -> Iterable[Cell]:
 
 
 def _supports(cell: Cell) -> int:
-    return bounds("way", cell.draw.way, 2)[1] * bounds("shot", cell.draw.shot, 1)[1]
+    return IntRange.of(cell.draw.way).high * IntRange.of(cell.draw.shot).high
 
 
 def _try_cell(cell: Cell, shelf: Shelf) -> None:

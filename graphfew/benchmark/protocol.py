@@ -189,12 +189,8 @@ def backbone(encoder: object) -> str:
 
 def query_name(form: str) -> str:
     """One name for one draw: "15" and "balanced(15)" are both `balanced(15)`; words that no grammar reads stay."""
-    if re.fullmatch(r"balanced\(1\)|1|balanced:1", form):
-        return "one-per-class"
-    if "(" in form or form == UNKNOWN:
-        return form
     try:
-        return parse_queries(form).name
+        return str(parse_queries(form))
     except ValueError:
         return form
 

@@ -10,7 +10,7 @@ from typing import Any
 from graphfew._utils.model_spec import JSON
 from graphfew.benchmark.toml import Table
 from graphfew.data import Dataset, Tasks
-from graphfew.data.int_range import IntRange, bounds, text
+from graphfew.data.int_range import IntOrRange, IntRange
 from graphfew.data.query_sampling import QuerySampler, parse_queries
 from graphfew.runs.config import ratios, span
 
@@ -19,12 +19,12 @@ from graphfew.runs.config import ratios, span
 class Draw:
     """What `Tasks` draws, and how many tasks are asked; `table` is where the spec says so."""
 
-    way: IntRange
-    shot: IntRange
+    way: IntOrRange
+    shot: IntOrRange
     query: QuerySampler
-    unlabeled: IntRange
+    unlabeled: IntOrRange
     labeled_ratio: tuple[float, ...]
-    distractors: IntRange
+    distractors: IntOrRange
     label_noise: float
     within_groups: bool
     count: int
@@ -46,7 +46,7 @@ class Draw:
             "within groups"
         ] * self.within_groups
         return ", ".join(
-            [f"{_words(self.way)}-way {_words(self.shot)}-shot, queries {self.query.name}", *extra]
+            [f"{_words(self.way)}-way {_words(self.shot)}-shot, queries {self.query}", *extra]
         )
 
     @property
@@ -57,7 +57,7 @@ class Draw:
     @property
     def has_unlabeled(self) -> bool:
         """Whether a task may have unlabeled items."""
-        return self.relabeled or bounds("unlabeled", self.unlabeled, 0)[1] > 0
+        return self.relabeled or IntRange.of(self.unlabeled).high > 0
 
     def tasks(self, data: Dataset, seed: int) -> Tasks:
         """Tasks of a data set. Raises ValueError where it cannot give them; the message names file and line."""
@@ -69,7 +69,7 @@ class Draw:
     def facts(self) -> dict[str, JSON]:
         """What defines the tasks beside data and seed, as JSON values."""
         return {
-            name: self.query.name if name == "query" else getattr(self, name) for name in FIELDS
+            name: str(self.query) if name == "query" else getattr(self, name) for name in FIELDS
         }
 
 
@@ -92,7 +92,7 @@ def read_only(table: Table) -> dict[str, tuple[Any, ...]]:
         for name in table.content
     }
     return {
-        name: tuple(value.name if isinstance(value, QuerySampler) else value for value in values)
+        name: tuple(str(value) if isinstance(value, QuerySampler) else value for value in values)
         for name, values in read.items()
     }
 
@@ -116,14 +116,14 @@ def _value(table: Table, name: str, value: object) -> Any:
         raise table.fault(str(error), name) from error
 
 
-def _spanned(least: int) -> Callable[[str, object], IntRange]:
-    def read(name: str, value: object) -> IntRange:
+def _spanned(least: int) -> Callable[[str, object], IntOrRange]:
+    def read(name: str, value: object) -> IntOrRange:
         if isinstance(value, bool) or not isinstance(value, int | str):
             raise TypeError(
                 f'{name} is {value!r}; give a whole number such as 5, or a range such as "5-20"'
             )
         given = span(name, str(value))
-        bounds(name, given, least)
+        IntRange.of(given, name=name, minimum=least)
         return given
 
     return read
@@ -158,8 +158,8 @@ def _flag(name: str, value: object) -> bool:
     return value
 
 
-def _words(value: IntRange) -> str:
-    return text(bounds("span", value, 0))
+def _words(value: IntOrRange) -> str:
+    return str(IntRange.of(value))
 
 
 FIELDS: Mapping[str, tuple[Callable[[str, object], Any], object]] = {

@@ -1,38 +1,138 @@
-"""Whole numbers given as one value or as an inclusive range `(lo, hi)`."""
+"""Inclusive ranges of integers, such as "5 to 20 shots": one parser and one text form for the whole package."""
 
 from __future__ import annotations
 
+import dataclasses
+import re
+from typing import TypeAlias
+
 import numpy as np
 
-IntRange = int | tuple[int, int]
+_TEXT = re.compile(r"\s*(\d{1,18})(?:-(\d{1,18}))?\s*", re.ASCII)
 
 
-def bounds(name: str, span: object, least: int) -> tuple[int, int]:
-    """`(lo, hi)` of an int or an inclusive range.
+@dataclasses.dataclass(frozen=True)
+class IntRange:
+    """An inclusive range of integers; a single value is a range of length one.
+
+    Attributes:
+        low: smallest value.
+        high: largest value, included.
 
     Raises:
-        ValueError: not an int or a pair of ints, `lo > hi`, or `lo < least`; `name` names the argument.
+        ValueError: `low` is greater than `high`.
+
+    Example:
+        >>> IntRange.parse("5-20")
+        IntRange(low=5, high=20)
+        >>> str(IntRange(5, 20)), str(IntRange(3, 3))
+        ('5-20', '3')
+        >>> IntRange.of((1, 4), name="shot", minimum=1).high
+        4
     """
-    values = tuple(span) if isinstance(span, tuple | list) else (span, span)
-    if len(values) != 2 or not all(
-        isinstance(v, int | np.integer) and not isinstance(v, bool) for v in values
-    ):
-        raise ValueError(f"{name} is {span!r}; give an int or an inclusive range (lo, hi) of ints")
-    lo, hi = (int(v) for v in values)
-    if lo > hi or lo < least:
-        raise ValueError(
-            f"{name} is {span!r}; it must be at least {least}, and a range must run from low to high"
-        )
-    return lo, hi
+
+    low: int
+    high: int
+
+    def __post_init__(self) -> None:
+        if self.low > self.high:
+            raise ValueError(f"a range must run from low to high, got {self.low}-{self.high}")
+
+    def __str__(self) -> str:
+        return str(self.low) if self.is_constant else f"{self.low}-{self.high}"
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether the range has a single value."""
+        return self.low == self.high
+
+    @classmethod
+    def of(cls, value: IntOrRange, *, name: str = "value", minimum: int = 0) -> IntRange:
+        """Convert an int, a pair `(low, high)` or a range, and check it.
+
+        Args:
+            value: what a caller passed.
+            name: name of the argument, for error messages.
+            minimum: smallest value allowed.
+
+        Raises:
+            ValueError: `value` is of another type, runs from high to low, or falls below `minimum`.
+
+        Example:
+            >>> IntRange.of(5)
+            IntRange(low=5, high=5)
+        """
+        bounds = _bounds(value)
+        if bounds is None:
+            raise ValueError(f"{name} is {value!r}; pass an int or an inclusive range (low, high)")
+        low, high = bounds
+        if low > high or low < minimum:
+            raise ValueError(
+                f"{name} is {value!r}; it must be at least {minimum}, "
+                f"and a range must run from low to high"
+            )
+        return cls(low, high)
+
+    @classmethod
+    def parse(cls, text: str, *, name: str = "value") -> IntRange:
+        """Read the text form: `"5"` or `"5-20"`.
+
+        Args:
+            text: what `str` of a range returns.
+            name: name of the option, for error messages.
+
+        Raises:
+            ValueError: `text` has another form, or the range runs from high to low.
+
+        Example:
+            >>> IntRange.parse("7")
+            IntRange(low=7, high=7)
+        """
+        match = _TEXT.fullmatch(text)
+        if match is None:
+            raise ValueError(
+                f"{name} is {text!r}; pass a number such as 5, or a range such as 5-20"
+            )
+        low = int(match[1])
+        high = int(match[2] or match[1])
+        if low > high:
+            raise ValueError(f"{name} is {text!r}; a range must run from low to high")
+        return cls(low, high)
+
+    def draw(self, rng: np.random.Generator) -> int:
+        """Draw a value uniformly; a constant range leaves `rng` unchanged.
+
+        Example:
+            >>> IntRange(3, 3).draw(np.random.default_rng(0))
+            3
+        """
+        if self.is_constant:
+            return self.low
+        return int(rng.integers(self.low, self.high + 1))
+
+    def to_json(self) -> int | list[int]:
+        """Return the value of a constant range, else `[low, high]`.
+
+        Example:
+            >>> IntRange(1, 4).to_json()
+            [1, 4]
+        """
+        return self.low if self.is_constant else [self.low, self.high]
 
 
-def uniform(rng: np.random.Generator, span: tuple[int, int]) -> int:
-    """An int drawn uniformly from an inclusive range; a range of one value draws nothing from `rng`."""
-    lo, hi = span
-    return lo if lo == hi else int(rng.integers(lo, hi + 1))
+IntOrRange: TypeAlias = int | tuple[int, int] | IntRange
 
 
-def text(span: tuple[int, int]) -> str:
-    """`5` or `1-75`."""
-    lo, hi = span
-    return str(lo) if lo == hi else f"{lo}-{hi}"
+def _bounds(value: object) -> tuple[int, int] | None:
+    """Return `(low, high)`, or None if `value` is not a range."""
+    if isinstance(value, IntRange):
+        return value.low, value.high
+    pair = tuple(value) if isinstance(value, tuple | list) else (value, value)
+    if len(pair) != 2:
+        return None
+    for number in pair:
+        # bool is a subclass of int, but `way=True` is a mistake.
+        if isinstance(number, bool) or not isinstance(number, int | np.integer):
+            return None
+    low, high = pair
+    return int(low), int(high)

@@ -1,136 +1,417 @@
-"""How many queries of each class a task asks: every draw is a value that says its own name."""
+"""Query sampling: how many queries of each class a task has, as records with one text form.
+
+`str(sampler)` is that form, as results and checkpoints store it, and `parse_queries` reads it back. `parse_queries`
+also accepts a shorter form that needs no quotes in a shell: `"15"` for `"balanced(15)"`.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Callable
-from functools import partial
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from graphfew.data.int_range import IntRange, bounds, text, uniform
+from graphfew.data.int_range import IntOrRange, IntRange
 
 Counts = NDArray[np.int64]
 
+KNOWN_FORMS = (
+    "5 or balanced:5 (per class; 1-15 for a range), one-per-class, single, single-class:75, multinomial:25, "
+    "dirichlet:75:2.0, varied:1-75, and several joined by + for a mixture (single+varied:1-75)"
+)
 
-@dataclasses.dataclass(frozen=True)
-class QuerySampler:
-    """A rule for the number of queries of each class.
+
+@runtime_checkable
+class QuerySampler(Protocol):
+    """A rule for the number of queries of each class. Any object with these members works.
 
     Attributes:
-        name: says what is drawn, for results and logs: `"dirichlet(2.0, 75)"`.
-        draw: `(rng, way) -> [way]` int64, queries of each class.
-        per_class: the most queries of one class, where every class must be able to give that many. None: a class that
-            has too few items gives what it has, and other classes make up for it (`fit`).
-        total: the most queries of one task, or None where it is `per_class` times way, or not known.
+        max_per_class: largest number of queries of one class, if every class must be able to supply that many. None:
+            a class with too few items supplies what it has, and the other classes supply the rest (`fit_queries`).
+        max_total: largest number of queries of one task; None if it is `max_per_class * way`, or unknown.
+
+    Example:
+        >>> isinstance(balanced(5), QuerySampler)
+        True
     """
 
-    name: str
-    draw: Callable[[np.random.Generator, int], Counts]
-    per_class: int | None = None
-    total: int | None = None
+    @property
+    def max_per_class(self) -> int | None: ...
+
+    @property
+    def max_total(self) -> int | None: ...
+
+    def draw(self, rng: np.random.Generator, way: int, /) -> Counts:
+        """Draw the number of queries of each class, `[way]` int64."""
+        ...
 
 
-def balanced(per_class: IntRange) -> QuerySampler:
-    """The same number of queries of every class; a range is drawn once per task, uniformly."""
-    span = bounds("per_class", per_class, 1)
-    return QuerySampler(f"balanced({text(span)})", partial(_balanced, span=span), per_class=span[1])
+@dataclasses.dataclass(frozen=True)
+class BalancedQueries:
+    """The same number of queries for every class, drawn uniformly from a range once per task.
+
+    Attributes:
+        per_class: number of queries of each class.
+    """
+
+    per_class: IntRange
+    max_total: ClassVar[None] = None
+
+    def __str__(self) -> str:
+        return "one-per-class" if self == one_per_class() else f"balanced({self.per_class})"
+
+    @property
+    def max_per_class(self) -> int:
+        """Largest number of queries of one class."""
+        return self.per_class.high
+
+    def draw(self, rng: np.random.Generator, way: int) -> Counts:
+        """Draw the number of queries of each class, `[way]` int64."""
+        return np.full(way, self.per_class.draw(rng), dtype=np.int64)
 
 
-def one_per_class() -> QuerySampler:
-    """One query of every class."""
-    return QuerySampler("one-per-class", partial(_balanced, span=(1, 1)), per_class=1)
+@dataclasses.dataclass(frozen=True)
+class MultinomialQueries:
+    """Queries whose classes are drawn independently and uniformly.
+
+    Attributes:
+        total: number of queries of a task, drawn uniformly.
+    """
+
+    total: IntRange
+    max_per_class: ClassVar[None] = None
+
+    def __str__(self) -> str:
+        return "single" if self == single() else f"multinomial({self.total})"
+
+    @property
+    def max_total(self) -> int:
+        """Largest number of queries of one task."""
+        return self.total.high
+
+    def draw(self, rng: np.random.Generator, way: int) -> Counts:
+        """Draw the number of queries of each class, `[way]` int64."""
+        query_classes = rng.integers(way, size=self.total.draw(rng))
+        return np.bincount(query_classes, minlength=way)
 
 
-def multinomial(total: IntRange) -> QuerySampler:
-    """Queries whose classes are drawn independently and uniformly; a range of totals is drawn uniformly."""
-    span = bounds("total", total, 1)
-    return QuerySampler(
-        f"multinomial({text(span)})", partial(_multinomial, span=span), total=span[1]
-    )
+@dataclasses.dataclass(frozen=True)
+class SingleClassQueries:
+    """All queries belong to one class, which is drawn uniformly.
+
+    Attributes:
+        total: number of queries of a task, drawn uniformly.
+    """
+
+    total: IntRange
+    max_per_class: ClassVar[None] = None
+
+    def __str__(self) -> str:
+        return f"single-class({self.total})"
+
+    @property
+    def max_total(self) -> int:
+        """Largest number of queries of one task."""
+        return self.total.high
+
+    def draw(self, rng: np.random.Generator, way: int) -> Counts:
+        """Draw the number of queries of each class, `[way]` int64."""
+        counts = np.zeros(way, dtype=np.int64)
+        query_class = int(rng.integers(way))
+        counts[query_class] = self.total.draw(rng)
+        return counts
 
 
-def single() -> QuerySampler:
-    """One query, of a class drawn uniformly."""
-    return QuerySampler("single", partial(_multinomial, span=(1, 1)), total=1)
+@dataclasses.dataclass(frozen=True)
+class DirichletQueries:
+    """Imbalanced queries: class proportions from a symmetric Dirichlet distribution.
+
+    Attributes:
+        total: number of queries of a task, drawn uniformly.
+        concentration: parameter of the Dirichlet distribution; small values give imbalanced tasks.
+    """
+
+    total: IntRange
+    concentration: float = 2.0
+    max_per_class: ClassVar[None] = None
+
+    def __post_init__(self) -> None:
+        _check_concentration(self.concentration)
+
+    def __str__(self) -> str:
+        return f"dirichlet({_float_text(self.concentration, trim='0')}, {self.total})"
+
+    @property
+    def max_total(self) -> int:
+        """Largest number of queries of one task."""
+        return self.total.high
+
+    def draw(self, rng: np.random.Generator, way: int) -> Counts:
+        """Draw the number of queries of each class, `[way]` int64."""
+        proportions = rng.dirichlet(np.full(way, self.concentration))
+        return _largest_remainder(proportions, self.total.draw(rng))
 
 
-def single_class(total: IntRange) -> QuerySampler:
-    """All queries of one class, drawn uniformly; a range of totals is drawn uniformly."""
-    span = bounds("total", total, 1)
-    return QuerySampler(
-        f"single-class({text(span)})", partial(_single_class, span=span), total=span[1]
-    )
+@dataclasses.dataclass(frozen=True)
+class VariedQueries:
+    """Tasks from a single query to many, and from balanced to imbalanced.
+
+    Attributes:
+        total: range of the number of queries of a task, drawn log-uniformly.
+        concentration: range `(low, high)` of the Dirichlet parameter, drawn log-uniformly.
+    """
+
+    total: IntRange
+    concentration: tuple[float, float] = (0.5, 100.0)
+    max_per_class: ClassVar[None] = None
+
+    def __post_init__(self) -> None:
+        low, high = self.concentration
+        _check_concentration(low)
+        _check_concentration(high)
+        if low > high:
+            raise ValueError(
+                f"concentration is {self.concentration}; a range must run from low to high"
+            )
+
+    def __str__(self) -> str:
+        low, high = (_float_text(value, trim="-") for value in self.concentration)
+        return f"varied({self.total}, {low}-{high})"
+
+    @property
+    def max_total(self) -> int:
+        """Largest number of queries of one task."""
+        return self.total.high
+
+    def draw(self, rng: np.random.Generator, way: int) -> Counts:
+        """Draw the number of queries of each class, `[way]` int64."""
+        real_total = _log_uniform(rng, float(self.total.low), float(self.total.high + 1))
+        total = min(int(real_total), self.total.high)
+        proportions = rng.dirichlet(np.full(way, _log_uniform(rng, *self.concentration)))
+        # A multinomial draw, not rounding: with as many queries as classes, rounding would often give each class
+        # exactly one query, and a model would learn that queries exclude each other.
+        return rng.multinomial(total, proportions)
 
 
-def dirichlet(total: IntRange, concentration: float = 2.0) -> QuerySampler:
-    """Uneven classes: proportions from a symmetric Dirichlet, rounded by largest remainder to sum to `total`.
+@dataclasses.dataclass(frozen=True)
+class QueryMixture:
+    """One of several samplers, drawn uniformly for each task.
 
-    Source: Veilleux, Boudiaf, Piantanida and Ben Ayed, 2021, "Realistic evaluation of transductive few-shot learning".
-    Deviations: a range of totals, drawn uniformly.
+    Attributes:
+        samplers: at least two samplers, none of them a mixture.
+    """
+
+    samplers: tuple[QuerySampler, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.samplers) < 2:
+            raise ValueError(f"mixture got {len(self.samplers)} samplers; pass at least two")
+        if any(isinstance(sampler, QueryMixture) for sampler in self.samplers):
+            raise ValueError("mixture got another mixture; pass the samplers of both instead")
+
+    def __str__(self) -> str:
+        return "+".join(map(str, self.samplers))
+
+    @property
+    def max_per_class(self) -> int | None:
+        """Largest number of queries of one class that a sampler requires of every class."""
+        limits = [sampler.max_per_class for sampler in self.samplers]
+        return max((limit for limit in limits if limit is not None), default=None)
+
+    @property
+    def max_total(self) -> int | None:
+        """Largest number of queries of one task, among samplers that limit it."""
+        limits = [sampler.max_total for sampler in self.samplers]
+        return max((limit for limit in limits if limit is not None), default=None)
+
+    def draw(self, rng: np.random.Generator, way: int) -> Counts:
+        """Draw the number of queries of each class, `[way]` int64."""
+        sampler = self.samplers[int(rng.integers(len(self.samplers)))]
+        return sampler.draw(rng, way)
+
+
+def balanced(per_class: IntOrRange) -> BalancedQueries:
+    """Sample the same number of queries for every class.
+
+    Args:
+        per_class: number of queries of each class; a range is drawn uniformly, once per task.
+
+    Returns:
+        A sampler with the text form `balanced(15)`.
 
     Raises:
-        ValueError: a concentration that is not positive and finite.
+        ValueError: fewer than one query.
+
+    Example:
+        >>> balanced(15).draw(np.random.default_rng(0), 5)
+        array([15, 15, 15, 15, 15])
     """
-    span, value = bounds("total", total, 1), _positive(concentration)
-    return QuerySampler(
-        f"dirichlet({value}, {text(span)})",
-        partial(_dirichlet, span=span, concentration=value),
-        total=span[1],
+    return BalancedQueries(IntRange.of(per_class, name="per_class", minimum=1))
+
+
+def one_per_class() -> BalancedQueries:
+    """Sample one query of every class.
+
+    Returns:
+        The same sampler as `balanced(1)`, with the text form `one-per-class`.
+
+    Example:
+        >>> one_per_class().draw(np.random.default_rng(0), 5)
+        array([1, 1, 1, 1, 1])
+    """
+    return BalancedQueries(IntRange(1, 1))
+
+
+def multinomial(total: IntOrRange) -> MultinomialQueries:
+    """Sample queries whose classes are independent and uniform.
+
+    Args:
+        total: number of queries of a task; a range is drawn uniformly.
+
+    Returns:
+        A sampler with the text form `multinomial(25)`.
+
+    Raises:
+        ValueError: fewer than one query.
+
+    Example:
+        >>> int(multinomial(25).draw(np.random.default_rng(0), 5).sum())
+        25
+    """
+    return MultinomialQueries(IntRange.of(total, name="total", minimum=1))
+
+
+def single() -> MultinomialQueries:
+    """Sample a single query, of a class drawn uniformly.
+
+    Returns:
+        The same sampler as `multinomial(1)`, with the text form `single`.
+
+    Example:
+        >>> single().draw(np.random.default_rng(0), 5).tolist()
+        [0, 0, 0, 0, 1]
+    """
+    return MultinomialQueries(IntRange(1, 1))
+
+
+def single_class(total: IntOrRange) -> SingleClassQueries:
+    """Sample all queries from one class, drawn uniformly.
+
+    Args:
+        total: number of queries of a task; a range is drawn uniformly.
+
+    Returns:
+        A sampler with the text form `single-class(75)`.
+
+    Raises:
+        ValueError: fewer than one query.
+
+    Example:
+        >>> single_class(75).draw(np.random.default_rng(0), 5).tolist()
+        [0, 0, 0, 0, 75]
+    """
+    return SingleClassQueries(IntRange.of(total, name="total", minimum=1))
+
+
+def dirichlet(total: IntOrRange, concentration: float = 2.0) -> DirichletQueries:
+    """Sample imbalanced queries, with class proportions from a symmetric Dirichlet distribution.
+
+    Proportions are rounded by the largest-remainder method, so that the counts sum to the total.
+
+    Args:
+        total: number of queries of a task; a range is drawn uniformly.
+        concentration: parameter of the Dirichlet distribution, positive.
+
+    Returns:
+        A sampler with the text form `dirichlet(2.0, 75)`: concentration first, as results store it.
+
+    Raises:
+        ValueError: fewer than one query, or a concentration that is not positive and finite.
+
+    Example:
+        >>> int(dirichlet(75, 2.0).draw(np.random.default_rng(0), 5).sum())
+        75
+
+    Source:
+        Veilleux, Boudiaf, Piantanida and Ben Ayed, 2021, "Realistic evaluation of transductive few-shot learning".
+
+    Deviations:
+        The total may be a range.
+    """
+    return DirichletQueries(
+        IntRange.of(total, name="total", minimum=1), _check_concentration(concentration)
     )
 
 
 def varied(
-    total: IntRange = (1, 75), concentration: tuple[float, float] = (0.5, 100.0)
-) -> QuerySampler:
-    """Compositions of every kind, to train for honest transduction: single queries and many, even and uneven.
+    total: IntOrRange = (1, 75), concentration: tuple[float, float] = (0.5, 100.0)
+) -> VariedQueries:
+    """Sample tasks of every size and class balance, to train transductive models that do not rely on either.
 
-    The total is drawn log-uniformly from its range, then proportions from a symmetric Dirichlet whose concentration is
-    drawn log-uniformly from its own range, then the classes independently in these proportions.
+    The total is drawn log-uniformly, then proportions from a symmetric Dirichlet distribution whose concentration is
+    drawn log-uniformly, then the class of each query independently with these proportions.
 
-    Raises:
-        ValueError: concentrations that are not positive and finite, or do not run from low to high.
-    """
-    span, lo, hi = bounds("total", total, 1), *(_positive(c) for c in concentration)
-    if lo > hi:
-        raise ValueError(f"concentration is {concentration}; a range must run from low to high")
-    return QuerySampler(
-        f"varied({text(span)}, {lo:g}-{hi:g})",
-        partial(_varied, span=span, concentration=(lo, hi)),
-        total=span[1],
-    )
+    Args:
+        total: range of the number of queries of a task.
+        concentration: range of the concentration.
 
-
-def mixture(*rules: QuerySampler) -> QuerySampler:
-    """One of several rules, drawn uniformly for each task: `mixture(single(), varied((1, 30)))`.
+    Returns:
+        A sampler with the text form `varied(1-75, 0.5-100)`.
 
     Raises:
-        ValueError: fewer than two rules.
+        ValueError: fewer than one query, or concentrations that are not positive, finite and in ascending order.
+
+    Example:
+        >>> varied((1, 30)).draw(np.random.default_rng(0), 5).tolist()
+        [4, 0, 2, 0, 2]
     """
-    if len(rules) < 2:
-        raise ValueError(f"mixture got {len(rules)} rules; give at least two")
-    per_class, total = (
-        [n for n in asked if n is not None]
-        for asked in ([r.per_class for r in rules], [r.total for r in rules])
+    low, high = concentration
+    return VariedQueries(
+        IntRange.of(total, name="total", minimum=1),
+        (_check_concentration(low), _check_concentration(high)),
     )
-    return QuerySampler(
-        "+".join(r.name for r in rules),
-        partial(_mixture, rules=rules),
-        per_class=max(per_class, default=None),
-        total=max(total, default=None),
-    )
+
+
+def mixture(*samplers: QuerySampler) -> QueryMixture:
+    """Sample with one of several samplers, drawn uniformly for each task.
+
+    Args:
+        *samplers: at least two samplers, none of them a mixture.
+
+    Returns:
+        A sampler with the text form `single+varied(1-30, 0.5-100)`.
+
+    Raises:
+        ValueError: fewer than two samplers, or a mixture of mixtures.
+
+    Example:
+        >>> str(mixture(single(), varied((1, 30))))
+        'single+varied(1-30, 0.5-100)'
+    """
+    return QueryMixture(samplers)
 
 
 def fit_queries(counts: Counts, capacity: Counts, rng: np.random.Generator) -> Counts:
-    """`[way]` counts with the same sum, none above `capacity`.
+    """Move queries from classes with too few items to classes with items left.
 
-    What a class cannot give is drawn from the items that the other classes have left, without replacement. Draws
-    nothing from `rng` where the counts already fit.
+    Args:
+        counts: `[way]` number of queries drawn for each class.
+        capacity: `[way]` number of items that each class has left.
+        rng: draws the classes that supply the moved queries, without replacement; unchanged if `counts` fits.
+
+    Returns:
+        `[way]` counts with the same sum, none above `capacity`.
 
     Raises:
         ValueError: fewer items than queries in total.
+
+    Example:
+        >>> fit_queries(np.array([9, 0]), np.array([5, 9]), np.random.default_rng(0))
+        array([5, 4])
     """
     excess = int(np.maximum(counts - capacity, 0).sum())
     if excess == 0:
@@ -139,104 +420,110 @@ def fit_queries(counts: Counts, capacity: Counts, rng: np.random.Generator) -> C
     spare = capacity - clipped
     if excess > spare.sum():
         raise ValueError(
-            f"the task asks for {counts.sum()} queries but its classes have {capacity.sum()} items left; "
-            f"ask for fewer queries, shots or unlabeled items"
+            f"the task needs {counts.sum()} queries but its classes have {capacity.sum()} items left; "
+            f"use fewer queries, shots or unlabeled items"
         )
     return clipped + rng.multivariate_hypergeometric(spare, excess)
 
 
-def parse_queries(form: str) -> QuerySampler:
-    """Queries from a command line: `5`, `balanced:1-15`, `multinomial:25`, `dirichlet:75:2.0`, `varied:1-75`, `single`,
-    or several of them joined by `+` for a mixture: `single+varied:1-75`.
+def parse_queries(text: str) -> QuerySampler:
+    """Read a query sampler from text.
+
+    Args:
+        text: the form that `str` of a sampler returns, such as `"dirichlet(2.0, 75)"`, or the short form of the command
+            line: `"5"`, `"balanced:1-15"`, `"one-per-class"`, `"single"`, `"single-class:75"`, `"multinomial:25"`,
+            `"dirichlet:75:2.0"`, `"varied:1-75"`. Several joined by `+` are a mixture: `"single+varied:1-75"`.
+
+    Returns:
+        The sampler; `parse_queries(str(sampler)) == sampler` for every sampler of this module.
 
     Raises:
-        ValueError: an unknown form; the message lists the known ones.
+        ValueError: `text` has another form; the message lists the known ones.
+
+    Example:
+        >>> str(parse_queries("15"))
+        'balanced(15)'
+        >>> parse_queries("dirichlet:75:0.5") == parse_queries("dirichlet(0.5, 75)")
+        True
     """
-    if "+" in form:
-        return mixture(*(parse_queries(part) for part in form.split("+")))
-    name, *parts = form.strip().split(":")
-    if name not in _FORMS:
-        name, parts = "balanced", [name, *parts]
-    most, build = _FORMS[name]
     try:
-        if len(parts) > most:
-            raise ValueError(f"{name} takes at most {most} values")
-        return build(*parts)
+        samplers = [_parse_sampler(part.strip()) for part in text.split("+")]
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"cannot read the queries {form!r} ({error}); known forms: {KNOWN}"
+            f"cannot read the queries {text!r} ({error}); known forms: {KNOWN_FORMS}"
         ) from error
+    return samplers[0] if len(samplers) == 1 else mixture(*samplers)
 
 
-def _balanced(rng: np.random.Generator, way: int, *, span: tuple[int, int]) -> Counts:
-    return np.full(way, uniform(rng, span), dtype=np.int64)
+def _parse_sampler(text: str) -> QuerySampler:
+    stored = _STORED_FORM.fullmatch(text)
+    if stored is not None:
+        name = stored[1]
+        arguments = [argument.strip() for argument in stored[2].split(",")]
+        if name == "dirichlet":
+            # The stored form has the concentration first, the short form and the function have the total first.
+            arguments.reverse()
+    else:
+        name, *arguments = text.split(":")
+    if name not in _SAMPLERS:
+        name, arguments = "balanced", [name, *arguments]
+    max_arguments, build = _SAMPLERS[name]
+    if len(arguments) > max_arguments:
+        raise ValueError(f"{name} takes at most {max_arguments} values")
+    return build(*arguments)
 
 
-def _multinomial(rng: np.random.Generator, way: int, *, span: tuple[int, int]) -> Counts:
-    return np.bincount(rng.integers(way, size=uniform(rng, span)), minlength=way)
-
-
-def _single_class(rng: np.random.Generator, way: int, *, span: tuple[int, int]) -> Counts:
-    counts = np.zeros(way, dtype=np.int64)
-    counts[int(rng.integers(way))] = uniform(rng, span)
-    return counts
-
-
-def _dirichlet(
-    rng: np.random.Generator, way: int, *, span: tuple[int, int], concentration: float
-) -> Counts:
-    return _largest_remainder(rng.dirichlet(np.full(way, concentration)), uniform(rng, span))
-
-
-def _varied(
-    rng: np.random.Generator, way: int, *, span: tuple[int, int], concentration: tuple[float, float]
-) -> Counts:
-    total = min(int(_log_uniform(rng, float(span[0]), float(span[1] + 1))), span[1])
-    # Drawn, not rounded: with as many queries as classes, rounding would often give each class exactly one.
-    return rng.multinomial(total, rng.dirichlet(np.full(way, _log_uniform(rng, *concentration))))
-
-
-def _mixture(rng: np.random.Generator, way: int, *, rules: tuple[QuerySampler, ...]) -> Counts:
-    return rules[int(rng.integers(len(rules)))].draw(rng, way)
-
-
-def _log_uniform(rng: np.random.Generator, lo: float, hi: float) -> float:
-    return math.exp(rng.uniform(math.log(lo), math.log(hi)))
+def _parse_float_range(text: str) -> tuple[float, float]:
+    match = _FLOAT_RANGE.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is not a range such as 0.5-100")
+    low, high = match.groups()
+    return float(low), float(low if high is None else high)
 
 
 def _largest_remainder(proportions: NDArray[np.float64], total: int) -> Counts:
+    """Round `proportions * total` to integers that sum to `total`."""
     exact = proportions * total
     counts = np.floor(exact).astype(np.int64)
-    counts[np.argsort(counts - exact, kind="stable")[: total - counts.sum()]] += 1
+    missing = total - counts.sum()
+    largest_remainders = np.argsort(counts - exact, kind="stable")
+    counts[largest_remainders[:missing]] += 1
     return counts
 
 
-def _positive(value: float) -> float:
+def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    return math.exp(rng.uniform(math.log(low), math.log(high)))
+
+
+def _check_concentration(value: float) -> float:
     if not (math.isfinite(value) and value > 0):
         raise ValueError(f"concentration is {value}; it must be positive and finite")
     return float(value)
 
 
-def _span(form: str) -> tuple[int, int]:
-    lo, _, hi = form.partition("-")
-    return int(lo), int(hi or lo)
+def _float_text(value: float, *, trim: Literal["0", "-"]) -> str:
+    # No exponent, as in 1e+20: "+" separates the samplers of a mixture and "-" the ends of a range.
+    return np.format_float_positional(value, trim=trim)
 
 
-def _range(form: str) -> tuple[float, float]:
-    lo, _, hi = form.partition("-")
-    return float(lo), float(hi or lo)
+_STORED_FORM = re.compile(r"([a-z-]+)\((.*)\)")
+_FLOAT_RANGE = re.compile(r"([^-]+)(?:-([^-]+))?")
 
-
-_FORMS: dict[str, tuple[int, Callable[..., QuerySampler]]] = {
-    "balanced": (1, lambda n: balanced(_span(n))),
+# The largest number of values that each name takes, and the function that reads them.
+_SAMPLERS: dict[str, tuple[int, Callable[..., QuerySampler]]] = {
+    "balanced": (1, lambda per_class: balanced(IntRange.parse(per_class))),
     "one-per-class": (0, one_per_class),
     "single": (0, single),
-    "single-class": (1, lambda n: single_class(_span(n))),
-    "multinomial": (1, lambda n: multinomial(_span(n))),
-    "dirichlet": (2, lambda n, a="2.0": dirichlet(_span(n), float(a))),
-    "varied": (2, lambda n="1-75", a="0.5-100": varied(_span(n), _range(a))),
+    "single-class": (1, lambda total: single_class(IntRange.parse(total))),
+    "multinomial": (1, lambda total: multinomial(IntRange.parse(total))),
+    "dirichlet": (
+        2,
+        lambda total, concentration="2.0": dirichlet(IntRange.parse(total), float(concentration)),
+    ),
+    "varied": (
+        2,
+        lambda total="1-75", concentration="0.5-100": varied(
+            IntRange.parse(total), _parse_float_range(concentration)
+        ),
+    ),
 }
-KNOWN = (
-    "5 or balanced:5 (per class; 1-15 for a range), one-per-class, single, single-class:75, multinomial:25, "
-    "dirichlet:75:2.0, varied:1-75, and several joined by + for a mixture (single+varied:1-75)"
-)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from graphfew.core.episode import UNKNOWN, Episode, unchecked_episode
 from graphfew.data.dataset import Dataset
-from graphfew.data.int_range import IntRange, bounds, uniform
+from graphfew.data.int_range import IntOrRange, IntRange
 from graphfew.data.query_sampling import QuerySampler, balanced, fit_queries
 
 Index = NDArray[np.int64]
@@ -72,16 +72,16 @@ class Tasks:
     """
 
     data: Dataset
-    way: IntRange = 5
-    shot: IntRange = 1
-    query: IntRange | QuerySampler = 5
-    unlabeled: IntRange = 0
+    way: IntOrRange = 5
+    shot: IntOrRange = 1
+    query: IntOrRange | QuerySampler = 5
+    unlabeled: IntOrRange = 0
     seed: int = 0
     within_groups: bool = False
     shuffle: bool = True
     label_noise: float = 0.0
     labeled_ratio: float | tuple[float, ...] = 1.0
-    distractors: IntRange = 0
+    distractors: IntOrRange = 0
 
     def __post_init__(self) -> None:
         if operator.index(self.seed) < 0:
@@ -136,7 +136,7 @@ class Tasks:
                 f"task {number}: tasks are endless and have no last one; indices are 0 or more"
             )
         rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(number,)))
-        shot, unlabeled = uniform(rng, self._spans["shot"]), uniform(rng, self._spans["unlabeled"])
+        shot, unlabeled = self._spans["shot"].draw(rng), self._spans["unlabeled"].draw(rng)
         classes = self._draw_classes(rng)
         given = shot + unlabeled
         queries = fit_queries(
@@ -148,7 +148,7 @@ class Tasks:
             for c, n in zip(classes.tolist(), counts.tolist(), strict=True)
         ]
         items = np.concatenate(picked)
-        labeled = _kept(shot, self._ratios[uniform(rng, (0, len(self._ratios) - 1))])
+        labeled = _kept(shot, self._ratios[IntRange(0, len(self._ratios) - 1).draw(rng)])
         role = _roles(labeled, given - labeled, queries)
         label = np.arange(len(classes)).repeat(counts)
         others = self._distract(rng, classes, unlabeled)
@@ -168,7 +168,7 @@ class Tasks:
 
     def describe(self) -> dict[str, Any]:
         """What defines these tasks, ready for JSON; a range is `[lo, hi]`."""
-        spans = {name: lo if lo == hi else [lo, hi] for name, (lo, hi) in self._spans.items()}
+        spans: dict[str, Any] = {name: span.to_json() for name, span in self._spans.items()}
         distractors = spans.pop("distractors")
         shares = self._ratios[0] if len(self._ratios) == 1 else list(self._ratios)
         special = {
@@ -180,16 +180,16 @@ class Tasks:
             "data": self.data.name,
             "split": self.data.split,
             **spans,
-            "query": self._queries.name,
+            "query": str(self._queries),
             "seed": int(self.seed),
             "within_groups": self.within_groups,
             **{name: value for name, (value, usual) in special.items() if value != usual},
         }
 
     def _draw_classes(self, rng: np.random.Generator) -> Index:
-        way = uniform(rng, self._spans["way"])
+        way = self._spans["way"].draw(rng)
         pools = self._pools[way]
-        pool = pools[uniform(rng, (0, len(pools) - 1))]
+        pool = pools[IntRange(0, len(pools) - 1).draw(rng)]
         return pool[rng.choice(len(pool), way, replace=False)]
 
     def _noisy(self, rng: np.random.Generator, items: Index, role: Index, classes: Index) -> Index:
@@ -201,7 +201,7 @@ class Tasks:
 
     def _distract(self, rng: np.random.Generator, classes: Index, each: int) -> Index:
         """`each` items of every distractor class, where there are any."""
-        count = uniform(rng, self._spans["distractors"])
+        count = self._spans["distractors"].draw(rng)
         if count == 0:
             return np.empty(0, dtype=np.int64)
         outside = np.setdiff1d(np.arange(len(self.data.classes)), classes)
@@ -214,12 +214,12 @@ class Tasks:
         return tuple(map(float, given)) if isinstance(given, tuple) else (float(given),)
 
     @cached_property
-    def _spans(self) -> Mapping[str, tuple[int, int]]:
+    def _spans(self) -> Mapping[str, IntRange]:
         return {
-            "way": bounds("way", self.way, 2),
-            "shot": bounds("shot", self.shot, 1),
-            "unlabeled": bounds("unlabeled", self.unlabeled, 0),
-            "distractors": bounds("distractors", self.distractors, 0),
+            "way": IntRange.of(self.way, name="way", minimum=2),
+            "shot": IntRange.of(self.shot, name="shot", minimum=1),
+            "unlabeled": IntRange.of(self.unlabeled, name="unlabeled"),
+            "distractors": IntRange.of(self.distractors, name="distractors"),
         }
 
     @cached_property
@@ -227,7 +227,7 @@ class Tasks:
         return (
             self.query
             if isinstance(self.query, QuerySampler)
-            else balanced(bounds("query", self.query, 1))
+            else balanced(IntRange.of(self.query, name="query", minimum=1))
         )
 
     @cached_property
@@ -239,8 +239,10 @@ class Tasks:
         """For each way the sets of classes that a task of that way may be drawn from."""
         everything = [np.arange(len(self.data.classes))]
         pools = list(self.data.group_classes.values()) if self.within_groups else everything
-        lo, hi = self._spans["way"]
-        return {way: tuple(p for p in pools if len(p) >= way) for way in range(lo, hi + 1)}
+        ways = self._spans["way"]
+        return {
+            way: tuple(p for p in pools if len(p) >= way) for way in range(ways.low, ways.high + 1)
+        }
 
 
 def _pick(rng: np.random.Generator, members: Index, count: int) -> Index:
@@ -262,7 +264,7 @@ def _roles(shot: int, unlabeled: int, queries: Index) -> Index:
 
 
 def _check_ways(tasks: Tasks) -> None:
-    data, most = tasks.data, tasks._spans["way"][1]
+    data, most = tasks.data, tasks._spans["way"].high
     if tasks.within_groups and not data.groups:
         raise ValueError(f"within_groups is set but {data!r} has no groups; leave it out")
     if tasks._pools[most]:
@@ -277,11 +279,11 @@ def _check_ways(tasks: Tasks) -> None:
 
 def _check_items(tasks: Tasks) -> None:
     shot, unlabeled, query = (
-        tasks._spans["shot"][1],
-        tasks._spans["unlabeled"][1],
-        tasks._queries.per_class or 0,
+        tasks._spans["shot"].high,
+        tasks._spans["unlabeled"].high,
+        tasks._queries.max_per_class or 0,
     )
-    used = np.unique(np.concatenate(tasks._pools[tasks._spans["way"][0]]))
+    used = np.unique(np.concatenate(tasks._pools[tasks._spans["way"].low]))
     smallest = int(used[np.argmin(tasks._sizes[used])])
     have, need = int(tasks._sizes[smallest]), shot + query + unlabeled
     if have < need:
@@ -292,17 +294,17 @@ def _check_items(tasks: Tasks) -> None:
 
 
 def _check_total(tasks: Tasks) -> None:
-    total, way = tasks._queries.total, tasks._spans["way"][0]
+    total, way = tasks._queries.max_total, tasks._spans["way"].low
     if total is None:
         return
-    taken = tasks._spans["shot"][1] + tasks._spans["unlabeled"][1]
+    taken = tasks._spans["shot"].high + tasks._spans["unlabeled"].high
     left = (
         min(int(np.sort(tasks._sizes[pool])[:way].sum()) for pool in tasks._pools[way])
         - way * taken
     )
     if left < total:
         raise ValueError(
-            f"{tasks._queries.name} asks for up to {total} queries, but a {way}-way task may have only "
+            f"{tasks._queries} asks for up to {total} queries, but a {way}-way task may have only "
             f"{left} items left beside its support and unlabeled items; ask for fewer"
         )
 
@@ -310,7 +312,7 @@ def _check_total(tasks: Tasks) -> None:
 def _check_noise(tasks: Tasks) -> None:
     if not 0 <= tasks.label_noise < 1:
         raise ValueError(f"label_noise is {tasks.label_noise}; it must be at least 0 and below 1")
-    most = tasks._spans["way"][1]
+    most = tasks._spans["way"].high
     if tasks.label_noise and most >= len(tasks.data.classes):
         raise ValueError(
             f"label_noise takes items of classes outside the task, but a task may have all {most} classes "
@@ -327,13 +329,13 @@ def _check_ratios(tasks: Tasks) -> None:
 
 def _check_distractors(tasks: Tasks) -> None:
     most, way, each = (
-        tasks._spans["distractors"][1],
-        tasks._spans["way"][1],
+        tasks._spans["distractors"].high,
+        tasks._spans["way"].high,
         tasks._spans["unlabeled"],
     )
     if most == 0:
         return
-    if each[1] == 0:
+    if each.high == 0:
         raise ValueError(
             f"distractors is {tasks.distractors} but unlabeled is 0; distractor classes give as many "
             f"unlabeled items as the task's classes do: ask for unlabeled=1 or more"
@@ -344,8 +346,8 @@ def _check_distractors(tasks: Tasks) -> None:
             f"{len(tasks.data.classes)} classes; ask for fewer"
         )
     smallest = int(np.argmin(tasks._sizes))
-    if tasks._sizes[smallest] < each[1]:
+    if tasks._sizes[smallest] < each.high:
         raise ValueError(
             f"class {tasks.data.classes[smallest]!r} has {tasks._sizes[smallest]} items but a distractor "
-            f"class gives up to {each[1]}; ask for fewer"
+            f"class gives up to {each.high}; ask for fewer"
         )

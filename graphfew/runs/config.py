@@ -11,7 +11,7 @@ import torch
 
 from graphfew._utils.model_spec import JSON
 from graphfew.data.augment import parse_augment
-from graphfew.data.int_range import IntRange
+from graphfew.data.int_range import IntOrRange, IntRange
 from graphfew.data.query_sampling import parse_queries
 from graphfew.training.loop import adam, adamw, sgd
 
@@ -278,15 +278,10 @@ def contradictions(config: TrainConfig, options: Mapping[str, Any]) -> list[str]
     ]
 
 
-def span(name: str, text: str) -> IntRange:
+def span(name: str, text: str) -> IntOrRange:
     """`"5"` is 5 and `"5-20"` is (5, 20). Raises ValueError, with `name`, for anything else."""
-    lo, dash, hi = text.partition("-")
-    try:
-        return (int(lo), int(hi)) if dash else int(lo)
-    except ValueError as error:
-        raise ValueError(
-            f"{name} is {text!r}; give a number such as 5, or a range such as 5-20"
-        ) from error
+    parsed = IntRange.parse(text, name=name)
+    return parsed.low if parsed.is_constant else (parsed.low, parsed.high)
 
 
 def ratios(text: str) -> tuple[float, ...]:

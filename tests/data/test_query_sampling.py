@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graphfew.data import (
+    QuerySampler,
     balanced,
     dirichlet,
     mixture,
@@ -35,17 +36,17 @@ TOTALS = {
 
 
 @given(seeds, ways, st.sampled_from(sorted(TOTALS)))
-def test_totals_are_kept_exactly(seed, way, name):
+def test_totals_are_exact(seed, way, name):
     queries, lo, hi = TOTALS[name]
     counts = queries.draw(np.random.default_rng(seed), way)
     assert counts.shape == (way,)
     assert counts.dtype == np.int64
     assert counts.min() >= 0
-    assert lo <= counts.sum() <= hi == queries.total
+    assert lo <= counts.sum() <= hi == queries.max_total
 
 
 @given(seeds, ways)
-def test_balanced_gives_every_class_the_same(seed, way):
+def test_balanced_has_equal_counts(seed, way):
     rng = np.random.default_rng(seed)
     assert balanced(5).draw(rng, way).tolist() == [5] * way
     assert one_per_class().draw(rng, way).tolist() == [1] * way
@@ -74,7 +75,7 @@ def test_no_class_is_favored(queries):
     assert np.allclose(mean / mean.sum(), 0.2, atol=0.015)
 
 
-def test_single_class_asks_of_one_class_alone():
+def test_single_class_has_queries_of_one_class_only():
     drawn = proportions(single_class((3, 5)))
     assert ((drawn > 0).sum(1) == 1).all()
     assert set(drawn.max(1)) == {3, 4, 5}
@@ -89,7 +90,7 @@ def test_dirichlet_has_the_variance_of_its_concentration():
     assert np.allclose((proportions(dirichlet(1000)) / 1000).var(0), 4 / (25 * 11), rtol=0.1)
 
 
-def test_varied_holds_single_queries_and_both_even_and_uneven_tasks():
+def test_varied_covers_single_queries_and_balanced_and_imbalanced_tasks():
     counts = proportions(varied((1, 75)))
     total = counts.sum(1)
     assert (total == 1).mean() > 0.08
@@ -100,20 +101,20 @@ def test_varied_holds_single_queries_and_both_even_and_uneven_tasks():
     assert (spread > 0.4).mean() > 0.1
 
 
-def test_varied_does_not_teach_that_queries_exclude_one_another():
+def test_varied_draws_the_classes_of_queries_independently():
     counts = proportions(varied(5))
     # Independent draws of 5 equally likely classes give one query of each in 5! / 5^5 = 3.8 % of tasks.
     assert (counts == 1).all(1).mean() < 0.045
 
 
 @given(seeds, st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), min_size=2, max_size=8))
-def test_fit_keeps_the_sum_and_the_capacity(seed, pairs):
+def test_fit_preserves_the_sum_and_respects_the_capacity(seed, pairs):
     counts, capacity = np.array(pairs).T
     rng = np.random.default_rng(seed)
     if counts.sum() > capacity.sum():
         with pytest.raises(
             ValueError,
-            match=f"asks for {counts.sum()} queries but its classes have {capacity.sum()}",
+            match=f"needs {counts.sum()} queries but its classes have {capacity.sum()}",
         ):
             fit_queries(counts, capacity, rng)
         return
@@ -123,7 +124,7 @@ def test_fit_keeps_the_sum_and_the_capacity(seed, pairs):
     assert (fitted >= np.minimum(counts, capacity)).all()
 
 
-def test_fit_leaves_what_fits_and_the_generator_alone():
+def test_fit_returns_counts_that_fit_without_using_the_generator():
     rng = np.random.default_rng(0)
     before = rng.bit_generator.state
     counts = np.array([3, 0])
@@ -153,7 +154,7 @@ def test_fit_leaves_what_fits_and_the_generator_alone():
     ],
 )
 def test_parse(form, name):
-    assert parse_queries(form).name == name
+    assert str(parse_queries(form)) == name
 
 
 @pytest.mark.parametrize(
@@ -174,34 +175,75 @@ def test_parse(form, name):
         "5+few",
     ],
 )
-def test_parse_refuses_and_lists_the_known_forms(form):
+def test_parse_rejects_other_text_and_lists_the_known_forms(form):
     with pytest.raises(
         ValueError, match=r"cannot read the queries .*known forms: .*dirichlet:75:2.0"
     ):
         parse_queries(form)
 
 
-def test_a_mixture_draws_each_rule_equally_often():
+def test_a_mixture_draws_each_sampler_equally_often():
     queries = mixture(single(), balanced(3), multinomial(7))
     totals = [int(queries.draw(np.random.default_rng(seed), 4).sum()) for seed in range(900)]
     assert {n: totals.count(n) for n in set(totals)} == pytest.approx(
         {1: 300, 12: 300, 7: 300}, abs=60
     )
-    assert (queries.per_class, queries.total) == (3, 7)
+    assert (queries.max_per_class, queries.max_total) == (3, 7)
 
 
-def test_a_mixture_needs_two_rules():
-    with pytest.raises(ValueError, match="got 1 rules"):
+def test_a_mixture_needs_two_samplers():
+    with pytest.raises(ValueError, match="got 1 samplers"):
         mixture(single())
 
 
+def test_a_mixture_of_mixtures_is_rejected():
+    with pytest.raises(ValueError, match="another mixture"):
+        mixture(mixture(single(), balanced(2)), balanced(3))
+
+
+positive = st.floats(0, exclude_min=True, allow_nan=False, allow_infinity=False)
+spans = st.tuples(st.integers(1, 10**6), st.integers(1, 10**6)).map(lambda p: tuple(sorted(p)))
+samplers = st.one_of(
+    spans.map(balanced),
+    spans.map(multinomial),
+    spans.map(single_class),
+    st.builds(one_per_class),
+    st.builds(single),
+    st.builds(dirichlet, spans, positive),
+    st.builds(varied, spans, st.tuples(positive, positive).map(lambda p: tuple(sorted(p)))),
+)
+
+
+@given(st.lists(samplers, min_size=1, max_size=4))
+def test_parse_inverts_str_for_every_sampler(parts):
+    sampler = parts[0] if len(parts) == 1 else mixture(*parts)
+    assert parse_queries(str(sampler)) == sampler
+    assert isinstance(sampler, QuerySampler)
+
+
+@pytest.mark.parametrize(
+    ("stored", "sampler"),
+    [
+        ("balanced(15)", balanced(15)),
+        ("dirichlet(2.0, 75)", dirichlet(75, 2.0)),
+        ("single-class(75)", single_class(75)),
+        ("multinomial(5)", multinomial(5)),
+        ("one-per-class", one_per_class()),
+        ("single+varied(1-30, 0.5-100)", mixture(single(), varied((1, 30)))),
+    ],
+)
+def test_the_text_of_stored_results_is_read_and_reproduced(stored, sampler):
+    assert parse_queries(stored) == sampler
+    assert str(sampler) == stored
+
+
 @pytest.mark.parametrize("concentration", [0.0, -1.0, float("inf"), float("nan")])
-def test_refuses_impossible_concentrations(concentration):
+def test_rejects_invalid_concentrations(concentration):
     with pytest.raises(ValueError, match="concentration is"):
         dirichlet(5, concentration)
 
 
-def test_varied_refuses_a_reversed_range():
+def test_varied_rejects_a_reversed_range():
     with pytest.raises(ValueError, match="low to high"):
         varied(5, (2.0, 1.0))
 
@@ -211,5 +253,5 @@ def test_pickles_for_worker_processes(name):
     queries = TOTALS[name][0]
     copy = pickle.loads(pickle.dumps(queries))
     draws = [q.draw(np.random.default_rng(3), 5).tolist() for q in (queries, copy)]
-    assert copy.name == name
+    assert str(copy) == name
     assert draws[0] == draws[1]

@@ -39,7 +39,7 @@ def methods(root: Path) -> str:
                 "fixed" if method.fixed_way else "any",
                 "fixed" if method.fixed_shot else "any",
                 "used" if method.unlabeled else "refused",
-                method.source,
+                method.paper,
             ]
         )
     return markdown(["name", "modes", "training", "way", "shot", "unlabeled nodes", "source"], rows)

@@ -22,6 +22,7 @@ class SoftNeighbors(nn.Module):
         return graph.replace(edges=graph.topology.softmax(self.scale * similarity))
 
 
+@gf.register_method(paper="this example", loss=gf.node_loss, transductive=True)
 def soft_neighbors(encoder: nn.Module, *, dim: int, transductive: bool = False) -> gf.GraphMethod:
     """Every query asks all items of its task, in proportion to their similarity; labeled ones answer."""
 
@@ -38,11 +39,6 @@ def soft_neighbors(encoder: nn.Module, *, dim: int, transductive: bool = False) 
 
 def main(steps: int = 60, tasks: int = 100) -> gf.Comparison:
     """Train on glyphs for a moment, and compare with prototypes on the same encoder and tasks."""
-    if "soft_neighbors" not in gf.METHODS:
-        gf.register(
-            "soft_neighbors",
-            gf.MethodSpec(soft_neighbors, "this example", gf.node_loss, transductive=True),
-        )
     encoder = gf.backbones.conv4(width=16, seed=0)
     model = gf.create("soft_neighbors", encoder=encoder)
     source = gf.Tasks(gf.data.glyphs(split="train"), way=5, shot=1, query=3, seed=1)

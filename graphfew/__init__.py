@@ -43,7 +43,7 @@ from graphfew.methods.losses import (
     pair_loss,
     relation_loss,
 )
-from graphfew.methods.registry import METHODS, MethodSpec, create, register
+from graphfew.methods.registry import METHODS, MethodSpec, create, register_method
 from graphfew.nn.layers import squared_euclidean
 from graphfew.nn.method import GraphMethod, MethodOutput
 from graphfew.serialization import pretrained
@@ -121,7 +121,7 @@ __all__ = [
     "predict",
     "pretrained",
     "propagation",
-    "register",
+    "register_method",
     "relation_loss",
     "save",
     "seeded",

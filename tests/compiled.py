@@ -25,7 +25,7 @@ RAGGED = gf.collate([task(1, 3, (2,), 4), task(2, 3, (2,), 6)])
 def compiled(model):
     """The whole of it, or an error where a graph break is needed."""
     torch._dynamo.reset()
-    return torch.compile(model.relate, fullgraph=True, backend="aot_eager")
+    return torch.compile(model.forward_encoded, fullgraph=True, backend="aot_eager")
 
 
 def apart(one, other):
@@ -36,7 +36,7 @@ def answers(name):
     """Largest differences of logits and of the last edges."""
     model = identity_model(name, **METHODS[name]).eval()
     with torch.no_grad():
-        ours, plain = compiled(model)(BATCH), model.relate(BATCH)
+        ours, plain = compiled(model)(BATCH), model.forward_encoded(BATCH)
     return [apart(ours.logits, plain.logits), apart(ours.graphs[-1].edges, plain.graphs[-1].edges)]
 
 
@@ -45,8 +45,8 @@ def ragged(name):
     model = identity_model(name, **METHODS[name]).eval()
     torch._dynamo.reset()
     with torch.no_grad():
-        run = torch.compile(model.relate, backend="aot_eager")
-        return apart(run(RAGGED).logits, model.relate(RAGGED).logits)
+        run = torch.compile(model.forward_encoded, backend="aot_eager")
+        return apart(run(RAGGED).logits, model.forward_encoded(RAGGED).logits)
 
 
 def training(name):
@@ -54,7 +54,7 @@ def training(name):
     grads, statistics = [], []
     for whole in (True, False):
         model = identity_model(name, **METHODS[name]).train()
-        run = compiled(model) if whole else model.relate
+        run = compiled(model) if whole else model.forward_encoded
         run(BATCH).logits.square().sum().backward()
         grads.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
         statistics.append(torch.cat([b.double().flatten() for b in model.buffers()]))

@@ -78,8 +78,8 @@ def answers(
     out = {}
     for name, batch in episodes.items():
         model = egnn.model().eval().to(device)
-        slow, own = naive.from_model(model), functools.partial(model.answer, batch)
-        whole = functools.partial(torch.compile(model.relate, fullgraph=True), batch)
+        slow, own = naive.from_model(model), functools.partial(model.predict_logits, batch)
+        whole = functools.partial(torch.compile(model.forward_encoded, fullgraph=True), batch)
         calls: dict[str, clock.Call] = {
             "naive": functools.partial(slow, *naive.tensors(batch)),
             "plain": own,
@@ -116,7 +116,7 @@ def compiled_step(model: gf.GraphMethod, batch: gf.Episode, target: torch.Tensor
     """The training step with the model compiled whole."""
     optimizer, run = (
         torch.optim.Adam(model.parameters()),
-        torch.compile(model.relate, fullgraph=True),
+        torch.compile(model.forward_encoded, fullgraph=True),
     )
 
     def step() -> None:

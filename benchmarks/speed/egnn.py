@@ -103,7 +103,7 @@ def answers(
     slow = naive.from_model(ours)
     out = {}
     for name, batch in episodes.items():
-        own = functools.partial(ours.answer, batch)
+        own = functools.partial(ours.predict_logits, batch)
         calls: dict[str, clock.Call] = {
             "naive": functools.partial(slow, *naive.tensors(batch)),
             "graphfew": own,
@@ -139,7 +139,7 @@ def gnn(repeats: int) -> dict[str, object]:
     ours = gf.create("gnn", encoder=gf.backbones.identity(shapes.DIM), way=WAY).eval()
     batch = shapes.episode(*INDUCTIVE)[0].inductive()
     slow, nodes = naive.gnn_from_model(ours), naive.labeled_nodes(batch)
-    own = functools.partial(ours.answer, batch)
+    own = functools.partial(ours.predict_logits, batch)
     calls: dict[str, clock.Call] = {
         "naive": functools.partial(slow, nodes),
         "graphfew": own,

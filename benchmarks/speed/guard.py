@@ -46,7 +46,7 @@ def answers(batch: gf.Episode) -> float:
     ours = egnn.model().eval()
     calls = {
         "naive": functools.partial(naive.from_model(ours), *naive.tensors(batch)),
-        "graphfew": functools.partial(ours.answer, batch),
+        "graphfew": functools.partial(ours.predict_logits, batch),
     }
     with torch.no_grad():
         return _fast(calls)

@@ -57,7 +57,7 @@ def episode(nodes: int) -> tuple[gf.Episode, torch.Tensor]:
 def answer(nodes: int) -> None:
     """The library's answer."""
     with torch.no_grad():
-        egnn.model().eval().answer(episode(nodes)[0])
+        egnn.model().eval().predict_logits(episode(nodes)[0])
 
 
 def naive_answer(nodes: int) -> None:

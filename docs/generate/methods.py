@@ -58,10 +58,10 @@ def facts(method: gf.MethodSpec) -> str:
         "shot": "fixed: the number of supports of its training" if method.fixed_shot else "any",
         "unlabeled nodes": "used" if method.unlabeled else "refused",
         "renaming the classes": "may change an answer"
-        if method.names_matter
+        if method.class_order_matters
         else "changes no answer",
         "order of the supports": "may change an answer"
-        if method.order_matters
+        if method.node_order_matters
         else "changes no answer",
     }
     return "\n".join(f"- **{name}:** {value}" for name, value in rows.items())
@@ -118,7 +118,7 @@ def index() -> str:
                 modes,
                 f"`{loss}`" if loss else "none needed",
                 "used" if method.unlabeled else "refused",
-                method.source,
+                method.paper,
             ]
         )
     return table(["name", "modes", "training", "unlabeled nodes", "source"], rows)

@@ -26,14 +26,14 @@ class Backbone(nn.Module):
     Args:
         net: takes items `[N, ...]` and gives features `[N, out_dim]`.
         out_dim: features per item.
-        recipe: the factory and its arguments, for checkpoints.
+        spec: the factory and its arguments, for checkpoints.
     """
 
-    def __init__(self, net: nn.Module, out_dim: int, recipe: ModelSpec) -> None:
+    def __init__(self, net: nn.Module, out_dim: int, spec: ModelSpec) -> None:
         super().__init__()
         self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.out_dim = out_dim
-        self.spec = recipe
+        self.spec = spec
         self.precision = torch.float32
 
     def forward(self, x: Shaped[Tensor, "N ..."]) -> Shaped[Tensor, "N F"]:

@@ -212,7 +212,7 @@ def _mirror(table: Table) -> int | None:
 
 
 def _check_untrained(row: Row) -> None:
-    takes = find_method(row.method).takes
+    takes = find_method(row.method).argument_names
     stray = sorted(set(row.arguments) - set(takes))
     if stray:
         raise row.table.fault(

@@ -230,7 +230,7 @@ def _row(table: Table, piles: tuple[Pile, ...]) -> PileRow:
 
 def _arguments(table: Table, key: str, method: str | None) -> dict[str, Any]:
     given = table.plain(key)
-    known = () if method is None else find_method(method).takes
+    known = () if method is None else find_method(method).argument_names
     stray = next((name for name in given if name not in known), None)
     if stray is not None:
         raise table.fault(

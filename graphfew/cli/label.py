@@ -294,7 +294,7 @@ def _classifier(
 ) -> FewShotClassifier:
     """Of a method that needs no training, on features; or of the checkpoint's own, on the items themselves."""
     known = find_method(method)
-    if not known.trainable:
+    if not known.needs_training:
         if not known.unlabeled:
             raise ValueError(
                 f"{method} makes no use of unlabeled items; take a method that does, such as "

@@ -52,7 +52,7 @@ def methods() -> None:
         modes = [mode for mode in ("inductive", "transductive") if getattr(method, mode)]
         table.add_row(
             name,
-            method.source,
+            method.paper,
             ", ".join(modes),
             getattr(method.loss, "__name__", "needs no training"),
             "fixed" if method.fixed_way else "any",

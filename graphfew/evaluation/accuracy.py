@@ -188,7 +188,7 @@ def predict(model: GraphMethod, episode: Episode) -> Float[Tensor, "Q way"]:
     """Logits `[Q, max(way)]` as `model(episode)` gives, in pieces of bounded memory. Call inside `evaluating`."""
     encoded = model.encode(episode)
     cost = [
-        q * (n - q + 1) ** 2 if model.split else n**2
+        q * (n - q + 1) ** 2 if model.one_graph_per_query else n**2
         for n, q in zip(encoded.sizes, encoded.n_queries, strict=True)
     ]
     parts = [
@@ -207,9 +207,9 @@ def per_task_accuracy(logits: Tensor, target: Tensor, queries: Sequence[int]) ->
 
 
 def _predict_piece(model: GraphMethod, encoded: Episode) -> Iterator[Tensor]:
-    graphs = encoded.inductive() if model.split else encoded
+    graphs = encoded.inductive() if model.one_graph_per_query else encoded
     for some in _pieces([n**2 for n in graphs.sizes]):
-        yield model.answer(graphs.take(some))
+        yield model.predict_logits(graphs.take(some))
 
 
 def _pieces(cost: Sequence[int]) -> Iterator[range]:

@@ -29,7 +29,7 @@ def check_contract(model: GraphMethod, episode: Episode, *, transductive_bn: boo
     task = episode.take([0])
     logits = model(task).logits
     order = torch.arange(len(task.y) - 1, -1, -1, device=task.y.device)
-    if model.ordered:
+    if model.node_order_matters:
         order = torch.cat([torch.nonzero(task.labeled).flatten(), order[~task.labeled[order]]])
     _same(
         model(_reorder(task, order)).logits.flip(0),

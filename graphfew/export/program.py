@@ -128,7 +128,7 @@ def _fixed(model: GraphMethod, episode: Episode) -> Callable[[Tensor, Tensor], T
 
     def answer(x: Tensor, y: Tensor) -> Tensor:
         given = kinds(y)
-        if model.ordered:
+        if model.node_order_matters:
             found, right = x, (given == wanted).all()
         else:
             # Distinct numbers need no stable sort, which not every run time has.
@@ -191,7 +191,7 @@ def _compare(
 def _other(model: GraphMethod, episode: Episode) -> Episode:
     """The same items in turned order and, unless the method reads it, labels of each task the other way round."""
     y = episode.y.clone()
-    if not model.ordered:
+    if not model.node_order_matters:
         for task in range(episode.n_tasks):
             own = torch.nonzero((episode.task == task) & ~episode.query).flatten()
             y[own] = y[own].flip(0)

@@ -18,6 +18,8 @@ from graphfew.core.dense_batch import (
 )
 from graphfew.core.graph import Graph
 from graphfew.methods._checks import require_labeled
+from graphfew.methods.losses import node_loss
+from graphfew.methods.registry import register_method
 from graphfew.nn.method import GraphMethod, MethodOutput
 from graphfew.nn.prototypes import class_mean_graph
 from graphfew.nn.readout import class_node_logits
@@ -194,6 +196,7 @@ def base_and_novel_logits(model: GraphMethod, out: MethodOutput) -> Tensor:
     )
 
 
+@register_method(paper="Ren et al. 2019", loss=node_loss)
 def attention_attractor(
     encoder: nn.Module, *, dim: int, base: int = 64, hidden: int = 50
 ) -> GraphMethod:
@@ -229,6 +232,6 @@ def attention_attractor(
         [Attractor(dim, base, hidden), score],
         class_node_logits,
         transductive=False,
-        independent=True,
+        independent_queries=True,
         check=require_labeled("attention_attractor"),
     )

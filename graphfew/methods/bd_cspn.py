@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from graphfew.core.dense_batch import DenseBatch, update_classes_and_queries, weighted_class_means
 from graphfew.core.graph import Graph
 from graphfew.methods._checks import require_labeled
+from graphfew.methods.registry import register_method
 from graphfew.nn.method import GraphMethod
 from graphfew.nn.readout import class_node_logits
 from graphfew.nn.soft_assignment import normalized_class_mean_graph
@@ -63,6 +64,7 @@ class Rectify:
         return torch.bmm(F.normalize(x, dim=2), F.normalize(classes, dim=2).mT)
 
 
+@register_method(paper="Liu et al. 2020", inductive=False, transductive=True)
 def bd_cspn(
     encoder: nn.Module,
     *,

@@ -11,6 +11,8 @@ from graphfew.core.builders import complete_graph
 from graphfew.core.episode import Episode
 from graphfew.core.graph import Graph
 from graphfew.methods._checks import combine_checks, require_labeled, require_shot, require_way
+from graphfew.methods.losses import dpgn_loss
+from graphfew.methods.registry import register_method
 from graphfew.nn.layers import blocks
 from graphfew.nn.method import GraphMethod
 from graphfew.nn.readout import log_class_votes
@@ -125,6 +127,15 @@ class FirstGate(nn.Module):
         return graph.replace(edges=torch.cat([near, graph.edges[:, 1:]], dim=1))
 
 
+@register_method(
+    paper="Yang et al. 2020",
+    loss=dpgn_loss,
+    transductive=True,
+    fixed_way=True,
+    fixed_shot=True,
+    class_order_matters=True,
+    node_order_matters=True,
+)
 def dpgn(
     encoder: nn.Module,
     *,
@@ -180,5 +191,5 @@ def dpgn(
         log_class_votes,
         transductive=transductive,
         check=check,
-        ordered=True,
+        node_order_matters=True,
     )

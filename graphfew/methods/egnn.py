@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from graphfew.core.builders import complete_graph
 from graphfew.core.episode import Episode
 from graphfew.core.graph import Graph, Topology
+from graphfew.methods.losses import edge_loss
+from graphfew.methods.registry import register_method
 from graphfew.nn.layers import RowNorm, blocks, dropout
 from graphfew.nn.method import GraphMethod
 from graphfew.nn.pair_mlp import PairMLP, pairs, pairs_into, short
@@ -57,7 +59,7 @@ class EgnnLayer(nn.Module):
         same = pairs(graph.topology, self.edge_net, nodes, loops=0.0).sigmoid()
         return graph.replace(nodes=nodes, edges=_gate(graph.topology, same, edges))
 
-    def answer(self, graph: Graph) -> Graph:
+    def forward_to_queries(self, graph: Graph) -> Graph:
         """As `forward`, on the edges into queries alone where these are few."""
         if not short(graph, self.edge_net):
             return self.forward(graph)
@@ -131,6 +133,7 @@ def embed(episode: Episode) -> Graph:
     return Graph(episode.x, first_edges(episode, topology, episode.x), topology, episode)
 
 
+@register_method(paper="Kim et al. 2019", loss=edge_loss, transductive=True, unlabeled=True)
 def egnn(
     encoder: nn.Module,
     *,

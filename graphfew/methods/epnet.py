@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from graphfew.core.dense_batch import DenseBatch, map_to_edges, map_to_node_scores
 from graphfew.core.graph import Graph
+from graphfew.methods.losses import node_loss
+from graphfew.methods.registry import register_method
 from graphfew.nn.label_graphs import labeled_graph
 from graphfew.nn.method import GraphMethod, Layer
 from graphfew.nn.readout import node_logits
@@ -66,6 +68,7 @@ def _log_labels(tasks: DenseBatch) -> Tensor:
     return (torch.bmm(tasks.edges[..., 0], shares) + 1e-6).log()
 
 
+@register_method(paper="Rodríguez et al. 2020", loss=node_loss, transductive=True, unlabeled=True)
 def epnet(
     encoder: nn.Module,
     *,

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from graphfew.core.dense_batch import DenseBatch, update_class_nodes
 from graphfew.core.graph import Graph
 from graphfew.methods._checks import require_labeled
+from graphfew.methods.losses import node_loss
+from graphfew.methods.registry import register_method
 from graphfew.nn.layers import Metric, squared_euclidean
 from graphfew.nn.method import GraphMethod
 from graphfew.nn.prototypes import ScaledMetric, class_mean_graph
@@ -42,6 +44,7 @@ class Adapt(nn.Module):
         return out
 
 
+@register_method(paper="Ye et al. 2020", loss=node_loss)
 def feat(
     encoder: nn.Module,
     *,
@@ -80,6 +83,6 @@ def feat(
         layers,
         class_node_logits,
         transductive=False,
-        independent=True,
+        independent_queries=True,
         check=require_labeled("feat"),
     )

@@ -11,6 +11,8 @@ from graphfew.core.builders import complete_graph
 from graphfew.core.episode import Episode
 from graphfew.core.graph import Graph
 from graphfew.methods._checks import require_way
+from graphfew.methods.losses import node_loss
+from graphfew.methods.registry import register_method
 from graphfew.nn.layers import RowNorm, blocks, dropout
 from graphfew.nn.method import GraphMethod
 from graphfew.nn.pair_mlp import PairMLP, pairs, pairs_into, short
@@ -95,7 +97,7 @@ class GnnOutput(nn.Module):
         graph = self.adjacency(graph)
         return graph.replace(nodes=self.convolution(graph))
 
-    def answer(self, graph: Graph) -> Graph:
+    def forward_to_queries(self, graph: Graph) -> Graph:
         """As `forward`, with the rows of queries alone right where they are few."""
         if not short(graph, self):
             return self.forward(graph)
@@ -112,6 +114,14 @@ def embed(episode: Episode) -> Graph:
     return Graph(torch.cat([episode.x, label], dim=1), edges, topology, episode)
 
 
+@register_method(
+    paper="Garcia, Bruna 2018",
+    loss=node_loss,
+    transductive=True,
+    fixed_way=True,
+    unlabeled=True,
+    class_order_matters=True,
+)
 def gnn(
     encoder: nn.Module,
     *,

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from graphfew.core.dense_batch import DenseBatch, update_query_edges
 from graphfew.core.graph import Graph
 from graphfew.methods._checks import combine_checks, require_labeled, require_shot
+from graphfew.methods.losses import node_loss
+from graphfew.methods.registry import register_method
 from graphfew.nn.method import GraphMethod
 from graphfew.nn.prototypes import class_mean_graph
 from graphfew.nn.readout import class_node_logits
@@ -85,6 +87,7 @@ class HybridDistance(nn.Module):
         return torch.einsum("gnck,gckf->gncf", share, supports)
 
 
+@register_method(paper="Gao et al. 2019", loss=node_loss, fixed_shot=True, node_order_matters=True)
 def hybrid_attention(
     encoder: nn.Module,
     *,
@@ -131,7 +134,7 @@ def hybrid_attention(
         [HybridDistance(dim, shot, p, instance, feature)],
         class_node_logits,
         transductive=False,
-        independent=True,
+        independent_queries=True,
         check=check,
-        ordered=True,
+        node_order_matters=True,
     )

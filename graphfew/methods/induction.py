@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from graphfew.core.dense_batch import DenseBatch, update_class_nodes, update_query_edges
 from graphfew.core.graph import Graph
 from graphfew.methods._checks import require_labeled
+from graphfew.methods.losses import relation_loss
+from graphfew.methods.registry import register_method
 from graphfew.nn.method import GraphMethod
 from graphfew.nn.prototypes import class_mean_graph
 from graphfew.nn.readout import class_node_logits
@@ -70,6 +72,7 @@ class TensorRelation(nn.Module):
         return out
 
 
+@register_method(paper="Geng et al. 2019", loss=relation_loss)
 def induction(encoder: nn.Module, *, dim: int, rounds: int = 3, slices: int = 100) -> GraphMethod:
     """Class nodes by dynamic routing over their supports, related to queries by a neural tensor layer.
 
@@ -102,6 +105,6 @@ def induction(encoder: nn.Module, *, dim: int, rounds: int = 3, slices: int = 10
         layers,
         class_node_logits,
         transductive=False,
-        independent=True,
+        independent_queries=True,
         check=require_labeled("induction"),
     )

@@ -12,6 +12,7 @@ from graphfew.core.builders import complete_graph
 from graphfew.core.dense_batch import DenseBatch, map_to_edges, map_to_node_scores
 from graphfew.core.episode import Episode
 from graphfew.core.graph import Graph, Topology
+from graphfew.methods.registry import register_method
 from graphfew.nn.method import GraphMethod
 from graphfew.nn.readout import node_logits, one_hot
 from graphfew.propagation.affinity import (
@@ -35,6 +36,7 @@ Settle = Callable[[Topology, Tensor, Tensor], Tensor]
 TINY = 1e-12
 
 
+@register_method(paper="Zhu et al. 2003", transductive=True, unlabeled=True)
 def label_propagation(
     encoder: nn.Module,
     *,
@@ -94,11 +96,12 @@ def label_propagation(
         [solve],
         node_logits,
         transductive=transductive,
-        independent=not transductive,
-        other_mode=other,
+        independent_queries=not transductive,
+        build_other_mode=other,
     )
 
 
+@register_method(paper="Zhou et al. 2004", transductive=True, unlabeled=True)
 def label_spreading(
     encoder: nn.Module,
     *,
@@ -174,8 +177,8 @@ def label_spreading(
         [_Solve(spread, settle)],
         node_logits,
         transductive=transductive,
-        independent=not transductive,
-        other_mode=other,
+        independent_queries=not transductive,
+        build_other_mode=other,
     )
 
 

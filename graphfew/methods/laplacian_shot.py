@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from graphfew.core.dense_batch import DenseBatch, class_softmax, update_query_edges
 from graphfew.core.graph import Graph
+from graphfew.methods.registry import register_method
 from graphfew.nn.method import GraphMethod
 from graphfew.nn.readout import class_node_logits
 from graphfew.nn.soft_assignment import normalized_class_mean_graph
@@ -49,6 +50,7 @@ class Agree:
         return knn_mask(distance, self.k) * apart
 
 
+@register_method(paper="Ziko et al. 2020", inductive=False, transductive=True, unlabeled=True)
 def laplacian_shot(
     encoder: nn.Module,
     *,

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from graphfew.core.dense_batch import DenseBatch, update_query_edges
 from graphfew.core.graph import Graph
 from graphfew.methods._checks import require_labeled
+from graphfew.methods.registry import register_method
 from graphfew.nn.method import GraphMethod
 from graphfew.nn.prototypes import class_mean_graph
 from graphfew.nn.readout import class_node_logits
@@ -38,6 +39,7 @@ def logistic_regression(strength: float = 1.0) -> Fit:
     return fit
 
 
+@register_method(paper="Tian et al. 2020")
 def linear_head(
     encoder: nn.Module,
     *,
@@ -77,7 +79,7 @@ def linear_head(
         [layer],
         class_node_logits,
         transductive=False,
-        independent=True,
+        independent_queries=True,
         check=require_labeled("linear_head"),
     )
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 import torch
 from jaxtyping import Float, Int
@@ -180,6 +181,20 @@ def edge_node_loss(out: MethodOutput, target: Int[Tensor, " Q"]) -> Float[Tensor
     Raises as both do. Source: none; EGNN's paper trains with the edge loss alone.
     """
     return edge_loss(out, target) + node_loss(out, target)
+
+
+# The names that configurations and the command line use.
+LOSSES: Mapping[str, Loss] = MappingProxyType(
+    {
+        "node": node_loss,
+        "edge": edge_loss,
+        "joint": edge_node_loss,
+        "pair": pair_loss,
+        "relation": relation_loss,
+        "known-nodes": labeled_node_loss,
+        "dpgn": dpgn_loss,
+    }
+)
 
 
 def _round_loss(graph: Graph, target: Tensor) -> Tensor:

@@ -9,6 +9,8 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from graphfew.core.graph import Graph
 from graphfew.methods._checks import require_labeled
+from graphfew.methods.losses import node_loss
+from graphfew.methods.registry import register_method
 from graphfew.nn.layers import Metric, cosine
 from graphfew.nn.method import GraphMethod, Layer
 from graphfew.nn.prototypes import ScaledMetric, support_query_graph
@@ -78,6 +80,7 @@ class QueryContext(nn.Module):
         return graph.replace(nodes=graph.nodes.index_copy(0, query, state))
 
 
+@register_method(paper="Vinyals et al. 2016", loss=node_loss)
 def matching(
     encoder: nn.Module,
     *,
@@ -115,11 +118,12 @@ def matching(
         layers,
         log_class_votes,
         transductive=False,
-        independent=True,
+        independent_queries=True,
         check=require_labeled("matching"),
     )
 
 
+@register_method(paper="Vinyals et al. 2016", loss=node_loss, node_order_matters=True)
 def matching_fce(
     encoder: nn.Module,
     *,
@@ -163,7 +167,7 @@ def matching_fce(
         layers,
         log_class_votes,
         transductive=False,
-        independent=True,
+        independent_queries=True,
         check=require_labeled("matching_fce"),
-        ordered=True,
+        node_order_matters=True,
     )

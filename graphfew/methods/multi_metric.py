@@ -11,6 +11,8 @@ from torch.nn import functional as F
 from graphfew.core.dense_batch import DenseBatch, update_query_edges
 from graphfew.core.graph import Graph
 from graphfew.methods._checks import require_labeled
+from graphfew.methods.losses import node_loss
+from graphfew.methods.registry import register_method
 from graphfew.nn.method import GraphMethod
 from graphfew.nn.prototypes import class_mean_graph
 from graphfew.nn.readout import class_node_logits
@@ -60,6 +62,7 @@ class Mixture(nn.Module):
         return mixture
 
 
+@register_method(paper="Yu et al. 2018", loss=node_loss)
 def multi_metric(
     encoder: nn.Module,
     *,
@@ -107,6 +110,6 @@ def multi_metric(
         [Mixture(dim, metrics, width, scale, rounds)],
         class_node_logits,
         transductive=False,
-        independent=True,
+        independent_queries=True,
         check=require_labeled("multi_metric"),
     )

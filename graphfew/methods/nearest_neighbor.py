@@ -8,6 +8,7 @@ from torch import nn
 from graphfew.core.episode import Episode
 from graphfew.core.graph import Graph
 from graphfew.methods._checks import require_labeled
+from graphfew.methods.registry import register_method
 from graphfew.nn.layers import Metric, squared_euclidean
 from graphfew.nn.method import GraphMethod
 from graphfew.nn.prototypes import ScaledMetric, support_query_graph
@@ -19,6 +20,7 @@ def flatten_items(episode: Episode) -> Graph:
     return support_query_graph(episode.encode(lambda x: torch.flatten(x, 1)))
 
 
+@register_method(paper="Cover, Hart 1967")
 def nearest_neighbor(
     encoder: nn.Module, *, dim: int | None = None, metric: Metric = squared_euclidean
 ) -> GraphMethod:
@@ -46,6 +48,6 @@ def nearest_neighbor(
         [ScaledMetric(metric)],
         nearest_support_logits,
         transductive=False,
-        independent=True,
+        independent_queries=True,
         check=require_labeled("nearest_neighbor"),
     )

@@ -17,6 +17,7 @@ from graphfew.core.dense_batch import (
 )
 from graphfew.core.episode import Episode
 from graphfew.core.graph import Graph
+from graphfew.methods.registry import register_method
 from graphfew.nn.method import GraphMethod
 from graphfew.nn.prototypes import class_mean_graph as with_class_means
 from graphfew.nn.readout import class_node_logits
@@ -116,6 +117,7 @@ class Gather:
         ]
 
 
+@register_method(paper="Hu et al. 2021; Ren et al. 2018", transductive=True, unlabeled=True)
 def pool_prototypes(
     encoder: nn.Module,
     *,
@@ -209,6 +211,6 @@ def pool_prototypes(
         [Gather(divide, rate, rounds, transductive=transductive)],
         class_node_logits,
         transductive=transductive,
-        independent=not transductive,
-        other_mode=other,
+        independent_queries=not transductive,
+        build_other_mode=other,
     )

@@ -12,6 +12,7 @@ from graphfew.core.builders import complete_graph
 from graphfew.core.dense_batch import DenseBatch, map_to_edges
 from graphfew.core.episode import Episode
 from graphfew.core.graph import Graph
+from graphfew.methods.registry import register_method
 from graphfew.nn.method import GraphMethod
 from graphfew.nn.prototypes import class_mean_graph as with_class_means
 from graphfew.nn.readout import class_node_logits
@@ -26,6 +27,12 @@ from graphfew.propagation.feature_transforms import (
 from graphfew.propagation.solvers import DENSE_NODES, spread_labels
 
 
+@register_method(
+    paper="Rodríguez et al. 2020; Hu et al. 2021",
+    inductive=False,
+    transductive=True,
+    unlabeled=True,
+)
 def propagated_prototypes(
     encoder: nn.Module,
     *,

@@ -5,12 +5,15 @@ from __future__ import annotations
 from torch import nn
 
 from graphfew.methods._checks import require_labeled
+from graphfew.methods.losses import node_loss
+from graphfew.methods.registry import register_method
 from graphfew.nn.layers import Metric, squared_euclidean
 from graphfew.nn.method import GraphMethod
 from graphfew.nn.prototypes import ScaledMetric, class_mean_graph
 from graphfew.nn.readout import class_node_logits
 
 
+@register_method(paper="Snell et al. 2017", loss=node_loss)
 def prototypical(
     encoder: nn.Module,
     *,
@@ -48,6 +51,6 @@ def prototypical(
         layers,
         class_node_logits,
         transductive=False,
-        independent=True,
+        independent_queries=True,
         check=require_labeled("prototypical"),
     )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from graphfew.methods.registry import register_method
 from graphfew.nn.method import GraphMethod
 from graphfew.nn.readout import class_node_logits
 from graphfew.nn.soft_assignment import PrototypeUpdate, SoftAssignment, normalized_class_mean_graph
@@ -13,6 +14,7 @@ from graphfew.propagation.class_priors import check_prior
 from graphfew.propagation.feature_transforms import check_center
 
 
+@register_method(paper="Hu et al. 2021", inductive=False, transductive=True, unlabeled=True)
 def pt_map(
     encoder: nn.Module,
     *,

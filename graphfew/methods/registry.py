@@ -1,11 +1,11 @@
-"""The methods by name: a plain dict, with the facts that tables and commands show."""
+"""The registry of methods: `register_method` adds one, `create` builds one by its name."""
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
@@ -13,110 +13,123 @@ from graphfew import backbones
 from graphfew._utils.model_spec import JSON, ModelSpec
 from graphfew._utils.seeding import seeded
 from graphfew.backbones.external import as_module
-from graphfew.methods import (
-    alpha_tim,
-    attention_attractor,
-    bd_cspn,
-    dpgn,
-    egnn,
-    epnet,
-    feat,
-    gnn,
-    hybrid_attention,
-    induction,
-    label_propagation,
-    label_spreading,
-    laplacian_shot,
-    linear_head,
-    matching,
-    matching_fce,
-    multi_metric,
-    nearest_neighbor,
-    pool_prototypes,
-    propagated_prototypes,
-    prototypical,
-    pt_map,
-    relation,
-    siamese,
-    simpleshot,
-    soft_k_means,
-    soft_k_means_cluster,
-    soft_k_means_masked,
-    tadam,
-    tim,
-    tpn,
-)
-from graphfew.methods.losses import (
-    Loss,
-    dpgn_loss,
-    edge_loss,
-    labeled_node_loss,
-    node_loss,
-    pair_loss,
-    relation_loss,
-)
+from graphfew.methods.losses import Loss
 from graphfew.nn.layers import METRICS
 from graphfew.nn.method import GraphMethod
+
+MethodFactory = Callable[..., GraphMethod]
+FactoryT = TypeVar("FactoryT", bound=MethodFactory)
 
 
 @dataclasses.dataclass(frozen=True)
 class MethodSpec:
-    """A method's factory and what it is.
+    """A registered method: its factory and its capabilities.
 
-    Shapes:
-        factory: `factory(encoder, dim=..., **arguments) -> GraphMethod`.
-        source: author, year.
-        loss: the loss its paper trains it with; None where it needs no training.
-        inductive, transductive: the modes it has; where it has both, the factory takes `transductive=`.
-        fixed_way: its weights are tied to one number of classes, which the factory takes as `way=`.
-        fixed_shot: its weights are tied to one number of supports per class, which the factory takes as `shot=`.
-        unlabeled: it makes use of unlabeled nodes; one that does not refuses them.
-        names_matter: renaming the classes may change its answers.
-        order_matters: putting the nodes in another order may change its answers.
+    Attributes:
+        factory: `factory(encoder, *, dim, **arguments) -> GraphMethod`.
+        paper: authors and year of the paper, such as `"Kim et al. 2019"`.
+        loss: the loss that the paper trains with; None if the method needs no training.
+        inductive: whether the method can predict each query separately.
+        transductive: whether the method can predict all queries of a task together. A method
+            with both modes has a factory argument `transductive`.
+        fixed_way: whether the weights depend on the number of classes, the factory argument `way`.
+        fixed_shot: whether the weights depend on the number of supports per class, the factory
+            argument `shot`.
+        unlabeled: whether the method uses unlabeled nodes; if not, it rejects them.
+        class_order_matters: whether renumbering the classes can change predictions.
+        node_order_matters: whether reordering the nodes can change predictions.
+
+    Example:
+        >>> import graphfew as gf
+        >>> spec = gf.METHODS["egnn"]
+        >>> spec.paper, spec.transductive, spec.fixed_way
+        ('Kim et al. 2019', True, False)
     """
 
-    factory: Callable[..., GraphMethod]
-    source: str
-    loss: Loss | None
+    factory: MethodFactory
+    paper: str
+    loss: Loss | None = None
     inductive: bool = True
     transductive: bool = False
     fixed_way: bool = False
     fixed_shot: bool = False
     unlabeled: bool = False
-    names_matter: bool = False
-    order_matters: bool = False
+    class_order_matters: bool = False
+    node_order_matters: bool = False
 
     @property
-    def trainable(self) -> bool:
-        """Whether it has weights of its own or of its encoder to learn, with a loss to learn them by."""
+    def needs_training(self) -> bool:
+        """Whether the method has a loss to be trained with."""
         return self.loss is not None
 
     @property
-    def takes(self) -> tuple[str, ...]:
-        """The names of the arguments that the factory takes beside the encoder and its width."""
-        return tuple(
-            p for p in inspect.signature(self.factory).parameters if p not in ("encoder", "dim")
-        )
+    def argument_names(self) -> tuple[str, ...]:
+        """The factory's arguments besides the encoder and its output width."""
+        parameters = inspect.signature(self.factory).parameters
+        return tuple(name for name in parameters if name not in ("encoder", "dim"))
 
 
 METHODS: dict[str, MethodSpec] = {}
 
 
-def register(name: str, method: MethodSpec) -> None:
-    """Add a method under a new name.
+def register_method(
+    *, paper: str, loss: Loss | None = None, **capabilities: bool
+) -> Callable[[FactoryT], FactoryT]:
+    """Register the decorated factory as a method under the factory's own name.
+
+    Args:
+        paper: authors and year of the paper.
+        loss: the loss to train with; None for a method that needs no training.
+        capabilities: the boolean fields of `MethodSpec`, such as `transductive=True`.
+
+    Returns:
+        A decorator that returns the factory unchanged.
 
     Raises:
-        ValueError: the name is taken.
+        ValueError: a method with the same name is already registered.
+        TypeError: a capability that is not a field of `MethodSpec`.
+
+    Example:
+        >>> import graphfew as gf
+        >>> @gf.register_method(paper="none", loss=gf.node_loss)
+        ... def scaled_prototypes(encoder, *, dim, scale: float = 2.0):
+        ...     return gf.methods.prototypical(encoder, dim=dim, scale=scale)
+        >>> gf.METHODS["scaled_prototypes"].argument_names
+        ('scale',)
+        >>> del gf.METHODS["scaled_prototypes"]
     """
-    if name in METHODS:
-        raise ValueError(f"a method called {name!r} is already registered; choose another name")
-    METHODS[name] = method
+
+    def register(factory: FactoryT) -> FactoryT:
+        name = factory.__name__
+        if name in METHODS:
+            raise ValueError(
+                f"a method named {name!r} is already registered; rename the decorated function"
+            )
+        METHODS[name] = MethodSpec(factory, paper, loss, **capabilities)
+        return factory
+
+    return register
 
 
 def find_method(name: str) -> MethodSpec:
-    """The method of that name. Raises ValueError, with the known names, where there is none."""
+    """Look up a registered method.
+
+    Args:
+        name: the method's name, such as `"egnn"`.
+
+    Returns:
+        The method's entry in `METHODS`.
+
+    Raises:
+        ValueError: an unknown name; the message lists the registered ones.
+
+    Example:
+        >>> from graphfew.methods.registry import find_method
+        >>> find_method("siamese").paper
+        'Koch et al. 2015'
+    """
     if name not in METHODS:
-        raise ValueError(f"no method is called {name!r}; known: {', '.join(sorted(METHODS))}")
+        raise ValueError(f"unknown method {name!r}; expected one of: {', '.join(sorted(METHODS))}")
     return METHODS[name]
 
 
@@ -128,171 +141,99 @@ def create(
     seed: int = 0,
     **arguments: Any,
 ) -> GraphMethod:
-    """A method by name, its weights drawn from `seed`.
+    """Build a registered method on top of an encoder.
 
     Args:
         name: a registered name.
-        encoder: `[N, ...] -> [N, dim]`; a backbone of `graphfew.backbones`, any module, or any function, which then has
-            no weights to train or save.
-        dim: the encoder's output width; a backbone knows its own.
-        seed: of the method's own initial weights (an encoder has its own).
-        arguments: for the method's factory.
+        encoder: `[N, ...] -> [N, dim]`; a backbone of `graphfew.backbones`, any module, or any
+            function. A function has no weights to train or save.
+        dim: the encoder's output width; may be omitted for backbones, which have `out_dim`.
+        seed: seed of the method's initial weights (the encoder is initialized by its factory).
+        arguments: arguments of the method's factory.
+
+    Returns:
+        The method, in training mode.
 
     Raises:
-        TypeError: an encoder that cannot be called.
-        ValueError: an unknown name, an encoder of unknown width, or an argument that the factory does not take.
+        TypeError: the encoder is not callable.
+        ValueError: an unknown name, an encoder of unknown output width, or an argument that the
+            factory does not have.
+
+    Example:
+        >>> import graphfew as gf
+        >>> tasks = gf.Tasks(gf.data.glyphs(split="test"), way=5, shot=1, query=3, seed=0)
+        >>> episode, target = tasks.batch(range(2))
+        >>> model = gf.create("egnn", encoder=gf.backbones.conv4(width=16), width=32)
+        >>> model.eval()(episode).logits.shape
+        torch.Size([30, 5])
     """
     method = find_method(name)
-    kind = type(encoder).__name__ if isinstance(encoder, nn.Module) else "function"
+    encoder_type = type(encoder).__name__ if isinstance(encoder, nn.Module) else "function"
     encoder = as_module(encoder, dim)
-    unknown = sorted(set(arguments) - set(method.takes))
+    unknown = sorted(set(arguments) - set(method.argument_names))
     if unknown:
+        expected = ", ".join(method.argument_names) or "none"
+        raise ValueError(f"{name} has no argument {unknown[0]!r}; expected one of: {expected}")
+    out_dim = dim if dim is not None else getattr(encoder, "out_dim", None)
+    if out_dim is None:
         raise ValueError(
-            f"{name} has no argument {unknown[0]!r}; it takes: {', '.join(method.takes) or 'none'}"
-        )
-    width = dim if dim is not None else getattr(encoder, "out_dim", None)
-    if width is None:
-        raise ValueError(
-            f"the encoder is a {kind}, which does not tell its output width; pass dim="
+            f"the encoder, a {encoder_type}, has no attribute out_dim; pass its output width as dim="
         )
     with seeded(seed):
-        model = method.factory(encoder, dim=width, **arguments)
-    model.spec = _recipe(name, encoder, arguments)
+        model = method.factory(encoder, dim=out_dim, **arguments)
+    model.spec = _model_spec(name, encoder, arguments)
     return model
 
 
-def rebuild(recipe: ModelSpec) -> GraphMethod:
-    """The model that a recipe of `create` describes, with fresh weights. Raises ValueError as `create` does."""
-    arguments = {key: _revive(value) for key, value in recipe.arguments.items() if key != "encoder"}
-    match recipe.arguments.get("encoder"):
-        case {"name": str(name), "arguments": Mapping() as options}:
-            return create(recipe.name, encoder=backbones.create(name, **options), **arguments)
-    raise ValueError(
-        f"the recipe of {recipe.name} names no encoder; give one of the graphfew version that wrote it"
-    )
+def rebuild(spec: ModelSpec) -> GraphMethod:
+    """Build the model that a spec describes, with newly initialized weights.
 
+    Args:
+        spec: the `spec` of a model that `create` built.
 
-def _recipe(name: str, encoder: nn.Module, arguments: Mapping[str, Any]) -> ModelSpec | None:
-    own = getattr(encoder, "spec", None)
-    named = {fn: key for key, fn in METRICS.items()}
-    plain = {
-        key: {"metric": named[value]} if callable(value) and value in named else value
-        for key, value in arguments.items()
+    Returns:
+        A model with the same architecture.
+
+    Raises:
+        ValueError: a spec without an encoder, or the reasons of `create`.
+
+    Example:
+        >>> import graphfew as gf
+        >>> from graphfew.methods.registry import rebuild
+        >>> model = gf.create("gnn", encoder=gf.backbones.identity(4), way=3)
+        >>> rebuild(model.spec).spec == model.spec
+        True
+    """
+    arguments = {
+        key: _decode_argument(value) for key, value in spec.arguments.items() if key != "encoder"
     }
-    if own is None or any(callable(value) for value in plain.values()):
-        return None
-    return ModelSpec(
-        name, {**plain, "encoder": {"name": own.name, "arguments": dict(own.arguments)}}
+    match spec.arguments.get("encoder"):
+        case {"name": str(name), "arguments": Mapping() as options}:
+            encoder = backbones.create(name, **options)
+            return create(spec.name, encoder=encoder, **arguments)
+    raise ValueError(
+        f"the spec of {spec.name} has no valid encoder; load it with the graphfew version that "
+        f"wrote it"
     )
 
 
-def _revive(value: JSON) -> Any:
+def _model_spec(name: str, encoder: nn.Module, arguments: Mapping[str, Any]) -> ModelSpec | None:
+    """The spec of a model, or None if its encoder or an argument cannot be written as JSON."""
+    encoder_spec = getattr(encoder, "spec", None)
+    if encoder_spec is None:
+        return None
+    metric_names = {metric: key for key, metric in METRICS.items()}
+    encoded: dict[str, JSON] = {}
+    for key, value in arguments.items():
+        if callable(value) and value not in metric_names:
+            return None
+        encoded[key] = {"metric": metric_names[value]} if callable(value) else value
+    encoded["encoder"] = {"name": encoder_spec.name, "arguments": dict(encoder_spec.arguments)}
+    return ModelSpec(name, encoded)
+
+
+def _decode_argument(value: JSON) -> Any:
+    """Turn `{"metric": name}` into the metric function; return other values unchanged."""
     if isinstance(value, Mapping) and "metric" in value:
         return METRICS[str(value["metric"])]
     return value
-
-
-register(
-    "alpha_tim",
-    MethodSpec(alpha_tim, "Veilleux et al. 2021", None, inductive=False, transductive=True),
-)
-register("attention_attractor", MethodSpec(attention_attractor, "Ren et al. 2019", node_loss))
-register(
-    "bd_cspn", MethodSpec(bd_cspn, "Liu et al. 2020", None, inductive=False, transductive=True)
-)
-register(
-    "dpgn",
-    MethodSpec(
-        dpgn,
-        "Yang et al. 2020",
-        dpgn_loss,
-        transductive=True,
-        fixed_way=True,
-        fixed_shot=True,
-        names_matter=True,
-        order_matters=True,
-    ),
-)
-register("egnn", MethodSpec(egnn, "Kim et al. 2019", edge_loss, transductive=True, unlabeled=True))
-register(
-    "epnet",
-    MethodSpec(epnet, "Rodríguez et al. 2020", node_loss, transductive=True, unlabeled=True),
-)
-register("feat", MethodSpec(feat, "Ye et al. 2020", node_loss))
-register(
-    "gnn",
-    MethodSpec(
-        gnn,
-        "Garcia, Bruna 2018",
-        node_loss,
-        transductive=True,
-        fixed_way=True,
-        unlabeled=True,
-        names_matter=True,
-    ),
-)
-register(
-    "hybrid_attention",
-    MethodSpec(hybrid_attention, "Gao et al. 2019", node_loss, fixed_shot=True, order_matters=True),
-)
-register("induction", MethodSpec(induction, "Geng et al. 2019", relation_loss))
-register(
-    "label_propagation",
-    MethodSpec(label_propagation, "Zhu et al. 2003", None, transductive=True, unlabeled=True),
-)
-register(
-    "label_spreading",
-    MethodSpec(label_spreading, "Zhou et al. 2004", None, transductive=True, unlabeled=True),
-)
-register(
-    "laplacian_shot",
-    MethodSpec(
-        laplacian_shot, "Ziko et al. 2020", None, inductive=False, transductive=True, unlabeled=True
-    ),
-)
-register("linear_head", MethodSpec(linear_head, "Tian et al. 2020", None))
-register("matching", MethodSpec(matching, "Vinyals et al. 2016", node_loss))
-register(
-    "matching_fce", MethodSpec(matching_fce, "Vinyals et al. 2016", node_loss, order_matters=True)
-)
-register("multi_metric", MethodSpec(multi_metric, "Yu et al. 2018", node_loss))
-register("nearest_neighbor", MethodSpec(nearest_neighbor, "Cover, Hart 1967", None))
-register(
-    "pool_prototypes",
-    MethodSpec(
-        pool_prototypes, "Hu et al. 2021; Ren et al. 2018", None, transductive=True, unlabeled=True
-    ),
-)
-register(
-    "propagated_prototypes",
-    MethodSpec(
-        propagated_prototypes,
-        "Rodríguez et al. 2020; Hu et al. 2021",
-        None,
-        inductive=False,
-        transductive=True,
-        unlabeled=True,
-    ),
-)
-register("prototypical", MethodSpec(prototypical, "Snell et al. 2017", node_loss))
-register(
-    "pt_map",
-    MethodSpec(pt_map, "Hu et al. 2021", None, inductive=False, transductive=True, unlabeled=True),
-)
-register("relation", MethodSpec(relation, "Sung et al. 2018", relation_loss))
-register("siamese", MethodSpec(siamese, "Koch et al. 2015", pair_loss))
-register("simpleshot", MethodSpec(simpleshot, "Wang et al. 2019", None))
-register("soft_k_means", MethodSpec(soft_k_means, "Ren et al. 2018", node_loss, unlabeled=True))
-register(
-    "soft_k_means_cluster",
-    MethodSpec(soft_k_means_cluster, "Ren et al. 2018", node_loss, unlabeled=True),
-)
-register(
-    "soft_k_means_masked",
-    MethodSpec(soft_k_means_masked, "Ren et al. 2018", node_loss, unlabeled=True),
-)
-register("tadam", MethodSpec(tadam, "Oreshkin et al. 2018", node_loss))
-register("tim", MethodSpec(tim, "Boudiaf et al. 2020", None, inductive=False, transductive=True))
-register(
-    "tpn", MethodSpec(tpn, "Liu et al. 2019", labeled_node_loss, transductive=True, unlabeled=True)
-)

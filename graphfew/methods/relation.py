@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from graphfew.core.graph import Graph
 from graphfew.methods._checks import require_labeled
+from graphfew.methods.losses import relation_loss
+from graphfew.methods.registry import register_method
 from graphfew.nn.layers import RowNorm
 from graphfew.nn.method import GraphMethod
 from graphfew.nn.prototypes import class_mean_graph
@@ -83,6 +85,7 @@ def _scores(width: int, hidden: int) -> list[nn.Module]:
     return [nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, 1)]
 
 
+@register_method(paper="Sung et al. 2018", loss=relation_loss)
 def relation(
     encoder: nn.Module, *, dim: int, channels: int | None = None, width: int = 64, hidden: int = 8
 ) -> GraphMethod:
@@ -120,6 +123,6 @@ def relation(
         [Relate(net)],
         class_node_logits,
         transductive=False,
-        independent=True,
+        independent_queries=True,
         check=require_labeled("relation"),
     )

@@ -8,6 +8,8 @@ from graphfew.core.builders import support_to_query_graph
 from graphfew.core.episode import Episode
 from graphfew.core.graph import Graph
 from graphfew.methods._checks import require_labeled
+from graphfew.methods.losses import pair_loss
+from graphfew.methods.registry import register_method
 from graphfew.nn.layers import absolute_difference
 from graphfew.nn.method import GraphMethod
 from graphfew.nn.readout import nearest_support_logits
@@ -43,6 +45,7 @@ def embed(episode: Episode) -> Graph:
     return Graph(episode.x, episode.x.new_zeros(len(topology.receivers), 1), topology, episode)
 
 
+@register_method(paper="Koch et al. 2015", loss=pair_loss)
 def siamese(encoder: nn.Module, *, dim: int) -> GraphMethod:
     """The class of the support that a learned, weighted L1 distance finds most likely of the query's class.
 
@@ -70,6 +73,6 @@ def siamese(encoder: nn.Module, *, dim: int) -> GraphMethod:
         [PairScore(dim)],
         nearest_support_logits,
         transductive=False,
-        independent=True,
+        independent_queries=True,
         check=require_labeled("siamese"),
     )

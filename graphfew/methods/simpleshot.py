@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from graphfew.core.episode import Episode
 from graphfew.core.graph import Graph
 from graphfew.methods._checks import require_labeled
+from graphfew.methods.registry import register_method
 from graphfew.nn.layers import squared_euclidean
 from graphfew.nn.method import GraphMethod
 from graphfew.nn.prototypes import ScaledMetric, task_class_means
@@ -18,6 +19,7 @@ from graphfew.nn.readout import class_node_logits
 from graphfew.propagation.feature_transforms import check_center
 
 
+@register_method(paper="Wang et al. 2019")
 def simpleshot(
     encoder: nn.Module, *, dim: int, center: Sequence[float] | None = None, scale: float = 10.0
 ) -> GraphMethod:
@@ -50,7 +52,7 @@ def simpleshot(
         [ScaledMetric(squared_euclidean, scale)],
         class_node_logits,
         transductive=False,
-        independent=True,
+        independent_queries=True,
         check=require_labeled("simpleshot"),
     )
 

@@ -15,6 +15,8 @@ from graphfew.core.dense_batch import (
     weighted_class_means,
 )
 from graphfew.core.graph import Graph
+from graphfew.methods.losses import node_loss
+from graphfew.methods.registry import register_method
 from graphfew.nn.method import GraphMethod
 from graphfew.nn.prototypes import class_mean_graph
 from graphfew.nn.readout import class_node_logits
@@ -144,10 +146,11 @@ def _method(encoder: nn.Module, share: Share, steps: int) -> GraphMethod:
         [Refine(share, steps)],
         class_node_logits,
         transductive=False,
-        independent=True,
+        independent_queries=True,
     )
 
 
+@register_method(paper="Ren et al. 2018", loss=node_loss, unlabeled=True)
 def soft_k_means(encoder: nn.Module, *, dim: int | None = None, steps: int = 1) -> GraphMethod:
     """Prototypes refined by unlabeled nodes, each of which counts for every class by how near it is.
 
@@ -177,6 +180,7 @@ def soft_k_means(encoder: nn.Module, *, dim: int | None = None, steps: int = 1) 
     return _method(encoder, by_distance, steps)
 
 
+@register_method(paper="Ren et al. 2018", loss=node_loss, unlabeled=True)
 def soft_k_means_cluster(
     encoder: nn.Module, *, dim: int | None = None, steps: int = 1, length_scale: float = 100.0
 ) -> GraphMethod:
@@ -214,6 +218,7 @@ def soft_k_means_cluster(
     return _method(encoder, Distractor(length_scale), steps)
 
 
+@register_method(paper="Ren et al. 2018", loss=node_loss, unlabeled=True)
 def soft_k_means_masked(
     encoder: nn.Module, *, dim: int | None = None, steps: int = 1, hidden: int = 20
 ) -> GraphMethod:

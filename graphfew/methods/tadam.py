@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from graphfew.core.episode import Episode
 from graphfew.methods._checks import require_labeled
+from graphfew.methods.losses import node_loss
+from graphfew.methods.registry import register_method
 from graphfew.nn.layers import Metric, squared_euclidean
 from graphfew.nn.method import GraphMethod
 from graphfew.nn.prototypes import ScaledMetric, class_mean_graph, task_class_means
@@ -91,6 +93,7 @@ def _film(scales: tuple[Tensor, Tensor], task: Tensor) -> Hook:
     return hook
 
 
+@register_method(paper="Oreshkin et al. 2018", loss=node_loss)
 def tadam(
     encoder: nn.Module,
     *,
@@ -130,7 +133,7 @@ def tadam(
         layers,
         class_node_logits,
         transductive=False,
-        independent=True,
+        independent_queries=True,
         check=require_labeled("tadam"),
         condition=Conditioning(encoder, dim),
     )

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from graphfew.core.dense_batch import DenseBatch, class_softmax, update_classes_and_queries
 from graphfew.core.graph import Graph
 from graphfew.methods._checks import require_labeled
+from graphfew.methods.registry import register_method
 from graphfew.nn.method import GraphMethod
 from graphfew.nn.readout import class_node_logits
 from graphfew.nn.soft_assignment import normalized_class_mean_graph
@@ -117,6 +118,7 @@ def counted_answers(
     return aim
 
 
+@register_method(paper="Boudiaf et al. 2020", inductive=False, transductive=True)
 def tim(
     encoder: nn.Module,
     *,
@@ -179,6 +181,7 @@ def tim(
     )
 
 
+@register_method(paper="Veilleux et al. 2021", inductive=False, transductive=True)
 def alpha_tim(
     encoder: nn.Module,
     *,

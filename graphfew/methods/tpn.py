@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from graphfew.core.dense_batch import DenseBatch, map_to_edges, map_to_node_scores
 from graphfew.core.graph import Graph
+from graphfew.methods.losses import labeled_node_loss
+from graphfew.methods.registry import register_method
 from graphfew.nn.label_graphs import labeled_graph
 from graphfew.nn.layers import RowNorm
 from graphfew.nn.method import GraphMethod, Layer
@@ -98,6 +100,7 @@ def _spread(tasks: DenseBatch, alpha: float) -> Tensor:
     return scores
 
 
+@register_method(paper="Liu et al. 2019", loss=labeled_node_loss, transductive=True, unlabeled=True)
 def tpn(
     encoder: nn.Module,
     *,

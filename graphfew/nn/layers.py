@@ -125,13 +125,13 @@ class Layers(nn.Module):
             graphs.append(graph)
         return tuple(graphs)
 
-    def answer(self, graph: Graph) -> Graph:
+    def forward_to_queries(self, graph: Graph) -> Graph:
         """The graph after the last layer, as far as answers to queries need it: a last layer with a method `answer`
         leaves out edges into other nodes."""
         for step in self._steps[:-1]:
             graph = step(graph)
         for last in self._steps[-1:]:
-            graph = getattr(last, "answer", last)(graph)
+            graph = getattr(last, "forward_to_queries", last)(graph)
         return graph
 
 

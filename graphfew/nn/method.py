@@ -50,15 +50,15 @@ class GraphMethod(nn.Module):
         layers: `Graph -> Graph` each; modules or plain functions.
         readout: the last graph to `logits [Q, way]`.
         transductive: whether a prediction may depend on the other queries of its task.
-        independent: of an inductive method whose edges never join two queries, so that one graph per task already keeps
-            them apart; without it an inductive method runs on one graph per query.
+        independent_queries: for an inductive method whose edges never connect two queries, so that one graph per
+            task keeps them independent; otherwise an inductive method runs on one graph per query.
         check: refuses an episode that the method is not made for, before any work.
         condition: `(encoder, episode, encoded) -> encoded`, for a method that encodes a second time, once it has seen
             the task; None for all others.
-        ordered: the method reads supports in node order; the order of all other nodes never matters.
+        node_order_matters: the method reads supports in node order; the order of all other nodes never matters.
         unlabeled: whether unlabeled nodes are looked at; otherwise they are dropped before any work, so that the
             method answers as if they were not there.
-        other_mode: makes this method in its other mode, where the two differ in more than the graphs that are made.
+        build_other_mode: builds this method in its other mode, if the two differ in more than their graphs.
 
     Attributes:
         recipe: what `create` was called with, for checkpoints; None for a method built by hand.
@@ -73,12 +73,12 @@ class GraphMethod(nn.Module):
         readout: Readout,
         *,
         transductive: bool = True,
-        independent: bool = False,
+        independent_queries: bool = False,
         check: Check = accept_any_episode,
         condition: Condition | None = None,
-        ordered: bool = False,
+        node_order_matters: bool = False,
         unlabeled: bool = True,
-        other_mode: Callable[[], GraphMethod] | None = None,
+        build_other_mode: Callable[[], GraphMethod] | None = None,
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -86,19 +86,19 @@ class GraphMethod(nn.Module):
         self.layers = layers if isinstance(layers, Layers) else Layers(layers)
         self.readout = readout
         self.transductive = transductive
-        self.independent = independent
+        self.independent_queries = independent_queries
         self.check = check
         self.condition = condition
-        self.ordered = ordered
+        self.node_order_matters = node_order_matters
         self.unlabeled = unlabeled
-        self.other_mode = other_mode
+        self.build_other_mode = build_other_mode
         self.spec: ModelSpec | None = None
         self.provenance: Mapping[str, JSON] = {}
 
     @property
-    def split(self) -> bool:
+    def one_graph_per_query(self) -> bool:
         """Whether every query needs a graph of its own."""
-        return not (self.transductive or self.independent)
+        return not (self.transductive or self.independent_queries)
 
     def on_features(self) -> GraphMethod:
         """This method for items that are encoded already, `x [N, F]`; its layers are shared, so are trained with it.
@@ -116,11 +116,11 @@ class GraphMethod(nn.Module):
             self.layers,
             self.readout,
             transductive=self.transductive,
-            independent=self.independent,
+            independent_queries=self.independent_queries,
             check=self.check,
-            ordered=self.ordered,
+            node_order_matters=self.node_order_matters,
             unlabeled=self.unlabeled,
-            other_mode=self._other(lambda other: other.on_features()),
+            build_other_mode=self._other(lambda other: other.on_features()),
         )
 
     def in_mode(
@@ -138,9 +138,9 @@ class GraphMethod(nn.Module):
         transductive = self.transductive if transductive is None else transductive
         unlabeled = self.unlabeled if unlabeled is None else unlabeled
         base = self
-        if transductive is not self.transductive and self.other_mode is not None:
-            base = self.other_mode()
-        if base.independent and transductive:
+        if transductive is not self.transductive and self.build_other_mode is not None:
+            base = self.build_other_mode()
+        if base.independent_queries and transductive:
             raise ValueError("this method never joins two queries; it has no transductive mode")
         other = GraphMethod(
             base.encoder,
@@ -148,12 +148,12 @@ class GraphMethod(nn.Module):
             base.layers,
             base.readout,
             transductive=transductive,
-            independent=base.independent,
+            independent_queries=base.independent_queries,
             check=base.check,
             condition=base.condition,
-            ordered=base.ordered,
+            node_order_matters=base.node_order_matters,
             unlabeled=unlabeled,
-            other_mode=base.other_mode,
+            build_other_mode=base.build_other_mode,
         )
         other.provenance, other.spec = self.provenance, self.spec
         if transductive is not self.transductive:
@@ -167,7 +167,7 @@ class GraphMethod(nn.Module):
     def _other(
         self, change: Callable[[GraphMethod], GraphMethod]
     ) -> Callable[[], GraphMethod] | None:
-        make = self.other_mode
+        make = self.build_other_mode
         return None if make is None else lambda: change(make())
 
     def encode(self, episode: Episode) -> Episode:
@@ -182,15 +182,15 @@ class GraphMethod(nn.Module):
             return encoded
         return self.condition(self.encoder, episode, encoded).encode(clamp_magnitude)
 
-    def relate(self, encoded: Episode) -> MethodOutput:
+    def forward_encoded(self, encoded: Episode) -> MethodOutput:
         """Logits and graphs of an encoded episode, taken as it is: one graph per task."""
         graph = self.embed(encoded)
         graphs = (graph, *self.layers(graph))
         return MethodOutput(self.readout(graphs[-1]), graphs)
 
-    def answer(self, encoded: Episode) -> Float[Tensor, "Q way"]:
+    def predict_logits(self, encoded: Episode) -> Float[Tensor, "Q way"]:
         """The logits of `relate`, without the edges and graphs that they do not need."""
-        return self.readout(self.layers.answer(self.embed(encoded)))
+        return self.readout(self.layers.forward_to_queries(self.embed(encoded)))
 
     def forward(self, episode: Episode) -> MethodOutput:
         """Logits `[Q, way]` and the graph after each layer.
@@ -199,7 +199,7 @@ class GraphMethod(nn.Module):
             ValueError: the episode is not one that the method can answer; raised before any work.
         """
         encoded = self.encode(episode)
-        return self.relate(encoded.inductive() if self.split else encoded)
+        return self.forward_encoded(encoded.inductive() if self.one_graph_per_query else encoded)
 
 
 def device_of(model: nn.Module) -> torch.device:

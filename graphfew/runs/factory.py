@@ -14,16 +14,7 @@ from graphfew import backbones
 from graphfew.backbones.principal_components import PrincipalComponents
 from graphfew.backbones.wrappers import AffineTTA, FlipTTA
 from graphfew.data import Dataset, encode
-from graphfew.methods.losses import (
-    Loss,
-    dpgn_loss,
-    edge_loss,
-    edge_node_loss,
-    labeled_node_loss,
-    node_loss,
-    pair_loss,
-    relation_loss,
-)
+from graphfew.methods.losses import LOSSES
 from graphfew.methods.registry import create, find_method
 from graphfew.nn.layers import METRICS, Metric
 from graphfew.nn.method import GraphMethod
@@ -33,15 +24,6 @@ from graphfew.training.pretrain import class_loss
 
 # Enough to tell the directions of most variance, and few enough to encode twice.
 COMPONENTS_FROM = 4000
-LOSSES: Mapping[str, Loss] = {
-    "node": node_loss,
-    "edge": edge_loss,
-    "joint": edge_node_loss,
-    "pair": pair_loss,
-    "relation": relation_loss,
-    "known-nodes": labeled_node_loss,
-    "dpgn": dpgn_loss,
-}
 
 
 def build_model(config: TrainConfig) -> GraphMethod:

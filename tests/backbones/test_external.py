@@ -259,9 +259,7 @@ def test_any_function_is_an_encoder():
     assert model.encoder.out_dim == 16
     data = gf.data.arrays(np.zeros((4, 1, 2, 2), dtype=np.float32), np.array([0, 0, 1, 1]))
     assert gf.data.encode(data, lambda x: x.flatten(1), progress=False).x.shape == (4, 4)
-    with pytest.raises(
-        ValueError, match="the encoder is a function, which does not tell its output width"
-    ):
+    with pytest.raises(ValueError, match="the encoder, a function, has no attribute out_dim"):
         gf.create("egnn", encoder=lambda x: x.flatten(1))
 
 

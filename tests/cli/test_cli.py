@@ -103,7 +103,7 @@ def test_methods_lists_every_method_and_its_source(call):
     assert code == 0
     for name, method in METHODS.items():
         (row,) = [line for line in out.splitlines() if f" {name} " in line]
-        assert method.source in row
+        assert method.paper in row
         modes, _, way, shot = [cell.strip() for cell in row.split("│")][3:7]
         assert ("transductive" in modes, "inductive" in modes.split(", ")) == (
             method.transductive,

@@ -287,7 +287,7 @@ def test_tables_that_cannot_be_read(call, tmp_path, content, words):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--method", "nothing"], ["no method is called 'nothing'"]),
+        (["--method", "nothing"], ["unknown method 'nothing'"]),
         (["--method", "egnn"], ["must be trained first"]),
         (["--method", "prototypical", "--checkpoint", "no"], ["no checkpoint no"]),
         (["--method", "simpleshot"], ["makes no use of unlabeled items"]),

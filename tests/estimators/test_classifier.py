@@ -303,13 +303,13 @@ def test_a_pickle_carries_the_checkpoint_s_weights(images, tmp_path):
         ({"unknown_threshold": 2.0}, "unknown_threshold is 2.0"),
         ({"method": "prototypical", "transductive": True}, "prototypical is inductive only"),
         ({"method": "prototypical"}, "cannot use the 2 unlabeled items"),
-        ({"method": "nothing"}, "no method is called"),
+        ({"method": "nothing"}, "unknown method"),
         ({"arguments": {"alpha": 1}}, "pool_prototypes has no argument 'alpha'"),
         ({"method": "gnn.safetensors"}, "gnn.safetensors"),
         ({"head": "pt_map"}, "the head pt_map cannot answer"),
         ({"head": "egnn"}, "the head egnn cannot"),
         ({"head": "linear_head", "transductive": True}, "leave it out with"),
-        ({"head": "nothing"}, "no method is called"),
+        ({"head": "nothing"}, "unknown method"),
     ],
 )
 def test_refusals(options, words):

@@ -167,7 +167,7 @@ def test_a_method_that_reads_supports_in_order_is_held_to_the_rest():
     assert 0 < gf.evaluate(ordered, TASKS, n=3).mean <= 1
     with pytest.raises(gf.evaluation.ContractError, match="another order"):
         gf.evaluate(gf.create("matching_fce", encoder=Ordered(), dim=4), TASKS, n=3)
-    ordered.ordered = False
+    ordered.node_order_matters = False
     with pytest.raises(gf.evaluation.ContractError, match="another order"):
         gf.evaluate(ordered, TASKS, n=3)
 
@@ -296,7 +296,9 @@ def hand_built(readout, encoder=None, **options):
 
 def test_a_readout_that_peeks_is_refused_where_it_claims_to_be_inductive():
     with pytest.raises(gf.evaluation.ContractError, match="other queries are taken away"):
-        gf.evaluate(hand_built(peeking_readout, transductive=False, independent=True), TASKS, n=3)
+        gf.evaluate(
+            hand_built(peeking_readout, transductive=False, independent_queries=True), TASKS, n=3
+        )
     assert str(gf.evaluate(hand_built(peeking_readout), TASKS, n=3, batch=1).mode) == "transductive"
     with pytest.raises(gf.evaluation.ContractError, match="another task is in the batch"):
         gf.evaluate(hand_built(peeking_readout), TASKS, n=3)
@@ -320,7 +322,7 @@ def test_a_model_that_is_unsure_of_everything_is_held_to_the_same_rules(readout,
         lambda graph: 1e-4 * globals()[readout](graph),
         encoder=encoder,
         transductive=False,
-        independent=True,
+        independent_queries=True,
     )
     with pytest.raises(gf.evaluation.ContractError):
         gf.evaluate(model, TASKS, n=3)

@@ -52,7 +52,7 @@ def episodes(name):
     """Two tasks of different sizes, and others of the same sizes with labels in another order."""
     unlabeled = 2 if gf.METHODS[name].unlabeled else 0
     first = gf.collate([task(1, 3, (2,), 4, unlabeled), task(2, 3, (2,), 3, unlabeled)])
-    return first, other(first, seed=5, turn=not gf.METHODS[name].order_matters)
+    return first, other(first, seed=5, turn=not gf.METHODS[name].node_order_matters)
 
 
 def other(episode, seed, turn=True):

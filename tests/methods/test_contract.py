@@ -73,8 +73,8 @@ def test_answers_alone_are_the_logits(case):
     first, second, other = task(1, 3, (1,), 3), task(2, 3, (1,), 3), sample(method, 3, 3, (1, 2), 1)
     for batch in ([first, second], [other, first], [other]):
         encoded = model.encode(gf.collate(batch))
-        graphs = encoded.inductive() if model.split else encoded
-        close(model.answer(graphs), model.relate(graphs).logits)
+        graphs = encoded.inductive() if model.one_graph_per_query else encoded
+        close(model.predict_logits(graphs), model.forward_encoded(graphs).logits)
 
 
 def test_ways_may_be_mixed_or_are_refused_by_number(case):
@@ -112,9 +112,9 @@ def test_the_order_of_nodes_matters_only_where_the_method_says_so(case):
     rank = torch.full((len(e.y),), -1)
     rank[e.query] = torch.arange(4)
     before, after = model(e).logits[rank[order][e.query[order]]], model(rebuilt(e, order)).logits
-    assert model.ordered == method.order_matters
+    assert model.node_order_matters == method.node_order_matters
     # One support per class, all that a method of fixed shot is built for here, has no order.
-    matters = method.order_matters and not method.fixed_shot
+    matters = method.node_order_matters and not method.fixed_shot
     assert torch.allclose(before.softmax(1), after.softmax(1), rtol=0, atol=1e-10) != matters
 
 
@@ -126,7 +126,7 @@ def test_the_names_of_classes_matter_only_where_the_method_says_so(case):
     before, after = model(e).logits, model(rebuilt(e, y=y)).logits[:, renamed]
     assert (
         torch.allclose(before.softmax(1), after.softmax(1), rtol=0, atol=1e-10)
-        != method.names_matter
+        != method.class_order_matters
     )
 
 

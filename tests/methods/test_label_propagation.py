@@ -83,7 +83,7 @@ def test_another_mode_is_the_method_made_in_that_mode(form):
         assert torch.equal(
             changed.on_features().in_mode(transductive=made.transductive)(e).logits, made(e).logits
         )
-        assert (changed.transductive, changed.independent) == (
+        assert (changed.transductive, changed.independent_queries) == (
             other.transductive,
             not other.transductive,
         )

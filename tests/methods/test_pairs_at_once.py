@@ -177,7 +177,7 @@ def test_what_one_query_asks_of_the_last_layer_are_its_own_edges(name, monkeypat
     rows = rows_seen(monkeypatch)
     with torch.no_grad():
         encoded = model.encode(batch).inductive()
-        ours = model.answer(encoded)
+        ours = model.predict_logits(encoded)
     n, graphs = encoded.sizes[0], encoded.n_tasks
     shared = 2 * (
         6 * 5 // 2 + 6 * 4

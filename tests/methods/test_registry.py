@@ -7,25 +7,38 @@ import graphfew as gf
 
 
 def test_an_unknown_method_lists_the_known_ones():
-    with pytest.raises(ValueError, match=f"'nope'; known: {', '.join(sorted(gf.METHODS))}"):
+    with pytest.raises(
+        ValueError, match=f"'nope'; expected one of: {', '.join(sorted(gf.METHODS))}"
+    ):
         gf.create("nope", encoder=gf.backbones.identity(4))
 
 
 def test_an_unknown_argument_lists_the_known_ones():
     known = "layers, width, p, pull, transductive"
-    with pytest.raises(ValueError, match=f"egnn has no argument 'depth'; it takes: {known}"):
+    with pytest.raises(ValueError, match=f"egnn has no argument 'depth'; expected one of: {known}"):
         gf.create("egnn", encoder=gf.backbones.identity(4), depth=3)
 
 
 def test_a_plain_module_needs_its_width():
-    with pytest.raises(ValueError, match="pass dim="):
+    with pytest.raises(ValueError, match="pass its output width as dim="):
         gf.create("egnn", encoder=torch.nn.Linear(4, 4))
     assert gf.create("egnn", encoder=torch.nn.Linear(4, 4), dim=4).spec is None
 
 
-def test_a_name_is_taken_once():
+def test_registering_returns_the_factory_unchanged(monkeypatch):
+    monkeypatch.setattr("graphfew.methods.registry.METHODS", {})
+    factory = gf.methods.egnn
+    assert gf.register_method(paper="none")(factory) is factory
+
+
+def test_registering_a_name_twice_raises():
     with pytest.raises(ValueError, match="already registered"):
-        gf.register("egnn", gf.METHODS["egnn"])
+        gf.register_method(paper="none")(gf.methods.egnn)
+
+
+def test_registering_an_unknown_capability_raises():
+    with pytest.raises(TypeError, match="inductve"):
+        gf.register_method(paper="none", inductve=True)(lambda encoder, *, dim: None)
 
 
 def test_weights_depend_on_the_seed_alone():
@@ -43,20 +56,24 @@ def test_weights_depend_on_the_seed_alone():
     assert not torch.equal(first[-2], other[-2])
 
 
-def test_a_new_method_is_created_and_rebuilt_by_its_name(monkeypatch):
+def scaled_egnn(encoder, *, dim, width=8):
+    return gf.methods.egnn(encoder, dim=dim, width=width)
+
+
+def test_create_builds_a_registered_method_by_its_name(monkeypatch):
     monkeypatch.setattr("graphfew.methods.registry.METHODS", dict(gf.METHODS))
-    gf.register("mine", gf.METHODS["egnn"])
-    first = gf.create("mine", encoder=gf.backbones.identity(4), seed=3, width=6)
-    assert (first.spec.name, first.spec.arguments["width"]) == ("mine", 6)
-    assert "mine" not in gf.METHODS
-    with pytest.raises(ValueError, match="'mine' is already registered"):
-        gf.register("mine", gf.METHODS["egnn"])
+    gf.register_method(paper="none")(scaled_egnn)
+    first = gf.create("scaled_egnn", encoder=gf.backbones.identity(4), seed=3, width=6)
+    assert (first.spec.name, first.spec.arguments["width"]) == ("scaled_egnn", 6)
+    assert "scaled_egnn" not in gf.METHODS
+    with pytest.raises(ValueError, match="'scaled_egnn' is already registered"):
+        gf.register_method(paper="none")(scaled_egnn)
 
 
-def test_a_refused_name_keeps_the_method_that_has_it():
+def test_a_rejected_registration_leaves_the_existing_method():
     before = gf.METHODS["egnn"]
     with pytest.raises(ValueError, match="already registered"):
-        gf.register("egnn", gf.METHODS["gnn"])
+        gf.register_method(paper="none")(gf.methods.egnn)
     assert gf.METHODS["egnn"] is before
 
 

@@ -53,8 +53,8 @@ def test_answers_are_the_same(name, queries, transductive):
     plain, fused = (m.eval() for m in two_models(name, transductive=transductive))
     episode = batch(*queries) if transductive else batch(*queries).inductive()
     with torch.no_grad(), gf.nn.fused_kernels(fused):
-        whole, short = fused.relate(episode).logits, fused.answer(episode)
-        expected = plain.relate(episode).logits
+        whole, short = fused.forward_encoded(episode).logits, fused.predict_logits(episode)
+        expected = plain.forward_encoded(episode).logits
     torch.testing.assert_close(whole, expected, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(short, expected, rtol=1e-4, atol=1e-4)
 

@@ -181,7 +181,7 @@ def test_a_methods_page_has_formula_source_and_deviations(name):
     assert re.search(r"\b(19|20)\d\d\b", told.source)
     assert f"## Deviations\n\n{told.deviations[0].upper()}" in page
     listed = {name for together in told.arguments for name in together.split(", ")}
-    assert listed == {"encoder", "dim", *gf.METHODS[name].takes}
+    assert listed == {"encoder", "dim", *gf.METHODS[name].argument_names}
 
 
 @pytest.mark.parametrize("name", methods.names())

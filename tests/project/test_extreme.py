@@ -114,7 +114,7 @@ def test_one_class_is_refused_before_any_work():
         gf.FewShotClassifier("prototypical").fit(np.zeros((3, 2)), ["a", "a", "a"])
 
 
-ALONE = [name for name, method in sorted(gf.METHODS.items()) if not method.trainable]
+ALONE = [name for name, method in sorted(gf.METHODS.items()) if not method.needs_training]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

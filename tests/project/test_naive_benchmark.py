@@ -54,7 +54,7 @@ def test_tasks_of_different_size_are_refused():
 def test_logits_are_those_of_the_library_s_gnn(output_norm):
     model, (episode, _) = randomized("gnn", way=5, output_norm=output_norm), batch()
     graphs = episode.inductive()
-    ours = model.relate(graphs).graphs[-1].nodes
+    ours = model.forward_encoded(graphs).graphs[-1].nodes
     theirs = naive.gnn_from_model(model)(naive.labeled_nodes(graphs))
     assert ours.std() > 0.01
     assert torch.allclose(ours, theirs.flatten(0, 1), rtol=0, atol=1e-10)

@@ -20,7 +20,7 @@ def test_multiply_adds_of_an_answer(inductive):
     episode = episode.inductive() if inductive else episode
     work = floors.egnn_path(model, episode, training=False)
     with torch.no_grad():
-        took = counted(lambda: model.answer(episode))
+        took = counted(lambda: model.predict_logits(episode))
     assert took == pytest.approx(work.pair_products + work.other_products, rel=0.03)
 
 

@@ -50,7 +50,7 @@ def test_the_provenance_of_the_encoder_survives_resuming_without_it(whole, tmp_p
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"method": "foo"}, "known: alpha_tim, attention_attractor"),
+        ({"method": "foo"}, "expected one of: alpha_tim, attention_attractor"),
         ({"data": "foo"}, "known: omniglot, glyphs, digits"),
         ({"encoder": "foo"}, "known: bilstm, conv4"),
         ({"data": "glyphs", "split": "foo"}, "known: train, val, test"),
@@ -59,7 +59,7 @@ def test_the_provenance_of_the_encoder_survives_resuming_without_it(whole, tmp_p
         ({"validate": "evaluation"}, "test split has seen the test"),
         ({"loss": "foo"}, "known: node, edge"),
         ({"method": "prototypical", "arguments": {}, "loss": "edge"}, "edge_loss needs layers"),
-        ({"arguments": {"foo": 1}}, "egnn has no argument 'foo'; it takes: layers"),
+        ({"arguments": {"foo": 1}}, "egnn has no argument 'foo'; expected one of: layers"),
         ({"arguments": {"layers": "x"}}, "egnn cannot be built with"),
         ({"encoder_arguments": {"foo": 1}}, "conv4 cannot"),
         (

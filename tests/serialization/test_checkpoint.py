@@ -205,9 +205,9 @@ def test_a_recipe_that_cannot_be_followed_is_refused(tmp_path):
                 "name": "nope",
                 "arguments": {"encoder": {"name": "identity", "arguments": {"dim": 4}}},
             },
-            "no method is called 'nope'",
+            "unknown method 'nope'",
         ),
-        ({"name": "egnn", "arguments": {}}, "names no encoder"),
+        ({"name": "egnn", "arguments": {}}, "has no valid encoder"),
     ):
         rewritten(path, recipe=recipe)
         with pytest.raises(ValueError, match=message):

@@ -1,4 +1,4 @@
-"""Draw the pictures of the documentation: `python -m docs.pictures`. The same library gives the same pictures."""
+"""Draw the figures of the documentation: `python -m docs.pictures`. Reproducible for a given library version."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ COLORS, DPI = 128, 80
 
 
 def main() -> None:
-    """Write every picture beside this file."""
+    """Write every figure to the pictures folder."""
     FOLDER.mkdir(exist_ok=True)
     for name, figure in (
         ("edges", edges()),
         ("layers", layers()),
         ("inductive", inductive()),
-        ("pile", pile()),
+        ("unlabeled", unlabeled()),
     ):
         save(figure, FOLDER / f"{name}.png")
 
 
 def save(figure: Figure, path: Path) -> None:
-    """A PNG of few colors, which is a third of the size."""
+    """Save a PNG with a small palette, a third of the size."""
     with io.BytesIO() as raw:
         figure.savefig(raw, dpi=DPI, format="png")
         Image.open(raw).convert("RGB").quantize(COLORS, Image.Quantize.FASTOCTREE).save(
@@ -48,15 +48,15 @@ def edges() -> Figure:
     """One episode, and the first edges of three methods on it."""
     episode, _ = tasks()[0]
     shown = {
-        "egnn: every pair; labels that agree, differ, or are unknown": gf.load("egnn-omniglot"),
-        "matching: supports to queries; shares of attention": head("matching", scale=20.0),
-        "label_propagation: nearest neighbors; how near": head("label_propagation"),
+        "egnn: every pair; same, different or unknown label": gf.load("egnn-omniglot"),
+        "matching: supports to queries; attention weights": head("matching", scale=20.0),
+        "label_propagation: nearest neighbors; affinity": head("label_propagation"),
     }
     figure = Figure(figsize=(15, 5.4), layout="constrained")
     with torch.no_grad():
         for ax, (title, model) in zip(figure.subplots(1, 3), shown.items(), strict=True):
             out = model.eval()(episode)
-            # Attention goes one way, and an edge is drawn as the mean of both.
+            # Attention is directed, and an edge is drawn as the mean of both directions.
             graph, strongest = (
                 (out.graphs[-1], 0.5) if title.startswith("matching") else (out.graphs[0], 1.0)
             )
@@ -77,7 +77,7 @@ def layers() -> Figure:
 
 
 def inductive() -> Figure:
-    """The graphs of one episode with each query alone: the first three."""
+    """The first three graphs of an inductive episode."""
     episode, _ = tasks()[0]
     alone = episode.inductive()
     with torch.no_grad():
@@ -92,8 +92,8 @@ def inductive() -> Figure:
     return figure
 
 
-def pile() -> Figure:
-    """Supports, unlabeled nodes and queries, labels spread over all of them."""
+def unlabeled() -> Figure:
+    """Supports, unlabeled nodes and queries after label propagation."""
     episode, target = tasks(unlabeled=2, query=1)[10]
     with torch.no_grad():
         out = head("label_propagation").eval()(episode)
@@ -105,17 +105,17 @@ def pile() -> Figure:
         answers=out.logits.argmax(1),
         target=target,
     )
-    ax.set_title("dotted: unlabeled · edges: nearest neighbors, dark where near", fontsize=11)
+    ax.set_title("dotted: unlabeled · edges: nearest neighbors, darker if closer", fontsize=11)
     return figure
 
 
 def head(method: str, **arguments: Any) -> gf.GraphMethod:
-    """A method on the encoder that comes with the library."""
+    """A method on a pretrained encoder."""
     return gf.create(method, encoder=gf.load("prototypical-omniglot").encoder, **arguments)
 
 
 def places(graph: gf.Graph, task: int = 0) -> dict[int, tuple[float, float]]:
-    """Supports in a row above their task's queries."""
+    """Supports in a row above the queries of their task."""
     net = gf.convert.to_networkx(graph, task)
     order = sorted(net, key=lambda node: (net.nodes[node]["query"], net.nodes[node]["label"], node))
     support = [node for node in order if not net.nodes[node]["query"]]

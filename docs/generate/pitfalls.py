@@ -1,4 +1,4 @@
-"""The tables of the page of pitfalls: from the records of benchmarks, and from `benchmarks/pitfalls/results.json`."""
+"""Tables of the pitfalls page, from the benchmark records and `benchmarks/pitfalls/results.json`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from docs.generate import methods, records
 from graphfew.benchmark import report
 
 INDUCTIVE, TRANSDUCTIVE = "inductive", "transductive"
-PILE = "semi-supervised, inductive"
+SEMI_SUPERVISED = "semi-supervised, inductive"
 MEASURED = records.PLACE / "pitfalls" / "results.json"
 ONE = {"way": 5, "shot": 1}
-TOLD = (
+BALANCED_PRIOR = (
     ("PT-MAP, even", TRANSDUCTIVE),
     ("propagated prototypes, even", TRANSDUCTIVE),
     ("TIM, even", TRANSDUCTIVE),
@@ -35,9 +35,9 @@ BALANCED, DIRICHLET, SINGLE = "balanced(15)", "dirichlet(2.0, 75)", "single-clas
 
 
 def balance() -> str:
-    """Methods that assume even queries, and methods that do not, on queries divided in three ways."""
+    """Methods with and without the assumption of class balance, for three query samplers."""
     rows = []
-    for row, mode in TOLD + FREE:
+    for row, mode in BALANCED_PRIOR + FREE:
         even, uneven = (
             records.cell("cifar-fs-features", row, mode, **ONE, query=query)
             for query in (BALANCED, DIRICHLET)
@@ -58,7 +58,7 @@ def balance() -> str:
 
 
 def together() -> str:
-    """The same weights asked query by query, and all queries together."""
+    """The same weights with each query alone, and with all queries together."""
     places = [
         ("cifar-fs", "egnn", BALANCED),
         ("cifar-fs", "gnn", BALANCED),
@@ -80,11 +80,11 @@ def together() -> str:
                 records.difference(both, alone),
             ]
         )
-    return methods.table(["5-way 1-shot", "each query alone", "all together", "points"], rows)
+    return methods.table(["5-way 1-shot", "inductive", "transductive", "points"], rows)
 
 
 def one_per_class() -> str:
-    """Transductive methods on one query per class, and on fifteen."""
+    """Transductive methods with one query per class, and with fifteen."""
     rows = []
     for row in TOGETHER:
         one, many, uneven = (
@@ -98,18 +98,18 @@ def one_per_class() -> str:
 
 
 def copies() -> str:
-    """One method, and what is added to its input."""
+    """One method with augmented input and ensembles."""
     names = (
         "prototypical",
         "prototypical, 8 copies",
         "prototypical, three encoders, 8 copies",
         "prototypical, three encoders and two residual, 8 copies",
     )
-    return _beside("omniglot", names, "20-way 1-shot", way=20, shot=1, query="balanced(5)")
+    return _compare_rows("omniglot", names, "20-way 1-shot", way=20, shot=1, query="balanced(5)")
 
 
 def backbone() -> str:
-    """One rule, the nearest class mean, and how its encoder has learned."""
+    """One classifier, the nearest class mean, for encoders trained in different ways."""
     names = (
         "prototypical, trained at 1 shot",
         "prototypical",
@@ -117,13 +117,13 @@ def backbone() -> str:
         "nearest mean, classes then tasks",
         "nearest mean, mirrored",
     )
-    return _beside(
+    return _compare_rows(
         "cifar-fs", names, "5-way 1-shot, four convolutions of 64 channels", **ONE, query=BALANCED
     )
 
 
 def split() -> str:
-    """The same checkpoints on characters of any alphabets, and of one alphabet."""
+    """The same checkpoints on characters of all alphabets, and of one alphabet."""
     rows = []
     for row, mode in (
         ("prototypical", INDUCTIVE),
@@ -151,12 +151,12 @@ def split() -> str:
             ]
         )
     return methods.table(
-        ["20-way 1-shot", "characters of any alphabet", "of one alphabet", "points"], rows
+        ["20-way 1-shot", "characters of all alphabets", "of one alphabet", "points"], rows
     )
 
 
 def interval() -> str:
-    """One model's figure, by how many tasks it is taken over."""
+    """Accuracy of one model over increasing numbers of tasks."""
     even = records.cell("cifar-fs-features", "nearest class mean", INDUCTIVE, **ONE, query=BALANCED)
     rows = [
         [f"{n:,}", records.percent(*gf.evaluation.t_interval(even.over.result.per_task[:n]))]
@@ -166,7 +166,7 @@ def interval() -> str:
 
 
 def seeds() -> str:
-    """What the interval over tasks does not cover."""
+    """Results of several training seeds."""
     rows = []
     for row, mode in (
         ("prototypical", INDUCTIVE),
@@ -195,29 +195,31 @@ def seeds() -> str:
     )
 
 
-def pile() -> str:
-    """A pile of the classes asked for, and one of which half is of others."""
+def unlabeled() -> str:
+    """An unlabeled set without OOD items, and one in which half of the items are OOD."""
     names = (
         ("nearest class mean, labels only", INDUCTIVE),
-        ("label spreading", PILE),
-        ("pool prototypes", PILE),
-        ("pool prototypes, told the pile is even", PILE),
+        ("label spreading", SEMI_SUPERVISED),
+        ("pool prototypes", SEMI_SUPERVISED),
+        ("pool prototypes, told the pile is even", SEMI_SUPERVISED),
     )
     rows = []
     for row, mode in names:
-        same, strangers = (_accuracy("clinc150-pile", row, mode, way=way) for way in (150, 75))
-        rows.append([row, same, strangers])
+        in_distribution, with_ood = (
+            _accuracy("clinc150-pile", row, mode, way=way) for way in (150, 75)
+        )
+        rows.append([row, in_distribution, with_ood])
     return methods.table(
-        ["", "150 intents, pile of the same", "75 intents, half of the pile of others"], rows
+        ["", "150 intents, no OOD items", "75 intents, half of the unlabeled set OOD"], rows
     )
 
 
-def strangers() -> str:
-    """Unlabeled items of the task's classes, and as many of other classes among them."""
+def ood() -> str:
+    """Unlabeled items of the task's classes only, and with as many OOD items."""
     names = (
         ("prototypical, unlabeled dropped", "inductive, unlabeled nodes dropped"),
         *(
-            (row, PILE)
+            (row, SEMI_SUPERVISED)
             for row in (
                 "soft_k_means",
                 "soft_k_means_masked",
@@ -229,37 +231,47 @@ def strangers() -> str:
     )
     rows = []
     for row, mode in names:
-        own, among = (
+        without, among = (
             records.cell("glyphs-unlabeled", row, mode, **ONE, distractors=count)
             for count in (None, 5)
         )
         rows.append(
-            [row, records.accuracy(own), records.accuracy(among), records.difference(among, own)]
+            [
+                row,
+                records.accuracy(without),
+                records.accuracy(among),
+                records.difference(among, without),
+            ]
         )
     return methods.table(
-        ["5-way 1-shot, glyphs", "unlabeled of the task's classes", "and of five others", "points"],
+        [
+            "5-way 1-shot, glyphs",
+            "unlabeled items of the task's classes",
+            "and of five others",
+            "points",
+        ],
         rows,
     )
 
 
 def chosen() -> str:
-    """The best of several checkpoints by test tasks, told honestly."""
+    """Selection of checkpoints on test tasks, and its bias."""
     found = _measured("chosen on test")
     rows = [
         [
-            f"the best on {found['choice_tasks']} test tasks, on these tasks, as it would be reported",
+            f"selected on {found['choice_tasks']} test tasks, evaluated on the same tasks (as reported)",
             _points(found["reported"]),
         ],
-        ["the same checkpoint, on test tasks that it was not chosen on", _points(found["true"])],
+        ["the same checkpoint, evaluated on other test tasks", _points(found["true"])],
         [
-            "the best on as many validation tasks, on the same test tasks",
+            "selected on as many validation tasks, evaluated on those test tasks",
             _points(found["by validation"]),
         ],
     ]
     return methods.table(
         [
-            f"of {found['checkpoints']} checkpoints, {found['times']} times",
-            "points above the mean of the checkpoints",
+            f"{found['checkpoints']} checkpoints, {found['times']} repetitions",
+            "points above the mean over checkpoints",
         ],
         rows,
     )
@@ -274,8 +286,8 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "split": split,
     "interval": interval,
     "seeds": seeds,
-    "pile": pile,
-    "strangers": strangers,
+    "unlabeled": unlabeled,
+    "ood": ood,
     "chosen": chosen,
     "matched": lambda: _pairs("answers matched to labels", "queries"),
     "batch-norm": lambda: _pairs("statistics of the test batch", "queries"),
@@ -289,7 +301,7 @@ def _pairs(pitfall: str, head: str) -> str:
         [name, _figure(found["right"]), _figure(found["wrong"]), _points(found["gain"])]
         for name, found in _measured(pitfall).items()
     ]
-    return methods.table([head, "as it should be", "in the pitfall", "points"], rows)
+    return methods.table([head, "correct", "with the pitfall", "points"], rows)
 
 
 @functools.cache
@@ -312,15 +324,15 @@ def _points(found: Mapping[str, float]) -> str:
 
 
 def _accuracy(name: str, row: str, mode: str, **draw: object) -> str:
-    """A figure, or a dash where the benchmark has none."""
+    """An accuracy, or a dash if the benchmark has none."""
     try:
         return records.accuracy(records.cell(name, row, mode, **draw))
     except KeyError:
         return "–"
 
 
-def _beside(name: str, rows: tuple[str, ...], head: str, **draw: object) -> str:
-    """Rows of one benchmark, each with its difference to the first."""
+def _compare_rows(name: str, rows: tuple[str, ...], head: str, **draw: object) -> str:
+    """Rows of one benchmark, each with its difference from the first."""
     cells: list[report.Cell] = [records.cell(name, row, INDUCTIVE, **draw) for row in rows]
     return methods.table(
         [head, "accuracy, %", "points"],

@@ -1,4 +1,4 @@
-"""The tables of pages, by the name in their marker `<!-- table: NAME -->`; every figure comes from a record."""
+"""The tables of the pages, by the name in their marker `<!-- table: NAME -->`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "losses": choices.losses,
     "choices-text": choices.text,
     "fewrel": choices.fewrel,
-    "pile": pitfalls.pile,
+    "unlabeled": pitfalls.unlabeled,
     "architecture": architecture.table,
     **{f"pitfall-{name}": made for name, made in pitfalls.TABLES.items()},
 }

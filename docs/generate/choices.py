@@ -1,4 +1,4 @@
-"""Which method to use: situations, what to take in each, and what the records say of it beside something plainer."""
+"""Which method to use: situations, the recommended method, and its measured difference from an alternative."""
 
 from __future__ import annotations
 
@@ -15,36 +15,44 @@ DROPPED = "inductive, unlabeled nodes dropped"
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A row of a benchmark in one mode."""
+    """A row of a benchmark in one mode.
+
+    Attributes:
+        name: the row's name in the records.
+        mode: the evaluation mode, as text.
+        method: the registered method.
+        note: settings to show after the method, if any.
+    """
 
     name: str
     mode: str
     method: str
-    said: str = ""
+    note: str = ""
 
-    def shown(self, up: str) -> str:
-        """Its method with a link to the page, and how it was asked; `up` leads to the site's root."""
-        return f"[`{self.method}`]({up}methods/{self.method}.md){f', {self.said}' if self.said else ''}"
+    def link(self, root: str) -> str:
+        """A link to the method's page, with the note; `root` is the relative path to the site's root."""
+        link = f"[`{self.method}`]({root}methods/{self.method}.md)"
+        return f"{link}, {self.note}" if self.note else link
 
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """A situation, and two rows of a benchmark on the same kind of tasks."""
+    """A situation, the recommended row, and an alternative on the same kind of tasks."""
 
     situation: str
-    take: Row
-    beside: Row
+    recommended: Row
+    alternative: Row
     benchmark: str
     tasks: str
     draw: Mapping[str, object]
 
     def cells(self) -> tuple[report.Cell, report.Cell]:
-        """The figures of both rows."""
-        take, beside = (
+        """The results of both rows."""
+        recommended, alternative = (
             records.cell(self.benchmark, row.name, row.mode, **self.draw)
-            for row in (self.take, self.beside)
+            for row in (self.recommended, self.alternative)
         )
-        return take, beside
+        return recommended, alternative
 
 
 def _five(shot: int, query: str, **other: object) -> dict[str, object]:
@@ -54,22 +62,20 @@ def _five(shot: int, query: str, **other: object) -> dict[str, object]:
 MEAN = Row("nearest class mean", INDUCTIVE, "prototypical", "no training")
 HEAD = Row("linear head", INDUCTIVE, "linear_head")
 SPREAD = Row("propagated prototypes", TRANSDUCTIVE, "propagated_prototypes")
-EVEN = Row(
-    "propagated prototypes, even", TRANSDUCTIVE, "propagated_prototypes", "told `balanced=True`"
-)
+EVEN = Row("propagated prototypes, even", TRANSDUCTIVE, "propagated_prototypes", "`balanced=True`")
 POOL = Row("pool prototypes", SEMI, "pool_prototypes")
 POOL_EVEN = Row(
     "pool prototypes, told the pile is even, then linear head",
     SEMI,
     "pool_prototypes",
-    "told the pile is even, then `linear_head`",
+    "balanced prior, then `linear_head`",
 )
 PROTOTYPES = Row("prototypes", INDUCTIVE, "prototypical", "`conv_text`")
 LABELS = Row("nearest class mean, labels only", INDUCTIVE, "prototypical", "labels only")
 
 CHOICES = (
     Choice(
-        "Features, one label per class, each item answered alone",
+        "Features, one label per class, queries predicted one at a time",
         HEAD,
         MEAN,
         "cifar-fs-features",
@@ -77,7 +83,7 @@ CHOICES = (
         _five(1, "balanced(15)"),
     ),
     Choice(
-        "Features, five labels per class, each item answered alone",
+        "Features, five labels per class, queries predicted one at a time",
         HEAD,
         MEAN,
         "cifar-fs-features",
@@ -85,7 +91,7 @@ CHOICES = (
         _five(5, "balanced(15)"),
     ),
     Choice(
-        "Features, many items to answer at once, divided in any way",
+        "Features, many queries together, unknown class balance",
         SPREAD,
         MEAN,
         "cifar-fs-features",
@@ -93,7 +99,7 @@ CHOICES = (
         _five(1, "dirichlet(2.0, 75)"),
     ),
     Choice(
-        "The same, of sentences",
+        "The same, for sentences",
         SPREAD,
         MEAN,
         "clinc150",
@@ -101,7 +107,7 @@ CHOICES = (
         _five(1, "dirichlet(2.0, 75)"),
     ),
     Choice(
-        "Features, many items at once, known to be divided evenly",
+        "Features, many queries together, known to be class-balanced",
         EVEN,
         SPREAD,
         "cifar-fs-features",
@@ -117,23 +123,23 @@ CHOICES = (
         {"way": 150, "shot": 1, "query": "balanced(15)"},
     ),
     Choice(
-        "A few labels and a pile, new items answered alone; strangers in the pile",
+        "Few labels and an unlabeled set with OOD items; new items one at a time",
         POOL,
         LABELS,
         "clinc150-pile",
-        "75 intents, half of the pile of others",
+        "75 intents, half of the unlabeled set OOD",
         {"way": 75},
     ),
     Choice(
-        "The same, the pile known to be even and without strangers",
+        "The same, unlabeled set known to be class-balanced and without OOD items",
         POOL_EVEN,
         POOL,
         "clinc150-pile",
-        "150 intents, pile of the same",
+        "150 intents, no OOD items",
         {"way": 150},
     ),
     Choice(
-        "Images, and many classes to train on; each item answered alone",
+        "Images and many training classes; queries one at a time",
         Row("egnn", INDUCTIVE, "egnn"),
         Row("nearest mean, mirrored", INDUCTIVE, "prototypical", "the same encoder"),
         "cifar-fs",
@@ -149,7 +155,7 @@ CHOICES = (
         _five(5, "balanced(15)"),
     ),
     Choice(
-        "The same, many items answered at once",
+        "The same, many queries together",
         Row("propagated prototypes, mirrored", TRANSDUCTIVE, "propagated_prototypes"),
         Row("egnn", TRANSDUCTIVE, "egnn", "the same encoder"),
         "cifar-fs",
@@ -157,7 +163,7 @@ CHOICES = (
         _five(1, "dirichlet(2.0, 75)"),
     ),
     Choice(
-        "Some shots labeled, the others not, and classes to train on",
+        "Partially labeled shots, and many training classes",
         Row("egnn-semi", SEMI, "egnn"),
         Row("egnn-semi", DROPPED, "egnn", "unlabeled shots dropped"),
         "cifar-fs",
@@ -165,11 +171,11 @@ CHOICES = (
         _five(5, "balanced(15)", labeled_ratio=0.2),
     ),
     Choice(
-        "Unlabeled items in every task, strangers among them, and classes to train on",
+        "Unlabeled items in every task, OOD items among them, and many training classes",
         Row("soft_k_means_cluster", SEMI, "soft_k_means_cluster"),
         Row("prototypical, unlabeled dropped", DROPPED, "prototypical", "unlabeled items dropped"),
         "glyphs-unlabeled",
-        "5-way 1-shot characters, 5 strange classes",
+        "5-way 1-shot characters, 5 OOD classes",
         _five(1, "balanced(5)", distractors=5),
     ),
     Choice(
@@ -182,10 +188,10 @@ CHOICES = (
     ),
 )
 
-# Where the usual choice is the wrong one.
+# Situations in which the usual choice is wrong.
 LOSSES = (
     Choice(
-        "Told that queries are even, and they are not",
+        "A balanced prior for imbalanced queries",
         EVEN,
         SPREAD,
         "cifar-fs-features",
@@ -193,7 +199,7 @@ LOSSES = (
         _five(1, "dirichlet(2.0, 75)"),
     ),
     Choice(
-        "All queries of one class, asked together",
+        "All queries of one class, predicted together",
         Row("PT-MAP", TRANSDUCTIVE, "pt_map"),
         MEAN,
         "cifar-fs-features",
@@ -201,7 +207,7 @@ LOSSES = (
         _five(1, "single-class(75)"),
     ),
     Choice(
-        "The same, of sentences, with a method that assumes nothing: no loss",
+        "The same, for sentences, without an assumption about the balance: no loss",
         SPREAD,
         MEAN,
         "clinc150",
@@ -209,31 +215,31 @@ LOSSES = (
         _five(1, "single-class(75)"),
     ),
     Choice(
-        "Told that the pile is even, and half of it is strangers",
+        "A balanced prior, and half of the unlabeled set is OOD",
         POOL_EVEN,
         LABELS,
         "clinc150-pile",
-        "75 intents, half of the pile of others",
+        "75 intents, half of the unlabeled set OOD",
         {"way": 75},
     ),
     Choice(
-        "A pile of which half is strangers, without a word of it",
+        "Half of the unlabeled set is OOD, no assumption specified",
         POOL,
         Row("label spreading", SEMI, "label_spreading"),
         "clinc150-pile",
-        "75 intents, half of the pile of others",
+        "75 intents, half of the unlabeled set OOD",
         {"way": 75},
     ),
     Choice(
-        "Soft k-means with strangers among the unlabeled",
+        "Soft k-means with OOD items among the unlabeled",
         Row("soft_k_means", SEMI, "soft_k_means"),
         Row("soft_k_means_cluster", SEMI, "soft_k_means_cluster"),
         "glyphs-unlabeled",
-        "5-way 1-shot characters, 5 strange classes",
+        "5-way 1-shot characters, 5 OOD classes",
         _five(1, "balanced(5)", distractors=5),
     ),
     Choice(
-        "EGNN, each query alone, on an encoder that has learned all there is",
+        "EGNN, inductive, on an encoder that was trained to convergence",
         Row("egnn", INDUCTIVE, "egnn"),
         Row("prototypical", INDUCTIVE, "prototypical", "the same encoders"),
         "omniglot",
@@ -241,9 +247,9 @@ LOSSES = (
         {"way": 20, "shot": 1, "query": "balanced(5)"},
     ),
     Choice(
-        "EGNN with many classes and several shots, queries together",
+        "EGNN, transductive, with many classes and several shots",
         Row("egnn", TRANSDUCTIVE, "egnn"),
-        Row("prototypical", INDUCTIVE, "prototypical", "each query alone"),
+        Row("prototypical", INDUCTIVE, "prototypical", "inductive"),
         "omniglot",
         "20-way 5-shot characters",
         {"way": 20, "shot": 5, "query": "balanced(5)"},
@@ -257,7 +263,7 @@ LOSSES = (
         _five(1, "balanced(5)"),
     ),
     Choice(
-        "A relation network, whose published figures see the test batch",
+        "A relation network, whose published numbers use test-batch statistics",
         Row("relation", INDUCTIVE, "relation"),
         Row("prototypical", INDUCTIVE, "prototypical"),
         "omniglot",
@@ -268,59 +274,50 @@ LOSSES = (
 
 
 def table() -> str:
-    """Situations and what to take."""
-    return _table("you have", "take", CHOICES)
+    """Situations and recommended methods."""
+    return _table("you have", "use", CHOICES)
 
 
 def losses() -> str:
     """Situations in which a method loses."""
-    return _table("where", "loses", LOSSES)
+    return _table("situation", "loses", LOSSES)
 
 
 def text() -> str:
-    """The choices that were measured on sentences."""
-    return _table(
-        "you have", "take", tuple(c for c in CHOICES if c.benchmark.startswith("clinc150")), "../"
-    )
+    """The recommendations that were measured on sentences."""
+    sentences = tuple(c for c in CHOICES if c.benchmark.startswith("clinc150"))
+    return _table("you have", "use", sentences, "../")
 
 
 def fewrel() -> str:
-    """Methods on FewRel beside prototypes."""
-    return _table(
-        "",
-        "method",
-        tuple(
-            Choice(
-                f"{shot} shot{'s' * (shot > 1)}",
-                row,
-                PROTOTYPES,
-                "fewrel",
-                "5-way relations",
-                _five(shot, "balanced(5)", label_noise=None),
-            )
-            for shot in (1, 5)
-            for row in (
-                Row("hybrid attention", INDUCTIVE, "hybrid_attention"),
-                Row("prototypes, BiLSTM", INDUCTIVE, "prototypical", "`bilstm`"),
-                Row("induction", INDUCTIVE, "induction"),
-                Row("EGNN", TRANSDUCTIVE, "egnn", "queries together"),
-            )
-        ),
-        "../",
+    """Methods on FewRel compared with prototypes."""
+    rows = (
+        Row("hybrid attention", INDUCTIVE, "hybrid_attention"),
+        Row("prototypes, BiLSTM", INDUCTIVE, "prototypical", "`bilstm`"),
+        Row("induction", INDUCTIVE, "induction"),
+        Row("EGNN", TRANSDUCTIVE, "egnn", "transductive"),
     )
+    choices = []
+    for shot in (1, 5):
+        draw = _five(shot, "balanced(5)", label_noise=None)
+        situation = "1 shot" if shot == 1 else f"{shot} shots"
+        for row in rows:
+            choice = Choice(situation, row, PROTOTYPES, "fewrel", "5-way relations", draw)
+            choices.append(choice)
+    return _table("", "method", tuple(choices), "../")
 
 
-def _table(first: str, second: str, choices: tuple[Choice, ...], up: str = "") -> str:
+def _table(first: str, second: str, choices: tuple[Choice, ...], root: str = "") -> str:
     rows = []
     for choice in choices:
-        take, beside = choice.cells()
+        recommended, alternative = choice.cells()
         rows.append(
             [
                 choice.situation,
-                f"{choice.take.shown(up)}<br>{records.accuracy(take)}",
-                f"{choice.beside.shown(up)}<br>{records.accuracy(beside)}",
-                records.difference(take, beside),
+                f"{choice.recommended.link(root)}<br>{records.accuracy(recommended)}",
+                f"{choice.alternative.link(root)}<br>{records.accuracy(alternative)}",
+                records.difference(recommended, alternative),
                 f"{choice.tasks} ({choice.benchmark})",
             ]
         )
-    return methods.table([first, second, "against", "points", "measured on"], rows)
+    return methods.table([first, second, "compared with", "points", "measured on"], rows)

@@ -215,11 +215,11 @@ def test_a_figure_of_the_tables_is_that_of_the_record():
 def test_what_is_to_be_taken_wins_and_what_loses_loses():
     """A row whose figures have turned belongs in the other table, or its words must change."""
     for choice in choices.CHOICES:
-        take, beside = choice.cells()
-        assert take.over.result.mean > beside.over.result.mean, choice.situation
+        take, alternative = choice.cells()
+        assert take.over.result.mean > alternative.over.result.mean, choice.situation
     for choice in choices.LOSSES:
-        take, beside = choice.cells()
-        assert take.over.result.mean < beside.over.result.mean, choice.situation
+        take, alternative = choice.cells()
+        assert take.over.result.mean < alternative.over.result.mean, choice.situation
 
 
 def test_every_table_is_on_a_page_and_every_marker_has_one():

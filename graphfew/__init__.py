@@ -26,14 +26,9 @@ from graphfew.core.builders import (
 from graphfew.core.episode import Episode, collate
 from graphfew.core.graph import Graph, Topology
 from graphfew.data import Dataset, Tasks
-from graphfew.evaluation.accuracy import (
-    Comparison,
-    Result,
-    compare,
-    compare_results,
-    evaluate,
-    predict,
-)
+from graphfew.evaluation.accuracy import Result, evaluate
+from graphfew.evaluation.comparison import Comparison, compare, compare_results
+from graphfew.evaluation.prediction import predict
 from graphfew.methods.losses import (
     dpgn_loss,
     edge_loss,

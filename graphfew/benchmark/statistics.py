@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from graphfew.evaluation.accuracy import Comparison, Result, compare_results
+from graphfew.evaluation.accuracy import Result
+from graphfew.evaluation.comparison import Comparison, compare_results
 from graphfew.evaluation.statistics import t_interval
 
 LEVEL = 0.05

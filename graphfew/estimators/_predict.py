@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from graphfew import backbones
 from graphfew.core.episode import UNKNOWN, Episode
-from graphfew.evaluation.accuracy import predict
+from graphfew.evaluation.prediction import predict
 from graphfew.methods.registry import create, find_method
 from graphfew.nn.eval_mode import eval_mode
 from graphfew.nn.method import GraphMethod

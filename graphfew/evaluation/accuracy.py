@@ -1,54 +1,65 @@
-"""Evaluation over tasks: mean of per-task accuracies with its t-interval, and paired comparison."""
+"""Accuracy over tasks: the mean of per-task accuracies and its 95 % interval."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from graphfew._utils.model_spec import JSON
 from graphfew.core.episode import Episode
 from graphfew.data.sources import TaskSource
+from graphfew.errors import InvalidInputError
 from graphfew.evaluation.contract import check_contract
 from graphfew.evaluation.mode import EvaluationMode
+from graphfew.evaluation.prediction import predict
 from graphfew.evaluation.statistics import calibration_error, t_interval
 from graphfew.nn.eval_mode import eval_mode
 from graphfew.nn.method import GraphMethod, device_of
 from graphfew.training.distributed import SINGLE_PROCESS, ProcessGroup
 
-# Edges in one piece of work: bounds memory, whatever the episode.
-EDGES_AT_ONCE = 400_000
-
 
 @runtime_checkable
 class DescribedTasks(TaskSource, Protocol):
-    """A task source that tells what it draws."""
+    """A task source that describes how its tasks are sampled; `Tasks` is one.
+
+    Example:
+        >>> import torch, graphfew as gf
+        >>> data = gf.data.arrays(torch.rand(20, 4), torch.arange(20) % 4)
+        >>> isinstance(gf.Tasks(data, way=2, query=3), DescribedTasks)
+        True
+    """
 
     def describe(self) -> Mapping[str, JSON]:
-        """Data set, split, way, shot, queries and how they are drawn, unlabeled, seed: JSON values."""
+        """Return data set, split, way, shot, query sampling and seed as JSON values."""
         ...
 
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """Accuracy of one model over tasks, with everything that its meaning hangs on.
+    """Accuracy of a model over a set of tasks, together with the evaluation protocol.
 
-    Shapes:
-        mean: mean of per-task accuracies, in `[0, 1]`.
-        half_width: half the 95 % t-interval of that mean over tasks; it does not cover training seeds.
-        per_task: the accuracy of each task, in order.
-        mode: what the model had access to.
-        tasks: what `tasks.describe()` says: data, split, way, shot, how queries are drawn, unlabeled, seed.
-        model: method, encoder, arguments, input shape, and the checkpoint's provenance (training seed, split that it
-            was selected on).
-        device: where it ran.
-        calibration_error: the expected calibration error of all decisions together, in `[0, 1]` (see
+    Attributes:
+        mean: mean of the per-task accuracies, in `[0, 1]`.
+        half_width: half the width of the 95 % t-interval of `mean` over tasks. It does not cover
+            the variance over training seeds.
+        per_task: accuracy of each task, in task order.
+        mode: what the model could see besides the support set.
+        tasks: the value of `tasks.describe()`.
+        model: method, arguments, encoder, input shape, and the checkpoint's provenance such as its
+            training seed and the split that it was selected on.
+        device: the device that the model ran on.
+        calibration_error: expected calibration error over all predictions, in `[0, 1]` (see
             `calibration_error`); None in results of earlier versions.
+
+    Example:
+        >>> mode = EvaluationMode(transductive=False)
+        >>> result = Result(0.75, 0.1, (0.5, 1.0, 0.75), mode, {"way": 5}, {"method": "egnn"}, "cpu")
+        >>> print(result)
+        75.00 ± 10.00 % (3 tasks, inductive)
     """
 
     mean: float
@@ -58,190 +69,186 @@ class Result:
     tasks: Mapping[str, JSON]
     model: Mapping[str, JSON]
     device: str
-    # Rounding differs with the size of batches; accuracies do not.
+    # Not compared: the confidences differ by rounding between batch sizes, the accuracies do not.
     calibration_error: float | None = dataclasses.field(default=None, compare=False)
 
     def __str__(self) -> str:
-        return f"{100 * self.mean:.2f} ± {100 * self.half_width:.2f} % ({len(self.per_task)} tasks, {self.mode})"
+        accuracy = f"{100 * self.mean:.2f} ± {100 * self.half_width:.2f} %"
+        return f"{accuracy} ({len(self.per_task)} tasks, {self.mode})"
 
     def to_json(self) -> dict[str, JSON]:
-        """The result as JSON values, per-task accuracies included."""
+        """Convert to JSON values; the mode becomes its text form.
+
+        Returns:
+            All fields by name, including the per-task accuracies.
+
+        Example:
+            >>> result = Result(1.0, 0.0, (1.0, 1.0), EvaluationMode(transductive=True), {}, {}, "cpu")
+            >>> result.to_json()["mode"]
+            'transductive'
+        """
         return {**dataclasses.asdict(self), "mode": str(self.mode)}
 
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Result:
+        """Convert from JSON values, the inverse of `to_json`.
 
-@dataclasses.dataclass(frozen=True)
-class Comparison:
-    """Accuracy of `a` minus that of `b` on the same tasks: its mean, 95 % half width, and two-sided paired t-test."""
+        Args:
+            values: all fields by name; those with a default may be absent.
 
-    difference: float
-    half_width: float
-    p_value: float
-    a: Result
-    b: Result
+        Returns:
+            The result.
 
-    def __str__(self) -> str:
-        return f"{100 * self.difference:+.2f} ± {100 * self.half_width:.2f} points (p = {self.p_value:.2g})"
+        Raises:
+            KeyError: the mode or the per-task accuracies are missing.
+            TypeError: another field is missing, or a field is unknown.
+            ValueError: the mode or an accuracy cannot be parsed.
+
+        Example:
+            >>> result = Result(1.0, 0.0, (1.0, 1.0), EvaluationMode(transductive=True), {}, {}, "cpu")
+            >>> Result.from_json(result.to_json()) == result
+            True
+        """
+        fields = dict(values)
+        fields["mode"] = EvaluationMode.parse(str(fields["mode"]))
+        fields["per_task"] = tuple(float(accuracy) for accuracy in fields["per_task"])
+        return cls(**fields)
 
 
 def evaluate(
     model: GraphMethod,
     tasks: DescribedTasks,
-    n: int = 600,
+    n: int = 1000,
     *,
     batch: int = 16,
     transductive_bn: bool = False,
     progress: Callable[[int], None] | None = None,
     workers: ProcessGroup = SINGLE_PROCESS,
 ) -> Result:
-    """Accuracy over tasks `0 .. n-1`, the model in evaluation mode and unchanged.
+    """Compute the accuracy over tasks `0 .. n-1`.
+
+    The model runs in evaluation mode and is left unchanged.
 
     Args:
-        model: runs where its weights are.
+        model: the model; it runs on the device of its weights.
         tasks: a task source that describes itself, such as `Tasks`.
         n: number of tasks, at least 2.
-        batch: tasks encoded together.
-        transductive_bn: declare that batch norm uses the statistics of each task; tasks then run one by one.
-        progress: called with the number of tasks done, by this process, after each batch.
-        workers: the processes that share the batches; each gets the whole result, which is that of one process.
+        batch: number of tasks that are encoded together.
+        transductive_bn: declares that batch norm uses the statistics of each task; tasks then run
+            one by one.
+        progress: called after each batch with the number of tasks that this process has done.
+        workers: the processes that split the batches among them. Each returns the complete result,
+            which does not depend on their number.
+
+    Returns:
+        Mean accuracy with its 95 % interval, the per-task accuracies and the protocol.
 
     Raises:
-        ValueError: fewer than 2 tasks, or an episode that the method refuses.
-        ContractError: the model breaks the evaluation contract (see `audit`).
+        InvalidInputError: `n` or `batch` is too small, or the method rejects an episode.
+        ContractError: the model violates the evaluation contract (see `check_contract`).
+
+    Example:
+        >>> import graphfew as gf
+        >>> from sklearn.datasets import load_digits
+        >>> tasks = gf.Tasks(gf.data.arrays(*load_digits(return_X_y=True)), way=5, query=5)
+        >>> model = gf.create("prototypical", encoder=gf.backbones.identity(64))
+        >>> result = gf.evaluate(model, tasks, n=20)
+        >>> str(result.mode), len(result.per_task), result.mean > 0.5
+        ('inductive', 20, True)
     """
     if n < 2 or batch < 1:
-        raise ValueError(
+        raise InvalidInputError(
             f"evaluate got n={n}, batch={batch}; an interval needs n >= 2, and batch >= 1"
         )
-    judged: list[_Judged] = []
-    facts: tuple[EvaluationMode, list[JSON]] | None = None
-    done = 0
+    if transductive_bn:
+        batch = 1
+    parts: list[_BatchResult] = []
+    # Mode and input shape of the first batch; None in a process that has no batch.
+    protocol: tuple[EvaluationMode, list[JSON]] | None = None
+    tasks_done = 0
     with eval_mode(model, transductive_bn=transductive_bn):
-        for number, episode, target in _batches(
-            model, tasks, n, 1 if transductive_bn else batch, workers
-        ):
-            if facts is None:
-                facts = _mode(model, episode, transductive_bn), list(episode.x.shape[1:])
+        for index, episode, target in _local_batches(model, tasks, n, batch, workers):
+            if protocol is None:
+                protocol = _mode(model, episode, transductive_bn), list(episode.x.shape[1:])
                 check_contract(model, episode, transductive_bn=transductive_bn)
-            logits = predict(model, episode)
-            judged.append(
-                _Judged(
-                    number,
-                    per_task_accuracy(logits, target, episode.n_queries),
-                    logits.softmax(1).amax(1).cpu(),
-                    (logits.argmax(1) == target).cpu(),
-                )
-            )
-            done += episode.n_tasks
+            parts.append(_evaluate_batch(model, index, episode, target))
+            tasks_done += episode.n_tasks
             if progress is not None:
-                progress(done)
-    told = workers.gather((facts, judged))
-    mode, shape = next(own for own, _ in told if own is not None)
-    parts = sorted((part for _, own in told for part in own), key=lambda part: part.number)
-    accuracies = [accuracy for part in parts for accuracy in part.accuracies]
-    mean, half = t_interval(accuracies)
-    sure, right = (
-        torch.cat([part.sure for part in parts]),
-        torch.cat([part.right for part in parts]),
-    )
+                progress(tasks_done)
+
+    gathered = workers.gather((protocol, parts))
+    mode, input_shape = next(protocol for protocol, _ in gathered if protocol is not None)
+    all_parts = [part for _, process_parts in gathered for part in process_parts]
+    all_parts.sort(key=lambda part: part.index)
+    accuracies = [accuracy for part in all_parts for accuracy in part.accuracies]
+    mean, half_width = t_interval(accuracies)
     return Result(
-        mean,
-        half,
-        tuple(accuracies),
-        mode,
-        dict(tasks.describe()),
-        {**_model_facts(model), "input": shape},
-        str(device_of(model)),
-        calibration_error(sure, right),
-    )
-
-
-def compare(
-    model: GraphMethod, other: GraphMethod, tasks: DescribedTasks, n: int = 600, *, batch: int = 16
-) -> Comparison:
-    """Paired comparison of two models on tasks `0 .. n-1`. Raises as `evaluate` does."""
-    return compare_results(
-        evaluate(model, tasks, n, batch=batch), evaluate(other, tasks, n, batch=batch)
-    )
-
-
-def compare_results(a: Result, b: Result) -> Comparison:
-    """The comparison of two results. Raises ValueError where they are not of the same tasks."""
-    if a.tasks != b.tasks or len(a.per_task) != len(b.per_task):
-        raise ValueError(
-            f"the results are of different tasks ({len(a.per_task)} of {dict(a.tasks)} against "
-            f"{len(b.per_task)} of {dict(b.tasks)}); evaluate both on the same ones"
-        )
-    from scipy import stats  # takes most of a second to import
-
-    gaps = np.subtract(a.per_task, b.per_task)
-    mean, half = t_interval(gaps)
-    # Gaps that differ by rounding alone are one gap, of which a test can say nothing finer than whether it is 0.
-    p = (
-        float(stats.ttest_1samp(gaps, 0.0).pvalue)
-        if np.ptp(gaps) > 1e-12
-        else float(abs(mean) < 1e-12)
-    )
-    return Comparison(mean, half, p, a, b)
-
-
-def predict(model: GraphMethod, episode: Episode) -> Float[Tensor, "Q way"]:
-    """Logits `[Q, max(way)]` as `model(episode)` gives, in pieces of bounded memory. Call inside `evaluating`."""
-    encoded = model.encode(episode)
-    cost = [
-        q * (n - q + 1) ** 2 if model.one_graph_per_query else n**2
-        for n, q in zip(encoded.sizes, encoded.n_queries, strict=True)
-    ]
-    parts = [
-        logits for some in _pieces(cost) for logits in _predict_piece(model, encoded.take(some))
-    ]
-    wide = max(episode.way)
-    return torch.cat(
-        [torch.nn.functional.pad(p, (0, wide - p.shape[1]), value=-torch.inf) for p in parts]
+        mean=mean,
+        half_width=half_width,
+        per_task=tuple(accuracies),
+        mode=mode,
+        tasks=dict(tasks.describe()),
+        model={**_describe_model(model), "input": input_shape},
+        device=str(device_of(model)),
+        calibration_error=calibration_error(
+            torch.cat([part.confidence for part in all_parts]),
+            torch.cat([part.correct for part in all_parts]),
+        ),
     )
 
 
 def per_task_accuracy(logits: Tensor, target: Tensor, queries: Sequence[int]) -> list[float]:
-    """Share of right answers of each task; `queries` is the number of each task's queries."""
-    right = (logits.argmax(1) == target).double().cpu()
-    return [part.mean().item() for part in torch.split(right, list(queries))]
+    """Compute the accuracy of each task of a batch.
 
+    Args:
+        logits: `[Q, way]` logits of all queries.
+        target: `[Q]` their classes.
+        queries: number of queries of each task, of sum `Q`.
 
-def _predict_piece(model: GraphMethod, encoded: Episode) -> Iterator[Tensor]:
-    graphs = encoded.inductive() if model.one_graph_per_query else encoded
-    for some in _pieces([n**2 for n in graphs.sizes]):
-        yield model.predict_logits(graphs.take(some))
+    Returns:
+        One accuracy in `[0, 1]` per task.
 
-
-def _pieces(cost: Sequence[int]) -> Iterator[range]:
-    """Runs of consecutive tasks whose cost together stays under the bound; a single task above it stands alone."""
-    start, total = 0, 0
-    for index, value in enumerate(cost):
-        if index > start and total + value > EDGES_AT_ONCE:
-            yield range(start, index)
-            start, total = index, 0
-        total += value
-    yield range(start, len(cost))
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[2.0, 0.0], [2.0, 0.0], [0.0, 2.0]])
+        >>> per_task_accuracy(logits, torch.tensor([0, 1, 1]), queries=(2, 1))
+        [0.5, 1.0]
+    """
+    correct = (logits.argmax(1) == target).double().cpu()
+    return [task.mean().item() for task in torch.split(correct, list(queries))]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _Judged:
-    """A batch of tasks: its number, and each task's accuracy; each query's confidence and whether it was right."""
+class _BatchResult:
+    """Per-task accuracies of one batch, and confidence and correctness of each of its queries."""
 
-    number: int
+    index: int
     accuracies: list[float]
-    sure: Tensor
-    right: Tensor
+    confidence: Tensor
+    correct: Tensor
 
 
-def _batches(
+def _evaluate_batch(
+    model: GraphMethod, index: int, episode: Episode, target: Tensor
+) -> _BatchResult:
+    logits = predict(model, episode)
+    return _BatchResult(
+        index=index,
+        accuracies=per_task_accuracy(logits, target, episode.n_queries),
+        confidence=logits.softmax(1).amax(1).cpu(),
+        correct=(logits.argmax(1) == target).cpu(),
+    )
+
+
+def _local_batches(
     model: GraphMethod, tasks: TaskSource, n: int, batch: int, workers: ProcessGroup
 ) -> Iterator[tuple[int, Episode, Tensor]]:
-    """This process's batches, with their numbers."""
+    """Yield index, episode and targets of the batches of this process."""
     device = device_of(model)
-    for number, start in enumerate(range(0, n, batch)):
-        if number % workers.size == workers.rank:
+    for index, start in enumerate(range(0, n, batch)):
+        if index % workers.size == workers.rank:
             episode, target = tasks.batch(range(start, min(start + batch, n)))
-            yield number, episode.to(device), target.to(device)
+            yield index, episode.to(device), target.to(device)
 
 
 def _mode(model: GraphMethod, episode: Episode, transductive_bn: bool) -> EvaluationMode:
@@ -254,14 +261,10 @@ def _mode(model: GraphMethod, episode: Episode, transductive_bn: bool) -> Evalua
     )
 
 
-def _model_facts(model: GraphMethod) -> dict[str, JSON]:
-    recipe = model.spec
-    if recipe is None:
+def _describe_model(model: GraphMethod) -> dict[str, JSON]:
+    spec = model.spec
+    if spec is None:
         return {"method": "custom", "encoder": type(model.encoder).__name__, **model.provenance}
-    arguments = {key: value for key, value in recipe.arguments.items() if key != "encoder"}
-    return {
-        "method": recipe.name,
-        "arguments": arguments,
-        "encoder": recipe.arguments["encoder"],
-        **model.provenance,
-    }
+    arguments = dict(spec.arguments)
+    encoder = arguments.pop("encoder")
+    return {"method": spec.name, "arguments": arguments, "encoder": encoder, **model.provenance}

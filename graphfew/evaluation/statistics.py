@@ -1,4 +1,4 @@
-"""TODO module docstring."""
+"""Confidence intervals and calibration."""
 
 from __future__ import annotations
 
@@ -11,29 +11,55 @@ from torch import Tensor
 
 
 def calibration_error(
-    confidence: Float[Tensor, " Q"], right: Bool[Tensor, " Q"], bins: int = 15
+    confidence: Float[Tensor, " Q"], correct: Bool[Tensor, " Q"], n_bins: int = 15
 ) -> float:
-    """How far confidence is from accuracy: `Σ_b |B_b|/Q · |accuracy(B_b) - mean confidence(B_b)|` over bins of equal
-    width.
+    """Compute the expected calibration error over bins of equal width.
+
+    Formula:
+        `Σ_b |B_b|/Q · |accuracy(B_b) - mean confidence(B_b)|`
 
     Args:
-        confidence: `[Q]` the probability given to each answer, in `[0, 1]`.
-        right: `[Q]` whether it was right.
-        bins: their number.
+        confidence: `[Q]` the probability of each predicted class, in `[0, 1]`.
+        correct: `[Q]` whether the prediction is correct.
+        n_bins: number of bins; a bin includes its upper edge.
 
-    Source: Guo, Pleiss, Sun, Weinberger, 2017, On Calibration of Modern Neural Networks.
+    Returns:
+        The error, in `[0, 1]`; 0 if accuracy equals confidence in every bin.
 
-    Deviations: none.
+    Example:
+        >>> import torch
+        >>> calibration_error(torch.tensor([1.0, 1.0]), torch.tensor([True, False]))
+        0.5
+
+    Source:
+        Guo, Pleiss, Sun, Weinberger, 2017, "On calibration of modern neural networks".
+
+    Deviations:
+        None.
     """
-    place = (confidence.double() * bins).ceil().long().clamp(1, bins) - 1
-    off = right.double() - confidence.double()
-    gap = off.new_zeros(bins).index_add(0, place, off)
-    return float(gap.abs().sum()) / len(confidence)
+    bin_index = (confidence.double() * n_bins).ceil().long().clamp(1, n_bins) - 1
+    # |B_b| cancels: the sum over a bin of (correct - confidence) is |B_b| times its gap.
+    gap = correct.double() - confidence.double()
+    gap_per_bin = gap.new_zeros(n_bins).index_add(0, bin_index, gap)
+    return float(gap_per_bin.abs().sum()) / len(confidence)
 
 
 def t_interval(values: Sequence[float] | NDArray[np.float64]) -> tuple[float, float]:
-    """Mean and half the 95 % t-interval of at least two values."""
-    from scipy import stats
+    """Compute a mean and half the width of its 95 % t-interval.
 
-    spread = float(np.std(values, ddof=1)) / len(values) ** 0.5
-    return float(np.mean(values)), float(stats.t.ppf(0.975, len(values) - 1)) * spread
+    Args:
+        values: at least two numbers.
+
+    Returns:
+        Mean and half width.
+
+    Example:
+        >>> mean, half_width = t_interval([0.5, 1.0, 0.75])
+        >>> mean, round(half_width, 3)
+        (0.75, 0.621)
+    """
+    from scipy import stats  # imported here because it takes most of a second
+
+    standard_error = float(np.std(values, ddof=1)) / len(values) ** 0.5
+    quantile = float(stats.t.ppf(0.975, len(values) - 1))
+    return float(np.mean(values)), quantile * standard_error

@@ -14,7 +14,8 @@ from torch import Tensor
 from graphfew._utils.model_spec import JSON
 from graphfew.core.episode import Episode
 from graphfew.data import Tasks
-from graphfew.evaluation.accuracy import Comparison, Result, compare_results, evaluate
+from graphfew.evaluation.accuracy import Result, evaluate
+from graphfew.evaluation.comparison import Comparison, compare_results
 from graphfew.nn.method import GraphMethod
 from graphfew.runs.build import look
 from graphfew.runs.factory import check_mode

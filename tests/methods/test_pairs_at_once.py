@@ -5,7 +5,7 @@ import torch
 from episodes import identity_model, task
 
 import graphfew as gf
-from graphfew.evaluation.accuracy import predict
+from graphfew.evaluation.prediction import predict
 from graphfew.nn import pair_mlp
 
 BATCHES = {

@@ -11,7 +11,7 @@ from graphfew.benchmark.report.html import Markup, fold, join, scroll, tag
 from graphfew.benchmark.report.html_table import heading
 from graphfew.benchmark.report.result_tables import Column, columns, usual
 from graphfew.benchmark.statistics import LEVEL
-from graphfew.evaluation.accuracy import compare_results
+from graphfew.evaluation.comparison import compare_results
 
 DIFFERS = "≠"
 

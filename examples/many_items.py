@@ -1,13 +1,13 @@
-"""Fifty thousand items, three labels per class: the labels reach the rest in seconds, on a sparse neighbor graph.
+"""50,000 items with three labels per class, labeled in seconds on a sparse neighbor graph.
 
-The items are made: Gaussian clusters around 20 random directions in 32 dimensions, wide enough to overlap, float32.
-`FewShotClassifier` fits all of them, label -1 where there is none, and says in `transduction_` what it settled. A table
-of all pairs would take 10 GB: `label_spreading` solves tasks of more than 3,000 nodes on the graph of their nearest
-neighbors, and `pool_prototypes` needs no edges between items.
+The items are synthetic: overlapping Gaussian clusters around 20 random directions in 32 dimensions, float32.
+`FewShotClassifier` fits all of them, with label -1 for the unlabeled ones, and stores their labels in `transduction_`.
+A matrix of all pairs would need 10 GB: `label_spreading` solves tasks with more than 3,000 nodes on a nearest-neighbor
+graph, and `pool_prototypes` needs no edges between items.
 
-It prints for each method the seconds that `fit` took and how many unlabeled items are right, next to nearest class
-means of the labeled items alone. The clusters are round, which suits class means that move to their items; spreading
-asks only that neighbors are of one class, whatever the shape.
+For each method, the script prints the seconds of `fit` and the accuracy on the unlabeled items, next to nearest class
+means of the labeled items alone. Round clusters suit class means; label spreading only assumes that neighbors have the
+same class, whatever the shape of the clusters.
 
 Run: python examples/many_items.py [ITEMS]
 """
@@ -22,38 +22,40 @@ import graphfew as gf
 METHODS = ("label_spreading", "pool_prototypes")
 
 
-def clusters(
-    items: int, classes: int = 20, dim: int = 32, width: float = 0.25, seed: int = 0
+def make_clusters(
+    n_items: int, n_classes: int = 20, dim: int = 32, std: float = 0.25, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Features `[items, dim]` and classes `[items]`."""
+    """Features `[n_items, dim]` and classes `[n_items]`."""
     rng = np.random.default_rng(seed)
-    centers = rng.normal(size=(classes, dim))
+    centers = rng.normal(size=(n_classes, dim))
     centers /= np.linalg.norm(centers, axis=1, keepdims=True)
-    y = rng.integers(classes, size=items)
-    return (centers[y] + width * rng.normal(size=(items, dim))).astype(np.float32), y
+    y = rng.integers(n_classes, size=n_items)
+    noise = std * rng.normal(size=(n_items, dim))
+    return (centers[y] + noise).astype(np.float32), y
 
 
-def hide(y: np.ndarray, labels: int) -> np.ndarray:
-    """The classes with all but the first `labels` of each made unknown, -1."""
-    known = np.concatenate([np.flatnonzero(y == c)[:labels] for c in np.unique(y)])
-    return np.where(np.isin(np.arange(len(y)), known), y, -1)
+def hide_labels(y: np.ndarray, per_class: int) -> np.ndarray:
+    """The classes, with -1 for all but the first `per_class` items of each."""
+    labeled = np.concatenate([np.flatnonzero(y == c)[:per_class] for c in np.unique(y)])
+    return np.where(np.isin(np.arange(len(y)), labeled), y, -1)
 
 
-def main(items: int = 50_000, labels: int = 3) -> dict[str, tuple[float, float]]:
+def main(n_items: int = 50_000, per_class: int = 3) -> dict[str, tuple[float, float]]:
     """Seconds and accuracy on the unlabeled items of each method, nearest class means first."""
-    x, y = clusters(items)
-    given = hide(y, labels)
-    known, unknown = given >= 0, given < 0
+    x, y = make_clusters(n_items)
+    labels = hide_labels(y, per_class)
+    labeled, unlabeled = labels >= 0, labels < 0
     start = time.perf_counter()
-    answers = gf.FewShotClassifier("prototypical").fit(x[known], given[known]).predict(x[unknown])
-    found = {
-        "nearest class mean": (time.perf_counter() - start, float((answers == y[unknown]).mean()))
-    }
+    baseline = gf.FewShotClassifier("prototypical").fit(x[labeled], labels[labeled])
+    accuracy = float((baseline.predict(x[unlabeled]) == y[unlabeled]).mean())
+    results = {"nearest class mean": (time.perf_counter() - start, accuracy)}
     for method in METHODS:
         start = time.perf_counter()
-        settled = gf.FewShotClassifier(method).fit(x, given).transduction_
-        found[method] = (time.perf_counter() - start, float((settled == y)[unknown].mean()))
-    return found
+        classifier = gf.FewShotClassifier(method).fit(x, labels)
+        seconds = time.perf_counter() - start
+        correct = classifier.transduction_[unlabeled] == y[unlabeled]
+        results[method] = (seconds, float(correct.mean()))
+    return results
 
 
 if __name__ == "__main__":

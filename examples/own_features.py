@@ -1,4 +1,4 @@
-"""Label the queries of one task from features that you hold: build an episode by hand, ask four methods.
+"""Label the queries of one task from your own features: build an episode and evaluate four methods on it.
 
 Run: python examples/own_features.py
 """
@@ -9,7 +9,7 @@ import graphfew as gf
 
 
 def main(seed: int = 0) -> dict[str, float]:
-    """Accuracy of each method on one task of scikit-learn's digits: 3 labeled items per class, 200 to label."""
+    """Accuracy of each method on one task of scikit-learn's digits: 3 labels per class, 200 queries."""
     digits = gf.data.digits()
     order = torch.randperm(len(digits.y), generator=torch.Generator().manual_seed(seed))
     support = torch.cat([order[digits.y[order] == c][:3] for c in range(10)])
@@ -17,9 +17,9 @@ def main(seed: int = 0) -> dict[str, float]:
     items = torch.cat([support, query])
 
     is_query = torch.arange(len(items)) >= len(support)
-    label = digits.y[items].masked_fill(is_query, -1)
+    labels = digits.y[items].masked_fill(is_query, -1)
     features = digits.gather(items).flatten(1)
-    episode = gf.Episode.single(features, label, is_query, way=10)
+    episode = gf.Episode.single(features, labels, is_query, way=10)
 
     encoder = gf.backbones.identity(features.shape[1])
     models = {
@@ -30,11 +30,12 @@ def main(seed: int = 0) -> dict[str, float]:
         ),
         "propagated prototypes": gf.create("propagated_prototypes", encoder=encoder),
     }
-    truth = digits.y[query]
-    return {
-        name: float((model.eval()(episode).logits.argmax(1) == truth).float().mean())
-        for name, model in models.items()
-    }
+    target = digits.y[query]
+    accuracies = {}
+    for name, model in models.items():
+        predictions = model.eval()(episode).logits.argmax(1)
+        accuracies[name] = float((predictions == target).float().mean())
+    return accuracies
 
 
 if __name__ == "__main__":

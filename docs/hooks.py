@@ -1,4 +1,4 @@
-"""What mkdocs calls while it builds: pages of methods, tables from the records, and where public names are defined."""
+"""mkdocs hooks: method pages, tables from the records, and reference entries."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TABLE = re.compile(r"^<!-- table: ([\w-]+) -->$", re.MULTILINE)
 
 
 def on_config(config: Any) -> Any:
-    """The pages of methods in the navigation, below their list."""
+    """Add the method pages to the navigation."""
     for entry in config.nav:
         if "Methods" in entry:
             entry["Methods"] += [{name: f"methods/{name}.md"} for name in methods.names()]
@@ -27,7 +27,7 @@ def on_config(config: Any) -> Any:
 
 
 def on_files(files: Any, *, config: Any) -> Any:
-    """The pages that are made."""
+    """Add the generated pages."""
     from mkdocs.structure.files import File
 
     for name in methods.names():
@@ -36,7 +36,7 @@ def on_files(files: Any, *, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """What is made, in the place of `<!-- table: NAME -->`, `<!-- names: MODULE ... -->` and `<!-- changelog -->`."""
+    """Replace the markers `<!-- table: NAME -->`, `<!-- names: PACKAGE ... -->` and `<!-- changelog -->`."""
     markdown = markdown.replace(CHANGELOG, changelog())
     markdown = TABLE.sub(lambda found: tables.TABLES[found[1]](), markdown)
     markdown = names.MARKER.sub(lambda found: names.directives(found[1].split()), markdown)

@@ -1,4 +1,4 @@
-"""The library's modules in their order, each with the first line of its docstring."""
+"""The packages in import order, each with the first line of its docstring."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def order() -> tuple[str, ...]:
-    """The order that the tests enforce: a module may import those before it alone."""
+    """The import order that the tests enforce: a package may import only those before it."""
     tree = ast.parse((ROOT / "tests" / "project" / "test_imports.py").read_text(encoding="utf-8"))
     found = [
         node.value
@@ -24,7 +24,7 @@ def order() -> tuple[str, ...]:
 
 
 def line(module: str) -> str:
-    """The first line of a module's docstring."""
+    """The first paragraph of a package's docstring."""
     spec = importlib.util.find_spec(f"graphfew.{module}")
     if spec is None or spec.origin is None:
         raise ValueError(
@@ -35,7 +35,7 @@ def line(module: str) -> str:
 
 
 def table() -> str:
-    """The modules, lowest first."""
+    """The packages, lowest first."""
     return methods.table(
-        ["module", "what it is"], [[f"`{module}`", line(module)] for module in order()]
+        ["package", "content"], [[f"`{module}`", line(module)] for module in order()]
     )

@@ -1,4 +1,4 @@
-"""What griffe does with the library's docstrings before it reads them."""
+"""A griffe extension that converts docstrings before they are parsed."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from typing import Any
 
 import griffe
 
-from docs.generate.sections import plain
+from docs.generate.sections import split_shared_entries
 
 
-class Shapes(griffe.Extension):
-    """Rewrites docstrings as they are read."""
+class SplitEntries(griffe.Extension):
+    """Split docstring entries that document several names."""
 
     def on_class_instance(self, *, cls: griffe.Class, **_: Any) -> None:
-        """Called for each class that is read."""
+        """Convert the docstring of a class."""
         _rewrite(cls)
 
     def on_function_instance(self, *, func: griffe.Function, **_: Any) -> None:
-        """Called for each function that is read."""
+        """Convert the docstring of a function."""
         _rewrite(func)
 
 
 def _rewrite(found: griffe.Object) -> None:
     if found.docstring:
-        found.docstring.value = plain(found.docstring.value)
+        found.docstring.value = split_shared_entries(found.docstring.value)

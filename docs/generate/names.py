@@ -1,4 +1,4 @@
-"""Public names, and where they are defined, which is where their documentation is read from and which page has them."""
+"""Public names and the modules that define them, for the reference pages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MODULES = (
     *(name for name in gf.__all__ if isinstance(getattr(gf, name), ModuleType)),
     "data.augment",
 )
-# Values do not know where they are defined.
+# Functions and classes know their module; other values do not.
 VALUES = {
     "gf.METHODS": "graphfew.methods.registry.METHODS",
     "gf.backbones.BACKBONES": "graphfew.backbones.BACKBONES",
@@ -27,7 +27,7 @@ VALUES = {
 
 
 def public() -> tuple[str, ...]:
-    """Every public name that is no module: `gf.create`, `gf.data.glyphs`, ..."""
+    """All public names except modules: `gf.create`, `gf.data.glyphs`, ..."""
     return tuple(f"gf.{name}" for name in _all() if not isinstance(value(f"gf.{name}"), ModuleType))
 
 
@@ -37,7 +37,7 @@ def modules() -> tuple[str, ...]:
 
 
 def value(name: str) -> Any:
-    """What stands behind a public name."""
+    """The object with this public name."""
     found: Any = gf
     for part in name.split(".")[1:]:
         found = getattr(found, part)
@@ -45,10 +45,10 @@ def value(name: str) -> Any:
 
 
 def definition(name: str) -> str:
-    """The full path of what a name is defined as: `graphfew.evaluation.accuracy.evaluate`.
+    """The full path of a name's definition, such as `graphfew.evaluation.accuracy.evaluate`.
 
     Raises:
-        KeyError: a value that `VALUES` does not list.
+        KeyError: the name is neither a class nor a function, and not in `VALUES`.
     """
     found = value(name)
     if inspect.isclass(found) or inspect.isfunction(found):
@@ -61,12 +61,12 @@ def definition(name: str) -> str:
 
 
 def home(name: str) -> str:
-    """The library's module, or package, that defines a name: `evaluate`, `data`."""
+    """The sub-package that defines a name, such as `evaluation` or `data`."""
     return definition(name).split(".")[1]
 
 
 def claimed() -> frozenset[str]:
-    """The modules whose names have a page."""
+    """The sub-packages that have a reference page."""
     return frozenset(
         module
         for path in sorted(API.glob("*.md"))
@@ -77,8 +77,10 @@ def claimed() -> frozenset[str]:
 
 
 def of_modules(wanted: Sequence[str]) -> tuple[str, ...]:
-    """The public names that these modules define, module by module, the shortest name of each; `*` stands for all
-    modules that have no page."""
+    """The public names defined in these sub-packages, each by its shortest name.
+
+    `*` means all sub-packages without a page.
+    """
     homes = {name: home(name) for name in public()}
     order = [m for m in wanted if m != REST]
     if REST in wanted:
@@ -92,7 +94,7 @@ def of_modules(wanted: Sequence[str]) -> tuple[str, ...]:
 
 
 def directives(wanted: Sequence[str]) -> str:
-    """mkdocstrings' blocks for the names of these modules, each under its public name."""
+    """mkdocstrings blocks for the names of these sub-packages, with public names as headings."""
     blocks = [
         f"::: {definition(name)}\n    options:\n      heading: {name}\n      toc_label: {name}"
         for name in of_modules(wanted)

@@ -1,20 +1,18 @@
-"""Docstrings as griffe reads them: "Attributes:" for "Shapes:", and names of one meaning each for itself."""
+"""Convert docstrings to the form that griffe parses."""
 
 from __future__ import annotations
 
 import re
 
-_SHAPES = re.compile(r"^Shapes:$", re.MULTILINE)
 _SECTION = re.compile(r"^(?:Args|Attributes):\n(?:(?: {4}.*)?\n)*(?: {4}.*)?", re.MULTILINE)
-_TOGETHER = re.compile(r"^ {4}(\w+(?:, \w+)+):((?:.*)(?:\n {5,}.*)*)", re.MULTILINE)
+_SHARED_ENTRY = re.compile(r"^ {4}(\w+(?:, \w+)+):((?:.*)(?:\n {5,}.*)*)", re.MULTILINE)
 
 
-def plain(text: str) -> str:
-    """A docstring with "Attributes:" for "Shapes:", and an entry of its own for each name."""
-    return _SECTION.sub(
-        lambda section: _TOGETHER.sub(_apart, section[0]), _SHAPES.sub("Attributes:", text)
-    )
+def split_shared_entries(text: str) -> str:
+    """Give each name its own entry if several share one, as in `steps, lr: ...`."""
+    return _SECTION.sub(lambda section: _SHARED_ENTRY.sub(_split, section[0]), text)
 
 
-def _apart(found: re.Match[str]) -> str:
-    return "\n".join(f"    {name}:{found[2]}" for name in found[1].split(", "))
+def _split(entry: re.Match[str]) -> str:
+    lines = [f"    {name}:{entry[2]}" for name in entry[1].split(", ")]
+    return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""The documentation's pages: their code runs, their commands parse, and they say what library and records say."""
+"""Pages of the documentation: code runs, commands parse, and numbers agree with the records."""
 
 import os
 import re
@@ -23,7 +23,7 @@ from docs.generate import (
     records,
     tables,
 )
-from docs.generate.sections import plain
+from docs.generate.sections import split_shared_entries
 from graphfew.benchmark import all_cells, read_spec
 from graphfew.cli import app
 from graphfew.methods import registry
@@ -39,7 +39,7 @@ def blocks(text: str, language: str) -> list[str]:
 
 
 def commands(text: str) -> list[list[str]]:
-    """The `graphfew` commands in a text's bash blocks, as words; those that `torchrun` starts too."""
+    """The arguments of the `graphfew` commands in a text's bash blocks, including `torchrun` ones."""
     lines = [
         shlex.split(line, comments=True)
         for block in blocks(text, "bash")
@@ -53,28 +53,28 @@ def commands(text: str) -> list[list[str]]:
 
 
 @pytest.fixture
-def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None) -> Iterator[None]:
-    """An empty folder, no network, and a registry of its own."""
+def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None) -> Iterator[None]:
+    """An empty working directory, no network, and a copy of the registry."""
 
     def refuse(*args: object) -> None:
-        raise OSError("the documentation's code must not need a network")
+        raise OSError("code in the documentation must not use the network")
 
-    kept = dict(registry.METHODS)
+    before = dict(registry.METHODS)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(socket.socket, "connect", refuse)
     yield
     pyplot.close("all")
     registry.METHODS.clear()
-    registry.METHODS.update(kept)
+    registry.METHODS.update(before)
 
 
 def run(name: str, code: list[str], **given: object) -> dict[str, object]:
-    """The blocks in order, in one namespace."""
+    """Run the blocks in order, in one namespace."""
     space: dict[str, object] = {"__name__": "__main__", **given}
     for number, block in enumerate(code):
         exec(
             compile(block, f"{name}, block {number + 1}", "exec"), space
-        )  # a page's code is this repository's
+        )  # the code belongs to this repository
     return space
 
 
@@ -83,11 +83,11 @@ def run(name: str, code: list[str], **given: object) -> dict[str, object]:
     [p for p in PAGES if blocks(p.read_text("utf-8"), "python")],
     ids=lambda page: str(page.relative_to(DOCS)),
 )
-def test_the_code_of_a_page_runs(page, alone):
+def test_page_code_runs(page, isolated):
     run(page.name, blocks(page.read_text(encoding="utf-8"), "python"))
 
 
-def test_code_fits_the_page():
+def test_page_code_is_at_most_88_columns():
     texts = {page.name: page.read_text(encoding="utf-8") for page in PAGES}
     texts |= {name: methods.page(name) for name in methods.names()}
     assert [
@@ -99,7 +99,7 @@ def test_code_fits_the_page():
     ] == []
 
 
-def test_the_policy_names_the_versions_of_the_project():
+def test_policy_lists_the_versions_of_pyproject():
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     policy = (DOCS / "policy.md").read_text(encoding="utf-8")
     wanted = {
@@ -113,12 +113,12 @@ def test_the_policy_names_the_versions_of_the_project():
 
 
 @pytest.mark.parametrize("name", methods.names())
-def test_the_code_of_a_methods_page_runs(name, alone):
+def test_method_page_code_runs(name, isolated):
     space = run(name, blocks(methods.page(name), "python"))
     assert space["logits"].shape == (30, 5)
 
 
-def test_the_code_of_the_readme_runs(alone, real_omniglot):
+def test_readme_code_runs(alone, real_omniglot):
     """On Omniglot, with 2 steps for its 1,000 and 4 tasks for its 1,000; the second block on digits."""
     first, second = blocks((ROOT / "README.md").read_text(encoding="utf-8"), "python")
     shorter = first.replace("steps=1000", "steps=2").replace("n=1000", "n=4")
@@ -140,13 +140,13 @@ def test_the_code_of_the_readme_runs(alone, real_omniglot):
 
 
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda page: page.stem)
-def test_the_commands_of_a_page_are_understood(page):
+def test_page_commands_parse(page):
     group = typer.main.get_command(app)
     for words in commands(page.read_text(encoding="utf-8")):
         group.commands[words[0]].make_context(words[0], words[1:])
 
 
-def test_a_command_that_is_not_is_noticed():
+def test_invalid_command_is_detected():
     text = "```bash\ngraphfew train egnn --date omniglot --out x   # a slip\n```\n"
     (words,) = commands(text)
     assert words == ["train", "egnn", "--date", "omniglot", "--out", "x"]
@@ -155,7 +155,7 @@ def test_a_command_that_is_not_is_noticed():
 
 
 @pytest.mark.parametrize("command", CHEAP)
-def test_a_cheap_command_runs(command):
+def test_cheap_command_runs(command):
     assert any(
         shlex.split(command)[1:] in commands(page.read_text(encoding="utf-8")) for page in PAGES
     )
@@ -163,7 +163,7 @@ def test_a_cheap_command_runs(command):
     assert result.exit_code == 0, result.output
 
 
-def test_the_spec_of_a_page_is_a_spec(tmp_path):
+def test_spec_of_the_guide_is_valid(tmp_path):
     (spec,) = blocks(
         (DOCS / "guides" / "reproducing-a-paper.md").read_text(encoding="utf-8"), "toml"
     )
@@ -172,7 +172,7 @@ def test_the_spec_of_a_page_is_a_spec(tmp_path):
 
 
 @pytest.mark.parametrize("name", methods.names())
-def test_a_methods_page_has_formula_source_and_deviations(name):
+def test_method_page_has_formula_source_and_deviations(name):
     told = docstring.parse(gf.METHODS[name].factory)
     page = methods.page(name)
     assert any(line.startswith("logit_") or " logit_" in line for line in told.formula)
@@ -185,7 +185,7 @@ def test_a_methods_page_has_formula_source_and_deviations(name):
 
 
 @pytest.mark.parametrize("name", methods.names())
-def test_a_methods_page_has_the_records_figures(name):
+def test_method_page_has_the_numbers_of_the_records(name):
     page = methods.page(name)
     cells = [c for b in records.everything().benchmarks for c in b.cells if c.method == name]
     for cell in cells:
@@ -202,7 +202,7 @@ def escaped(row: str) -> str:
     return row.replace("_", "\\_")
 
 
-def test_a_figure_of_the_tables_is_that_of_the_record():
+def test_table_number_equals_the_record():
     cell = records.cell(
         "clinc150", "PT-MAP", "transductive", way=5, shot=1, query="single-class(75)"
     )
@@ -212,8 +212,8 @@ def test_a_figure_of_the_tables_is_that_of_the_record():
         records.cell("clinc150", "PT-MAP", "transductive", way=5)
 
 
-def test_what_is_to_be_taken_wins_and_what_loses_loses():
-    """A row whose figures have turned belongs in the other table, or its words must change."""
+def test_recommended_methods_win_and_losing_ones_lose():
+    """A row whose order has changed belongs in the other table, or its description must change."""
     for choice in choices.CHOICES:
         take, alternative = choice.cells()
         assert take.over.result.mean > alternative.over.result.mean, choice.situation
@@ -222,7 +222,7 @@ def test_what_is_to_be_taken_wins_and_what_loses_loses():
         assert take.over.result.mean < alternative.over.result.mean, choice.situation
 
 
-def test_every_table_is_on_a_page_and_every_marker_has_one():
+def test_tables_and_markers_match():
     used = {
         name
         for page in PAGES
@@ -232,7 +232,7 @@ def test_every_table_is_on_a_page_and_every_marker_has_one():
 
 
 def test_traps_on_purpose_are_traps():
-    """What the page says of them in words."""
+    """The claims in the text of the page."""
     found = pitfalls.results()["pitfalls"]
     for name in ("answers matched to labels", "hidden labels vote"):
         assert all(
@@ -248,7 +248,7 @@ def test_traps_on_purpose_are_traps():
     assert all(pair["gain"]["mean"] > 0 for name, pair in statistics.items() if "digits" in name)
 
 
-def test_the_words_about_even_queries_are_those_of_the_records():
+def test_claims_about_class_balance_agree_with_the_records():
     one, even, uneven = (
         {
             row: records.cell(
@@ -264,7 +264,7 @@ def test_the_words_about_even_queries_are_those_of_the_records():
     assert even["α-TIM"] - uneven["α-TIM"] > even["TIM"] - uneven["TIM"]
 
 
-def test_the_words_about_one_query_per_class_are_those_of_the_records():
+def test_claims_about_one_query_per_class_agree_with_the_records():
     one, many = (
         {
             row: records.cell(
@@ -277,13 +277,16 @@ def test_the_words_about_one_query_per_class_are_those_of_the_records():
     assert {row for row in pitfalls.TOGETHER if one[row] > many[row]} == {"egnn", "α-TIM"}
 
 
-def test_names_of_one_meaning_are_told_apart_in_the_reference():
-    text = "One.\n\nShapes:\n    a, b: of\n        each.\n    c: x, y: z.\n\nRaises:\n    E: a, b: c.\n"
+def test_shared_entries_are_split_in_the_reference():
+    text = "One.\n\nAttributes:\n    a, b: of\n        each.\n    c: x, y: z.\n\nRaises:\n    E: a, b: c.\n"
     attributes = "    a: of\n        each.\n    b: of\n        each.\n    c: x, y: z.\n"
-    assert plain(text) == f"One.\n\nAttributes:\n{attributes}\nRaises:\n    E: a, b: c.\n"
+    assert (
+        split_shared_entries(text)
+        == f"One.\n\nAttributes:\n{attributes}\nRaises:\n    E: a, b: c.\n"
+    )
 
 
-def test_every_public_name_is_in_the_reference():
+def test_reference_lists_every_public_name():
     markers = [
         found.split()
         for page in sorted((DOCS / "api").glob("*.md"))
@@ -296,7 +299,7 @@ def test_every_public_name_is_in_the_reference():
     assert [module for module in names.modules() if f"`{module}`" not in text] == []
 
 
-def test_the_architecture_names_every_module():
+def test_architecture_lists_every_package():
     from tests.project.test_imports import ORDER
 
     assert architecture.order() == ORDER
@@ -305,7 +308,14 @@ def test_the_architecture_names_every_module():
     assert all(architecture.line(module) for module in ORDER)
 
 
-def test_pictures_are_small_and_shown():
+def test_architecture_names_existing_files():
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    paths = re.findall(r"`((?:graphfew|tests|docs|examples|benchmarks)/[\w./]*)`", text)
+    assert len(paths) > 25
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_figures_are_small_and_used():
     pictures = sorted((DOCS / "pictures").iterdir())
     shown = {
         Path(link).name

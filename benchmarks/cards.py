@@ -36,7 +36,7 @@ ELSEWHERE = (
     "sha256",
 )
 OMNIGLOT = (
-    "Omniglot, Brenden Lake, MIT licence (github.com/brendenlake/omniglot); Vinyals' split: 1,028 characters, "
+    "Omniglot, Brenden Lake, MIT license (github.com/brendenlake/omniglot); Vinyals' split: 1,028 characters, "
     "each turned four ways. No image is in the checkpoint."
 )
 

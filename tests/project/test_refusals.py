@@ -40,7 +40,7 @@ def test_a_recipe_that_asks_for_more_than_the_file_holds_is_refused_at_once(tmp_
     rewritten(path, lambda header: header.replace(old, f'"{part}": {size}'))
     began = time.process_time()
     with pytest.raises(
-        ValueError, match=r"m\.safetensors has a recipe that this graphfew cannot follow"
+        ValueError, match=r"m\.safetensors has a model spec that this graphfew cannot build"
     ):
         gf.load(path)
     assert time.process_time() - began < 10
@@ -67,7 +67,7 @@ def test_a_recipe_of_other_values_names_its_file(tmp_path, old, new):
     path = gf.save(plain(), tmp_path / "m")
     rewritten(path, lambda header: header.replace(old, new))
     with pytest.raises(
-        ValueError, match=r"m\.safetensors has a recipe that this graphfew cannot follow"
+        ValueError, match=r"m\.safetensors has a model spec that this graphfew cannot build"
     ):
         gf.load(path)
 

@@ -1,4 +1,4 @@
-"""Checkpoints that come with the library: by name, each with its card, and a file of one's own comes first."""
+"""Pretrained checkpoints: names, model cards, and precedence of files."""
 
 import pytest
 import torch
@@ -11,12 +11,12 @@ def model(seed):
 
 
 @pytest.fixture
-def known(tmp_path, monkeypatch):
-    """A library with one checkpoint."""
-    folder = tmp_path / "shipped"
+def package(tmp_path, monkeypatch):
+    """A package with one pretrained checkpoint."""
+    folder = tmp_path / "pretrained"
     gf.save(model(1), folder / "some-model")
     (folder / "some-model.md").write_text("# some-model", encoding="utf-8")
-    monkeypatch.setattr(gf.pretrained, "files", lambda package: folder)
+    monkeypatch.setattr(gf.pretrained, "files", lambda name: folder)
     monkeypatch.chdir(tmp_path)
     return folder
 
@@ -25,23 +25,21 @@ def same(a, b):
     return all(torch.equal(x, y) for x, y in zip(a.parameters(), b.parameters(), strict=True))
 
 
-def test_a_checkpoint_is_loaded_by_its_name_and_has_a_card(known):
+def test_checkpoints_are_loaded_by_name(package):
     assert gf.pretrained.names() == ("some-model",)
     assert same(gf.load("some-model"), model(1))
     assert gf.pretrained.model_card("some-model") == "# some-model"
 
 
-def test_a_file_of_that_name_comes_first(known):
+def test_files_take_precedence(package):
     gf.save(model(2), "some-model")
     assert same(gf.load("some-model"), model(2))
-    assert not same(gf.load(known / "some-model"), model(2))
+    assert not same(gf.load(package / "some-model"), model(2))
 
 
-def test_a_name_that_is_not_there_lists_those_that_are(known):
+def test_unknown_names_list_the_known_ones(package):
     with pytest.raises(FileNotFoundError, match=r"no checkpoint other-model.*\(some-model\)"):
         gf.load("other-model")
-    for ask in (gf.pretrained.path, gf.pretrained.model_card):
-        with pytest.raises(
-            ValueError, match="'other-model' comes with the library; known: some-model"
-        ):
-            ask("other-model")
+    for function in (gf.pretrained.path, gf.pretrained.model_card):
+        with pytest.raises(ValueError, match="'other-model'; expected one of: some-model"):
+            function("other-model")

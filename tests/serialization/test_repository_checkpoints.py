@@ -1,4 +1,4 @@
-"""The checkpoints that come with the library: small, each with a card, and as good as the card says."""
+"""The pretrained checkpoints of the package: size, model cards, and accuracy."""
 
 import re
 from pathlib import Path
@@ -21,12 +21,12 @@ def characters(real_omniglot, tmp_path_factory):
         return gf.data.omniglot(real_omniglot, split="test", progress=False)
 
 
-def test_prototypes_egnn_and_gnn_are_there():
+def test_expected_checkpoints_exist():
     assert {"egnn-omniglot", "gnn-omniglot", "prototypical-omniglot"} <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_each_is_small_and_answers(name):
+def test_each_is_small_and_predicts(name):
     assert gf.pretrained.path(name).stat().st_size < 5_000_000
     model = gf.load(name).eval()
     generator = torch.Generator().manual_seed(0)
@@ -44,11 +44,11 @@ def test_each_is_small_and_answers(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_each_card_tells_what_it_has_to(name):
+def test_each_card_has_all_sections(name):
     text = gf.pretrained.model_card(name)
     for part in (
         "**Data.**",
-        "MIT licence",
+        "MIT license",
         "**Training.**",
         "Seed 0",
         "selected on omniglot/val",
@@ -60,7 +60,7 @@ def test_each_card_tells_what_it_has_to(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_figures_of_each_card_are_in_the_results(name):
+def test_accuracies_of_each_card_are_in_the_results(name):
     records, _ = read(RESULTS / "omniglot.jsonl")
     known = {
         f"{100 * r.result.mean:.2f} ± {100 * r.result.half_width:.2f}"
@@ -75,12 +75,12 @@ def test_the_figures_of_each_card_are_in_the_results(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_each_does_as_well_as_its_card_says(name, characters, one_thread):
+def test_each_reaches_the_accuracy_of_its_card(name, characters, one_thread):
     model = gf.load(name)
     data = gf.data.encode(characters, model.encoder, progress=False)
     result = gf.evaluate(
         model.on_features(), gf.Tasks(data, way=5, shot=1, query=5), n=100, batch=10
     )
     line = rf"\| {result.mode} \| 5 \| 1 \| balanced\(5\) \| 1,000 \| (\d+\.\d\d) ±"
-    (told,) = re.findall(line, gf.pretrained.model_card(name))
-    assert 100 * result.mean == pytest.approx(float(told), abs=3 * 100 * result.half_width)
+    (expected,) = re.findall(line, gf.pretrained.model_card(name))
+    assert 100 * result.mean == pytest.approx(float(expected), abs=3 * 100 * result.half_width)

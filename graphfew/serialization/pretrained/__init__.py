@@ -1,41 +1,69 @@
-"""Pretrained checkpoints that come with the library, each with a card of what it is, how it was made and its limits."""
+"""Pretrained checkpoints of the package, each with a model card.
+
+`graphfew.load` takes their names.
+"""
 
 from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
 
+from graphfew.errors import InvalidInputError
+
 _SUFFIX = ".safetensors"
 
 
 def names() -> tuple[str, ...]:
-    """The checkpoints by name, sorted; `load` takes each of them."""
-    return tuple(
-        sorted(
-            p.name.removesuffix(_SUFFIX)
-            for p in files(__name__).iterdir()
-            if p.name.endswith(_SUFFIX)
-        )
-    )
+    """List the pretrained checkpoints.
+
+    Returns:
+        The names, sorted.
+
+    Example:
+        >>> "egnn-omniglot" in names()
+        True
+    """
+    entries = [entry.name for entry in files(__name__).iterdir()]
+    return tuple(sorted(e.removesuffix(_SUFFIX) for e in entries if e.endswith(_SUFFIX)))
 
 
 def path(name: str) -> Path:
-    """The file of a checkpoint.
+    """Find the file of a pretrained checkpoint.
+
+    Args:
+        name: one of `names()`.
+
+    Returns:
+        The path of the file.
 
     Raises:
-        ValueError: an unknown name; the message lists the known ones.
+        InvalidInputError: the name is unknown.
+
+    Example:
+        >>> path("egnn-omniglot").name
+        'egnn-omniglot.safetensors'
     """
     if name not in names():
-        raise ValueError(
-            f"no checkpoint called {name!r} comes with the library; known: {', '.join(names()) or 'none'}"
+        raise InvalidInputError(
+            f"unknown pretrained checkpoint {name!r}; expected one of: {', '.join(names()) or 'none'}"
         )
     return Path(str(files(__name__))) / f"{name}{_SUFFIX}"
 
 
 def model_card(name: str) -> str:
-    """The model card of a checkpoint, as Markdown: data and its licence, protocol, seed, command, accuracy, limits.
+    """Read the model card of a pretrained checkpoint.
+
+    Args:
+        name: one of `names()`.
+
+    Returns:
+        Markdown: data and its license, training, seed, command, accuracy and limitations.
 
     Raises:
-        ValueError: an unknown name.
+        InvalidInputError: the name is unknown.
+
+    Example:
+        >>> model_card("egnn-omniglot").splitlines()[0]
+        '# egnn-omniglot'
     """
     return path(name).with_suffix(".md").read_text(encoding="utf-8")

@@ -1,7 +1,7 @@
-"""Makes the checkpoints that come with the library, and their cards, from finished runs: `python -m benchmarks.cards`.
+"""Copy pretrained checkpoints and write their model cards from finished runs: `python -m benchmarks.cards`.
 
-Each is the best checkpoint of a run of a spec, copied as it is. Its card tells what the checkpoint's own header and the
-results files tell, and nothing else.
+Each is an unchanged copy of the best checkpoint of a run. Its card is made from the checkpoint's
+header and the results files alone.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from benchmarks import files
 from graphfew.benchmark import Record, read
 
 RESULTS = Path("benchmarks/results")
-SHIPPED = Path("graphfew/serialization/pretrained")
-MOST = 5_000_000
-# What of a checkpoint's provenance a card tells in words of its own, or need not tell.
-ELSEWHERE = (
+PRETRAINED = Path("graphfew/serialization/pretrained")
+MAX_BYTES = 5_000_000
+# Fields of the provenance that a card states in its own words or leaves out.
+STATED = (
     "training_seed",
     "trained_on",
     "training_tasks",
@@ -37,13 +37,13 @@ ELSEWHERE = (
 )
 OMNIGLOT = (
     "Omniglot, Brenden Lake, MIT license (github.com/brendenlake/omniglot); Vinyals' split: 1,028 characters, "
-    "each turned four ways. No image is in the checkpoint."
+    "each in four rotations. The checkpoint contains no images."
 )
 
 
 @dataclasses.dataclass(frozen=True)
-class Shipped:
-    """A checkpoint to ship: its name, the run that it comes from, and the rows of the results that are its own."""
+class CardSource:
+    """A pretrained checkpoint: its name, the run that it comes from, and its row of the results."""
 
     name: str
     benchmark: str
@@ -55,40 +55,40 @@ class Shipped:
 
 
 CHECKPOINTS = (
-    Shipped(
+    CardSource(
         "prototypical-omniglot",
         "omniglot",
         "prototypical",
         0,
         "prototypical",
         OMNIGLOT,
-        "Handwritten characters, bright on black, 28×28; nothing is known of its features on other images.",
+        "Handwritten characters, bright on black, 28×28; not tested on other images.",
     ),
-    Shipped(
+    CardSource(
         "egnn-omniglot",
         "omniglot",
         "egnn",
         0,
         "egnn",
         OMNIGLOT,
-        "Handwritten characters, bright on black, 28×28. Trained on 5 ways, 1 shot and up to 150 queries; any way "
-        "and shot are answered, but with many ways it may fall behind prototypes (see the table).",
+        "Handwritten characters, bright on black, 28×28. Trained on 5-way 1-shot tasks with up to 150 queries. It "
+        "takes any way and shot, but with many ways it may be less accurate than prototypes (see the table).",
     ),
-    Shipped(
+    CardSource(
         "gnn-omniglot",
         "omniglot",
         "gnn",
         0,
         "gnn",
         OMNIGLOT,
-        "Handwritten characters, bright on black, 28×28; five ways exactly, any shot.",
+        "Handwritten characters, bright on black, 28×28; 5-way tasks only, any shot.",
     ),
 )
 
 
-def card(entry: Shipped, model: gf.GraphMethod, records: Sequence[Record]) -> str:
-    """The model card as Markdown. Raises ValueError where no result is of this checkpoint."""
-    own = [
+def card(entry: CardSource, model: gf.GraphMethod, records: Sequence[Record]) -> str:
+    """The model card as Markdown. Raises ValueError if there is no result of this checkpoint."""
+    matches = [
         r
         for r in records
         if r.row == entry.row
@@ -97,15 +97,15 @@ def card(entry: Shipped, model: gf.GraphMethod, records: Sequence[Record]) -> st
         and r.training[-1]["name"] == entry.training
         and not r.result.tasks["unlabeled"]
     ]
-    if not own:
+    if not matches:
         raise ValueError(
             f"{entry.name}: no result of row {entry.row!r}, seed {entry.seed}; run the spec first"
         )
-    facts, recipe = model.provenance, model.spec
+    facts, spec = model.provenance, model.spec
     lines = [
         f"# {entry.name}",
         "",
-        f'`gf.load("{entry.name}")`: {recipe.name} on `{recipe.arguments["encoder"]["name"]}`.',
+        f'`gf.load("{entry.name}")`: {spec.name} on `{spec.arguments["encoder"]["name"]}`.',
         "",
         f"**Data.** {entry.data}",
         "",
@@ -119,7 +119,7 @@ def card(entry: Shipped, model: gf.GraphMethod, records: Sequence[Record]) -> st
         "| mode | way | shot | queries | tasks | accuracy in % |",
         "| --- | ---: | ---: | --- | ---: | ---: |",
     ]
-    lines += [_line(record) for record in sorted(own, key=_order)]
+    lines += [_line(record) for record in sorted(matches, key=_order)]
     return "\n".join([*lines, "", f"**Limits.** {entry.limits}", ""])
 
 
@@ -130,21 +130,23 @@ def _training(facts: Mapping[str, Any]) -> str:
         if value not in (0, False)
     )
     start = facts.get("init_encoder")
-    frozen = "an encoder that was kept as it was" if facts["encoder_frozen"] else "this start"
-    origin = f" From {frozen}: {_training(start)}" if start else ""
-    return (
-        f"{facts['steps']:,} steps of {facts['batch']} tasks of {facts['trained_on']} ({tasks})"
-        f"{_told(facts)}.{origin}"
+    batch = "1 task" if facts["batch"] == 1 else f"{facts['batch']} tasks"
+    text = (
+        f"{facts['steps']:,} steps of {batch} of {facts['trained_on']} ({tasks}){_options(facts)}."
     )
+    if start:
+        role = "Frozen encoder" if facts["encoder_frozen"] else "Initial weights"
+        text = f"{text} {role}: {_training(start)}"
+    return text
 
 
-def _told(facts: Mapping[str, Any]) -> str:
-    told = [
+def _options(facts: Mapping[str, Any]) -> str:
+    options = [
         name if value is True else f"{name} {value}"
         for name, value in facts.items()
-        if name not in ELSEWHERE
+        if name not in STATED
     ]
-    return f", with {', '.join(told)}" if told else ""
+    return f", with {', '.join(options)}" if options else ""
 
 
 def _order(record: Record) -> tuple[Any, ...]:
@@ -166,33 +168,33 @@ def _line(record: Record) -> str:
 
 
 def main() -> None:
-    """Copy and write what has been run."""
+    """Copy the checkpoints of finished runs and write their cards."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", type=Path, default=RESULTS)
-    given = parser.parse_args()
+    options = parser.parse_args()
     for entry in CHECKPOINTS:
         best = (
-            given.results
+            options.results
             / "runs"
             / entry.benchmark
             / f"{entry.training}-seed{entry.seed}"
             / "best.safetensors"
         )
         if not best.is_file():
-            print(f"{entry.name}: no {best}, left as it is")
+            print(f"{entry.name}: {best} does not exist; left unchanged")
             continue
-        if best.stat().st_size > MOST:
+        if best.stat().st_size > MAX_BYTES:
             raise SystemExit(
-                f"{best} has {best.stat().st_size:,} bytes; a shipped checkpoint has {MOST:,} at most"
+                f"{best} has {best.stat().st_size:,} bytes; a pretrained checkpoint may have at most {MAX_BYTES:,}"
             )
-        records, _ = read(given.results / f"{entry.benchmark}.jsonl")
+        records, _ = read(options.results / f"{entry.benchmark}.jsonl")
         try:
             text = card(entry, gf.load(best), records)
         except ValueError as error:
-            print(f"{error}; left as it is")
+            print(f"{error}; left unchanged")
             continue
-        shutil.copyfile(best, SHIPPED / f"{entry.name}.safetensors")
-        files.write(SHIPPED / f"{entry.name}.md", text)
+        shutil.copyfile(best, PRETRAINED / f"{entry.name}.safetensors")
+        files.write(PRETRAINED / f"{entry.name}.md", text)
         print(f"{entry.name}: {type(gf.load(entry.name)).__name__}, {best.stat().st_size:,} bytes")
 
 

@@ -118,25 +118,25 @@ def test_method_page_code_runs(name, isolated):
     assert space["logits"].shape == (30, 5)
 
 
-def test_readme_code_runs(alone, real_omniglot):
-    """On Omniglot, with 2 steps for its 1,000 and 4 tasks for its 1,000; the second block on digits."""
-    first, second = blocks((ROOT / "README.md").read_text(encoding="utf-8"), "python")
-    shorter = first.replace("steps=1000", "steps=2").replace("n=1000", "n=4")
-    assert shorter.count("=2)") == first.count("=2)") + 1
-    run("README.md", [shorter])
+def test_readme_code_runs(isolated, real_omniglot):
+    """Labeling on digits; training on Omniglot, with 2 of 1,000 steps and 4 of 1,000 tasks."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    labeling, training, method = blocks(text, "python")
+    assert max(len(block.splitlines()) for block in (labeling, training, method)) <= 12
     digits = gf.data.digits(size=8)
     x, y = digits.x.flatten(1).float().numpy(), digits.y.numpy().copy()
     y[30:200] = -1
-    run(
-        "README.md",
-        [second],
-        gf=gf,
-        X=x[:200],
-        y=y[:200],
-        X_new=x[200:250],
-        X_late=x[250:300],
-        y_late=y[250:300],
-    )
+    items = {"X": x[:200], "X_new": x[200:250], "X_late": x[250:300]}
+    run("README.md", [labeling], **items, y=y[:200], y_late=y[250:300])
+
+    shorter = training.replace("steps=1000", "steps=2").replace("n=1000", "n=4")
+    assert shorter.count("n=4") == 2
+    run("README.md", [shorter], gf=gf)
+
+    run("README.md", [method], gf=gf)
+    model = gf.create("cosine_votes", encoder=gf.backbones.identity(64))
+    tasks = gf.Tasks(gf.data.arrays(x, digits.y), way=5, shot=1, query=5, seed=0)
+    assert gf.evaluate(model, tasks, n=20).mean > 0.3
 
 
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda page: page.stem)
@@ -231,7 +231,7 @@ def test_tables_and_markers_match():
     assert used == set(tables.TABLES)
 
 
-def test_traps_on_purpose_are_traps():
+def test_reproduced_pitfalls_have_an_effect():
     """The claims in the text of the page."""
     found = pitfalls.results()["pitfalls"]
     for name in ("answers matched to labels", "hidden labels vote"):

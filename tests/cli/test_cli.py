@@ -339,12 +339,3 @@ def test_refusals_to_evaluate(call, trained, tmp_path):
     refused(call("evaluate", trained / "0", "--data", "digits"), "digits has no split 'test'")
     refused(call("evaluate", trained / "0", *EVALUATE, "--query", "foo"), "known forms")
     refused(call("evaluate", trained / "0", *EVALUATE, "--out", tmp_path), "is a folder")
-
-
-def test_demo_goes_to_the_demo(call, monkeypatch, tmp_path):
-    from graphfew.cli import demo
-
-    seen = []
-    monkeypatch.setattr(demo, "run", lambda out, seed: seen.append((out, seed)))
-    assert call("demo", "--out", tmp_path, "--seed", 3)[0] == 0
-    assert seen == [(tmp_path, 3)]

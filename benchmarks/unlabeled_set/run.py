@@ -49,8 +49,12 @@ class Row:
 
     def build(self, way: int) -> gf.FewShotClassifier:
         """The classifier for so many classes."""
-        told = {"balance": 1.0, "limit": None, "components": way - 1} if self.even else None
-        strength = {"strength": 3.0} if self.head else None
+        told = (
+            {"prior_weight": 1.0, "outlier_threshold": None, "n_components": way - 1}
+            if self.even
+            else None
+        )
+        strength = {"inv_regularization": 3.0} if self.head else None
         return gf.FewShotClassifier(
             self.method, arguments=told, head=self.head, head_arguments=strength, batch_size=5000
         )

@@ -13,71 +13,71 @@ NOTATION = (
     "x: items after the encoder; i, j: nodes; q: a query; k, c: classes; y: known labels; K_k: supports of "
     "class k; softmax(logits) is the prediction."
 )
-UNMEASURED = "No benchmark of the repository has a row of this method."
+ORDER = {True: "can change predictions", False: "does not change predictions"}
+UNMEASURED = "No benchmark of this repository includes this method."
 
 
 def names() -> tuple[str, ...]:
-    """The registered methods, sorted."""
+    """Return the names of the registered methods, sorted."""
     return tuple(sorted(gf.METHODS))
 
 
 def page(name: str) -> str:
-    """The page of one method, as Markdown."""
-    method, told = gf.METHODS[name], docstring.parse(gf.METHODS[name].factory)
-    formula = "\n".join(["```text", *told.formula, "```"])
+    """Return the page of one method, as Markdown."""
+    method = gf.METHODS[name]
+    sections = docstring.parse(method.factory)
+    formula = "\n".join(["```text", *sections.formula, "```"])
     parts = [
         f"# `{name}`",
-        told.summary,
-        *told.notes,
+        sections.summary,
+        *sections.notes,
         facts(method),
         use(name, method),
         "## Formula",
         formula,
         NOTATION,
         "## Source",
-        told.source,
+        sections.source,
         "## Deviations",
-        told.deviations[:1].upper() + told.deviations[1:],
+        sections.deviations,
         "## Arguments",
-        arguments(method, told.arguments),
+        arguments(method, sections.arguments),
+        "## Returns",
+        sections.returns,
     ]
-    if told.raises:
-        parts += ["Refused with a `ValueError`: " + told.raises.removeprefix("ValueError: ")]
+    for error, reason in sections.raises.items():
+        parts.append(f"Raises `{error}` {reason}")
     return "\n\n".join([*parts, "## Measured", *measured(name)]) + "\n"
 
 
 def facts(method: gf.MethodSpec) -> str:
-    """What a method can be asked."""
+    """List the capabilities of a method."""
     loss = getattr(method.loss, "__name__", None)
     rows = {
         "modes": ", ".join(mode for mode in ("inductive", "transductive") if getattr(method, mode)),
         "training": f"with [`gf.{loss}`](../api/training.md#graphfew.losses.{loss})"
         if loss
         else "none needed",
-        "way": "fixed: the number of classes of its training" if method.fixed_way else "any",
-        "shot": "fixed: the number of supports of its training" if method.fixed_shot else "any",
-        "unlabeled nodes": "used" if method.unlabeled else "refused",
-        "renaming the classes": "may change an answer"
-        if method.class_order_matters
-        else "changes no answer",
-        "order of the supports": "may change an answer"
-        if method.node_order_matters
-        else "changes no answer",
+        "way": "fixed by training" if method.fixed_way else "any",
+        "shot": "fixed by training" if method.fixed_shot else "any",
+        "unlabeled nodes": "used" if method.unlabeled else "rejected",
+        "class order": ORDER[method.class_order_matters],
+        "support order": ORDER[method.node_order_matters],
     }
     return "\n".join(f"- **{name}:** {value}" for name, value in rows.items())
 
 
 def use(name: str, method: gf.MethodSpec) -> str:
-    """Code that runs: one episode of glyphs through the method, its encoder untrained."""
+    """Return runnable code: the method on an untrained encoder, applied to two glyph episodes."""
     fixed = (", way=5" if method.fixed_way else "") + (", shot=1" if method.fixed_shot else "")
-    pile = ", unlabeled=2" if method.unlabeled else ""
+    unlabeled = ", unlabeled=2" if method.unlabeled else ""
     return "\n".join(
         [
             "```python",
             "import graphfew as gf",
             "",
             'data = gf.data.glyphs(split="test")',
-            f"tasks = gf.Tasks(data, way=5, shot=1, query=3{pile}, seed=0)",
+            f"tasks = gf.Tasks(data, way=5, shot=1, query=3{unlabeled}, seed=0)",
             "episode, target = tasks.batch(range(2))",
             f'model = gf.create("{name}", encoder=gf.backbones.conv4(width=16){fixed})',
             "logits = model.eval()(episode).logits  # [30, 5]",
@@ -86,19 +86,17 @@ def use(name: str, method: gf.MethodSpec) -> str:
     )
 
 
-def arguments(method: gf.MethodSpec, told: Mapping[str, str]) -> str:
-    """The factory's arguments, each with its default and meaning."""
-    defaults = inspect.signature(method.factory).parameters
+def arguments(method: gf.MethodSpec, descriptions: Mapping[str, str]) -> str:
+    """Return the table of the factory's arguments, with defaults and descriptions."""
+    parameters = inspect.signature(method.factory).parameters
     rows = []
-    for together, meaning in told.items():
-        own = [name.strip() for name in together.split(",")]
-        shown = ", ".join(_default(defaults[name]) for name in own)
-        rows.append([", ".join(f"`{name}`" for name in own), shown, meaning.replace("|", "\\|")])
-    return table(["argument", "default", "meaning"], rows)
+    for name, description in descriptions.items():
+        rows.append([f"`{name}`", _default(parameters[name]), description.replace("|", "\\|")])
+    return table(["argument", "default", "description"], rows)
 
 
 def measured(name: str) -> list[str]:
-    """The records' rows of a method, benchmark by benchmark."""
+    """Return the results of a method, one section per benchmark."""
     found = [
         [f"### {title}", *map(report.titled, tables)] for title, tables in records.of_method(name)
     ]
@@ -106,7 +104,7 @@ def measured(name: str) -> list[str]:
 
 
 def index() -> str:
-    """The list of all methods."""
+    """Return the table of all methods."""
     rows = []
     for name in names():
         method = gf.METHODS[name]
@@ -117,7 +115,7 @@ def index() -> str:
                 f"[`{name}`]({name}.md)",
                 modes,
                 f"`{loss}`" if loss else "none needed",
-                "used" if method.unlabeled else "refused",
+                "used" if method.unlabeled else "rejected",
                 method.paper,
             ]
         )
@@ -125,7 +123,7 @@ def index() -> str:
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table."""
+    """Return a Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

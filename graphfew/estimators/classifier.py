@@ -50,7 +50,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         head: a registered name that needs no training and answers each item alone, such as "linear_head": `method`
             labels the unlabeled items when fitting, and the head then learns from all of them, with these labels. None
             leaves the answers to `method` as well.
-        head_arguments: of the head's factory, such as `{"strength": 3.0}`.
+        head_arguments: of the head's factory, such as `{"inv_regularization": 3.0}`.
         transductive: False answers each item alone; True answers all items of one call to `predict` together, so that
             they help each other.
         unknown_threshold: similarity between an item and its class below which `predict` answers `unknown_label`, see

@@ -9,7 +9,8 @@ from graphfew.methods.feat import feat
 from graphfew.methods.gnn import gnn
 from graphfew.methods.hybrid_attention import hybrid_attention
 from graphfew.methods.induction import induction
-from graphfew.methods.label_propagation import label_propagation, label_spreading
+from graphfew.methods.label_propagation import label_propagation
+from graphfew.methods.label_spreading import label_spreading
 from graphfew.methods.laplacian_shot import laplacian_shot
 from graphfew.methods.linear_head import linear_head
 from graphfew.methods.matching import matching, matching_fce

@@ -1,4 +1,4 @@
-"""Attention attractor: novel classes are fitted beside base classes that stay answerable."""
+"""Attention attractor networks: novel-class weights fitted next to fixed base classes."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from graphfew.core.dense_batch import (
     weighted_class_means,
 )
 from graphfew.core.graph import Graph
+from graphfew.errors import InvalidInputError
 from graphfew.methods._checks import require_labeled
 from graphfew.methods.losses import node_loss
 from graphfew.methods.registry import register_method
@@ -24,212 +25,264 @@ from graphfew.nn.method import GraphMethod, MethodOutput
 from graphfew.nn.prototypes import class_mean_graph
 from graphfew.nn.readout import class_node_logits
 
-NEWTON, CONJUGATE = 20, 60
-STEPS = (1.0, 0.5, 0.25, 0.1, 0.02)
-TINY = 1e-30
+NEWTON_STEPS = 20
+CONJUGATE_GRADIENT_STEPS = 60
+STEP_SIZES = (1.0, 0.5, 0.25, 0.1, 0.02)
+EPSILON = 1e-30
 
 
 @dataclasses.dataclass(frozen=True)
-class Problem:
-    """The fit of novel weights `w [G, way, F]`: cross-entropy of the supports among base and novel classes, plus
+class NovelClassObjective:
+    """Objective of the novel weights `w`: support cross-entropy plus a quadratic attractor term.
+
+    The cross-entropy is over base and novel classes; the attractor term is
     `Σ_k (w_k - u_k)ᵀ diag(γ) (w_k - u_k)`.
 
-    Shapes:
-        x: `[G, n, F]`; label: `[G, n, way]` one-hot rows, zero where a node is no support; base: `[G, n, B]` scores of
-        the base classes; attractor: `[G, way, F]`; stiffness: `[F]`, γ.
+    Attributes:
+        x: `[G, n, F]` node features.
+        label: `[G, n, way]` one-hot labels; zero rows for unlabeled nodes and queries.
+        base_logits: `[G, n, n_base]` logits of the base classes.
+        attractor: `[G, way, F]`, the attractors `u`.
+        stiffness: `[F]`, the diagonal `γ`.
     """
 
     x: Tensor
     label: Tensor
-    base: Tensor
+    base_logits: Tensor
     attractor: Tensor
     stiffness: Tensor
 
     def value(self, w: Tensor) -> Tensor:
-        """`[G]`."""
-        known = self.label.sum(2)
-        joint = torch.cat([self.base, torch.bmm(self.x, w.mT)], dim=2)
-        loss = joint.logsumexp(2) * known - (joint[:, :, -w.shape[1] :] * self.label).sum(2)
-        return loss.sum(1) / known.sum(1) + (self.stiffness * (w - self.attractor).square()).sum(
-            (1, 2)
-        )
+        """Return the objective of each task, `[G]`."""
+        is_support = self.label.sum(2)
+        novel_logits = torch.bmm(self.x, w.mT)
+        logits = torch.cat([self.base_logits, novel_logits], dim=2)
+        log_partition = logits.logsumexp(2) * is_support
+        cross_entropy = log_partition - (novel_logits * self.label).sum(2)
+        attraction = (self.stiffness * (w - self.attractor).square()).sum((1, 2))
+        return cross_entropy.sum(1) / is_support.sum(1) + attraction
 
     def gradient(self, w: Tensor) -> Tensor:
-        """`[G, way, F]`."""
-        residual = (self._shares(w) - self.label) * self._weight
+        """Return the gradient with respect to `w`, `[G, way, F]`."""
+        residual = (self._novel_probs(w) - self.label) * self._support_weight()
         return torch.bmm(residual.mT, self.x) + 2 * self.stiffness * (w - self.attractor)
 
-    def curvature(self, w: Tensor) -> Callable[[Tensor], Tensor]:
-        """The Hessian at w, as a function of `[G, way, F]`."""
-        shares = self._shares(w)
+    def hessian(self, w: Tensor) -> Callable[[Tensor], Tensor]:
+        """Return the Hessian-vector product at `w`, a function of `[G, way, F]`."""
+        probs = self._novel_probs(w)
 
-        def times(v: Tensor) -> Tensor:
-            change = torch.bmm(self.x, v.mT)
-            change = shares * (change - (shares * change).sum(2, keepdim=True)) * self._weight
-            return torch.bmm(change.mT, self.x) + 2 * self.stiffness * v
+        def product(v: Tensor) -> Tensor:
+            logit_change = torch.bmm(self.x, v.mT)
+            # Jacobian of the softmax, restricted to the novel classes: diag(p) - p pᵀ.
+            mean_change = (probs * logit_change).sum(2, keepdim=True)
+            prob_change = probs * (logit_change - mean_change) * self._support_weight()
+            return torch.bmm(prob_change.mT, self.x) + 2 * self.stiffness * v
 
-        return times
+        return product
 
-    @property
-    def _weight(self) -> Tensor:
-        known = self.label.sum(2, keepdim=True)
-        return known / known.sum(1, keepdim=True)
+    def detach(self) -> NovelClassObjective:
+        """Return the same objective without gradient history."""
+        tensors = (getattr(self, field.name) for field in dataclasses.fields(self))
+        return NovelClassObjective(*(tensor.detach() for tensor in tensors))
 
-    def _shares(self, w: Tensor) -> Tensor:
-        return torch.cat([self.base, torch.bmm(self.x, w.mT)], dim=2).softmax(2)[
-            :, :, -w.shape[1] :
-        ]
+    def _support_weight(self) -> Tensor:
+        is_support = self.label.sum(2, keepdim=True)
+        return is_support / is_support.sum(1, keepdim=True)
+
+    def _novel_probs(self, w: Tensor) -> Tensor:
+        logits = torch.cat([self.base_logits, torch.bmm(self.x, w.mT)], dim=2)
+        return logits.softmax(2)[:, :, -w.shape[1] :]
 
 
-def conjugate_gradients(times: Callable[[Tensor], Tensor], target: Tensor) -> Tensor:
-    """`v` with `times(v) = target`, `[G, way, F]`, for a positive definite `times`."""
+def conjugate_gradient(product: Callable[[Tensor], Tensor], target: Tensor) -> Tensor:
+    """Solve `product(v) = target` per task, `[G, way, F]`, for a positive definite `product`."""
     v = torch.zeros_like(target)
     residual = direction = target
-    square = residual.square().sum((1, 2), keepdim=True)
-    for _ in range(CONJUGATE):
-        moved = times(direction)
-        step = square / (direction * moved).sum((1, 2), keepdim=True).clamp_min(TINY)
-        v, residual = v + step * direction, residual - step * moved
-        last, square = square, residual.square().sum((1, 2), keepdim=True)
-        direction = residual + square / last.clamp_min(TINY) * direction
+    squared_norm = residual.square().sum((1, 2), keepdim=True)
+    for _ in range(CONJUGATE_GRADIENT_STEPS):
+        image = product(direction)
+        curvature = (direction * image).sum((1, 2), keepdim=True)
+        step_size = squared_norm / curvature.clamp_min(EPSILON)
+        v = v + step_size * direction
+        residual = residual - step_size * image
+        previous = squared_norm
+        squared_norm = residual.square().sum((1, 2), keepdim=True)
+        direction = residual + squared_norm / previous.clamp_min(EPSILON) * direction
     return v
 
 
-def minimize(problem: Problem) -> Tensor:
-    """The weights that solve the problem, by Newton's method; of a few step lengths each task takes the best.
+def minimize(objective: NovelClassObjective) -> Tensor:
+    """Minimize the objective by Newton's method with a line search over `STEP_SIZES` per task.
 
-    Where features are so large that no step's value is finite, the weights stay where they are.
+    If features are so large that every candidate has a non-finite value, `w` does not change.
     """
-    w = problem.attractor
-    for _ in range(NEWTON):
-        direction = conjugate_gradients(problem.curvature(w), problem.gradient(w))
-        tried = torch.stack([w - step * direction for step in STEPS])
-        value, best = (
-            torch.stack([problem.value(t) for t in tried]).nan_to_num(torch.inf, torch.inf).min(0)
-        )
-        w = torch.where(
-            value.isfinite()[:, None, None], tried[best, torch.arange(len(w), device=w.device)], w
-        )
+    w = objective.attractor
+    task = torch.arange(len(w), device=w.device)
+    for _ in range(NEWTON_STEPS):
+        direction = conjugate_gradient(objective.hessian(w), objective.gradient(w))
+        candidates = torch.stack([w - step_size * direction for step_size in STEP_SIZES])
+        values = torch.stack([objective.value(candidate) for candidate in candidates])
+        best_value, best = values.nan_to_num(torch.inf, torch.inf).min(0)
+        is_finite = best_value.isfinite()[:, None, None]
+        w = torch.where(is_finite, candidates[best, task], w)
     return w
 
 
-class _Implicit(torch.autograd.Function):
-    """The solution, with the gradient of the equation that it solves."""
+class _ImplicitGradient(torch.autograd.Function):
+    """Identity on the solution whose backward pass differentiates `gradient(solution) = 0`."""
 
     @staticmethod
     def forward(
-        ctx: Any, gradient: Tensor, solution: Tensor, times: Callable[[Tensor], Tensor]
+        ctx: Any, gradient: Tensor, solution: Tensor, product: Callable[[Tensor], Tensor]
     ) -> Tensor:
         del gradient
-        ctx.times = times
+        ctx.product = product
         return solution.clone()
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        return -conjugate_gradients(ctx.times, grads[0]), None, None
+        # At the minimum, ∂w/∂θ = -H⁻¹ ∂gradient/∂θ. Autograd supplies the second factor, because
+        # `gradient` is a differentiable function of θ; one linear solve supplies the first.
+        return -conjugate_gradient(ctx.product, grads[0]), None, None
 
 
-def solve(problem: Problem) -> Tensor:
-    """The minimizer, differentiable in everything that the problem is made of (implicit function theorem)."""
-    fixed = Problem(*(getattr(problem, f.name).detach() for f in dataclasses.fields(Problem)))
+def solve(objective: NovelClassObjective) -> Tensor:
+    """Return the minimizer `[G, way, F]`, differentiable by the implicit function theorem."""
     with torch.no_grad():
+        fixed = objective.detach()
         solution = minimize(fixed)
-        times = fixed.curvature(solution)
-    out: Tensor = _Implicit.apply(problem.gradient(solution), solution, times)  # type: ignore[no-untyped-call]
+        product = fixed.hessian(solution)
+    gradient = objective.gradient(solution)
+    out: Tensor = _ImplicitGradient.apply(gradient, solution, product)  # type: ignore[no-untyped-call]
     return out
 
 
-class Attractor(nn.Module):
-    """Class nodes: fitted weights of the novel classes, drawn to what the base classes that look like them say."""
+class AttentionAttractor(nn.Module):
+    """Class nodes: novel-class weights, attracted to a combination of similar base classes."""
 
-    def __init__(self, dim: int, base: int, hidden: int) -> None:
+    def __init__(self, dim: int, num_base_classes: int, hidden: int) -> None:
         super().__init__()
-        self.base = nn.Parameter(torch.randn(base, dim) / dim**0.5)
+        self.base = nn.Parameter(torch.randn(num_base_classes, dim) / dim**0.5)
         self.memory = nn.Sequential(nn.Linear(dim, hidden), nn.Tanh(), nn.Linear(hidden, dim))
         self.origin = nn.Parameter(torch.zeros(dim))
-        self.sharpness = nn.Parameter(torch.tensor(2.0))
+        self.attention_scale = nn.Parameter(torch.tensor(2.0))
         self.log_stiffness = nn.Parameter(torch.full((dim,), 0.1).log())
 
     def forward(self, graph: Graph) -> Graph:
-        """The graph with new class nodes."""
+        """Return the graph with new class nodes."""
         return graph.replace(nodes=update_class_nodes(graph, self._fit))
 
     def _fit(self, tasks: DenseBatch) -> Tensor:
-        near = F.normalize(tasks.x, dim=2) @ F.normalize(self.base, dim=1).T
-        attention = (self.sharpness * near).softmax(dim=2)
-        attractor = self.origin + weighted_class_means(tasks.one_hot, attention) @ self.memory(
-            self.base
+        similarity = F.normalize(tasks.x, dim=2) @ F.normalize(self.base, dim=1).T
+        attention = (self.attention_scale * similarity).softmax(dim=2)
+        class_attention = weighted_class_means(tasks.one_hot, attention)
+        attractor = self.origin + class_attention @ self.memory(self.base)
+        objective = NovelClassObjective(
+            x=tasks.x,
+            label=tasks.one_hot,
+            base_logits=tasks.x @ self.base.T,
+            attractor=attractor,
+            stiffness=self.log_stiffness.exp(),
         )
-        return solve(
-            Problem(
-                tasks.x, tasks.one_hot, tasks.x @ self.base.T, attractor, self.log_stiffness.exp()
-            )
-        )
+        return solve(objective)
 
 
-def score(graph: Graph) -> Graph:
-    """Edges from classes to queries: the inner product of weights and features."""
-    return graph.replace(edges=update_query_edges(graph, _products))
+def inner_product_edges(graph: Graph) -> Graph:
+    """Set edges from class nodes to queries to the inner product of weights and features."""
+    return graph.replace(edges=update_query_edges(graph, _inner_products))
 
 
-def _products(tasks: DenseBatch) -> Tensor:
+def _inner_products(tasks: DenseBatch) -> Tensor:
     assert tasks.class_nodes is not None
     return torch.bmm(tasks.x, tasks.class_nodes.mT)
 
 
 def base_and_novel_logits(model: GraphMethod, out: MethodOutput) -> Tensor:
-    """`[Q, base + max(way)]`: scores of the base classes beside those of the task's own, for one softmax over all.
+    """Return the logits of base and novel classes, for one softmax over both.
 
     Args:
-        model: an `attention_attractor`.
-        out: its output.
+        model: a model created by `attention_attractor`.
+        out: the model's output for an episode.
+
+    Returns:
+        `[Q, num_base_classes + max(way)]`, base classes first.
 
     Raises:
-        ValueError: another method.
+        InvalidInputError: if the model is another method.
+
+    Example:
+        >>> import torch
+        >>> import graphfew as gf
+        >>> labels = torch.tensor([0, 0, 1, 1, -1, -1])
+        >>> episode = gf.Episode.single(torch.randn(6, 8), labels, labels < 0, way=2)
+        >>> encoder = gf.backbones.identity(8)
+        >>> model = gf.create("attention_attractor", encoder=encoder, num_base_classes=10)
+        >>> gf.methods.base_and_novel_logits(model, model(episode)).shape
+        torch.Size([2, 12])
     """
-    layer = next((m for m in model.layers.children() if isinstance(m, Attractor)), None)
+    layers = model.layers.children()
+    layer = next((layer for layer in layers if isinstance(layer, AttentionAttractor)), None)
     if layer is None:
-        raise ValueError("the model has no base classes; joint_logits is for attention_attractor")
+        raise InvalidInputError(
+            "the model has no base classes; base_and_novel_logits needs a model created by "
+            "attention_attractor"
+        )
     graph = out.graphs[-1]
-    return torch.cat(
-        [graph.nodes[: len(graph.episode.y)][graph.episode.query] @ layer.base.T, out.logits], dim=1
-    )
+    items = graph.nodes[: len(graph.episode.y)]
+    base_logits = items[graph.episode.query] @ layer.base.T
+    return torch.cat([base_logits, out.logits], dim=1)
 
 
 @register_method(paper="Ren et al. 2019", loss=node_loss)
 def attention_attractor(
-    encoder: nn.Module, *, dim: int, base: int = 64, hidden: int = 50
+    encoder: nn.Module, *, dim: int, num_base_classes: int = 64, hidden: int = 50
 ) -> GraphMethod:
-    """Novel classes are fitted to their supports beside base classes, near an attractor that the base classes give.
+    """Incremental few-shot learning: novel classes are fitted near an attractor of base classes.
+
+    The logits contain the task's classes only; `base_and_novel_logits` adds the base classes.
 
     Formula:
-        m_k = mean_{i of class k} softmax_b(s cos(x_i, v_b)),  v_b the weights of base class b
-        u_k = u + Σ_b m_kb g(v_b),  g a network of one hidden layer
+        m_k = mean_{y_i = k} softmax_b(s cos(x_i, v_b)),  v_b the weights of base class b
+        u_k = u + Σ_b m_kb g(v_b),  g an MLP with one hidden layer
         w = argmin  mean_i CE([V x_i ; w x_i], y_i) + Σ_k (w_k - u_k)ᵀ diag(γ) (w_k - u_k)
         logit_qk = w_kᵀ x_q
 
     Args:
-        encoder: `[N, ...] -> [N, dim]`; trained before and left as it is.
-        dim: the encoder's output width.
-        base: base classes; their weights `[base, dim]` are the parameter `base` of the first layer, to be filled with
-            those of a classifier of the training classes, or learned with the rest.
-        hidden: units of the memory.
+        encoder: `[N, ...] -> [N, dim]`; pretrained and frozen in the paper.
+        dim: output width of the encoder.
+        num_base_classes: number of base classes. Their weights `[num_base_classes, dim]` are the
+            parameter `base` of the first layer: copy those of a classifier of the training
+            classes, or train them with the rest.
+        hidden: hidden units of the memory network `g`.
 
-    Train with `node_loss`. The logits are those of the task's own classes; `joint_logits` adds the base classes'.
+    Returns:
+        An inductive `GraphMethod` with logits `[Q, way]`, trained with `node_loss`.
 
     Raises:
-        ValueError: a task with unlabeled nodes.
+        InvalidInputError: later, if a task has unlabeled nodes.
 
-    Source: Ren, Liao, Fetaya, Zemel, 2019, Incremental Few-Shot Learning with Attention Attractor Networks.
+    Example:
+        >>> import torch
+        >>> import graphfew as gf
+        >>> labels = torch.tensor([0, 0, 1, 1, -1, -1])
+        >>> episode = gf.Episode.single(torch.randn(6, 8), labels, labels < 0, way=2)
+        >>> model = gf.create("attention_attractor", encoder=gf.backbones.identity(8))
+        >>> model(episode).logits.shape
+        torch.Size([2, 2])
 
-    Deviations: the fit is solved by Newton's method to convergence and differentiated there by the implicit function
-    theorem, by conjugate gradients (theirs by a truncated series); the support's loss is a mean; the stiffness is
-    learned as its logarithm.
+    Source:
+        Ren, Liao, Fetaya, Zemel, 2019, Incremental Few-Shot Learning with Attention Attractor
+        Networks.
+
+    Deviations:
+        The objective is minimized by Newton's method to convergence and differentiated by the
+        implicit function theorem with conjugate gradients (the paper truncates recurrent
+        back-propagation). The support loss is a mean. The stiffness is learned as its logarithm.
     """
     return GraphMethod(
         encoder,
         class_mean_graph,
-        [Attractor(dim, base, hidden), score],
+        [AttentionAttractor(dim, num_base_classes, hidden), inner_product_edges],
         class_node_logits,
         transductive=False,
         independent_queries=True,

@@ -1,4 +1,4 @@
-"""BD-CSPN: class nodes rectified by the queries that look most like them."""
+"""BD-CSPN: prototypes rectified with pseudo-labeled queries after a shift of the queries."""
 
 from __future__ import annotations
 
@@ -24,44 +24,55 @@ from graphfew.propagation.class_priors import (
 from graphfew.propagation.feature_transforms import check_center
 
 
-class Rectify:
-    """Class nodes as weighted means of supports and of the queries nearest to them by cosine; edges are cosines."""
+class PrototypeRectification:
+    """Class nodes as weighted means of supports and pseudo-labeled queries; edges are cosines."""
 
     def __init__(
-        self, sharpness: float, scale: float, prior: Sequence[float] | None, strength: float
+        self,
+        inv_temperature: float,
+        scale: float,
+        prior: Sequence[float] | None,
+        prior_strength: float,
     ) -> None:
-        self.sharpness = sharpness
+        self.inv_temperature = inv_temperature
         self.scale = scale
         self.prior = prior
-        self.strength = strength
+        self.prior_strength = prior_strength
 
     def __call__(self, graph: Graph) -> Graph:
-        """The graph with new class nodes and edges."""
+        """Return the graph with new class nodes and edges."""
         return update_classes_and_queries(graph, self._rectify)
 
     def _rectify(self, tasks: DenseBatch) -> tuple[Tensor, Tensor]:
         assert tasks.class_nodes is not None
         x = tasks.x + unknown_mask(tasks) * self._shift(tasks)
-        near = self._cosines(x, tasks.class_nodes)
-        known = tasks.labeled[..., None]
-        answer = F.one_hot(near.argmax(2), near.shape[2]).to(x.dtype)
-        members = torch.where(known, tasks.one_hot, answer)
-        weight = (self.sharpness * near).exp() * members
+        similarity = _cosines(x, tasks.class_nodes)
+        way = similarity.shape[2]
+        pseudo_label = F.one_hot(similarity.argmax(2), way).to(x.dtype)
+        membership = torch.where(tasks.labeled[..., None], tasks.one_hot, pseudo_label)
+        weight = (self.inv_temperature * similarity).exp() * membership
         classes = weighted_class_means(weight, x)
-        return classes, self.scale * self._cosines(x, classes)
+        return classes, self.scale * _cosines(x, classes)
 
     def _shift(self, tasks: DenseBatch) -> Tensor:
-        """`[G, 1, F]`: what takes the queries' mean to where supports of the same proportions have theirs."""
-        assert tasks.class_nodes is not None
-        counted, prior = unknown_mask(tasks), class_prior(self.prior, tasks.one_hot)
-        shares = (self.sharpness * self._cosines(tasks.x, tasks.class_nodes)).softmax(2) * counted
-        expected = torch.bmm(
-            estimate_proportions(shares, prior, self.strength)[:, None], tasks.class_nodes
-        )
-        return expected - (tasks.x * counted).sum(1, keepdim=True) / counted.sum(1, keepdim=True)
+        """Return the shift that aligns the query mean with the support mean, `[G, 1, F]`.
 
-    def _cosines(self, x: Tensor, classes: Tensor) -> Tensor:
-        return torch.bmm(F.normalize(x, dim=2), F.normalize(classes, dim=2).mT)
+        The support mean is taken under the estimated class proportions of the queries, because
+        with imbalanced queries the two means differ even without a domain shift.
+        """
+        assert tasks.class_nodes is not None
+        is_query = unknown_mask(tasks)
+        prior = class_prior(self.prior, tasks.one_hot)
+        similarity = _cosines(tasks.x, tasks.class_nodes)
+        probs = (self.inv_temperature * similarity).softmax(2) * is_query
+        proportions = estimate_proportions(probs, prior, self.prior_strength)
+        support_mean = torch.bmm(proportions[:, None], tasks.class_nodes)
+        query_mean = (tasks.x * is_query).sum(1, keepdim=True) / is_query.sum(1, keepdim=True)
+        return support_mean - query_mean
+
+
+def _cosines(x: Tensor, classes: Tensor) -> Tensor:
+    return torch.bmm(F.normalize(x, dim=2), F.normalize(classes, dim=2).mT)
 
 
 @register_method(paper="Liu et al. 2020", inductive=False, transductive=True)
@@ -69,46 +80,64 @@ def bd_cspn(
     encoder: nn.Module,
     *,
     dim: int,
-    sharpness: float = 10.0,
+    inv_temperature: float = 10.0,
     scale: float = 10.0,
     power: float = 1.0,
     center: Sequence[float] | None = None,
     prior: Sequence[float] | None = None,
-    strength: float = 0.0,
+    prior_strength: float = 0.0,
 ) -> GraphMethod:
-    """Queries are shifted onto the supports, then class nodes take in the queries that are theirs. Needs no training.
+    """Prototype rectification: queries are shifted onto the supports, then join the class means.
 
     Formula:
-        x_q ← x_q + Σ_k π_k c_k - mean_q x_q,  c_k the mean of class k's supports, π the queries' estimated proportions
-        M_k = supports of k, and queries for which k is argmax_c cos(x_q, c)
-        c_k ← Σ_{i in M_k} a_i x_i / Σ_{i in M_k} a_i,  a_i = exp(sharpness · cos(x_i, c_k))
+        x_q ← x_q + Σ_k π_k c_k - mean_q x_q,  c_k the mean of class k's supports
+        π the estimated class proportions of the queries
+        M_k = supports of k, and queries with argmax_c cos(x_q, c) = k
+        c_k ← Σ_{i in M_k} a_i x_i / Σ_{i in M_k} a_i,  a_i = exp(β cos(x_i, c_k)),
+        β = inv_temperature
         logit_qk = scale · cos(x_q, c_k)
 
     Args:
         encoder: `[N, ...] -> [N, dim]`.
-        dim: the encoder's output width.
-        sharpness: of the weights `exp(sharpness cos)` of a class's members.
-        scale: factor on the cosines that are the logits; it changes no answer.
-        power, center: of the features, see `graphfew.propagation.feature_transforms.power_normalize`.
-        prior: proportions of the classes among the queries; None takes them as even.
-        strength: for how many queries of each class the prior counts when the proportions are estimated, for the shift;
-            infinity is the paper's assumption that the queries are divided as the prior says.
+        dim: output width of the encoder.
+        inv_temperature: inverse temperature β of the member weights.
+        scale: factor on the cosines in the logits; it does not change predictions.
+        power: exponent of the power transform, see
+            `graphfew.propagation.feature_transforms.power_normalize`.
+        center: mean feature to subtract, `dim` numbers; None uses the mean of each task.
+        prior: class proportions of the queries; None means uniform.
+        prior_strength: pseudo-count per class of the prior when the query proportions are
+            estimated for the shift; infinity fixes them to the prior, as the paper does.
+
+    Returns:
+        A transductive `GraphMethod` with logits `[Q, way]`. It needs no training.
 
     Raises:
-        ValueError: proportions that are not positive, a negative strength, or a center that does not fit; later, a task
-            with unlabeled nodes.
+        InvalidInputError: if the prior is not positive, `prior_strength` is negative or `center` has the
+            wrong length; later, if a task has unlabeled nodes.
 
-    Source: Liu, Song, Qin, 2020, Prototype Rectification for Few-Shot Learning.
+    Example:
+        >>> import torch
+        >>> import graphfew as gf
+        >>> labels = torch.tensor([0, 0, 1, 1, -1, -1])
+        >>> episode = gf.Episode.single(torch.randn(6, 8), labels, labels < 0, way=2)
+        >>> model = gf.create("bd_cspn", encoder=gf.backbones.identity(8))
+        >>> model(episode).logits.shape
+        torch.Size([2, 2])
 
-    Deviations: the shift is to the class nodes' mean under estimated proportions (theirs under even ones); queries are
-    compared in their shifted place.
+    Source:
+        Liu, Song, Qin, 2020, Prototype Rectification for Few-Shot Learning.
+
+    Deviations:
+        The queries are shifted to the support mean under estimated class proportions (uniform ones
+        in the paper), and the shifted queries are the ones that are classified.
     """
-    check_prior(prior, strength)
+    check_prior(prior, prior_strength)
     check_center(center, dim)
     return GraphMethod(
         encoder,
         normalized_class_mean_graph(power, center),
-        [Rectify(sharpness, scale, prior, strength)],
+        [PrototypeRectification(inv_temperature, scale, prior, prior_strength)],
         class_node_logits,
         check=require_labeled("bd_cspn"),
     )

@@ -1,4 +1,4 @@
-"""FEAT: class nodes that look at each other before queries are compared with them."""
+"""FEAT: prototypes adapted to the task by self-attention over its classes."""
 
 from __future__ import annotations
 
@@ -18,29 +18,32 @@ from graphfew.nn.prototypes import ScaledMetric, class_mean_graph
 from graphfew.nn.readout import class_node_logits
 
 
-class Adapt(nn.Module):
-    """Class nodes `[M, dim]` after one head of self-attention over the classes of their task, added to themselves."""
+class PrototypeAttention(nn.Module):
+    """Residual single-head self-attention over the class nodes `[M, dim]` of each task."""
 
     def __init__(self, dim: int, p: float) -> None:
         super().__init__()
-        self.ask, self.key, self.value = (nn.Linear(dim, dim, bias=False) for _ in range(3))
+        self.query = nn.Linear(dim, dim, bias=False)
+        self.key = nn.Linear(dim, dim, bias=False)
+        self.value = nn.Linear(dim, dim, bias=False)
         self.out = nn.Linear(dim, dim)
         self.dropout = nn.Dropout(p)
         self.norm = nn.LayerNorm(dim)
-        # Small at first, so that training begins at prototypes of normalized features.
+        # Nearly zero, so that training starts from prototypes of normalized features.
         nn.init.normal_(self.out.weight, std=0.01)
         nn.init.zeros_(self.out.bias)
 
     def forward(self, graph: Graph) -> Graph:
-        """The graph with new class nodes."""
+        """Return the graph with new class nodes."""
         return graph.replace(nodes=update_class_nodes(graph, self._attend))
 
     def _attend(self, tasks: DenseBatch) -> Tensor:
         assert tasks.class_nodes is not None
         classes = tasks.class_nodes
-        scores = torch.bmm(self.ask(classes), self.key(classes).mT) / math.sqrt(classes.shape[2])
-        heard = torch.bmm(scores.softmax(dim=2), self.value(classes))
-        out: Tensor = self.norm(classes + self.dropout(self.out(heard)))
+        scores = torch.bmm(self.query(classes), self.key(classes).mT)
+        attention = (scores / math.sqrt(classes.shape[2])).softmax(dim=2)
+        context = torch.bmm(attention, self.value(classes))
+        out: Tensor = self.norm(classes + self.dropout(self.out(context)))
         return out
 
 
@@ -54,29 +57,45 @@ def feat(
     scale: float = 1.0,
     learn_scale: bool = False,
 ) -> GraphMethod:
-    """Prototypes adapted to their task by self-attention over the classes; queries stay as they are.
+    """Prototypes adapted to their task by self-attention over the classes.
 
     Formula:
-        C ← LayerNorm(C + W_o softmax(C W_q (C W_k)ᵀ / √F) C W_v),  row k of C the mean of class k's supports
+        C ← LayerNorm(C + W_o softmax(C W_q (C W_k)ᵀ / √F) C W_v),  row c_k of C the class mean
         logit_qk = scale · s(x_q, c_k),  s(a, b) = -‖a - b‖²
 
     Args:
-        encoder: `[N, ...] -> [N, dim]`; trained before, as a classifier or with prototypes.
-        dim: the encoder's output width.
-        p: dropout on what the attention adds.
-        metric, scale, learn_scale: as `prototypical` has them.
+        encoder: `[N, ...] -> [N, dim]`; pretrained as a classifier or with prototypes.
+        dim: output width of the encoder.
+        p: dropout probability of the attention output.
+        metric: similarity `([P, F], [P, F]) -> [P, 1]`.
+        scale: factor on the similarity.
+        learn_scale: train the factor.
 
-    Train with `node_loss`.
+    Returns:
+        An inductive `GraphMethod` with logits `[Q, way]`, trained with `node_loss`.
 
     Raises:
-        ValueError: a task with unlabeled nodes.
+        InvalidInputError: later, if a task has unlabeled nodes.
 
-    Source: Ye, Hu, Zhan, Sha, 2020, Few-Shot Learning via Embedding Adaptation with Set-to-Set Functions.
+    Example:
+        >>> import torch
+        >>> import graphfew as gf
+        >>> labels = torch.tensor([0, 0, 1, 1, -1, -1])
+        >>> episode = gf.Episode.single(torch.randn(6, 8), labels, labels < 0, way=2)
+        >>> model = gf.create("feat", encoder=gf.backbones.identity(8))
+        >>> model.eval()(episode).logits.shape
+        torch.Size([2, 2])
 
-    Deviations: without the contrastive term of its loss; the map after the attention begins near zero; the temperature
-    is a factor on the distance, 1 at first (theirs divides it by 16 to 64, chosen per data set).
+    Source:
+        Ye, Hu, Zhan, Sha, 2020, Few-Shot Learning via Embedding Adaptation with Set-to-Set
+        Functions.
+
+    Deviations:
+        The contrastive term of the loss is omitted. The linear layer after the attention is
+        initialized near zero. The temperature is a factor on the distance, initially 1 (the
+        published code divides by 16 to 64, chosen per data set).
     """
-    layers = [Adapt(dim, p), ScaledMetric(metric, scale, learn_scale=learn_scale)]
+    layers = [PrototypeAttention(dim, p), ScaledMetric(metric, scale, learn_scale=learn_scale)]
     return GraphMethod(
         encoder,
         class_mean_graph,

@@ -18,17 +18,19 @@ from graphfew.nn.method import GraphMethod
 from graphfew.nn.pair_mlp import PairMLP, pairs, pairs_into, short
 from graphfew.nn.readout import node_logits, one_hot
 
-MASKED = -1e8
+# Logit of self-loops: finite, so that a graph with a single node has a defined softmax.
+LOOP_LOGIT = -1e8
 
 
 class Adjacency(nn.Module):
-    """Edges `[E, 1]`: the softmax over senders of a network of `|x_i - x_j|`, self-loops masked.
+    """Edges `[E, 1]`: softmax over senders of an MLP of `|x_i - x_j|`, with self-loops masked.
 
     Args:
         in_dim: node width.
         widths: widths of the four hidden layers.
-        p: dropout probability after the first, in training.
-        first: it reads the items themselves, so that copies of an item in several graphs are alike.
+        p: dropout probability after the first hidden layer, in training.
+        first: whether the module reads the encoded items themselves. Copies of an item in several
+            graphs are then equal, and their pairs are computed once.
     """
 
     def __init__(
@@ -36,24 +38,26 @@ class Adjacency(nn.Module):
     ) -> None:
         super().__init__()
         self.first = first
-        begin, rest = blocks((in_dim, widths[0]), bias=True), blocks(widths, bias=True)
-        self.net = PairMLP(*begin, *dropout(p), *rest, nn.Linear(widths[-1], 1))
+        first_block = blocks((in_dim, widths[0]), bias=True)
+        other_blocks = blocks(widths, bias=True)
+        output = nn.Linear(widths[-1], 1)
+        self.net = PairMLP(*first_block, *dropout(p), *other_blocks, output)
 
     def forward(self, graph: Graph) -> Graph:
-        """The graph with new edges `[E, 1]`, each receiver's summing to 1."""
+        """Return the graph with new edges `[E, 1]`, which sum to 1 over each receiver's senders."""
         origin = graph.episode.origin if self.first else None
-        logits = pairs(graph.topology, self.net, graph.nodes, loops=MASKED, origin=origin)
+        logits = pairs(graph.topology, self.net, graph.nodes, loops=LOOP_LOGIT, origin=origin)
         return graph.replace(edges=graph.topology.softmax(logits))
 
     def into_queries(self, graph: Graph) -> Graph:
-        """As `forward`, on the edges into queries alone; for a frozen network."""
+        """Compute `forward` on the edges into queries only, for a frozen network."""
         topology, _ = graph.topology.select_receivers(graph.episode.query)
-        logits = pairs_into(topology, self.net, graph.nodes, loops=MASKED)
+        logits = pairs_into(topology, self.net, graph.nodes, loops=LOOP_LOGIT)
         return graph.replace(edges=topology.softmax(logits), topology=topology)
 
 
 class GraphConvolution(nn.Module):
-    """`[x ; Ã x]` through a linear map, and batch norm where `norm` is true: nodes `[N, in_dim] -> [N, out_dim]`."""
+    """Linear layer of `[x ; Ã x]`, with optional batch norm: `[N, in_dim] -> [N, out_dim]`."""
 
     def __init__(self, in_dim: int, out_dim: int, *, norm: bool = True) -> None:
         super().__init__()
@@ -61,14 +65,14 @@ class GraphConvolution(nn.Module):
         self.norm = RowNorm(out_dim) if norm else nn.Identity()
 
     def forward(self, graph: Graph) -> Tensor:
-        """New node values `[N, out_dim]`."""
-        mixed = graph.topology.propagate(graph.edges, graph.nodes)
-        out: Tensor = self.norm(self.linear(torch.cat([graph.nodes, mixed], dim=1)))
+        """Return the new node values `[N, out_dim]`."""
+        messages = graph.topology.propagate(graph.edges, graph.nodes)
+        out: Tensor = self.norm(self.linear(torch.cat([graph.nodes, messages], dim=1)))
         return out
 
 
 class GnnBlock(nn.Module):
-    """New edges, then `x ← [x ; LeakyReLU(convolution)]`."""
+    """Dense block: new edges, then `x ← [x ; LeakyReLU(convolution)]`."""
 
     def __init__(self, adjacency: Adjacency, convolution: GraphConvolution) -> None:
         super().__init__()
@@ -77,15 +81,14 @@ class GnnBlock(nn.Module):
         self.activation = nn.LeakyReLU()
 
     def forward(self, graph: Graph) -> Graph:
-        """Nodes `[N, F]` to `[N, F + growth]`."""
+        """Map nodes `[N, F]` to `[N, F + growth]`."""
         graph = self.adjacency(graph)
-        return graph.replace(
-            nodes=torch.cat([graph.nodes, self.activation(self.convolution(graph))], dim=1)
-        )
+        new_features = self.activation(self.convolution(graph))
+        return graph.replace(nodes=torch.cat([graph.nodes, new_features], dim=1))
 
 
 class GnnOutput(nn.Module):
-    """New edges, then a convolution to logits."""
+    """Output block: new edges, then a convolution to logits."""
 
     def __init__(self, adjacency: Adjacency, convolution: GraphConvolution) -> None:
         super().__init__()
@@ -93,12 +96,12 @@ class GnnOutput(nn.Module):
         self.convolution = convolution
 
     def forward(self, graph: Graph) -> Graph:
-        """Nodes `[N, F]` to `[N, way]`."""
+        """Map nodes `[N, F]` to `[N, way]`."""
         graph = self.adjacency(graph)
         return graph.replace(nodes=self.convolution(graph))
 
     def forward_to_queries(self, graph: Graph) -> Graph:
-        """As `forward`, with the rows of queries alone right where they are few."""
+        """Compute `forward` with valid rows for queries only, if these are few."""
         if not short(graph, self):
             return self.forward(graph)
         graph = self.adjacency.into_queries(graph)
@@ -106,10 +109,14 @@ class GnnOutput(nn.Module):
 
 
 def embed(episode: Episode) -> Graph:
-    """The complete graph of each task; nodes `[φ(x) ; label]`, with the uniform label where it is unknown."""
+    """Build the complete graph of each task, with nodes `[φ(x) ; label]`.
+
+    An unknown label is uniform over the classes.
+    """
     topology = complete_graph(episode.sizes, episode.x.device)
     way = max(episode.way)
-    label = one_hot(episode, episode.x) + (~episode.labeled)[:, None].to(episode.x.dtype) / way
+    is_unknown = (~episode.labeled)[:, None].to(episode.x.dtype)
+    label = one_hot(episode, episode.x) + is_unknown / way
     edges = episode.x.new_zeros(len(topology.receivers), 1)
     return Graph(torch.cat([episode.x, label], dim=1), edges, topology, episode)
 
@@ -135,51 +142,68 @@ def gnn(
     output_norm: bool = False,
     transductive: bool = False,
 ) -> GraphMethod:
-    """Graph neural network with label fields in the nodes and an adjacency learned anew before each convolution.
+    """Graph neural network with labels as node features and a learned adjacency per block.
 
     Formula:
-        x_i = [φ_i ; h_i],  φ_i the features, h_i the one-hot label, 1/way everywhere where it is unknown
-        Ã_ij = softmax_{j ≠ i} MLP(|x_i - x_j|),  anew in every block
+        x_i = [φ_i ; h_i],  φ_i the features, h_i the one-hot label, 1/way everywhere if unknown
+        Ã_ij = softmax_{j ≠ i} MLP(|x_i - x_j|),  computed again in every block
         x ← [x ; LeakyReLU(BN(W [x ; Ã x]))],  depth times
         logit_q = (W [x ; Ã x])_q
 
     Args:
         encoder: `[N, ...] -> [N, dim]`.
-        dim: the encoder's output width.
-        way: classes per task; the output layer has this size, so training and test way are equal.
-        depth: dense blocks before the output block.
+        dim: output width of the encoder.
+        way: classes per task; it sets the size of the output layer, so tasks in training and
+            evaluation need the same way.
+        depth: number of dense blocks before the output block.
         growth: features that each block adds.
-        width: base width of the adjacency networks; None takes the width of each block's nodes (the last block reuses
-            the width before), as the paper's Omniglot model does.
-        ratios: hidden widths over the base width; the Omniglot model has (2, 1.5, 1, 1).
-        p: dropout probability in the output block's adjacency; 0.3 in the Omniglot model.
+        width: base width of the adjacency MLPs. None uses the node width of each block (the last
+            block uses that of the block before), as the paper's Omniglot model does.
+        ratios: hidden widths relative to the base width; (2, 1.5, 1, 1) in the Omniglot model.
+        p: dropout probability in the adjacency of the output block; 0.3 in the Omniglot model.
         output_norm: batch norm on the logits; true in the Omniglot model.
-        transductive: all queries of a task in one graph; the paper has one graph per query.
+        transductive: all queries of a task in one graph; otherwise one graph per query, as in the
+            paper.
 
-    Train with `node_loss`.
+    Returns:
+        A `GraphMethod` with logits `[Q, way]`, trained with `node_loss`.
 
     Raises:
-        ValueError: a task of another way.
+        InvalidInputError: later, if a task has another way.
 
-    Source: Garcia, Bruna, 2018, Few-Shot Learning with Graph Neural Networks.
+    Example:
+        >>> import torch
+        >>> import graphfew as gf
+        >>> labels = torch.tensor([0, 0, 1, 1, -1, -1])
+        >>> episode = gf.Episode.single(torch.randn(6, 8), labels, labels < 0, way=2)
+        >>> model = gf.create("gnn", encoder=gf.backbones.identity(8), way=2)
+        >>> model.eval()(episode).logits.shape
+        torch.Size([2, 2])
 
-    Deviations: unknown labels are uniform as in the paper (its code has zeros); the transductive form is ours. Batch
-    statistics of the adjacency are those of distinct pairs.
+    Source:
+        Garcia, Bruna, 2018, Few-Shot Learning with Graph Neural Networks.
+
+    Deviations:
+        Unknown labels are uniform as in the paper (zeros in the published code). The transductive
+        mode is an addition. Batch statistics of the adjacency are those of distinct pairs.
     """
-    dims = [dim + way + growth * n for n in range(depth + 1)]
-    bases = [width] * len(dims) if width else [*dims[:-1], dims[max(depth - 1, 0)]]
-    hidden = [tuple(int(r * base) for r in ratios) for base in bases]
-    steps: list[nn.Module] = [
-        GnnBlock(Adjacency(d, h, first=n == 0), GraphConvolution(d, growth))
-        for n, (d, h) in enumerate(zip(dims[:-1], hidden[:-1], strict=True))
-    ]
-    last = GnnOutput(
-        Adjacency(dims[-1], hidden[-1], p), GraphConvolution(dims[-1], way, norm=output_norm)
-    )
+    # Node width before each block, the output block included.
+    dims = [dim + way + growth * index for index in range(depth + 1)]
+    base_widths = [width] * (depth + 1)
+    if not width:
+        base_widths = [*dims[:-1], dims[max(depth - 1, 0)]]
+    hidden_widths = [tuple(int(ratio * base) for ratio in ratios) for base in base_widths]
+    layers: list[nn.Module] = []
+    for index in range(depth):
+        adjacency = Adjacency(dims[index], hidden_widths[index], first=index == 0)
+        layers.append(GnnBlock(adjacency, GraphConvolution(dims[index], growth)))
+    adjacency = Adjacency(dims[-1], hidden_widths[-1], p)
+    convolution = GraphConvolution(dims[-1], way, norm=output_norm)
+    layers.append(GnnOutput(adjacency, convolution))
     return GraphMethod(
         encoder,
         embed,
-        [*steps, last],
+        layers,
         node_logits,
         transductive=transductive,
         check=require_way("gnn", way),

@@ -1,4 +1,4 @@
-"""A linear classifier fitted to each task's supports."""
+"""Logistic regression fitted to the supports of each task."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from graphfew.core.dense_batch import DenseBatch, update_query_edges
 from graphfew.core.graph import Graph
+from graphfew.errors import InvalidInputError
 from graphfew.methods._checks import require_labeled
 from graphfew.methods.registry import register_method
 from graphfew.nn.method import GraphMethod
@@ -19,19 +20,28 @@ from graphfew.nn.prototypes import class_mean_graph
 from graphfew.nn.readout import class_node_logits
 
 Array = NDArray[np.float64]
-Fit = Callable[[Array, NDArray[np.int64]], tuple[Array, Array]]
+FitClassifier = Callable[[Array, NDArray[np.int64]], tuple[Array, Array]]
 
 
-def logistic_regression(strength: float = 1.0) -> Fit:
-    """Multinomial logistic regression by scikit-learn, solved to convergence; `strength` is its inverse penalty C."""
+def logistic_regression(inv_regularization: float = 1.0) -> FitClassifier:
+    """Return a fit of multinomial logistic regression by scikit-learn, to convergence.
+
+    Args:
+        inv_regularization: inverse regularization strength, scikit-learn's `C`.
+
+    Returns:
+        A function from features `[n, F]` and labels `[n]` to weights `[way, F]` and biases `[way]`.
+    """
 
     def fit(x: Array, y: NDArray[np.int64]) -> tuple[Array, Array]:
-        from sklearn.linear_model import LogisticRegression  # takes a second to import
+        from sklearn.linear_model import LogisticRegression  # slow to import
 
-        # Two classes have one row of weights, for the second against the first; it would be penalized twice as much.
-        two = len(np.unique(y)) == 2
-        model = LogisticRegression(C=strength * (1 + two), tol=1e-10, max_iter=10_000).fit(x, y)
-        if not two:
+        # With two classes scikit-learn fits one weight vector w, the difference of both classes:
+        # ‖w‖² is then twice ‖w/2‖² + ‖-w/2‖², so the multinomial optimum needs twice the C.
+        is_binary = len(np.unique(y)) == 2
+        c = inv_regularization * (2 if is_binary else 1)
+        model = LogisticRegression(C=c, tol=1e-10, max_iter=10_000).fit(x, y)
+        if not is_binary:
             return model.coef_, model.intercept_
         sign = np.array([-0.5, 0.5])
         return sign[:, None] * model.coef_, sign * model.intercept_
@@ -39,74 +49,92 @@ def logistic_regression(strength: float = 1.0) -> Fit:
     return fit
 
 
+class FittedLinearHead:
+    """Layer that sets edges from classes to queries to the logits of a fitted classifier."""
+
+    def __init__(self, fit: FitClassifier, normalize: bool, scale: float) -> None:
+        self.fit = fit
+        self.normalize = normalize
+        self.scale = scale
+
+    def __call__(self, graph: Graph) -> Graph:
+        """Return the graph with new edges to queries; class nodes stay the class means."""
+        return graph.replace(edges=update_query_edges(graph, self._logits))
+
+    def _logits(self, tasks: DenseBatch) -> Tensor:
+        features = F.normalize(tasks.x, dim=2) if self.normalize else tasks.x
+        features = self.scale * features
+        weights, biases = [], []
+        for x, label in zip(features, tasks.one_hot, strict=True):
+            weight, bias = self._fit_task(x, label)
+            weights.append(weight)
+            biases.append(bias)
+        weight = torch.stack(weights).mT.to(features)
+        bias = torch.stack(biases)[:, None].to(features)
+        return torch.baddbmm(bias, features, weight)
+
+    def _fit_task(self, x: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        is_support = label.any(1)
+        features = x[is_support].detach().double().cpu().numpy()
+        classes = label[is_support].argmax(1).cpu().numpy()
+        weight, bias = self.fit(features, classes)
+        return torch.from_numpy(weight), torch.from_numpy(bias)
+
+
 @register_method(paper="Tian et al. 2020")
 def linear_head(
     encoder: nn.Module,
     *,
     dim: int | None = None,
-    strength: float = 1.0,
-    cosine: bool = True,
+    inv_regularization: float = 1.0,
+    normalize: bool = True,
     scale: float = 1.0,
 ) -> GraphMethod:
-    """Logistic regression on the supports of each task. Needs no training.
+    """Logistic regression on the supports of each task.
 
     Formula:
-        W, b = argmin  ½ ‖W‖² + strength · Σ_supports CE(W x_i + b, y_i)
+        W, b = argmin  ½ ‖W‖² + C · Σ_supports CE(W x_i + b, y_i),  C = inv_regularization
         logit_q = W x_q + b,  x = scale · φ / ‖φ‖
 
     Args:
         encoder: `[N, ...] -> [N, F]`.
-        dim: unused; every method takes it.
-        strength: inverse of the penalty on the weights.
-        cosine: features are brought to length 1 first, so that the classifier is one of angles.
+        dim: ignored; accepted for uniformity.
+        inv_regularization: inverse regularization strength, scikit-learn's `C`.
+        normalize: normalize features to length 1 first.
         scale: factor on the features after that.
 
+    Returns:
+        An inductive `GraphMethod` with logits `[Q, way]`. It needs no training.
+
     Raises:
-        ValueError: a strength that is not positive; later, a task with unlabeled nodes.
+        InvalidInputError: if `inv_regularization` is not positive; later, if a task has unlabeled nodes.
 
-    Source: Tian, Wang, Krishnan, Tenenbaum, Isola, 2020, Rethinking Few-Shot Image Classification: A Good Embedding Is
-    All You Need?
+    Example:
+        >>> import torch
+        >>> import graphfew as gf
+        >>> labels = torch.tensor([0, 0, 1, 1, -1, -1])
+        >>> episode = gf.Episode.single(torch.randn(6, 8), labels, labels < 0, way=2)
+        >>> model = gf.create("linear_head", encoder=gf.backbones.identity(8))
+        >>> model(episode).logits.shape
+        torch.Size([2, 2])
 
-    Deviations: solved by scikit-learn to convergence, task by task; gradients do not flow through it.
+    Source:
+        Tian, Wang, Krishnan, Tenenbaum, Isola, 2020, Rethinking Few-Shot Image Classification: A
+        Good Embedding Is All You Need?
+
+    Deviations:
+        Solved by scikit-learn to convergence, task by task, without gradients.
     """
     del dim
-    if not strength > 0:
-        raise ValueError(f"strength is {strength}; it must be positive")
-    layer = _Fitted(logistic_regression(strength), cosine, scale)
+    if not inv_regularization > 0:
+        raise InvalidInputError(f"inv_regularization must be positive, got {inv_regularization}")
+    fit = logistic_regression(inv_regularization)
     return GraphMethod(
         encoder,
         class_mean_graph,
-        [layer],
+        [FittedLinearHead(fit, normalize, scale)],
         class_node_logits,
         transductive=False,
         independent_queries=True,
         check=require_labeled("linear_head"),
     )
-
-
-class _Fitted:
-    """A layer: edges from classes to queries are the classifier's scores; class nodes stay the means."""
-
-    def __init__(self, fit: Fit, cosine: bool, scale: float) -> None:
-        self.fit = fit
-        self.cosine = cosine
-        self.scale = scale
-
-    def __call__(self, graph: Graph) -> Graph:
-        return graph.replace(edges=update_query_edges(graph, self._score))
-
-    def _score(self, tasks: DenseBatch) -> Tensor:
-        x = self.scale * (F.normalize(tasks.x, dim=2) if self.cosine else tasks.x)
-        weights, biases = zip(
-            *(self._one(*task) for task in zip(x, tasks.one_hot, strict=True)), strict=True
-        )
-        return torch.baddbmm(torch.stack(biases)[:, None].to(x), x, torch.stack(weights).mT.to(x))
-
-    def _one(self, x: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        known = label.any(1)
-        rows, classes = (
-            x[known].detach().double().cpu().numpy(),
-            label[known].argmax(1).cpu().numpy(),
-        )
-        weights, bias = self.fit(rows, classes)
-        return torch.from_numpy(weights), torch.from_numpy(bias)

@@ -1,4 +1,4 @@
-"""Matching networks: attention from each query to the supports, whose labels it shares out."""
+"""Matching networks: queries attend to the supports and sum their labels."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from graphfew.core.graph import Graph
+from graphfew.errors import InvalidInputError
 from graphfew.methods._checks import require_labeled
 from graphfew.methods.losses import node_loss
 from graphfew.methods.registry import register_method
@@ -17,67 +18,71 @@ from graphfew.nn.prototypes import ScaledMetric, support_query_graph
 from graphfew.nn.readout import log_class_votes
 
 
-def attend(graph: Graph) -> Graph:
-    """Edges as shares that sum to 1 over each query's supports."""
+def attention_edges(graph: Graph) -> Graph:
+    """Normalize the edges by a softmax over the supports of each query."""
     return graph.replace(edges=graph.topology.softmax(graph.edges))
 
 
 class SupportContext(nn.Module):
-    """Supports `g(x) = x + h→ + h←` from an LSTM that reads a task's supports in both directions, in node order."""
+    """Supports `g(x) = x + h→ + h←`, a bidirectional LSTM over a task's supports in node order."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.lstm = nn.LSTM(dim, dim, batch_first=True, bidirectional=True)
 
     def forward(self, graph: Graph) -> Graph:
-        """The graph with new support nodes."""
+        """Return the graph with new support nodes."""
         episode = graph.episode
         support = torch.nonzero(episode.labeled).flatten()
         task = episode.task[support]
-        shots = torch.bincount(task, minlength=episode.n_tasks)
-        place = torch.arange(len(support), device=task.device) - (shots.cumsum(0) - shots)[task]
+        counts = torch.bincount(task, minlength=episode.n_tasks)
+        first = counts.cumsum(0) - counts
+        position = torch.arange(len(support), device=task.device) - first[task]
         x = graph.nodes[support]
-        rows = x.new_zeros(episode.n_tasks, int(shots.max()), x.shape[1]).index_put(
-            (task, place), x
-        )
-        packed = pack_padded_sequence(rows, shots.cpu(), batch_first=True, enforce_sorted=False)
-        heard, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True)
-        forth, back = heard[task, place].chunk(2, dim=1)
-        return graph.replace(nodes=graph.nodes.index_copy(0, support, x + forth + back))
+        # Sequences of mixed length: pad to [tasks, longest, F], pack, and read back by position.
+        padded = x.new_zeros(episode.n_tasks, int(counts.max()), x.shape[1])
+        padded = padded.index_put((task, position), x)
+        packed = pack_padded_sequence(padded, counts.cpu(), batch_first=True, enforce_sorted=False)
+        states, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True)
+        forward_state, backward_state = states[task, position].chunk(2, dim=1)
+        nodes = graph.nodes.index_copy(0, support, x + forward_state + backward_state)
+        return graph.replace(nodes=nodes)
 
 
 class QueryContext(nn.Module):
-    """Queries that read the supports `steps` times: `h ← LSTM(f, [h ; r], c) + f`, r the supports under attention."""
+    """Queries `h ← LSTM(x, [h ; r]) + x`, where `r` is the attention-weighted mean of supports."""
 
     def __init__(self, dim: int, steps: int) -> None:
         super().__init__()
         self.steps = steps
-        # Weights for f and r side by side are those of an LSTM of f with the state [h ; r].
+        # An LSTM with input x and state [h ; r] equals one with input [x ; r] and state h, since
+        # both only enter through a sum of linear layers.
         self.cell = nn.LSTMCell(2 * dim, dim)
 
     def forward(self, graph: Graph) -> Graph:
-        """The graph with new query nodes."""
+        """Return the graph with new query nodes."""
+        topology = graph.topology
         query = torch.nonzero(graph.episode.query).flatten()
-        first = graph.nodes[query]
-        state, memory = first, torch.zeros_like(first)
-        of_query, of_read = self.cell.weight_ih.chunk(2, dim=1)
-        # What a query is multiplied with is the same in every step, and what it reads is a mean of few supports: both
-        # products are taken once.
-        constant = F.linear(first, of_query, self.cell.bias_ih + self.cell.bias_hh)
+        x = graph.nodes[query]
+        x_weight, read_weight = self.cell.weight_ih.chunk(2, dim=1)
+        # The contribution of x to the gates is the same in every step. The linear layer of r
+        # commutes with its weighted mean, so it is applied to the few supports once.
+        x_gates = F.linear(x, x_weight, self.cell.bias_ih + self.cell.bias_hh)
         support = torch.nonzero(graph.episode.labeled).flatten()
-        readable = graph.nodes.new_zeros(len(graph.nodes), len(of_read))
-        readable = readable.index_copy(0, support, F.linear(graph.nodes[support], of_read))
+        support_gates = graph.nodes.new_zeros(len(graph.nodes), len(read_weight))
+        support_gates = support_gates.index_copy(
+            0, support, F.linear(graph.nodes[support], read_weight)
+        )
+        hidden, cell = x, torch.zeros_like(x)
         for _ in range(self.steps):
-            share = graph.topology.softmax(
-                graph.topology.inner_products(graph.nodes.index_copy(0, query, state))
-            )
-            read = graph.topology.propagate(share, readable)[query]
-            into, keep, new, out = (constant + read + F.linear(state, self.cell.weight_hh)).chunk(
-                4, dim=1
-            )
-            memory = keep.sigmoid() * memory + into.sigmoid() * new.tanh()
-            state = out.sigmoid() * memory.tanh() + first
-        return graph.replace(nodes=graph.nodes.index_copy(0, query, state))
+            scores = topology.inner_products(graph.nodes.index_copy(0, query, hidden))
+            attention = topology.softmax(scores)
+            read_gates = topology.propagate(attention, support_gates)[query]
+            gates = x_gates + read_gates + F.linear(hidden, self.cell.weight_hh)
+            input_gate, forget_gate, candidate, output_gate = gates.chunk(4, dim=1)
+            cell = forget_gate.sigmoid() * cell + input_gate.sigmoid() * candidate.tanh()
+            hidden = output_gate.sigmoid() * cell.tanh() + x
+        return graph.replace(nodes=graph.nodes.index_copy(0, query, hidden))
 
 
 @register_method(paper="Vinyals et al. 2016", loss=node_loss)
@@ -89,7 +94,7 @@ def matching(
     scale: float = 1.0,
     learn_scale: bool = False,
 ) -> GraphMethod:
-    """Attention over the supports by similarity; a class has the sum of its supports' shares.
+    """Matching networks: attention to the supports by similarity, summed over each class.
 
     Formula:
         a_qi = softmax_i(scale · cos(x_q, x_i)),  over the supports
@@ -97,21 +102,36 @@ def matching(
 
     Args:
         encoder: `[N, ...] -> [N, F]`.
-        dim: unused; every method takes it.
-        metric: `cosine` (the paper's), `squared_euclidean`, or any similarity `([P, F], [P, F]) -> [P, 1]`.
-        scale: factor on the similarity; the paper has none, and cosine learns far better with about 10.
+        dim: ignored; accepted for uniformity.
+        metric: similarity `([P, F], [P, F]) -> [P, 1]`, such as `cosine` (as in the paper) or
+            `squared_euclidean`.
+        scale: factor on the similarity; 1 in the paper, but cosine trains better with about 10.
         learn_scale: train the factor.
 
+    Returns:
+        An inductive `GraphMethod` with logits `[Q, way]`, trained with `node_loss`.
+
     Raises:
-        ValueError: a task with unlabeled nodes.
+        InvalidInputError: later, if a task has unlabeled nodes.
 
-    Source: Vinyals, Blundell, Lillicrap, Kavukcuoglu, Wierstra, 2016, Matching Networks for One Shot Learning; the
-    learned scale: Oreshkin, Rodríguez, Lacoste, 2018, TADAM.
+    Example:
+        >>> import torch
+        >>> import graphfew as gf
+        >>> labels = torch.tensor([0, 0, 1, 1, -1, -1])
+        >>> episode = gf.Episode.single(torch.randn(6, 8), labels, labels < 0, way=2)
+        >>> model = gf.create("matching", encoder=gf.backbones.identity(8), scale=10.0)
+        >>> model(episode).logits.shape
+        torch.Size([2, 2])
 
-    Deviations: none at the default scale.
+    Source:
+        Vinyals, Blundell, Lillicrap, Kavukcuoglu, Wierstra, 2016, Matching Networks for One Shot
+        Learning; the learned scale: Oreshkin, Rodríguez, Lacoste, 2018, TADAM.
+
+    Deviations:
+        None at the default scale.
     """
     del dim
-    layers: list[Layer] = [ScaledMetric(metric, scale, learn_scale=learn_scale), attend]
+    layers: list[Layer] = [ScaledMetric(metric, scale, learn_scale=learn_scale), attention_edges]
     return GraphMethod(
         encoder,
         support_query_graph,
@@ -133,7 +153,10 @@ def matching_fce(
     scale: float = 1.0,
     learn_scale: bool = False,
 ) -> GraphMethod:
-    """Matching networks with full context embeddings: supports read each other, queries read the supports.
+    """Matching networks with full context embeddings of supports and queries.
+
+    The LSTM reads the supports in node order, so the order can change predictions; `Tasks` draws
+    supports in random order.
 
     Formula:
         g_i = x_i + h→_i + h←_i,  a bidirectional LSTM over the supports
@@ -142,25 +165,45 @@ def matching_fce(
 
     Args:
         encoder: `[N, ...] -> [N, dim]`.
-        dim: the encoder's output width, and that of the LSTMs.
-        steps: times that a query reads the supports.
-        metric, scale, learn_scale: as `matching` has them.
+        dim: output width of the encoder and of the LSTMs.
+        steps: number of times a query attends to the supports.
+        metric: similarity `([P, F], [P, F]) -> [P, 1]`.
+        scale: factor on the similarity.
+        learn_scale: train the factor.
 
-    The supports are read in node order, so that order may change an answer; tasks are drawn in random order.
+    Returns:
+        An inductive `GraphMethod` with logits `[Q, way]`, trained with `node_loss`.
 
     Raises:
-        ValueError: a task with unlabeled nodes, or fewer than one step.
+        InvalidInputError: if `steps` is below 1; later, if a task has unlabeled nodes.
 
-    Source: Vinyals, Blundell, Lillicrap, Kavukcuoglu, Wierstra, 2016, Matching Networks for One Shot Learning.
+    Example:
+        >>> import torch
+        >>> import graphfew as gf
+        >>> labels = torch.tensor([0, 0, 1, 1, -1, -1])
+        >>> episode = gf.Episode.single(torch.randn(6, 8), labels, labels < 0, way=2)
+        >>> model = gf.create("matching_fce", encoder=gf.backbones.identity(8), steps=2)
+        >>> model(episode).logits.shape
+        torch.Size([2, 2])
 
-    Deviations: none from the formulas; the first state of a query, which they leave open, is the query itself.
+    Source:
+        Vinyals, Blundell, Lillicrap, Kavukcuoglu, Wierstra, 2016, Matching Networks for One Shot
+        Learning.
+
+    Deviations:
+        None from the formulas. The initial state of a query, which the paper leaves open, is the
+        query itself.
     """
     if steps < 1:
-        raise ValueError(
-            f"steps is {steps}; give at least 1, or use matching, which reads no context"
+        raise InvalidInputError(
+            f"steps must be at least 1, got {steps}; use matching for no context embeddings"
         )
-    compare = ScaledMetric(metric, scale, learn_scale=learn_scale)
-    layers: list[Layer] = [SupportContext(dim), QueryContext(dim, steps), compare, attend]
+    layers: list[Layer] = [
+        SupportContext(dim),
+        QueryContext(dim, steps),
+        ScaledMetric(metric, scale, learn_scale=learn_scale),
+        attention_edges,
+    ]
     return GraphMethod(
         encoder,
         support_query_graph,

@@ -15,8 +15,8 @@ from graphfew.nn.prototypes import ScaledMetric, support_query_graph
 from graphfew.nn.readout import nearest_support_logits
 
 
-def flatten_items(episode: Episode) -> Graph:
-    """`embed` of items flattened to rows, so that pixels are features."""
+def flat_support_query_graph(episode: Episode) -> Graph:
+    """Flatten the items to vectors, so that pixels are features, and link supports to queries."""
     return support_query_graph(episode.encode(lambda x: torch.flatten(x, 1)))
 
 
@@ -24,27 +24,42 @@ def flatten_items(episode: Episode) -> Graph:
 def nearest_neighbor(
     encoder: nn.Module, *, dim: int | None = None, metric: Metric = squared_euclidean
 ) -> GraphMethod:
-    """The class of the nearest support; on pixels (`identity` encoder) the field's usual floor. Needs no training.
+    """Class of the nearest support; on pixels (`identity` encoder) the usual lower bound.
 
     Formula:
         logit_qk = max_{y_i = k} s(x_q, x_i),  s(a, b) = -‖a - b‖²
 
     Args:
         encoder: `[N, ...] -> [N, ...]`; its output is flattened.
-        dim: unused; every method takes it.
+        dim: ignored; accepted for uniformity.
         metric: similarity `([P, F], [P, F]) -> [P, 1]`.
 
+    Returns:
+        An inductive `GraphMethod` with logits `[Q, way]`. It needs no training.
+
     Raises:
-        ValueError: a task with unlabeled nodes.
+        InvalidInputError: later, if a task has unlabeled nodes.
 
-    Source: Cover, Hart, 1967, Nearest Neighbor Pattern Classification.
+    Example:
+        >>> import torch
+        >>> import graphfew as gf
+        >>> labels = torch.tensor([0, 1, -1])
+        >>> x = torch.tensor([[0.0], [1.0], [0.75]])
+        >>> episode = gf.Episode.single(x, labels, labels < 0, way=2)
+        >>> model = gf.create("nearest_neighbor", encoder=gf.backbones.identity(1))
+        >>> model(episode).logits.argmax(1)
+        tensor([1])
 
-    Deviations: none; the logits are the similarity to the nearest support of each class.
+    Source:
+        Cover, Hart, 1967, Nearest Neighbor Pattern Classification.
+
+    Deviations:
+        None; the logits are the similarity to the nearest support of each class.
     """
     del dim
     return GraphMethod(
         encoder,
-        flatten_items,
+        flat_support_query_graph,
         [ScaledMetric(metric)],
         nearest_support_logits,
         transductive=False,

@@ -1,4 +1,4 @@
-"""Pool prototypes: class nodes that move to the unlabeled nodes that are theirs, some of which may be nobody's."""
+"""Pool prototypes: class nodes updated with unlabeled nodes, some of which can be OOD."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from graphfew.core.dense_batch import (
 )
 from graphfew.core.episode import Episode
 from graphfew.core.graph import Graph
+from graphfew.errors import InvalidInputError
 from graphfew.methods.registry import register_method
 from graphfew.nn.method import GraphMethod
-from graphfew.nn.prototypes import class_mean_graph as with_class_means
+from graphfew.nn.prototypes import class_mean_graph
 from graphfew.nn.readout import class_node_logits
 from graphfew.propagation.affinity import squared_distances
 from graphfew.propagation.class_priors import check_prior, class_prior, unknown_mask
@@ -29,92 +30,108 @@ from graphfew.propagation.feature_transforms import (
     project_to_principal_axes,
 )
 
-TINY = 1e-9
+EPSILON = 1e-9
+BIAS_ITERATIONS = 10
 
 
-class Divide:
-    """How nodes share themselves among class nodes and none of them, their classes held towards a prior.
+class OutlierAwareAssignment:
+    """Soft assignment to classes or to an outlier class, with class proportions near a prior.
 
-    Of the scores `-s d²` of the classes, shifted each by its own number, and of `-s limit` for none, the softmax. After
-    each of `rounds` softmaxes the shifts become `balance (shift + log(expected / got))`, where the expected part of a
-    class is the prior's part of what all classes got together.
+    Logits are `-β d²` plus a bias per class, and `-β outlier_threshold` for the outlier class.
+    After each softmax, the biases become `prior_weight · (bias + log(expected / assigned))`, where
+    the expected mass of a class is the prior's proportion of the mass that all classes received.
     """
 
     def __init__(
         self,
-        sharpness: float,
-        limit: float | None,
-        balance: float,
+        inv_temperature: float,
+        outlier_threshold: float | None,
+        prior_weight: float,
         prior: Sequence[float] | None,
-        rounds: int,
     ) -> None:
-        self.sharpness = sharpness
-        self.limit = limit
-        self.balance = balance
+        self.inv_temperature = inv_temperature
+        self.outlier_threshold = outlier_threshold
+        self.prior_weight = prior_weight
         self.prior = prior
-        self.rounds = rounds
 
-    def scores(self, tasks: DenseBatch, classes: Tensor) -> Tensor:
-        """`[G, n, way]`, without shifts."""
-        return (
-            -scale_sharpness(self.sharpness, classes.shape[1])
-            * squared_distances(classes, tasks.x).mT
-        )
+    def logits(self, tasks: DenseBatch, classes: Tensor) -> Tensor:
+        """Return the class logits without biases, `[G, n, way]`."""
+        beta = scale_sharpness(self.inv_temperature, classes.shape[1])
+        return -beta * squared_distances(classes, tasks.x).mT
 
     def __call__(
-        self, tasks: DenseBatch, classes: Tensor, counted: Tensor, shift: Tensor
+        self, tasks: DenseBatch, classes: Tensor, mask: Tensor, bias: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Shares `[G, n, way]` of the counted nodes, 0 for all others, the shifts `[G, way]` after them, and what the
-        classes lack, `log(expected / got)`."""
-        scores = self.scores(tasks, classes)
+        """Assign the nodes of a mask to the classes.
+
+        Args:
+            tasks: tasks as dense arrays.
+            classes: `[G, way, F]` class nodes.
+            mask: `[G, n, 1]`, 1 for nodes to assign.
+            bias: `[G, way]` initial class biases.
+
+        Returns:
+            The probabilities `[G, n, way]`, zero outside the mask; the new biases `[G, way]`; and
+            the remaining log-ratio `log(expected / assigned)`, `[G, way]`.
+        """
+        logits = self.logits(tasks, classes)
         prior = class_prior(self.prior, tasks.one_hot)
-        if self.limit is not None:
-            none = scores.new_full(
-                (*scores.shape[:2], 1),
-                -scale_sharpness(self.sharpness, classes.shape[1]) * self.limit,
-            )
-        for _ in range(self.rounds):
-            shifted = scores + shift[:, None]
-            shares = class_softmax(
-                shifted if self.limit is None else torch.cat([shifted, none], dim=2)
-            )
-            shares = shares[..., : scores.shape[2]] * counted
-            got = shares.sum(1)
-            expected = got.sum(1, keepdim=True) * prior
-            lack = (expected.clamp_min(TINY) / got.clamp_min(TINY)).log()
-            shift = self.balance * (shift + lack)
-        return shares, shift, lack
+        groups, nodes, way = logits.shape
+        outlier_logit = None
+        if self.outlier_threshold is not None:
+            value = -scale_sharpness(self.inv_temperature, way) * self.outlier_threshold
+            outlier_logit = logits.new_full((groups, nodes, 1), value)
+        for _ in range(BIAS_ITERATIONS):
+            biased = logits + bias[:, None]
+            if outlier_logit is not None:
+                biased = torch.cat([biased, outlier_logit], dim=2)
+            probs = class_softmax(biased)[..., :way] * mask
+            assigned = probs.sum(1)
+            expected = assigned.sum(1, keepdim=True) * prior
+            log_ratio = (expected.clamp_min(EPSILON) / assigned.clamp_min(EPSILON)).log()
+            bias = self.prior_weight * (bias + log_ratio)
+        return probs, bias, log_ratio
 
 
-class Gather:
-    """Class nodes after steps towards the mean of their supports and of what is theirs among the counted nodes; edges
-    to queries are their scores in the end."""
+class PoolPrototypeUpdate:
+    """Class nodes that move to the mean of their supports and of the nodes assigned to them.
 
-    def __init__(self, divide: Divide, rate: float, rounds: int, *, transductive: bool) -> None:
-        self.divide = divide
+    Edges to queries are the final logits.
+    """
+
+    def __init__(
+        self,
+        assignment: OutlierAwareAssignment,
+        rate: float,
+        num_iterations: int,
+        *,
+        transductive: bool,
+    ) -> None:
+        self.assignment = assignment
         self.rate = rate
-        self.rounds = rounds
+        self.num_iterations = num_iterations
         self.transductive = transductive
 
     def __call__(self, graph: Graph) -> Graph:
-        """The graph with new class nodes and edges."""
-        return update_classes_and_queries(graph, self._gather)
+        """Return the graph with new class nodes and edges."""
+        return update_classes_and_queries(graph, self._update)
 
-    def _gather(self, tasks: DenseBatch) -> tuple[Tensor, Tensor]:
+    def _update(self, tasks: DenseBatch) -> tuple[Tensor, Tensor]:
         assert tasks.class_nodes is not None
-        counted = unknown_mask(tasks)
+        mask = unknown_mask(tasks)
         if not self.transductive:
-            counted = counted * ~tasks.query[..., None]
-        classes, shift = tasks.class_nodes, torch.zeros_like(tasks.class_nodes[..., 0])
-        for _ in range(self.rounds):
-            shares, shift, _ = self.divide(tasks, classes, counted, shift)
-            centers = weighted_class_means(shares + tasks.one_hot, tasks.x)
-            classes = classes + self.rate * (centers - classes)
-        _, shift, lack = self.divide(tasks, classes, counted, shift)
-        # Shifts fit the pile as a whole; a query that is not of it is told only what the pile left undecided.
-        return classes, self.divide.scores(tasks, classes) + (shift if self.transductive else lack)[
-            :, None
-        ]
+            mask = mask * ~tasks.query[..., None]
+        classes = tasks.class_nodes
+        bias = torch.zeros_like(classes[..., 0])
+        for _ in range(self.num_iterations):
+            probs, bias, _ = self.assignment(tasks, classes, mask, bias)
+            means = weighted_class_means(probs + tasks.one_hot, tasks.x)
+            classes = classes + self.rate * (means - classes)
+        _, bias, log_ratio = self.assignment(tasks, classes, mask, bias)
+        # The biases fit the class proportions of the assigned nodes. Queries of the inductive mode
+        # are not among these nodes; for them only the remaining log-ratio applies.
+        query_bias = bias if self.transductive else log_ratio
+        return classes, self.assignment.logits(tasks, classes) + query_bias[:, None]
 
 
 @register_method(paper="Hu et al. 2021; Ren et al. 2018", transductive=True, unlabeled=True)
@@ -124,93 +141,129 @@ def pool_prototypes(
     dim: int,
     power: float = 1.0,
     center: Sequence[float] | None = None,
-    components: int | None = None,
-    sharpness: float = 10.0,
-    limit: float | None = 0.9,
-    balance: float = 0.5,
+    n_components: int | None = None,
+    inv_temperature: float = 10.0,
+    outlier_threshold: float | None = 0.9,
+    prior_weight: float = 0.5,
     prior: Sequence[float] | None = None,
     rate: float = 0.3,
-    rounds: int = 20,
+    num_iterations: int = 20,
     transductive: bool = False,
 ) -> GraphMethod:
-    """For a few labels and a pile of unlabeled nodes, some of which may be of no class of the task. Needs no training.
+    """Prototypes for few labels and many unlabeled nodes, some of which can be OOD.
 
     Formula:
-        m_j = softmax over the classes, -s ‖x_j - c_k‖² + b_k, and none of them, -s · limit;  j unlabeled
-        b_k ← balance · (b_k + l_k),  l_k = log(prior_k Σ_jc m_jc / Σ_j m_jk),  10 times for every step of c
-        c_k ← c_k + rate · ((Σ_{y_i = k} x_i + Σ_j m_jk x_j) / (K_k + Σ_j m_jk) - c_k),  rounds times
-        logit_qk = -s ‖x_q - c_k‖² + l_k,  or + b_k transductively;  s = sharpness · log(way) / log 5
+        m_j = softmax over the classes, -β ‖x_j - c_k‖² + b_k, and the outlier class, -β θ
+        l_k = log(prior_k Σ_jc m_jc / Σ_j m_jk),  b_k ← prior_weight · (b_k + l_k),  10 times
+        c_k ← c_k + rate · ((Σ_{y_i = k} x_i + Σ_j m_jk x_j) / (K_k + Σ_j m_jk) - c_k)
+        num_iterations times;  j unlabeled,  θ = outlier_threshold
+        logit_qk = -β ‖x_q - c_k‖² + l_k,  or + b_k in transductive mode
+        β = inv_temperature · log(way) / log 5
 
     Args:
         encoder: `[N, ...] -> [N, dim]`.
-        dim: the encoder's output width.
-        power, center: of the features, see `graphfew.propagation.feature_transforms.power_normalize`.
-        components: keep this many leading directions of each task's context (`project_to_principal_axes`); None keeps
-            all.
-        sharpness: factor on the squared distance among 5 classes; it grows with the logarithm of their number.
-        limit: squared distance, between features of length 1, from which on an unlabeled node belongs to no class
-            rather than to one; None has every one belong to a class.
-        balance: how strongly the classes are held to the prior's parts of the pile, from 0, not at all, to 1, exactly:
-            give 1 where the pile is known to be divided so.
-        prior: proportions of the classes in the pile; None takes them as even.
-        rate: how far a class node moves in a round.
-        rounds: of dividing and moving.
-        transductive: queries are part of the pile. Otherwise each is answered alone, by class nodes that no query
-            moved.
+        dim: output width of the encoder.
+        power: exponent of the power transform, see
+            `graphfew.propagation.feature_transforms.power_normalize`.
+        center: mean feature to subtract, `dim` numbers; None uses the mean of each task.
+        n_components: number of principal axes of each task's context to keep
+            (`project_to_principal_axes`); None keeps all.
+        inv_temperature: factor on the squared distance for 5 classes; it grows with the logarithm
+            of the way.
+        outlier_threshold: squared distance, between features of length 1, above which an unlabeled
+            node rather belongs to the outlier class; None removes that class.
+        prior_weight: how strictly the class proportions of the unlabeled nodes follow the prior,
+            from 0 (not at all) to 1 (exactly); use 1 if the proportions are known.
+        prior: class proportions of the unlabeled nodes; None means uniform.
+        rate: step size of the class nodes.
+        num_iterations: iterations of assignment and update.
+        transductive: queries count as unlabeled nodes. Otherwise each query is classified alone,
+            by class nodes that do not depend on any query.
+
+    Returns:
+        A `GraphMethod` with logits `[Q, way]`. It needs no training.
 
     Raises:
-        ValueError: a balance outside 0 to 1, a limit, sharpness or number of components that is not positive,
-            proportions that are not positive, or a center that does not fit.
+        InvalidInputError: if `prior_weight` is outside 0 to 1, `outlier_threshold`, `inv_temperature` or
+            `n_components` is not positive, the prior is not positive, or `center` has the wrong
+            length.
 
-    Source: Hu, Gripon, Pateux, 2021, Leveraging the Feature Distribution in Transfer-Based Few-Shot Learning; the class
-    for none: Ren, Triantafillou, Ravi, Snell, Swersky, Tenenbaum, Larochelle, Zemel, 2018, Meta-Learning for
-    Semi-Supervised Few-Shot Classification; parts held loosely: Chizat, Peyré, Schmitzer, Vialard, 2018, Scaling
-    Algorithms for Unbalanced Optimal Transport Problems.
+    Example:
+        >>> import torch
+        >>> import graphfew as gf
+        >>> labels = torch.tensor([0, 1, -1, -1, -1])  # one support per class, two unlabeled
+        >>> is_query = torch.arange(5) == 4
+        >>> episode = gf.Episode.single(torch.randn(5, 8), labels, is_query, way=2)
+        >>> model = gf.create("pool_prototypes", encoder=gf.backbones.identity(8))
+        >>> model(episode).logits.shape
+        torch.Size([1, 2])
 
-    Deviations: the combination is ours; its numbers were chosen on the validation classes of CIFAR-FS and on CLINC150's
-    validation utterances.
+    Source:
+        Hu, Gripon, Pateux, 2021, Leveraging the Feature Distribution in Transfer-Based Few-Shot
+        Learning; the outlier class: Ren, Triantafillou, Ravi, Snell, Swersky, Tenenbaum,
+        Larochelle, Zemel, 2018, Meta-Learning for Semi-Supervised Few-Shot Classification; soft
+        proportions: Chizat, Peyré, Schmitzer, Vialard, 2018, Scaling Algorithms for Unbalanced
+        Optimal Transport Problems.
+
+    Deviations:
+        The combination is specific to this library. The default values were chosen on the
+        validation classes of CIFAR-FS and the validation utterances of CLINC150.
     """
-    if not 0 <= balance <= 1:
-        raise ValueError(
-            f"balance is {balance}; it must lie between 0 (no prior) and 1 (exactly as the prior says)"
-        )
-    for name, value in (("limit", limit), ("sharpness", sharpness), ("components", components)):
-        if value is not None and not value > 0:
-            raise ValueError(f"{name} is {value}; it must be positive")
+    _check_arguments(prior_weight, outlier_threshold, inv_temperature, n_components)
     check_prior(prior)
     check_center(center, dim)
 
     def embed(episode: Episode) -> Graph:
-        over = None if transductive else ~episode.query
-        episode = power_normalize(episode, power, center, over)
-        if components is not None:
-            episode = project_to_principal_axes(episode, components, over)
+        counted = None if transductive else ~episode.query
+        episode = power_normalize(episode, power, center, counted)
+        if n_components is not None:
+            episode = project_to_principal_axes(episode, n_components, counted)
             episode = episode.encode(lambda x: F.normalize(x, dim=1))
-        return with_class_means(episode)
+        return class_mean_graph(episode)
 
-    def other() -> GraphMethod:
+    def create_other_mode() -> GraphMethod:
         return pool_prototypes(
             encoder,
             dim=dim,
             power=power,
             center=center,
-            components=components,
-            sharpness=sharpness,
-            limit=limit,
-            balance=balance,
+            n_components=n_components,
+            inv_temperature=inv_temperature,
+            outlier_threshold=outlier_threshold,
+            prior_weight=prior_weight,
             prior=prior,
             rate=rate,
-            rounds=rounds,
+            num_iterations=num_iterations,
             transductive=not transductive,
         )
 
-    divide = Divide(sharpness, limit, balance, prior, rounds=10)
+    assignment = OutlierAwareAssignment(inv_temperature, outlier_threshold, prior_weight, prior)
     return GraphMethod(
         encoder,
         embed,
-        [Gather(divide, rate, rounds, transductive=transductive)],
+        [PoolPrototypeUpdate(assignment, rate, num_iterations, transductive=transductive)],
         class_node_logits,
         transductive=transductive,
         independent_queries=not transductive,
-        build_other_mode=other,
+        build_other_mode=create_other_mode,
     )
+
+
+def _check_arguments(
+    prior_weight: float,
+    outlier_threshold: float | None,
+    inv_temperature: float,
+    n_components: int | None,
+) -> None:
+    if not 0 <= prior_weight <= 1:
+        raise InvalidInputError(
+            f"prior_weight must be between 0 (prior ignored) and 1 (exact), got {prior_weight}"
+        )
+    positive = {
+        "outlier_threshold": outlier_threshold,
+        "inv_temperature": inv_temperature,
+        "n_components": n_components,
+    }
+    for name, value in positive.items():
+        if value is not None and not value > 0:
+            raise InvalidInputError(f"{name} must be positive, got {value}")

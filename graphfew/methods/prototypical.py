@@ -1,4 +1,4 @@
-"""Prototypical networks: class nodes that are the mean of their supports."""
+"""Prototypical networks: queries are compared with the mean of each class's supports."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ def prototypical(
     scale: float = 1.0,
     learn_scale: bool = False,
 ) -> GraphMethod:
-    """Softmax over the similarity of a query to the mean of each class's supports; training way may exceed test way.
+    """Softmax over similarities to class means.
+
+    The way in training can exceed the way in evaluation, as it does in the paper.
 
     Formula:
         c_k = mean_{y_i = k} x_i
@@ -30,25 +32,40 @@ def prototypical(
 
     Args:
         encoder: `[N, ...] -> [N, F]`.
-        dim: unused; every method takes it.
-        metric: `squared_euclidean` (the paper's choice) or `cosine`, or any similarity `([P, F], [P, F]) -> [P, 1]`.
-        scale: factor on the similarity; cosine needs one of about 10.
+        dim: ignored; accepted for uniformity.
+        metric: similarity `([P, F], [P, F]) -> [P, 1]`, such as `squared_euclidean` (as in the
+            paper) or `cosine`.
+        scale: factor on the similarity; cosine needs about 10.
         learn_scale: train the factor.
 
+    Returns:
+        An inductive `GraphMethod` with logits `[Q, way]`, trained with `node_loss`.
+
     Raises:
-        ValueError: a task with unlabeled nodes.
+        InvalidInputError: later, if a task has unlabeled nodes.
 
-    Source: Snell, Swersky, Zemel, 2017, Prototypical Networks for Few-shot Learning; the learned scale: Oreshkin,
-    Rodríguez, Lacoste, 2018, TADAM.
+    Example:
+        >>> import torch
+        >>> import graphfew as gf
+        >>> labels = torch.tensor([0, 1, -1])
+        >>> x = torch.tensor([[0.0], [1.0], [0.5]])
+        >>> episode = gf.Episode.single(x, labels, labels < 0, way=2)
+        >>> model = gf.create("prototypical", encoder=gf.backbones.identity(1))
+        >>> model(episode).logits.detach()
+        tensor([[-0.2500, -0.2500]])
 
-    Deviations: none.
+    Source:
+        Snell, Swersky, Zemel, 2017, Prototypical Networks for Few-shot Learning; the learned scale:
+        Oreshkin, Rodríguez, Lacoste, 2018, TADAM.
+
+    Deviations:
+        None.
     """
     del dim
-    layers = [ScaledMetric(metric, scale, learn_scale=learn_scale)]
     return GraphMethod(
         encoder,
         class_mean_graph,
-        layers,
+        [ScaledMetric(metric, scale, learn_scale=learn_scale)],
         class_node_logits,
         transductive=False,
         independent_queries=True,

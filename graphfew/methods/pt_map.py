@@ -1,4 +1,4 @@
-"""PT-MAP: class nodes move to the queries that are assigned to them, all together."""
+"""PT-MAP: class nodes move toward the queries that are softly assigned to them."""
 
 from __future__ import annotations
 
@@ -21,48 +21,69 @@ def pt_map(
     dim: int,
     power: float = 0.5,
     center: Sequence[float] | None = None,
-    sharpness: float = 10.0,
+    inv_temperature: float = 10.0,
     rate: float = 0.2,
-    rounds: int = 20,
+    num_iterations: int = 20,
     prior: Sequence[float] | None = None,
     balanced: bool = False,
-    strength: float = 10.0,
+    prior_strength: float = 10.0,
 ) -> GraphMethod:
-    """Queries are assigned to class nodes all together, which move to what they are assigned. Needs no training.
+    """Power transform and maximum a posteriori: soft assignments and class means alternate.
 
     Formula:
-        m_q = softmax_k(-s ‖x_q - c_k‖² + log π_k),  π_k ∝ Σ_q m_qk + strength · way · prior_k
-        with balanced: m of rows 1 and columns prior_k · Q, by Sinkhorn's algorithm on -s ‖x_q - c_k‖²
-        c_k ← c_k + rate · ((Σ_{y_i = k} x_i + Σ_q m_qk x_q) / (K_k + Σ_q m_qk) - c_k),  rounds times
-        logit_qk = log m_qk,  s = sharpness · log(way) / log 5
+        m_q = softmax_k(-β ‖x_q - c_k‖² + log π_k)
+        π_k ∝ Σ_q m_qk + prior_strength · way · prior_k
+        with balanced: m with row sums 1 and column sums prior_k · Q, by Sinkhorn's algorithm
+        c_k ← c_k + rate · ((Σ_{y_i = k} x_i + Σ_q m_qk x_q) / (K_k + Σ_q m_qk) - c_k)
+        num_iterations times;  logit_qk = log m_qk,  β = inv_temperature · log(way) / log 5
 
     Args:
         encoder: `[N, ...] -> [N, dim]`.
-        dim: the encoder's output width.
-        power, center: of the features, see `graphfew.propagation.feature_transforms.power_normalize`.
-        sharpness: factor on the squared distance among 5 classes; it grows with the logarithm of their number.
-        rate: how far a class node moves in a round.
-        rounds: of assigning and moving.
-        prior: proportions of the classes among the queries; None takes them as even.
-        balanced: the paper's assumption, that the queries are divided exactly as the prior says (Sinkhorn's algorithm).
-            Otherwise their proportions are estimated.
-        strength: for how many queries of each class the prior counts in that estimate; 0 leaves it to the queries.
+        dim: output width of the encoder.
+        power: exponent of the power transform, see
+            `graphfew.propagation.feature_transforms.power_normalize`.
+        center: mean feature to subtract, `dim` numbers; None uses the mean of each task.
+        inv_temperature: factor on the squared distance for 5 classes; it grows with the logarithm
+            of the way.
+        rate: step size of the class nodes.
+        num_iterations: iterations of assignment and update.
+        prior: class proportions of the queries; None means uniform.
+        balanced: the queries have exactly the proportions of the prior, as the paper assumes
+            (Sinkhorn's algorithm). Otherwise their proportions are estimated.
+        prior_strength: pseudo-count per class of the prior in that estimate; 0 ignores the prior.
+
+    Returns:
+        A transductive `GraphMethod` with logits `[Q, way]`. It needs no training.
 
     Raises:
-        ValueError: proportions that are not positive, a negative strength, or a center that does not fit.
+        InvalidInputError: if the prior is not positive, `prior_strength` is negative or `center` has the
+            wrong length.
 
-    Source: Hu, Gripon, Pateux, 2021, Leveraging the Feature Distribution in Transfer-Based Few-Shot Learning.
+    Example:
+        >>> import torch
+        >>> import graphfew as gf
+        >>> labels = torch.tensor([0, 0, 1, 1, -1, -1])
+        >>> episode = gf.Episode.single(torch.randn(6, 8), labels, labels < 0, way=2)
+        >>> model = gf.create("pt_map", encoder=gf.backbones.identity(8))
+        >>> model(episode).logits.shape
+        torch.Size([2, 2])
 
-    Deviations: proportions are estimated by default, as those of a mixture (the published code is handed the true
-    number of queries of each class); one center for supports and queries; no reduction of dimensions, which changes no
-    distance; the sharpness of other ways; unlabeled nodes are assigned as queries are.
+    Source:
+        Hu, Gripon, Pateux, 2021, Leveraging the Feature Distribution in Transfer-Based Few-Shot
+        Learning.
+
+    Deviations:
+        Class proportions are estimated by default, as in a mixture model (the published code
+        receives the true number of queries per class). Supports and queries share one center. The
+        dimension is not reduced (this changes no distance). The inverse temperature depends on the
+        way. Unlabeled nodes are assigned like queries.
     """
-    check_prior(prior, strength)
+    check_prior(prior, prior_strength)
     check_center(center, dim)
-    assign = SoftAssignment(sharpness, prior, balanced, strength)
+    assignment = SoftAssignment(inv_temperature, prior, balanced, prior_strength)
     return GraphMethod(
         encoder,
         normalized_class_mean_graph(power, center),
-        [PrototypeUpdate(assign, rate, rounds)],
+        [PrototypeUpdate(assignment, rate, num_iterations)],
         class_node_logits,
     )

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from graphfew.core.graph import Graph
+from graphfew.errors import InvalidInputError
 from graphfew.methods._checks import require_labeled
 from graphfew.methods.losses import relation_loss
 from graphfew.methods.registry import register_method
@@ -17,63 +18,63 @@ from graphfew.nn.prototypes import class_mean_graph
 from graphfew.nn.readout import class_node_logits
 
 
-class Relate(nn.Module):
-    """Edges `[E, 1]` from classes to queries: a network of the two side by side, whose sigmoid is the relation."""
+class RelationModule(nn.Module):
+    """Edges `[E, 1]` from classes to queries: the score of a network of the concatenated pair."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
         self.net = net
 
     def forward(self, graph: Graph) -> Graph:
-        """The graph with new edges; those from supports to classes stay."""
+        """Return the graph with new edges to queries; edges to classes do not change."""
         topology = graph.topology
-        asked = int(topology.ptr[len(graph.episode.y)])
-        ends = (
-            graph.nodes.index_select(0, index[:asked])
-            for index in (topology.senders, topology.receivers)
-        )
-        scores: Tensor = self.net(torch.cat(list(ends), dim=1))
-        return graph.replace(edges=torch.cat([scores, graph.edges[asked:]]))
+        # Edges are sorted by receiver, so edges into queries come before those into class nodes.
+        num_query_edges = int(topology.ptr[len(graph.episode.y)])
+        senders = topology.senders[:num_query_edges]
+        receivers = topology.receivers[:num_query_edges]
+        classes = graph.nodes.index_select(0, senders)
+        queries = graph.nodes.index_select(0, receivers)
+        scores: Tensor = self.net(torch.cat([classes, queries], dim=1))
+        return graph.replace(edges=torch.cat([scores, graph.edges[num_query_edges:]]))
 
 
-def rows_net(dim: int, width: int, hidden: int) -> nn.Sequential:
-    """The relation module on rows: `[P, 2 dim] -> [P, 1]`."""
+def vector_relation_net(dim: int, width: int, hidden: int) -> nn.Sequential:
+    """Build a relation network of feature vectors, `[P, 2 dim] -> [P, 1]`."""
     return nn.Sequential(
         nn.Linear(2 * dim, width),
         RowNorm(width, 0.0),
         nn.Linear(width, width),
         RowNorm(width, 0.0),
-        *_scores(width, hidden),
+        *_score_layers(width, hidden),
     )
 
 
-def maps_net(dim: int, channels: int, width: int, hidden: int) -> nn.Sequential:
-    """The paper's relation module on maps, flattened: `[P, 2 dim] -> [P, 1]`.
+def conv_relation_net(dim: int, channels: int, width: int, hidden: int) -> nn.Sequential:
+    """Build the paper's relation network of flattened feature maps, `[P, 2 dim] -> [P, 1]`.
 
     Raises:
-        ValueError: features that are no square maps of that many channels, or maps under 4 pixels wide.
+        InvalidInputError: if the features are not square maps of that many channels, or the maps are
+            smaller than 4 pixels.
     """
     side = math.isqrt(dim // channels)
     if side * side * channels != dim or side < 4:
-        raise ValueError(
-            f"features of {dim} numbers are not {channels} square maps of 4x4 pixels or more; give the "
-            f"encoder's number of channels, or leave channels out to relate rows"
+        raise InvalidInputError(
+            f"features of width {dim} are not {channels} square maps of at least 4x4 pixels; pass "
+            "the encoder's number of channels, or omit channels to use feature vectors"
         )
-    blocks = [
-        layer
-        for inputs in (2 * channels, width)
-        for layer in (
-            nn.Conv2d(inputs, width, 3, padding=1),
+    conv_layers: list[nn.Module] = []
+    for in_channels in (2 * channels, width):
+        conv_layers += [
+            nn.Conv2d(in_channels, width, 3, padding=1),
             nn.BatchNorm2d(width),
             nn.ReLU(),
             nn.MaxPool2d(2),
-        )
-    ]
+        ]
     net = nn.Sequential(
         nn.Unflatten(1, (2 * channels, side, side)),
-        *blocks,
+        *conv_layers,
         nn.Flatten(),
-        *_scores(width * (side // 4) ** 2, hidden),
+        *_score_layers(width * (side // 4) ** 2, hidden),
     )
     for layer in net:
         if isinstance(layer, nn.Conv2d):
@@ -81,7 +82,7 @@ def maps_net(dim: int, channels: int, width: int, hidden: int) -> nn.Sequential:
     return net
 
 
-def _scores(width: int, hidden: int) -> list[nn.Module]:
+def _score_layers(width: int, hidden: int) -> list[nn.Module]:
     return [nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, 1)]
 
 
@@ -89,38 +90,54 @@ def _scores(width: int, hidden: int) -> list[nn.Module]:
 def relation(
     encoder: nn.Module, *, dim: int, channels: int | None = None, width: int = 64, hidden: int = 8
 ) -> GraphMethod:
-    """A network scores each query beside each class, the mean of its supports; no metric is given.
+    """Relation network: a learned score of each query and each class mean.
 
     Formula:
         c_k = mean_{y_i = k} x_i
-        logit_qk = net([c_k ; x_q]),  of which the sigmoid is the relation
+        logit_qk = net([c_k ; x_q]),  its sigmoid is the relation
 
     Args:
-        encoder: `[N, ...] -> [N, dim]`; the paper's is `relation_conv`, whose maps have 64 channels.
-        dim: the encoder's output width.
-        channels: the features are so many square maps, flattened, and convolutions relate them, as in the paper;
-            None relates rows of features by two hidden layers.
-        width, hidden: channels of the relation module's two blocks, and units before its score.
+        encoder: `[N, ...] -> [N, dim]`; `relation_conv` in the paper, whose maps have 64 channels.
+        dim: output width of the encoder.
+        channels: channels of the features, which are flattened square maps; the relation network
+            is then convolutional, as in the paper. None uses an MLP of feature vectors.
+        width: channels of the two blocks of the relation network.
+        hidden: hidden units before the score.
 
-    Train with `relation_loss`. The logits are the scores before the sigmoid.
+    Returns:
+        An inductive `GraphMethod` with logits `[Q, way]`, trained with `relation_loss`. The logits
+        are the relation scores before the sigmoid.
 
     Raises:
-        ValueError: features that are no such maps; later, a task with unlabeled nodes.
+        InvalidInputError: if `channels` does not fit `dim`; later, if a task has unlabeled nodes.
 
-    Source: Sung, Yang, Zhang, Xiang, Torr, Hospedales, 2018, Learning to Compare: Relation Network for Few-Shot
-    Learning.
+    Example:
+        >>> import torch
+        >>> import graphfew as gf
+        >>> labels = torch.tensor([0, 0, 1, 1, -1, -1])
+        >>> episode = gf.Episode.single(torch.randn(6, 8), labels, labels < 0, way=2)
+        >>> model = gf.create("relation", encoder=gf.backbones.identity(8))
+        >>> model.eval()(episode).logits.shape
+        torch.Size([2, 2])
 
-    Deviations: evaluation uses running batch statistics (the published code normalizes over the test's own balanced
-    batches, so that its queries see each other); class nodes are means (theirs are sums, so that a network trained on
-    one number of shots fits no other); the scores begin as torch starts them (theirs at a bias of 1); rows are ours.
+    Source:
+        Sung, Yang, Zhang, Xiang, Torr, Hospedales, 2018, Learning to Compare: Relation Network for
+        Few-Shot Learning.
+
+    Deviations:
+        Evaluation uses running batch statistics (the published code normalizes over the balanced
+        test batch, so that its predictions depend on other queries). Class nodes are means (sums in
+        the published code, which tie a trained network to one shot). The scores use torch's
+        initialization (a bias of 1 in the published code). The MLP is an addition.
     """
-    net = (
-        rows_net(dim, width, hidden) if channels is None else maps_net(dim, channels, width, hidden)
-    )
+    if channels is None:
+        net = vector_relation_net(dim, width, hidden)
+    else:
+        net = conv_relation_net(dim, channels, width, hidden)
     return GraphMethod(
         encoder,
         class_mean_graph,
-        [Relate(net)],
+        [RelationModule(net)],
         class_node_logits,
         transductive=False,
         independent_queries=True,

@@ -1,4 +1,4 @@
-"""Siamese networks: one learned score of two items, with no class and no update."""
+"""Siamese networks: a learned similarity score of two items."""
 
 from __future__ import annotations
 
@@ -16,56 +16,71 @@ from graphfew.nn.readout import nearest_support_logits
 
 
 class PairScore(nn.Module):
-    """Edges `[E, 1]`: `Σ_f a_f |x_if - x_jf| + b` of their two ends, whose sigmoid is "same class".
+    """Edges `[E, 1]`: `Σ_f a_f n_f(|x_if - x_jf|) + b` of the two nodes, the logit of "same class".
 
-    The distances are learned in units of their spread over pairs, so that a and b are of one size whatever the
-    features; in evaluation mode that is a change of a and b alone.
+    Batch norm `n` standardizes the distances of each feature over pairs, so that one initialization
+    of `a` fits every scale of the features. In evaluation mode it only changes `a` and `b`.
     """
 
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.norm = nn.BatchNorm1d(dim, affine=False)
         self.score = nn.Linear(dim, 1)
-        # Far apart is unlike: a start that answers as the nearest support does.
+        # Negative weights: before training, predictions are those of the nearest support.
         nn.init.constant_(self.score.weight, -1.0 / dim)
         nn.init.zeros_(self.score.bias)
 
     def forward(self, graph: Graph) -> Graph:
-        """The graph with new edges."""
-        return graph.replace(edges=graph.topology.apply_edges(self._pair, graph.nodes))
+        """Return the graph with new edges."""
+        return graph.replace(edges=graph.topology.apply_edges(self._score, graph.nodes))
 
-    def _pair(self, a: Tensor, b: Tensor) -> Tensor:
+    def _score(self, a: Tensor, b: Tensor) -> Tensor:
         out: Tensor = self.score(self.norm(absolute_difference(a, b)))
         return out
 
 
 def embed(episode: Episode) -> Graph:
-    """Every labeled support to every query of its task."""
+    """Link every labeled support to every query of its task."""
     topology = support_to_query_graph(episode)
-    return Graph(episode.x, episode.x.new_zeros(len(topology.receivers), 1), topology, episode)
+    edges = episode.x.new_zeros(len(topology.receivers), 1)
+    return Graph(episode.x, edges, topology, episode)
 
 
 @register_method(paper="Koch et al. 2015", loss=pair_loss)
 def siamese(encoder: nn.Module, *, dim: int) -> GraphMethod:
-    """The class of the support that a learned, weighted L1 distance finds most likely of the query's class.
+    """Siamese network: class of the most similar support under a learned, weighted L1 distance.
 
     Formula:
-        s(x, x') = Σ_f a_f n_f(|x_f - x'_f|) + b,  n_f standardizes the distances of feature f over pairs
+        s(x, x') = Σ_f a_f n_f(|x_f - x'_f|) + b,  n_f standardizes feature f over pairs
         logit_qk = max_{y_i = k} s(x_q, x_i)
 
     Args:
         encoder: `[N, ...] -> [N, dim]`.
-        dim: the encoder's output width.
+        dim: output width of the encoder.
 
-    Train with `pair_loss`. The logits are those of the best pair of each class.
+    Returns:
+        An inductive `GraphMethod` with logits `[Q, way]`, trained with `pair_loss`. The logits are
+        those of the best pair per class.
 
     Raises:
-        ValueError: a task with unlabeled nodes.
+        InvalidInputError: later, if a task has unlabeled nodes.
 
-    Source: Koch, Zemel, Salakhutdinov, 2015, Siamese Neural Networks for One-shot Image Recognition.
+    Example:
+        >>> import torch
+        >>> import graphfew as gf
+        >>> labels = torch.tensor([0, 0, 1, 1, -1, -1])
+        >>> episode = gf.Episode.single(torch.randn(6, 8), labels, labels < 0, way=2)
+        >>> model = gf.create("siamese", encoder=gf.backbones.identity(8))
+        >>> model.eval()(episode).logits.shape
+        torch.Size([2, 2])
 
-    Deviations: pairs come from episodes (theirs are drawn from the whole training set, half of them alike); the weights
-    of the distance begin at -1/dim, and are learned in units of each feature's spread.
+    Source:
+        Koch, Zemel, Salakhutdinov, 2015, Siamese Neural Networks for One-shot Image Recognition.
+
+    Deviations:
+        Pairs come from episodes (the paper draws them from the whole training set, half of them of
+        the same class). The weights of the distance start at -1/dim and are learned in units of the
+        standard deviation of each feature's distance.
     """
     return GraphMethod(
         encoder,

@@ -1,10 +1,10 @@
-"""SimpleShot: nearest centroid of centerd features of length 1."""
+"""SimpleShot: nearest class mean of centered features of length 1."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from graphfew.core.episode import Episode
@@ -13,8 +13,7 @@ from graphfew.methods._checks import require_labeled
 from graphfew.methods.registry import register_method
 from graphfew.nn.layers import squared_euclidean
 from graphfew.nn.method import GraphMethod
-from graphfew.nn.prototypes import ScaledMetric, task_class_means
-from graphfew.nn.prototypes import class_mean_graph as with_class_means
+from graphfew.nn.prototypes import ScaledMetric, class_mean_graph, task_class_means
 from graphfew.nn.readout import class_node_logits
 from graphfew.propagation.feature_transforms import check_center
 
@@ -23,7 +22,7 @@ from graphfew.propagation.feature_transforms import check_center
 def simpleshot(
     encoder: nn.Module, *, dim: int, center: Sequence[float] | None = None, scale: float = 10.0
 ) -> GraphMethod:
-    """Squared Euclidean distance to class means, features centerd and brought to length 1. Needs no training.
+    """Nearest class mean of centered features that are normalized to length 1.
 
     Formula:
         x ← (x - center) / ‖x - center‖,  c_k = mean_{y_i = k} x_i
@@ -31,24 +30,45 @@ def simpleshot(
 
     Args:
         encoder: `[N, ...] -> [N, dim]`.
-        dim: the encoder's output width.
-        center: the mean feature of the training classes, `dim` numbers; None takes the mean of each task's supports,
-            every class counting alike.
-        scale: factor on the negative distance; it sharpens the probabilities and changes no answer.
+        dim: output width of the encoder.
+        center: the mean feature of the training classes, `dim` numbers; None uses the mean of each
+            task's class means.
+        scale: factor on the negative distance; it changes the probabilities but not the
+            predictions.
+
+    Returns:
+        An inductive `GraphMethod` with logits `[Q, way]`. It needs no training.
 
     Raises:
-        ValueError: another number of values in the center than `dim`, or one that is not finite; later, a task with
-            unlabeled nodes.
+        InvalidInputError: if `center` has another length than `dim` or a value that is not finite; later,
+            if a task has unlabeled nodes.
 
-    Source: Wang, Chao, Weinberger, van der Maaten, 2019, SimpleShot: Revisiting Nearest-Neighbor Classification for
-    Few-Shot Learning.
+    Example:
+        >>> import torch
+        >>> import graphfew as gf
+        >>> labels = torch.tensor([0, 0, 1, 1, -1, -1])
+        >>> episode = gf.Episode.single(torch.randn(6, 8), labels, labels < 0, way=2)
+        >>> model = gf.create("simpleshot", encoder=gf.backbones.identity(8))
+        >>> model(episode).logits.shape
+        torch.Size([2, 2])
 
-    Deviations: without a center it is the supports' own mean (theirs is always the training classes').
+    Source:
+        Wang, Chao, Weinberger, van der Maaten, 2019, SimpleShot: Revisiting Nearest-Neighbor
+        Classification for Few-Shot Learning.
+
+    Deviations:
+        Without `center` the supports' own mean is used (always that of the training classes in the
+        paper).
     """
     check_center(center, dim)
+
+    def embed(episode: Episode) -> Graph:
+        mean = _center(episode, center)
+        return class_mean_graph(episode.encode(lambda x: F.normalize(x - mean, dim=1)))
+
     return GraphMethod(
         encoder,
-        _embed(center),
+        embed,
         [ScaledMetric(squared_euclidean, scale)],
         class_node_logits,
         transductive=False,
@@ -57,13 +77,9 @@ def simpleshot(
     )
 
 
-def _embed(center: Sequence[float] | None) -> Callable[[Episode], Graph]:
-    def embed(episode: Episode) -> Graph:
-        middle = (
-            task_class_means(episode)[episode.task]
-            if center is None
-            else episode.x.new_tensor(center)
-        )
-        return with_class_means(episode.encode(lambda x: F.normalize(x - middle, dim=1)))
-
-    return embed
+def _center(episode: Episode, center: Sequence[float] | None) -> Tensor:
+    """Return the center to subtract, `[F]` or one per node, `[N, F]`."""
+    if center is not None:
+        return episode.x.new_tensor(center)
+    # Supports only, and every class equally: queries must not influence each other.
+    return task_class_means(episode)[episode.task]

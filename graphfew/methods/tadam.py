@@ -1,8 +1,8 @@
-"""TADAM: prototypes whose encoder is conditioned on the task, with a learned scale of the metric."""
+"""TADAM: prototypes of task-conditioned features with a learned metric scale."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -16,27 +16,31 @@ from graphfew.nn.method import GraphMethod
 from graphfew.nn.prototypes import ScaledMetric, class_mean_graph, task_class_means
 from graphfew.nn.readout import class_node_logits
 
-Hook = Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]
+ForwardHook = Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]
 
 
-class TaskScale(nn.Module):
-    """`γ [T, width]` and `β [T, width]` from task means `[T, dim]`: residual nets, times scalars that begin at 0."""
+class TaskEmbeddingNetwork(nn.Module):
+    """Scale γ and shift β of one batch norm from the task embedding: residual MLPs times scalars.
+
+    The scalars start at 0, so that the encoder is initially unconditioned.
+    """
 
     def __init__(self, dim: int, width: int) -> None:
         super().__init__()
-        self.gamma, self.beta = Residual(dim, width), Residual(dim, width)
-        self.gamma_scale, self.beta_scale = (
-            nn.Parameter(torch.zeros(())),
-            nn.Parameter(torch.zeros(())),
-        )
+        self.gamma = ResidualMLP(dim, width)
+        self.beta = ResidualMLP(dim, width)
+        self.gamma_scale = nn.Parameter(torch.zeros(()))
+        self.beta_scale = nn.Parameter(torch.zeros(()))
 
-    def forward(self, mean: Tensor) -> tuple[Tensor, Tensor]:
-        """Factors, 1 at first, and shifts, 0 at first."""
-        return 1 + self.gamma_scale * self.gamma(mean), self.beta_scale * self.beta(mean)
+    def forward(self, task_embedding: Tensor) -> tuple[Tensor, Tensor]:
+        """Map task embeddings `[T, dim]` to scales and shifts, both `[T, width]`."""
+        gamma = 1 + self.gamma_scale * self.gamma(task_embedding)
+        beta = self.beta_scale * self.beta(task_embedding)
+        return gamma, beta
 
 
-class Residual(nn.Module):
-    """Three linear layers, the last two beside a way around them."""
+class ResidualMLP(nn.Module):
+    """Three linear layers with a skip connection around the last two."""
 
     def __init__(self, dim: int, width: int) -> None:
         super().__init__()
@@ -44,30 +48,34 @@ class Residual(nn.Module):
         self.rest = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
 
     def forward(self, x: Tensor) -> Tensor:
-        """`[T, dim]` to `[T, width]`."""
+        """Map `[T, dim]` to `[T, width]`."""
         x = self.first(x).relu()
         out: Tensor = x + self.rest(x)
         return out
 
 
-class Conditioning(nn.Module):
-    """Encodes again, every batch-normed map of the encoder scaled and shifted by what the task's supports say.
+class TaskConditioning(nn.Module):
+    """Second encoding of an episode, with every batch norm scaled and shifted per task.
 
-    An encoder without batch-normed maps has its features scaled and shifted.
+    If the encoder has no `BatchNorm2d` layer, its output is scaled and shifted instead.
     """
 
     def __init__(self, encoder: nn.Module, dim: int) -> None:
         super().__init__()
-        widths = [norm.num_features for norm in _norms(encoder)] or [dim]
-        self.scales = nn.ModuleList(TaskScale(dim, width) for width in widths)
+        widths = [norm.num_features for norm in _batch_norms(encoder)] or [dim]
+        self.scales = nn.ModuleList(TaskEmbeddingNetwork(dim, width) for width in widths)
 
     def forward(self, encoder: nn.Module, episode: Episode, encoded: Episode) -> Episode:
-        """The episode encoded in the light of its first encoding."""
-        means = task_class_means(encoded)
-        hooks = [_film(scale(means), episode.task) for scale in self.scales]
-        norms = list(_norms(encoder))
+        """Encode the episode again, conditioned on the class means of its first encoding."""
+        task_embedding = task_class_means(encoded)
+        hooks = []
+        for scale in self.scales:
+            gamma, beta = scale(task_embedding)
+            hooks.append(_film_hook(gamma, beta, episode.task))
+        norms = _batch_norms(encoder)
         if not norms:
             return encoded.encode(lambda x: hooks[0](self, (), x))
+        # Hooks leave the encoder's own code unchanged, so that any backbone can be conditioned.
         handles = [
             norm.register_forward_hook(hook) for norm, hook in zip(norms, hooks, strict=True)
         ]
@@ -78,16 +86,17 @@ class Conditioning(nn.Module):
                 handle.remove()
 
 
-def _norms(encoder: nn.Module) -> Iterable[nn.BatchNorm2d]:
-    return (module for module in encoder.modules() if isinstance(module, nn.BatchNorm2d))
+def _batch_norms(encoder: nn.Module) -> list[nn.BatchNorm2d]:
+    return [module for module in encoder.modules() if isinstance(module, nn.BatchNorm2d)]
 
 
-def _film(scales: tuple[Tensor, Tensor], task: Tensor) -> Hook:
-    gamma, beta = scales
+def _film_hook(gamma: Tensor, beta: Tensor, task: Tensor) -> ForwardHook:
+    """Return a hook that applies the scale and shift of each item's task to its channels."""
 
     def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         del module, inputs
-        shape = (len(output), -1, *[1] * (output.ndim - 2))
+        spatial = [1] * (output.ndim - 2)
+        shape = (len(output), -1, *spatial)
         return gamma[task].view(shape) * output + beta[task].view(shape)
 
     return hook
@@ -102,38 +111,55 @@ def tadam(
     scale: float = 1.0,
     learn_scale: bool = True,
 ) -> GraphMethod:
-    """Prototypes of features that depend on the task: a second encoding is conditioned on the mean of the first.
+    """Prototypes of task-conditioned features: a second encoding depends on the first one's mean.
+
+    The encoder cannot be frozen and its features cannot be cached, since an item's features depend
+    on its task.
 
     Formula:
         z = mean_k mean_{y_i = k} encoder(x_i)
-        x = the encoder's output with h ← γ(z) ⊙ h + β(z) after every batch norm,  γ = 1 + γ₀ f(z),  β = β₀ g(z)
+        x = output of the encoder with h ← γ(z) ⊙ h + β(z) after every batch norm
+        γ = 1 + γ₀ f(z),  β = β₀ g(z),  f and g residual MLPs,  γ₀ = β₀ = 0 initially
         logit_qk = scale · s(x_q, c_k),  c_k = mean_{y_i = k} x_i,  s(a, b) = -‖a - b‖²
 
     Args:
-        encoder: `[N, ...] -> [N, dim]`; its `BatchNorm2d` layers are conditioned, or its output where it has none.
-        dim: the encoder's output width.
+        encoder: `[N, ...] -> [N, dim]`; its `BatchNorm2d` layers are conditioned, or its output if
+            it has none.
+        dim: output width of the encoder.
         metric: similarity `([P, F], [P, F]) -> [P, 1]`.
-        scale: factor on the similarity, at first.
+        scale: initial factor on the similarity.
         learn_scale: train the factor.
 
-    Train with `node_loss`. The encoder cannot be frozen beforehand, since an item's features depend on its task.
+    Returns:
+        An inductive `GraphMethod` with logits `[Q, way]`, trained with `node_loss`.
 
     Raises:
-        ValueError: a task with unlabeled nodes.
+        InvalidInputError: later, if a task has unlabeled nodes.
 
-    Source: Oreshkin, Rodríguez, Lacoste, 2018, TADAM: Task Dependent Adaptive Metric for Improved Few-Shot Learning.
+    Example:
+        >>> import torch
+        >>> import graphfew as gf
+        >>> labels = torch.tensor([0, 0, 1, 1, -1, -1])
+        >>> episode = gf.Episode.single(torch.randn(6, 8), labels, labels < 0, way=2)
+        >>> model = gf.create("tadam", encoder=gf.backbones.identity(8))
+        >>> model(episode).logits.shape
+        torch.Size([2, 2])
 
-    Deviations: without the classification of all training classes beside the episodes, and without the penalty on the
-    two scalars of each layer, which begin at 0.
+    Source:
+        Oreshkin, Rodríguez, Lacoste, 2018, TADAM: Task Dependent Adaptive Metric for Improved
+        Few-Shot Learning.
+
+    Deviations:
+        The auxiliary classification of all training classes and the penalty on the two scalars per
+        layer are omitted.
     """
-    layers = [ScaledMetric(metric, scale, learn_scale=learn_scale)]
     return GraphMethod(
         encoder,
         class_mean_graph,
-        layers,
+        [ScaledMetric(metric, scale, learn_scale=learn_scale)],
         class_node_logits,
         transductive=False,
         independent_queries=True,
         check=require_labeled("tadam"),
-        condition=Conditioning(encoder, dim),
+        condition=TaskConditioning(encoder, dim),
     )

@@ -29,16 +29,16 @@ method = "prototypical"
 pile = false
 [[row]]
 method = "pool_prototypes"
-arguments = { limit = inf }
+arguments = { outlier_threshold = inf }
 only = { known = 3 }
 [[row]]
 name = "then linear head"
 method = "pool_prototypes"
 head = "linear_head"
-head_arguments = { strength = 3.0 }
+head_arguments = { inv_regularization = 3.0 }
 """
 SMALL = HEAD + ROWS
-HEADED = 'head = "linear_head"\nhead_arguments = { strength = 3.0 }\n'
+HEADED = 'head = "linear_head"\nhead_arguments = { inv_regularization = 3.0 }\n'
 CELLS = 5
 DIM = 6
 
@@ -103,8 +103,8 @@ def test_a_cell_is_a_row_on_a_pile(tmp_path):
         ("draws = 3", "seed = 7", 0),
         ("size = 5", "size = 4", 0),
         ("out_of_scope = true", "", 0),
-        ("strength = 3.0", "strength = 2.0", 3),
-        ("limit = inf", "limit = 0.5", 4),
+        ("inv_regularization = 3.0", "inv_regularization = 2.0", 3),
+        ("outlier_threshold = inf", "outlier_threshold = 0.5", 4),
         ('"prototypical"', '"simpleshot"', 3),
         ("[4, 3]", "[3, 2]", 3),
         ('name = "small"', 'name = "large"\ntitle = "x"', 5),
@@ -142,7 +142,7 @@ def test_records_are_what_the_classifier_says(tmp_path):
     for seed in range(3):
         x, y, known = draw(made("train"), cell, seed)
         fitted = gf.FewShotClassifier(
-            "pool_prototypes", head="linear_head", head_arguments={"strength": 3.0}
+            "pool_prototypes", head="linear_head", head_arguments={"inv_regularization": 3.0}
         ).fit(x, y)
         asked = np.isin(made("test").y.numpy(), known)
         expected.append(
@@ -165,7 +165,7 @@ def test_records_are_what_the_classifier_says(tmp_path):
         record.result.tasks["shot"],
         record.result.tasks["unlabeled"],
     ) == (3, 2, 5)
-    assert found[2].result.model["arguments"] == {"limit": "inf"}
+    assert found[2].result.model["arguments"] == {"outlier_threshold": "inf"}
     assert 0.5 < record.figures["auroc"] <= 1
     assert record.figures["auroc_half_width"] >= 0
 
@@ -214,7 +214,7 @@ def line(text, part):
         ('"prototypical"', '"siamese"', '"siamese"', ["siamese has weights of its own"]),
         (HEADED, 'head = "feat"\n', '"feat"', ["feat has weights of its own"]),
         (
-            "limit = inf",
+            "outlier_threshold = inf",
             "limits = 1",
             "arguments",
             ["pool_prototypes has no argument 'limits'", "did you mean 'limit'"],

@@ -541,16 +541,16 @@ def test_methods_on_features_of_their_own(tmp_path, monkeypatch):
     )
     monkeypatch.setitem(DATASETS, "points", lambda: data)
     text = HEAD.replace('name = "glyphs"', 'name = "points"\ntest = "all"') + DRAW
-    text += '[[row]]\nmethod = "bd_cspn"\narguments = { strength = inf }\nassumes = "even"\n'
+    text += '[[row]]\nmethod = "bd_cspn"\narguments = { prior_strength = inf }\nassumes = "even"\n'
     text += '[[row]]\nmethod = "prototypical"\n'
     ran(tmp_path, text)
     found = records(tmp_path / "out")
     assert [record.seed for record in found] == [None] * 4
-    assert found[0].result.model["arguments"] == {"strength": "inf"}
+    assert found[0].result.model["arguments"] == {"prior_strength": "inf"}
     assert found[0].assumes == "even"
     assert found[0].training == ()
     expected = gf.evaluate(
-        gf.create("bd_cspn", encoder=gf.backbones.identity(8), strength=float("inf")),
+        gf.create("bd_cspn", encoder=gf.backbones.identity(8), prior_strength=float("inf")),
         gf.Tasks(data, way=3, query=2),
         n=4,
     )

@@ -193,7 +193,9 @@ def test_a_head_learns_from_the_pile_as_it_was_labeled(head):
 def test_a_head_has_arguments_of_its_own():
     x, few, _, queries, _ = digits(1)
     weak, strong = (
-        gf.FewShotClassifier(head="linear_head", head_arguments={"strength": s}).fit(x, few)
+        gf.FewShotClassifier(head="linear_head", head_arguments={"inv_regularization": s}).fit(
+            x, few
+        )
         for s in (0.01, 100.0)
     )
     assert (

@@ -16,9 +16,9 @@ from graphfew.export import decompositions
 FEW = {
     "alpha_tim": {"steps": 3},
     "tim": {"steps": 3},
-    "pool_prototypes": {"rounds": 2},
-    "pt_map": {"rounds": 2},
-    "propagated_prototypes": {"rounds": 2},
+    "pool_prototypes": {"num_iterations": 2},
+    "pt_map": {"num_iterations": 2},
+    "propagated_prototypes": {"num_iterations": 2},
     "attention_attractor": None,
 }
 REFUSED = {"linear_head": "values leave torch", "matching_fce": "hangs on the items' values"}
@@ -88,7 +88,7 @@ def test_what_cannot_be_exported_says_why(name, words):
 @pytest.mark.parametrize("name", ["label_propagation", "label_spreading"])
 def test_large_tasks_are_solved_step_by_step_and_so_refused(name, monkeypatch):
     monkeypatch.setattr(
-        importlib.import_module("graphfew.methods.label_propagation"), "DENSE_NODES", 5
+        importlib.import_module("graphfew.methods._propagation_graph"), "DENSE_NODES", 5
     )
     with pytest.raises(ValueError, match="hangs on the items' values"):
         gf.export.export_program(identity_model(name), episodes(name)[0].take([0]))

@@ -18,7 +18,9 @@ def attractor(state, x, y, way):
     for c in range(way):
         heard = []
         for i in (i for i in range(len(y)) if y[i] == c):
-            share = softmax([state["sharpness"] * metric.cosine(x[i], b) for b in state["base"]])
+            share = softmax(
+                [state["attention_scale"] * metric.cosine(x[i], b) for b in state["base"]]
+            )
             heard.append(sum(a * m for a, m in zip(share, memory, strict=True)))
         out.append(state["origin"] + np.mean(heard, axis=0))
     return np.array(out)
@@ -41,7 +43,7 @@ def descended(state, x, y, way, steps=50_000):
 
 @pytest.mark.parametrize("tasks", LABELED.values(), ids=LABELED)
 def test_scores(tasks):
-    model = identity_model("attention_attractor", base=4, hidden=6)
+    model = identity_model("attention_attractor", num_base_classes=4, hidden=6)
     state = weights(model.layers.get_submodule("0"))
 
     def formula(x, y, query, way):
@@ -52,7 +54,7 @@ def test_scores(tasks):
 
 def test_base_classes_stay_answerable():
     e = task(8, 3, (1, 2), 3)
-    model = identity_model("attention_attractor", base=4, hidden=6)
+    model = identity_model("attention_attractor", num_base_classes=4, hidden=6)
     joint = gf.methods.base_and_novel_logits(model, model(e))
     assert joint.shape == (3, 4 + 3)
     base = weights(model.layers.get_submodule("0"))["base"]
@@ -65,7 +67,7 @@ def test_base_classes_stay_answerable():
 
 def test_gradients_through_the_fit_are_those_of_differences():
     e, target = task(8, 3, (1, 2), 3), torch.tensor([0, 1, 2])
-    model = identity_model("attention_attractor", base=4, hidden=6)
+    model = identity_model("attention_attractor", num_base_classes=4, hidden=6)
     x = e.x.clone().requires_grad_()
     gf.node_loss(model(e.encode(lambda _: x)), target).backward()
 
@@ -90,7 +92,7 @@ def test_gradients_through_the_fit_are_those_of_differences():
 def test_long_features_do_not_upset_the_fit():
     """Where a full Newton step overshoots, a shorter one is taken."""
     e = task(8, 3, (2,), 3).encode(lambda x: 30 * x)
-    model = identity_model("attention_attractor", base=4, hidden=6)
+    model = identity_model("attention_attractor", num_base_classes=4, hidden=6)
     state = weights(model.layers.get_submodule("0"))
     fitted = model(e).graphs[1].nodes[len(e.y) :].detach().numpy()
     x, y, _, way = plain(e)

@@ -11,16 +11,16 @@ from graphfew.methods.registry import METHODS
 
 # What a method needs beside the defaults to be small; every method not named here is built with none.
 SMALL = {
-    "attention_attractor": {"base": 4, "hidden": 6},
+    "attention_attractor": {"num_base_classes": 4, "hidden": 6},
     "dpgn": {"way": 3, "shot": 1, "generations": 3},
     "egnn": {"width": 6},
     "gnn": {"way": 3, "width": 6, "growth": 4},
     "hybrid_attention": {"shot": 1},
-    "induction": {"slices": 4},
-    "multi_metric": {"metrics": 3, "width": 4},
+    "induction": {"num_slices": 4},
+    "multi_metric": {"num_metrics": 3, "width": 4},
     # Sharp as they are made, answers are so sure that nothing moves them by as much as a check looks for.
-    "propagated_prototypes": {"sharpness": 1.0},
-    "pt_map": {"sharpness": 1.0},
+    "propagated_prototypes": {"inv_temperature": 1.0},
+    "pt_map": {"inv_temperature": 1.0},
     "relation": {"width": 6},
 }
 CASES = [

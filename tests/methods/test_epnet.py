@@ -72,5 +72,5 @@ def test_the_kernel_fits_any_scale_of_the_features(scale):
 
 @pytest.mark.parametrize("name", ["smoothing", "alpha"])
 def test_refusals(name):
-    with pytest.raises(ValueError, match=f"{name} is 1.5"):
+    with pytest.raises(ValueError, match=f"{name} must .* got 1.5"):
         create(**{name: 1.5})

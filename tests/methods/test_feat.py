@@ -15,7 +15,7 @@ def formula(state):
         means = class_means(x, y, way)
         adapted = []
         for c in range(way):
-            ask = linear(state, "0.ask", means[c])
+            ask = linear(state, "0.query", means[c])
             share = softmax([ask @ linear(state, "0.key", m) / np.sqrt(DIM) for m in means])
             heard = sum(a * linear(state, "0.value", m) for a, m in zip(share, means, strict=True))
             row = means[c] + linear(state, "0.out", heard)

@@ -41,14 +41,14 @@ def convolve(state, name, maps):
 
 def feature_weights(state, supports, shot):
     h = np.array(supports)[None]
-    for name in ("weigh.net.1", "weigh.net.4"):
+    for name in ("feature_attention.net.1", "feature_attention.net.4"):
         h = np.maximum(
             convolve(state, name, np.pad(h, ((0, 0), (shot // 2, (shot - 1) // 2), (0, 0)))), 0
         )
-    return np.log1p(np.exp(convolve(state, "weigh.net.7", h)))[0, 0]
+    return np.log1p(np.exp(convolve(state, "feature_attention.net.7", h)))[0, 0]
 
 
-def formula(state, shot, instance=True, feature=True):
+def formula(state, shot, instance_attention=True, feature_attention=True):
     def scores(x, y, query, way):
         rows = []
         for q in (i for i in range(len(y)) if query[i]):
@@ -56,15 +56,17 @@ def formula(state, shot, instance=True, feature=True):
             for c in range(way):
                 supports = [x[i] for i in range(len(y)) if y[i] == c]
                 share = np.full(shot, 1 / shot)
-                if instance:
+                if instance_attention:
                     share = softmax(
                         [
-                            np.tanh(linear(state, "map", s) * linear(state, "map", x[q])).sum()
+                            np.tanh(
+                                linear(state, "linear", s) * linear(state, "linear", x[q])
+                            ).sum()
                             for s in supports
                         ]
                     )
                 node = sum(a * s for a, s in zip(share, supports, strict=True))
-                z = feature_weights(state, supports, shot) if feature else np.ones(DIM)
+                z = feature_weights(state, supports, shot) if feature_attention else np.ones(DIM)
                 row.append(-(z * (x[q] - node) ** 2).sum())
             rows.append(row)
         return np.array(rows)
@@ -73,7 +75,9 @@ def formula(state, shot, instance=True, feature=True):
 
 
 @pytest.mark.parametrize(
-    "parts", [{}, {"instance": False}, {"feature": False}], ids=["both", "feature", "instance"]
+    "parts",
+    [{}, {"instance_attention": False}, {"feature_attention": False}],
+    ids=["both", "feature", "instance"],
 )
 @pytest.mark.parametrize("shot", [1, 2, 3])
 @pytest.mark.parametrize("kind", ["equal", "mixed"])
@@ -86,7 +90,9 @@ def test_distances(kind, shot, parts):
 
 def test_without_attention_it_is_prototypes():
     e = task(8, 3, (2,), 3)
-    ours = identity_model("hybrid_attention", shot=2, instance=False, feature=False)
+    ours = identity_model(
+        "hybrid_attention", shot=2, instance_attention=False, feature_attention=False
+    )
     theirs = gf.create("prototypical", encoder=gf.backbones.identity(DIM)).double()
     assert torch.allclose(ours(e).logits, theirs(e).logits, rtol=0, atol=1e-12)
 
@@ -102,5 +108,5 @@ def test_other_shots_are_refused_by_number():
     model = identity_model("hybrid_attention", shot=2)
     with pytest.raises(ValueError, match=r"built for 2-shot tasks and class 1 of task 1 has 3"):
         model(gf.collate([task(8, 3, (2,), 3), task(9, 3, (2, 3), 3)]))
-    with pytest.raises(ValueError, match="shot is 0"):
+    with pytest.raises(ValueError, match="shot must be at least 1, got 0"):
         identity_model("hybrid_attention", shot=0)

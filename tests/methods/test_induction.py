@@ -14,13 +14,13 @@ def squash(x):
     return square / (1 + square) * x / np.sqrt(square)
 
 
-def formula(state, rounds):
+def formula(state, num_iterations):
     def scores(x, y, query, way):
         classes = []
         for c in range(way):
             votes = [squash(linear(state, "0.transform", x[i])) for i in range(len(y)) if y[i] == c]
             agreement = [0.0] * len(votes)
-            for _ in range(rounds):
+            for _ in range(num_iterations):
                 node = squash(sum(d * v for d, v in zip(softmax(agreement), votes, strict=True)))
                 agreement = [b + v @ node for b, v in zip(agreement, votes, strict=True)]
             classes.append(node)
@@ -42,28 +42,28 @@ def formula(state, rounds):
     return scores
 
 
-@pytest.mark.parametrize("rounds", [1, 3])
+@pytest.mark.parametrize("num_iterations", [1, 3])
 @pytest.mark.parametrize("tasks", LABELED.values(), ids=LABELED)
-def test_scores(tasks, rounds):
-    model = identity_model("induction", slices=4, rounds=rounds)
-    same(model, tasks, formula(weights(model.layers), rounds))
+def test_scores(tasks, num_iterations):
+    model = identity_model("induction", num_slices=4, num_iterations=num_iterations)
+    same(model, tasks, formula(weights(model.layers), num_iterations))
 
 
 def test_routing_turns_away_from_a_support_that_disagrees():
     """Of three supports one is an outlier; with every round the class node lies nearer to the other two."""
     x = torch.tensor([[1.0, 0], [0.9, 0.1], [-1, 0.3], [0, 1], [0, 1], [0, 1], [1, 0]]).double()
     y, query = torch.tensor([0, 0, 0, 1, 1, 1, -1]), torch.arange(7) == 6
-    model = gf.create("induction", encoder=gf.backbones.identity(2), slices=2).double()
+    model = gf.create("induction", encoder=gf.backbones.identity(2), num_slices=2).double()
     routing = model.layers.get_submodule("0")
     routing.transform.weight.data = 4 * torch.eye(2).double()
     routing.transform.bias.data.zero_()
     node = {}
-    for rounds in (1, 3, 10):
-        routing.rounds = rounds
-        node[rounds] = model(gf.Episode.single(x, y, query, 2)).graphs[1].nodes[7]
+    for num_iterations in (1, 3, 10):
+        routing.num_iterations = num_iterations
+        node[num_iterations] = model(gf.Episode.single(x, y, query, 2)).graphs[1].nodes[7]
     assert node[1][0] < node[3][0] < node[10][0]
 
 
 def test_refuses_no_rounds():
-    with pytest.raises(ValueError, match="rounds is 0"):
-        identity_model("induction", rounds=0)
+    with pytest.raises(ValueError, match=r"num_iterations must .* got 0"):
+        identity_model("induction", num_iterations=0)

@@ -11,6 +11,7 @@ from reference import propagation
 
 import graphfew as gf
 from graphfew.core.dense_batch import DenseBatch
+from graphfew.methods import _propagation_graph
 from graphfew.propagation import (
     cosine_power,
     harmonic_function,
@@ -19,8 +20,8 @@ from graphfew.propagation import (
 )
 from graphfew.propagation.affinity import knn_mask, squared_distances
 
-# A function of this name hides the module.
-module = importlib.import_module("graphfew.methods.label_propagation")
+# The method of the same name hides the module in the package.
+label_spreading_module = importlib.import_module("graphfew.methods.label_spreading")
 BATCHES = {
     "equal": [task(1, 3, (1,), 2), task(2, 3, (1,), 2)],
     "unlabeled": [task(3, 3, (2, 1), 2, unlabeled=2), task(4, 3, (1, 3), 3, unlabeled=1)],
@@ -95,22 +96,23 @@ def test_a_large_task_has_the_answers_of_a_small_one(form, transductive, monkeyp
     e = task(3, 4, (2, 3), 12, unlabeled=20)
     model = create(form, transductive=transductive)
     dense = model(e).logits
-    monkeypatch.setattr(module, "DENSE_NODES", 20)
-    monkeypatch.setattr(module, "spread_labels", partial(spread_labels, tolerance=1e-13))
+    monkeypatch.setattr(_propagation_graph, "DENSE_NODES", 20)
+    precise = partial(spread_labels, tolerance=1e-13)
+    monkeypatch.setattr(label_spreading_module, "spread_labels", precise)
     large = create(form, transductive=transductive)
     if form == "label_propagation":
-        large.layers._steps[0].settle = partial(harmonic_function, tolerance=1e-13)
+        large.layers._steps[0].sparse_solve = partial(harmonic_function, tolerance=1e-13)
     out = large(e)
     assert out.graphs[0].topology.sizes is None
     assert len(out.graphs[0].edges) < len(e.y) ** 2 / 1.5
     assert torch.allclose(out.logits.exp(), dense.exp(), rtol=0, atol=1e-9)
-    with pytest.raises(ValueError, match="above 20 nodes give one task at a time"):
+    with pytest.raises(ValueError, match="more than 20 nodes one at a time"):
         large(gf.collate([e, e]))
 
 
 def test_a_large_task_is_solved_in_the_limit_alone(monkeypatch):
-    monkeypatch.setattr(module, "DENSE_NODES", 5)
-    with pytest.raises(ValueError, match="steps is 3"):
+    monkeypatch.setattr(_propagation_graph, "DENSE_NODES", 5)
+    with pytest.raises(ValueError, match="got 3"):
         create("label_spreading", steps=3)(task(3, 4, (2, 3), 12))
 
 
@@ -217,7 +219,8 @@ def test_more_shots_of_a_class_do_not_favor_it():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"), [({"alpha": 1.0}, "alpha is 1.0"), ({"steps": 0}, "steps is 0")]
+    ("arguments", "words"),
+    [({"alpha": 1.0}, "alpha must .* got 1.0"), ({"steps": 0}, "steps must .* got 0")],
 )
 def test_refuses_what_it_cannot_do(arguments, words):
     with pytest.raises(ValueError, match=words):

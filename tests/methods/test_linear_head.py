@@ -9,14 +9,14 @@ from episodes import DIM, task
 import graphfew as gf
 
 
-def descended(x, y, way, strength, steps=20_000):
-    """Multinomial logistic regression: half the squared weights plus the strength times the summed cross-entropy."""
+def descended(x, y, way, inv_regularization, steps=20_000):
+    """Multinomial logistic regression: ½‖W‖² + C · summed cross-entropy, by gradient descent."""
     support = [i for i in range(len(y)) if y[i] >= 0]
     w, b = np.zeros((way, x.shape[1])), np.zeros(way)
     for _ in range(steps):
         dw, db = w.copy(), np.zeros(way)
         for i in support:
-            residual = strength * (softmax(w @ x[i] + b) - np.eye(way)[y[i]])
+            residual = inv_regularization * (softmax(w @ x[i] + b) - np.eye(way)[y[i]])
             dw, db = dw + np.outer(residual, x[i]), db + residual
         w, b = w - 0.05 * dw, b - 0.05 * db
         if max(np.abs(dw).max(), np.abs(db).max()) < 1e-11:
@@ -24,25 +24,29 @@ def descended(x, y, way, strength, steps=20_000):
     return w, b
 
 
-def formula(strength):
+def formula(inv_regularization):
     def shares(x, y, query, way):
         x = np.array([row / np.linalg.norm(row) for row in x])
-        w, b = descended(x, y, way, strength)
+        w, b = descended(x, y, way, inv_regularization)
         return np.array([softmax(w @ x[q] + b) for q in range(len(y)) if query[q]])
 
     return shares
 
 
 @pytest.mark.parametrize("tasks", [LABELED["equal"], LABELED["mixed"][:2]], ids=["equal", "mixed"])
-@pytest.mark.parametrize("strength", [0.5, 2.0])
-def test_shares_of_more_than_two_classes(tasks, strength):
-    model = gf.create("linear_head", encoder=gf.backbones.identity(DIM), strength=strength).double()
-    same(model, tasks, formula(strength), shares=True, tolerance=1e-7)
+@pytest.mark.parametrize("inv_regularization", [0.5, 2.0])
+def test_shares_of_more_than_two_classes(tasks, inv_regularization):
+    model = gf.create(
+        "linear_head", encoder=gf.backbones.identity(DIM), inv_regularization=inv_regularization
+    ).double()
+    same(model, tasks, formula(inv_regularization), shares=True, tolerance=1e-7)
 
 
 def test_two_classes_are_fitted_as_more_are():
     """Scikit-learn has one row of weights for two classes, and would penalize it twice as much."""
-    model = gf.create("linear_head", encoder=gf.backbones.identity(DIM), strength=0.7).double()
+    model = gf.create(
+        "linear_head", encoder=gf.backbones.identity(DIM), inv_regularization=0.7
+    ).double()
     same(model, [task(5, 2, (2,), 3)], formula(0.7), shares=True, tolerance=1e-7)
 
 
@@ -52,10 +56,12 @@ def test_lengths_matter_only_without_the_cosine():
         e.x * torch.linspace(1, 3, len(e.y))[:, None].double(), e.y, e.query, 3
     )
     for cosine in (True, False):
-        model = gf.create("linear_head", encoder=gf.backbones.identity(DIM), cosine=cosine).double()
+        model = gf.create(
+            "linear_head", encoder=gf.backbones.identity(DIM), normalize=cosine
+        ).double()
         assert torch.allclose(model(e).logits, model(longer).logits, atol=1e-8) == cosine
 
 
 def test_refusals():
-    with pytest.raises(ValueError, match="strength is 0"):
-        gf.create("linear_head", encoder=gf.backbones.identity(DIM), strength=0.0)
+    with pytest.raises(ValueError, match=r"inv_regularization must .* got 0"):
+        gf.create("linear_head", encoder=gf.backbones.identity(DIM), inv_regularization=0.0)

@@ -103,7 +103,7 @@ def test_full_context_with_zero_weights_reads_the_plain_features():
 
 
 def test_refuses_to_read_nothing():
-    with pytest.raises(ValueError, match="steps is 0"):
+    with pytest.raises(ValueError, match="steps must be at least 1, got 0"):
         identity_model("matching_fce", steps=0)
 
 

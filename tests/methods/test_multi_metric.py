@@ -11,14 +11,14 @@ import graphfew as gf
 
 
 def shares(state, k, x, i, others, y, way):
-    rows = {j: x[j] @ state["maps"][k] for j in (i, *others)}
+    rows = {j: x[j] @ state["projections"][k] for j in (i, *others)}
     attention = softmax([state["scale"][k] * metric.cosine(rows[i], rows[j]) for j in others])
     return np.array(
         [sum(a for a, j in zip(attention, others, strict=True) if y[j] == c) for c in range(way)]
     )
 
 
-def mixture(state, x, y, way, rounds):
+def mixture(state, x, y, way, num_iterations):
     support = [i for i in range(len(y)) if y[i] >= 0]
     metrics = len(state["scale"])
     right = [
@@ -29,16 +29,16 @@ def mixture(state, x, y, way, rounds):
         for i in support
     ]
     alpha = np.full(metrics, 1 / metrics)
-    for _ in range(rounds):
+    for _ in range(num_iterations):
         part = [np.array([alpha[k] * row[k] for k in range(metrics)]) for row in right]
         alpha = np.mean([p / p.sum() for p in part], axis=0)
     return alpha
 
 
-def formula(state, rounds):
+def formula(state, num_iterations):
     def answer(x, y, query, way):
         support = [i for i in range(len(y)) if y[i] >= 0]
-        alpha = mixture(state, x, y, way, rounds)
+        alpha = mixture(state, x, y, way, num_iterations)
         return np.array(
             [
                 sum(a * shares(state, k, x, q, support, y, way) for k, a in enumerate(alpha))
@@ -50,14 +50,14 @@ def formula(state, rounds):
     return answer
 
 
-@pytest.mark.parametrize("rounds", [0, 3])
+@pytest.mark.parametrize("num_iterations", [0, 3])
 @pytest.mark.parametrize("tasks", LABELED.values(), ids=LABELED)
-def test_shares(tasks, rounds):
-    model = identity_model("multi_metric", metrics=3, width=4, rounds=rounds)
+def test_shares(tasks, num_iterations):
+    model = identity_model("multi_metric", num_metrics=3, width=4, num_iterations=num_iterations)
     same(
         model,
         tasks,
-        formula(weights(model.layers.get_submodule("0")), rounds),
+        formula(weights(model.layers.get_submodule("0")), num_iterations),
         shares=True,
         tolerance=1e-9,
     )
@@ -71,19 +71,25 @@ def test_the_metric_that_explains_the_supports_wins():
     x[:, :2] = 0.1 * x[:, :2] + torch.stack([1.0 - truth, truth], 1)
     e = gf.Episode.single(x, e.y, e.query, 2)
     accuracy = {}
-    for rounds in (0, 10):
+    for num_iterations in (0, 10):
         model = gf.create(
-            "multi_metric", encoder=gf.backbones.identity(4), metrics=2, width=2, rounds=rounds
+            "multi_metric",
+            encoder=gf.backbones.identity(4),
+            num_metrics=2,
+            width=2,
+            num_iterations=num_iterations,
         )
-        maps = model.double().layers.get_submodule("0").maps.data
-        maps.zero_()
-        maps[0, :2], maps[1, 2:] = torch.eye(2).double(), torch.eye(2).double()
+        projections = model.double().layers.get_submodule("0").projections.data
+        projections.zero_()
+        projections[0, :2], projections[1, 2:] = torch.eye(2).double(), torch.eye(2).double()
         model.layers.get_submodule("0").scale.data = torch.tensor([2.0, 20.0]).double()
-        accuracy[rounds] = (model(e).logits.argmax(1) == truth[e.query]).double().mean().item()
+        accuracy[num_iterations] = (
+            (model(e).logits.argmax(1) == truth[e.query]).double().mean().item()
+        )
     assert accuracy[10] == 1
     assert accuracy[0] < 1
 
 
 def test_refusals():
-    with pytest.raises(ValueError, match="metrics is 0"):
-        identity_model("multi_metric", metrics=0)
+    with pytest.raises(ValueError, match=r"num_metrics must .* got 0"):
+        identity_model("multi_metric", num_metrics=0)

@@ -12,9 +12,9 @@ from graphfew.propagation.feature_transforms import project_to_principal_axes
 
 ARGUMENTS = [
     {},
-    {"limit": None, "balance": 1.0, "sharpness": 4.0},
-    {"balance": 0.0, "rounds": 3},
-    {"components": 2, "rate": 0.5},
+    {"outlier_threshold": None, "prior_weight": 1.0, "inv_temperature": 4.0},
+    {"prior_weight": 0.0, "num_iterations": 3},
+    {"n_components": 2, "rate": 0.5},
 ]
 
 
@@ -32,7 +32,7 @@ def test_logits(tasks, arguments, transductive):
 
 def test_a_prior_of_the_pile():
     tasks = [task(1, 3, (1, 2), 4, unlabeled=5)]
-    arguments = {"prior": [1.0, 2.0, 3.0], "balance": 1.0}
+    arguments = {"prior": [1.0, 2.0, 3.0], "prior_weight": 1.0}
     same(create(**arguments), tasks, lambda *e: assignment.pool(*e, **arguments), tolerance=1e-8)
 
 
@@ -75,10 +75,10 @@ def test_the_pile_helps_although_each_query_is_answered_alone():
 
 def test_strange_nodes_do_less_harm_where_nodes_may_belong_to_no_class():
     tasks = [clouds(seed, strange=60) for seed in range(20)]
-    options = {"center": [0.0] * 8, "balance": 1.0}
+    options = {"center": [0.0] * 8, "prior_weight": 1.0}
     assert (
         accuracy(create(8, **options), tasks)
-        > accuracy(create(8, limit=None, **options), tasks) + 0.02
+        > accuracy(create(8, outlier_threshold=None, **options), tasks) + 0.02
     )
 
 
@@ -86,38 +86,38 @@ def test_an_even_pile_is_best_told_and_an_uneven_one_is_not():
     even, uneven = (
         [clouds(seed, counts=counts) for seed in range(20)] for counts in ((30, 30, 30), (80, 5, 5))
     )
-    told, left = create(8, balance=1.0), create(8, balance=0.0)
+    told, left = create(8, prior_weight=1.0), create(8, prior_weight=0.0)
     assert accuracy(told, even) >= accuracy(left, even)
     assert accuracy(told, uneven) < accuracy(left, uneven) - 0.02
 
 
 def test_without_a_pile_and_asked_alone_nothing_moves():
     e = task(3, 3, (1, 2), 4)
-    still, moved = create(rounds=1), create(rounds=20)
+    still, moved = create(num_iterations=1), create(num_iterations=20)
     assert torch.allclose(still(e).logits, moved(e).logits, rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize(("nodes", "width"), [(6, 9), (9, 6), (3, 3)])
-@pytest.mark.parametrize("components", [2, 20])
-def test_leading_directions_keep_what_they_can(nodes, width, components):
+@pytest.mark.parametrize("n_components", [2, 20])
+def test_leading_directions_keep_what_they_can(nodes, width, n_components):
     x = torch.randn(nodes, width, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     y = torch.tensor([0, 1] + [-1] * (nodes - 2))
     e = gf.Episode.single(x, y, y < 0, 2)
-    turned = project_to_principal_axes(e, components).x
-    assert turned.shape == (nodes, components)
-    kept = np.linalg.svd(x.numpy())[1][:components]
+    turned = project_to_principal_axes(e, n_components).x
+    assert turned.shape == (nodes, n_components)
+    kept = np.linalg.svd(x.numpy())[1][:n_components]
     assert np.allclose(np.linalg.svd(turned.numpy())[1][: len(kept)], kept, atol=1e-8)
-    if components > width:
+    if n_components > width:
         assert torch.allclose(torch.cdist(turned, turned), torch.cdist(x, x), atol=1e-8)
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"balance": 1.5}, "balance is 1.5"),
-        ({"limit": 0.0}, "limit is 0.0"),
-        ({"components": 0}, "components is 0"),
-        ({"sharpness": -1.0}, "sharpness is -1"),
+        ({"prior_weight": 1.5}, "prior_weight must .* got 1.5"),
+        ({"outlier_threshold": 0.0}, "outlier_threshold must .* got 0.0"),
+        ({"n_components": 0}, "n_components must .* got 0"),
+        ({"inv_temperature": -1.0}, "inv_temperature must .* got -1"),
         ({"prior": [1.0, 0.0]}, "positive number"),
         ({"center": [0.0]}, "the center has 1"),
     ],

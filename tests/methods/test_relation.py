@@ -112,7 +112,7 @@ def test_its_encoder_gives_the_maps_it_relates():
     assert encoder.out_dim == 64 * 5 * 5
     e = task(1, 2, (1,), 1, dim=784).encode(lambda x: x.float().view(-1, 1, 28, 28))
     assert gf.create("relation", encoder=encoder, channels=64)(e).logits.shape == (1, 2)
-    with pytest.raises(ValueError, match="1600 numbers are not 65 square maps"):
+    with pytest.raises(ValueError, match="width 1600 are not 65 square maps"):
         gf.create("relation", encoder=encoder, channels=65)
 
 

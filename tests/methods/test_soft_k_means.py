@@ -33,7 +33,7 @@ def test_soft_k_means(tasks, steps):
 @pytest.mark.parametrize("tasks", UNLABELED.values(), ids=UNLABELED)
 def test_with_a_cluster(tasks, steps, length_scale):
     model = create("soft_k_means_cluster", steps=steps, length_scale=length_scale)
-    log = weights(model)["layers.0.share.log_length_scale"]
+    log = weights(model)["layers.0.assign.log_length_scale"]
     assert log == pytest.approx(math.log(length_scale), rel=1e-6)
     same(model, tasks, formula(reference.with_cluster(log), steps))
 
@@ -46,7 +46,7 @@ def test_with_a_cluster(tasks, steps, length_scale):
 )
 def test_masked(tasks, steps):
     model = identity_model("soft_k_means_masked", steps=steps)
-    same(model, tasks, formula(reference.masked(weights(model), "layers.0.share.net"), steps))
+    same(model, tasks, formula(reference.masked(weights(model), "layers.0.assign.net"), steps))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -175,7 +175,7 @@ def test_a_mask_takes_weight_from_far_nodes_at_first():
 def test_a_sharp_mask_drops_nodes_beyond_its_threshold():
     far = beside([9.0, 9.0])
     model = create("soft_k_means_masked", 2)
-    last = model.layers.get_submodule("0.share.net.2")
+    last = model.layers.get_submodule("0.assign.net.2")
     torch.nn.init.zeros_(last.weight)
     with torch.no_grad():
         last.bias.copy_(torch.tensor([0.5, 100.0]).log())
@@ -192,7 +192,7 @@ def test_a_mask_does_not_know_the_scale_of_the_features(scale):
     e = task(6, 3, (2,), 3, unlabeled=6)
     masks = []
     for x in (e.x, scale * e.x):
-        layer = identity_model("soft_k_means_masked").layers.get_submodule("0.share")
+        layer = identity_model("soft_k_means_masked").layers.get_submodule("0.assign")
         with torch.no_grad():
             distance = torch.cdist(x[None], x[None, :3]).square()
             label = torch.nn.functional.one_hot(e.y + 1, 4)[None, :, 1:].to(x.dtype)
@@ -254,16 +254,16 @@ def test_logits_and_gradients_are_finite(name, e, dtype):
 @pytest.mark.parametrize(
     ("name", "arguments", "words"),
     [
-        *((name, {"steps": 0}, "steps is 0; give at least 1") for name in NAMES),
+        *((name, {"steps": 0}, "steps must be at least 1, got 0") for name in NAMES),
         *(
             (
                 "soft_k_means_cluster",
                 {"length_scale": r},
-                f"length_scale is {r}; it must be positive",
+                f"length_scale must be positive and finite, got {r}",
             )
             for r in (0.0, -1.0, math.inf, math.nan)
         ),
-        ("soft_k_means_masked", {"hidden": 0}, "hidden is 0; give at least 1"),
+        ("soft_k_means_masked", {"hidden": 0}, "hidden must be at least 1, got 0"),
     ],
 )
 def test_refusals(name, arguments, words):

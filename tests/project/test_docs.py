@@ -173,15 +173,17 @@ def test_spec_of_the_guide_is_valid(tmp_path):
 
 @pytest.mark.parametrize("name", methods.names())
 def test_method_page_has_formula_source_and_deviations(name):
-    told = docstring.parse(gf.METHODS[name].factory)
+    sections = docstring.parse(gf.METHODS[name].factory)
     page = methods.page(name)
-    assert any(line.startswith("logit_") or " logit_" in line for line in told.formula)
-    assert "\n".join(["```text", *told.formula, "```"]) in page
-    assert f"## Source\n\n{told.source}" in page
-    assert re.search(r"\b(19|20)\d\d\b", told.source)
-    assert f"## Deviations\n\n{told.deviations[0].upper()}" in page
-    listed = {name for together in told.arguments for name in together.split(", ")}
-    assert listed == {"encoder", "dim", *gf.METHODS[name].argument_names}
+    assert any(line.startswith("logit_") or " logit_" in line for line in sections.formula)
+    assert "\n".join(["```text", *sections.formula, "```"]) in page
+    assert f"## Source\n\n{sections.source}" in page
+    assert re.search(r"\b(19|20)\d\d\b", sections.source)
+    assert f"## Deviations\n\n{sections.deviations}" in page
+    assert sections.deviations
+    assert "`GraphMethod`" in sections.returns
+    assert sections.example
+    assert set(sections.arguments) == {"encoder", "dim", *gf.METHODS[name].argument_names}
 
 
 @pytest.mark.parametrize("name", methods.names())

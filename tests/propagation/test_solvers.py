@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 import graphfew as gf
 from graphfew import propagation
 from graphfew.core.dense_batch import DenseBatch
-from graphfew.methods.label_propagation import _harmonic, _spread
+from graphfew.methods.label_propagation import harmonic_scores
+from graphfew.methods.label_spreading import spreading_scores
 
 CHECKED = settings(deadline=None, derandomize=True, max_examples=40)
 SEEDS = st.integers(0, 2**16)
@@ -183,9 +184,9 @@ def test_solves_are_the_dense_ones(name, nodes, classes, seed, alpha):
     tasks = dense_tasks(x, label, dense(dense_tasks(x, label), 5)[0])
     topology, weights = ours(x, 5)
     spread = propagation.spread_labels(topology, weights, label / label.sum(0), alpha, **TIGHT)
-    assert torch.allclose(spread, _spread(tasks, alpha, None)[0], rtol=0, atol=1e-8)
+    assert torch.allclose(spread, spreading_scores(tasks, alpha, None)[0], rtol=0, atol=1e-8)
     harmonic = propagation.harmonic_function(topology, weights, label, **TIGHT)
-    assert torch.allclose(harmonic, _harmonic(tasks)[0], rtol=0, atol=1e-8)
+    assert torch.allclose(harmonic, harmonic_scores(tasks)[0], rtol=0, atol=1e-8)
 
 
 def test_more_classes_than_are_solved_at_once():
@@ -194,9 +195,9 @@ def test_more_classes_than_are_solved_at_once():
     topology, weights = propagation.sparse_cosine_power(x, 5)
     assert label.shape[1] > 2 * propagation.COLUMNS
     spread = propagation.spread_labels(topology, weights, label, 0.8, **TIGHT)
-    assert torch.allclose(spread, _spread(tasks, 0.8, None)[0], rtol=0, atol=1e-8)
+    assert torch.allclose(spread, spreading_scores(tasks, 0.8, None)[0], rtol=0, atol=1e-8)
     harmonic = propagation.harmonic_function(topology, weights, label, **TIGHT)
-    assert torch.allclose(harmonic, _harmonic(tasks)[0], rtol=0, atol=1e-8)
+    assert torch.allclose(harmonic, harmonic_scores(tasks)[0], rtol=0, atol=1e-8)
 
 
 def two_parts():

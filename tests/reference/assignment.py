@@ -29,21 +29,21 @@ def sinkhorn(scores, target):
     return shares
 
 
-def moved(x, y, way, sharpness, rate, rounds, prior, balanced, strength):
+def moved(x, y, way, inv_temperature, rate, num_iterations, prior, balanced, prior_strength):
     """Shares of the nodes without a label, `{node: shares}`, after the last round."""
     free = [i for i in range(len(y)) if y[i] < 0]
     prior = np.full(way, 1 / way) if prior is None else np.array(prior) / sum(prior)
     classes, part = means(x, y, way), prior
-    sharpness = sharpness * np.log(way) / np.log(5)
-    for round_ in range(rounds + 1):
-        scores = [[-sharpness * square(x[i], c) for c in classes] for i in free]
+    inv_temperature = inv_temperature * np.log(way) / np.log(5)
+    for round_ in range(num_iterations + 1):
+        scores = [[-inv_temperature * square(x[i], c) for c in classes] for i in free]
         if balanced:
             shares = sinkhorn(scores, len(free) * prior)
         else:
             shares = np.array([softmax(row + np.log(part)) for row in scores])
-        if round_ == rounds:
+        if round_ == num_iterations:
             return dict(zip(free, shares, strict=True))
-        part = (shares.sum(0) + strength * way * prior) / (len(free) + strength * way)
+        part = (shares.sum(0) + prior_strength * way * prior) / (len(free) + prior_strength * way)
         for c in range(way):
             weight = {i: float(y[i] == c) for i in range(len(y)) if y[i] >= 0} | dict(
                 zip(free, shares[:, c], strict=True)
@@ -60,14 +60,24 @@ def pt_map(
     way,
     *,
     power=0.5,
-    sharpness=10.0,
+    inv_temperature=10.0,
     rate=0.2,
-    rounds=20,
+    num_iterations=20,
     prior=None,
     balanced=False,
-    strength=10.0,
+    prior_strength=10.0,
 ):
-    shares = moved(prepared(x, power), y, way, sharpness, rate, rounds, prior, balanced, strength)
+    shares = moved(
+        prepared(x, power),
+        y,
+        way,
+        inv_temperature,
+        rate,
+        num_iterations,
+        prior,
+        balanced,
+        prior_strength,
+    )
     return np.array([shares[q] for q in range(len(y)) if query[q]])
 
 
@@ -97,11 +107,11 @@ def propagated(
     *,
     smoothing=0.5,
     k=10,
-    sharpness=5.0,
+    inv_temperature=5.0,
     rate=0.1,
-    rounds=20,
+    num_iterations=20,
     balanced=False,
-    strength=10.0,
+    prior_strength=10.0,
 ):
     x = prepared(x, 0.5) if balanced else poised(x, y, way, 0.5)
     w = cosine_power(x, k)
@@ -117,14 +127,14 @@ def propagated(
         term = s @ term
         out = out + term
     x = np.array([row / np.linalg.norm(row) for row in out])
-    shares = moved(x, y, way, sharpness, rate, rounds, None, balanced, strength)
+    shares = moved(x, y, way, inv_temperature, rate, num_iterations, None, balanced, prior_strength)
     return np.array([shares[q] for q in range(len(y)) if query[q]])
 
 
-def leading(x, over, components):
+def leading(x, over, n_components):
     """Coordinates along the principal axes of the rows that count."""
     _, size, axes = np.linalg.svd(x[over], full_matrices=False)
-    return x @ axes[size > 1e-7 * size[0]][:components].T
+    return x @ axes[size > 1e-7 * size[0]][:n_components].T
 
 
 def pool(
@@ -134,24 +144,24 @@ def pool(
     way,
     *,
     transductive=False,
-    components=None,
-    limit=0.9,
-    balance=0.5,
+    n_components=None,
+    outlier_threshold=0.9,
+    prior_weight=0.5,
     prior=None,
-    sharpness=10.0,
+    inv_temperature=10.0,
     rate=0.3,
-    rounds=20,
+    num_iterations=20,
 ):
     """Logits of the queries, by what `pool_prototypes` says of its divisions."""
     over = [i for i in range(len(y)) if transductive or not query[i]]
     x = np.array([row / np.linalg.norm(row) for row in x])
     x = x - x[over].mean(0)
     x = np.array([row / np.linalg.norm(row) for row in x])
-    if components is not None:
-        x = np.array([row / np.linalg.norm(row) for row in leading(x, over, components)])
+    if n_components is not None:
+        x = np.array([row / np.linalg.norm(row) for row in leading(x, over, n_components)])
     free = [i for i in over if y[i] < 0]
     prior = np.full(way, 1 / way) if prior is None else np.array(prior) / sum(prior)
-    unit = sharpness * np.log(way) / np.log(5)
+    unit = inv_temperature * np.log(way) / np.log(5)
     classes, shift = means(x, y, way), np.zeros(way)
 
     def divided(shift):
@@ -160,14 +170,18 @@ def pool(
             rows = []
             for i in free:
                 row = [-unit * square(x[i], c) + s for c, s in zip(classes, shift, strict=True)]
-                rows.append(softmax(row if limit is None else [*row, -unit * limit])[:way])
+                rows.append(
+                    softmax(
+                        row if outlier_threshold is None else [*row, -unit * outlier_threshold]
+                    )[:way]
+                )
             shares = np.array(rows).reshape(len(free), way)
             got = shares.sum(0)
             lack = np.log(np.maximum(got.sum() * prior, 1e-9) / np.maximum(got, 1e-9))
-            shift = balance * (shift + lack)
+            shift = prior_weight * (shift + lack)
         return shares, shift, lack
 
-    for _ in range(rounds):
+    for _ in range(num_iterations):
         shares, shift, _ = divided(shift)
         for c in range(way):
             own = [x[i] for i in range(len(y)) if y[i] == c]
@@ -185,7 +199,7 @@ def pool(
     )
 
 
-def laplacian(x, y, query, way, *, k=3, weight=0.5, rounds=20):
+def laplacian(x, y, query, way, *, k=3, weight=0.5, num_iterations=20):
     x = prepared(x)
     free = [i for i in range(len(y)) if y[i] < 0]
     classes = means(x, y, way)
@@ -195,7 +209,7 @@ def laplacian(x, y, query, way, *, k=3, weight=0.5, rounds=20):
     }
     alone = {i: np.array([-square(x[i], c) for c in classes]) for i in free}
     shares = {i: softmax(alone[i]) for i in free}
-    for _ in range(rounds):
+    for _ in range(num_iterations):
         shares = {
             i: softmax(alone[i] + weight * sum((shares[j] for j in near[i]), np.zeros(way)))
             for i in free
@@ -207,16 +221,16 @@ def cosine(a, b):
     return a @ b / np.sqrt((a @ a) * (b @ b))
 
 
-def bd_cspn(x, y, query, way, *, sharpness=10.0, prior=None, strength=0.0):
+def bd_cspn(x, y, query, way, *, inv_temperature=10.0, prior=None, prior_strength=0.0):
     x = prepared(x)
     free = [i for i in range(len(y)) if y[i] < 0]
     prior = np.full(way, 1 / way) if prior is None else np.array(prior) / sum(prior)
     classes = means(x, y, way)
-    part = sum(softmax([sharpness * cosine(x[i], c) for c in classes]) for i in free)
+    part = sum(softmax([inv_temperature * cosine(x[i], c) for c in classes]) for i in free)
     part = (
         prior
-        if strength == np.inf
-        else (part + strength * way * prior) / (len(free) + strength * way)
+        if prior_strength == np.inf
+        else (part + prior_strength * way * prior) / (len(free) + prior_strength * way)
     )
     shift = sum(p * c for p, c in zip(part, classes, strict=True)) - np.mean(
         [x[i] for i in free], axis=0
@@ -228,7 +242,7 @@ def bd_cspn(x, y, query, way, *, sharpness=10.0, prior=None, strength=0.0):
         own = [
             i for i in range(len(y)) if (y[i] == c if y[i] >= 0 else int(np.argmax(near[i])) == c)
         ]
-        weight = [np.exp(sharpness * near[i][c]) for i in own]
+        weight = [np.exp(inv_temperature * near[i][c]) for i in own]
         rectified.append(sum(w * x[i] for w, i in zip(weight, own, strict=True)) / sum(weight))
     return np.array([[10 * cosine(x[q], c) for c in rectified] for q in range(len(y)) if query[q]])
 

@@ -14,7 +14,7 @@ from graphfew.methods.losses import edge_loss
 from graphfew.methods.registry import register_method
 from graphfew.nn.layers import RowNorm, blocks, dropout
 from graphfew.nn.method import GraphMethod
-from graphfew.nn.pair_mlp import PairMLP, pairs, pairs_into, short
+from graphfew.nn.pair_mlp import PairMLP, pair_edges, query_edges_are_few, query_pair_edges
 from graphfew.nn.readout import log_class_votes
 
 EPSILON = 1e-6
@@ -57,17 +57,17 @@ class EgnnLayer(nn.Module):
     def forward(self, graph: Graph) -> Graph:
         """Map nodes `[N, in_dim]` and edges `[E, 2]` to nodes `[N, width]` and edges `[E, 2]`."""
         edges, nodes = self._update_nodes(graph)
-        similarity = pairs(graph.topology, self.edge_net, nodes, loops=0.0).sigmoid()
+        similarity = pair_edges(graph.topology, self.edge_net, nodes, self_loop_value=0.0).sigmoid()
         edges = _gate_edges(graph.topology, similarity, edges)
         return graph.replace(nodes=nodes, edges=edges)
 
     def forward_to_queries(self, graph: Graph) -> Graph:
         """Compute `forward` on the edges into queries only, if these are few."""
-        if not short(graph, self.edge_net):
+        if not query_edges_are_few(graph, self.edge_net):
             return self.forward(graph)
         topology, edge_index = graph.topology.select_receivers(graph.episode.query)
         edges, nodes = self._update_nodes(graph)
-        similarity = pairs_into(topology, self.edge_net, nodes, loops=0.0).sigmoid()
+        similarity = query_pair_edges(topology, self.edge_net, nodes, self_loop_value=0.0).sigmoid()
         edges = _gate_edges(topology, similarity, edges[edge_index])
         return graph.replace(nodes=nodes, edges=edges, topology=topology)
 

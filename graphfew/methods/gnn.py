@@ -15,7 +15,7 @@ from graphfew.methods.losses import node_loss
 from graphfew.methods.registry import register_method
 from graphfew.nn.layers import RowNorm, blocks, dropout
 from graphfew.nn.method import GraphMethod
-from graphfew.nn.pair_mlp import PairMLP, pairs, pairs_into, short
+from graphfew.nn.pair_mlp import PairMLP, pair_edges, query_edges_are_few, query_pair_edges
 from graphfew.nn.readout import node_logits, one_hot
 
 # Logit of self-loops: finite, so that a graph with a single node has a defined softmax.
@@ -46,13 +46,15 @@ class Adjacency(nn.Module):
     def forward(self, graph: Graph) -> Graph:
         """Return the graph with new edges `[E, 1]`, which sum to 1 over each receiver's senders."""
         origin = graph.episode.origin if self.first else None
-        logits = pairs(graph.topology, self.net, graph.nodes, loops=LOOP_LOGIT, origin=origin)
+        logits = pair_edges(
+            graph.topology, self.net, graph.nodes, self_loop_value=LOOP_LOGIT, origin=origin
+        )
         return graph.replace(edges=graph.topology.softmax(logits))
 
     def into_queries(self, graph: Graph) -> Graph:
         """Compute `forward` on the edges into queries only, for a frozen network."""
         topology, _ = graph.topology.select_receivers(graph.episode.query)
-        logits = pairs_into(topology, self.net, graph.nodes, loops=LOOP_LOGIT)
+        logits = query_pair_edges(topology, self.net, graph.nodes, self_loop_value=LOOP_LOGIT)
         return graph.replace(edges=topology.softmax(logits), topology=topology)
 
 
@@ -102,7 +104,7 @@ class GnnOutput(nn.Module):
 
     def forward_to_queries(self, graph: Graph) -> Graph:
         """Compute `forward` with valid rows for queries only, if these are few."""
-        if not short(graph, self):
+        if not query_edges_are_few(graph, self):
             return self.forward(graph)
         graph = self.adjacency.into_queries(graph)
         return graph.replace(nodes=self.convolution(graph))

@@ -13,6 +13,7 @@ from graphfew import backbones
 from graphfew._utils.model_spec import JSON, ModelSpec
 from graphfew._utils.seeding import seeded
 from graphfew.backbones.external import as_module
+from graphfew.errors import InvalidInputError
 from graphfew.methods.losses import Loss
 from graphfew.nn.layers import METRICS
 from graphfew.nn.method import GraphMethod
@@ -86,7 +87,7 @@ def register_method(
         A decorator that returns the factory unchanged.
 
     Raises:
-        ValueError: a method with the same name is already registered.
+        InvalidInputError: a method with the same name is already registered.
         TypeError: a capability that is not a field of `MethodSpec`.
 
     Example:
@@ -102,7 +103,7 @@ def register_method(
     def register(factory: FactoryT) -> FactoryT:
         name = factory.__name__
         if name in METHODS:
-            raise ValueError(
+            raise InvalidInputError(
                 f"a method named {name!r} is already registered; rename the decorated function"
             )
         METHODS[name] = MethodSpec(factory, paper, loss, **capabilities)
@@ -121,7 +122,7 @@ def find_method(name: str) -> MethodSpec:
         The method's entry in `METHODS`.
 
     Raises:
-        ValueError: an unknown name; the message lists the registered ones.
+        InvalidInputError: an unknown name; the message lists the registered ones.
 
     Example:
         >>> from graphfew.methods.registry import find_method
@@ -129,7 +130,9 @@ def find_method(name: str) -> MethodSpec:
         'Koch et al. 2015'
     """
     if name not in METHODS:
-        raise ValueError(f"unknown method {name!r}; expected one of: {', '.join(sorted(METHODS))}")
+        raise InvalidInputError(
+            f"unknown method {name!r}; expected one of: {', '.join(sorted(METHODS))}"
+        )
     return METHODS[name]
 
 
@@ -156,7 +159,7 @@ def create(
 
     Raises:
         TypeError: the encoder is not callable.
-        ValueError: an unknown name, an encoder of unknown output width, or an argument that the
+        InvalidInputError: an unknown name, an encoder of unknown output width, or an argument that the
             factory does not have.
 
     Example:
@@ -173,15 +176,18 @@ def create(
     unknown = sorted(set(arguments) - set(method.argument_names))
     if unknown:
         expected = ", ".join(method.argument_names) or "none"
-        raise ValueError(f"{name} has no argument {unknown[0]!r}; expected one of: {expected}")
+        raise InvalidInputError(
+            f"{name} has no argument {unknown[0]!r}; expected one of: {expected}"
+        )
     out_dim = dim if dim is not None else getattr(encoder, "out_dim", None)
     if out_dim is None:
-        raise ValueError(
+        raise InvalidInputError(
             f"the encoder, a {encoder_type}, has no attribute out_dim; pass its output width as dim="
         )
     with seeded(seed):
         model = method.factory(encoder, dim=out_dim, **arguments)
     model.spec = _model_spec(name, encoder, arguments)
+    model.has_both_modes = method.inductive and method.transductive
     return model
 
 
@@ -195,7 +201,7 @@ def rebuild(spec: ModelSpec) -> GraphMethod:
         A model with the same architecture.
 
     Raises:
-        ValueError: a spec without an encoder, or the reasons of `create`.
+        InvalidInputError: a spec without an encoder, or the reasons of `create`.
 
     Example:
         >>> import graphfew as gf
@@ -204,14 +210,15 @@ def rebuild(spec: ModelSpec) -> GraphMethod:
         >>> rebuild(model.spec).spec == model.spec
         True
     """
-    arguments = {
-        key: _decode_argument(value) for key, value in spec.arguments.items() if key != "encoder"
-    }
-    match spec.arguments.get("encoder"):
+    arguments = {key: _decode_argument(value) for key, value in spec.arguments.items()}
+    # `GraphMethod.in_mode` writes `unlabeled`; no factory has such an argument.
+    unlabeled = arguments.pop("unlabeled", None)
+    match arguments.pop("encoder", None):
         case {"name": str(name), "arguments": Mapping() as options}:
             encoder = backbones.create(name, **options)
-            return create(spec.name, encoder=encoder, **arguments)
-    raise ValueError(
+            model = create(spec.name, encoder=encoder, **arguments)
+            return model if unlabeled is None else model.in_mode(unlabeled=bool(unlabeled))
+    raise InvalidInputError(
         f"the spec of {spec.name} has no valid encoder; load it with the graphfew version that "
         f"wrote it"
     )

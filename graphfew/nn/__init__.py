@@ -1,24 +1,39 @@
-"""Modules that methods are built from: `GraphMethod`, layers, readouts and pair MLPs.
+"""Modules that methods are built from: `GraphMethod`, layers, readouts and pairwise MLPs.
 
-Start reading at `method.GraphMethod`; `prototypes` and `soft_assignment` hold what several methods share.
+Start reading at `method.GraphMethod`; `prototypes`, `soft_assignment` and `label_graphs` hold
+what several methods share.
 """
 
-from graphfew.nn.eval_mode import eval_mode
+from graphfew.nn.eval_mode import check_running_statistics, eval_mode
 from graphfew.nn.fused_pair_mlp import fused_kernels
 from graphfew.nn.layers import PyGConv, cosine, squared_euclidean
 from graphfew.nn.method import GraphMethod, MethodOutput
 from graphfew.nn.pair_mlp import activation_checkpointing
-from graphfew.nn.readout import class_votes, log_class_votes
+from graphfew.nn.prototypes import ScaledMetric, class_mean_graph, support_query_graph
+from graphfew.nn.readout import (
+    class_node_logits,
+    class_votes,
+    log_class_votes,
+    nearest_support_logits,
+    node_logits,
+)
 
 __all__ = [
     "GraphMethod",
     "MethodOutput",
     "PyGConv",
+    "ScaledMetric",
     "activation_checkpointing",
+    "check_running_statistics",
+    "class_mean_graph",
+    "class_node_logits",
     "class_votes",
     "cosine",
     "eval_mode",
     "fused_kernels",
     "log_class_votes",
+    "nearest_support_logits",
+    "node_logits",
     "squared_euclidean",
+    "support_query_graph",
 ]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from graphfew._utils.patching import patched_attributes
 from graphfew.nn.layers import RowNorm
-from graphfew.nn.pair_mlp import PairMLP, folded_steps
+from graphfew.nn.pair_mlp import PairMLP, fold_batch_norms
 
 # Columns of a part, and what compiled without a GPU (tests/compiled_kernels.py) keeps rows in registers and weights in
 # the shared memory of Ampere's and Hopper's large chips; no GPU has measured them yet.
@@ -69,7 +69,7 @@ def values(
         raise ValueError(
             "fusing runs on a GPU, and the nodes are on the CPU; move the model there, or leave it out"
         )
-    maps = _learning(net, x, one, other) if net.training else folded_steps(net)
+    maps = _learning(net, x, one, other) if net.training else fold_batch_norms(net)
     *hidden, (tail, last, _) = maps
     given = [t for weight, bias, _ in hidden for t in (weight, bias)]
     answers = _Chain.apply(_form(hidden[0][2], True, x.device), x, one, other, tail[0], *given)  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""TODO module docstring."""
+"""Initial graphs of the methods that spread labels over all items of a task."""
 
 from __future__ import annotations
 
@@ -8,6 +8,14 @@ from graphfew.core.graph import Graph
 
 
 def labeled_graph(episode: Episode) -> Graph:
-    """The complete graph of each task, edges 0."""
+    """Connect all items of each task, with edges of 0 for a layer to fill.
+
+    Args:
+        episode: an encoded episode, `x [N, F]`.
+
+    Returns:
+        A graph with nodes `[N, F]` and edges `[E, 1]`, self-loops included.
+    """
     topology = complete_graph(episode.sizes, episode.x.device)
-    return Graph(episode.x, episode.x.new_zeros(len(topology.receivers), 1), topology, episode)
+    edges = episode.x.new_zeros(len(topology.receivers), 1)
+    return Graph(episode.x, edges, topology, episode)

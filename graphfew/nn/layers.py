@@ -1,4 +1,4 @@
-"""Small reusable pieces of methods: MLPs over rows, distances, the adapter for torch-geometric's convolutions."""
+"""Building blocks of methods: row-wise MLPs, metrics and the adapter for PyG convolutions."""
 
 from __future__ import annotations
 
@@ -13,19 +13,33 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from graphfew.core.graph import Graph, Topology
+from graphfew.errors import InvalidInputError, InvalidTypeError
 
 Metric = Callable[[Tensor, Tensor], Tensor]
 
 
 class RowNorm(nn.Module):
-    """Batch norm over the rows of `[P, C]`, followed by a LeakyReLU where it has a slope.
+    """Batch norm over the rows of `[P, C]`, optionally followed by a leaky ReLU.
 
-    The rows are shown to torch as the pixels of one channels-last image: the same numbers as `BatchNorm1d`, and several
-    times faster backward on a CPU. The activation stands here because in place it must come before the view as rows.
+    It has the values of `BatchNorm1d`. The rows are passed to torch as the pixels of one
+    channels-last image, which is several times faster in the backward pass on a CPU.
 
-    Source: Ioffe, Szegedy, 2015, Batch Normalization: Accelerating Deep Network Training.
+    Args:
+        width: number of channels C.
+        slope: negative slope of the leaky ReLU; None for no activation.
 
-    Deviations: none.
+    Example:
+        >>> import torch
+        >>> from graphfew.nn.layers import RowNorm
+        >>> RowNorm(2)(torch.tensor([[0.0, 1.0], [2.0, 3.0]])).round()
+        tensor([[-1., -1.],
+                [ 1.,  1.]], grad_fn=<RoundBackward0>)
+
+    Source:
+        Ioffe, Szegedy, 2015, Batch Normalization: Accelerating Deep Network Training.
+
+    Deviations:
+        none.
     """
 
     def __init__(self, width: int, slope: float | None = None) -> None:
@@ -34,14 +48,16 @@ class RowNorm(nn.Module):
         self.slope = slope
 
     def forward(self, rows: Float[Tensor, "P C"]) -> Float[Tensor, "P C"]:
-        """Rows `[P, C]`, each channel normalized over P (training) or by running statistics (evaluation)."""
+        """Return `[P, C]`, normalized by the batch (training) or running statistics (evaluation)."""
         image = rows[None, :, None, :].permute(0, 3, 1, 2)
         out: Tensor = self.norm(image)
-        out = out if self.slope is None else F.leaky_relu(out, self.slope, inplace=True)
+        if self.slope is not None:
+            # The activation belongs here because in place it must precede the view as rows.
+            out = F.leaky_relu(out, self.slope, inplace=True)
         return out.permute(0, 2, 3, 1).reshape(rows.shape)
 
     def affine(self) -> tuple[Float[Tensor, " C"], Float[Tensor, " C"]]:
-        """`(scale, shift)`: what it does to each channel in evaluation, before the activation."""
+        """Return `(scale, shift)` per channel of the normalization in evaluation mode."""
         norm = self.norm
         assert norm.running_mean is not None
         assert norm.running_var is not None
@@ -50,65 +66,129 @@ class RowNorm(nn.Module):
 
 
 def blocks(widths: Sequence[int], *, bias: bool, slope: float = 0.01) -> list[nn.Module]:
-    """Linear, batch norm and LeakyReLU for each step of `widths`: rows `[P, widths[0]] -> [P, widths[-1]]`."""
-    out: list[nn.Module] = []
-    for wide, narrow in itertools.pairwise(widths):
-        out += [nn.Linear(wide, narrow, bias=bias), RowNorm(narrow, slope)]
-    return out
+    """Build a linear layer and a `RowNorm` with leaky ReLU for each pair of consecutive widths.
+
+    Args:
+        widths: input width, hidden widths, output width.
+        bias: whether the linear layers have a bias.
+        slope: negative slope of the leaky ReLU.
+
+    Returns:
+        Modules for `nn.Sequential`, which map `[P, widths[0]]` to `[P, widths[-1]]`.
+
+    Example:
+        >>> from graphfew.nn.layers import blocks
+        >>> [type(module).__name__ for module in blocks([8, 4, 2], bias=False)]
+        ['Linear', 'RowNorm', 'Linear', 'RowNorm']
+    """
+    modules: list[nn.Module] = []
+    for in_width, out_width in itertools.pairwise(widths):
+        modules += [nn.Linear(in_width, out_width, bias=bias), RowNorm(out_width, slope)]
+    return modules
 
 
 def dropout(p: float) -> list[nn.Module]:
-    """A dropout layer, or none where `p` is 0."""
+    """Return a dropout layer in a list, or an empty list if `p` is 0."""
     return [nn.Dropout(p)] if p else []
 
 
 def absolute_difference(a: Float[Tensor, "P F"], b: Float[Tensor, "P F"]) -> Float[Tensor, "P F"]:
-    """`|a - b|`, elementwise."""
+    """Compute `|a - b|` elementwise, `[P, F]`."""
     return (a - b).abs()
 
 
 def squared_euclidean(a: Float[Tensor, "P F"], b: Float[Tensor, "P F"]) -> Float[Tensor, "P 1"]:
-    """Similarity `-‖a - b‖²` of row pairs."""
+    """Compute the negative squared Euclidean distance of row pairs, a similarity.
+
+    Args:
+        a: `[P, F]`.
+        b: `[P, F]`.
+
+    Returns:
+        `-‖a - b‖²`, `[P, 1]`.
+
+    Example:
+        >>> import torch, graphfew as gf
+        >>> gf.nn.squared_euclidean(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 2.0]]))
+        tensor([[-5.]])
+    """
     return -(a - b).square().sum(1, keepdim=True)
 
 
 def cosine(a: Float[Tensor, "P F"], b: Float[Tensor, "P F"]) -> Float[Tensor, "P 1"]:
-    """Cosine similarity of row pairs; 0 where a row is zero."""
+    """Compute the cosine similarity of row pairs.
+
+    Args:
+        a: `[P, F]`.
+        b: `[P, F]`.
+
+    Returns:
+        `[P, 1]`; 0 if a row is zero.
+
+    Example:
+        >>> import torch, graphfew as gf
+        >>> gf.nn.cosine(torch.tensor([[1.0, 0.0]]), torch.tensor([[3.0, 0.0]]))
+        tensor([[1.]])
+    """
     return F.cosine_similarity(a, b, dim=1)[:, None]
 
 
+# The names by which specs and configurations store a metric.
 METRICS: Mapping[str, Metric] = MappingProxyType(
     {"squared_euclidean": squared_euclidean, "cosine": cosine}
 )
 
 
-def _squared_from_products(ab: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    return 2 * ab - a.square() - b.square()
+def _squared_euclidean_from_products(inner: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    return 2 * inner - a.square() - b.square()
 
 
-def _cosine_from_products(ab: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    return ab / (a.clamp_min(1e-8) * b.clamp_min(1e-8))
+def _cosine_from_products(inner: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    return inner / (a.clamp_min(1e-8) * b.clamp_min(1e-8))
 
 
-# Metrics of an inner product and two lengths, which need no row of features per edge.
+# Metrics that follow from inner products and norms, so that no `[E, F]` array is needed.
 _FROM_PRODUCTS: Mapping[Metric, Callable[[Tensor, Tensor, Tensor], Tensor]] = MappingProxyType(
-    {squared_euclidean: _squared_from_products, cosine: _cosine_from_products}
+    {squared_euclidean: _squared_euclidean_from_products, cosine: _cosine_from_products}
 )
 
 
-def compare(
+def metric_edges(
     topology: Topology, metric: Metric, nodes: Float[Tensor, "N F"]
 ) -> Float[Tensor, "E 1"]:
-    """Edges `[E, 1]`: the metric of receiver and sender; for the library's own metrics by matrix products."""
+    """Compute a metric of receiver and sender for every edge.
+
+    Args:
+        topology: any topology.
+        metric: `([P, F], [P, F]) -> [P, 1]`; `squared_euclidean` and `cosine` are computed by
+            matrix products.
+        nodes: `[N, F]`.
+
+    Returns:
+        `[E, 1]`.
+    """
     if metric not in _FROM_PRODUCTS:
         return topology.apply_edges(metric, nodes)
-    lengths = torch.linalg.vector_norm(nodes, dim=1, keepdim=True)
-    ends = (lengths.index_select(0, index) for index in (topology.receivers, topology.senders))
-    return _FROM_PRODUCTS[metric](topology.inner_products(nodes), *ends)
+    norms = torch.linalg.vector_norm(nodes, dim=1, keepdim=True)
+    receiver_norms = norms.index_select(0, topology.receivers)
+    sender_norms = norms.index_select(0, topology.senders)
+    inner = topology.inner_products(nodes)
+    return _FROM_PRODUCTS[metric](inner, receiver_norms, sender_norms)
 
 
 class Layers(nn.Module):
-    """Graph layers, modules or plain functions, in their order; iterate to get them."""
+    """A sequence of graph layers, modules or plain functions.
+
+    Args:
+        steps: `Graph -> Graph` each.
+
+    Example:
+        >>> import graphfew as gf
+        >>> from graphfew.nn.layers import Layers
+        >>> layers = Layers([gf.nn.ScaledMetric(gf.nn.cosine), lambda graph: graph])
+        >>> [name for name, module in layers.named_children()]
+        ['0']
+    """
 
     def __init__(self, steps: Iterable[Callable[[Graph], Graph]]) -> None:
         super().__init__()
@@ -118,7 +198,7 @@ class Layers(nn.Module):
                 self.add_module(str(index), step)
 
     def forward(self, graph: Graph) -> tuple[Graph, ...]:
-        """The graph after each layer."""
+        """Return the graph after each layer."""
         graphs = []
         for step in self._steps:
             graph = step(graph)
@@ -126,8 +206,10 @@ class Layers(nn.Module):
         return tuple(graphs)
 
     def forward_to_queries(self, graph: Graph) -> Graph:
-        """The graph after the last layer, as far as answers to queries need it: a last layer with a method `answer`
-        leaves out edges into other nodes."""
+        """Return the graph after the last layer, with at least the edges into queries.
+
+        A last layer that has a method `forward_to_queries` itself may skip all other edges.
+        """
         for step in self._steps[:-1]:
             graph = step(graph)
         for last in self._steps[-1:]:
@@ -136,74 +218,90 @@ class Layers(nn.Module):
 
 
 class PyGConv(nn.Module):
-    """Any torch-geometric convolution as a layer: it rewrites the nodes and leaves the edges.
+    """Use a PyG convolution as a layer that updates the nodes and keeps the edges.
 
     Args:
-        conv: a module called as `conv(nodes, edge_index)`, which gives nodes `[N, F']`; a convolution that needs more,
-            such as types or positions, belongs in a module that knows these.
-        edges: hand the edges over: `[E, C]` as `edge_attr`, or `[E]` as `edge_weight`, as the convolution has it.
+        conv: a module called as `conv(x, edge_index)` that returns nodes `[N, F']`. Wrap a
+            convolution with other required arguments in a module that provides them.
+        edges: pass the edges to the convolution: `[E, C]` as `edge_attr` or `[E]` as
+            `edge_weight`, whichever it takes.
 
     Raises:
-        ValueError: a convolution that needs more than nodes, edge_index and edges, or takes no edge values where
-            `edges` is true.
+        InvalidInputError: the convolution requires more arguments, or takes no edge values
+            although `edges` is true.
+
+    Example:
+        >>> import torch, graphfew as gf
+        >>> from torch_geometric.nn import SAGEConv
+        >>> y = torch.tensor([0, 1, -1])
+        >>> episode = gf.Episode.single(torch.eye(3), y, query=y < 0, way=2)
+        >>> graph = gf.Graph(episode.x, torch.ones(9, 1), gf.complete_graph((3,)), episode)
+        >>> gf.nn.PyGConv(SAGEConv(3, 4))(graph).nodes.shape
+        torch.Size([3, 4])
     """
 
     def __init__(self, conv: nn.Module, *, edges: bool = False) -> None:
         super().__init__()
-        name, parameters = (
-            type(conv).__name__,
-            list(inspect.signature(conv.forward).parameters.values()),
-        )
-        needed = [
-            p.name for p in parameters if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD
-        ][2:]
-        takes = [p.name for p in parameters[2:] if p.name in ("edge_attr", "edge_weight")]
-        lacking = [other for other in needed if not (edges and other in takes)]
-        if not any(p.kind is p.VAR_POSITIONAL for p in parameters):
-            second = parameters[1].name if len(parameters) > 1 else "fewer arguments"
-            lacking = ([] if second.endswith("edge_index") else [second]) + lacking
-        if lacking:
-            hint = ", or give edges=True" if lacking[0] in takes else ""
-            raise ValueError(
-                f"{name} needs {lacking[0]}; a layer has nodes and edges alone, so wrap it in a module "
-                f"called with (nodes, edge_index){hint}"
-            )
-        if edges and not takes:
-            raise ValueError(
-                f"{name} takes no edge_weight or edge_attr; leave edges=True out, or use another "
-                "convolution"
-            )
         self.conv = conv
-        self.edges = takes[0] if edges else None
+        self.edges = _edge_argument(conv, edges=edges)
 
     def forward(self, graph: Graph) -> Graph:
-        """The graph with nodes `[N, F']` from the convolution.
+        """Return the graph with nodes `[N, F']` from the convolution.
 
         Raises:
-            TypeError: the convolution does not give one tensor of nodes.
-            ValueError: several channels of edges for an `edge_weight`, or another number of nodes.
+            InvalidTypeError: the convolution does not return one tensor.
+            InvalidInputError: the edges have several channels but the convolution takes
+                `edge_weight`, or it returns another number of nodes.
         """
         name, channels = type(self.conv).__name__, graph.edges.shape[1]
-        if self.edges == "edge_weight" and channels != 1:
-            raise ValueError(
-                f"{name} takes one weight per edge and the edges have {channels} channels; choose one "
-                "before, with a layer that gives edges [E, 1]"
-            )
-        values = (
-            {}
-            if self.edges is None
-            else {self.edges: graph.edges[:, 0] if self.edges == "edge_weight" else graph.edges}
-        )
-        nodes = self.conv(
-            graph.nodes, torch.stack([graph.topology.senders, graph.topology.receivers]), **values
-        )
+        keywords: dict[str, Tensor] = {}
+        if self.edges == "edge_attr":
+            keywords["edge_attr"] = graph.edges
+        elif self.edges == "edge_weight":
+            if channels != 1:
+                raise InvalidInputError(
+                    f"{name} takes one weight per edge and the edges have {channels} channels; "
+                    f"select one with a layer that returns edges [E, 1]"
+                )
+            keywords["edge_weight"] = graph.edges[:, 0]
+        edge_index = torch.stack([graph.topology.senders, graph.topology.receivers])
+        nodes = self.conv(graph.nodes, edge_index, **keywords)
         if not isinstance(nodes, Tensor):
-            raise TypeError(
-                f"{name} gives a {type(nodes).__name__}; a layer needs the nodes alone, [N, F]"
+            raise InvalidTypeError(
+                f"{name} returned a {type(nodes).__name__}; a layer needs a tensor of nodes [N, F]"
             )
         if nodes.ndim != 2 or len(nodes) != len(graph.nodes):
-            raise ValueError(
-                f"{name} gives nodes of shape {tuple(nodes.shape)} for {len(graph.nodes)} nodes; a layer "
-                "needs [N, F]"
+            raise InvalidInputError(
+                f"{name} returned nodes of shape {tuple(nodes.shape)} for {len(graph.nodes)} "
+                f"nodes; a layer needs [N, F]"
             )
         return graph.replace(nodes=nodes)
+
+
+def _edge_argument(conv: nn.Module, *, edges: bool) -> str | None:
+    """The name of the convolution's argument for edge values, after a check of its signature."""
+    name = type(conv).__name__
+    parameters = list(inspect.signature(conv.forward).parameters.values())
+    required = [
+        parameter.name
+        for parameter in parameters
+        if parameter.default is parameter.empty
+        and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+    ]
+    accepted = [p.name for p in parameters[2:] if p.name in ("edge_attr", "edge_weight")]
+    missing = [other for other in required[2:] if not (edges and other in accepted)]
+    if not any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
+        second = parameters[1].name if len(parameters) > 1 else "fewer arguments"
+        if not second.endswith("edge_index"):
+            missing.insert(0, second)
+    if missing:
+        hint = ", or set edges=True" if missing[0] in accepted else ""
+        raise InvalidInputError(
+            f"{name} needs {missing[0]}; a layer provides nodes and edges only, so wrap it in a "
+            f"module called with (nodes, edge_index){hint}"
+        )
+    if edges and not accepted:
+        raise InvalidInputError(
+            f"{name} takes no edge_weight or edge_attr; omit edges=True, or use another convolution"
+        )
+    return accepted[0] if edges else None

@@ -1,9 +1,10 @@
-"""`GraphMethod`: encoder, embedding, layers and readout in one short forward."""
+"""`GraphMethod`: an encoder, an embedding, layers and a readout in one short forward pass."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -13,6 +14,7 @@ from graphfew._utils.model_spec import JSON, ModelSpec
 from graphfew.backbones.external import check_features
 from graphfew.core.episode import Episode
 from graphfew.core.graph import Graph
+from graphfew.errors import InvalidInputError
 from graphfew.nn.layers import Layers
 from graphfew.ops.magnitude import clamp_magnitude
 
@@ -25,11 +27,20 @@ Condition = Callable[[nn.Module, Episode, Episode], Episode]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class MethodOutput:
-    """What a method says of an episode.
+    """The prediction for an episode, and the graphs that led to it.
 
-    Shapes:
+    Attributes:
         logits: `[Q, max(way)]`, queries in the episode's order; their softmax is the prediction.
         graphs: the embedded graph, then the graph after each layer.
+
+    Example:
+        >>> import graphfew as gf
+        >>> tasks = gf.Tasks(gf.data.glyphs(split="test"), way=5, shot=1, query=3, seed=0)
+        >>> episode, target = tasks.batch(range(2))
+        >>> model = gf.create("egnn", encoder=gf.backbones.conv4(width=4), layers=2, width=8)
+        >>> out = model.eval()(episode)
+        >>> out.logits.shape, len(out.graphs)
+        (torch.Size([30, 5]), 3)
     """
 
     logits: Float[Tensor, "Q way"]
@@ -37,7 +48,7 @@ class MethodOutput:
 
 
 def accept_any_episode(episode: Episode) -> None:
-    """The check of a method that takes every valid episode."""
+    """The `check` of a method that accepts every valid episode."""
     del episode
 
 
@@ -46,23 +57,38 @@ class GraphMethod(nn.Module):
 
     Args:
         encoder: `[N, ...] -> [N, F]`.
-        embed: the episode, encoded, to its first graph.
+        embed: from the encoded episode to its first graph.
         layers: `Graph -> Graph` each; modules or plain functions.
-        readout: the last graph to `logits [Q, way]`.
+        readout: from the last graph to `logits [Q, max(way)]`.
         transductive: whether a prediction may depend on the other queries of its task.
-        independent_queries: for an inductive method whose edges never connect two queries, so that one graph per
-            task keeps them independent; otherwise an inductive method runs on one graph per query.
-        check: refuses an episode that the method is not made for, before any work.
-        condition: `(encoder, episode, encoded) -> encoded`, for a method that encodes a second time, once it has seen
-            the task; None for all others.
-        node_order_matters: the method reads supports in node order; the order of all other nodes never matters.
-        unlabeled: whether unlabeled nodes are looked at; otherwise they are dropped before any work, so that the
-            method answers as if they were not there.
-        build_other_mode: builds this method in its other mode, if the two differ in more than their graphs.
+        independent_queries: for an inductive method whose edges never connect two queries, so
+            that one graph per task keeps them independent. Other inductive methods run on one
+            graph per query.
+        check: raises for an episode that the method cannot process, before any computation.
+        condition: `(encoder, episode, encoded) -> encoded`, for a method that encodes a second
+            time, conditioned on the task; None for all others.
+        node_order_matters: whether the order of the supports can change predictions; the order
+            of other nodes never does.
+        unlabeled: whether unlabeled nodes are used; otherwise they are removed from the episode.
+        build_other_mode: builds this method in its other mode, if the two modes differ in more
+            than their graphs.
 
     Attributes:
-        recipe: what `create` was called with, for checkpoints; None for a method built by hand.
-        provenance: facts of the training that results carry (seed, the split that the checkpoint was selected on).
+        spec: the name and arguments given to `create`, for checkpoints; None for a method that
+            was built directly.
+        provenance: facts about the training that results and checkpoints carry.
+        has_both_modes: whether `in_mode` can switch between inductive and transductive
+            prediction; `create` sets it from the registry.
+
+    Example:
+        >>> import torch, graphfew as gf
+        >>> model = gf.GraphMethod(
+        ...     torch.nn.Flatten(), gf.nn.class_mean_graph,
+        ...     [gf.nn.ScaledMetric(gf.squared_euclidean)], gf.nn.class_node_logits,
+        ...     transductive=False, independent_queries=True)
+        >>> tasks = gf.Tasks(gf.data.glyphs(split="test"), way=5, shot=1, query=3, seed=0)
+        >>> model(tasks.batch(range(2))[0]).logits.shape
+        torch.Size([30, 5])
     """
 
     def __init__(
@@ -94,84 +120,115 @@ class GraphMethod(nn.Module):
         self.build_other_mode = build_other_mode
         self.spec: ModelSpec | None = None
         self.provenance: Mapping[str, JSON] = {}
+        self.has_both_modes = True
 
     @property
     def one_graph_per_query(self) -> bool:
-        """Whether every query needs a graph of its own."""
+        """Whether every query needs a graph of its own to be independent of the others."""
         return not (self.transductive or self.independent_queries)
 
     def on_features(self) -> GraphMethod:
-        """This method for items that are encoded already, `x [N, F]`; its layers are shared, so are trained with it.
+        """Return this method for items that are already encoded.
+
+        Returns:
+            A method with the identity as encoder, `x [N, F]`. It shares the layers, so training
+            it trains this method's layers too.
 
         Raises:
-            ValueError: the method encodes items in the light of their task, which features cannot be.
+            InvalidInputError: the method conditions its encoder on the task, which needs the
+                items themselves.
         """
         if self.condition is not None:
-            raise ValueError(
-                "this method encodes every item in the light of its task; it needs the items themselves"
+            raise InvalidInputError(
+                "this method conditions its encoder on the task, so it needs the items "
+                "themselves; use it without on_features()"
             )
-        return GraphMethod(
-            nn.Identity(),
-            self.embed,
-            self.layers,
-            self.readout,
-            transductive=self.transductive,
-            independent_queries=self.independent_queries,
-            check=self.check,
-            node_order_matters=self.node_order_matters,
-            unlabeled=self.unlabeled,
-            build_other_mode=self._other(lambda other: other.on_features()),
-        )
+        build_other_mode = self.build_other_mode
+        if build_other_mode is not None:
+            build_other_mode = _then_on_features(build_other_mode)
+        return self._copy(encoder=nn.Identity(), build_other_mode=build_other_mode)
 
     def in_mode(
         self, *, transductive: bool | None = None, unlabeled: bool | None = None
     ) -> GraphMethod:
-        """This method answering queries together or each alone, whatever it was trained for; all weights are shared.
+        """Return this method in another evaluation mode, with shared weights.
 
         Args:
-            transductive: None keeps the mode.
-            unlabeled: False drops unlabeled nodes before any work; None keeps what it does.
+            transductive: whether to predict all queries of a task together; None keeps the mode.
+            unlabeled: False removes unlabeled nodes before any computation; None keeps the mode.
+
+        Returns:
+            A method with the same weights. A checkpoint of it keeps its mode.
 
         Raises:
-            ValueError: a method that never joins two queries, asked to be transductive.
+            InvalidInputError: the method has no such mode.
+
+        Example:
+            >>> import graphfew as gf
+            >>> model = gf.create("egnn", encoder=gf.backbones.identity(4))
+            >>> model.transductive, model.in_mode(transductive=False).transductive
+            (True, False)
         """
         transductive = self.transductive if transductive is None else transductive
         unlabeled = self.unlabeled if unlabeled is None else unlabeled
+        changes_mode = transductive is not self.transductive
         base = self
-        if transductive is not self.transductive and self.build_other_mode is not None:
-            base = self.build_other_mode()
-        if base.independent_queries and transductive:
-            raise ValueError("this method never joins two queries; it has no transductive mode")
-        other = GraphMethod(
-            base.encoder,
-            base.embed,
-            base.layers,
-            base.readout,
-            transductive=transductive,
-            independent_queries=base.independent_queries,
-            check=base.check,
-            condition=base.condition,
-            node_order_matters=base.node_order_matters,
-            unlabeled=unlabeled,
-            build_other_mode=base.build_other_mode,
+        if changes_mode:
+            self._check_other_mode(transductive)
+            if self.build_other_mode is not None:
+                base = self.build_other_mode()
+        other = base._copy(transductive=transductive, unlabeled=unlabeled)
+        other.spec = _spec_in_mode(
+            self.spec, transductive if changes_mode else None, unlabeled=unlabeled
         )
-        other.provenance, other.spec = self.provenance, self.spec
-        if transductive is not self.transductive:
-            trained = "transductive" if self.transductive else "inductive"
-            other.provenance = {"trained_mode": trained, **self.provenance}
-            if self.spec is not None:
-                arguments = {**self.spec.arguments, "transductive": transductive}
-                other.spec = ModelSpec(self.spec.name, arguments)
+        other.provenance = self.provenance
+        other.has_both_modes = self.has_both_modes
+        if changes_mode:
+            trained_mode = "transductive" if self.transductive else "inductive"
+            other.provenance = {"trained_mode": trained_mode, **self.provenance}
         return other
 
-    def _other(
-        self, change: Callable[[GraphMethod], GraphMethod]
-    ) -> Callable[[], GraphMethod] | None:
-        make = self.build_other_mode
-        return None if make is None else lambda: change(make())
+    def _check_other_mode(self, transductive: bool) -> None:
+        never_joins_queries = self.independent_queries and self.build_other_mode is None
+        if self.has_both_modes and not (transductive and never_joins_queries):
+            return
+        name = "this method" if self.spec is None else self.spec.name
+        mode = "transductive" if transductive else "inductive"
+        raise InvalidInputError(
+            f"{name} has no {mode} mode; keep its mode, or choose a method with both, such as egnn"
+        )
+
+    def _copy(self, **changes: Any) -> GraphMethod:
+        """Return a method with the same modules and the given constructor arguments changed."""
+        arguments: dict[str, Any] = {
+            "encoder": self.encoder,
+            "embed": self.embed,
+            "layers": self.layers,
+            "readout": self.readout,
+            "transductive": self.transductive,
+            "independent_queries": self.independent_queries,
+            "check": self.check,
+            "condition": self.condition,
+            "node_order_matters": self.node_order_matters,
+            "unlabeled": self.unlabeled,
+            "build_other_mode": self.build_other_mode,
+        }
+        copy = GraphMethod(**{**arguments, **changes})
+        copy.has_both_modes = self.has_both_modes
+        return copy
 
     def encode(self, episode: Episode) -> Episode:
-        """The episode with its items encoded, `x [N, F]`; each item once, whatever the number of graphs it joins."""
+        """Encode the items of an episode, each once, whatever the number of its graphs.
+
+        Args:
+            episode: an episode with items `x [N, ...]`.
+
+        Returns:
+            The episode with features `x [N, F]`.
+
+        Raises:
+            InvalidInputError: the method cannot process the episode; raised before encoding.
+        """
         if not self.unlabeled:
             episode = episode.labeled_only()
         self.check(episode)
@@ -183,25 +240,70 @@ class GraphMethod(nn.Module):
         return self.condition(self.encoder, episode, encoded).encode(clamp_magnitude)
 
     def forward_encoded(self, encoded: Episode) -> MethodOutput:
-        """Logits and graphs of an encoded episode, taken as it is: one graph per task."""
+        """Run embedding, layers and readout on one graph per task of the episode.
+
+        Args:
+            encoded: an episode with features `x [N, F]`; call `encoded.inductive()` beforehand
+                if `one_graph_per_query` is true.
+
+        Returns:
+            Logits `[Q, max(way)]` and the graph after each layer.
+        """
         graph = self.embed(encoded)
         graphs = (graph, *self.layers(graph))
         return MethodOutput(self.readout(graphs[-1]), graphs)
 
     def predict_logits(self, encoded: Episode) -> Float[Tensor, "Q way"]:
-        """The logits of `relate`, without the edges and graphs that they do not need."""
+        """Compute the logits of `forward_encoded` only.
+
+        The last layer skips edges that the logits do not need, and no intermediate graph is kept
+        in memory.
+
+        Args:
+            encoded: as for `forward_encoded`.
+
+        Returns:
+            `[Q, max(way)]`.
+        """
         return self.readout(self.layers.forward_to_queries(self.embed(encoded)))
 
     def forward(self, episode: Episode) -> MethodOutput:
-        """Logits `[Q, way]` and the graph after each layer.
+        """Predict the queries of an episode.
+
+        Args:
+            episode: an episode with items `x [N, ...]`.
+
+        Returns:
+            Logits `[Q, max(way)]` and the graph after each layer.
 
         Raises:
-            ValueError: the episode is not one that the method can answer; raised before any work.
+            InvalidInputError: the method cannot process the episode; raised before encoding.
         """
         encoded = self.encode(episode)
         return self.forward_encoded(encoded.inductive() if self.one_graph_per_query else encoded)
 
 
+def _then_on_features(build: Callable[[], GraphMethod]) -> Callable[[], GraphMethod]:
+    def build_on_features() -> GraphMethod:
+        return build().on_features()
+
+    return build_on_features
+
+
+def _spec_in_mode(
+    spec: ModelSpec | None, transductive: bool | None, *, unlabeled: bool
+) -> ModelSpec | None:
+    """The spec of a model whose mode has changed; `rebuild` applies `unlabeled` after `create`."""
+    if spec is None:
+        return None
+    arguments = {key: value for key, value in spec.arguments.items() if key != "unlabeled"}
+    if transductive is not None:
+        arguments["transductive"] = transductive
+    if not unlabeled:
+        arguments["unlabeled"] = False
+    return ModelSpec(spec.name, arguments)
+
+
 def device_of(model: nn.Module) -> torch.device:
-    """Where the model's weights are; the CPU where it has none."""
-    return next((p.device for p in model.parameters()), torch.device("cpu"))
+    """Return the device of the model's weights; the CPU if it has none."""
+    return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))

@@ -1,11 +1,17 @@
-"""Networks of pairs of nodes: one pass over all pairs in training, in evaluation folded and a block at a time."""
+"""Pairwise MLPs: an MLP of `|x_i - x_j|` for every pair of nodes.
+
+EGNN and GNN spend most of their time here, so there are four paths with the same values:
+
+- training: all pairs in one pass, since batch norm needs the statistics of all of them;
+- frozen (evaluation): batch norm folded into the linear layers, chunk by chunk (`fold`);
+- frozen on a CPU: the same with reused buffers (`graphfew.ops.cpu_pair_mlp`);
+- `PairMLP.kernel`: a fused GPU kernel (`graphfew.nn.fused_pair_mlp`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import cache
-from pathlib import Path
 from typing import final
 
 import torch
@@ -17,48 +23,73 @@ from torch.utils.checkpoint import checkpoint
 from graphfew._utils.patching import patched_attributes
 from graphfew.core.graph import EdgeFunction, Graph, Topology
 from graphfew.nn.layers import RowNorm
+from graphfew.ops.cpu_pair_mlp import LinearStep, buffered_pair_mlp, cache_chunk_bytes
 from graphfew.ops.matmul import linear, prefers_convolution
 
-# Second-level cache of a machine that does not tell, what a block may hold where there is no such cache to stay in, and
-# the floats of a cache line.
-CACHE, ELSEWHERE, LINE = 1 << 20, 1 << 28, 16
+# Off the CPU there is no cache to fit into; the limit bounds memory.
+GPU_CHUNK_BYTES = 1 << 28
+MIN_CHUNK = 64
 
-Step = tuple[Tensor, Tensor, float | None]
 PairKernel = Callable[["PairMLP", Tensor, Tensor, Tensor], Tensor]
 
 
 @final
 class PairMLP(nn.Sequential):
-    """A network of pairs, rows `[P, F] -> [P, 1]`, of `Linear`, `RowNorm` and `Dropout`.
+    """An MLP over pair features, `[P, F] -> [P, 1]`, of `Linear`, `RowNorm` and `Dropout`.
 
     Attributes:
-        recompute: in training keep the nodes alone, and work all rows out again when gradients are asked for.
-        kernel: what gives its values of pairs of nodes, `(net, x, one, other) -> [P, 1]`; None runs it as it is.
+        recompute: in training, whether to store the nodes only and recompute the pair features
+            and activations in the backward pass; set by `activation_checkpointing`.
+        kernel: `(net, x, first, second) -> [P, 1]`, which computes the values of node pairs
+            instead of `forward`; set by `fused_kernels`, else None.
+
+    Example:
+        >>> import torch
+        >>> from graphfew.nn.layers import blocks
+        >>> from graphfew.nn.pair_mlp import PairMLP
+        >>> net = PairMLP(*blocks([8, 16], bias=False), torch.nn.Linear(16, 1))
+        >>> net(torch.rand(10, 8)).shape
+        torch.Size([10, 1])
     """
 
     recompute = False
     kernel: PairKernel | None = None
 
     def forward(self, rows: Float[Tensor, "P F"]) -> Float[Tensor, "P 1"]:
-        """Rows of pairs to a number each."""
+        """Map pair features `[P, F]` to `[P, 1]`."""
         for module in self:
-            rows = (
-                linear(rows, module.weight, module.bias)
-                if isinstance(module, nn.Linear)
-                else module(rows)
-            )
+            if isinstance(module, nn.Linear):
+                rows = linear(rows, module.weight, module.bias)
+                continue
+            rows = module(rows)
         return rows
 
 
 def activation_checkpointing(model: nn.Module) -> AbstractContextManager[None]:
-    """Inside the block every `PairNet` of the model has `recompute` set: less memory, more time, the same numbers."""
-    return patched_attributes(
-        (m for m in model.modules() if isinstance(m, PairMLP)), "recompute", True
-    )
+    """Recompute the activations of pairwise MLPs in the backward pass, inside a `with` block.
+
+    Training needs less memory and more time; losses, gradients and running statistics do not
+    change.
+
+    Args:
+        model: any module; models without a pairwise MLP are unchanged.
+
+    Returns:
+        A context manager.
+
+    Example:
+        >>> import graphfew as gf
+        >>> model = gf.create("egnn", encoder=gf.backbones.identity(4), layers=1, width=8)
+        >>> with gf.nn.activation_checkpointing(model):
+        ...     model.layers.get_submodule("0").edge_net.recompute
+        True
+    """
+    nets = (module for module in model.modules() if isinstance(module, PairMLP))
+    return patched_attributes(nets, "recompute", True)
 
 
-def frozen(net: nn.Module) -> bool:
-    """Whether each row's answer depends on that row alone: no dropout, no statistics of the batch."""
+def is_frozen(net: nn.Module) -> bool:
+    """Whether each row's value depends on that row only: no dropout, no batch statistics."""
     return not any(
         module.training
         for module in net.modules()
@@ -66,45 +97,76 @@ def frozen(net: nn.Module) -> bool:
     )
 
 
-def short(graph: Graph, net: nn.Module) -> bool:
-    """Whether a frozen network of edges into queries alone has less than half of the edges to do."""
+def query_edges_are_few(graph: Graph, net: nn.Module) -> bool:
+    """Whether a frozen MLP saves time on the edges into queries only: fewer than half of all."""
     sizes = graph.episode.sizes
-    asked = sum(n * q for n, q in zip(sizes, graph.episode.n_queries, strict=True))
-    return frozen(net) and 2 * asked < sum(n * n for n in sizes)
+    into_queries = sum(n * q for n, q in zip(sizes, graph.episode.n_queries, strict=True))
+    return is_frozen(net) and 2 * into_queries < sum(n * n for n in sizes)
 
 
-def pairs(
+def pair_edges(
     topology: Topology,
     net: PairMLP,
     x: Float[Tensor, "N F"],
     *,
-    loops: float,
+    self_loop_value: float,
     origin: Tensor | None = None,
 ) -> Float[Tensor, "E 1"]:
-    """Edges `[E, 1]`: `net(|x_i - x_j|)`, run once per unordered pair of distinct nodes of a complete topology.
+    """Compute `net(|x_i - x_j|)` for all edges of a complete topology.
+
+    `|x_i - x_j|` is symmetric, so the MLP runs once per unordered pair of distinct nodes and its
+    value is written to both edges: half of the computation.
 
     Args:
-        topology: complete.
-        net: see there.
-        x: nodes.
-        loops: the value of self-loops.
-        origin: `[N]` int64, nodes with the same number being alike in `x`, so that pairs of the same two numbers have
-            one answer; None where all may differ.
+        topology: a complete topology.
+        net: the MLP.
+        x: nodes `[N, F]`.
+        self_loop_value: the value of self-loops.
+        origin: `[N]` int64; nodes with the same number have the same features, so that pairs of
+            the same two numbers are computed once. None if all nodes may differ.
+
+    Returns:
+        `[E, 1]`.
     """
     if net.kernel is not None:
-        return topology.pairs_to_edges(
-            net.kernel(net, x, *topology.pair_nodes()), self_loop_value=loops
-        )
-    # A compiler fuses what blocks and folding are for.
-    if torch.compiler.is_compiling() or not frozen(net):
-        return topology.pairs_to_edges(_learning(topology, net, x), self_loop_value=loops)
+        values = net.kernel(net, x, *topology.pair_nodes())
+        return topology.pairs_to_edges(values, self_loop_value=self_loop_value)
+    # A compiler fuses what chunks and folding are for.
+    if torch.compiler.is_compiling() or not is_frozen(net):
+        values = _all_pairs(topology, net, x)
+        return topology.pairs_to_edges(values, self_loop_value=self_loop_value)
     return topology.apply_pairs(
-        folded(net), x, self_loop_value=loops, chunk_size=block(net, x), origin=origin
+        fold(net),
+        x,
+        self_loop_value=self_loop_value,
+        chunk_size=pairs_per_chunk(net, x),
+        origin=origin,
     )
 
 
-def _learning(topology: Topology, net: PairMLP, x: Tensor) -> Tensor:
-    """All pairs at once, as batch statistics need them."""
+def query_pair_edges(
+    topology: Topology, net: PairMLP, x: Float[Tensor, "N F"], *, self_loop_value: float
+) -> Float[Tensor, "E 1"]:
+    """Compute `net(|x_i - x_j|)` for each edge of any topology, such as the edges into queries.
+
+    Args:
+        topology: any topology.
+        net: a frozen MLP.
+        x: nodes `[N, F]`.
+        self_loop_value: the value of self-loops.
+
+    Returns:
+        `[E, 1]`.
+    """
+    if net.kernel is not None:
+        values = net.kernel(net, x, topology.receivers, topology.senders)
+    else:
+        values = topology.apply_edges(fold(net), x, chunk_size=pairs_per_chunk(net, x))
+    return values.masked_fill(topology.is_self_loop[:, None], self_loop_value)
+
+
+def _all_pairs(topology: Topology, net: PairMLP, x: Tensor) -> Tensor:
+    """The values of all unordered pairs in one pass, as batch statistics need them."""
 
     def run(nodes: Tensor) -> Tensor:
         values: Tensor = net(topology.pair_differences(nodes))
@@ -112,152 +174,115 @@ def _learning(topology: Topology, net: PairMLP, x: Tensor) -> Tensor:
 
     if not (net.recompute and torch.is_grad_enabled()):
         return run(x)
+    # Activation checkpointing: autograd stores `x` only. The backward pass calls `run` a second
+    # time, in which batch norm must not update its running statistics again.
     values: Tensor = checkpoint(
-        run, x, use_reentrant=False, context_fn=lambda: (nullcontext(), _unfollowed(net))
+        run, x, use_reentrant=False, context_fn=lambda: (nullcontext(), _fixed_statistics(net))
     )
     return values
 
 
 @contextmanager
-def _unfollowed(net: nn.Module) -> Iterator[None]:
-    """Running statistics of batch norms stay as they are, which have followed these rows already."""
-    norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
-    before = [
-        (m.momentum, None if m.num_batches_tracked is None else m.num_batches_tracked.clone())
-        for m in norms
-    ]
+def _fixed_statistics(net: nn.Module) -> Iterator[None]:
+    """Use batch statistics inside the block without changing the running ones."""
+    norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
+    saved = []
+    for norm in norms:
+        count = norm.num_batches_tracked
+        saved.append((norm.momentum, None if count is None else count.clone()))
     try:
         for norm in norms:
             norm.momentum = 0.0
         yield
     finally:
-        for norm, (momentum, count) in zip(norms, before, strict=True):
+        for norm, (momentum, count) in zip(norms, saved, strict=True):
             norm.momentum = momentum
             if count is not None and norm.num_batches_tracked is not None:
                 norm.num_batches_tracked.copy_(count)
 
 
-def pairs_into(
-    topology: Topology, net: PairMLP, x: Float[Tensor, "N F"], *, loops: float
-) -> Float[Tensor, "E 1"]:
-    """As `pairs` on any topology, for a frozen network: every edge by itself."""
-    if net.kernel is not None:
-        values = net.kernel(net, x, topology.receivers, topology.senders)
-    else:
-        values = topology.apply_edges(folded(net), x, chunk_size=block(net, x))
-    return values.masked_fill(topology.is_self_loop[:, None], loops)
+def fold(net: nn.Sequential) -> EdgeFunction:
+    """Return a function that computes a frozen pairwise MLP, with batch norm folded in.
 
+    Folding happens once here, so that chunks of pairs share it.
 
-def folded(net: nn.Sequential) -> EdgeFunction:
-    """The frozen network of `|a - b|` with each batch norm folded into the map before it, from ends `[..., F]` to rows
-    `[P, 1]`, in the precision of autocast.
+    Args:
+        net: a frozen MLP.
 
-    Weights are folded once, so that blocks of rows share the work.
+    Returns:
+        `([..., F], [..., F]) -> [P, 1]` for ends that broadcast to P pairs, in the precision of
+        autocast.
     """
-    steps = folded_steps(net)
-    given, device = steps[-1][0].dtype, steps[-1][0].device.type
-    low = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else given
-    convolving = given == torch.float32 and prefers_convolution()
-    if low == given and device == "cpu" and not convolving and not torch.is_grad_enabled():
-        return _in_place(steps)
+    steps = fold_batch_norms(net)
+    dtype, device = steps[-1][0].dtype, steps[-1][0].device.type
+    low = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else dtype
+    # The buffered path multiplies with MKL; where oneDNN is faster, the plain path uses it.
+    uses_onednn = dtype == torch.float32 and prefers_convolution()
+    if device == "cpu" and low == dtype and not uses_onednn and not torch.is_grad_enabled():
+        return buffered_pair_mlp(steps)
+    return plain_pair_mlp(steps, low)
+
+
+def plain_pair_mlp(steps: Sequence[LinearStep], low: torch.dtype) -> EdgeFunction:
+    """Return a function that applies linear layers to `|a - b|`, in the precision `low`.
+
+    This is the reference for the CPU and GPU kernels.
+
+    Args:
+        steps: weight `[out, in]`, bias `[out]` and slope (None for no activation) of each layer.
+        low: the dtype of the products.
+
+    Returns:
+        `([..., F], [..., F]) -> [P, 1]` for ends that broadcast to P pairs, in the dtype of the
+        weights.
+    """
+    dtype, device = steps[-1][0].dtype, steps[-1][0].device.type
     steps = [(weight.to(low), bias.to(low), slope) for weight, bias, slope in steps]
 
-    def run(a: Tensor, b: Tensor) -> Tensor:
+    def apply(a: Tensor, b: Tensor) -> Tensor:
         with torch.autocast(device, enabled=False):
             values = (a - b).abs_().to(low).flatten(0, -2)
             for weight, bias, slope in steps:
                 values = linear(values, weight, bias)
-                values = values if slope is None else F.leaky_relu(values, slope, inplace=True)
-            return values.to(given)
+                if slope is not None:
+                    values = F.leaky_relu(values, slope, inplace=True)
+            return values.to(dtype)
 
-    return run
+    return apply
 
 
-def _in_place(steps: Sequence[Step]) -> EdgeFunction:
-    """The folded network on the CPU: every block is written over the one before it.
+def fold_batch_norms(net: nn.Sequential) -> list[LinearStep]:
+    """Return weight, bias and slope of each linear layer, with the batch norm after it folded in.
 
-    A bias is one more row of its weights, for inputs that end in a 1: added by itself it costs a fifth of the product,
-    and with that column nothing.
+    Args:
+        net: a frozen MLP of `Linear`, `RowNorm` and `Dropout`.
+
+    Returns:
+        `(weight [out, in], bias [out], slope)` per linear layer; the slope is None without an
+        activation.
     """
-    weights = [torch.cat([weight.t(), bias[None]]) for weight, bias, _ in steps]
-    slopes = [slope for *_, slope in steps]
-    shelf: list[Tensor] = []
-    views: dict[int, tuple[list[Tensor], list[Tensor]]] = {}
-
-    def room(rows: int) -> tuple[list[Tensor], list[Tensor]]:
-        """The inputs of so many rows with their column of ones, and without."""
-        if not shelf or rows > len(shelf[0]):
-            shelf[:] = _shelf(weights, rows)
-            views.clear()
-        if rows not in views:
-            views[rows] = (
-                [buffer[:rows] for buffer in shelf],
-                [buffer[:rows, :-1] for buffer in shelf],
-            )
-        return views[rows]
-
-    def run(a: Tensor, b: Tensor) -> Tensor:
-        shape = torch.broadcast_shapes(a.shape, b.shape)  # type: ignore[no-untyped-call]
-        whole, inner = room(shape[:-1].numel())
-        torch.sub(a, b, out=inner[0].view(shape)).abs_()
-        for before, weight, slope, after in zip(whole, weights, slopes, inner[1:], strict=False):
-            torch.mm(before, weight, out=after)
-            if slope is not None:
-                F.leaky_relu(after, slope, inplace=True)
-        return whole[-1] @ weights[-1]
-
-    return run
-
-
-def block(net: nn.Sequential, x: Tensor) -> int:
-    """Pairs of one block: as many as take a map's input and output half over the second-level caches of all threads.
-
-    A call costs as much as some 70 pairs, and what little leaves that cache is still in the next.
-    """
-    row = x.element_size() * max(
-        m.in_features + m.out_features for m in net if isinstance(m, nn.Linear)
-    )
-    room = (
-        3 * second_level_cache() // 2 * torch.get_num_threads()
-        if x.device.type == "cpu"
-        else ELSEWHERE
-    )
-    return max(64, room // row)
-
-
-def _shelf(weights: Sequence[Tensor], rows: int) -> list[Tensor]:
-    """A buffer for the input of each map, `[rows, in + 1]`, its last column 1; neighbors differ, others may share."""
-    kept: dict[tuple[int, int], Tensor] = {}
-    for place, weight in enumerate(weights):
-        width = len(weight)
-        if (width, place % 2) not in kept:
-            kept[width, place % 2] = weight.new_empty(rows, -(-width // LINE) * LINE)[:, :width]
-            kept[width, place % 2][:, -1] = 1
-    return [kept[len(weight), place % 2] for place, weight in enumerate(weights)]
-
-
-def folded_steps(net: nn.Sequential) -> list[Step]:
-    """Weight, bias and slope of each map with the norm that follows it."""
-    out: list[Step] = []
+    steps: list[LinearStep] = []
     for module in net:
         if isinstance(module, nn.Linear):
-            missing = module.weight.new_zeros(module.out_features)
-            out.append((module.weight, missing if module.bias is None else module.bias, None))
+            bias: Tensor | None = module.bias
+            if bias is None:
+                bias = module.weight.new_zeros(module.out_features)
+            steps.append((module.weight, bias, None))
         elif isinstance(module, RowNorm):
-            weight, bias, _ = out.pop()
+            weight, bias, _ = steps.pop()
             scale, shift = module.affine()
-            out.append((weight * scale[:, None], bias * scale + shift, module.slope))
-    return out
+            steps.append((weight * scale[:, None], bias * scale + shift, module.slope))
+    return steps
 
 
-@cache
-def second_level_cache() -> int:
-    """Bytes of a core's second-level cache, as Linux tells them; 1 MiB where nothing does."""
-    for level in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/level"):
-        size = level.with_name("size")
-        try:
-            if level.read_text().strip() == "2":
-                return int(size.read_text().strip().removesuffix("K")) << 10
-        except (OSError, ValueError):
-            continue
-    return CACHE
+def pairs_per_chunk(net: nn.Sequential, x: Tensor) -> int:
+    """The number of pairs per chunk for which a layer's input and output fit the cache.
+
+    Args:
+        net: the MLP.
+        x: nodes, for their dtype and device.
+    """
+    widths = [m.in_features + m.out_features for m in net if isinstance(m, nn.Linear)]
+    pair_bytes = x.element_size() * max(widths)
+    chunk_bytes = cache_chunk_bytes() if x.device.type == "cpu" else GPU_CHUNK_BYTES
+    return max(MIN_CHUNK, chunk_bytes // pair_bytes)

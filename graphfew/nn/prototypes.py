@@ -1,35 +1,94 @@
-"""TODO module docstring."""
+"""Class means and metrics, which the prototype-based methods share."""
 
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from graphfew.core.builders import class_node_graph, support_to_query_graph
 from graphfew.core.episode import Episode
 from graphfew.core.graph import Graph
-from graphfew.nn.layers import Metric, compare
+from graphfew.nn.layers import Metric, metric_edges
 
 
 def class_mean_graph(episode: Episode) -> Graph:
-    """Supports to class nodes to queries, every edge 1; class nodes are the mean of their supports."""
+    """Build a graph with one class node per class, the mean of the class's supports.
+
+    Args:
+        episode: an encoded episode, `x [N, F]`.
+
+    Returns:
+        A graph with nodes `[N + sum(way), F]`, class nodes last, and edges `[E, 1]` equal to 1
+        from supports to their class node and from class nodes to the queries of their task.
+
+    Example:
+        >>> import torch, graphfew as gf
+        >>> x = torch.tensor([[0.0], [2.0], [5.0], [4.0]])
+        >>> y = torch.tensor([0, 0, 1, -1])
+        >>> episode = gf.Episode.single(x, y, query=y < 0, way=2)
+        >>> gf.nn.class_mean_graph(episode).nodes[4:].tolist()
+        [[1.0], [5.0]]
+    """
     topology = class_node_graph(episode)
-    classes = topology.slice_receivers(len(episode.y))
+    into_classes = topology.slice_receivers(len(episode.y))
     edges = episode.x.new_ones(len(topology.receivers), 1)
-    means = classes.propagate(classes.normalize(edges[: len(classes.receivers)]), episode.x)
+    weights = into_classes.normalize(edges[: len(into_classes.receivers)])
+    means = into_classes.propagate(weights, episode.x)
     return Graph(torch.cat([episode.x, means]), edges, topology, episode)
 
 
-def task_class_means(episode: Episode) -> Tensor:
-    """`[tasks, F]`: the mean of each task's class means."""
+def task_class_means(episode: Episode) -> Float[Tensor, "tasks F"]:
+    """Average the class means of each task.
+
+    Args:
+        episode: an encoded episode, `x [N, F]`.
+
+    Returns:
+        `[n_tasks, F]`; every class of a task has the same weight, whatever its number of supports.
+    """
     means = class_mean_graph(episode).nodes[len(episode.y) :]
     way = torch.tensor(episode.way, device=means.device)
     task = torch.repeat_interleave(way)
-    return means.new_zeros(episode.n_tasks, means.shape[1]).index_add(0, task, means) / way[:, None]
+    totals = means.new_zeros(episode.n_tasks, means.shape[1]).index_add(0, task, means)
+    return totals / way[:, None]
+
+
+def support_query_graph(episode: Episode) -> Graph:
+    """Build a graph with an edge from every labeled support to every query of its task.
+
+    Args:
+        episode: an encoded episode, `x [N, F]`.
+
+    Returns:
+        A graph with the episode's nodes `[N, F]` and edges `[E, 1]` equal to 1.
+
+    Example:
+        >>> import torch, graphfew as gf
+        >>> y = torch.tensor([0, 1, -1])
+        >>> episode = gf.Episode.single(torch.eye(3), y, query=y < 0, way=2)
+        >>> gf.nn.support_query_graph(episode).topology.senders.tolist()
+        [0, 1]
+    """
+    topology = support_to_query_graph(episode)
+    edges = episode.x.new_ones(len(topology.receivers), 1)
+    return Graph(episode.x, edges, topology, episode)
 
 
 class ScaledMetric(nn.Module):
-    """Edges `[E, 1]` from a metric of their two ends, times a scale that may be learned."""
+    """Layer that sets the edges to a metric of sender and receiver, times a scale.
+
+    Args:
+        metric: similarity of row pairs, `([P, F], [P, F]) -> [P, 1]`.
+        scale: factor on the metric; with `learn_scale` its initial value.
+        learn_scale: whether the scale is trained.
+
+    Example:
+        >>> import graphfew as gf
+        >>> layer = gf.nn.ScaledMetric(gf.nn.cosine, scale=10.0, learn_scale=True)
+        >>> layer.scale.item()
+        10.0
+    """
 
     def __init__(self, metric: Metric, scale: float = 1.0, *, learn_scale: bool = False) -> None:
         super().__init__()
@@ -37,12 +96,6 @@ class ScaledMetric(nn.Module):
         self.scale = nn.Parameter(torch.tensor(float(scale)), requires_grad=learn_scale)
 
     def forward(self, graph: Graph) -> Graph:
-        """The graph with edges `scale * metric(receiver, sender)`."""
-        edges: Tensor = self.scale * compare(graph.topology, self.metric, graph.nodes)
+        """Return the graph with edges `scale * metric(receiver, sender)`, `[E, 1]`."""
+        edges: Tensor = self.scale * metric_edges(graph.topology, self.metric, graph.nodes)
         return graph.replace(edges=edges)
-
-
-def support_query_graph(episode: Episode) -> Graph:
-    """Every labeled support to every query of its task."""
-    topology = support_to_query_graph(episode)
-    return Graph(episode.x, episode.x.new_ones(len(topology.receivers), 1), topology, episode)

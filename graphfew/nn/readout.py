@@ -1,9 +1,9 @@
-"""Readouts: from the last graph to `logits [Q, way]`, whose softmax is the prediction."""
+"""Readouts: functions from the last graph to `logits [Q, way]`, whose softmax is the prediction."""
 
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -13,64 +13,170 @@ from graphfew.core.graph import Graph
 
 
 def one_hot(episode: Episode, like: Tensor) -> Float[Tensor, "N way"]:
-    """Labels as rows, `[N, max(way)]`; rows of unknown labels are zero. dtype as `like`."""
-    return (
-        F.one_hot(episode.y.clamp_min(0), max(episode.way)).to(like.dtype)
-        * episode.labeled[:, None]
-    )
+    """One-hot encode the labels.
+
+    Args:
+        episode: any episode.
+        like: a tensor with the dtype of the result.
+
+    Returns:
+        `[N, max(way)]`; the rows of queries and unlabeled nodes are zero.
+
+    Example:
+        >>> import torch, graphfew as gf
+        >>> from graphfew.nn.readout import one_hot
+        >>> y = torch.tensor([0, 1, -1])
+        >>> episode = gf.Episode.single(torch.zeros(3, 2), y, query=y < 0, way=2)
+        >>> one_hot(episode, episode.x).tolist()
+        [[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]]
+    """
+    labels = F.one_hot(episode.y.clamp_min(0), max(episode.way))
+    return labels.to(like.dtype) * episode.labeled[:, None]
 
 
 def class_votes(graph: Graph) -> Float[Tensor, "Q way"]:
-    """Each query's similarity to the labeled supports of each class, summed: `score_qc = Σ_{y_j = c} e_qj`.
+    """Sum each query's edges to the labeled supports of each class.
 
-    Reads channel 0 of the edges on a topology that has the episode's nodes alone. Unlabeled nodes have no vote.
+    Formula:
+        score_qk = Σ_{y_j = k} e_qj
+
+    Args:
+        graph: a graph over the episode's items, without class nodes; channel 0 of the edges is
+            read. Unlabeled nodes have no vote.
+
+    Returns:
+        `[Q, max(way)]`.
+
+    Example:
+        >>> import torch, graphfew as gf
+        >>> y = torch.tensor([0, 1, -1])
+        >>> episode = gf.Episode.single(torch.zeros(3, 2), y, query=y < 0, way=2)
+        >>> topology = gf.complete_graph(episode.sizes)
+        >>> edges = torch.arange(9.0)[:, None]
+        >>> gf.nn.class_votes(gf.Graph(episode.x, edges, topology, episode)).tolist()
+        [[6.0, 7.0]]
     """
     labels = one_hot(graph.episode, graph.edges)
     return graph.topology.propagate(graph.edges[:, :1], labels)[graph.episode.query]
 
 
 def log_class_votes(graph: Graph) -> Float[Tensor, "Q way"]:
-    """The logarithm of `vote`, so that softmax gives each class its share of the votes; absent classes are `-inf`."""
-    score = class_votes(graph)
-    tiny = torch.finfo(score.dtype).tiny
-    return score.clamp_min(tiny).log().masked_fill(~valid_class_mask(graph.episode), -torch.inf)
+    """Take the logarithm of `class_votes`, so that softmax gives proportions of the votes.
+
+    Args:
+        graph: a graph over the episode's items, without class nodes; channel 0 of the edges is
+            read and must not be negative.
+
+    Returns:
+        `[Q, max(way)]`; `-inf` for classes that a query's task does not have.
+
+    Example:
+        >>> import torch, graphfew as gf
+        >>> y = torch.tensor([0, 1, -1])
+        >>> episode = gf.Episode.single(torch.zeros(3, 2), y, query=y < 0, way=2)
+        >>> topology = gf.complete_graph(episode.sizes)
+        >>> edges = torch.tensor([[0, 0, 0, 0, 0, 0, 1, 3, 0]]).T.float()
+        >>> gf.nn.log_class_votes(gf.Graph(episode.x, edges, topology, episode)).softmax(1)
+        tensor([[0.2500, 0.7500]])
+    """
+    votes = class_votes(graph)
+    tiny = torch.finfo(votes.dtype).tiny
+    return votes.clamp_min(tiny).log().masked_fill(~valid_class_mask(graph.episode), -torch.inf)
 
 
 def class_node_logits(graph: Graph) -> Float[Tensor, "Q way"]:
-    """Channel 0 of the edges from the class nodes of `stars` to each query; absent classes are `-inf`."""
+    """Read the edges from class nodes to queries.
+
+    Args:
+        graph: a graph of `class_node_graph`, such as `class_mean_graph` builds; channel 0 of the
+            edges is read.
+
+    Returns:
+        `[Q, max(way)]`; `-inf` for classes that a query's task does not have.
+
+    Example:
+        >>> import torch, graphfew as gf
+        >>> y = torch.tensor([0, 1, -1])
+        >>> x = torch.tensor([[0.0], [3.0], [1.0]])
+        >>> episode = gf.Episode.single(x, y, query=y < 0, way=2)
+        >>> graph = gf.nn.ScaledMetric(gf.squared_euclidean)(gf.nn.class_mean_graph(episode))
+        >>> gf.nn.class_node_logits(graph).tolist()
+        [[-1.0, -4.0]]
+    """
     sender_class = class_of_node(graph)[graph.topology.senders]
-    edge = torch.nonzero(sender_class >= 0).flatten()
-    return _place(graph, edge, sender_class[edge])
+    selected = torch.nonzero(sender_class >= 0).flatten()
+    return _max_per_query_and_class(graph, selected, sender_class[selected])
 
 
 def nearest_support_logits(graph: Graph) -> Float[Tensor, "Q way"]:
-    """The largest channel-0 edge from a labeled support of each class to each query; absent classes are `-inf`."""
+    """Take the largest edge from the labeled supports of each class to each query.
+
+    Args:
+        graph: a graph with edges from supports to queries; channel 0 of the edges is read.
+
+    Returns:
+        `[Q, max(way)]`; `-inf` for classes that a query's task does not have.
+
+    Example:
+        >>> import torch, graphfew as gf
+        >>> y = torch.tensor([0, 0, 1, -1])
+        >>> x = torch.tensor([[0.0], [2.0], [5.0], [3.0]])
+        >>> episode = gf.Episode.single(x, y, query=y < 0, way=2)
+        >>> graph = gf.nn.ScaledMetric(gf.squared_euclidean)(gf.nn.support_query_graph(episode))
+        >>> gf.nn.nearest_support_logits(graph).tolist()
+        [[-1.0, -4.0]]
+    """
     episode, topology = graph.episode, graph.topology
-    edge = torch.nonzero(
-        episode.query[topology.receivers] & episode.labeled[topology.senders]
-    ).flatten()
-    return _place(graph, edge, episode.y[topology.senders[edge]])
+    is_selected = episode.query[topology.receivers] & episode.labeled[topology.senders]
+    selected = torch.nonzero(is_selected).flatten()
+    return _max_per_query_and_class(graph, selected, episode.y[topology.senders[selected]])
 
 
 def node_logits(graph: Graph) -> Float[Tensor, "Q way"]:
-    """The query nodes themselves, whose features are logits."""
+    """Return the queries' node features, for a last layer whose features are class scores.
+
+    Args:
+        graph: a graph with nodes `[N, max(way)]`.
+
+    Returns:
+        `[Q, max(way)]`.
+
+    Example:
+        >>> import torch, graphfew as gf
+        >>> y = torch.tensor([0, 1, -1])
+        >>> episode = gf.Episode.single(torch.eye(3, 2), y, query=y < 0, way=2)
+        >>> topology = gf.complete_graph(episode.sizes)
+        >>> graph = gf.Graph(episode.x, torch.zeros(9, 1), topology, episode)
+        >>> gf.nn.node_logits(graph).tolist()
+        [[0.0, 0.0]]
+    """
     return graph.nodes[: len(graph.episode.y)][graph.episode.query]
 
 
-def class_of_node(graph: Graph) -> Tensor:
-    """`[N + sum(way)]` int64: the class of each class node of `stars`, `-1` for the episode's own nodes."""
-    way = torch.tensor(graph.episode.way, device=graph.episode.y.device)
-    own = way.new_full((len(graph.episode.y),), -1)
-    inside = torch.arange(sum(graph.episode.way), device=way.device)
-    inside = inside - torch.repeat_interleave(way.cumsum(0) - way, way, output_size=len(inside))
-    return torch.cat([own, inside])
+def class_of_node(graph: Graph) -> Int[Tensor, " M"]:
+    """Return the class index of each class node.
 
+    Args:
+        graph: a graph of `class_node_graph`.
 
-def _place(graph: Graph, edge: Tensor, column: Tensor) -> Tensor:
-    """Channel 0 of the chosen edges at `[query, column]`; of several on one place the largest, none leaves `-inf`."""
+    Returns:
+        `[N + sum(way)]` int64; `-1` for the episode's items.
+    """
     episode = graph.episode
-    rank = episode.query.cumsum(0) - 1
+    way = torch.tensor(episode.way, device=episode.y.device)
+    items = way.new_full((len(episode.y),), -1)
+    class_nodes = torch.arange(sum(episode.way), device=way.device)
+    first_of_task = way.cumsum(0) - way
+    offsets = torch.repeat_interleave(first_of_task, way, output_size=len(class_nodes))
+    return torch.cat([items, class_nodes - offsets])
+
+
+def _max_per_query_and_class(graph: Graph, edge: Tensor, edge_class: Tensor) -> Tensor:
+    """Scatter channel 0 of the selected edges to `[Q, max(way)]`, with their maximum."""
+    episode = graph.episode
+    query_rank = episode.query.cumsum(0) - 1
     width = max(episode.way)
-    place = rank[graph.topology.receivers[edge]] * width + column
-    out = graph.edges.new_full((sum(episode.n_queries) * width,), -torch.inf)
-    return out.scatter_reduce(0, place, graph.edges[edge, 0], reduce="amax").view(-1, width)
+    index = query_rank[graph.topology.receivers[edge]] * width + edge_class
+    logits = graph.edges.new_full((sum(episode.n_queries) * width,), -torch.inf)
+    logits = logits.scatter_reduce(0, index, graph.edges[edge, 0], reduce="amax")
+    return logits.view(-1, width)

@@ -1,9 +1,10 @@
-"""TODO module docstring."""
+"""Soft assignment of queries to classes and prototype updates, which transductive methods share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from jaxtyping import Float
 from torch import Tensor
 
 from graphfew.core.dense_batch import (
@@ -15,7 +16,7 @@ from graphfew.core.dense_batch import (
 )
 from graphfew.core.episode import Episode
 from graphfew.core.graph import Graph
-from graphfew.nn.prototypes import class_mean_graph as with_class_means
+from graphfew.nn.prototypes import class_mean_graph
 from graphfew.propagation.affinity import squared_distances
 from graphfew.propagation.class_priors import (
     class_prior,
@@ -31,12 +32,35 @@ TINY = 1e-30
 def normalized_class_mean_graph(
     power: float, center: Sequence[float] | None
 ) -> Callable[[Episode], Graph]:
-    """Prepared features, and class nodes that are the mean of their supports."""
-    return lambda episode: with_class_means(power_normalize(episode, power, center))
+    """Return an embedding function: `power_normalize`, then `class_mean_graph`.
+
+    Args:
+        power: exponent of the features, see `power_normalize`.
+        center: center of the features, see `power_normalize`.
+
+    Returns:
+        A function from an encoded episode to its first graph, for `GraphMethod(embed=...)`.
+    """
+
+    def embed(episode: Episode) -> Graph:
+        return class_mean_graph(power_normalize(episode, power, center))
+
+    return embed
 
 
 class SoftAssignment:
-    """How queries and unlabeled nodes share themselves among class nodes, `[G, n, way]`; rows of supports are 0."""
+    """Class probabilities of queries and unlabeled nodes, given the class nodes.
+
+    Formula:
+        m_i = softmax_k(-s ‖x_i - c_k‖² + log π_k),  s = sharpness · log(way) / log 5
+
+    Args:
+        sharpness: factor on the squared distance, for 5 classes.
+        prior: class proportions among the queries; None for uniform ones.
+        balanced: constrain the proportions to equal the prior, with Sinkhorn's algorithm;
+            otherwise π is estimated from the previous assignment.
+        strength: pseudo-count per class of the prior in that estimate.
+    """
 
     def __init__(
         self, sharpness: float, prior: Sequence[float] | None, balanced: bool, strength: float
@@ -46,27 +70,38 @@ class SoftAssignment:
         self.balanced = balanced
         self.strength = strength
 
-    def __call__(self, tasks: DenseBatch, classes: Tensor, assigned: Tensor | None) -> Tensor:
-        """Shares given class nodes `[G, way, F]` and, after the first time, the shares before."""
-        scores = (
-            -scale_sharpness(self.sharpness, classes.shape[1])
-            * squared_distances(classes, tasks.x).mT
-        )
-        counted, prior = unknown_mask(tasks), class_prior(self.prior, tasks.one_hot)
+    def __call__(
+        self,
+        tasks: DenseBatch,
+        class_nodes: Float[Tensor, "G way F"],
+        previous: Float[Tensor, "G n way"] | None,
+    ) -> Float[Tensor, "G n way"]:
+        """Return class probabilities `[G, n, way]`; the rows of supports are 0.
+
+        `previous` is the assignment of the previous iteration, None in the first one.
+        """
+        sharpness = scale_sharpness(self.sharpness, class_nodes.shape[1])
+        scores = -sharpness * squared_distances(class_nodes, tasks.x).mT
+        is_unknown = unknown_mask(tasks)
+        prior = class_prior(self.prior, tasks.one_hot)
         if self.balanced:
-            return sinkhorn(scores, counted, prior)
-        part = (
-            prior[None]
-            if assigned is None
-            else estimate_proportions(assigned, prior, self.strength)
-        )
-        return class_softmax(scores + part.log()[:, None]) * counted
+            return sinkhorn(scores, is_unknown, prior)
+        proportions = prior[None]
+        if previous is not None:
+            proportions = estimate_proportions(previous, prior, self.strength)
+        return class_softmax(scores + proportions.log()[:, None]) * is_unknown
 
 
 class PrototypeUpdate:
-    """Class nodes after `rounds` steps towards the mean of their supports and of what is assigned to them.
+    """Layer that moves class nodes toward the mean of their supports and assigned nodes.
 
-    Edges to queries are the logarithm of their shares in the end.
+    Formula:
+        c_k ← c_k + rate · ((Σ_{y_i = k} x_i + Σ_q m_qk x_q) / (K_k + Σ_q m_qk) - c_k)
+
+    Args:
+        assign: the soft assignment, called before the first and after every step.
+        rate: fraction of the way that a class node moves per step.
+        rounds: number of steps.
     """
 
     def __init__(self, assign: SoftAssignment, rate: float, rounds: int) -> None:
@@ -75,15 +110,15 @@ class PrototypeUpdate:
         self.rounds = rounds
 
     def __call__(self, graph: Graph) -> Graph:
-        """The graph with new class nodes and edges."""
-        return update_classes_and_queries(graph, self._move)
+        """Return the graph with new class nodes, and log-probabilities as edges to queries."""
+        return update_classes_and_queries(graph, self._update)
 
-    def _move(self, tasks: DenseBatch) -> tuple[Tensor, Tensor]:
+    def _update(self, tasks: DenseBatch) -> tuple[Tensor, Tensor]:
         assert tasks.class_nodes is not None
-        classes = tasks.class_nodes
-        assigned = self.assign(tasks, classes, None)
+        class_nodes = tasks.class_nodes
+        assignment = self.assign(tasks, class_nodes, None)
         for _ in range(self.rounds):
-            centers = weighted_class_means(assigned + tasks.one_hot, tasks.x)
-            classes = classes + self.rate * (centers - classes)
-            assigned = self.assign(tasks, classes, assigned)
-        return classes, assigned.clamp_min(TINY).log()
+            means = weighted_class_means(assignment + tasks.one_hot, tasks.x)
+            class_nodes = class_nodes + self.rate * (means - class_nodes)
+            assignment = self.assign(tasks, class_nodes, assignment)
+        return class_nodes, assignment.clamp_min(TINY).log()

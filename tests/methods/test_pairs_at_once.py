@@ -7,6 +7,7 @@ from episodes import identity_model, task
 import graphfew as gf
 from graphfew.evaluation.prediction import predict
 from graphfew.nn import pair_mlp
+from graphfew.ops import cpu_pair_mlp
 
 BATCHES = {
     "equal": [task(1, 3, (2,), 4), task(2, 3, (2,), 4)],
@@ -34,7 +35,7 @@ def nets(model):
 
 def rows_seen(monkeypatch):
     """The rows of every call of a folded network, as they come."""
-    rows, fold = [], pair_mlp.folded
+    rows, fold = [], pair_mlp.fold
 
     def counted(net):
         run = fold(net)
@@ -45,7 +46,7 @@ def rows_seen(monkeypatch):
 
         return seen
 
-    monkeypatch.setattr(pair_mlp, "folded", counted)
+    monkeypatch.setattr(pair_mlp, "fold", counted)
     return rows
 
 
@@ -55,9 +56,9 @@ def rows_seen(monkeypatch):
 def test_evaluation_in_blocks_gives_the_same_answers(name, tasks, chunk_size, grad, monkeypatch):
     model, batch = built(name), gf.collate(tasks)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pair_mlp, "frozen", lambda _: False)
+        patch.setattr(pair_mlp, "is_frozen", lambda _: False)
         plain = model(batch)
-    monkeypatch.setattr(pair_mlp, "block", lambda *_: chunk_size)
+    monkeypatch.setattr(pair_mlp, "pairs_per_chunk", lambda *_: chunk_size)
     rows = rows_seen(monkeypatch)
     with torch.set_grad_enabled(grad):
         ours = model(batch)
@@ -70,7 +71,7 @@ def test_evaluation_in_blocks_gives_the_same_answers(name, tasks, chunk_size, gr
 
 def test_training_sees_all_pairs(name, monkeypatch):
     model, batch = built(name).train(), gf.collate(BATCHES["equal"])
-    monkeypatch.setattr(pair_mlp, "block", lambda *_: 7)
+    monkeypatch.setattr(pair_mlp, "pairs_per_chunk", lambda *_: 7)
     rows = []
     for net in nets(model):
         net.register_forward_pre_hook(lambda _, given: rows.append(len(given[0])))
@@ -84,7 +85,7 @@ def test_declared_batch_statistics_are_those_of_all_pairs(name, transductive, mo
     model, batch = built(name, transductive=transductive), gf.collate(BATCHES["equal"][:1])
     with gf.nn.eval_mode(model, transductive_bn=True):
         plain = model(batch).logits
-        monkeypatch.setattr(pair_mlp, "block", lambda *_: 7)
+        monkeypatch.setattr(pair_mlp, "pairs_per_chunk", lambda *_: 7)
         assert torch.equal(predict(model, batch), plain)
 
 
@@ -95,7 +96,7 @@ def test_a_folded_network_is_the_network(name):
         kept = torch.stack([a, b])
         for grad in (True, False):
             with torch.set_grad_enabled(grad):
-                run = pair_mlp.folded(net)
+                run = pair_mlp.fold(net)
                 for rows in (20, 50, 30):
                     same = run(a[:rows], b[:rows])
                     assert torch.allclose(same, net((a - b).abs())[:rows], rtol=0, atol=1e-12)
@@ -114,9 +115,9 @@ def test_a_folded_network_takes_the_precision_of_autocast(name):
     a, b = torch.rand(2, 50, net[0].in_features, generator=torch.Generator().manual_seed(1))
     for grad in (True, False):
         with torch.set_grad_enabled(grad):
-            whole = pair_mlp.folded(net)(a, b)
+            whole = pair_mlp.fold(net)(a, b)
             with torch.autocast("cpu", torch.bfloat16):
-                low = pair_mlp.folded(net)(a, b)
+                low = pair_mlp.fold(net)(a, b)
         assert low.dtype == torch.float32
         assert 0 < (low - whole).abs().max() < 0.05 * whole.abs().max()
 
@@ -128,7 +129,7 @@ def test_gradients_pass_a_folded_network(name):
         model.zero_grad()
         with pytest.MonkeyPatch.context() as patch:
             if not fold:
-                patch.setattr(pair_mlp, "frozen", lambda _: False)
+                patch.setattr(pair_mlp, "is_frozen", lambda _: False)
             model(batch).logits.square().sum().backward()
         grads.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
     assert grads[0].abs().max() > 0
@@ -190,10 +191,10 @@ def test_what_one_query_asks_of_the_last_layer_are_its_own_edges(name, monkeypat
 
 def test_blocks_are_of_the_size_of_the_caches_and_never_tiny():
     net = nets(built("egnn"))[0]
-    rows = pair_mlp.block(net, torch.zeros(1))
+    rows = pair_mlp.pairs_per_chunk(net, torch.zeros(1))
     widest = max(m.in_features + m.out_features for m in net if isinstance(m, torch.nn.Linear))
     assert rows >= 64
-    assert 1 < rows * widest * 4 / (pair_mlp.second_level_cache() * torch.get_num_threads()) < 2
-    assert pair_mlp.block(net, torch.zeros(1, dtype=torch.float64)) <= rows / 2
+    assert 1 < rows * widest * 4 / (cpu_pair_mlp.l2_cache_bytes() * torch.get_num_threads()) < 2
+    assert pair_mlp.pairs_per_chunk(net, torch.zeros(1, dtype=torch.float64)) <= rows / 2
     wide = torch.nn.Sequential(torch.nn.Linear(10**6, 10**6, device="meta"))
-    assert pair_mlp.block(wide, torch.zeros(1)) == 64
+    assert pair_mlp.pairs_per_chunk(wide, torch.zeros(1)) == 64

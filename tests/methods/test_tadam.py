@@ -83,7 +83,7 @@ def test_the_encoder_is_left_without_hooks():
 
 def test_features_beforehand_are_refused():
     model = identity_model("tadam")
-    with pytest.raises(ValueError, match="in the light of its task"):
+    with pytest.raises(ValueError, match="conditions its encoder on the task"):
         model.on_features()
 
 

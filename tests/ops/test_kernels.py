@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import graphfew as gf
-from graphfew.nn.layers import compare
+from graphfew.nn.layers import metric_edges
 from graphfew.ops import segment
 
 # The kernel stays the same for all examples of a test, so the fixture need not be set up for each.
@@ -503,7 +503,7 @@ def test_metrics_by_products_are_the_metrics(metric, tasks):
     )
     x[2] = 0
     x.requires_grad_()
-    ours, theirs = compare(topology, metric, x), topology.apply_edges(metric, x)
+    ours, theirs = metric_edges(topology, metric, x), topology.apply_edges(metric, x)
     assert torch.allclose(ours, theirs, rtol=0, atol=1e-12)
     mine, other = (torch.autograd.grad(v.sum(), x)[0] for v in (ours, theirs))
     assert torch.isfinite(mine).all()

@@ -78,7 +78,7 @@ def test_the_provenance_of_the_encoder_survives_resuming_without_it(whole, tmp_p
         ),
         (
             {"method": "tadam", "arguments": {}, "freeze_encoder": True, "init_encoder": "x"},
-            "in the light of its task",
+            "conditions its encoder on the task",
         ),
         (
             {"method": "gnn", "arguments": {}, "validate_way": "4"},

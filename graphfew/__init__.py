@@ -24,7 +24,8 @@ from graphfew.core.builders import (
     support_to_query_graph,
 )
 from graphfew.core.episode import Episode, collate
-from graphfew.core.graph import Graph, Topology
+from graphfew.core.graph import Graph
+from graphfew.core.topology import Topology
 from graphfew.data import Dataset, Tasks
 from graphfew.evaluation.accuracy import Result, evaluate
 from graphfew.evaluation.comparison import Comparison, compare, compare_results

@@ -1,1 +1,1 @@
-"""Atomic files, seeding, attribute patching and model specs; imports no other part of the package."""
+"""Atomic files, seeding, attribute patching and model specs; imports only graphfew.errors."""

@@ -1,4 +1,8 @@
-"""Files that are whole or not there: written beside and renamed, or taken back where there was no room."""
+"""Atomic file writes: a file is complete, or as it was before.
+
+The package writes checkpoints, results and caches that other processes may read at any time, and
+disks fill up. The standard library offers `os.replace`, but no context manager around it.
+"""
 
 from __future__ import annotations
 
@@ -11,66 +15,76 @@ from graphfew.errors import WriteError
 
 
 def with_suffix(path: str | Path, suffix: str) -> Path:
-    """The path, with that suffix added where it has another or none."""
+    """Append a suffix to a path unless it already ends with it."""
     path = Path(path)
-    return path if path.suffix == suffix else path.with_name(path.name + suffix)
+    if path.suffix == suffix:
+        return path
+    # Path.with_suffix would replace what follows a dot in the name: "resnet.v2" is a name.
+    return path.with_name(path.name + suffix)
 
 
 @contextmanager
 def atomic_replace(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to, renamed onto it when the block ends, removed where the block fails.
+    """Yield a temporary path to write to, and rename it to `path` if the block succeeds.
 
-    A reader of `path` sees the old file or the new one, whole. Folders are made.
+    A reader of `path` sees either the old file or the complete new one. Missing folders are
+    created. The temporary file is removed if the block fails.
 
     Raises:
-        Unwritten: there is no room, or no right to write there; the file is as it was.
+        WriteError: the file cannot be written; an existing one is unchanged.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    # In the same folder, because a rename is atomic only inside one file system.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with errors_naming_path(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            yield beside
-            os.replace(beside, path)
+            yield temporary
+            os.replace(temporary, path)
     finally:
-        # Where the folder is none, there is nothing to take away.
+        # If the folder could not be created, unlink fails too; the first error is the one to see.
         with suppress(OSError):
-            beside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, content: str) -> None:
-    """Write beside and rename: a reader sees the old file or the new one, whole. Raises as `replacing` does."""
-    with atomic_replace(path) as beside:
-        beside.write_text(content, encoding="utf-8")
+    """Write a text file atomically, as `atomic_replace`."""
+    with atomic_replace(path) as temporary:
+        temporary.write_text(content, encoding="utf-8")
 
 
 def append_text(path: Path, content: str) -> None:
-    """Add text to the end of a file, all of it or nothing; folders are made. Raises as `replacing` does."""
+    """Append to a text file, completely or not at all; missing folders are created.
+
+    Raises:
+        WriteError: the text cannot be written; the file is unchanged.
+    """
     with errors_naming_path(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab") as file:
-            before = file.tell()
+            old_size = file.tell()
             try:
                 file.write(content.encode("utf-8"))
                 file.flush()
             except OSError:
-                # What is left in the buffer would be written again when the file is closed.
+                # Close the raw file first: closing the buffered one would write its rest again.
                 file.raw.close()
-                os.truncate(path, before)
+                os.truncate(path, old_size)
                 raise
 
 
 @contextmanager
 def errors_naming_path(path: Path) -> Iterator[None]:
-    """An OSError of the block is one that names the file that was to be written, and says what to do."""
+    """Convert an OSError of the block to a WriteError that names the file and the remedy."""
     try:
         yield
     except WriteError:
         raise
     except OSError as error:
+        # Some libraries raise an OSError without strerror, with line breaks, or without a message.
         reason = error.strerror or " ".join(str(error).split()) or type(error).__name__
-        fault = WriteError(
-            f"{path} cannot be written ({reason}); free some room there, or give a place that you may "
-            "write to. What was there before is as it was"
+        write_error = WriteError(
+            f"{path} cannot be written ({reason}); free disk space, or choose a path with write "
+            "permission. An existing file is unchanged"
         )
-        fault.errno = error.errno
-        raise fault from error
+        write_error.errno = error.errno
+        raise write_error from error

@@ -1,4 +1,4 @@
-"""`Recipe`: what a checkpoint needs in order to build an object again."""
+"""`ModelSpec`: what a checkpoint needs to build a model again."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-# Not recursive: run-time type checkers cannot follow an alias into itself.
+# Not recursive, because the runtime type checker of the tests cannot resolve a recursive alias.
 JSON: TypeAlias = bool | int | float | str | Sequence[Any] | Mapping[str, Any] | None
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelSpec:
-    """The name of a factory and the arguments that it was called with.
+    """The name of a factory and the arguments it was called with.
 
-    Shapes:
-        name: the factory's name in its catalog.
-        arguments: its keyword arguments; JSON values only, so that a checkpoint can store them.
+    Attributes:
+        name: name of the factory in its registry.
+        arguments: keyword arguments of the factory; JSON values only, so that a checkpoint can
+            store them.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""`holding`: modules with another value of an attribute, for a while."""
+"""Temporary changes of module attributes."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch import nn
 
 @contextmanager
 def patched_attributes(modules: Iterable[nn.Module], name: str, value: object) -> Iterator[None]:
-    """Inside the block that attribute of every module is `value`; afterwards it is what it was."""
-    before = [(module, getattr(module, name)) for module in modules]
+    """Set an attribute of all modules inside the block, and restore it afterwards."""
+    old_values = [(module, getattr(module, name)) for module in modules]
     try:
-        for module, _ in before:
+        for module, _ in old_values:
             setattr(module, name, value)
         yield
     finally:
-        for module, own in before:
-            setattr(module, name, own)
+        for module, old_value in old_values:
+            setattr(module, name, old_value)

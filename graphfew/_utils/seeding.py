@@ -1,4 +1,4 @@
-"""`seeded`: randomness for a block of code, without a trace in the global state."""
+"""Random numbers of a block of code, independent of the global state."""
 
 from __future__ import annotations
 
@@ -8,27 +8,44 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
+from graphfew.errors import InvalidInputError
+
 
 @contextmanager
 def seeded(*seed: int) -> Iterator[None]:
-    """Seed PyTorch's generators inside a `with` block and restore them on leaving it, also after an error.
+    """Seed PyTorch's random generators inside a `with` block, and restore them afterwards.
 
-    The integers are mixed by NumPy's `SeedSequence`, so `seeded(1, 2)` and `seeded(2, 1)` are unrelated. Covers the CPU
-    and, where CUDA is available, the current CUDA device. Python's and NumPy's own generators are left alone.
+    Covers the CPU and, if available, the current CUDA device. The generators of Python and NumPy
+    are left alone.
+
+    Args:
+        *seed: one or more integers, mixed by NumPy's `SeedSequence`, so that `seeded(1, 2)` and
+            `seeded(2, 1)` are independent.
+
+    Returns:
+        A context manager.
 
     Raises:
-        ValueError: no integer, or a negative one.
+        InvalidInputError: there is no integer, or a negative one.
+
+    Example:
+        >>> import torch
+        >>> from graphfew import seeded
+        >>> with seeded(0):
+        ...     first = torch.rand(2)
+        >>> with seeded(0):
+        ...     print(torch.equal(first, torch.rand(2)))
+        True
     """
     if not seed or min(seed) < 0:
-        raise ValueError(f"seeded got {seed}; give one or more integers, none negative")
-    # SeedSequence pads with zeros: without its length, (1,) and (1, 0) would be one seed
-    state = int(np.random.SeedSequence((len(seed), *seed)).generate_state(1, np.uint64)[0])
-    with torch.random.fork_rng(devices=_cuda_devices()):
+        raise InvalidInputError(f"seeded got {seed}; give one or more integers, all at least 0")
+    # SeedSequence pads with zeros: without the length, (1,) and (1, 0) would be the same seed.
+    sequence = np.random.SeedSequence((len(seed), *seed))
+    state = int(sequence.generate_state(1, np.uint64)[0])
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices=devices):
+        # Not torch.manual_seed, which seeds all CUDA devices, of which only one is restored.
         torch.default_generator.manual_seed(state)
         if torch.cuda.is_available():
             torch.cuda.manual_seed(state)
         yield
-
-
-def _cuda_devices() -> list[int]:
-    return [torch.cuda.current_device()] if torch.cuda.is_available() else []

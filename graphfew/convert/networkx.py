@@ -1,4 +1,4 @@
-"""Tasks as networkx graphs, and back."""
+"""Conversion of tasks from and to networkx graphs."""
 
 from __future__ import annotations
 
@@ -13,51 +13,63 @@ from torch import Tensor
 from graphfew.core.builders import recognize_topology
 from graphfew.core.episode import UNKNOWN, Episode, collate
 from graphfew.core.graph import Graph
+from graphfew.errors import InvalidInputError, InvalidTypeError
 
 if TYPE_CHECKING:
-    Net = nx.Graph[int]
+    # Only the stubs of networkx make its graphs generic.
+    TaskGraph = nx.Graph[int]
 else:
-    Net = nx.Graph
+    TaskGraph = nx.Graph
 
 
 def to_networkx(
     source: Graph | Episode, task: int = 0, *, channel: int = 0, features: bool = False
-) -> Net:
-    """One task's items as a networkx graph; an edge's weight is the mean of both directions of that channel.
+) -> TaskGraph:
+    """Convert one task to an undirected networkx graph.
 
-    Nodes are numbered inside the task, with attributes `label` (class index, `-1` where unknown) and `query`; the net
-    of an `Episode` has no edges.
+    Nodes are numbered inside the task. Their attributes are `label` (class index, `-1` if
+    unknown) and `query`. The weight of an edge is the mean of both directions.
 
     Args:
-        source: class nodes of a graph are left out, and so are self-loops and edges of weight 0.
-        task: which of its tasks.
-        channel: of the edges.
-        features: give each node an attribute `x` as well, a NumPy array.
+        source: a graph, or an episode, which gives a graph without edges. Class nodes,
+            self-loops and edges of weight 0 are left out.
+        task: index of the task.
+        channel: channel of the edges that becomes the weight.
+        features: whether nodes get an attribute `x`, a NumPy array, too.
+
+    Returns:
+        A `networkx.Graph` of the items of the task.
 
     Raises:
-        IndexError: no such task or channel.
+        IndexError: the task or channel does not exist.
+
+    Example:
+        >>> import torch
+        >>> import graphfew as gf
+        >>> y, query = torch.tensor([0, 1, -1]), torch.tensor([False, False, True])
+        >>> episode = gf.Episode.single(torch.eye(3), y, query, way=2)
+        >>> gf.convert.to_networkx(episode).nodes[2]
+        {'label': -1, 'query': True}
     """
     episode = source if isinstance(source, Episode) else source.episode
-    first, size = sum(episode.sizes[:task]), episode.sizes[task]
     x = source.x if isinstance(source, Episode) else source.nodes
-    out: Net = nx.Graph()
+    first, size = sum(episode.sizes[:task]), episode.sizes[task]
+    out: TaskGraph = nx.Graph()
     for node in range(size):
-        out.add_node(
-            node, label=int(episode.y[first + node]), query=bool(episode.query[first + node])
-        )
+        item = first + node
+        out.add_node(node, label=int(episode.y[item]), query=bool(episode.query[item]))
         if features:
-            out.nodes[node]["x"] = x[first + node].detach().cpu().numpy()
+            out.nodes[node]["x"] = x[item].detach().cpu().numpy()
     if isinstance(source, Graph):
-        both = _weights(source, first, size, channel)
-        rows, columns = np.nonzero(np.triu(both, 1))
-        out.add_weighted_edges_from(
-            (int(i), int(j), float(both[i, j])) for i, j in zip(rows, columns, strict=True)
-        )
+        weights = _weight_matrix(source, first, size, channel)
+        rows, columns = np.nonzero(np.triu(weights, 1))
+        for i, j in zip(rows.tolist(), columns.tolist(), strict=True):
+            out.add_edge(i, j, weight=float(weights[i, j]))
     return out
 
 
 def from_networkx(
-    nets: nx.Graph[Any] | Sequence[nx.Graph[Any]],
+    graphs: nx.Graph[Any] | Sequence[nx.Graph[Any]],
     *,
     x: str = "x",
     label: str = "label",
@@ -65,113 +77,137 @@ def from_networkx(
     weight: str | None = "weight",
     dtype: torch.dtype | None = None,
 ) -> Graph:
-    """The graph of one task per net, with its episode; items stand in each net's own order of nodes.
+    """Convert networkx graphs, one per task, to a graph with its episode.
 
-    An edge of an undirected net goes both ways with one value; of a `DiGraph` it goes from its first node to its second
-    one. Edges come in order of receiver, then sender; no self-loops are added. Only a net that has every edge and
-    every self-loop is a complete graph, as methods build it; for those, take the graph's `episode`.
+    An edge of an undirected graph is copied to both directions; an edge of a `DiGraph` points
+    from its first to its second node. No self-loops are added. Only a networkx graph with every
+    edge and every self-loop becomes a complete graph, as methods build it; to run a method, use
+    the `episode` of the result.
 
     Args:
-        nets: a `Graph` or `DiGraph`, or several.
-        x: the node attribute that holds the item, an array of one shape for all.
-        label: the attribute with its class index, `-1` or None where unknown; of a query it must be unknown.
-        query: the attribute that is true for queries.
-        weight: the edge attribute that holds its value; None makes every edge 1.
-        dtype: of items and edges; None keeps that of the items, where it is floating.
+        graphs: a `Graph` or `DiGraph`, or several.
+        x: name of the node attribute with the item: a number, or an array.
+        label: name of the node attribute with the class index, `-1` or None if unknown.
+        query: name of the node attribute that is true for queries.
+        weight: name of the edge attribute with the value of the edge; None makes every edge 1.
+        dtype: of items and edges; None keeps that of the items if it is floating.
 
-    Shapes:
-        of the graph: nodes `[N, F]` are the items laid flat, edges `[E, 1]`; its `episode` has the items as they are.
+    Returns:
+        A graph whose nodes `[N, F]` are the flattened items, in the node order of the networkx
+        graphs, with edges `[E, 1]` sorted by receiver, then sender. Its `episode` has the items
+        in their original shape.
 
     Raises:
-        TypeError, ValueError: a net that is a multigraph or lacks an attribute; items of different shapes; or as
-            `Episode` does.
+        InvalidTypeError: a graph is a multigraph, or as the constructor of `Episode`.
+        InvalidInputError: an attribute is missing, items have different shapes, or as the
+            constructor of `Episode`.
+
+    Example:
+        >>> import networkx
+        >>> import graphfew as gf
+        >>> task = networkx.path_graph(3)
+        >>> for node, label in enumerate([0, -1, 1]):
+        ...     task.nodes[node].update(x=[float(node)], label=label, query=label < 0)
+        >>> gf.convert.from_networkx(task, weight=None).topology.senders.tolist()
+        [1, 0, 2, 1]
     """
-    several = [nets] if isinstance(nets, nx.Graph) else list(nets)
-    if not several:
-        raise ValueError("from_networkx got no nets; pass at least one")
-    tasks = [
-        _episode(net, (x, label, query), dtype, f" of net {number}" if len(several) > 1 else "")
-        for number, net in enumerate(several)
-    ]
-    episode = collate(tasks)
-    kind = (
-        episode.x.dtype if episode.x.dtype.is_floating_point else dtype or torch.get_default_dtype()
+    tasks = [graphs] if isinstance(graphs, nx.Graph) else list(graphs)
+    if not tasks:
+        raise InvalidInputError("from_networkx got no graphs; pass at least one")
+    episodes = []
+    for number, task in enumerate(tasks):
+        where = f" of graph {number}" if len(tasks) > 1 else ""
+        episodes.append(_episode(task, (x, label, query), dtype, where))
+    episode = collate(episodes)
+    edge_dtype = episode.x.dtype
+    if not edge_dtype.is_floating_point:
+        edge_dtype = dtype or torch.get_default_dtype()
+    edge_index, values = _edge_lists(tasks, weight)
+    n_items = len(episode.y)
+    topology, order = recognize_topology(
+        episode, torch.tensor(edge_index, dtype=torch.int64).view(-1, 2).T, n_items
     )
-    ends, values, start = [], [], 0
-    for net in several:
-        place = {node: start + number for number, node in enumerate(net)}
-        for a, b, attributes in net.edges(data=True):
-            value = _value(attributes, weight, a, b)
-            both = [(a, b)] if net.is_directed() or a == b else [(a, b), (b, a)]
-            ends += [(place[one], place[other]) for one, other in both]
-            values += [value] * len(both)
-        start += len(net)
-    return _graph(
-        episode, torch.tensor(ends, dtype=torch.int64).view(-1, 2), torch.tensor(values, dtype=kind)
-    )
+    edges = torch.tensor(values, dtype=edge_dtype)[order, None]
+    return Graph(episode.x.reshape(n_items, -1).to(edge_dtype), edges, topology, episode)
 
 
-def _weights(graph: Graph, first: int, size: int, channel: int) -> Any:
-    """`[size, size]`: the mean of both directions between a task's items."""
-    topology = graph.topology
-    inside = (topology.receivers >= first) & (topology.receivers < first + size)
-    inside &= (topology.senders >= first) & (topology.senders < first + size)
+def _weight_matrix(graph: Graph, first: int, size: int, channel: int) -> Any:
+    """Return the mean of both directions between the items of a task, `[size, size]`."""
+    receivers, senders = graph.topology.receivers - first, graph.topology.senders - first
+    inside = (receivers >= 0) & (receivers < size) & (senders >= 0) & (senders < size)
     weight = torch.zeros(size, size, dtype=torch.float64)
-    ends = (topology.receivers[inside].cpu() - first, topology.senders[inside].cpu() - first)
-    weight[ends] = graph.edges[inside, channel].detach().double().cpu()
+    cells = (receivers[inside].cpu(), senders[inside].cpu())
+    weight[cells] = graph.edges[inside, channel].detach().double().cpu()
     return ((weight + weight.T) / 2).numpy()
 
 
+def _edge_lists(
+    graphs: Sequence[nx.Graph[Any]], weight: str | None
+) -> tuple[list[tuple[int, int]], list[float]]:
+    """Return (sender, receiver) and the value of each edge, nodes numbered over all graphs."""
+    edge_index: list[tuple[int, int]] = []
+    values: list[float] = []
+    first = 0
+    for graph in graphs:
+        index = {node: first + number for number, node in enumerate(graph)}
+        for a, b, attributes in graph.edges(data=True):
+            value = _edge_value(attributes, weight, a, b)
+            edge_index.append((index[a], index[b]))
+            values.append(value)
+            if a != b and not graph.is_directed():
+                edge_index.append((index[b], index[a]))
+                values.append(value)
+        first += len(graph)
+    return edge_index, values
+
+
 def _episode(
-    net: nx.Graph[Any], names: tuple[str, str, str], dtype: torch.dtype | None, where: str
+    graph: nx.Graph[Any], names: tuple[str, str, str], dtype: torch.dtype | None, where: str
 ) -> Episode:
-    if net.is_multigraph():
-        raise TypeError(
-            f"the net{where} is a {type(net).__name__}; merge its parallel edges: an edge has one value"
+    if graph.is_multigraph():
+        raise InvalidTypeError(
+            f"the graph{where} is a {type(graph).__name__}; merge its parallel edges, since an edge "
+            "has one value"
         )
-    if not len(net):
-        raise ValueError(f"the net{where} has no nodes; a task needs items")
+    if not len(graph):
+        raise InvalidInputError(f"the graph{where} has no nodes; a task needs items")
     x, label, query = names
-    for node, attributes in net.nodes(data=True):
+    for node, attributes in graph.nodes(data=True):
         missing = [name for name in names if name not in attributes]
         if missing:
-            raise ValueError(
+            raise InvalidInputError(
                 f"node {node!r}{where} has no attribute {missing[0]!r}; every node needs {x!r} (its "
                 f"item), {label!r} (class index, -1 unknown) and {query!r} (true or false)"
             )
-    items = _stacked(
-        {node: attributes[x] for node, attributes in net.nodes(data=True)}, dtype, where
-    )
-    labels = [net.nodes[node][label] for node in net]
+    items = {node: attributes[x] for node, attributes in graph.nodes(data=True)}
+    labels = [graph.nodes[node][label] for node in graph]
     y = torch.tensor([UNKNOWN if value is None else int(value) for value in labels])
-    asked = torch.tensor([bool(net.nodes[node][query]) for node in net])
-    return Episode.single(items, y, asked, max(int(y.max()) + 1, 2))
+    query_mask = torch.tensor([bool(graph.nodes[node][query]) for node in graph])
+    way = max(int(y.max()) + 1, 2)
+    return Episode.single(_stack_items(items, dtype, where), y, query_mask, way)
 
 
-def _stacked(items: Mapping[Hashable, Any], dtype: torch.dtype | None, where: str) -> Tensor:
-    found = {node: torch.as_tensor(item) for node, item in items.items()}
-    [(one, first), *rest] = found.items()
+def _stack_items(items: Mapping[Hashable, Any], dtype: torch.dtype | None, where: str) -> Tensor:
+    tensors = {node: torch.as_tensor(item) for node, item in items.items()}
+    [(first_node, first), *rest] = tensors.items()
     for node, item in rest:
         if item.shape != first.shape:
-            raise ValueError(
-                f"nodes {one!r} and {node!r}{where} have items of shapes {tuple(first.shape)} and "
-                f"{tuple(item.shape)}; all items need one shape"
+            raise InvalidInputError(
+                f"nodes {first_node!r} and {node!r}{where} have items of shapes "
+                f"{tuple(first.shape)} and {tuple(item.shape)}; all items need the same shape"
             )
-    stacked = torch.stack(list(found.values()))
+    stacked = torch.stack(list(tensors.values()))
     return stacked if dtype is None else stacked.to(dtype)
 
 
-def _value(attributes: Mapping[str, Any], weight: str | None, a: Hashable, b: Hashable) -> float:
+def _edge_value(
+    attributes: Mapping[str, Any], weight: str | None, a: Hashable, b: Hashable
+) -> float:
     if weight is None:
         return 1.0
     if weight not in attributes:
-        raise ValueError(
-            f"the edge {a!r} - {b!r} has no attribute {weight!r}; name another one, or give weight=None"
+        raise InvalidInputError(
+            f"the edge {a!r} - {b!r} has no attribute {weight!r}; name another one, or give "
+            "weight=None"
         )
     return float(attributes[weight])
-
-
-def _graph(episode: Episode, ends: Tensor, values: Tensor) -> Graph:
-    n = len(episode.y)
-    topology, order = recognize_topology(episode, ends.T, n)
-    return Graph(episode.x.reshape(n, -1).to(values.dtype), values[order, None], topology, episode)

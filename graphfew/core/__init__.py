@@ -1,7 +1,7 @@
-"""Episodes and the graphs made of them.
+"""Episodes and the graphs made from them.
 
-Start reading at `episode.Episode`, then `graph.Graph` and `graph.Topology`. `builders` makes topologies
-and `dense_batch` views whole tasks as small dense arrays.
+Start reading at `episode.Episode`, then `topology.Topology` and `graph.Graph`. `builders` makes
+topologies; `dense_batch` views whole tasks as dense arrays.
 """
 
 from graphfew.core.builders import (
@@ -11,7 +11,8 @@ from graphfew.core.builders import (
     support_to_query_graph,
 )
 from graphfew.core.episode import Episode, collate
-from graphfew.core.graph import Graph, Topology
+from graphfew.core.graph import Graph
+from graphfew.core.topology import Topology
 
 __all__ = [
     "Episode",

@@ -1,4 +1,4 @@
-"""Builders of topologies: complete graphs of tasks, given edges, class nodes between supports and queries."""
+"""Functions that build topologies."""
 
 from __future__ import annotations
 
@@ -9,103 +9,187 @@ import torch
 from torch import Tensor
 
 from graphfew.core.episode import Episode
-from graphfew.core.graph import Topology
+from graphfew.core.topology import Topology
+from graphfew.errors import InvalidInputError
 from graphfew.ops.centering import common_size
-from graphfew.ops.ragged import ragged_matmul
+from graphfew.ops.ragged import ragged_product
 
 
 def complete_graph(sizes: Sequence[int], device: torch.device | str = "cpu") -> Topology:
-    """Every node of a task sends to every node of it, itself included; `sizes` are the nodes of each task."""
+    """Connect all nodes of each task to each other and to themselves.
+
+    Args:
+        sizes: number of nodes of each task.
+        device: device of the index tensors.
+
+    Returns:
+        A topology of `sum(n * n for n in sizes)` edges.
+
+    Example:
+        >>> from graphfew import complete_graph
+        >>> topology = complete_graph([2])
+        >>> topology.senders.tolist(), topology.receivers.tolist()
+        ([0, 1, 0, 1], [0, 0, 1, 1])
+    """
     return Topology(num_nodes=sum(sizes), device=torch.device(device), sizes=tuple(sizes))
 
 
-def from_edges(senders: Tensor, receivers: Tensor, nodes: int) -> Topology:
-    """Any given edges, `senders[k] -> receivers[k]`, each `[E]` int64 in any order, over `nodes` nodes; no loops added.
+def from_edges(senders: Tensor, receivers: Tensor, num_nodes: int) -> Topology:
+    """Build a topology from a list of edges; no self-loops are added.
 
-    Edges are put in order of receiver; edge values made elsewhere must follow `topology.senders` and `.receivers`.
+    The edges are sorted by receiver, so edge values computed elsewhere must follow
+    `topology.senders` and `topology.receivers`.
+
+    Args:
+        senders: source node of each edge, `[E]` int64, in any order.
+        receivers: target node of each edge, `[E]` int64.
+        num_nodes: number of nodes.
+
+    Returns:
+        A topology of E edges.
 
     Raises:
-        ValueError: lengths that differ, or an index outside `0 .. nodes-1`.
+        InvalidInputError: lengths differ, or an index is not in `0 .. num_nodes-1`.
+
+    Example:
+        >>> import torch
+        >>> from graphfew import from_edges
+        >>> topology = from_edges(torch.tensor([0, 1]), torch.tensor([2, 0]), num_nodes=3)
+        >>> topology.receivers.tolist()
+        [0, 2]
     """
     if len(senders) != len(receivers):
-        raise ValueError(
+        raise InvalidInputError(
             f"{len(senders)} senders and {len(receivers)} receivers; give one of each per edge"
         )
-    both = torch.cat([senders, receivers])
-    if len(both) and not (int(both.min()) >= 0 and int(both.max()) < nodes):
-        raise ValueError(
-            f"edges name nodes {int(both.min())} to {int(both.max())}; there are nodes 0 to {nodes - 1}"
-        )
+    if len(senders):
+        low = min(int(senders.min()), int(receivers.min()))
+        high = max(int(senders.max()), int(receivers.max()))
+        if low < 0 or high >= num_nodes:
+            raise InvalidInputError(
+                f"edges name nodes {low} to {high}; there are nodes 0 to {num_nodes - 1}"
+            )
     order = torch.argsort(receivers, stable=True)
-    return Topology(
-        num_nodes=nodes, device=receivers.device, edge_index=(senders[order], receivers[order])
-    )
+    edge_index = (senders[order], receivers[order])
+    return Topology(num_nodes=num_nodes, device=receivers.device, edge_index=edge_index)
 
 
 def class_node_graph(episode: Episode) -> Topology:
-    """Class nodes: labeled supports send to the node of their class, which sends to every query of its task.
+    """Connect labeled supports to the node of their class, and class nodes to all queries.
 
-    The `sum(way)` class nodes follow the episode's N nodes, task by task, class by class: class `c` of task `t` is node
-    `N + way[0] + … + way[t-1] + c`. Unlabeled nodes have no edges.
+    The `sum(way)` class nodes follow the N nodes of the episode, task by task: class `c` of task
+    `t` is node `N + way[0] + … + way[t-1] + c`. Unlabeled nodes have no edges.
+
+    Args:
+        episode: one or several tasks.
+
+    Returns:
+        A topology of `N + sum(way)` nodes.
+
+    Example:
+        >>> import torch
+        >>> import graphfew as gf
+        >>> y, query = torch.tensor([0, 1, -1]), torch.tensor([False, False, True])
+        >>> episode = gf.Episode.single(torch.eye(3), y, query, way=2)
+        >>> topology = gf.class_node_graph(episode)
+        >>> topology.senders.tolist(), topology.receivers.tolist()
+        ([3, 4, 0, 1], [2, 2, 3, 4])
     """
-    n = len(episode.y)
-    way = torch.tensor(episode.way, device=episode.y.device)
+    n_items = len(episode.y)
+    device = episode.y.device
+    way = torch.tensor(episode.way, device=device)
+    n_queries = torch.tensor(episode.n_queries, device=device)
+    first_class = n_items + way.cumsum(0) - way
+
     support = torch.nonzero(episode.labeled).flatten()
-    own_class = n + (way.cumsum(0) - way)[episode.task[support]] + episode.y[support]
+    support_class = first_class[episode.task[support]] + episode.y[support]
     query = torch.nonzero(episode.query).flatten()
-    rank, node = ragged_matmul(torch.tensor(episode.n_queries, device=way.device), way)
-    topology = from_edges(
-        torch.cat([support, n + node]), torch.cat([own_class, query[rank]]), n + sum(episode.way)
-    )
-    classes = common_size(episode.way)
-    return (
-        topology
-        if classes is None
-        else dataclasses.replace(
-            topology, items_per_task=common_size(episode.sizes), classes_per_task=classes
-        )
+    query_rank, class_node = ragged_product(n_queries, way)
+
+    senders = torch.cat([support, n_items + class_node])
+    receivers = torch.cat([support_class, query[query_rank]])
+    topology = from_edges(senders, receivers, n_items + sum(episode.way))
+    common_way = common_size(episode.way)
+    if common_way is None:
+        return topology
+    return dataclasses.replace(
+        topology, items_per_task=common_size(episode.sizes), classes_per_task=common_way
     )
 
 
 def support_to_query_graph(episode: Episode) -> Topology:
-    """Every labeled support sends to every query of its task."""
-    support, query = (torch.nonzero(mask).flatten() for mask in (episode.labeled, episode.query))
-    shots = torch.bincount(episode.task[support], minlength=episode.n_tasks)
-    rank, member = ragged_matmul(torch.tensor(episode.n_queries, device=shots.device), shots)
-    return dataclasses.replace(
-        from_edges(support[member], query[rank], len(episode.y)),
-        items_per_task=common_size(episode.sizes),
-    )
+    """Connect every labeled support to every query of its task.
+
+    Args:
+        episode: one or several tasks.
+
+    Returns:
+        A topology over the nodes of the episode.
+
+    Example:
+        >>> import torch
+        >>> import graphfew as gf
+        >>> y, query = torch.tensor([0, 1, -1]), torch.tensor([False, False, True])
+        >>> episode = gf.Episode.single(torch.eye(3), y, query, way=2)
+        >>> topology = gf.support_to_query_graph(episode)
+        >>> topology.senders.tolist(), topology.receivers.tolist()
+        ([0, 1], [2, 2])
+    """
+    support = torch.nonzero(episode.labeled).flatten()
+    query = torch.nonzero(episode.query).flatten()
+    n_support = torch.bincount(episode.task[support], minlength=episode.n_tasks)
+    n_queries = torch.tensor(episode.n_queries, device=n_support.device)
+    query_rank, support_rank = ragged_product(n_queries, n_support)
+    topology = from_edges(support[support_rank], query[query_rank], len(episode.y))
+    return dataclasses.replace(topology, items_per_task=common_size(episode.sizes))
 
 
-def recognize_topology(episode: Episode, index: Tensor, nodes: int) -> tuple[Topology, Tensor]:
-    """The topology of edges `[2, E]` (sender, receiver) in any order, with all that may be known of it, and their order
-    in it: by receiver, then sender.
+def recognize_topology(
+    episode: Episode, edge_index: Tensor, num_nodes: int
+) -> tuple[Topology, Tensor]:
+    """Build a topology from edges of unknown structure, and detect the structure.
+
+    Complete graphs, and tasks of equal size without edges between them, get the fast kernels of
+    `Topology`, as if they had been built by the other functions of this module.
+
+    Args:
+        episode: the tasks that the nodes belong to.
+        edge_index: senders and receivers in any order, `[2, E]` int64.
+        num_nodes: number of nodes; more than the episode's items if there are class nodes.
+
+    Returns:
+        The topology, and the order `[E]` of its edges (by receiver, then sender) in `edge_index`.
 
     Raises:
-        ValueError: an index outside `0 .. nodes-1`.
+        InvalidInputError: an index is not in `0 .. num_nodes-1`.
     """
-    order = torch.argsort(index[1] * nodes + index[0], stable=True)
-    index = index[:, order]
-    if nodes == len(episode.y) and index.shape[1] == sum(n * n for n in episode.sizes):
-        whole = complete_graph(episode.sizes, episode.y.device)
-        if torch.equal(index, torch.stack([whole.senders, whole.receivers])):
-            return whole, order
-    found = from_edges(index[0], index[1], nodes)
-    way = common_size(episode.way) if nodes > len(episode.y) else 0
-    if way is None or not _inside(episode, index, nodes):
-        return found, order
-    return dataclasses.replace(
-        found, items_per_task=common_size(episode.sizes), classes_per_task=way
-    ), order
+    order = torch.argsort(edge_index[1] * num_nodes + edge_index[0], stable=True)
+    edge_index = edge_index[:, order]
+    n_items = len(episode.y)
+    n_complete_edges = sum(n * n for n in episode.sizes)
+    if num_nodes == n_items and edge_index.shape[1] == n_complete_edges:
+        complete = complete_graph(episode.sizes, episode.y.device)
+        if torch.equal(edge_index, torch.stack([complete.senders, complete.receivers])):
+            return complete, order
+    topology = from_edges(edge_index[0], edge_index[1], num_nodes)
+    classes_per_task = common_size(episode.way) if num_nodes > n_items else 0
+    if classes_per_task is None or not _stays_inside_tasks(episode, edge_index, num_nodes):
+        return topology, order
+    topology = dataclasses.replace(
+        topology, items_per_task=common_size(episode.sizes), classes_per_task=classes_per_task
+    )
+    return topology, order
 
 
-def _inside(episode: Episode, index: Tensor, nodes: int) -> bool:
-    """Whether no edge leaves its task and, where there are class nodes, each joins an item and a class."""
-    items, task = len(episode.y), episode.task
-    if nodes > items:
-        if nodes != items + sum(episode.way) or not bool(((index < items).sum(0) == 1).all()):
+def _stays_inside_tasks(episode: Episode, edge_index: Tensor, num_nodes: int) -> bool:
+    """Return whether no edge leaves its task and, with class nodes, each connects item and class."""
+    n_items, task = len(episode.y), episode.task
+    if num_nodes > n_items:
+        if num_nodes != n_items + sum(episode.way):
+            return False
+        n_item_ends = (edge_index < n_items).sum(0)
+        if not bool((n_item_ends == 1).all()):
             return False
         way = torch.tensor(episode.way, device=task.device)
         task = torch.cat([task, torch.repeat_interleave(way)])
-    return bool((task[index[0]] == task[index[1]]).all())
+    return bool((task[edge_index[0]] == task[edge_index[1]]).all())

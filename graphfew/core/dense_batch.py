@@ -1,4 +1,8 @@
-"""Whole tasks as small dense arrays, for closed forms and fixed points that a sum over edges cannot express."""
+"""Dense arrays of whole tasks, for closed forms and fixed points that no sum over edges expresses.
+
+Each function below groups the tasks of an episode by size and way, passes each group to a given
+function as a `DenseBatch`, and puts its results back into the layout of the episode or graph.
+"""
 
 from __future__ import annotations
 
@@ -17,15 +21,18 @@ from graphfew.core.graph import Graph
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class DenseBatch:
-    """Tasks of one size and one way as a batch; nodes stand in the episode's order.
+    """Tasks of the same size and way, as dense arrays; nodes are in the order of the episode.
 
-    Shapes:
-        x: `[G, n, F]` node values.
-        one_hot: `[G, n, way]` one-hot rows, zero where the label is unknown; dtype of `x`.
-        query: `[G, n]` bool.
-        edges: `[G, n, n, C]`, row = receiver; None where the tasks come without edges.
-        class_nodes: `[G, way, F]` class nodes; None where the graph has none.
-        receive_only: `[G, n]` bool, nodes that send nothing to others; None where all do.
+    `torch_geometric.utils.to_dense_batch` is not used: it pads to the largest task, while closed
+    forms (matrix inverses, softmaxes over nodes) need tasks without padding.
+
+    Attributes:
+        x: node features, `[G, n, F]`.
+        one_hot: one-hot labels, `[G, n, way]` in the dtype of `x`; zero if the label is unknown.
+        query: True for queries, `[G, n]` bool.
+        edges: `[G, n, n, C]`, rows are receivers; None if the tasks have no edges.
+        class_nodes: features of class nodes, `[G, way, F]`; None if the graph has none.
+        receive_only: `[G, n]` bool, True for nodes that send no messages; None if all nodes send.
     """
 
     x: Float[Tensor, "G n F"]
@@ -37,157 +44,232 @@ class DenseBatch:
 
     @property
     def labeled(self) -> Bool[Tensor, "G n"]:
-        """`[G, n]` bool: support nodes with a label."""
+        """`[G, n]` bool, True for labeled support nodes."""
         return self.one_hot.any(2)
 
 
 def map_to_edges(episode: Episode, fn: Callable[[DenseBatch], Tensor]) -> Float[Tensor, "E C"]:
-    """Edges of `complete(episode.sizes)` from `fn(tasks) -> [G, n, n, C]`, called once per size and way."""
+    """Compute the edges of complete graphs from dense tasks.
+
+    Args:
+        episode: tasks with features `[N, F]`.
+        fn: `tasks -> [G, n, n, C]`, called once per size and way.
+
+    Returns:
+        Edges `[E, C]` of `complete_graph(episode.sizes)`.
+    """
     parts = [(nodes, fn(tasks)) for nodes, tasks in _groups(episode, episode.x, None)]
-    if len(parts) == 1:
-        return parts[0][1].flatten(0, 2)
     values = parts[0][1]
+    if len(parts) == 1:
+        return values.flatten(0, 2)
     edges = values.new_zeros(sum(n * n for n in episode.sizes), values.shape[-1])
     for nodes, value in parts:
-        edges = edges.index_copy(0, _edges_of(episode, nodes), value.flatten(0, 2))
+        edges = edges.index_copy(0, _edge_indices(episode, nodes), value.flatten(0, 2))
     return edges
 
 
 def map_to_nodes(episode: Episode, fn: Callable[[DenseBatch], Tensor]) -> Float[Tensor, "N F"]:
-    """New node values `[N, F']` from `fn(tasks) -> [G, n, F']`, called once per size and way."""
+    """Compute node features from dense tasks.
+
+    Args:
+        episode: tasks with features `[N, F]`.
+        fn: `tasks -> [G, n, F']`, called once per size and way.
+
+    Returns:
+        Node features, `[N, F']`.
+    """
     parts = [(nodes, fn(tasks)) for nodes, tasks in _groups(episode, episode.x, None)]
+    values = parts[0][1]
     if len(parts) == 1:
-        return parts[0][1].flatten(0, 1)
-    rows = parts[0][1].new_zeros(len(episode.y), parts[0][1].shape[2])
-    for nodes, values in parts:
-        rows = rows.index_copy(0, nodes.flatten(), values.flatten(0, 1))
-    return rows
+        return values.flatten(0, 1)
+    out = values.new_zeros(len(episode.y), values.shape[2])
+    for nodes, value in parts:
+        out = out.index_copy(0, nodes.flatten(), value.flatten(0, 1))
+    return out
 
 
 def map_to_node_scores(graph: Graph, fn: Callable[[DenseBatch], Tensor]) -> Float[Tensor, "N way"]:
-    """A row of class scores for every node, `[N, max(way)]`, from `fn(tasks) -> [G, n, way]`, called once per size and
-    way; classes that a task does not have are `-inf`.
+    """Compute class scores of all nodes from dense tasks with their edges.
 
-    The graph's topology must be complete; its edges reach `fn` as matrices.
+    Args:
+        graph: a graph whose topology is complete.
+        fn: `tasks -> [G, n, way]`, called once per size and way.
+
+    Returns:
+        Scores `[N, max(way)]`, `-inf` for classes that a task does not have.
 
     Raises:
-        ValueError: another topology.
+        InvalidInputError: the topology is not complete.
     """
-    graph.topology.matrices(graph.edges)  # refuses another topology
+    graph.topology.matrices(graph.edges)  # raises if the topology is not complete
     groups = _groups(graph.episode, graph.nodes, graph.edges)
-    return _rows(graph.episode, [(nodes, fn(tasks)) for nodes, tasks in groups])
+    return _merge_scores(graph.episode, [(nodes, fn(tasks)) for nodes, tasks in groups])
 
 
 def update_class_nodes(graph: Graph, fn: Callable[[DenseBatch], Tensor]) -> Float[Tensor, "M F"]:
-    """The nodes of a `stars` graph with new class nodes, from `fn(tasks) -> [G, way, F]`, once per size and way."""
-    return _with_classes(graph, [(rows, fn(tasks)) for _, rows, tasks in _star_groups(graph)])
+    """Replace the class nodes of a graph.
+
+    Args:
+        graph: a graph on `class_node_graph`.
+        fn: `tasks -> [G, way, F]`, called once per size and way.
+
+    Returns:
+        All nodes `[N + sum(way), F]`, items unchanged.
+    """
+    groups = _class_node_groups(graph)
+    return _set_class_nodes(graph, [(rows, fn(tasks)) for _, rows, tasks in groups])
 
 
 def update_query_edges(graph: Graph, fn: Callable[[DenseBatch], Tensor]) -> Float[Tensor, "E 1"]:
-    """The edges of a `stars` graph with new ones from classes to queries: `fn(tasks) -> [G, n, way]`, once per size and
-    way, of which the queries' rows are taken. Edges from supports to classes stay."""
-    return _to_queries(graph, [(nodes, fn(tasks)) for nodes, _, tasks in _star_groups(graph)])
+    """Replace the edges from class nodes to queries; edges from supports to classes stay.
+
+    Args:
+        graph: a graph on `class_node_graph`.
+        fn: `tasks -> [G, n, way]`, called once per size and way; only rows of queries are used.
+
+    Returns:
+        All edges, `[E, 1]`.
+    """
+    groups = _class_node_groups(graph)
+    return _set_query_edges(graph, [(nodes, fn(tasks)) for nodes, _, tasks in groups])
 
 
 def update_classes_and_queries(
     graph: Graph, fn: Callable[[DenseBatch], tuple[Tensor, Tensor]]
 ) -> Graph:
-    """A `stars` graph with new class nodes and new edges to queries, found together: `fn(tasks) -> [G, way, F],
-    [G, n, way]`, once per size and way."""
-    found = [(nodes, rows, *fn(tasks)) for nodes, rows, tasks in _star_groups(graph)]
+    """Replace the class nodes of a graph together with its edges to queries.
+
+    Args:
+        graph: a graph on `class_node_graph`.
+        fn: `tasks -> ([G, way, F], [G, n, way])`, called once per size and way.
+
+    Returns:
+        The updated graph.
+    """
+    class_nodes, scores = [], []
+    for nodes, rows, tasks in _class_node_groups(graph):
+        task_classes, task_scores = fn(tasks)
+        class_nodes.append((rows, task_classes))
+        scores.append((nodes, task_scores))
     return graph.replace(
-        nodes=_with_classes(graph, [(rows, classes) for _, rows, classes, _ in found]),
-        edges=_to_queries(graph, [(nodes, scores) for nodes, _, _, scores in found]),
+        nodes=_set_class_nodes(graph, class_nodes), edges=_set_query_edges(graph, scores)
     )
 
 
 def class_softmax(scores: Float[Tensor, "G n way"]) -> Float[Tensor, "G n way"]:
-    """Softmax over classes. In memory nodes stand side by side, which is many times faster where classes are few."""
+    """Compute the softmax over classes.
+
+    torch's softmax vectorizes over the contiguous dimension. There are few classes and many
+    nodes, so the nodes are made contiguous, which is many times faster.
+    """
     return scores.mT.contiguous().softmax(1).mT
 
 
 def weighted_class_means(
     weight: Float[Tensor, "G n way"], x: Float[Tensor, "G n F"]
 ) -> Float[Tensor, "G way F"]:
-    """The mean of the nodes for each class, weighted by their membership in it, which must not all be 0."""
+    """Compute the weighted mean of the nodes for each class.
+
+    Args:
+        weight: membership of each node in each class, `[G, n, way]`; no class may be all zero.
+        x: node features, `[G, n, F]`.
+
+    Returns:
+        Class means, `[G, way, F]`.
+    """
     return torch.bmm((weight / weight.sum(1, keepdim=True)).mT, x)
 
 
 def scale_sharpness(sharpness: float, way: int) -> float:
-    """The sharpness of a softmax over `way` classes that leaves shares as sure as the given one does among 5: their
-    largest entropy, log(way), sets the unit."""
+    """Convert the sharpness of a softmax over 5 classes to one over `way` classes.
+
+    Confidence is measured relative to the maximum entropy, log(way), so that a hyperparameter
+    tuned on 5-way tasks keeps its effect at other ways.
+    """
     return sharpness * math.log(way) / math.log(5)
 
 
 def valid_class_mask(episode: Episode) -> Bool[Tensor, "Q way"]:
-    """`[Q, max(way)]` bool: the classes that each query's task has."""
+    """Return which classes the task of each query has, `[Q, max(way)]` bool."""
     way = torch.tensor(episode.way, device=episode.y.device)[episode.task[episode.query]]
     return torch.arange(max(episode.way), device=way.device) < way[:, None]
-
-
-def _rows(episode: Episode, parts: list[tuple[Tensor, Tensor]]) -> Tensor:
-    if len(parts) == 1:
-        return parts[0][1].flatten(0, 1)
-    rows = parts[0][1].new_full((len(episode.y), max(episode.way)), -torch.inf)
-    for nodes, value in parts:
-        wide = F.pad(value.flatten(0, 1), (0, max(episode.way) - value.shape[-1]), value=-torch.inf)
-        rows = rows.index_copy(0, nodes.flatten(), wide)
-    return rows
-
-
-def _with_classes(graph: Graph, parts: list[tuple[Tensor, Tensor]]) -> Tensor:
-    """The nodes of a `stars` graph with new class nodes `[G, way, F]` at these places `[G, way]`."""
-    items = len(graph.episode.y)
-    classes = graph.nodes[items:]
-    for rows, values in parts:
-        classes = classes.index_copy(0, rows.flatten(), values.flatten(0, 1))
-    return torch.cat([graph.nodes[:items], classes])
-
-
-def _to_queries(graph: Graph, parts: list[tuple[Tensor, Tensor]]) -> Tensor:
-    """The edges of a `stars` graph, those to queries (the first, query by query) from rows of class scores."""
-    episode = graph.episode
-    scores = _rows(episode, parts)[episode.query][valid_class_mask(episode)]
-    return torch.cat([scores[:, None], graph.edges[len(scores) :]])
-
-
-def _star_groups(graph: Graph) -> Iterator[tuple[Tensor, Tensor, DenseBatch]]:
-    """The nodes `[G, n]` of each size and way, their class nodes `[G, way]`, and the tasks with both."""
-    episode = graph.episode
-    way = torch.tensor(episode.way)
-    first = (way.cumsum(0) - way).to(episode.y.device)
-    classes = graph.nodes[len(episode.y) :]
-    for nodes, tasks in _groups(episode, graph.nodes[: len(episode.y)], None):
-        rows = first[episode.task[nodes[:, 0]], None] + torch.arange(
-            tasks.one_hot.shape[2], device=first.device
-        )
-        yield nodes, rows, dataclasses.replace(tasks, class_nodes=classes[rows])
 
 
 def _groups(
     episode: Episode, x: Tensor, edges: Tensor | None
 ) -> Iterator[tuple[Tensor, DenseBatch]]:
-    """The nodes `[G, n]` of each size and way, and the tasks themselves."""
+    """Yield the nodes `[G, n]` of all tasks of each size and way, and the tasks themselves."""
     sizes, ways = torch.tensor(episode.sizes), torch.tensor(episode.way)
-    starts = sizes.cumsum(0) - sizes
+    first_node = sizes.cumsum(0) - sizes
     shapes = sorted(set(zip(episode.sizes, episode.way, strict=True)))
     for size, way in shapes:
         tasks = torch.nonzero((sizes == size) & (ways == way)).flatten()
-        nodes = (starts[tasks][:, None] + torch.arange(size)).to(episode.y.device)
-        whole = len(shapes) == 1
-        y, query = (t.view(-1, size) if whole else t[nodes] for t in (episode.y, episode.query))
-        values = x.view(-1, size, x.shape[1]) if whole else x[nodes]
+        nodes = (first_node[tasks][:, None] + torch.arange(size)).to(episode.y.device)
+        if len(shapes) == 1:
+            # All tasks have the same shape, so views replace the copies of indexing.
+            y, query = episode.y.view(-1, size), episode.query.view(-1, size)
+            features, group_edges = x.view(-1, size, x.shape[1]), edges
+        else:
+            y, query, features = episode.y[nodes], episode.query[nodes], x[nodes]
+            group_edges = None if edges is None else edges[_edge_indices(episode, nodes)]
         matrices = None
-        if edges is not None:
-            own = edges if whole else edges[_edges_of(episode, nodes)]
-            matrices = own.view(-1, size, size, edges.shape[1])
-        label = F.one_hot(y.clamp_min(0), way).to(x.dtype) * (y >= 0)[..., None]
-        yield nodes, DenseBatch(values, label, query, matrices)
+        if group_edges is not None:
+            matrices = group_edges.view(-1, size, size, group_edges.shape[1])
+        is_known = (y >= 0)[..., None]
+        one_hot = F.one_hot(y.clamp_min(0), way).to(x.dtype) * is_known
+        yield nodes, DenseBatch(features, one_hot, query, matrices)
 
 
-def _edges_of(episode: Episode, nodes: Tensor) -> Tensor:
-    """Indices `[G * n * n]` of the complete graphs' edges of the tasks with these nodes `[G, n]`."""
+def _class_node_groups(graph: Graph) -> Iterator[tuple[Tensor, Tensor, DenseBatch]]:
+    """Yield the nodes `[G, n]` of each size and way, their class nodes `[G, way]`, and the tasks.
+
+    Class nodes are numbered from 0, after the items.
+    """
+    episode = graph.episode
+    n_items, device = len(episode.y), episode.y.device
+    ways = torch.tensor(episode.way)
+    first_class = (ways.cumsum(0) - ways).to(device)
+    class_nodes = graph.nodes[n_items:]
+    for nodes, tasks in _groups(episode, graph.nodes[:n_items], None):
+        task, way = episode.task[nodes[:, 0]], tasks.one_hot.shape[2]
+        rows = first_class[task, None] + torch.arange(way, device=device)
+        yield nodes, rows, dataclasses.replace(tasks, class_nodes=class_nodes[rows])
+
+
+def _merge_scores(episode: Episode, parts: list[tuple[Tensor, Tensor]]) -> Tensor:
+    """Combine scores `[G, n, way]` of nodes `[G, n]` to `[N, max(way)]`, filled with `-inf`."""
+    values = parts[0][1]
+    if len(parts) == 1:
+        return values.flatten(0, 1)
+    max_way = max(episode.way)
+    scores = values.new_full((len(episode.y), max_way), -torch.inf)
+    for nodes, value in parts:
+        padded = F.pad(value.flatten(0, 1), (0, max_way - value.shape[-1]), value=-torch.inf)
+        scores = scores.index_copy(0, nodes.flatten(), padded)
+    return scores
+
+
+def _set_class_nodes(graph: Graph, parts: list[tuple[Tensor, Tensor]]) -> Tensor:
+    """Replace class nodes `[G, way]` by features `[G, way, F]`; items stay."""
+    n_items = len(graph.episode.y)
+    class_nodes = graph.nodes[n_items:]
+    for rows, values in parts:
+        class_nodes = class_nodes.index_copy(0, rows.flatten(), values.flatten(0, 1))
+    return torch.cat([graph.nodes[:n_items], class_nodes])
+
+
+def _set_query_edges(graph: Graph, parts: list[tuple[Tensor, Tensor]]) -> Tensor:
+    """Replace the edges into queries by class scores of their nodes."""
+    episode = graph.episode
+    query_scores = _merge_scores(episode, parts)[episode.query]
+    # Edges are sorted by receiver, and queries come before class nodes: these edges come first.
+    scores = query_scores[valid_class_mask(episode)]
+    return torch.cat([scores[:, None], graph.edges[len(scores) :]])
+
+
+def _edge_indices(episode: Episode, nodes: Tensor) -> Tensor:
+    """Return the indices `[G * n * n]` of the edges of complete graphs over nodes `[G, n]`."""
     sizes = torch.tensor(episode.sizes, device=nodes.device)
-    first = (sizes * sizes).cumsum(0) - sizes * sizes
-    own = first[episode.task[nodes[:, 0]]]
-    return (own[:, None] + torch.arange(nodes.shape[1] ** 2, device=nodes.device)).flatten()
+    first_edge = (sizes * sizes).cumsum(0) - sizes * sizes
+    edge_in_task = torch.arange(nodes.shape[1] ** 2, device=nodes.device)
+    return (first_edge[episode.task[nodes[:, 0]]][:, None] + edge_in_task).flatten()

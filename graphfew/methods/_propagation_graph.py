@@ -11,7 +11,8 @@ from torch import Tensor
 from graphfew.core.builders import complete_graph
 from graphfew.core.dense_batch import DenseBatch, map_to_edges, map_to_node_scores
 from graphfew.core.episode import Episode
-from graphfew.core.graph import Graph, Topology
+from graphfew.core.graph import Graph
+from graphfew.core.topology import Topology
 from graphfew.errors import InvalidInputError
 from graphfew.nn.readout import one_hot
 from graphfew.propagation.affinity import SPARSE_AFFINITIES, SparseAffinity

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from graphfew.core.builders import complete_graph
 from graphfew.core.episode import Episode
-from graphfew.core.graph import Graph, Topology
+from graphfew.core.graph import Graph
+from graphfew.core.topology import Topology
 from graphfew.methods.losses import edge_loss
 from graphfew.methods.registry import register_method
 from graphfew.nn.layers import RowNorm, blocks, dropout

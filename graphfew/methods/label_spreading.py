@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from graphfew.core.dense_batch import DenseBatch
-from graphfew.core.graph import Topology
+from graphfew.core.topology import Topology
 from graphfew.errors import InvalidInputError
 from graphfew.methods._propagation_graph import (
     EPSILON,

@@ -12,7 +12,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from graphfew.core.graph import Graph, Topology
+from graphfew.core.graph import Graph
+from graphfew.core.topology import Topology
 from graphfew.errors import InvalidInputError, InvalidTypeError
 
 Metric = Callable[[Tensor, Tensor], Tensor]

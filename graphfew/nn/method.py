@@ -230,7 +230,7 @@ class GraphMethod(nn.Module):
             InvalidInputError: the method cannot process the episode; raised before encoding.
         """
         if not self.unlabeled:
-            episode = episode.labeled_only()
+            episode = episode.drop_unlabeled()
         self.check(episode)
         encoded = episode.encode(self.encoder)
         check_features(encoded.x, len(episode.y), None, type(self.encoder).__name__)

@@ -21,8 +21,10 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from graphfew._utils.patching import patched_attributes
-from graphfew.core.graph import EdgeFunction, Graph, Topology
+from graphfew.core.graph import Graph
+from graphfew.core.topology import Topology
 from graphfew.nn.layers import RowNorm
+from graphfew.ops.chunking import EdgeFunction
 from graphfew.ops.cpu_pair_mlp import LinearStep, buffered_pair_mlp, cache_chunk_bytes
 from graphfew.ops.matmul import linear, prefers_convolution
 

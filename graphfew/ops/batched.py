@@ -1,4 +1,8 @@
-"""The same primitives where every task is a complete graph of `side` nodes: reshapes and batched products."""
+"""Kernels for complete graphs of equal size: reshapes and batched matrix products.
+
+All tasks have `task_size` nodes, so the edges `[E, C]` are a view of `[tasks, n, n, C]` whose rows
+are receivers.
+"""
 
 from __future__ import annotations
 
@@ -6,59 +10,74 @@ import torch
 from torch import Tensor
 
 
-def sum_edges(edges: Tensor, side: int) -> Tensor:
-    """Sum over each node's incoming edges: `[E, C] -> [N, C]`."""
-    return edges.view(-1, side, edges.shape[1]).sum(1)
+def sum_edges(edges: Tensor, task_size: int) -> Tensor:
+    """Sum the incoming edges of each node: `[E, C] -> [N, C]`."""
+    return edges.view(-1, task_size, edges.shape[1]).sum(1)
 
 
-def softmax(edges: Tensor, side: int) -> Tensor:
-    """Softmax over each node's incoming edges, per channel: `[E, C] -> [E, C]`."""
-    return edges.view(-1, side, edges.shape[1]).softmax(1).view_as(edges)
+def softmax(edges: Tensor, task_size: int) -> Tensor:
+    """Compute the softmax over the incoming edges of each node: `[E, C] -> [E, C]`."""
+    by_receiver = edges.view(-1, task_size, edges.shape[1])
+    return by_receiver.softmax(1).view_as(edges)
 
 
-def broadcast(values: Tensor, side: int) -> Tensor:
-    """Each node's value on all its incoming edges: `[N, C] -> [E, C]`."""
-    return values[:, None].expand(-1, side, -1).reshape(-1, values.shape[1])
+def broadcast(values: Tensor, task_size: int) -> Tensor:
+    """Copy the value of each node to its incoming edges: `[N, C] -> [E, C]`."""
+    return values[:, None].expand(-1, task_size, -1).reshape(-1, values.shape[1])
 
 
-def propagate(weights: Tensor, x: Tensor, side: int) -> Tensor:
-    """Weighted sum over incoming edges, per channel: `[E, C], [N, F] -> [N, C * F]`, channel-major."""
+def propagate(weights: Tensor, x: Tensor, task_size: int) -> Tensor:
+    """Sum the senders' features, weighted by each channel: `[E, C], [N, F] -> [N, C * F]`."""
     channels, width = weights.shape[1], x.shape[1]
-    by_channel = (
-        weights.view(-1, side, side, channels)
-        .permute(0, 3, 1, 2)
-        .reshape(-1, channels * side, side)
-    )
-    mixed = torch.bmm(by_channel, x.view(-1, side, width)).view(-1, channels, side, width)
-    return mixed.transpose(1, 2).reshape(-1, channels * width)
+    matrices = weights.view(-1, task_size, task_size, channels)
+    # Channels become further rows of the left factor: one product per task instead of one per
+    # task and channel.
+    matrices = matrices.permute(0, 3, 1, 2).reshape(-1, channels * task_size, task_size)
+    products = torch.bmm(matrices, x.view(-1, task_size, width))
+    products = products.view(-1, channels, task_size, width)
+    return products.transpose(1, 2).reshape(-1, channels * width)
 
 
-def propagate_block(
-    weights: Tensor, x: Tensor, block: int, receivers: Tensor, senders: Tensor
+def propagate_sparse(
+    weights: Tensor, x: Tensor, task_size: int, receivers: Tensor, senders: Tensor
 ) -> Tensor:
-    """Weighted sum over incoming edges `[E, 1], [N, F] -> [N, F]`, of any edges inside tasks of `block` nodes."""
-    table = weights.new_zeros(len(x) * block).index_add(
-        0, receivers * block + senders % block, weights[:, 0]
-    )
-    return torch.bmm(table.view(-1, block, block), x.view(-1, block, x.shape[1])).view(len(x), -1)
+    """Sum the weighted features of the senders, for any edges inside tasks of equal size.
 
-
-def complete_index(tasks: int, side: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Senders and receivers `[tasks * side²]` of complete graphs with self-loops, sorted by receiver, then sender."""
-    nodes = torch.arange(tasks * side, device=device).view(tasks, 1, side)
-    senders = nodes.expand(-1, side, -1).reshape(-1)
-    return senders, nodes.view(-1, 1).expand(-1, side).reshape(-1)
-
-
-def inner_products(x: Tensor, block: int, classes: int, one: Tensor, other: Tensor) -> Tensor:
-    """Inner products `[E, 1]` of edge ends inside tasks of `block` nodes, from one table per task.
-
-    With `classes` above 0 that many class nodes of every task follow all items, and an edge joins an item and a class.
+    The edges are written to one dense matrix per task, since a batched product is faster than
+    segment sums at the sizes of few-shot tasks: `[E, 1], [N, F] -> [N, F]`.
     """
-    items = len(x) // (block + classes) * block
-    rows = x[:items].view(-1, block, x.shape[1])
-    columns = x[items:].view(-1, classes, x.shape[1]) if classes else rows
-    table = torch.bmm(rows, columns.mT)
-    if classes:
-        one, other = torch.minimum(one, other), torch.maximum(one, other) - items
-    return table.view(-1).index_select(0, one * table.shape[2] + other % table.shape[2])[:, None]
+    cell = receivers * task_size + senders % task_size
+    matrices = weights.new_zeros(len(x) * task_size).index_add(0, cell, weights[:, 0])
+    matrices = matrices.view(-1, task_size, task_size)
+    return torch.bmm(matrices, x.view(-1, task_size, x.shape[1])).view(len(x), -1)
+
+
+def complete_index(n_tasks: int, task_size: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return senders and receivers `[E]` of complete graphs with self-loops, sorted by receiver."""
+    nodes = torch.arange(n_tasks * task_size, device=device).view(n_tasks, 1, task_size)
+    senders = nodes.expand(-1, task_size, -1).reshape(-1)
+    receivers = nodes.view(-1, 1).expand(-1, task_size).reshape(-1)
+    return senders, receivers
+
+
+def inner_products(
+    x: Tensor, n_items: int, n_classes: int, receivers: Tensor, senders: Tensor
+) -> Tensor:
+    """Compute the inner product `[E, 1]` of the two nodes of each edge from one table per task.
+
+    Every task has `n_items` items. If `n_classes` is positive, that many class nodes of every task
+    follow all items of the batch, and each edge connects an item and a class node.
+    """
+    first_class = len(x) // (n_items + n_classes) * n_items
+    items = x[:first_class].view(-1, n_items, x.shape[1])
+    if not n_classes:
+        table = torch.bmm(items, items.mT)
+        cell = receivers * n_items + senders % n_items
+        return table.view(-1).index_select(0, cell)[:, None]
+    classes = x[first_class:].view(-1, n_classes, x.shape[1])
+    table = torch.bmm(items, classes.mT)
+    # Class nodes have the larger numbers, whichever way the edge points.
+    item = torch.minimum(receivers, senders)
+    class_node = torch.maximum(receivers, senders) - first_class
+    cell = item * n_classes + class_node % n_classes
+    return table.view(-1).index_select(0, cell)[:, None]

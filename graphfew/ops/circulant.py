@@ -1,7 +1,10 @@
-"""Unordered pairs of a task's nodes on a circle: node `i` with the node `d` further on, for `d` up to half-way round.
+"""Unordered pairs of the nodes of equal-sized tasks, in circulant order.
 
-One shift of the nodes against themselves gives as many pairs as there are nodes, by views alone. Where nodes are even
-in number, half-way round each pair would come twice: half of those stand at the end, after the pairs of all tasks.
+The `n` nodes of a task are arranged on a circle, and node `i` is paired with node `i + d mod n` for
+each shift `d = 1 .. (n - 1) // 2`. This order lists every pair once, and all pairs of one shift are
+two contiguous views of the node features (once the first nodes are appended again), so that no
+features are gathered. If `n` is even, the shift `n / 2` would list every pair twice; only its
+first half is used, and its pairs come last, after those of all tasks.
 """
 
 from __future__ import annotations
@@ -13,122 +16,147 @@ import torch
 from torch import Tensor
 
 
-def pair_index(tasks: int, side: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Edge numbers `[P]` of each unordered pair of distinct nodes: to its one node, and to the other."""
-    i = torch.arange(side, device=device)
-    j = (i + torch.arange(1, (side + 1) // 2, device=device)[:, None]) % side
-    first = torch.arange(tasks, device=device)[:, None, None] * side * side
-    half = i[: _half(side)]
-    across = half + side // 2
-    one = torch.cat([(first + i * side + j).view(-1), (first + half * side + across).view(-1)])
-    other = torch.cat([(first + j * side + i).view(-1), (first + across * side + half).view(-1)])
-    return one, other
+def pair_edges(n_tasks: int, n: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return the two edges of each pair, `[P]` each, as indices of edges sorted by receiver."""
+    i = torch.arange(n, device=device)
+    shifts = torch.arange(1, (n + 1) // 2, device=device)[:, None]
+    j = (i + shifts) % n
+    first_edge = torch.arange(n_tasks, device=device)[:, None, None] * n * n
+    half = i[: _half_shift_pairs(n)]
+    opposite = half + n // 2
+    one_way = [first_edge + i * n + j, first_edge + half * n + opposite]
+    other_way = [first_edge + j * n + i, first_edge + opposite * n + half]
+    return _flat_cat(one_way), _flat_cat(other_way)
 
 
-def pair_nodes(tasks: int, side: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Both ends `[P]` of each pair."""
-    edge, _ = pair_index(tasks, side, device)
-    return edge // side, edge // (side * side) * side + edge % side
+def pair_nodes(n_tasks: int, n: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return the two nodes of each pair, `[P]` each."""
+    edge, _ = pair_edges(n_tasks, n, device)
+    task = edge // (n * n)
+    return edge // n, task * n + edge % n
 
 
-def ends(x: Tensor, side: int, chunk_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Both ends of the pairs in order, at most so many pairs at once: `[..., F]` views that broadcast."""
-    nodes = x.view(-1, side, x.shape[1])
-    shifts, half = (side - 1) // 2, _half(side)
-    if shifts:
-        turned = _turned(nodes).unfold(1, side, 1).transpose(2, 3)
-        for tasks, turns, span in _blocks(len(nodes), shifts, side, chunk_size):
-            yield nodes[tasks, None, span], turned[tasks, 1:][:, turns, span]
+def pair_chunks(x: Tensor, n: int, chunk_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the features of both nodes of at most `chunk_size` pairs, in order.
+
+    They are views `[..., F]` that broadcast against each other.
+    """
+    nodes = x.view(-1, n, x.shape[1])
+    n_shifts, half = (n - 1) // 2, _half_shift_pairs(n)
+    if n_shifts:
+        # shifted[t, d, i] is node i + d of task t, as a view without a copy.
+        shifted = _wrap(nodes).unfold(1, n, 1).transpose(2, 3)
+        for tasks, shifts, span in _chunk_slices(len(nodes), n_shifts, n, chunk_size):
+            yield nodes[tasks, None, span], shifted[tasks, 1:][:, shifts, span]
     if half:
-        for tasks, _, span in _blocks(len(nodes), 1, half, chunk_size):
+        for tasks, _, span in _chunk_slices(len(nodes), 1, half, chunk_size):
             yield nodes[tasks, :half][:, span], nodes[tasks, half:][:, span]
 
 
-def differences(x: Tensor, side: int) -> Tensor:
-    """`|x_i - x_j|` `[P, F]` of all pairs."""
+def differences(x: Tensor, n: int) -> Tensor:
+    """Compute `|x_i - x_j|`, `[P, F]`, of all pairs."""
     if torch.compiler.is_compiling():
-        one, other = pair_nodes(len(x) // side, side, x.device)
+        # Dynamo does not trace the in-place loops of the custom function.
+        one, other = pair_nodes(len(x) // n, n, x.device)
         return (x[one] - x[other]).abs()
-    out: Tensor = _Differences.apply(x, side)  # type: ignore[no-untyped-call]
+    out: Tensor = _Differences.apply(x, n)  # type: ignore[no-untyped-call]
     return out
 
 
 class _Differences(torch.autograd.Function):
-    """A shift at a time: forward nothing but the differences is written, backward no gradient is gathered by pairs."""
+    """Absolute differences of all pairs, one shift at a time.
+
+    The forward pass writes only its result, and saves only `x`. The backward pass recomputes the
+    signs and adds to views of the gradient, so that neither pass gathers or scatters `[P, F]` rows.
+    """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, side: int) -> Tensor:
+    def forward(ctx: Any, x: Tensor, n: int) -> Tensor:
         ctx.save_for_backward(x)
-        ctx.side = side
-        nodes = x.reshape(-1, side, x.shape[1])
-        out = x.new_empty(len(nodes) * (side * (side - 1) // 2), x.shape[1])
-        for one, other, rows in _shifts(_turned(nodes), side, out):
+        ctx.n = n
+        nodes = x.reshape(-1, n, x.shape[1])
+        out = x.new_empty(len(nodes) * (n * (n - 1) // 2), x.shape[1])
+        for one, other, rows in _shift_views(_wrap(nodes), n, out):
             torch.sub(one, other, out=rows).abs_()
         return out
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        (x,), (grad,), side = ctx.saved_tensors, grads, ctx.side
-        turned = _turned(x.reshape(-1, side, x.shape[1]))
-        if torch.is_grad_enabled():  # to be differentiated again
-            one, other = pair_nodes(len(turned), side, x.device)
+        (x,), (grad,), n = ctx.saved_tensors, grads, ctx.n
+        nodes = x.reshape(-1, n, x.shape[1])
+        if torch.is_grad_enabled():
+            # Double backward: the in-place sums below are not differentiable, index_add is.
+            one, other = pair_nodes(len(nodes), n, x.device)
             signed = (x[one] - x[other]).sign() * grad
-            return torch.zeros_like(x).index_add(0, one, signed).index_add(0, other, -signed), None
-        total = torch.zeros_like(turned)
-        for (one, other, rows), (to_one, to_other, _) in zip(
-            _shifts(turned, side, grad), _shifts(total, side, grad), strict=True
-        ):
+            d_x = torch.zeros_like(x).index_add(0, one, signed).index_add(0, other, -signed)
+            return d_x, None
+        wrapped = _wrap(nodes)
+        total = torch.zeros_like(wrapped)
+        features = _shift_views(wrapped, n, grad)
+        sums = _shift_views(total, n, grad)
+        for (one, other, rows), (one_sum, other_sum, _) in zip(features, sums, strict=True):
             signed = (one - other).sign() * rows
-            to_one += signed
-            to_other -= signed
-        total[:, : total.shape[1] - side] += total[:, side:]
-        return total[:, :side].reshape(x.shape), None
+            one_sum += signed
+            other_sum -= signed
+        # Rows n .. are copies of the first nodes, so their gradients belong to those.
+        total[:, : total.shape[1] - n] += total[:, n:]
+        return total[:, :n].reshape(x.shape), None
 
 
-def _half(side: int) -> int:
-    """Pairs half-way round the circle."""
-    return side // 2 if side % 2 == 0 else 0
+def _half_shift_pairs(n: int) -> int:
+    """Return the number of pairs of the shift `n / 2`, 0 if n is odd."""
+    return 0 if n % 2 else n // 2
 
 
-def _turned(nodes: Tensor) -> Tensor:
-    """Nodes `[T, n, F]`, and the first of them again: `[T, n + shifts, F]`."""
-    return torch.cat([nodes, nodes[:, : (nodes.shape[1] - 1) // 2]], dim=1)
+def _flat_cat(parts: list[Tensor]) -> Tensor:
+    return torch.cat([part.view(-1) for part in parts])
 
 
-def _shifts(turned: Tensor, side: int, pairs: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """For each shift, its pairs' ends and their rows of `pairs [P, F]`, as views `[T, n, F]`."""
-    shifts, half, tasks = (side - 1) // 2, _half(side), len(turned)
-    whole = pairs[: tasks * shifts * side].view(tasks, shifts, side, pairs.shape[1])
-    for d in range(1, shifts + 1):
-        yield turned[:, :side], turned[:, d : d + side], whole[:, d - 1]
+def _wrap(nodes: Tensor) -> Tensor:
+    """Append the first nodes `[T, n, F]` again, so that every shift is a view."""
+    n_shifts = (nodes.shape[1] - 1) // 2
+    return torch.cat([nodes, nodes[:, :n_shifts]], dim=1)
+
+
+def _shift_views(wrapped: Tensor, n: int, pairs: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield for each shift both nodes of its pairs and their rows of `pairs [P, F]`, as views."""
+    n_shifts, half, n_tasks = (n - 1) // 2, _half_shift_pairs(n), len(wrapped)
+    n_full = n_tasks * n_shifts * n
+    full = pairs[:n_full].view(n_tasks, n_shifts, n, pairs.shape[1])
+    for d in range(1, n_shifts + 1):
+        yield wrapped[:, :n], wrapped[:, d : d + n], full[:, d - 1]
     if half:
-        yield (
-            turned[:, :half],
-            turned[:, half:side],
-            pairs[tasks * shifts * side :].view(tasks, half, pairs.shape[1]),
-        )
+        rows = pairs[n_full:].view(n_tasks, half, pairs.shape[1])
+        yield wrapped[:, :half], wrapped[:, half:n], rows
 
 
-def _blocks(
-    tasks: int, shifts: int, span: int, chunk_size: int
+def _chunk_slices(
+    n_tasks: int, n_shifts: int, n: int, chunk_size: int
 ) -> Iterator[tuple[slice, slice, slice]]:
-    """Parts of the grid of tasks, shifts and nodes, each a run of pairs of at most `chunk_size`."""
-    if shifts * span <= chunk_size:
-        for part in _even(tasks, chunk_size // (shifts * span)):
-            yield part, slice(None), slice(None)
+    """Split the grid of tasks, shifts and nodes into runs of at most `chunk_size` pairs.
+
+    A run covers several whole tasks if one task fits, else several whole shifts of one task if one
+    shift fits, else a part of one shift: the pairs of a run are always consecutive.
+    """
+    everything = slice(None)
+    if n_shifts * n <= chunk_size:
+        for tasks in _even_slices(n_tasks, chunk_size // (n_shifts * n)):
+            yield tasks, everything, everything
         return
-    for t in range(tasks):
-        if span <= chunk_size:
-            for part in _even(shifts, chunk_size // span):
-                yield slice(t, t + 1), part, slice(None)
+    for t in range(n_tasks):
+        task = slice(t, t + 1)
+        if n <= chunk_size:
+            for shifts in _even_slices(n_shifts, chunk_size // n):
+                yield task, shifts, everything
             continue
-        for d in range(shifts):
-            for part in _even(span, chunk_size):
-                yield slice(t, t + 1), slice(d, d + 1), part
+        for d in range(n_shifts):
+            for span in _even_slices(n, chunk_size):
+                yield task, slice(d, d + 1), span
 
 
-def _even(count: int, most: int) -> Iterator[slice]:
-    """Runs of one length, at most `most`, that together are `count`; the last may be shorter."""
-    length = -(-count // -(-count // most))
-    for start in range(0, count, length):
-        yield slice(start, min(start + length, count))
+def _even_slices(length: int, max_size: int) -> Iterator[slice]:
+    """Split `0 .. length` into slices of equal size, at most `max_size`; the last may be shorter."""
+    n_slices = -(-length // max_size)
+    size = -(-length // n_slices)
+    for start in range(0, length, size):
+        yield slice(start, min(start + size, length))

@@ -1,22 +1,26 @@
-"""TODO module docstring."""
+"""A bound on the magnitude of features, so that squared distances stay finite."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
+# Squares of these, and products of two squares, are finite. float16 has no room for such a bound.
 LARGEST = {torch.float64: 2.0**256, torch.float32: 2.0**32, torch.bfloat16: 2.0**32}
 
 
 def clamp_magnitude(x: Tensor) -> Tensor:
-    """`x [N, ...]`, where an item with a value beyond 2^32 (float64: 2^256) is brought down to it, all of it by one
-    factor, so that squares of what comes out and products of two squares are finite.
+    """Scale down each item `[N, ...]` with a value beyond 2^32 (float64: 2^256), as a whole.
 
-    Items within the bound, and each of their bits, stay as they are, and so does all that is half or no float.
+    Squares of the result, and products of two squares, are finite. Items within the bound are
+    returned bit for bit, and so are float16 and integer tensors.
     """
     bound = LARGEST.get(x.dtype)
     if bound is None:
         return x
-    peak = torch.linalg.vector_norm(x.detach().flatten(1), torch.inf, dim=1).clamp_min(bound)
-    out: Tensor = x * (bound / peak).view(-1, *[1] * (x.ndim - 1))
+    norm = torch.linalg.vector_norm(x.detach().flatten(1), torch.inf, dim=1)
+    # The factor of an item within the bound is exactly 1.
+    factor = bound / norm.clamp_min(bound)
+    item_dims = [1] * (x.ndim - 1)
+    out: Tensor = x * factor.view(-1, *item_dims)
     return out

@@ -1,7 +1,7 @@
-"""Products of many rows with a small matrix, by whichever of torch's two libraries is quick on this processor.
+"""Products of many rows with a small matrix, by the faster of torch's two CPU libraries.
 
-MKL, behind `linear`, runs at half of oneDNN's rate on processors that are not Intel's (`benchmarks/speed/egnn.py` has
-both, for one large product); oneDNN is behind `conv2d`. On Intel's they are alike.
+`F.linear` calls MKL, which runs at half of oneDNN's rate on x86 processors of other vendors than
+Intel (`benchmarks/speed/egnn.py` measures both). `F.conv2d` calls oneDNN. On Intel they are alike.
 """
 
 from __future__ import annotations
@@ -22,15 +22,12 @@ def linear(
     weight: Float[Tensor, "W K"],
     bias: Float[Tensor, " W"] | None = None,
 ) -> Float[Tensor, "P W"]:
-    """`rows @ weight.T + bias`."""
-    plain = (
-        rows.dtype != torch.float32 or rows.device.type != "cpu" or torch.compiler.is_compiling()
-    )
-    return (
-        F.linear(rows, weight, bias)
-        if plain or not prefers_convolution()
-        else conv_linear(rows, weight, bias)
-    )
+    """Compute `rows @ weight.T + bias`."""
+    is_float32_on_cpu = rows.dtype == torch.float32 and rows.device.type == "cpu"
+    # A compiler chooses its own kernels, and could not trace the look at /proc/cpuinfo.
+    if not is_float32_on_cpu or torch.compiler.is_compiling() or not prefers_convolution():
+        return F.linear(rows, weight, bias)
+    return conv_linear(rows, weight, bias)
 
 
 def conv_linear(
@@ -38,21 +35,30 @@ def conv_linear(
     weight: Float[Tensor, "W K"],
     bias: Float[Tensor, " W"] | None = None,
 ) -> Float[Tensor, "P W"]:
-    """The same, the rows being the pixels of one channels-last image; a single column is no work for it."""
+    """Compute `rows @ weight.T + bias` as a 1x1 convolution."""
+    # A convolution with a single output channel is slow.
     if len(weight) == 1:
         return F.linear(rows, weight, bias)
-    image = F.conv2d(rows[None, :, None, :].permute(0, 3, 1, 2), weight[:, :, None, None], bias)
-    return image.permute(0, 2, 3, 1).reshape(len(rows), len(weight))
+    # The rows are the pixels of one image `[1, K, P, 1]`. It is channels-last by its strides, so
+    # neither the permutations nor the reshape copy.
+    image = rows[None, :, None, :].permute(0, 3, 1, 2)
+    out = F.conv2d(image, weight[:, :, None, None], bias)
+    return out.permute(0, 2, 3, 1).reshape(len(rows), len(weight))
 
 
 @cache
 def prefers_convolution() -> bool:
-    """Whether this is another maker's x86 processor and torch has both libraries; asked of Linux, else unknown: no."""
+    """Return whether this is a non-Intel x86 processor and torch has both libraries.
+
+    The vendor is known on Linux only; elsewhere the result is False.
+    """
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return False
-    vendor = next(
-        (line.partition(":")[2].strip() for line in lines if line.startswith("vendor_id")), INTEL
-    )
+    vendor = INTEL
+    for line in lines:
+        if line.startswith("vendor_id"):
+            vendor = line.partition(":")[2].strip()
+            break
     return vendor != INTEL and bool(torch._C.has_mkl) and bool(torch._C._has_mkldnn)

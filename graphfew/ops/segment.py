@@ -1,8 +1,8 @@
-"""Reductions over runs of consecutive rows, each by what `benchmarks/speed/ragged.py` found quickest on a CPU.
+"""Reductions over runs of consecutive rows (CSR segments).
 
-torch-scatter goes along each run, torch-geometric (torch's `index_add`) along each row: the one is 1.4 times as fast on
-rows of 2 numbers, the other 3 times on rows of 96. On a GPU, where nothing was measured, it is torch-scatter's, which
-gives the same sums each time.
+torch-scatter parallelizes over segments, torch-geometric (`index_add`) over columns: on a CPU the
+first is 1.4 times as fast for rows of 2 numbers, the second 3 times for rows of 96
+(`benchmarks/speed/ragged.py`). On a GPU torch-scatter is used, because its sums are deterministic.
 """
 
 from __future__ import annotations
@@ -15,11 +15,24 @@ from torch import Tensor
 from torch_geometric.utils import scatter
 
 SegmentSum = Callable[[Tensor, Tensor, Tensor], Tensor]
-WIDE = 16
+# Columns from which the column-wise kernels are faster on a CPU.
+MIN_WIDE_COLUMNS = 16
+
+
+def segment_sum(src: Tensor, ptr: Tensor, index: Tensor) -> Tensor:
+    """Sum the rows `ptr[i] .. ptr[i+1]` of `src [E, ...]` to `[N, ...]`.
+
+    `index [E]` is the segment of each row. It holds the same information as `ptr`; each library
+    needs one of the two.
+    """
+    # The kernels of torch-scatter cannot be compiled.
+    if torch.compiler.is_compiling():
+        return segment_sum_geometric(src, ptr, index)
+    return _fastest_segment_sum()(src, ptr, index)
 
 
 def segment_sum_scatter(src: Tensor, ptr: Tensor, index: Tensor) -> Tensor:
-    """Sum of rows `ptr[i] .. ptr[i+1]` of `src [E, ...]` as `[N, ...]`, by torch-scatter's CSR kernel."""
+    """Compute `segment_sum` by the CSR kernel of torch-scatter."""
     import torch_scatter  # the optional `scatter` extra
 
     del index
@@ -28,38 +41,38 @@ def segment_sum_scatter(src: Tensor, ptr: Tensor, index: Tensor) -> Tensor:
 
 
 def segment_sum_geometric(src: Tensor, ptr: Tensor, index: Tensor) -> Tensor:
-    """The same sum from the sorted segment `index [E]` of each row, by torch-geometric."""
+    """Compute `segment_sum` by torch-geometric."""
     out: Tensor = scatter(src, index, dim=0, dim_size=len(ptr) - 1, reduce="sum")
     return out
 
 
 def segment_sum_by_width(src: Tensor, ptr: Tensor, index: Tensor) -> Tensor:
-    """The same sum, by torch-scatter but for wide rows on a CPU."""
-    wide = src.device.type == "cpu" and src.shape[1:].numel() >= WIDE
-    return (segment_sum_geometric if wide else segment_sum_scatter)(src, ptr, index)
+    """Compute `segment_sum` by torch-geometric for wide rows on a CPU, else by torch-scatter."""
+    if src.device.type == "cpu" and src.shape[1:].numel() >= MIN_WIDE_COLUMNS:
+        return segment_sum_geometric(src, ptr, index)
+    return segment_sum_scatter(src, ptr, index)
 
 
 def segment_max(src: Tensor, ptr: Tensor, index: Tensor) -> Tensor:
-    """Row-wise maximum of each segment, `[N, ...]`; no gradient, since it only shifts a softmax."""
-    if src.shape[1:].numel() < WIDE and not torch.compiler.is_compiling():
-        return torch.segment_reduce(src.detach(), "max", offsets=ptr, axis=0)
+    """Compute the maximum of each segment, `[N, ...]`, without a gradient.
+
+    It only shifts the logits of a softmax, which does not change the result or its gradient.
+    """
+    src = src.detach()
+    if src.shape[1:].numel() < MIN_WIDE_COLUMNS and not torch.compiler.is_compiling():
+        return torch.segment_reduce(src, "max", offsets=ptr, axis=0)
     out = src.new_zeros(len(ptr) - 1, *src.shape[1:])
-    where = index.view(-1, *[1] * (src.ndim - 1)).expand_as(src)
-    return out.scatter_reduce(0, where, src.detach(), reduce="amax", include_self=False)
-
-
-def segment_sum(src: Tensor, ptr: Tensor, index: Tensor) -> Tensor:
-    """The same sum, by torch-scatter where it is quickest and installed; its kernels cannot be compiled."""
-    return (segment_sum_geometric if torch.compiler.is_compiling() else _quickest())(
-        src, ptr, index
-    )
+    row_dims = [1] * (src.ndim - 1)
+    expanded = index.view(-1, *row_dims).expand_as(src)
+    return out.scatter_reduce(0, expanded, src, reduce="amax", include_self=False)
 
 
 @functools.cache
-def _quickest() -> SegmentSum:
-    """Looked for at the first use; a torch-scatter that was built for another PyTorch fails with an OSError."""
+def _fastest_segment_sum() -> SegmentSum:
+    """Return the fastest installed implementation; imports torch-scatter on first use."""
     try:
-        import torch_scatter  # noqa: F401 - only whether it is there
+        import torch_scatter  # noqa: F401 - only to see whether it can be imported
     except (ImportError, OSError):
+        # OSError: torch-scatter was built for another version of PyTorch.
         return segment_sum_geometric
     return segment_sum_by_width

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from graphfew.core.dense_batch import DenseBatch
-from graphfew.core.graph import Topology
+from graphfew.core.topology import Topology
 from graphfew.propagation.neighbors import (
     Search,
     exact_cosine_search,

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from graphfew.core.graph import Topology
+from graphfew.core.topology import Topology
 
 Search = Callable[[Tensor, int], tuple[Tensor, Tensor]]
 Combine = Callable[[Tensor, Tensor], Tensor]

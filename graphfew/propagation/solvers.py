@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from graphfew.core.graph import Topology
+from graphfew.core.topology import Topology
 
 TINY = 1e-12
 # Above this methods take a task's sparse graph of neighbors in the place of arrays of all pairs.

@@ -14,7 +14,7 @@ from matplotlib.offsetbox import AnnotationBbox, OffsetImage, TextArea
 from numpy.typing import NDArray
 from torch import Tensor
 
-from graphfew.convert.networkx import Net, to_networkx
+from graphfew.convert.networkx import TaskGraph, to_networkx
 from graphfew.core.graph import Graph
 from graphfew.nn.method import MethodOutput
 
@@ -33,9 +33,9 @@ CLASS_COLORS = (
 FAINTEST = 0.06
 
 
-def spring_positions(net: Net, seed: int = 0) -> Positions:
+def spring_positions(net: TaskGraph, seed: int = 0) -> Positions:
     """Positions that pull strongly joined nodes together without one hiding another; the same for a seed."""
-    strong: Net = nx.Graph(net)
+    strong: TaskGraph = nx.Graph(net)
     strong.remove_edges_from([(a, b) for a, b in net.edges if net.edges[a, b]["weight"] < 0.1])
     positions: Positions = nx.spring_layout(
         strong, weight="weight", seed=seed, iterations=300, k=2.2 / max(len(net), 1) ** 0.5
@@ -58,10 +58,10 @@ def _apart(positions: Positions, gap: float = 0.26) -> Positions:
     return dict(zip(nodes, at, strict=True))
 
 
-def circle_positions(net: Net) -> Positions:
+def circle_positions(net: TaskGraph) -> Positions:
     """Positions on a circle, supports first, class by class."""
     order = sorted(net, key=lambda n: (net.nodes[n]["query"], net.nodes[n]["label"], n))
-    ring: Net = nx.Graph()
+    ring: TaskGraph = nx.Graph()
     ring.add_nodes_from(order)
     positions: Positions = nx.circular_layout(ring)
     return positions
@@ -126,7 +126,7 @@ def plot_graph(
     return ax
 
 
-def _draw_edges(net: Net, place: Positions, ax: Axes, strongest: float) -> None:
+def _draw_edges(net: TaskGraph, place: Positions, ax: Axes, strongest: float) -> None:
     edges = [edge for edge in net.edges if net.edges[edge]["weight"] > FAINTEST]
     if not edges:
         return
@@ -324,7 +324,7 @@ def plot_layers(
     return figure
 
 
-def _together(net: Net, target: Tensor | None) -> Positions:
+def _together(net: TaskGraph, target: Tensor | None) -> Positions:
     """A circle with each class in a row, queries among the supports where their classes are known."""
     queries = [n for n in net if net.nodes[n]["query"]]
     for node, label in zip(queries, [] if target is None else target.tolist(), strict=False):

@@ -4,25 +4,25 @@ import torch
 from graphfew._utils.seeding import seeded
 
 
-def draw(*seed: int) -> torch.Tensor:
+def sample(*seed: int) -> torch.Tensor:
     with seeded(*seed):
         return torch.rand(4)
 
 
-def test_the_same_seed_draws_the_same_numbers_whatever_came_before() -> None:
-    first = draw(3, 1)
+def test_same_seed_gives_same_numbers() -> None:
+    first = sample(3, 1)
     torch.rand(7)
-    assert torch.equal(draw(3, 1), first)
+    assert torch.equal(sample(3, 1), first)
 
 
-def test_seeds_are_mixed_not_added() -> None:
-    draws = [draw(*seed) for seed in ((0,), (1,), (1, 2), (2, 1), (3,), (0, 1), (0, 0))]
-    assert len({tuple(d.tolist()) for d in draws}) == len(draws)
+def test_seeds_are_mixed() -> None:
+    samples = [sample(*seed) for seed in ((0,), (1,), (1, 2), (2, 1), (3,), (0, 1), (0, 0))]
+    assert len({tuple(d.tolist()) for d in samples}) == len(samples)
 
 
-def test_the_global_state_is_as_it_was_before() -> None:
+def test_global_state_is_restored() -> None:
     before = torch.get_rng_state()
-    draw(0)
+    sample(0)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -32,17 +32,17 @@ def fail_inside(seed: int) -> None:
         raise KeyError("inside")
 
 
-def test_an_error_inside_also_restores_the_state() -> None:
+def test_global_state_is_restored_after_an_error() -> None:
     before = torch.get_rng_state()
     with pytest.raises(KeyError, match="inside"):
         fail_inside(0)
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_blocks_nest() -> None:
+def test_nested_blocks() -> None:
     with seeded(5):
         torch.rand(2)
-        draw(6)
+        sample(6)
         inner = torch.rand(2)
     with seeded(5):
         torch.rand(2)
@@ -50,8 +50,8 @@ def test_blocks_nest() -> None:
 
 
 @pytest.mark.parametrize("seed", [(), (-1,), (0, -2)])
-def test_refuses_seeds_that_seed_nothing(seed: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="one or more integers, none negative"), seeded(*seed):
+def test_invalid_seeds_raise(seed: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="one or more integers, all at least 0"), seeded(*seed):
         pass
 
 

@@ -1,4 +1,4 @@
-"""Tasks as dense arrays: grouped by size and way, each task is what it is alone."""
+"""Dense batches: results of a batch equal those of each task alone."""
 
 import pytest
 import torch
@@ -24,13 +24,13 @@ def gram(tasks):
     )
 
 
-def spread(tasks):
-    heard = tasks.edges[..., 0] @ tasks.one_hot + tasks.edges[..., 1] @ tasks.one_hot
-    return heard * (1 + tasks.query + 2 * tasks.labeled)[..., None]
+def aggregate(tasks):
+    messages = tasks.edges[..., 0] @ tasks.one_hot + tasks.edges[..., 1] @ tasks.one_hot
+    return messages * (1 + tasks.query + 2 * tasks.labeled)[..., None]
 
 
-def looped(e):
-    """Both functions of one task, a pair of nodes at a time."""
+def expected_values(e):
+    """Both functions of one task, as loops over pairs of nodes."""
     n, x = len(e.y), e.x
     edges = torch.stack(
         [torch.stack([x[i] @ x[j], x[i].sum() - x[j].sum()]) for i in range(n) for j in range(n)]
@@ -46,34 +46,34 @@ def looped(e):
 
 
 @pytest.mark.parametrize("tasks", BATCHES.values(), ids=BATCHES)
-def test_every_task_gets_its_own_edges_and_rows(tasks):
+def test_edges_and_scores_equal_those_of_each_task_alone(tasks):
     e = gf.collate(tasks)
     topology = gf.complete_graph(e.sizes)
     edges = map_to_edges(e, gram)
-    rows = map_to_node_scores(gf.Graph(e.x, edges, topology, e), spread)
-    own = zip(tasks, edges.split([n * n for n in e.sizes]), rows.split(e.sizes), strict=True)
-    for alone, own_edges, own_rows in own:
-        their_edges, their_rows = looped(alone)
-        assert torch.allclose(own_edges, their_edges, rtol=0, atol=1e-12)
-        assert torch.allclose(own_rows[:, : alone.way[0]], their_rows, rtol=0, atol=1e-12)
-        assert torch.isneginf(own_rows[:, alone.way[0] :]).all()
+    rows = map_to_node_scores(gf.Graph(e.x, edges, topology, e), aggregate)
+    parts = zip(tasks, edges.split([n * n for n in e.sizes]), rows.split(e.sizes), strict=True)
+    for alone, task_edges, task_rows in parts:
+        expected_edges, expected_rows = expected_values(alone)
+        assert torch.allclose(task_edges, expected_edges, rtol=0, atol=1e-12)
+        assert torch.allclose(task_rows[:, : alone.way[0]], expected_rows, rtol=0, atol=1e-12)
+        assert torch.isneginf(task_rows[:, alone.way[0] :]).all()
 
 
 @pytest.mark.parametrize("tasks", BATCHES.values(), ids=BATCHES)
-def test_gradients_flow_through_both(tasks):
+def test_gradients(tasks):
     e = gf.collate(tasks)
     x = e.x.clone().requires_grad_()
     e = e.encode(lambda _: x)
     rows = map_to_node_scores(
-        gf.Graph(x, map_to_edges(e, gram), gf.complete_graph(e.sizes), e), spread
+        gf.Graph(x, map_to_edges(e, gram), gf.complete_graph(e.sizes), e), aggregate
     )
     rows[torch.isfinite(rows)].square().sum().backward()
     assert torch.isfinite(x.grad).all()
     assert x.grad.any(1).all()
 
 
-def test_other_topologies_are_refused():
+def test_other_topologies_raise():
     e = EQUAL[0]
     topology = gf.from_edges(torch.tensor([0]), torch.tensor([1]), len(e.y))
     with pytest.raises(ValueError, match="complete"):
-        map_to_node_scores(gf.Graph(e.x, torch.ones(1, 1, dtype=e.x.dtype), topology, e), spread)
+        map_to_node_scores(gf.Graph(e.x, torch.ones(1, 1, dtype=e.x.dtype), topology, e), aggregate)

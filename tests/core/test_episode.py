@@ -1,4 +1,4 @@
-"""Episodes: what is refused, and what each transformation keeps."""
+"""Episodes: validation and transformations."""
 
 import pytest
 import torch
@@ -51,7 +51,7 @@ BAD = {
 
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(("change", "message"), BAD.values(), ids=BAD)
-def test_a_bad_episode_is_refused_with_what_came(change, message):
+def test_invalid_episode_raises(change, message):
     with pytest.raises(ValueError, match=message):
         gf.Episode(**{**GOOD, **change})
 
@@ -61,12 +61,12 @@ def test_a_bad_episode_is_refused_with_what_came(change, message):
     "change",
     [{"y": GOOD["y"].float()}, {"query": GOOD["query"].long()}, {"x": GOOD["x"].to(torch.uint8)}],
 )
-def test_wrong_types_are_refused(change):
+def test_wrong_types_raise(change):
     with pytest.raises(TypeError, match=r"must be|convert"):
         gf.Episode(**{**GOOD, **change})
 
 
-def test_infinities_that_cancel_are_refused_and_large_values_are_not():
+def test_canceling_infinities_raise_and_large_values_do_not():
     both = with_value(INF)
     both[0, 0] = -INF
     with pytest.raises(ValueError, match="NaN or infinite"):
@@ -75,7 +75,7 @@ def test_infinities_that_cancel_are_refused_and_large_values_are_not():
     assert torch.equal(gf.Episode(**{**GOOD, "x": huge}).x, huge)
 
 
-def test_counts_are_derived():
+def test_derived_counts():
     e = gf.collate(
         [
             gf.Episode(**GOOD),
@@ -99,7 +99,7 @@ def batch():
     )
 
 
-def test_inductive_is_one_graph_per_query_with_its_context_repeated():
+def test_inductive_repeats_the_context_for_each_query():
     e = batch()
     expected, start = [], 0
     for size in e.sizes:
@@ -120,7 +120,7 @@ def test_inductive_is_one_graph_per_query_with_its_context_repeated():
     assert torch.equal(each.x[each.query], e.x[e.query])
 
 
-def test_take_undoes_collate_in_any_order():
+def test_take_reverses_collate():
     parts = [task(1, 3, (1, 2), 3), task(2, 2, (1,), 1), task(3, 4, (2,), 2)]
     e = gf.collate(parts)
     again = e.take([2, 0])
@@ -129,22 +129,22 @@ def test_take_undoes_collate_in_any_order():
     assert (again.sizes, again.way, again.n_queries) == ((10, 7), (4, 3), (2, 3))
 
 
-def test_collate_needs_episodes_on_one_device():
+def test_collate_of_several_devices_raises():
     e = task(0, 2, (1,), 2)
     with pytest.raises(
-        ValueError, match="collate got episodes on cpu and meta; bring all to one device"
+        ValueError, match="collate got episodes on cpu and meta; move all to one device"
     ):
         gf.collate([e, e.to("meta")])
 
 
-def test_collate_needs_episodes_of_one_shape():
+def test_collate_of_several_shapes_raises():
     with pytest.raises(ValueError, match="no episodes"):
         gf.collate([])
     with pytest.raises(ValueError, match=r"\(3,\).*\(5,\)"):
         gf.collate([task(1), task(2, dim=3)])
 
 
-def test_encode_and_to_change_the_items_alone():
+def test_encode_and_to_change_only_x():
     e = batch()
     half = e.encode(lambda x: x[:, :2]).to(torch.float32)
     assert half.x.dtype == torch.float32
@@ -153,12 +153,12 @@ def test_encode_and_to_change_the_items_alone():
     assert half.y.dtype == torch.int64
 
 
-def test_an_episode_is_frozen():
+def test_episode_is_frozen():
     with pytest.raises(AttributeError):
         batch().way = (2,)
 
 
-def test_the_item_that_is_named_is_the_bad_one_whatever_its_shape():
+def test_error_names_the_first_non_finite_item():
     with pytest.raises(ValueError, match="first in item 2"):
         gf.Episode(**{**GOOD, "x": torch.tensor([0, 0, NAN, 0, 0])})
 
@@ -172,7 +172,7 @@ def test_the_item_that_is_named_is_the_bad_one_whatever_its_shape():
         ({1: 0}, "class 1 of task 0 has no labeled support"),
     ],
 )
-def test_each_task_is_held_to_its_own_way(change, message):
+def test_labels_are_checked_against_the_way_of_their_task(change, message):
     """Task 0 has 3 classes, task 1 has 2: nodes 0 to 4 and 5 to 8."""
     y = torch.tensor([0, 1, 2, -1, -1, 0, 1, 1, -1])
     query = torch.tensor([False, False, False, True, True, False, False, False, True])
@@ -185,7 +185,7 @@ def test_each_task_is_held_to_its_own_way(change, message):
 
 
 @pytest.mark.usefixtures("unchecked")
-def test_each_task_needs_a_query_of_its_own():
+def test_every_task_needs_a_query():
     with pytest.raises(ValueError, match="task 1 has no query"):
         gf.Episode(
             torch.zeros(6, 2),
@@ -196,14 +196,14 @@ def test_each_task_needs_a_query_of_its_own():
         )
 
 
-def test_tokens_and_half_precision_are_items_too():
+def test_tokens_and_half_precision():
     tokens = gf.Episode(**{**GOOD, "x": torch.arange(10).view(5, 2)})
     assert tokens.encode(torch.nn.Embedding(10, 3)).x.shape == (5, 2, 3)
     assert gf.Episode(**{**GOOD, "x": torch.full((5, 2), 6e4, dtype=torch.float16)}).n_tasks == 1
 
 
-def test_a_changed_copy_is_what_the_constructor_would_have_made():
-    """Copies are not validated again, so their derived counts are carried along, and have to be right."""
+def test_derived_copies_have_valid_counts():
+    """Copies are not validated again; their counts are derived from those of the original."""
     e = batch()
     for copy in (
         e.inductive(),

@@ -140,7 +140,7 @@ def test_the_smallest_class_outside_the_task_must_do_as_a_distractor():
 def test_dropped_nodes_are_as_if_they_had_never_been():
     tasks = Tasks(DATA, way=3, shot=5, query=2, labeled_ratio=0.4, shuffle=False)
     episode, _ = tasks.batch(range(3))
-    whole, alone = episode.labeled_only(), [tasks[i][0] for i in range(3)]
+    whole, alone = episode.drop_unlabeled(), [tasks[i][0] for i in range(3)]
     for task, own in zip(alone, (whole.take([i]) for i in range(3)), strict=True):
         keep = task.query | (task.y >= 0)
         by_hand = gf.Episode.single(task.x[keep], task.y[keep], task.query[keep], 3)
@@ -151,7 +151,7 @@ def test_dropped_nodes_are_as_if_they_had_never_been():
             by_hand.n_queries,
             (0,),
         )
-    assert whole.labeled_only() is whole
+    assert whole.drop_unlabeled() is whole
 
 
 NOISE = torch.randn(200, 6, generator=torch.Generator().manual_seed(0))
@@ -166,7 +166,7 @@ def test_a_method_that_refuses_unlabeled_nodes_may_be_asked_to_drop_them():
     result = gf.evaluate(model.in_mode(unlabeled=False), tasks, 3)
     assert str(result.mode) == "inductive, unlabeled nodes dropped"
     episode, target = tasks.batch(range(3))
-    right = model(episode.labeled_only()).logits.argmax(1) == target
+    right = model(episode.drop_unlabeled()).logits.argmax(1) == target
     assert result.mean == pytest.approx(right.double().mean().item())
     assert result.model["method"] == "prototypical"
 

@@ -248,7 +248,7 @@ def test_a_place_that_cannot_be_written_to_is_told_by_the_file_s_name():
         episodes("nearest_neighbor")[0].to(torch.float32),
     )
     with pytest.raises(
-        OSError, match=r"/proc/graphfew/model.onnx cannot be written \(.*free some room"
+        OSError, match=r"/proc/graphfew/model.onnx cannot be written \(.*free disk space"
     ):
         gf.export.to_onnx(model, episode, "/proc/graphfew/model")
 

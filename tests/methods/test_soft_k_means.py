@@ -107,7 +107,7 @@ def blobs(seed, distractors=0):
 
 def accuracy(name, tasks, *, labeled_only=False, **arguments):
     e, target = gf.collate([e for e, _ in tasks]), torch.cat([t for _, t in tasks])
-    logits = create(name, 2, **arguments)(e.labeled_only() if labeled_only else e).logits
+    logits = create(name, 2, **arguments)(e.drop_unlabeled() if labeled_only else e).logits
     return (logits.argmax(1) == target).double().mean().item()
 
 

@@ -1,10 +1,9 @@
-"""torch-geometric at the border: graphs go out, episodes come in, any convolution is a layer."""
+"""`PyGConv`: convolutions of torch-geometric as layers of a method."""
 
 import pytest
 import torch
 from torch import nn
 from torch_geometric import nn as geometric
-from torch_geometric.data import Data
 from torch_geometric.nn import GCNConv, GraphConv
 
 import graphfew as gf
@@ -16,36 +15,7 @@ def episode(way: int = 3, queries: int = 4) -> gf.Episode:
     return gf.Episode.single(x, y, torch.arange(len(y)) >= way, way)
 
 
-def test_an_episode_survives_the_way_to_torch_geometric_and_back():
-    batch = gf.collate([episode(3), episode(2)])
-    graph = gf.create("egnn", encoder=gf.backbones.identity(5), width=8).eval()(batch).graphs[0]
-    there = graph.to_pyg()
-    assert torch.equal(there.edge_index[1], graph.topology.receivers)
-    assert torch.equal(there.edge_index[0], graph.topology.senders)
-    assert torch.equal(there.edge_attr, graph.edges)
-    assert there.num_nodes == len(batch.y)
-    back = gf.convert.episode_from_pyg(there)
-    assert torch.equal(back.x, batch.x)
-    assert torch.equal(back.y, batch.y)
-    assert torch.equal(back.query, batch.query)
-    assert (back.sizes, back.way, back.n_queries) == (batch.sizes, batch.way, batch.n_queries)
-
-
-def test_a_plain_data_is_one_task_of_all_its_classes():
-    e = episode()
-    assert gf.convert.episode_from_pyg(Data(x=e.x, y=e.y, query=e.query)).way == (3,)
-
-
-@pytest.mark.parametrize("gone", ["y", "query"])
-def test_a_data_that_lacks_a_field_is_refused_by_name(gone):
-    e = episode()
-    fields = {"x": e.x, "y": e.y, "query": e.query}
-    del fields[gone]
-    with pytest.raises(ValueError, match=f"no {gone}"):
-        gf.convert.episode_from_pyg(Data(**fields))
-
-
-def test_any_convolution_is_a_layer():
+def test_gcn_and_graph_conv():
     e = episode()
     topology = gf.complete_graph(e.sizes)
     weights = torch.rand(len(topology.receivers), 1)
@@ -57,8 +27,8 @@ def test_any_convolution_is_a_layer():
     assert torch.allclose(gf.nn.PyGConv(weighted, edges=True)(graph).nodes, expected, atol=1e-5)
 
 
-def mlp(wide, narrow):
-    return nn.Sequential(nn.Linear(wide, narrow), nn.ReLU())
+def mlp(n_in, n_out):
+    return nn.Sequential(nn.Linear(n_in, n_out), nn.ReLU())
 
 
 PLAIN = {
@@ -125,7 +95,7 @@ def graph_of(channels, seed=0):
 
 
 @pytest.mark.parametrize("name", [*PLAIN, *BUILT])
-def test_convolutions_of_nodes_alone(name):
+def test_convolutions_without_edge_features(name):
     conv = BUILT[name]() if name in BUILT else getattr(geometric, name)(*PLAIN[name])
     graph = graph_of(2)
     index = torch.stack([graph.topology.senders, graph.topology.receivers])
@@ -142,14 +112,14 @@ def test_convolutions_of_nodes_alone(name):
     ],
     ids=[*WITH_ATTRIBUTES, *WITH_WEIGHTS],
 )
-def test_convolutions_that_see_edges(make, channels):
+def test_convolutions_with_edge_features(make, channels):
     layer = gf.nn.PyGConv(make().eval(), edges=True)
     one, other = (layer(graph_of(channels, seed)).nodes for seed in (0, 1))
     assert one.shape[0] == 7
     assert not torch.allclose(one, other, atol=1e-4)
 
 
-def test_a_method_of_convolutions_trains_on_class_nodes_too():
+def test_method_of_convolutions_trains_on_class_nodes():
     e = episode()
     topology = gf.class_node_graph(e)
 
@@ -168,7 +138,7 @@ def test_a_method_of_convolutions_trains_on_class_nodes_too():
 
 
 @pytest.mark.parametrize(
-    ("make", "edges", "words"),
+    ("make", "edges", "message"),
     [
         (lambda: geometric.SAGEConv(5, 6), True, "SAGEConv takes no edge_weight or edge_attr"),
         (lambda: geometric.GCN2Conv(5, 0.1), False, "GCN2Conv needs x_0; .* wrap it in a module"),
@@ -176,27 +146,31 @@ def test_a_method_of_convolutions_trains_on_class_nodes_too():
         (lambda: nn.Linear(5, 6), False, "Linear needs fewer arguments"),
     ],
 )
-def test_convolutions_that_need_something_else_are_refused(make, edges, words):
-    with pytest.raises(ValueError, match=words):
+def test_unsupported_convolutions_raise(make, edges, message):
+    with pytest.raises(ValueError, match=message):
         gf.nn.PyGConv(make(), edges=edges)
 
 
-class Odd(nn.Module):
-    """Gives what it is told, whatever it gets."""
+class Constant(nn.Module):
+    """Returns a fixed value."""
 
-    def __init__(self, gives):
+    def __init__(self, value):
         super().__init__()
-        self.gives = gives
+        self.value = value
 
     def forward(self, x, edge_index):
-        return self.gives
+        return self.value
 
 
 @pytest.mark.parametrize(
-    ("layer", "error", "words"),
+    ("layer", "error", "message"),
     [
-        (lambda: gf.nn.PyGConv(Odd((1, 2))), TypeError, "Odd gives a tuple"),
-        (lambda: gf.nn.PyGConv(Odd(torch.zeros(3, 2))), ValueError, r"shape \(3, 2\) for 7 nodes"),
+        (lambda: gf.nn.PyGConv(Constant((1, 2))), TypeError, "Constant gives a tuple"),
+        (
+            lambda: gf.nn.PyGConv(Constant(torch.zeros(3, 2))),
+            ValueError,
+            r"shape \(3, 2\) for 7 nodes",
+        ),
         (
             lambda: gf.nn.PyGConv(GCNConv(5, 6), edges=True),
             ValueError,
@@ -204,6 +178,6 @@ class Odd(nn.Module):
         ),
     ],
 )
-def test_what_no_layer_can_give_is_refused(layer, error, words):
-    with pytest.raises(error, match=words):
+def test_invalid_layer_output_raises(layer, error, message):
+    with pytest.raises(error, match=message):
         layer()(graph_of(2))

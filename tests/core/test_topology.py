@@ -1,4 +1,4 @@
-"""Every primitive of `Topology` against a loop over nodes, forward and backward, on every kernel."""
+"""Every operation of `Topology` against loops, forward and backward, with every segment kernel."""
 
 import pytest
 import torch
@@ -31,7 +31,7 @@ SUMS = {
 
 @pytest.fixture(params=SUMS, autouse=True)
 def kernel(request, monkeypatch):
-    """Each test runs on either implementation of the ragged sum."""
+    """Run each test with every implementation of the segment sum."""
     if request.param != "torch-geometric":
         pytest.importorskip("torch_scatter", reason="torch-scatter is not installed")
     monkeypatch.setattr(segment, "segment_sum", SUMS[request.param])
@@ -62,25 +62,25 @@ def incoming(topology, node):
     return [e for e in range(len(topology.receivers)) if topology.receivers[e] == node]
 
 
-def random_links(seed, nodes, edges):
+def random_edges(seed, nodes, edges):
     generator = torch.Generator().manual_seed(seed)
     senders, receivers = torch.randint(nodes, (2, edges), generator=generator)
     return gf.from_edges(senders, receivers, nodes)
 
 
 SPECS = st.one_of(
-    SIZES, st.tuples(SEEDS, st.integers(1, 7), st.integers(0, 15)).map(lambda t: {"links": t})
+    SIZES, st.tuples(SEEDS, st.integers(1, 7), st.integers(0, 15)).map(lambda t: {"edges": t})
 )
 
 
 def build(spec):
-    """Complete graphs of these sizes, or random links."""
-    return random_links(*spec["links"]) if isinstance(spec, dict) else gf.complete_graph(spec)
+    """Build complete graphs of these sizes, or random edges."""
+    return random_edges(*spec["edges"]) if isinstance(spec, dict) else gf.complete_graph(spec)
 
 
 @CHECKED
 @given(SPECS, SEEDS, st.integers(1, 3))
-def test_sum_and_spread(kernel, spec, seed, channels):
+def test_sum_and_broadcast(kernel, spec, seed, channels):
     topology = build(spec)
     edges, values = (
         numbers(seed, len(topology.receivers), channels),
@@ -102,17 +102,21 @@ def test_sum_and_spread(kernel, spec, seed, channels):
 def test_softmax_and_normalize(kernel, spec, seed, channels):
     topology = build(spec)
     edges = numbers(seed, len(topology.receivers), channels)
-    soft, shares = torch.zeros_like(edges), torch.zeros_like(edges)
+    softmaxes, fractions = torch.zeros_like(edges), torch.zeros_like(edges)
     for i in range(topology.num_nodes):
         own = incoming(topology, i)
         if own:
-            soft = soft.index_copy(0, torch.tensor(own), edges[own].exp() / edges[own].exp().sum(0))
-            shares = shares.index_copy(0, torch.tensor(own), edges[own] / edges[own].abs().sum(0))
-    same(topology.softmax(edges), soft, edges)
-    same(topology.normalize(edges), shares, edges)
+            softmaxes = softmaxes.index_copy(
+                0, torch.tensor(own), edges[own].exp() / edges[own].exp().sum(0)
+            )
+            fractions = fractions.index_copy(
+                0, torch.tensor(own), edges[own] / edges[own].abs().sum(0)
+            )
+    same(topology.softmax(edges), softmaxes, edges)
+    same(topology.normalize(edges), fractions, edges)
 
 
-def test_rows_without_mass_stay_zero_and_large_logits_do_not_overflow(kernel):
+def test_normalize_of_zeros_and_softmax_of_large_logits(kernel):
     for topology in (gf.complete_graph((2, 2)), gf.complete_graph((2, 3))):
         zeros = torch.zeros(len(topology.receivers), 1)
         assert not topology.normalize(zeros).any()
@@ -145,7 +149,7 @@ def test_propagate(kernel, spec, seed, channels, width):
 
 @CHECKED
 @given(SIZES, SEEDS, st.booleans())
-def test_pair_runs_once_per_unordered_pair(kernel, sizes, seed, filled):
+def test_apply_pairs_runs_once_per_unordered_pair(kernel, sizes, seed, has_value):
     topology, x, rows = gf.complete_graph(sizes), numbers(seed, sum(sizes), 3), []
 
     def distance(a, b):
@@ -154,28 +158,28 @@ def test_pair_runs_once_per_unordered_pair(kernel, sizes, seed, filled):
             [(a - b).square().sum(1, keepdim=True), (a * b).sum(1, keepdim=True)], dim=1
         )
 
-    ours = topology.apply_pairs(distance, x, self_loop_value=7.0 if filled else None)
-    assert sum(rows) == sum(n * (n - 1) // 2 for n in sizes) + (0 if filled else sum(sizes))
+    ours = topology.apply_pairs(distance, x, self_loop_value=7.0 if has_value else None)
+    assert sum(rows) == sum(n * (n - 1) // 2 for n in sizes) + (0 if has_value else sum(sizes))
     values = []
     for r, s in zip(topology.receivers.tolist(), topology.senders.tolist(), strict=True):
-        apart = torch.stack([(x[r] - x[s]).square().sum(), (x[r] * x[s]).sum()])
-        values.append(torch.full_like(apart, 7.0) if filled and r == s else apart)
+        difference = torch.stack([(x[r] - x[s]).square().sum(), (x[r] * x[s]).sum()])
+        values.append(torch.full_like(difference, 7.0) if has_value and r == s else difference)
     same(ours, torch.stack(values), x)
 
 
 @CHECKED
 @given(SIZES, SEEDS, st.integers(1, 12), st.booleans())
-def test_pair_in_blocks_is_pair(kernel, sizes, seed, chunk_size, filled):
+def test_apply_pairs_in_chunks(kernel, sizes, seed, chunk_size, has_value):
     topology, x, rows = gf.complete_graph(sizes), numbers(seed, sum(sizes), 3), []
 
-    def seen(a, b):
+    def counted(a, b):
         rows.append(torch.broadcast_shapes(a.shape, b.shape)[:-1].numel())
         return both(a, b)
 
-    loops = 7.0 if filled else None
-    ours = topology.apply_pairs(seen, x, self_loop_value=loops, chunk_size=chunk_size)
+    loops = 7.0 if has_value else None
+    ours = topology.apply_pairs(counted, x, self_loop_value=loops, chunk_size=chunk_size)
     assert max(rows) <= chunk_size
-    assert sum(rows) == sum(n * (n - 1) // 2 for n in sizes) + (0 if filled else sum(sizes))
+    assert sum(rows) == sum(n * (n - 1) // 2 for n in sizes) + (0 if has_value else sum(sizes))
     plain = topology.apply_pairs(both, x, self_loop_value=loops)
     assert torch.equal(ours, plain)
     same(ours, plain, x)
@@ -183,19 +187,19 @@ def test_pair_in_blocks_is_pair(kernel, sizes, seed, chunk_size, filled):
 
 @CHECKED
 @given(SIZES, SEEDS)
-def test_differences_are_those_of_pairs(kernel, sizes, seed):
+def test_pair_differences(kernel, sizes, seed):
     topology, x = gf.complete_graph(sizes), numbers(seed, sum(sizes), 3)
     ours = topology.pair_differences(x)
     assert len(ours) == sum(n * (n - 1) // 2 for n in sizes)
-    apart = (x[topology.receivers] - x[topology.senders]).abs()
-    same(topology.pairs_to_edges(ours, self_loop_value=0.0), apart, x)
+    difference = (x[topology.receivers] - x[topology.senders]).abs()
+    same(topology.pairs_to_edges(ours, self_loop_value=0.0), difference, x)
     assert torch.equal(
         topology.pairs_to_edges(ours, self_loop_value=5.0)[topology.is_self_loop],
         torch.full((sum(sizes), 3), 5.0).double(),
     )
 
 
-def test_differences_have_second_derivatives(kernel):
+def test_pair_differences_gradgradcheck(kernel):
     for sizes in ((5, 5), (4, 4), (2,), (4, 5)):
         x = numbers(3, sum(sizes), 2).requires_grad_()
         values = lambda x, sizes=sizes: gf.complete_graph(sizes).pair_differences(x).square()  # noqa: E731
@@ -205,40 +209,42 @@ def test_differences_have_second_derivatives(kernel):
 
 @CHECKED
 @given(SIZES, SEEDS, st.integers(1, 12), st.booleans())
-def test_pairs_of_copies_run_once(kernel, sizes, seed, chunk_size, filled):
-    """Nodes of one number are alike, in one graph or in several."""
+def test_apply_pairs_runs_once_per_distinct_pair_of_origins(
+    kernel, sizes, seed, chunk_size, has_value
+):
+    """Nodes with the same origin have the same features, in one graph or in several."""
     nodes = sum(sizes)
     origin = torch.randint(0, nodes, (nodes,), generator=torch.Generator().manual_seed(seed))
     topology, x, rows = gf.complete_graph(sizes), numbers(seed, nodes, 3), []
 
-    def seen(a, b):
+    def counted(a, b):
         rows.append(torch.broadcast_shapes(a.shape, b.shape)[:-1].numel())
         return both(a, b)
 
-    loops = 7.0 if filled else None
+    loops = 7.0 if has_value else None
     ours = topology.apply_pairs(
-        seen, x[origin], self_loop_value=loops, chunk_size=chunk_size, origin=origin
+        counted, x[origin], self_loop_value=loops, chunk_size=chunk_size, origin=origin
     )
     ends = zip(topology.receivers.tolist(), topology.senders.tolist(), strict=True)
     distinct = {tuple(sorted((int(origin[r]), int(origin[s])))) for r, s in ends if r != s}
-    assert sum(rows) == len(distinct) + (0 if filled else nodes)
+    assert sum(rows) == len(distinct) + (0 if has_value else nodes)
     same(ours, topology.apply_pairs(both, x[origin], self_loop_value=loops), x)
 
 
 @CHECKED
 @given(SPECS, SEEDS)
-def test_edges_towards_marked_nodes(kernel, spec, seed):
+def test_select_receivers(kernel, spec, seed):
     topology = build(spec)
-    wanted = torch.rand(topology.num_nodes, generator=torch.Generator().manual_seed(seed)) < 0.5
-    part, own = topology.select_receivers(wanted)
-    assert own.tolist() == [e for e, r in enumerate(topology.receivers.tolist()) if wanted[r]]
+    mask = torch.rand(topology.num_nodes, generator=torch.Generator().manual_seed(seed)) < 0.5
+    part, indices = topology.select_receivers(mask)
+    assert indices.tolist() == [e for e, r in enumerate(topology.receivers.tolist()) if mask[r]]
     assert part.num_nodes == topology.num_nodes
     weights, x = numbers(seed, len(topology.receivers), 2), numbers(seed + 1, topology.num_nodes, 3)
-    whole = topology.propagate(weights, x) * wanted[:, None]
-    assert torch.allclose(part.propagate(weights[own], x), whole, rtol=0, atol=1e-12)
+    whole = topology.propagate(weights, x) * mask[:, None]
+    assert torch.allclose(part.propagate(weights[indices], x), whole, rtol=0, atol=1e-12)
 
 
-def test_blocks_of_no_pairs_are_refused(kernel):
+def test_chunk_size_below_1_raises(kernel):
     for chunk_size in (0, -1):
         with pytest.raises(ValueError, match=f"chunk_size is {chunk_size}; give at least 1 pair"):
             gf.complete_graph((3,)).apply_pairs(both, torch.ones(3, 2), chunk_size=chunk_size)
@@ -248,7 +254,7 @@ def test_blocks_of_no_pairs_are_refused(kernel):
 
 @CHECKED
 @given(SPECS, SEEDS)
-def test_pair_ordered_gives_the_receiver_first(kernel, spec, seed):
+def test_apply_edges_passes_the_receiver_first(kernel, spec, seed):
     topology = build(spec)
     x = numbers(seed, topology.num_nodes, 2)
     ours = topology.apply_edges(lambda a, b: a - 2 * b, x)
@@ -261,22 +267,22 @@ def test_pair_ordered_gives_the_receiver_first(kernel, spec, seed):
 
 @CHECKED
 @given(SPECS, SEEDS, st.integers(1, 12))
-def test_pair_ordered_in_blocks_is_pair_ordered(kernel, spec, seed, chunk_size):
+def test_apply_edges_in_chunks(kernel, spec, seed, chunk_size):
     topology, rows = build(spec), []
     x = numbers(seed, topology.num_nodes, 2)
 
-    def seen(a, b):
+    def counted(a, b):
         rows.append(len(a))
         return a - 2 * b
 
-    ours = topology.apply_edges(seen, x, chunk_size=chunk_size)
+    ours = topology.apply_edges(counted, x, chunk_size=chunk_size)
     assert max(rows) <= chunk_size
     assert sum(rows) == len(topology.receivers)
     same(ours, topology.apply_edges(lambda a, b: a - 2 * b, x), x)
 
 
 @pytest.mark.parametrize("width", [1, 2, 15, 16, 40])
-def test_sums_and_maxima_of_rows_of_any_width(kernel, width):
+def test_segment_sum_and_max_of_any_width(kernel, width):
     counts = torch.tensor([3, 1, 4])
     ptr, index = torch.cat([counts.new_zeros(1), counts.cumsum(0)]), torch.repeat_interleave(counts)
     rows = numbers(5, 8, width)
@@ -293,12 +299,12 @@ def both(a, b):
 
 @CHECKED
 @given(st.integers(1, 5), st.integers(1, 4), SEEDS, st.integers(1, 3), st.integers(1, 3))
-def test_equal_sizes_and_ragged_agree_on_the_same_edges(kernel, side, tasks, seed, channels, width):
+def test_batched_and_ragged_kernels_agree(kernel, side, tasks, seed, channels, width):
     fast = gf.complete_graph((side,) * tasks)
     order = torch.randperm(len(fast.receivers), generator=torch.Generator().manual_seed(seed))
     order = order[
         torch.argsort(fast.senders[order], stable=True)
-    ]  # by sender: not how edges are kept
+    ]  # sorted by sender, unlike a Topology
     ragged = gf.from_edges(fast.senders[order], fast.receivers[order], fast.num_nodes)
     assert (fast.task_size, ragged.task_size) == (side, None)
     for name in ("senders", "receivers", "ptr", "is_self_loop"):
@@ -316,7 +322,7 @@ def test_equal_sizes_and_ragged_agree_on_the_same_edges(kernel, side, tasks, see
 
 @CHECKED
 @given(st.integers(2, 5), st.integers(1, 3), SEEDS, st.sampled_from([None, 0.5]))
-def test_equal_sizes_answer_as_they_do_in_a_mixed_batch(kernel, side, tasks, seed, loops):
+def test_equal_tasks_agree_with_a_mixed_batch(kernel, side, tasks, seed, loops):
     fast, mixed = gf.complete_graph((side,) * tasks), gf.complete_graph((side,) * tasks + (1,))
     assert mixed.task_size is None
     e, n = len(fast.receivers), fast.num_nodes
@@ -340,7 +346,7 @@ def test_equal_sizes_answer_as_they_do_in_a_mixed_batch(kernel, side, tasks, see
 
 @CHECKED
 @given(SIZES)
-def test_complete_and_its_matrices(kernel, sizes):
+def test_complete_graph_and_matrices(kernel, sizes):
     topology = gf.complete_graph(sizes)
     expected, start = [], 0
     for n in sizes:
@@ -373,17 +379,17 @@ def test_bipartite_sorts_by_receiver_and_keeps_every_edge(kernel, seed, nodes, e
         assert incoming(topology, i) == list(range(topology.ptr[i], topology.ptr[i + 1]))
 
 
-def test_bad_links_are_refused(kernel):
+def test_invalid_edges_raise(kernel):
     with pytest.raises(ValueError, match="2 senders and 1 receivers"):
         gf.from_edges(torch.tensor([0, 1]), torch.tensor([0]), 2)
     for wrong in (-1, 2):
         for ends in ([0, wrong], [wrong, 0]):
             with pytest.raises(ValueError, match="nodes 0 to 1"):
                 gf.from_edges(*torch.tensor(ends)[:, None], 2)
-    links = gf.from_edges(torch.tensor([0]), torch.tensor([1]), 2)
+    sparse = gf.from_edges(torch.tensor([0]), torch.tensor([1]), 2)
     for use in (
-        lambda: links.apply_pairs(gf.nn.cosine, torch.ones(2, 3)),
-        lambda: links.matrices(torch.ones(1, 3)),
+        lambda: sparse.apply_pairs(gf.nn.cosine, torch.ones(2, 3)),
+        lambda: sparse.matrices(torch.ones(1, 3)),
     ):
         with pytest.raises(ValueError, match="not made of complete graphs"):
             use()
@@ -396,10 +402,10 @@ def episodes():
     )
 
 
-def test_stars_join_supports_classes_and_queries(kernel):
+def test_class_node_graph(kernel):
     e = episodes()
     topology = gf.class_node_graph(e)
-    n, found = (
+    n, edges = (
         len(e.y),
         set(zip(topology.senders.tolist(), topology.receivers.tolist(), strict=True)),
     )
@@ -409,12 +415,12 @@ def test_stars_join_supports_classes_and_queries(kernel):
     expected |= {
         (first[task[q]] + c, q) for q in range(n) if e.query[q] for c in range(e.way[task[q]])
     }
-    assert found == expected
+    assert edges == expected
     assert len(topology.senders) == len(expected)
     assert topology.num_nodes == n + sum(e.way)
 
 
-def test_supports_reach_the_queries_of_their_own_task(kernel):
+def test_support_to_query_graph(kernel):
     e = episodes()
     topology = gf.support_to_query_graph(e)
     task = e.task.tolist()
@@ -428,38 +434,40 @@ def test_supports_reach_the_queries_of_their_own_task(kernel):
     assert len(topology.senders) == len(expected)
 
 
-INNER = {
-    "stars": gf.class_node_graph,
+BUILDERS = {
+    "class nodes": gf.class_node_graph,
     "supports": gf.support_to_query_graph,
     "complete": lambda e: gf.complete_graph(e.sizes),
 }
-STAR_BATCHES = {
+BATCHES = {
     "equal": [task(1, 3, (1, 2), 4), task(2, 3, (1, 2), 4)],
     "one way": [task(1, 3, (1,), 4), task(2, 3, (2,), 2)],
     "one size": [task(1, 3, (1, 2), 3), task(2, 2, (1, 2), 4)],
 }
 
 
-@pytest.mark.parametrize("tasks", STAR_BATCHES.values(), ids=STAR_BATCHES)
-@pytest.mark.parametrize("build", INNER.values(), ids=INNER)
-def test_inner_products_of_edge_ends(build, tasks):
+@pytest.mark.parametrize("tasks", BATCHES.values(), ids=BATCHES)
+@pytest.mark.parametrize("build", BUILDERS.values(), ids=BUILDERS)
+def test_inner_products(build, tasks):
     topology = build(gf.collate(tasks))
     x = torch.randn(
         topology.num_nodes, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
     )
     x.requires_grad_()
     edges = zip(topology.receivers.tolist(), topology.senders.tolist(), strict=True)
-    looped = torch.stack([sum(x[r, k] * x[s, k] for k in range(4)) for r, s in edges])
+    expected = torch.stack([sum(x[r, k] * x[s, k] for k in range(4)) for r, s in edges])
     ours = topology.inner_products(x)
-    assert ours.shape == (len(looped), 1)
-    assert torch.allclose(ours[:, 0], looped, rtol=0, atol=1e-12)
-    weights = torch.arange(len(looped), dtype=torch.float64)
-    (mine,), (theirs,) = (torch.autograd.grad((v * weights).sum(), x) for v in (ours[:, 0], looped))
+    assert ours.shape == (len(expected), 1)
+    assert torch.allclose(ours[:, 0], expected, rtol=0, atol=1e-12)
+    weights = torch.arange(len(expected), dtype=torch.float64)
+    (mine,), (theirs,) = (
+        torch.autograd.grad((v * weights).sum(), x) for v in (ours[:, 0], expected)
+    )
     assert torch.allclose(mine, theirs, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("tasks", STAR_BATCHES.values(), ids=STAR_BATCHES)
-def test_edges_inside_equal_tasks_carry_what_any_edges_carry(tasks):
+@pytest.mark.parametrize("tasks", BATCHES.values(), ids=BATCHES)
+def test_propagate_within_equal_tasks(tasks):
     e = gf.collate(tasks)
     topology = gf.support_to_query_graph(e)
     assert (topology.items_per_task is None) == (len(set(e.sizes)) > 1)
@@ -477,8 +485,8 @@ def test_edges_inside_equal_tasks_carry_what_any_edges_carry(tasks):
         assert torch.allclose(mine, other, rtol=0, atol=1e-10)
 
 
-def test_edges_into_the_last_nodes(kernel):
-    e = gf.collate(STAR_BATCHES["equal"])
+def test_slice_receivers(kernel):
+    e = gf.collate(BATCHES["equal"])
     topology = gf.class_node_graph(e)
     x = torch.randn(
         topology.num_nodes, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
@@ -495,8 +503,8 @@ def test_edges_into_the_last_nodes(kernel):
 
 
 @pytest.mark.parametrize("metric", [gf.squared_euclidean, gf.nn.cosine])
-@pytest.mark.parametrize("tasks", STAR_BATCHES.values(), ids=STAR_BATCHES)
-def test_metrics_by_products_are_the_metrics(metric, tasks):
+@pytest.mark.parametrize("tasks", BATCHES.values(), ids=BATCHES)
+def test_compare_uses_inner_products(metric, tasks):
     topology = gf.class_node_graph(gf.collate(tasks))
     x = torch.randn(
         topology.num_nodes, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)

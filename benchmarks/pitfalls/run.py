@@ -45,7 +45,7 @@ Models = dict[int, gf.GraphMethod]
 
 
 def main() -> None:
-    """Train once, measure each pitfall, write the results."""
+    """Train once, measure each pitfall, and write the results."""
     torch.set_num_threads(1)
     models = trained()
     pitfalls: dict[str, Callable[[], dict[str, Any]]] = {
@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def trained() -> Models:
-    """Prototypical networks by the number of steps that they have learned."""
+    """Prototypical networks by their number of training steps."""
     model = gf.create("prototypical", encoder=gf.backbones.conv4(width=32, seed=0))
     task = {name: SETTING[name] for name in ("way", "shot", "query")}
     tasks = gf.Tasks(gf.data.glyphs("train"), **task, seed=SEEDS["train"])
@@ -81,13 +81,16 @@ def trained() -> Models:
 
 
 def tasks_of(split: str, seed: int, **draw: Any) -> gf.Tasks:
-    """5-way 1-shot tasks of 5 queries per class, but for what `draw` says."""
+    """5-way 1-shot tasks with 5 queries per class, except as given by `draw`."""
     return gf.Tasks(gf.data.glyphs(split), **{"way": 5, "shot": 1, "query": 5, **draw}, seed=seed)
 
 
 def chosen(models: Models) -> dict[str, Any]:
-    """The best of the later checkpoints by 100 test tasks, and by 100 validation tasks, 20 times with other tasks: how
-    far it is above the mean of all of them on the same tasks, and on the test tasks that it was not chosen on."""
+    """Select the best of the later checkpoints on 100 test tasks or on 100 validation tasks, 20 times.
+
+    Reports how far the selected checkpoint is above the mean of all checkpoints, on the tasks of
+    the selection and on the other test tasks.
+    """
     late = [step for step in models if step > STEPS // 2]
     n, times = CHOICE, TIMES
     test, val = (
@@ -109,37 +112,39 @@ def chosen(models: Models) -> dict[str, Any]:
 
 
 def on_features(model: gf.GraphMethod, split: str) -> tuple[gf.Dataset, gf.GraphMethod]:
-    """A split with every image encoded once by the model's encoder, and prototypes of what came out."""
+    """A split encoded by the model's encoder, and a prototypical network on these features."""
     data = gf.data.encode(gf.data.glyphs(split), model.encoder)
     return data, gf.create("prototypical", encoder=gf.backbones.identity(data.x.shape[1]))
 
 
 def every_task(model: gf.GraphMethod, split: str, n: int) -> NDArray[np.float64]:
-    """Accuracies on n tasks."""
+    """Accuracies on `n` tasks."""
     data, head = on_features(model, split)
     source = gf.Tasks(data, way=5, shot=1, query=5, seed=SEEDS["choice"])
     return np.array(gf.evaluate(head, source, n).per_task)
 
 
 def matched(model: gf.GraphMethod) -> dict[str, Any]:
-    """Accuracy after the answers of each task are matched to the labels as well as they can be."""
+    """Accuracy after an optimal matching of predictions to labels within each task."""
 
-    def score(said: Tensor, target: Tensor) -> tuple[float, float]:
+    def score(predicted: Tensor, target: Tensor) -> tuple[float, float]:
         table = np.zeros((5, 5), dtype=int)
-        np.add.at(table, (said.numpy(), target.numpy()), 1)
+        np.add.at(table, (predicted.numpy(), target.numpy()), 1)
         rows, columns = linear_sum_assignment(-table)
-        return float(np.trace(table)) / len(said), float(table[rows, columns].sum()) / len(said)
+        return float(np.trace(table)) / len(predicted), float(table[rows, columns].sum()) / len(
+            predicted
+        )
 
     def both(query: int) -> dict[str, Any]:
         source = tasks_of("test", SEEDS["test"], query=query)
-        pairs = [score(said, target) for said, target in answers(model, source)]
+        pairs = [score(predicted, target) for predicted, target in predictions(model, source)]
         return pair([right for right, _ in pairs], [wrong for _, wrong in pairs])
 
     return {f"{query} per class": both(query) for query in (1, 5, 15)}
 
 
 def batch_norm(model: gf.GraphMethod) -> dict[str, Any]:
-    """Running statistics, and those of each test task, its queries included."""
+    """Running statistics compared with those of each test task, queries included."""
     glyphs, digits = gf.data.glyphs("test"), gf.data.digits(size=28)
     draws: dict[str, tuple[gf.Dataset, int | gf.data.QuerySampler]] = {
         "glyphs, 5 queries per class": (glyphs, 5),
@@ -160,12 +165,12 @@ def batch_norm(model: gf.GraphMethod) -> dict[str, Any]:
 
 
 def overlapping(model: gf.GraphMethod) -> dict[str, Any]:
-    """Queries drawn from the whole of their class, supports among them (each class has 20 images)."""
+    """Queries sampled from all items of their class, supports included (20 images per class)."""
     data, head = on_features(model, "test")
     out = {}
     for shot in (1, 5):
         source = gf.Tasks(data, way=5, shot=shot, query=5, seed=SEEDS["test"])
-        right = [accuracy(*task) for task in answers(head, source)]
+        right = [accuracy(*task) for task in predictions(head, source)]
         rng = np.random.default_rng(SEEDS["test"])
         wrong = [accuracy(*overlapped(head, data, source.draw(i), rng)) for i in range(TASKS)]
         out[f"{shot}-shot"] = pair(right, wrong)
@@ -175,14 +180,14 @@ def overlapping(model: gf.GraphMethod) -> dict[str, Any]:
 def overlapped(
     head: gf.GraphMethod, data: gf.Dataset, draw: gf.data.TaskDraw, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
-    """A task's answers and targets, its queries drawn anew from their classes without regard to the supports."""
+    """Predictions and targets of a task whose queries are resampled without excluding the supports."""
     items = draw.items.copy()
-    asked = np.flatnonzero(draw.role == draw.role.max())
+    queries = np.flatnonzero(draw.role == draw.role.max())
     for c in range(len(draw.classes)):
-        own = asked[draw.label[asked] == c]
-        items[own] = rng.choice(data.members[draw.classes[c]], len(own), replace=False)
+        of_class = queries[draw.label[queries] == c]
+        items[of_class] = rng.choice(data.members[draw.classes[c]], len(of_class), replace=False)
     query = torch.zeros(len(items), dtype=torch.bool)
-    query[asked] = True
+    query[queries] = True
     label = torch.from_numpy(draw.label)
     episode = gf.Episode.single(
         data.gather(items), label.masked_fill(query, -1), query, len(draw.classes)
@@ -192,7 +197,7 @@ def overlapped(
 
 
 def hidden_votes() -> dict[str, Any]:
-    """EGNN, one of five shots labeled: votes of the labeled ones, and of the true labels of all."""
+    """EGNN with one of five shots labeled: votes of the labeled shots, and votes with all true labels."""
     model = gf.load("egnn-omniglot")
     source = tasks_of("test", SEEDS["test"], shot=5, labeled_ratio=0.2)
     right, wrong = [], []
@@ -203,34 +208,34 @@ def hidden_votes() -> dict[str, Any]:
             right.append(accuracy(out.logits.argmax(1), target))
             edges = out.graphs[-1].topology.matrices(out.graphs[-1].edges[:, :1])
             votes = edges[0][episode.query][:, ~episode.query]
-            shares = votes.squeeze(-1) @ torch.nn.functional.one_hot(label[~episode.query], 5).to(
+            scores = votes.squeeze(-1) @ torch.nn.functional.one_hot(label[~episode.query], 5).to(
                 votes.dtype
             )
-            wrong.append(accuracy(shares.argmax(1), target))
+            wrong.append(accuracy(scores.argmax(1), target))
     return {"a fifth labeled": pair(right, wrong)}
 
 
-def answers(model: gf.GraphMethod, source: gf.Tasks) -> Iterator[tuple[Tensor, Tensor]]:
-    """What a model answers to each task, and what is right."""
+def predictions(model: gf.GraphMethod, source: gf.Tasks) -> Iterator[tuple[Tensor, Tensor]]:
+    """Predictions and targets of each task."""
     with gf.nn.eval_mode(model):
         for i in range(TASKS):
             episode, target = source[i]
             yield gf.predict(model, episode).argmax(1), target
 
 
-def accuracy(said: Tensor, target: Tensor) -> float:
-    """Share of right answers."""
-    return float((said == target).float().mean())
+def accuracy(predicted: Tensor, target: Tensor) -> float:
+    """Fraction of correct predictions."""
+    return float((predicted == target).float().mean())
 
 
 def figure(values: Any) -> dict[str, float]:
-    """Mean and half width of values."""
+    """Mean and half width of the 95 % interval."""
     mean, half = gf.evaluation.t_interval([float(value) for value in values])
     return {"mean": mean, "half_width": half}
 
 
 def pair(right: Any, wrong: Any) -> dict[str, Any]:
-    """Both ways and their paired difference, of the same tasks in one order."""
+    """Both procedures and their paired difference on the same tasks."""
     gaps = [w - r for w, r in zip(wrong, right, strict=True)]
     assert math.isfinite(sum(gaps))
     return {"right": figure(right), "wrong": figure(wrong), "gain": figure(gaps)}

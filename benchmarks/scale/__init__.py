@@ -1,1 +1,1 @@
-"""What graphs of thousands of nodes take in memory and time."""
+"""Memory and time of graphs with thousands of nodes."""

@@ -1,4 +1,4 @@
-"""A measurement in a process of its own, whose memory nothing else has touched."""
+"""Measurements in a separate process, for a clean memory peak."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import subprocess
 import sys
 
 
-def peak() -> int:
-    """The largest resident set so far, in bytes; Linux counts it in KiB, macOS in bytes."""
+def peak_memory() -> int:
+    """Peak resident set size in bytes; Linux reports KiB, macOS bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
         1 if sys.platform == "darwin" else 1024
     )
 
 
-def alone(module: str, *arguments: str) -> dict[str, float]:
-    """The figures that `python -m module` prints as JSON."""
+def run_in_subprocess(module: str, *arguments: str) -> dict[str, float]:
+    """Run `python -m module` and parse the JSON that it prints."""
     out = subprocess.run(
         [sys.executable, "-m", module, *arguments], check=True, capture_output=True, text=True
     ).stdout

@@ -15,7 +15,7 @@ import torch
 
 import graphfew as gf
 from benchmarks import files
-from benchmarks.scale.process import alone, peak
+from benchmarks.scale.process import peak_memory, run_in_subprocess
 
 OUT = Path("benchmarks/scale/results/spreading.json")
 CLASSES, DIM, K, ALPHA, NOISE = 150, 384, 10, 0.8, 2.0
@@ -23,22 +23,22 @@ SIZES = (1_000, 10_000, 100_000)
 
 
 def features(nodes: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Nodes `[nodes, 384]` of length 1 around the middles of 150 classes, and their classes."""
+    """Unit-length features `[nodes, 384]` around 150 class centers, and their classes."""
     generator = torch.Generator().manual_seed(0)
-    middles = torch.nn.functional.normalize(torch.randn(CLASSES, DIM, generator=generator), dim=1)
+    centers = torch.nn.functional.normalize(torch.randn(CLASSES, DIM, generator=generator), dim=1)
     y = torch.arange(nodes) % CLASSES
-    x = middles[y].add_(torch.randn(nodes, DIM, generator=generator), alpha=NOISE / DIM**0.5)
+    x = centers[y].add_(torch.randn(nodes, DIM, generator=generator), alpha=NOISE / DIM**0.5)
     return torch.nn.functional.normalize(x, dim=1), y
 
 
 @torch.no_grad()
 def spread(nodes: int) -> dict[str, float]:
-    """One label per class: seconds of the search and of the spreading, accuracy on the others, and memory in bytes."""
+    """One label per class: seconds of search and spreading, accuracy on the others, memory in bytes."""
     x, y = features(nodes)
-    before = peak()
+    before = peak_memory()
     begin = time.perf_counter()
     topology, weights = gf.propagation.sparse_cosine_power(x, K)
-    found = time.perf_counter()
+    searched = time.perf_counter()
     label = torch.zeros(nodes, CLASSES)
     label[torch.arange(CLASSES), y[:CLASSES]] = 1
     mass = gf.propagation.spread_labels(topology, weights, label, ALPHA)
@@ -47,10 +47,10 @@ def spread(nodes: int) -> dict[str, float]:
     return {
         "nodes": nodes,
         "edges": len(weights),
-        "search_seconds": found - begin,
-        "spread_seconds": done - found,
+        "search_seconds": searched - begin,
+        "spread_seconds": done - searched,
         "accuracy": float(right),
-        "peak_bytes": peak(),
+        "peak_bytes": peak_memory(),
         "bytes_before": before,
     }
 
@@ -59,7 +59,7 @@ def main() -> None:
     """Measure, print and write the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--nodes", type=int, help="spread once in this process and print its figures"
+        "--nodes", type=int, help="spread once in this process and print the result"
     )
     parser.add_argument("--out", type=Path, default=OUT)
     given = parser.parse_args()
@@ -68,7 +68,7 @@ def main() -> None:
         return
     rows = []
     for nodes in SIZES:
-        rows.append(alone("benchmarks.scale.spreading", "--nodes", str(nodes)))
+        rows.append(run_in_subprocess("benchmarks.scale.spreading", "--nodes", str(nodes)))
         print(json.dumps(rows[-1]), flush=True)
     result = {
         "command": "python -m benchmarks.scale.spreading",

@@ -1,4 +1,4 @@
-"""Times of several ways to do one thing, in turn, so that a busy machine is busy for all of them."""
+"""Interleaved timing of several implementations, so that other load affects all of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Call = Callable[[], object]
 
 
 def seconds(call: Call, timer: Callable[[], float] = time.perf_counter) -> float:
-    """How long one call takes."""
+    """Seconds of one call."""
     gc.collect()
     begin = timer()
     call()
@@ -26,7 +26,7 @@ def seconds(call: Call, timer: Callable[[], float] = time.perf_counter) -> float
 def interleaved(
     calls: Mapping[str, Call], repeats: int, timer: Callable[[], float] = time.perf_counter
 ) -> dict[str, list[float]]:
-    """Seconds of each call, so many times in turn, after one of each to warm up."""
+    """Seconds of each call, `repeats` times in turn, after one warm-up call each."""
     for call in calls.values():
         call()
     times: dict[str, list[float]] = {name: [] for name in calls}
@@ -37,12 +37,12 @@ def interleaved(
 
 
 def medians(times: Mapping[str, Sequence[float]]) -> dict[str, float]:
-    """The median of each."""
+    """Median of each implementation."""
     return {name: statistics.median(values) for name, values in times.items()}
 
 
 def ratios(times: Mapping[str, Sequence[float]], of: str) -> dict[str, float]:
-    """How many times as long the one call takes as each other: the median over turns of the ratio in that turn."""
+    """Speedup of each implementation over `of`: the median over rounds of the ratio within a round."""
     return {
         name: statistics.median(a / b for a, b in zip(times[of], values, strict=True))
         for name, values in times.items()
@@ -51,7 +51,7 @@ def ratios(times: Mapping[str, Sequence[float]], of: str) -> dict[str, float]:
 
 
 def machine() -> dict[str, object]:
-    """What the times hang on."""
+    """Machine and versions of a measurement."""
     return {
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,

@@ -1,6 +1,6 @@
-"""EGNN's ways to run on one device, interleaved: naive, plain, compiled and, on a GPU, fused; float32 and bfloat16.
+"""EGNN on one device, interleaved: naive, plain, compiled and, on a GPU, fused; float32 and bfloat16.
 
-On a GPU also training steps on Omniglot with its images held there. Shapes are those of `benchmarks.speed.egnn`.
+On a GPU also training steps on Omniglot, with the images in GPU memory. Shapes are those of `benchmarks.speed.egnn`.
 
 Run: python -m benchmarks.speed.device --device cuda --out benchmarks/speed/results/device-cuda.json
 """
@@ -26,8 +26,8 @@ LARGE = {"cpu": 2048, "cuda": 8192}
 STEPS, BATCH = 50, 32
 
 
-def waited(call: clock.Call, device: torch.device) -> clock.Call:
-    """The call until the device has done it."""
+def synchronized(call: clock.Call, device: torch.device) -> clock.Call:
+    """The call, followed by a device synchronization."""
 
     def run() -> None:
         call()
@@ -37,10 +37,10 @@ def waited(call: clock.Call, device: torch.device) -> clock.Call:
     return run
 
 
-def under(
+def in_precision(
     call: clock.Call, model: gf.GraphMethod, device: torch.device, kind: torch.dtype, fused: bool
 ) -> clock.Call:
-    """The call in that precision, and with the model's networks of pairs fused."""
+    """The call in a precision, optionally with fused pair MLPs."""
 
     def run() -> None:
         with torch.autocast(device.type, kind, kind != torch.float32):
@@ -50,20 +50,23 @@ def under(
             with gf.nn.fused_kernels(model):
                 call()
 
-    return waited(run, device)
+    return synchronized(run, device)
 
 
-def ways(
+def variants(
     calls: Mapping[str, clock.Call], model: gf.GraphMethod, device: torch.device, fused: clock.Call
 ) -> dict[str, clock.Call]:
-    """Every way in every precision; fused ones on a GPU."""
+    """Each implementation in each precision; fused kernels on a GPU only."""
     out = {
-        f"{name}, {kind}": under(call, model, device, TYPES[kind], False)
+        f"{name}, {kind}": in_precision(call, model, device, TYPES[kind], False)
         for kind in TYPES
         for name, call in calls.items()
     }
     if device.type == "cuda":
-        out |= {f"fused, {kind}": under(fused, model, device, TYPES[kind], True) for kind in TYPES}
+        out |= {
+            f"fused, {kind}": in_precision(fused, model, device, TYPES[kind], True)
+            for kind in TYPES
+        }
     return out
 
 
@@ -72,7 +75,7 @@ def answers(
     repeats: int,
     cases: Mapping[str, tuple[int, int, int, int]] = egnn.ANSWERS,
 ) -> dict[str, object]:
-    """Answers to all queries at once, and to each alone."""
+    """Transductive and inductive predictions."""
     episodes = {name: shapes.episode(*shape)[0].to(device) for name, shape in cases.items()}
     episodes["inductive, 75 queries"] = shapes.episode(*egnn.INDUCTIVE)[0].inductive().to(device)
     out = {}
@@ -86,7 +89,7 @@ def answers(
             "compiled": whole,
         }
         with torch.no_grad():
-            out[name] = measured(ways(calls, model, device, own), model, batch, device, repeats)
+            out[name] = measured(variants(calls, model, device, own), model, batch, device, repeats)
     return out
 
 
@@ -107,13 +110,13 @@ def training(
             "compiled": compiled_step(model, batch, target),
         }
         out[name] = measured(
-            ways(calls, model, device, own), model, batch, device, repeats, passes=3
+            variants(calls, model, device, own), model, batch, device, repeats, passes=3
         )
     return out
 
 
 def compiled_step(model: gf.GraphMethod, batch: gf.Episode, target: torch.Tensor) -> clock.Call:
-    """The training step with the model compiled whole."""
+    """The training step with a compiled model."""
     optimizer, run = (
         torch.optim.Adam(model.parameters()),
         torch.compile(model.forward_encoded, fullgraph=True),
@@ -135,13 +138,15 @@ def measured(
     repeats: int,
     passes: int = 1,
 ) -> dict[str, object]:
-    """How many times as fast as naive in float32, and multiply-adds a second over those of one large product of the
-    same precision, were all pairs of all layers computed, `passes` times."""
+    """Speedup over naive float32, and throughput relative to a large matmul of the same precision.
+
+    The throughput counts the multiply-adds of all pairs in all layers, `passes` times.
+    """
     side = LARGE[device.type]
     products = {}
     for kind, dtype in TYPES.items():
         large = torch.randn(side, side, device=device, dtype=dtype)
-        products[f"one large product, {kind}"] = waited(
+        products[f"one large product, {kind}"] = synchronized(
             functools.partial(torch.mm, large, large), device
         )
     times = clock.interleaved({**calls, **products}, repeats)
@@ -164,7 +169,7 @@ def measured(
 
 
 def omniglot(device: torch.device) -> dict[str, object]:
-    """Training episodes a second, 5-way 5-shot and a query per class, images held on the device."""
+    """Training episodes per second, 5-way 5-shot, one query per class, images on the device."""
     data = gf.data.omniglot(split="train").to(device)
     tasks = gf.Tasks(data, way=5, shot=5, query=1, seed=0)
     out: dict[str, object] = {}
@@ -189,13 +194,13 @@ def omniglot(device: torch.device) -> dict[str, object]:
 
 
 def table(part: Mapping[str, object]) -> str:
-    """The rows as text."""
+    """The results as text."""
     lines = []
     for name, row in part.items():
         fast, share = row["times_as_fast"], row["share_of_peak"]  # type: ignore[index]
         lines += [
-            f"{name}: {way} {fast.get(way, 1.0):.2f} times as fast, {share[way]:.0%} of one large product"
-            for way in share
+            f"{name}: {variant} {fast.get(variant, 1.0):.2f} times as fast, {share[variant]:.0%} of a matmul"
+            for variant in share
         ]
     return "\n".join(lines)
 

@@ -1,4 +1,4 @@
-"""EGNN and GNN against the naive form of them, interleaved in one process: training steps, answers, share of the peak.
+"""EGNN and GNN compared with naive implementations, interleaved in one process.
 
 Run: python -m benchmarks.speed.egnn --out benchmarks/speed/results/egnn.json
 """
@@ -54,7 +54,7 @@ def library_step(model: gf.GraphMethod, batch: gf.Episode, target: torch.Tensor)
 
 
 def naive_step(model: naive.NaiveEgnn, batch: gf.Episode, target: torch.Tensor) -> clock.Call:
-    """The same of the naive model; its inputs are laid out beforehand."""
+    """The same for the naive model; its inputs are prepared in advance."""
     optimizer = torch.optim.Adam(model.parameters())
     nodes, edges = naive.tensors(batch)
     nodes = nodes.contiguous()
@@ -96,7 +96,7 @@ def training(
 def answers(
     repeats: int, cases: Mapping[str, tuple[int, int, int, int]] = ANSWERS
 ) -> dict[str, object]:
-    """Answers of EGNN to all queries at once, and to each alone."""
+    """Transductive and inductive predictions of EGNN."""
     episodes = {name: shapes.episode(*shape)[0] for name, shape in cases.items()}
     episodes["inductive, 75 queries"] = shapes.episode(*INDUCTIVE)[0].inductive()
     ours = model().eval()
@@ -118,7 +118,7 @@ def answers(
 
 
 def large_products() -> dict[str, clock.Call]:
-    """One large product by each of torch's libraries: MKL's, and oneDNN's as a convolution of single pixels."""
+    """A large matmul with each of torch's libraries: MKL, and oneDNN as a 1x1 convolution."""
     large = torch.randn(LARGE, LARGE)
     image, kernels = large.t().reshape(1, LARGE, LARGE, 1), large.reshape(LARGE, LARGE, 1, 1)
     return {
@@ -128,14 +128,13 @@ def large_products() -> dict[str, clock.Call]:
 
 
 def share(times: Mapping[str, list[float]], work: int) -> float:
-    """Multiply-adds a second over those of one large product by the quicker library, were all pairs of all layers
-    computed."""
+    """Throughput relative to the faster large matmul, counting all pairs of all layers."""
     middle = clock.medians(times)
     return work / middle["graphfew"] / (LARGE**3 / min(middle[name] for name in large_products()))
 
 
 def gnn(repeats: int) -> dict[str, object]:
-    """Answers of GNN to 75 queries, one graph each."""
+    """Inductive predictions of GNN for 75 queries."""
     ours = gf.create("gnn", encoder=gf.backbones.identity(shapes.DIM), way=WAY).eval()
     batch = shapes.episode(*INDUCTIVE)[0].inductive()
     slow, nodes = naive.gnn_from_model(ours), naive.labeled_nodes(batch)
@@ -150,7 +149,7 @@ def gnn(repeats: int) -> dict[str, object]:
 
 
 def row(times: Mapping[str, list[float]]) -> dict[str, object]:
-    """How many times as fast as the naive form, with the times behind it."""
+    """Speedup over the naive implementation, with the measured times."""
     return {
         "times_as_fast": clock.ratios(times, "naive"),
         "median_seconds": clock.medians(times),
@@ -166,7 +165,7 @@ PARTS: Mapping[str, Callable[[int], dict[str, object]]] = {
 
 
 def main() -> None:
-    """Measure, print, and write the result beside first and then renamed."""
+    """Measure, print, and write the result atomically."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--threads", type=int, help="default: those of torch")
@@ -179,7 +178,7 @@ def main() -> None:
         result[part] = measure(arguments.repeats)
         for name, measured in result[part].items():  # type: ignore[attr-defined]
             shares = (
-                f", {measured['share_of_peak']:.0%} of one large product"
+                f", {measured['share_of_peak']:.0%} of a large matmul"
                 if "share_of_peak" in measured
                 else ""
             )

@@ -1,7 +1,7 @@
-"""Operations, bytes and the least time of every path of EGNN and GNN, beside what it takes.
+"""Operations, bytes and minimum time of every path of EGNN and GNN, compared with the measured time.
 
-Multiply-adds are counted by hand from widths, nodes and pairs; the rate of products and of memory is measured here. A
-floor is the larger of the two times, were each path's products and passes over memory all that it did.
+Multiply-adds are computed from widths, nodes and pairs; the rates of matmuls and of memory are measured.
+The minimum time is the larger of the time of the matmuls and that of the passes over memory.
 
 Run: python -m benchmarks.speed.floors --out benchmarks/speed/results/floors.json
 """
@@ -21,7 +21,7 @@ from benchmarks import files
 from benchmarks.speed import clock, egnn, shapes
 
 NUMBER, ROWS = 4, 8192
-# Passes over a row of a map's output that batch norm's statistics force: forward it is written, read for the
+# Passes over the output of a linear layer that batch norm's statistics require: forward it is written, read for the
 # statistics, read and written by the norm with its activation, read by the next product. Backward: the activation's
 # gradient (two read, one written), the norm's two sums (two read) and its gradient (two read, one written), and each
 # of both products reads (the row for the weights, its gradient twice) and writes once.
@@ -30,7 +30,7 @@ FORWARD_PASSES, BACKWARD_PASSES = 5, 12
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """What one call has to do: multiply-adds of networks of pairs and of all else, and bytes of rows that move."""
+    """Work of one call: multiply-adds of pair MLPs and of everything else, and bytes moved."""
 
     pair_products: int
     other_products: int
@@ -38,26 +38,26 @@ class Work:
 
 
 def rows(net: torch.nn.Module) -> int:
-    """Numbers of a pair's rows: the inputs of all maps."""
+    """Input features of all linear layers, per pair."""
     return sum(m.in_features for m in net if isinstance(m, torch.nn.Linear))
 
 
 def nodes(layer: torch.nn.Module, sizes: tuple[int, ...]) -> int:
-    """Multiply-adds of an EGNN layer's node network, and of the sums over edges before it."""
-    maps = [m for m in layer.node_net if isinstance(m, torch.nn.Linear)]
-    own = sum(m.in_features * m.out_features for m in maps)
-    return sum(sizes) * own + sum(n * n for n in sizes) * 2 * (maps[0].in_features // 3)
+    """Multiply-adds of an EGNN layer's node MLP, and of the aggregation before it."""
+    linear_layers = [m for m in layer.node_net if isinstance(m, torch.nn.Linear)]
+    own = sum(m.in_features * m.out_features for m in linear_layers)
+    return sum(sizes) * own + sum(n * n for n in sizes) * 2 * (linear_layers[0].in_features // 3)
 
 
 def egnn_path(model: gf.GraphMethod, episode: gf.Episode, *, training: bool) -> Work:
-    """A training step, whose rows go through memory, or an answer, whose blocks stay in the cache."""
+    """Work of a training step (pair features in memory) or of a prediction (chunks in cache)."""
     layers, pairs = (
         list(model.layers.children()),
         [shapes.pairs(episode)] * len(list(model.layers.children())),
     )
-    asked = sum(n * q for n, q in zip(episode.sizes, episode.n_queries, strict=True))
-    if not training and 2 * asked < sum(n * n for n in episode.sizes):
-        pairs[-1] = asked
+    to_queries = sum(n * q for n, q in zip(episode.sizes, episode.n_queries, strict=True))
+    if not training and 2 * to_queries < sum(n * n for n in episode.sizes):
+        pairs[-1] = to_queries
     work = sum(p * egnn.multiply_adds(layer) for p, layer in zip(pairs, layers, strict=True))
     other = sum(nodes(layer, episode.sizes) for layer in layers)
     if not training:
@@ -84,10 +84,10 @@ def paths() -> dict[str, Work]:
 
 
 def rates(repeats: int) -> tuple[float, float]:
-    """Multiply-adds a second of the quickest of several products, and bytes a second of a large sum.
+    """Multiply-adds per second of the fastest of several matmuls, and bytes per second of a large sum.
 
-    The products are the large ones of `egnn`, and one of many rows as wide as an edge network's, which some processors'
-    caches like better.
+    The matmuls are the large ones of `egnn`, and a tall one as wide as a pair MLP, which is faster on
+    some processors.
     """
     far, width = torch.randn(3, 1 << 25), 2 * egnn.WIDTH
     rows, weight = torch.randn(ROWS, width), torch.randn(width, width)
@@ -113,7 +113,7 @@ def rates(repeats: int) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Work out, print, and write."""
+    """Compute, print, and write the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--measured", type=Path, default=Path("benchmarks/speed/results/egnn.json"))

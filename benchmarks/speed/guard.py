@@ -1,8 +1,8 @@
-"""A small comparison with the naive forms, for every change: prints a table, fails where a ratio has halved.
+"""A short comparison with naive implementations for CI: fails if a speedup has halved.
 
-One thread, and the processor's time: with several threads, others' work on the machine slows small operations most.
+Uses one thread and processor time: with several threads, other load slows small operations most.
 
-Run: python -m benchmarks.speed.guard (--record to write what is compared with)
+Run: python -m benchmarks.speed.guard (--record to update the recorded speedups)
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ REPEATS, GROSS = 7, 2.0
 
 
 def ratios() -> dict[str, float]:
-    """How many times as fast as the naive form each part is, on small shapes."""
+    """Speedup over the naive implementation of each part, on small shapes."""
     return {
         "EGNN, a training step": training(),
         "EGNN, answers together": answers(shapes.episode(5, 5, 15, 2)[0]),
@@ -35,14 +35,14 @@ def ratios() -> dict[str, float]:
 
 
 def training() -> float:
-    """A step on eight tasks of 30 nodes."""
+    """A training step on eight tasks of 30 nodes."""
     ours, (batch, target) = egnn.model(), shapes.episode(5, 5, 1, 8)
     slow = egnn.naive_step(naive.from_model(ours), batch, target)
     return _fast({"naive": slow, "graphfew": egnn.library_step(ours, batch, target)})
 
 
 def answers(batch: gf.Episode) -> float:
-    """Answers to an episode as it is."""
+    """Predictions for an episode."""
     ours = egnn.model().eval()
     calls = {
         "naive": functools.partial(naive.from_model(ours), *naive.tensors(batch)),
@@ -53,7 +53,7 @@ def answers(batch: gf.Episode) -> float:
 
 
 def encoding() -> float:
-    """Forty tasks of glyphs, every image encoded for each task and once."""
+    """Forty tasks of glyphs, with images encoded per task, and once in advance."""
     model, data = (
         gf.create("prototypical", encoder=gf.backbones.conv4(width=16)).eval(),
         gf.data.glyphs(split="test"),
@@ -74,7 +74,7 @@ def _fast(calls: Mapping[str, clock.Call]) -> float:
 
 
 def main() -> None:
-    """Measure, print beside what is recorded, and fail on a gross loss."""
+    """Measure, print next to the recorded speedups, and fail if one has halved."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--record", action="store_true")
     torch.set_num_threads(1)
@@ -85,18 +85,18 @@ def main() -> None:
             json.dumps({"times_as_fast_as_naive": now, **clock.machine()}, indent=1) + "\n",
         )
     recorded = json.loads(RECORDED.read_text())["times_as_fast_as_naive"]
-    print(f"{'times as fast as the naive form':40s} {'now':>6s} {'recorded':>9s}")
+    print(f"{'speedup over the naive implementation':40s} {'now':>6s} {'recorded':>9s}")
     for name, ratio in now.items():
         print(
             f"{name:40s} {ratio:6.2f} {recorded[name]:9.2f}{'  lost' if lost(ratio, recorded[name]) else ''}"
         )
     gone = [name for name, ratio in now.items() if lost(ratio, recorded[name])]
     if gone:
-        raise SystemExit(f"less than half as fast as recorded: {', '.join(gone)}")
+        raise SystemExit(f"less than half of the recorded speedup: {', '.join(gone)}")
 
 
 def lost(ratio: float, recorded: float) -> bool:
-    """Whether a ratio has halved."""
+    """Whether a speedup has halved."""
     return ratio * GROSS < recorded
 
 

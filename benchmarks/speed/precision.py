@@ -1,4 +1,4 @@
-"""What bfloat16 does to accuracy: EGNN's answers on Omniglot's test tasks, in float32 and under autocast.
+"""The effect of bfloat16 on accuracy: EGNN on Omniglot's test tasks, in float32 and under autocast.
 
 Run: python -m benchmarks.speed.precision --out benchmarks/speed/results/precision.json
 """
@@ -19,7 +19,7 @@ TASKS, QUERIES, SHOTS = 1000, 5, (1, 5)
 
 
 def main() -> None:
-    """Measure, print, and write the result beside first and then renamed."""
+    """Measure, print, and write the result atomically."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Episodes of the shapes that speed is measured on, with random features."""
+"""Episodes with random features, in the shapes of the speed benchmarks."""
 
 from __future__ import annotations
 

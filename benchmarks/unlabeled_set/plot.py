@@ -15,12 +15,12 @@ STYLES = {
     "nearest class mean, labels only": ("-", "o"),
     "label spreading": ("-.", "^"),
     "pool prototypes": ("--", "s"),
-    "pool prototypes, told the pile is even": (":", "D"),
+    "pool prototypes, balanced prior": (":", "D"),
 }
 
 
 def main() -> None:
-    """Draw the mean curve of each method over draws."""
+    """Plot the mean curve of each method over draws."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", type=Path, default=RESULTS)
     given = parser.parse_args()
@@ -29,13 +29,15 @@ def main() -> None:
         content = json.loads(path.read_text())
         if content["name"] in STYLES:
             line, marker = STYLES[content["name"]]
-            kept, right = 100 * np.array([draw["coverage"] for draw in content["draws"]]).mean(0).T
+            accepted, correct = (
+                100 * np.array([draw["coverage"] for draw in content["draws"]]).mean(0).T
+            )
             label = f"{content['name']} (AUROC {content['auroc']:.3f})"
-            axes.plot(kept, right, line, marker=marker, markersize=4, label=label)
+            axes.plot(accepted, correct, line, marker=marker, markersize=4, label=label)
     axes.set(
-        xlabel="in-scope utterances answered, %",
-        ylabel="right among all answered, %",
-        title="CLINC150, one label per intent, out-of-scope utterances too",
+        xlabel="accepted in-scope utterances, %",
+        ylabel="accuracy among all accepted, %",
+        title="CLINC150, one label per intent, with out-of-scope utterances",
     )
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)

@@ -1,8 +1,8 @@
-"""One label per intent and a pile of unlabeled utterances, CLINC150: `python -m benchmarks.unlabeled_set.run`.
+"""One label per intent and a set of unlabeled utterances, CLINC150: `python -m benchmarks.unlabeled_set.run`.
 
-Labels and pile come from the train split, every utterance of the test split is answered alone. The numbers of
-`pool_prototypes` were chosen with queries of the val split. Each cell (classes, method) is a JSON file, written when it
-is done; finished ones are skipped.
+Labeled and unlabeled items come from the train split; every utterance of the test split is predicted
+alone. The hyperparameters of `pool_prototypes` were chosen with queries of the val split. Each result
+(classes, method) is a JSON file, written when it is complete; existing ones are skipped.
 """
 
 from __future__ import annotations
@@ -24,66 +24,69 @@ import graphfew as gf
 from benchmarks import files
 
 RESULTS = Path("benchmarks/unlabeled_set/results")
-PILE = 20
+UNLABELED_PER_INTENT = 20
 Array = NDArray[Any]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Utterances:
-    """CLINC150 as features: of each split `[n, 384]` with intents `[n]`, and the out-of-scope ones."""
+    """CLINC150 as features `[n, 384]` and intents `[n]` of each split, and out-of-scope features."""
 
     x: Mapping[str, Array]
     y: Mapping[str, Array]
-    strange: Array
+    out_of_scope: Array
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A method with arguments, and whether it sees the pile; `arguments` may depend on the number of classes."""
+    """A method with its arguments, and whether it uses the unlabeled items."""
 
     name: str
     method: str
-    pile: bool = True
-    even: bool = False
+    uses_unlabeled: bool = True
+    balanced: bool = False
     head: str | None = None
 
     def build(self, way: int) -> gf.FewShotClassifier:
-        """The classifier for so many classes."""
-        told = (
-            {"prior_weight": 1.0, "outlier_threshold": None, "n_components": way - 1}
-            if self.even
-            else None
-        )
-        strength = {"inv_regularization": 3.0} if self.head else None
+        """The classifier for `way` classes."""
+        arguments = None
+        if self.balanced:
+            arguments = {"prior_weight": 1.0, "outlier_threshold": None}
+            arguments["n_components"] = way - 1
+        head_arguments = {"inv_regularization": 3.0} if self.head else None
         return gf.FewShotClassifier(
-            self.method, arguments=told, head=self.head, head_arguments=strength, batch_size=5000
+            self.method,
+            arguments=arguments,
+            head=self.head,
+            head_arguments=head_arguments,
+            batch_size=5000,
         )
 
 
 ROWS = (
-    Row("nearest class mean, labels only", "prototypical", pile=False),
+    Row("nearest class mean, labels only", "prototypical", uses_unlabeled=False),
     Row("label propagation", "label_propagation"),
     Row("label spreading", "label_spreading"),
     Row("pool prototypes", "pool_prototypes"),
-    Row("pool prototypes, told the pile is even", "pool_prototypes", even=True),
+    Row("pool prototypes, balanced prior", "pool_prototypes", balanced=True),
     Row("pool prototypes, then linear head", "pool_prototypes", head="linear_head"),
     Row(
-        "pool prototypes, told the pile is even, then linear head",
+        "pool prototypes, balanced prior, then linear head",
         "pool_prototypes",
-        even=True,
+        balanced=True,
         head="linear_head",
     ),
 )
 
 
 def folder(root: str | None) -> Path:
-    """The folder of the data sets: `root`, else `GRAPHFEW_DATA`. Raises ValueError where neither is given."""
-    place = root or os.environ.get("GRAPHFEW_DATA")
-    if not place:
+    """The folder of the data sets: `root`, or `GRAPHFEW_DATA`. Raises ValueError if both are unset."""
+    folder = root or os.environ.get("GRAPHFEW_DATA")
+    if not folder:
         raise ValueError(
             "the benchmark needs a folder with clinc150/; give --root, or set GRAPHFEW_DATA"
         )
-    return Path(place)
+    return Path(folder)
 
 
 def read(root: Path) -> Utterances:
@@ -99,25 +102,25 @@ def read(root: Path) -> Utterances:
 
 
 def draw(data: Utterances, known: int, seed: int) -> tuple[Array, Array, Array]:
-    """Items and labels to fit, -1 in the pile, which has `PILE` items of every intent; and the known intents."""
+    """Items and labels to fit (-1: unlabeled, from all intents), and the known intents."""
     rng = np.random.default_rng(seed)
     order = rng.permutation(150)
     items = {c: rng.permutation(np.flatnonzero(data.y["train"] == c)) for c in order.tolist()}
     support = np.array([items[c][0] for c in order[:known].tolist()])
-    pile = np.concatenate([items[c][1 : 1 + PILE] for c in order.tolist()])
-    labels = np.concatenate([order[:known], np.full(len(pile), -1)])
-    return data.x["train"][np.concatenate([support, pile])], labels, order[:known]
+    unlabeled = np.concatenate([items[c][1 : 1 + UNLABELED_PER_INTENT] for c in order.tolist()])
+    labels = np.concatenate([order[:known], np.full(len(unlabeled), -1)])
+    return data.x["train"][np.concatenate([support, unlabeled])], labels, order[:known]
 
 
 def measure(row: Row, data: Utterances, known: int, seed: int, split: str) -> dict[str, Any]:
-    """Accuracy, area under the curve for out-of-scope utterances, and accuracy of what is answered at each share."""
+    """Accuracy, AUROC against out-of-scope utterances, and the accuracy-coverage curve."""
     x, y, classes = draw(data, known, seed)
-    kept = slice(None) if row.pile else y >= 0
-    fitted = row.build(known).fit(x[kept], y[kept])
-    asked = np.isin(data.y[split], classes)
-    queries, truth = data.x[split][asked], data.y[split][asked]
+    rows = slice(None) if row.uses_unlabeled else y >= 0
+    fitted = row.build(known).fit(x[rows], y[rows])
+    known_intent = np.isin(data.y[split], classes)
+    queries, truth = data.x[split][known_intent], data.y[split][known_intent]
     right = fitted.predict(queries) == truth
-    inside, outside = (fitted.similarity(items).max(1) for items in (queries, data.strange))
+    inside, outside = (fitted.similarity(items).max(1) for items in (queries, data.out_of_scope))
     return {
         "seed": seed,
         "accuracy": float(right.mean()),
@@ -132,8 +135,11 @@ def measure(row: Row, data: Utterances, known: int, seed: int, split: str) -> di
 
 
 def coverage(right: Array, inside: Array, outside: Array) -> list[list[float]]:
-    """`[share of in-scope utterances answered, share right of all answered, out-of-scope ones included]` at thresholds
-    that keep 5, 10, ..., 100 % of the in-scope ones."""
+    """`[accepted fraction of in-scope items, accuracy among all accepted items]` at 20 thresholds.
+
+    The thresholds accept 5, 10, ..., 100 % of the in-scope items; accepted out-of-scope items count
+    as errors.
+    """
     curve = []
     for share in np.linspace(0.05, 1, 20):
         threshold = np.quantile(inside, 1 - share)
@@ -146,9 +152,9 @@ def coverage(right: Array, inside: Array, outside: Array) -> list[list[float]]:
 
 
 def main() -> None:
-    """Run what is not there yet."""
+    """Run the missing results."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--root", help="folder with clinc150/; GRAPHFEW_DATA where it is left out")
+    parser.add_argument("--root", help="folder with clinc150/; default: GRAPHFEW_DATA")
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--draws", type=int, default=10)
     parser.add_argument("--split", default="test", choices=("val", "test"))
@@ -156,7 +162,7 @@ def main() -> None:
     data = read(folder(given.root))
     cells = [(known, row) for known in (150, 75) for row in ROWS]
     with Progress() as progress:
-        bar = progress.add_task("pool", total=len(cells) * given.draws)
+        bar = progress.add_task("unlabeled set", total=len(cells) * given.draws)
         for known, row in cells:
             name = "".join(c if c.isalnum() else "-" for c in row.name.lower())
             path = given.out / f"{known}-{name}.json"
@@ -173,7 +179,7 @@ def main() -> None:
                 "name": row.name,
                 "known": known,
                 "split": given.split,
-                "pile_per_intent": PILE,
+                "pile_per_intent": UNLABELED_PER_INTENT,
                 **summary(draws),
                 "draws": draws,
             }
@@ -181,7 +187,7 @@ def main() -> None:
 
 
 def summary(draws: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Means over draws with half the 95 % t-interval."""
+    """Means over draws with half of the 95 % t-interval."""
     (mean, half), (area, area_half) = (
         gf.evaluation.t_interval([d[key] for d in draws]) for key in ("accuracy", "auroc")
     )

@@ -3,7 +3,8 @@
 import doctest
 import inspect
 import re
-import typing
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -54,7 +55,7 @@ def returns_something(function: object) -> bool:
 
 
 @pytest.fixture
-def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> typing.Iterator[None]:
+def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """An empty working directory and a copy of the registry."""
     methods = dict(registry.METHODS)
     monkeypatch.chdir(tmp_path)
@@ -83,7 +84,8 @@ def test_public_docstring_is_complete(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_public_example_runs(name, isolated):
     value = OBJECTS[name]
-    test = doctest.DocTestParser().get_doctest(inspect.getdoc(value), {}, name, None, None)
+    names = dict(vars(sys.modules[value.__module__]))
+    test = doctest.DocTestParser().get_doctest(inspect.getdoc(value), names, name, None, None)
     output: list[str] = []
     options = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
     doctest.DocTestRunner(optionflags=options).run(test, out=output.append)

@@ -27,5 +27,5 @@ def test_as_fast_as_recorded_passes_and_is_shown(recorded, monkeypatch, capsys):
 
 def test_half_as_fast_fails_with_its_name(recorded, monkeypatch):
     first, *rest = recorded
-    with pytest.raises(SystemExit, match=f"less than half as fast as recorded: {first}$"):
+    with pytest.raises(SystemExit, match=f"less than half of the recorded speedup: {first}$"):
         run(monkeypatch, {first: 0.49 * recorded[first], **{name: recorded[name] for name in rest}})

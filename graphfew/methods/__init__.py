@@ -1,5 +1,6 @@
 """One file per paper, each with a factory that returns a `GraphMethod`."""
 
+from graphfew.methods.alpha_tim import alpha_tim
 from graphfew.methods.attention_attractor import attention_attractor, base_and_novel_logits
 from graphfew.methods.bd_cspn import bd_cspn
 from graphfew.methods.dpgn import dpgn
@@ -25,7 +26,7 @@ from graphfew.methods.siamese import siamese
 from graphfew.methods.simpleshot import simpleshot
 from graphfew.methods.soft_k_means import soft_k_means, soft_k_means_cluster, soft_k_means_masked
 from graphfew.methods.tadam import tadam
-from graphfew.methods.tim import alpha_tim, tim
+from graphfew.methods.tim import tim
 from graphfew.methods.tpn import tpn
 
 __all__ = [

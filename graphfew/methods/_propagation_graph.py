@@ -110,6 +110,7 @@ def _sparse_graph(episode: Episode, affinity: SparseAffinity, transductive: bool
     receivers = torch.cat(
         [context[context_topology.receivers], query.repeat_interleave(neighbor.shape[1])]
     )
+    # Topology expects edges sorted by receiver.
     order = receivers.argsort(stable=True)
     links = (senders[order], receivers[order])
     topology = Topology(len(episode.y), receivers.device, edge_index=links)

@@ -90,6 +90,7 @@ class NovelClassObjective:
         return is_support / is_support.sum(1, keepdim=True)
 
     def _novel_probs(self, w: Tensor) -> Tensor:
+        # Base classes take part in the softmax, but their weights are fixed.
         logits = torch.cat([self.base_logits, torch.bmm(self.x, w.mT)], dim=2)
         return logits.softmax(2)[:, :, -w.shape[1] :]
 
@@ -99,6 +100,8 @@ def conjugate_gradient(product: Callable[[Tensor], Tensor], target: Tensor) -> T
     v = torch.zeros_like(target)
     residual = direction = target
     squared_norm = residual.square().sum((1, 2), keepdim=True)
+    # All tasks run the same number of steps. For a task that is solved exactly, the clamps turn
+    # 0 / 0 into steps of 0.
     for _ in range(CONJUGATE_GRADIENT_STEPS):
         image = product(direction)
         curvature = (direction * image).sum((1, 2), keepdim=True)
@@ -120,6 +123,7 @@ def minimize(objective: NovelClassObjective) -> Tensor:
     task = torch.arange(len(w), device=w.device)
     for _ in range(NEWTON_STEPS):
         direction = conjugate_gradient(objective.hessian(w), objective.gradient(w))
+        # A full Newton step can overshoot where the softmax saturates.
         candidates = torch.stack([w - step_size * direction for step_size in STEP_SIZES])
         values = torch.stack([objective.value(candidate) for candidate in candidates])
         best_value, best = values.nan_to_num(torch.inf, torch.inf).min(0)

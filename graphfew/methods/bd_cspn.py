@@ -48,6 +48,7 @@ class PrototypeRectification:
         x = tasks.x + unknown_mask(tasks) * self._shift(tasks)
         similarity = _cosines(x, tasks.class_nodes)
         way = similarity.shape[2]
+        # Hard pseudo-labels: a query joins only the class that it is assigned to.
         pseudo_label = F.one_hot(similarity.argmax(2), way).to(x.dtype)
         membership = torch.where(tasks.labeled[..., None], tasks.one_hot, pseudo_label)
         weight = (self.inv_temperature * similarity).exp() * membership

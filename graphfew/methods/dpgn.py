@@ -48,6 +48,7 @@ def gate_edges(
     topology = graph.topology
     is_loop = topology.is_self_loop[:, None].to(edges.dtype)
     edges = edges * (1 - is_loop)
+    # The gate is symmetric, so it is computed once per unordered pair.
     gates = topology.pairs_to_edges(gate(topology.pair_differences(nodes)), self_loop_value=0.0)
     total = topology.broadcast(topology.sum(edges))
     gated = topology.normalize(gates * edges) * total
@@ -88,6 +89,7 @@ class DpgnLayer(nn.Module):
         )
 
         if self.point is not None:
+            # Points see themselves through the concatenation, not through a self-loop.
             without_loops = topology.normalize(distribution_edges * ~topology.is_self_loop[:, None])
             messages = topology.propagate(without_loops, points)
             points = self.point(torch.cat([points, messages], dim=1))

@@ -58,6 +58,7 @@ class EgnnLayer(nn.Module):
     def forward(self, graph: Graph) -> Graph:
         """Map nodes `[N, in_dim]` and edges `[E, 2]` to nodes `[N, width]` and edges `[E, 2]`."""
         edges, nodes = self._update_nodes(graph)
+        # The edge MLP reads |v_i - v_j|, so it is computed once per unordered pair.
         similarity = pair_edges(graph.topology, self.edge_net, nodes, self_loop_value=0.0).sigmoid()
         edges = _gate_edges(graph.topology, similarity, edges)
         return graph.replace(nodes=nodes, edges=edges)
@@ -76,6 +77,7 @@ class EgnnLayer(nn.Module):
         """Return the edges without self-loops, and the new nodes."""
         topology = graph.topology
         edges = graph.edges.masked_fill(topology.is_self_loop[:, None], 0.0)
+        # Both edge channels aggregate: similar and dissimilar neighbors, concatenated.
         messages = topology.propagate(topology.normalize(edges), graph.nodes)
         return edges, self.node_net(torch.cat([graph.nodes, messages], dim=1))
 

@@ -74,6 +74,7 @@ def propagate_labels(graph: Graph) -> Graph:
 
 def _log_propagated_labels(tasks: DenseBatch) -> Tensor:
     assert tasks.edges is not None
+    # Columns sum to 1, so that a class with more shots is not favored.
     label = tasks.one_hot / tasks.one_hot.sum(1, keepdim=True)
     return (torch.bmm(tasks.edges[..., 0], label) + LABEL_EPSILON).log()
 

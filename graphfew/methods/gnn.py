@@ -119,6 +119,7 @@ def embed(episode: Episode) -> Graph:
     way = max(episode.way)
     is_unknown = (~episode.labeled)[:, None].to(episode.x.dtype)
     label = one_hot(episode, episode.x) + is_unknown / way
+    # A placeholder: every block computes its own adjacency.
     edges = episode.x.new_zeros(len(topology.receivers), 1)
     return Graph(torch.cat([episode.x, label], dim=1), edges, topology, episode)
 
@@ -191,12 +192,13 @@ def gnn(
     """
     # Node width before each block, the output block included.
     dims = [dim + way + growth * index for index in range(depth + 1)]
-    base_widths = [width] * (depth + 1)
-    if not width:
-        base_widths = [*dims[:-1], dims[max(depth - 1, 0)]]
+    base_widths = [*dims[:-1], dims[max(depth - 1, 0)]]
+    if width:
+        base_widths = [width] * (depth + 1)
     hidden_widths = [tuple(int(ratio * base) for ratio in ratios) for base in base_widths]
     layers: list[nn.Module] = []
     for index in range(depth):
+        # Only the first block sees the encoded items; later nodes differ between copies of a task.
         adjacency = Adjacency(dims[index], hidden_widths[index], first=index == 0)
         layers.append(GnnBlock(adjacency, GraphConvolution(dims[index], growth)))
     adjacency = Adjacency(dims[-1], hidden_widths[-1], p)

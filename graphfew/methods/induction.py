@@ -45,6 +45,7 @@ class DynamicRouting(nn.Module):
         routing_logits = torch.zeros_like(tasks.one_hot.mT)
         classes = routing_logits
         for _ in range(self.num_iterations):
+            # Each class is routed from its own supports only.
             coupling = routing_logits.masked_fill(~is_member, -torch.inf).softmax(dim=2)
             classes = squash(torch.bmm(coupling, predictions))
             routing_logits = routing_logits + torch.bmm(classes, predictions.mT)

@@ -40,6 +40,7 @@ def spreading_scores(tasks: DenseBatch, alpha: float, steps: int | None) -> Tens
     row_normalized = weights / weights.sum(2, keepdim=True).clamp_min(EPSILON)
     normalized = torch.where(is_receive_only, row_normalized, symmetric_normalize(weights))
     operator = alpha * normalized
+    # Columns sum to 1, so that a class with more shots is not favored.
     label = tasks.one_hot / tasks.one_hot.sum(1, keepdim=True)
     if steps is None:
         eye = torch.eye(operator.shape[1], dtype=operator.dtype, device=operator.device)

@@ -41,6 +41,7 @@ class LaplacianRegularization:
         assert tasks.class_nodes is not None
         adjacency = self._adjacency(tasks)
         unary = -squared_distances(tasks.class_nodes, tasks.x).mT
+        # All queries are updated at once, from the probabilities of the previous iteration.
         logits = unary
         for _ in range(self.num_iterations):
             neighbor_probs = torch.bmm(class_softmax(logits).mT, adjacency.mT).mT

@@ -75,6 +75,7 @@ class FittedLinearHead:
 
     def _fit_task(self, x: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         is_support = label.any(1)
+        # float64, because the solver runs to a tolerance of 1e-10.
         features = x[is_support].detach().double().cpu().numpy()
         classes = label[is_support].argmax(1).cpu().numpy()
         weight, bias = self.fit(features, classes)

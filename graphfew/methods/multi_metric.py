@@ -59,6 +59,8 @@ class MetricMixture(nn.Module):
 
     def _mixture_weights(self, probs: Tensor, label: Tensor) -> Tensor:
         """Return the mixture weights `[G, metrics]`, which sum to 1."""
+        # With one shot per class every leave-one-out likelihood is 0; the epsilon then gives all
+        # metrics equal responsibility.
         likelihood = (probs * label[:, None]).sum(3) + EPSILON
         is_support = label.sum(2)[:, None]
         mixture = torch.full_like(likelihood[:, :, 0], 1 / likelihood.shape[1])

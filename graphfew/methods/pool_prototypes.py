@@ -87,6 +87,8 @@ class OutlierAwareAssignment:
                 biased = torch.cat([biased, outlier_logit], dim=2)
             probs = class_softmax(biased)[..., :way] * mask
             assigned = probs.sum(1)
+            # With prior_weight=1 this is a Sinkhorn iteration; below 1 the marginal is relaxed, as
+            # in unbalanced optimal transport.
             expected = assigned.sum(1, keepdim=True) * prior
             log_ratio = (expected.clamp_min(EPSILON) / assigned.clamp_min(EPSILON)).log()
             bias = self.prior_weight * (bias + log_ratio)
@@ -214,6 +216,7 @@ def pool_prototypes(
     check_center(center, dim)
 
     def embed(episode: Episode) -> Graph:
+        # In inductive mode queries must not influence the center or the principal axes.
         counted = None if transductive else ~episode.query
         episode = power_normalize(episode, power, center, counted)
         if n_components is not None:

@@ -140,6 +140,7 @@ def _smooth_dense(episode: Episode, k: int, smoothing: float) -> Episode:
         inverse: Tensor = torch.linalg.inv(eye - operator)
         return inverse[..., None]
 
+    # The propagator is dense, so it is stored as the edges of the complete graph.
     topology = complete_graph(episode.sizes, episode.x.device)
     x = topology.propagate(map_to_edges(episode, propagator), episode.x)
     return episode.encode(lambda _: F.normalize(x, dim=1))

@@ -76,6 +76,7 @@ def conv_relation_net(dim: int, channels: int, width: int, hidden: int) -> nn.Se
         nn.Flatten(),
         *_score_layers(width * (side // 4) ** 2, hidden),
     )
+    # He initialization by fan-out, as in the published code.
     for layer in net:
         if isinstance(layer, nn.Conv2d):
             nn.init.normal_(layer.weight, std=math.sqrt(2 / (9 * layer.out_channels)))

@@ -57,6 +57,7 @@ class DistractorCluster(nn.Module):
         cluster_distance = tasks.x.square().sum(2, keepdim=True) * inv_variance
         cluster_logit = -cluster_distance - self.log_length_scale
         logits = torch.cat([-distance, cluster_logit], dim=2)
+        # The cluster's own probability is dropped: it only takes mass away from the classes.
         return class_softmax(logits)[:, :, :-1]
 
 
@@ -145,6 +146,7 @@ class SoftKMeans(nn.Module):
         classes = tasks.class_nodes
         distance = squared_distances(classes, tasks.x).mT
         for _ in range(self.steps):
+            # Queries have weight 0, so predictions do not depend on other queries.
             weight = tasks.one_hot + is_unlabeled * self.assign(tasks, distance)
             classes = weighted_class_means(weight, tasks.x)
             distance = squared_distances(classes, tasks.x).mT

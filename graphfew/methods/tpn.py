@@ -86,6 +86,7 @@ class LearnedKernel(nn.Module):
 
     def _affinity(self, tasks: DenseBatch) -> Tensor:
         distance = squared_distances(tasks.x, tasks.x)
+        # The selection of neighbors is not differentiable; gradients flow through the kernel.
         is_neighbor = knn_mask(distance.detach(), self.k)
         affinity = (-distance / 2).exp() * (is_neighbor | is_neighbor.mT)
         return affinity[..., None]

@@ -90,7 +90,7 @@ def main(steps: int = 200, tasks: int = 200) -> dict[str, gf.Result]:
     unseen = gf.Tasks(make_sentences(range(20, 30), seed=1), way=5, shot=3, query=5, seed=2)
     results = {"random weights": gf.evaluate(model, unseen, n=tasks)}
     train_tasks = gf.Tasks(make_sentences(range(20), seed=0), way=5, shot=3, query=5, seed=3)
-    for _ in gf.train(model, train_tasks, loss=gf.node_loss, batch=4, steps=steps, lr=1e-3):
+    for _ in gf.train(model, train_tasks, loss=gf.node_loss, batch=4, steps=steps):
         pass
     return {**results, "trained on other topics": gf.evaluate(model, unseen, n=tasks)}
 

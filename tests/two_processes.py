@@ -1,6 +1,6 @@
-"""Trains and evaluates with two processes, then with one, and writes what each saw: `python two_processes.py FILE`.
+"""Train and evaluate in two processes, then in one: `python two_processes.py FILE` writes both.
 
-In float64: in float32 the first losses agree to 1e-5, and rounding then grows with every step of Adam.
+In float64, because float32 rounding errors grow with every step of Adam.
 """
 
 import json
@@ -16,13 +16,13 @@ from graphfew.training.fabric import launch
 STEPS, BATCH, TASKS = 50, 4, 37
 
 
-def model():
-    """Batch norm over images, over nodes and over pairs of nodes."""
+def build_model():
+    """A model with batch norm over images, nodes and pairs of nodes."""
     encoder = gf.backbones.conv4(width=8)
     return gf.create("egnn", encoder=encoder, layers=2, width=8).double()
 
 
-class Double:
+class DoubleTasks:
     """Tasks in float64."""
 
     def __init__(self, tasks):
@@ -36,39 +36,42 @@ class Double:
         return self.tasks.describe()
 
 
-def trained(workers):
-    net, tasks = model(), Double(gf.Tasks(gf.data.glyphs("train"), way=5, shot=1, query=2, seed=3))
-    steps = gf.train(
-        net, tasks, loss=gf.edge_loss, batch=BATCH, steps=STEPS, lr=1e-3, workers=workers
+def train(process_group):
+    model, tasks = (
+        build_model(),
+        DoubleTasks(gf.Tasks(gf.data.glyphs("train"), way=5, shot=1, query=2, seed=3)),
     )
-    return net, [(step.loss, step.accuracy) for step in steps]
+    steps = gf.train(
+        model, tasks, loss=gf.edge_loss, batch=BATCH, steps=STEPS, process_group=process_group
+    )
+    return model, [(step.loss, step.accuracy) for step in steps]
 
 
-def judged(net, workers):
-    tasks = Double(gf.Tasks(gf.data.glyphs("val"), way=5, shot=1, query=3, seed=4))
-    result = gf.evaluate(net, tasks, TASKS, batch=4, workers=workers)
+def evaluate(model, process_group):
+    tasks = DoubleTasks(gf.Tasks(gf.data.glyphs("val"), way=5, shot=1, query=3, seed=4))
+    result = gf.evaluate(model, tasks, TASKS, batch=4, process_group=process_group)
     return result.to_json()
 
 
 def main(out):
     torch.set_num_threads(1)
-    workers = launch(2)
-    net, together = trained(workers)
-    weights = torch.cat([value.double().flatten() for value in net.state_dict().values()])
-    equal = all(torch.equal(weights, other) for other in workers.gather(weights))
-    shared = judged(net, workers)
-    if workers.rank:
+    process_group = launch(2)
+    model, losses = train(process_group)
+    weights = torch.cat([value.double().flatten() for value in model.state_dict().values()])
+    equal = all(torch.equal(weights, other) for other in process_group.gather(weights))
+    result = evaluate(model, process_group)
+    if process_group.rank:
         return
-    _, alone = trained(SINGLE_PROCESS)
+    _, single_losses = train(SINGLE_PROCESS)
     out.write_text(
         json.dumps(
             {
-                "size": workers.size,
-                "together": together,
-                "alone": alone,
-                "equal": equal,
-                "shared": shared,
-                "whole": judged(net, SINGLE_PROCESS),
+                "size": process_group.size,
+                "losses": losses,
+                "single_losses": single_losses,
+                "equal_weights": equal,
+                "result": result,
+                "single_result": evaluate(model, SINGLE_PROCESS),
             }
         )
     )

@@ -72,8 +72,14 @@ def trained() -> Models:
     task = {name: SETTING[name] for name in ("way", "shot", "query")}
     tasks = gf.Tasks(gf.data.glyphs("train"), **task, seed=SEEDS["train"])
     kept: Models = {}
+    optimizer = torch.optim.Adam(model.parameters(), lr=SETTING["lr"])
     for step in gf.train(
-        model, tasks, loss=gf.node_loss, batch=SETTING["batch"], steps=STEPS, lr=SETTING["lr"]
+        model,
+        tasks,
+        loss=gf.node_loss,
+        batch=SETTING["batch"],
+        steps=STEPS,
+        optimizer=optimizer,
     ):
         if (step.index + 1) % EVERY == 0:
             kept[step.index + 1] = copy.deepcopy(model)

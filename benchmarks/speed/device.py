@@ -177,7 +177,13 @@ def omniglot(device: torch.device) -> dict[str, object]:
         for kind, dtype in TYPES.items():
             model = gf.create("egnn", encoder=gf.backbones.conv4()).to(device)
             steps = functools.partial(
-                gf.train, model, tasks, loss=gf.edge_loss, batch=BATCH, precision=dtype, whole=True
+                gf.train,
+                model,
+                tasks,
+                loss=gf.edge_loss,
+                batch=BATCH,
+                precision=dtype,
+                autocast_layers=True,
             )
             with gf.nn.fused_kernels(model) if fused else nullcontext():
                 for _ in steps(steps=5):

@@ -12,7 +12,7 @@ from graphfew.benchmark.semi_supervised import PileCell
 from graphfew.benchmark.semi_supervised_run import heap
 from graphfew.benchmark.training_jobs import Job
 from graphfew.data.int_range import IntRange
-from graphfew.runs.build import build, look
+from graphfew.runs.build import build_state, check_forward
 
 
 def check(missing: Sequence[AnyCell], jobs: Sequence[Job], roots: Roots) -> None:
@@ -54,13 +54,13 @@ def _supports(cell: Cell) -> int:
 def _try_cell(cell: Cell, shelf: Shelf) -> None:
     tasks, model = cell.draw.tasks(shelf.items, cell.spec.seed), untrained(cell, shelf)
     try:
-        look(model, tasks)
+        check_forward(model, tasks)
     except (ValueError, TypeError) as error:
         raise cell.row.table.fault(f"[[row]] {cell.row.name!r} on {cell.draw}: {error}") from error
 
 
 def _try_training(job: Job) -> None:
     try:
-        build(job.config, resuming=True)
+        build_state(job.config, resuming=True)
     except (ValueError, TypeError, OSError) as error:
         raise job.training.fault(" ".join(str(error).split())) from error

@@ -19,10 +19,10 @@ from graphfew.benchmark.task_config import Draw
 from graphfew.benchmark.training_config import Training
 from graphfew.methods.registry import find_method
 from graphfew.runs import TrainConfig
-from graphfew.runs.config import PLACES
+from graphfew.runs.config import LOCATION_OPTIONS
 
 # Where and how a training runs, not what it computes; its start is told by the whole chain.
-NEUTRAL = (*PLACES, "save_every", "init_encoder")
+NEUTRAL = (*LOCATION_OPTIONS, "save_every", "init_encoder")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -93,13 +93,13 @@ def chains(spec: Spec, row: Row, seed: int | None) -> tuple[tuple[tuple[Training
 
 def options(config: TrainConfig) -> dict[str, JSON]:
     """What a training computes: the options that are not the defaults, so that a later option changes no key."""
-    usual = TrainConfig(config.method, config.data).flat()
+    usual = TrainConfig(config.method, config.data).to_options()
     named = {"method": config.method, "data": config.data}
     return {
         **named,
         **{
             name: value
-            for name, value in config.flat().items()
+            for name, value in config.to_options().items()
             if name not in NEUTRAL and value != usual[name]
         },
     }

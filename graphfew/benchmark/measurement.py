@@ -16,7 +16,7 @@ from graphfew.benchmark.records import Record
 from graphfew.benchmark.training_jobs import behind, facts, job
 from graphfew.evaluation.accuracy import evaluate
 from graphfew.nn.method import device_of
-from graphfew.runs.evaluation import CountedTasks
+from graphfew.runs.evaluation import QueryCounter
 
 
 def measured(
@@ -46,7 +46,7 @@ def measured(
     """
     spec = cell.spec
     model, items = ready(model_of(cell, shelf, out, device), shelf)
-    tasks = CountedTasks(cell.draw.tasks(items, spec.seed))
+    tasks = QueryCounter(cell.draw.tasks(items, spec.seed))
     place = device_of(model)
     with memory(place) as peak:
         began = time.perf_counter()

@@ -23,8 +23,8 @@ from graphfew.benchmark.training_jobs import folder
 from graphfew.data import Dataset, encode
 from graphfew.methods.registry import create
 from graphfew.nn.method import GraphMethod
-from graphfew.runs import Run, label
-from graphfew.runs.evaluation import in_mode
+from graphfew.runs import RunDir, checkpoint_label
+from graphfew.runs.evaluation import set_mode
 from graphfew.runs.factory import build_model
 from graphfew.serialization import checkpoint
 
@@ -85,12 +85,12 @@ def model_of(cell: Cell, shelf: Shelf, out: Path, device: torch.device) -> Graph
     if cell.row.train is not None:
         trained, _ = _checkpoints(cell, out, device)[0]
         return _viewed(
-            in_mode(trained, cell.transductive, unlabeled=not cell.drop_unlabeled), cell.row
+            set_mode(trained, cell.transductive, unlabeled=not cell.drop_unlabeled), cell.row
         )
     model = (
         _on_encoder(cell, out, device) if cell.row.trainings else _on_features(cell, shelf, device)
     )
-    return _viewed(in_mode(model, None, unlabeled=not cell.drop_unlabeled), cell.row)
+    return _viewed(set_mode(model, None, unlabeled=not cell.drop_unlabeled), cell.row)
 
 
 def untrained(cell: Cell, shelf: Shelf) -> GraphMethod:
@@ -108,7 +108,7 @@ def untrained(cell: Cell, shelf: Shelf) -> GraphMethod:
         )
     else:
         model = models[0]
-    return _viewed(in_mode(model, mode, unlabeled=not cell.drop_unlabeled), row)
+    return _viewed(set_mode(model, mode, unlabeled=not cell.drop_unlabeled), row)
 
 
 def ready(model: GraphMethod, shelf: Shelf) -> tuple[GraphMethod, Dataset]:
@@ -157,7 +157,7 @@ def _checkpoints(cell: Cell, out: Path, device: torch.device) -> list[tuple[Grap
     return found
 
 
-def _check_start(model: GraphMethod, start: Run, run: Run) -> None:
+def _check_start(model: GraphMethod, start: RunDir, run: RunDir) -> None:
     told = model.provenance.get("init_encoder")
     known = told.get("sha256") if isinstance(told, dict) else None
     if start.best.is_file() and known != hashlib.sha256(start.best.read_bytes()).hexdigest():
@@ -175,7 +175,7 @@ def _on_encoder(cell: Cell, out: Path, device: torch.device) -> GraphMethod:
     )
     origins: list[JSON] = [
         {
-            "checkpoint": label(best),
+            "checkpoint": checkpoint_label(best),
             "sha256": hashlib.sha256(best.read_bytes()).hexdigest(),
             **trained.provenance,
         }

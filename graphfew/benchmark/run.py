@@ -18,7 +18,7 @@ from graphfew.benchmark.records import Record, append, read
 from graphfew.benchmark.semi_supervised import PileCell
 from graphfew.benchmark.training_jobs import Job, behind, folder, is_finished, jobs, ready
 from graphfew.errors import ContractError, GraphfewError
-from graphfew.runs import Interrupted, Schedule, ValidationEvent, execute, find_device
+from graphfew.runs import Schedule, TrainingEvent, TrainingInterrupted, execute, resolve_device
 
 FAULTS = (ValueError, TypeError, OSError, RuntimeError, ContractError, FloatingPointError)
 Stop = Callable[[], bool]
@@ -64,7 +64,7 @@ class Screen:
 
     say: Callable[[str], None]
     warn: Callable[[str], None]
-    training: Callable[[Schedule, int], AbstractContextManager[Callable[[ValidationEvent], None]]]
+    training: Callable[[Schedule, int], AbstractContextManager[Callable[[TrainingEvent], None]]]
     counting: Callable[[int], AbstractContextManager[Callable[[str, int], None]]]
 
 
@@ -106,7 +106,7 @@ def run(
         ValueError: anything that the specs ask and cannot be, before the first training where that can be told; or
             another process that writes the same results.
     """
-    find_device(options.device)
+    resolve_device(options.device)
     with ExitStack() as stack:
         for spec in specs:
             stack.enter_context(locked(options.out / f"{spec.name}.jsonl"))
@@ -163,14 +163,14 @@ def _train(todo: Sequence[Job], options: Options, screen: Screen, stop: Stop) ->
 
 def _train_one(job: Job, screen: Screen, stop: Stop) -> None:
     prepared = ready(job)
-    schedule, begun = prepared.config.schedule, prepared.tally.step
+    schedule, begun = prepared.config.schedule, prepared.progress.step
     screen.say(f"training {job}: {begun} of {schedule.steps} steps done, in {job.run.folder}")
     for note in prepared.notes:
-        screen.warn(f"since {job} began, {note}; it may differ in the last digits")
+        screen.warn(f"training {job}: {note}")
     try:
         with screen.training(schedule, begun) as watch:
-            execute(prepared, watch=watch, stop=stop)
-    except Interrupted as interrupt:
+            execute(prepared, on_event=watch, should_stop=stop)
+    except TrainingInterrupted as interrupt:
         raise Stopped(
             f"stopped after step {interrupt.step} of {schedule.steps} of {job}"
         ) from interrupt

@@ -12,7 +12,7 @@ from graphfew.benchmark.toml import Table
 from graphfew.data import Dataset, Tasks
 from graphfew.data.int_range import IntOrRange, IntRange
 from graphfew.data.query_sampling import QuerySampler, parse_queries
-from graphfew.runs.config import ratios, span
+from graphfew.runs.config import parse_ratios
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -122,9 +122,9 @@ def _spanned(least: int) -> Callable[[str, object], IntOrRange]:
             raise TypeError(
                 f'{name} is {value!r}; give a whole number such as 5, or a range such as "5-20"'
             )
-        given = span(name, str(value))
-        IntRange.of(given, name=name, minimum=least)
-        return given
+        parsed = IntRange.parse(str(value), name=name)
+        IntRange.of(parsed, name=name, minimum=least)
+        return parsed.low if parsed.is_constant else (parsed.low, parsed.high)
 
     return read
 
@@ -140,7 +140,7 @@ def _queries(name: str, value: object) -> QuerySampler:
 def _shares(name: str, value: object) -> tuple[float, ...]:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise TypeError(f"{name} is {value!r}; give a share such as 0.2")
-    given = ratios(str(value))
+    given = parse_ratios(str(value))
     if not all(0 < ratio <= 1 for ratio in given):
         raise ValueError(f"{name} is {value!r}; it must be above 0 and at most 1")
     return given

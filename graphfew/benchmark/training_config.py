@@ -44,7 +44,7 @@ class Training:
             **({"init_encoder": init_encoder} if self.start else {}),
         }
         try:
-            return TrainConfig.of(options)
+            return TrainConfig.from_options(options)
         except ValueError as error:
             raise self.fault(str(error)) from error
 

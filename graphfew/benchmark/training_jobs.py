@@ -13,8 +13,8 @@ from graphfew.benchmark.experiments import NEUTRAL, Cell, chain, chains
 from graphfew.benchmark.semi_supervised import PileCell
 from graphfew.benchmark.spec import Spec
 from graphfew.benchmark.training_config import Training
-from graphfew.runs import PreparedRun, Run, TrainConfig, TrainingProgress, finished, prepare, reopen
-from graphfew.runs.run_dir import read_config, sessions, tally_of
+from graphfew.runs import PreparedRun, RunDir, TrainConfig, TrainingProgress, prepare, resume
+from graphfew.runs.run_dir import parse_progress, read_config, read_sessions
 from graphfew.serialization import checkpoint
 
 
@@ -29,7 +29,7 @@ class Job:
 
     training: Training
     seed: int
-    run: Run
+    run: RunDir
     config: TrainConfig
 
     def __str__(self) -> str:
@@ -69,9 +69,9 @@ def job(spec: Spec, training: Training, seed: int, out: Path, roots: Roots, devi
     )
 
 
-def folder(spec: Spec, name: str, seed: int, out: Path) -> Run:
+def folder(spec: Spec, name: str, seed: int, out: Path) -> RunDir:
     """The folder of a training."""
-    return Run(out / "runs" / spec.name / f"{name}-seed{seed}")
+    return RunDir(out / "runs" / spec.name / f"{name}-seed{seed}")
 
 
 def progress(job: Job) -> TrainingProgress | None:
@@ -83,7 +83,7 @@ def progress(job: Job) -> TrainingProgress | None:
     if not job.run.config.is_file():
         return None
     config, _ = read_config(job.run)
-    own, wanted = config.flat(), job.config.flat()
+    own, wanted = config.to_options(), job.config.to_options()
     faults = [
         f"{name} is {own[name]!r} there and {wanted[name]!r} in the spec"
         for name in wanted
@@ -95,7 +95,7 @@ def progress(job: Job) -> TrainingProgress | None:
             "folder away to train anew, or give another --out"
         )
     return (
-        tally_of(job.run, checkpoint.read_extra(job.run.last))
+        parse_progress(job.run, checkpoint.read_extra(job.run.last))
         if job.run.last.is_file()
         else TrainingProgress()
     )
@@ -104,21 +104,21 @@ def progress(job: Job) -> TrainingProgress | None:
 def is_finished(job: Job) -> bool:
     """Whether nothing is left to train. Raises ValueError as `progress` does."""
     tally = progress(job)
-    return tally is not None and job.run.best.is_file() and finished(tally, job.config.schedule)
+    return tally is not None and job.run.best.is_file() and tally.is_finished(job.config.schedule)
 
 
 def ready(job: Job) -> PreparedRun:
-    """The training where it stopped, or a new one. Raises as `prepare` and `reopen` do."""
+    """The training where it stopped, or a new one. Raises as `prepare` and `resume` do."""
     if job.run.config.is_file():
-        return reopen(job.run.folder, {"root": job.config.root, "device": job.config.device})
+        return resume(job.run.folder, {"root": job.config.root, "device": job.config.device})
     for rest in job.run.folder.glob(f".{job.run.config.name}.*"):
         rest.unlink()  # a process that was killed while it wrote its first file
-    return prepare(job.run.folder, job.config.flat())
+    return prepare(job.run.folder, job.config.to_options())
 
 
 def facts(job: Job) -> dict[str, JSON]:
     """What a record tells of a training: its seconds are those of the sessions that led to these weights."""
-    past: Sequence[Mapping[str, Any]] = sessions(job.run)
+    past: Sequence[Mapping[str, Any]] = read_sessions(job.run)
     begun = max(
         (number for number, session in enumerate(past) if session["from_step"] == 0), default=0
     )

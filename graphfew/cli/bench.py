@@ -25,7 +25,7 @@ from graphfew.benchmark import (
 from graphfew.cli import console
 from graphfew.cli.error_handling import INTERRUPTED, REFUSED, interruptible, one_line
 from graphfew.data import DATASETS
-from graphfew.runs.evaluation import column_widths
+from graphfew.runs.evaluation import portable_command
 
 SPECS = Path("benchmarks/specs")
 RESULTS = Path("benchmarks/results")
@@ -79,10 +79,10 @@ def bench(
             tasks,
             train_only,
             keep_going,
-            column_widths(again),
+            portable_command(again),
         )
         read = _read(specs or [])
-        shown = console.console()
+        shown = console.stdout_console()
         if list_:
             _list(read, options, shown)
             return
@@ -156,8 +156,8 @@ def _screen(shown: Console) -> Screen:
     return Screen(
         say=lambda text: shown.print(text, highlight=False, markup=False, soft_wrap=True),
         warn=lambda text: typer.echo(f"warning: {text}", err=True),
-        training=lambda schedule, start: console.training(shown, schedule, start),
-        counting=lambda total: console.counting(shown, total),
+        training=lambda schedule, start: console.training_display(shown, schedule, start),
+        counting=lambda total: console.counter_display(shown, total),
     )
 
 

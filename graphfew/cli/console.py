@@ -1,4 +1,4 @@
-"""What the commands show: bars on a terminal, plain lines elsewhere."""
+"""Output of the commands: progress bars on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -11,38 +11,51 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from graphfew.runs import Schedule, ValidationEvent, ValidationRecord
+from graphfew.runs import Schedule, TrainingEvent, ValidationRecord
 
-WIDE = 160
-
-
-def console() -> Console:
-    """Standard output; where it is no terminal, wide enough for tables to stay whole."""
-    return Console() if sys.stdout.isatty() else Console(width=WIDE)
+# Wide enough for tables to stay whole in a log file.
+LOG_WIDTH = 160
 
 
-def silence() -> Console:
-    """Shows nothing, for all processes but the first."""
+def stdout_console() -> Console:
+    """A console on standard output; wide if that is not a terminal."""
+    return Console() if sys.stdout.isatty() else Console(width=LOG_WIDTH)
+
+
+def silent_console() -> Console:
+    """A console that prints nothing, for all processes but the first."""
     return Console(quiet=True, force_terminal=False, file=io.StringIO())
 
 
-def line(record: ValidationRecord, steps: int) -> str:
-    """A validation in words."""
-    loss = "" if record.loss is None else f"loss {record.loss:.4f}  "
-    accuracy = "" if record.accuracy is None else f"accuracy {100 * record.accuracy:.2f} %  "
-    return (
-        f"step {record.step}/{steps}  {loss}{accuracy}"
-        f"validation {100 * record.validation_accuracy:.2f} ± {100 * record.validation_half_width:.2f} %"
-    )
+def format_validation(record: ValidationRecord, steps: int) -> str:
+    """Format a validation as one line."""
+    parts = [f"step {record.step}/{steps}"]
+    if record.loss is not None:
+        parts.append(f"loss {record.loss:.4f}")
+    if record.accuracy is not None:
+        parts.append(f"accuracy {100 * record.accuracy:.2f} %")
+    mean = 100 * record.validation_accuracy
+    half_width = 100 * record.validation_half_width
+    parts.append(f"validation {mean:.2f} ± {half_width:.2f} %")
+    return "  ".join(parts)
 
 
 @contextmanager
-def training(
+def training_display(
     screen: Console, schedule: Schedule, start: int
-) -> Iterator[Callable[[ValidationEvent], None]]:
-    """A function to call at every moment of training."""
+) -> Iterator[Callable[[TrainingEvent], None]]:
+    """Display a training run: each validation, and on a terminal a progress bar of the steps.
+
+    Args:
+        screen: the console.
+        schedule: the schedule of the run.
+        start: number of steps completed before.
+
+    Yields:
+        The function to call after each event.
+    """
     if not screen.is_terminal:
-        yield _plain(screen, schedule)
+        yield _line_printer(screen, schedule)
         return
     columns = (
         BarColumn(),
@@ -52,23 +65,45 @@ def training(
     )
     with Progress(*columns, console=screen) as bar:
         task = bar.add_task("training", total=schedule.steps, completed=start, note="")
-        began = time.perf_counter()
+        started = time.perf_counter()
 
-        def watch(moment: ValidationEvent) -> None:
-            if moment.record is not None:
-                screen.print(line(moment.record, schedule.steps), highlight=False)
-            elif moment.step is not None:
-                done = moment.tally.step - start
-                speed = done * schedule.batch / (time.perf_counter() - began)
-                note = f"loss {moment.step.loss:.3f}  accuracy {moment.step.accuracy:.3f}  {speed:.0f} episodes/s"
-                bar.update(task, completed=moment.tally.step, note=note)
+        def on_event(event: TrainingEvent) -> None:
+            if event.record is not None:
+                screen.print(format_validation(event.record, schedule.steps), highlight=False)
+            elif event.step is not None:
+                n_steps = event.progress.step - start
+                speed = n_steps * schedule.batch / (time.perf_counter() - started)
+                note = (
+                    f"loss {event.step.loss:.3f}  accuracy {event.step.accuracy:.3f}  "
+                    f"{speed:.0f} episodes/s"
+                )
+                bar.update(task, completed=event.progress.step, note=note)
 
-        yield watch
+        yield on_event
+
+
+def _line_printer(screen: Console, schedule: Schedule) -> Callable[[TrainingEvent], None]:
+    """A function that prints each validation as a plain line."""
+
+    def on_event(event: TrainingEvent) -> None:
+        if event.record is not None:
+            line = format_validation(event.record, schedule.steps)
+            print(line, file=screen.file, flush=True)
+
+    return on_event
 
 
 @contextmanager
-def counting(screen: Console, total: int) -> Iterator[Callable[[str, int], None]]:
-    """A function to call with what is being done and how much of `total` is done."""
+def counter_display(screen: Console, total: int) -> Iterator[Callable[[str, int], None]]:
+    """Display a progress bar on a terminal.
+
+    Args:
+        screen: the console.
+        total: the count at the end.
+
+    Yields:
+        The function to call with the current activity and count.
+    """
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -78,15 +113,7 @@ def counting(screen: Console, total: int) -> Iterator[Callable[[str, int], None]
     with Progress(*columns, console=screen, disable=not screen.is_terminal, transient=True) as bar:
         task = bar.add_task("", total=total)
 
-        def show(what: str, done: int) -> None:
-            bar.update(task, description=what, completed=done)
+        def on_progress(activity: str, completed: int) -> None:
+            bar.update(task, description=activity, completed=completed)
 
-        yield show
-
-
-def _plain(screen: Console, schedule: Schedule) -> Callable[[ValidationEvent], None]:
-    def watch(moment: ValidationEvent) -> None:
-        if moment.record is not None:
-            print(line(moment.record, schedule.steps), file=screen.file, flush=True)
-
-    return watch
+        yield on_progress

@@ -2,132 +2,166 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
 from graphfew.cli import console
+from graphfew.cli._options import option_parameter, with_parameters
 from graphfew.cli.error_handling import one_line
 from graphfew.data import Tasks
+from graphfew.data.int_range import IntRange
 from graphfew.data.query_sampling import parse_queries
+from graphfew.errors import ConfigurationError
 from graphfew.runs import (
-    find_device,
-    label,
+    EvaluationRow,
+    checkpoint_label,
+    evaluate_checkpoints,
     load_split,
-    ratios,
+    parse_ratios,
     resolve_checkpoint,
-    span,
+    resolve_device,
+    training_options,
     write_json,
 )
-from graphfew.runs.evaluation import EvaluationRow, column_widths, evaluate_model, in_mode, report
+from graphfew.runs.evaluation import portable_command, report, set_mode
 from graphfew.serialization import checkpoint
 
+OPTIONS = training_options()
+SHARED_OPTIONS = (
+    "way",
+    "shot",
+    "unlabeled",
+    "labeled_ratio",
+    "distractors",
+    "within_groups",
+    "device",
+)
+PARAMETERS = [
+    option_parameter(OPTIONS["data"], required=True, panel=False),
+    option_parameter(OPTIONS["root"], panel=False),
+    option_parameter(
+        OPTIONS["split"], default="test", default_text="test", help="The split.", panel=False
+    ),
+    option_parameter(
+        OPTIONS["query"],
+        multiple=True,
+        help=OPTIONS["query"].help + " Give several for several rows.",
+        panel=False,
+    ),
+    option_parameter(OPTIONS["transductive"], default_text="as in training", panel=False),
+]
+PARAMETERS += [
+    option_parameter(OPTIONS[name], default=OPTIONS[name].default, panel=False)
+    for name in SHARED_OPTIONS
+]
 
+
+@with_parameters(PARAMETERS)
 def evaluate(
     checkpoints: Annotated[
-        list[Path], typer.Argument(help="Files, or run folders (then their best).")
+        list[Path],
+        typer.Argument(help="Files, run folders (their best checkpoint) or pretrained models."),
     ],
-    data: Annotated[str, typer.Option(help="A data set of `graphfew data`.")],
-    split: Annotated[str, typer.Option()] = "test",
-    root: Annotated[str | None, typer.Option(help="The folder of the data's archives.")] = None,
-    way: Annotated[str, typer.Option(help="Classes per task, or a range.")] = "5",
-    shot: Annotated[str, typer.Option(help="Labeled items per class, or a range.")] = "1",
-    query: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Queries: 5 (per class), 1-15, multinomial:25, dirichlet:75:2.0, single, single-class:75, one-per-class, "  # noqa: E501
-            "varied:1-75, or a mixture joined by +; give several for several rows.",
-            show_default="5",
-        ),
-    ] = None,
-    unlabeled: Annotated[str, typer.Option(help="Unlabeled items per class, or a range.")] = "0",
-    labeled_ratio: Annotated[
-        str, typer.Option(help="Share of the shots that keep their label.")
-    ] = "1",
-    distractors: Annotated[
-        str, typer.Option(help="Other classes among the unlabeled items, or a range.")
-    ] = "0",
+    tasks: Annotated[int, typer.Option(help="Number of tasks.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Seed of the tasks.")] = 0,
+    batch: Annotated[int, typer.Option(help="Tasks that are encoded together.")] = 16,
     labeled_only: Annotated[
         bool, typer.Option("--labeled-only", help="Drop unlabeled items.")
     ] = False,
-    within_groups: Annotated[
-        bool, typer.Option("--within-groups", help="All classes of a task from one group.")
+    allow_seen_classes: Annotated[
+        bool,
+        typer.Option(
+            "--allow-seen-classes",
+            help="Evaluate also on classes that a checkpoint was trained on.",
+        ),
     ] = False,
-    tasks: Annotated[int, typer.Option(help="Number of tasks.")] = 1000,
-    seed: Annotated[int, typer.Option(help="Of the tasks.")] = 0,
-    batch: Annotated[int, typer.Option(help="Tasks encoded together.")] = 16,
-    transductive: Annotated[
-        bool | None, typer.Option("--transductive/--inductive", show_default="as it was trained")
-    ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Write every task's accuracy to this JSON file.")
+        Path | None, typer.Option(help="Write the accuracy of each task to this JSON file.")
     ] = None,
-    device: Annotated[str, typer.Option()] = "cpu",
+    **options: Any,
 ) -> None:
-    """Accuracy of checkpoints over tasks, all on the same ones, with 95 % intervals.
+    """Evaluate checkpoints on the same tasks: mean accuracy with 95 % confidence intervals.
 
-    Each checkpoint's difference to the first is paired by task.
+    The difference of each checkpoint to the first one is paired by task.
     """
     with one_line():
         if out is not None and out.is_dir():
-            raise ValueError(f"{out} is a folder; give a file for the results")
+            raise ConfigurationError(f"{out} is a folder; give a file for the results", key="out")
         files = [resolve_checkpoint(path) for path in checkpoints]
-        place = find_device(device)
-        models = [
-            in_mode(checkpoint.load(file, device=place), transductive, unlabeled=not labeled_only)
-            for file in files
-        ]
-        source = load_split(data, split, root)
-        draws = [
-            Tasks(
-                source,
-                way=span("way", way),
-                shot=span("shot", shot),
-                query=parse_queries(text),
-                seed=seed,
-                unlabeled=span("unlabeled", unlabeled),
-                labeled_ratio=ratios(labeled_ratio),
-                distractors=span("distractors", distractors),
-                within_groups=within_groups,
-            )
-            for text in query or ["5"]
-        ]
-        shown = console.console()
-        with console.counting(shown, len(draws) * len(models) * tasks) as show:
+        device = resolve_device(options["device"])
+        models = []
+        for file in files:
+            model = checkpoint.load(file, device=device)
+            model = set_mode(model, options["transductive"], unlabeled=not labeled_only)
+            models.append((checkpoint_label(file), model))
+        task_sets = _task_sets(options, seed)
+        screen = console.stdout_console()
+        total = len(task_sets) * len(models) * tasks
+        with console.counter_display(screen, total) as on_progress:
             rows = list(
-                evaluate_model(
-                    list(zip(map(label, files), models, strict=True)), draws, tasks, batch, show
+                evaluate_checkpoints(
+                    models,
+                    task_sets,
+                    tasks,
+                    batch,
+                    on_progress,
+                    allow_seen_classes=allow_seen_classes,
                 )
             )
-        shown.print(_table(rows))
+        screen.print(_table(rows))
         if out is not None:
-            write_json(out, report(column_widths(sys.argv[1:]), rows))
+            write_json(out, report(portable_command(sys.argv[1:]), rows))
+
+
+def _task_sets(options: dict[str, Any], seed: int) -> list[Tasks]:
+    """The tasks, for each query sampling."""
+    data = load_split(options["data"], options["split"], options["root"])
+    tasks = Tasks(
+        data,
+        way=IntRange.parse(options["way"], name="way"),
+        shot=IntRange.parse(options["shot"], name="shot"),
+        seed=seed,
+        unlabeled=IntRange.parse(options["unlabeled"], name="unlabeled"),
+        labeled_ratio=parse_ratios(options["labeled_ratio"]),
+        distractors=IntRange.parse(options["distractors"], name="distractors"),
+        within_groups=options["within_groups"],
+    )
+    queries = options["query"] or [OPTIONS["query"].default]
+    return [dataclasses.replace(tasks, query=parse_queries(query)) for query in queries]
 
 
 def _table(rows: Sequence[EvaluationRow]) -> Table:
-    drawn = rows[0].result.tasks
+    """The results as a table, with a column of differences if there are several checkpoints."""
+    tasks = rows[0].result.tasks
     table = Table(
-        title=f"{drawn['data']}/{drawn['split']}, {drawn['way']}-way {drawn['shot']}-shot: "
+        title=f"{tasks['data']}/{tasks['split']}, {tasks['way']}-way {tasks['shot']}-shot: "
         "accuracy in %, 95 % intervals over tasks"
     )
-    columns = ["checkpoint", "method", "mode", "queries", "tasks", "decisions", "accuracy"]
-    paired = any(row.comparison for row in rows)
-    for name in [*columns, *(["difference to the first"] if paired else [])]:
-        table.add_column(name, justify="right" if name in columns[4:] else "left")
+    for name in ("checkpoint", "method", "mode", "queries"):
+        table.add_column(name)
+    for name in ("tasks", "decisions", "accuracy"):
+        table.add_column(name, justify="right")
+    has_comparison = any(row.comparison for row in rows)
+    if has_comparison:
+        table.add_column("difference to the first")
     for row in rows:
-        result, gap = row.result, str(row.comparison or "")
-        cells = (
+        result = row.result
+        cells = [
             row.name,
             result.model["method"],
             result.mode,
             result.tasks["query"],
             len(result.per_task),
-            row.decisions,
+            row.n_queries,
             f"{100 * result.mean:.2f} ± {100 * result.half_width:.2f}",
-        )
-        table.add_row(*map(str, cells), *([gap] if paired else []))
+        ]
+        if has_comparison:
+            cells.append(row.comparison or "")
+        table.add_row(*map(str, cells))
     return table

@@ -34,7 +34,7 @@ from graphfew.labeling.label_items import LabelTable, label_items, write_table
 from graphfew.methods.registry import find_method
 from graphfew.nn.eval_mode import eval_mode
 from graphfew.nn.method import GraphMethod
-from graphfew.runs import resolve_checkpoint, settings
+from graphfew.runs import parse_key_values, resolve_checkpoint
 from graphfew.serialization import checkpoint
 
 Array = NDArray[Any]
@@ -125,7 +125,7 @@ def label(
     class at all), the second class, and whether the label was given. A rare item of no class has a low similarity.
     """
     with one_line():
-        options = settings(set_ or [])
+        options = parse_key_values(set_ or [])
         _check_source(source, from_checkpoint, encoder)
         _check_target(out, ".csv", source, overwrite)
         if picture is not None:
@@ -161,8 +161,8 @@ def _finish(
     out: Path,
     picture: Path | None,
 ) -> None:
-    shown = console.console()
-    with console.counting(shown, len(pile)) as show:
+    shown = console.stdout_console()
+    with console.counter_display(shown, len(pile)) as show:
         features = _encoded(pile.x, model, lambda done: show("encoding", done))
     items = features if isinstance(classifier.method, str) else _floating(pile.x)
     labeling = label_items(pile, items, classifier, threshold)
@@ -201,8 +201,8 @@ def _read_folder(
     classifier: FewShotClassifier,
 ) -> PartiallyLabeledItems:
     listing = list_images(source, unlabeled)
-    shown = console.console()
-    with console.counting(shown, 2 * len(listing.paths)) as show:
+    shown = console.stdout_console()
+    with console.counter_display(shown, 2 * len(listing.paths)) as show:
         seen = look(listing, lambda done: show("looking at images", done))
         channels, side = _pixels(listing, seen, model, size)
         width, height = (side, side) if side else seen.sizes[0]

@@ -59,7 +59,7 @@ def methods() -> None:
             "fixed" if method.fixed_shot else "any",
             "used" if method.unlabeled else "refused",
         )
-    console.console().print(table)
+    console.stdout_console().print(table)
 
 
 def data() -> None:
@@ -76,7 +76,7 @@ def data() -> None:
             .replace("[", r"\[")
         )
         table.add_row(name, SPLITS.get(name, "all"), what, _where(name))
-    console.console().print(table)
+    console.stdout_console().print(table)
 
 
 def _where(name: str) -> str:

@@ -123,7 +123,7 @@ def evaluate(
     batch: int = 16,
     transductive_bn: bool = False,
     progress: Callable[[int], None] | None = None,
-    workers: ProcessGroup = SINGLE_PROCESS,
+    process_group: ProcessGroup = SINGLE_PROCESS,
 ) -> Result:
     """Compute the accuracy over tasks `0 .. n-1`.
 
@@ -137,8 +137,8 @@ def evaluate(
         transductive_bn: declares that batch norm uses the statistics of each task; tasks then run
             one by one.
         progress: called after each batch with the number of tasks that this process has done.
-        workers: the processes that split the batches among them. Each returns the complete result,
-            which does not depend on their number.
+        process_group: the processes that split the batches among them. Each returns the complete
+            result, which does not depend on their number.
 
     Returns:
         Mean accuracy with its 95 % interval, the per-task accuracies and the protocol.
@@ -167,7 +167,7 @@ def evaluate(
     protocol: tuple[EvaluationMode, list[JSON]] | None = None
     tasks_done = 0
     with eval_mode(model, transductive_bn=transductive_bn):
-        for index, episode, target in _local_batches(model, tasks, n, batch, workers):
+        for index, episode, target in _local_batches(model, tasks, n, batch, process_group):
             if protocol is None:
                 protocol = _mode(model, episode, transductive_bn), list(episode.x.shape[1:])
                 check_contract(model, episode, transductive_bn=transductive_bn)
@@ -176,7 +176,7 @@ def evaluate(
             if progress is not None:
                 progress(tasks_done)
 
-    gathered = workers.gather((protocol, parts))
+    gathered = process_group.gather((protocol, parts))
     mode, input_shape = next(protocol for protocol, _ in gathered if protocol is not None)
     all_parts = [part for _, process_parts in gathered for part in process_parts]
     all_parts.sort(key=lambda part: part.index)
@@ -241,12 +241,12 @@ def _evaluate_batch(
 
 
 def _local_batches(
-    model: GraphMethod, tasks: TaskSource, n: int, batch: int, workers: ProcessGroup
+    model: GraphMethod, tasks: TaskSource, n: int, batch: int, process_group: ProcessGroup
 ) -> Iterator[tuple[int, Episode, Tensor]]:
     """Yield index, episode and targets of the batches of this process."""
     device = device_of(model)
     for index, start in enumerate(range(0, n, batch)):
-        if index % workers.size == workers.rank:
+        if index % process_group.size == process_group.rank:
             episode, target = tasks.batch(range(start, min(start + batch, n)))
             yield index, episode.to(device), target.to(device)
 

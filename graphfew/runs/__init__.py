@@ -1,37 +1,46 @@
-"""Training runs in a folder: configuration, metrics, checkpoints, resuming."""
+"""Training runs in a folder: configuration, metrics, checkpoints, resuming and evaluation.
 
-from graphfew.runs.build import build, find_device, load_split
-from graphfew.runs.config import Schedule, TrainConfig, ratios, settings, span
-from graphfew.runs.factory import check_mode, label, resolve_checkpoint
-from graphfew.runs.fit import TrainingProgress, ValidationEvent, ValidationRecord, fit
-from graphfew.runs.run_dir import Run, versions, write_json
-from graphfew.runs.runner import Interrupted, PreparedRun, execute, finished, prepare, reopen
+Start reading at `runner.execute`; `config.TrainConfig` and `schedule.Schedule` declare the options.
+"""
+
+from graphfew.runs.build import build_state, load_split, resolve_device
+from graphfew.runs.checkpoints import checkpoint_label, resolve_checkpoint
+from graphfew.runs.config import TrainConfig, parse_ratios, training_options
+from graphfew.runs.evaluation import EvaluationRow, evaluate_checkpoints
+from graphfew.runs.factory import check_mode
+from graphfew.runs.fit import TrainingEvent, TrainingProgress, ValidationRecord, fit
+from graphfew.runs.options import Option, parse_key_values
+from graphfew.runs.run_dir import RunDir, versions, write_json
+from graphfew.runs.runner import PreparedRun, TrainingInterrupted, execute, prepare, resume
+from graphfew.runs.schedule import Schedule
 from graphfew.runs.state import TrainingState
 
 __all__ = [
-    "Interrupted",
+    "EvaluationRow",
+    "Option",
     "PreparedRun",
-    "Run",
+    "RunDir",
     "Schedule",
     "TrainConfig",
+    "TrainingEvent",
+    "TrainingInterrupted",
     "TrainingProgress",
     "TrainingState",
-    "ValidationEvent",
     "ValidationRecord",
-    "build",
+    "build_state",
     "check_mode",
+    "checkpoint_label",
+    "evaluate_checkpoints",
     "execute",
-    "find_device",
-    "finished",
     "fit",
-    "label",
     "load_split",
+    "parse_key_values",
+    "parse_ratios",
     "prepare",
-    "ratios",
-    "reopen",
     "resolve_checkpoint",
-    "settings",
-    "span",
+    "resolve_device",
+    "resume",
+    "training_options",
     "versions",
     "write_json",
 ]

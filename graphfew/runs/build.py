@@ -1,7 +1,8 @@
-"""From a configuration to a model and its tasks, with every fault found before any work."""
+"""From a configuration to a model and its tasks; every error is raised before training starts."""
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -12,69 +13,100 @@ from torch import Tensor
 from graphfew._utils.model_spec import JSON
 from graphfew.data import DATASETS, Dataset, Tasks, load
 from graphfew.data.catalog import loader_arguments
+from graphfew.data.int_range import IntRange
 from graphfew.data.query_sampling import parse_queries
+from graphfew.errors import ConfigurationError
 from graphfew.methods.registry import find_method
 from graphfew.nn.eval_mode import eval_mode
 from graphfew.nn.method import GraphMethod, device_of
-from graphfew.runs.config import TASKS, TrainConfig, ratios, span
-from graphfew.runs.factory import adopt_encoder, build_model, choose_loss, find_components
+from graphfew.runs.config import TASKS, TrainConfig, parse_ratios, training_options
+from graphfew.runs.factory import build_model, choose_loss, fit_pca, load_encoder_weights
 from graphfew.runs.objectives import build_objective
+from graphfew.runs.schedule import FLOAT32, Schedule
 from graphfew.runs.state import TrainingState
+from graphfew.training.precision import supports_bfloat16
 
-# Options that provenance tells where they are not the default ones.
-TOLD = (
-    "objective",
-    "augment",
-    "turns",
-    "optimizer",
-    "cosine",
-    "warmup",
-    "average",
-    "patience",
-    "precision",
-    "components",
-)
-# Validation tasks are another stream than training tasks, also where both come from one split.
-VALIDATION_STREAM = 1_000_003
+# Offset of the seed of validation tasks: they differ from training tasks even on the same split.
+VALIDATION_SEED_OFFSET = 1_000_003
 
 
-def build(config: TrainConfig, *, resuming: bool = False) -> TrainingState:
-    """The model, its tasks, loss and optimizer; one task of each kind has passed through the model.
+def build_state(config: TrainConfig, *, resuming: bool = False) -> TrainingState:
+    """Build the model, tasks, loss and optimizer, and run one task of each kind through them.
 
     Args:
-        config: what is asked.
-        resuming: the weights come from a checkpoint, so `init_encoder` is not read.
+        config: the configuration.
+        resuming: the weights will come from a checkpoint, so `init_encoder` is not read.
+
+    Returns:
+        What `fit` trains.
 
     Raises:
-        ValueError: anything that the run would fail at.
-        FileNotFoundError: `init_encoder` or a data archive is not there.
+        ValueError: for anything that would fail during the run.
+        FileNotFoundError: if `init_encoder` or a data archive is missing.
+
+    Example:
+        >>> from graphfew.runs import TrainConfig, build_state
+        >>> config = TrainConfig("prototypical", "glyphs", encoder_arguments={"width": 4})
+        >>> build_state(config).validation.describe()["split"]
+        'val'
     """
     loss = choose_loss(config)
-    device = find_device(config.device)
+    device = resolve_device(config.device)
     model = build_model(config)
     if config.freeze_encoder:
-        model.on_features()  # refuses a method whose features depend on the task
-    training, selection = (
-        near(load_split(config.data, split, config.root, **config.data_arguments), device)
-        for split in (config.split, config.validate)
-    )
-    tasks, validation = training_tasks(config, training), validation_tasks(config, selection)
+        model.on_features()  # raises if the features depend on the task
+    training_data = _load_for(config, config.split, device)
+    validation_data = _load_for(config, config.validate, device)
+    tasks = training_tasks(config, training_data)
+    validation = validation_tasks(config, validation_data)
     model = model.to(device)
     if not resuming and config.init_encoder is not None:
-        adopt_encoder(model, config.init_encoder)
-        find_components(model, training)
+        load_encoder_weights(model, config.init_encoder)
+        fit_pca(model, training_data)
     model.encoder.requires_grad_(not config.freeze_encoder)
-    model.provenance = {**provenance(config, tasks), **model.provenance}
+    schedule = supported_schedule(config.schedule, device)
+    model.provenance = {**provenance(config, tasks, schedule), **model.provenance}
     if config.objective == TASKS:
-        look(model, tasks, loss)
-    look(model, validation)
-    return build_objective(
-        config, TrainingState(model, tasks, validation, loss, None, model, model, tasks)
+        check_forward(model, tasks, loss)
+    check_forward(model, validation)
+    state = TrainingState(
+        model=model,
+        tasks=tasks,
+        validation=validation,
+        schedule=schedule,
+        loss=loss,
+        optimizer=None,
+        method=model,
+        learner=model,
+        source=tasks,
     )
+    return build_objective(config, state)
 
 
-def near(data: Dataset, device: torch.device) -> Dataset:
-    """The data set with its items on that GPU, where they take a quarter of its free memory at most; else as it was."""
+def supported_schedule(schedule: Schedule, device: torch.device) -> Schedule:
+    """Replace bfloat16 by float32 where the device would emulate it, up to 200 times slower.
+
+    Args:
+        schedule: the configured schedule.
+        device: the device of the model.
+
+    Returns:
+        The schedule to run.
+
+    Example:
+        >>> from graphfew.runs import Schedule
+        >>> from graphfew.runs.build import supported_schedule
+        >>> supported_schedule(Schedule(), torch.device("cpu")).precision
+        'float32'
+    """
+    if schedule.precision == FLOAT32 or supports_bfloat16(device):
+        return schedule
+    return dataclasses.replace(schedule, precision=FLOAT32)
+
+
+def _load_for(config: TrainConfig, split: str, device: torch.device) -> Dataset:
+    """A split of the configured data set, on the GPU if it takes at most a quarter of its memory."""
+    data = load_split(config.data, split, config.root, **config.data_arguments)
     if device.type != "cuda":
         return data
     free, _ = torch.cuda.mem_get_info(device)
@@ -82,103 +114,170 @@ def near(data: Dataset, device: torch.device) -> Dataset:
 
 
 def load_split(name: str, split: str, root: str | None = None, **arguments: Any) -> Dataset:
-    """A split of a data set by name, from the folder `root` where it is given; `arguments` go to its loader.
+    """Load a split of a data set by name.
+
+    Args:
+        name: name of the data set.
+        split: name of the split.
+        root: folder of the archives; None for the default.
+        arguments: keyword arguments of the loader.
+
+    Returns:
+        The data set.
 
     Raises:
-        ValueError: an unknown name, split or argument, or a root for a data set that has none.
-        FileNotFoundError: `root` lacks the archive.
+        ConfigurationError: if the data set has no such split or argument, or takes no root.
+        ValueError: if the name is unknown.
+        FileNotFoundError: if `root` lacks the archive.
+
+    Example:
+        >>> from graphfew.runs import load_split
+        >>> load_split("digits", "all").name
+        'digits'
     """
-    takes = inspect.signature(DATASETS[name]).parameters if name in DATASETS else {}
-    if takes and "split" not in takes and split != "all":
-        raise ValueError(f"{name} has no split {split!r}; its only one is all")
-    if takes and "root" not in takes and root is not None:
-        raise ValueError(f"{name} comes with the library and takes no root; leave it out")
-    known = loader_arguments(name) if takes else {}
+    if name not in DATASETS:
+        return load(name, split=split, root=root, **arguments)  # raises with the known names
+    parameters = inspect.signature(DATASETS[name]).parameters
+    if "split" not in parameters and split != "all":
+        raise ConfigurationError(f"{name} has no split {split!r}; its only one is all", key="split")
+    if "root" not in parameters and root is not None:
+        raise ConfigurationError(
+            f"{name} is part of the library and takes no root; leave it out", key="root"
+        )
+    known = loader_arguments(name)
     unknown = sorted(set(arguments) - set(known))
-    if takes and unknown:
-        raise ValueError(
-            f"{name} takes no argument {unknown[0]!r}; known: {', '.join(known) or 'none'}"
+    if unknown:
+        raise ConfigurationError(
+            f"{name} takes no argument {unknown[0]!r}; expected one of: "
+            f"{', '.join(known) or 'none'}",
+            key="data_arguments",
         )
     options = {"split": split, "root": root, **arguments}
-    return load(
-        name, **{key: value for key, value in options.items() if key in takes and value is not None}
-    )
+    accepted = {
+        key: value for key, value in options.items() if key in parameters and value is not None
+    }
+    return load(name, **accepted)
 
 
 def training_tasks(config: TrainConfig, data: Dataset) -> Tasks:
-    """The tasks that the run trains on. Raises ValueError as `Tasks` does."""
+    """Create the training tasks. Raises ValueError as `Tasks` does."""
     return Tasks(
         data,
-        way=span("way", config.way),
-        shot=span("shot", config.shot),
+        way=IntRange.parse(config.way, name="way"),
+        shot=IntRange.parse(config.shot, name="shot"),
         query=parse_queries(config.query),
         seed=config.schedule.seed,
-        **_context(config),
+        **_task_options(config),
     )
 
 
 def validation_tasks(config: TrainConfig, data: Dataset) -> Tasks:
-    """The tasks that the run selects on: seed `VALIDATION_STREAM` further. Raises ValueError as `Tasks` does."""
-    way = config.validate_way or (config.way if find_method(config.method).fixed_way else "5")
+    """Create the validation tasks, with a seed of their own. Raises ValueError as `Tasks` does."""
+    way = config.validate_way
+    if way is None:
+        way = config.way if find_method(config.method).fixed_way else "5"
+    shot = config.shot if config.validate_shot is None else config.validate_shot
     return Tasks(
         data,
-        way=span("validate_way", way),
-        shot=span("validate_shot", config.validate_shot or config.shot),
+        way=IntRange.parse(way, name="validate_way"),
+        shot=IntRange.parse(shot, name="validate_shot"),
         query=parse_queries(config.validate_query),
-        seed=config.schedule.seed + VALIDATION_STREAM,
-        **_context(config),
+        seed=config.schedule.seed + VALIDATION_SEED_OFFSET,
+        **_task_options(config),
     )
 
 
-def _context(config: TrainConfig) -> dict[str, Any]:
+def _task_options(config: TrainConfig) -> dict[str, Any]:
+    """Arguments that training and validation tasks share."""
     return {
-        "unlabeled": span("unlabeled", config.unlabeled),
-        "labeled_ratio": ratios(config.labeled_ratio),
-        "distractors": span("distractors", config.distractors),
+        "unlabeled": IntRange.parse(config.unlabeled, name="unlabeled"),
+        "labeled_ratio": parse_ratios(config.labeled_ratio),
+        "distractors": IntRange.parse(config.distractors, name="distractors"),
         "label_noise": config.label_noise,
         "within_groups": config.within_groups,
     }
 
 
-def provenance(config: TrainConfig, tasks: Tasks) -> dict[str, JSON]:
-    """What results tell of the training."""
-    drawn = tasks.describe()
-    learned = {key: value for key, value in drawn.items() if key not in ("data", "split", "seed")}
-    plain, own = TrainConfig(config.method, config.data).flat(), config.flat()
-    return {
+def provenance(config: TrainConfig, tasks: Tasks, schedule: Schedule) -> dict[str, JSON]:
+    """Describe the training, for the checkpoint and for the results of its evaluation.
+
+    Args:
+        config: the configuration.
+        tasks: the training tasks.
+        schedule: the schedule to run, whose precision the device supports.
+    """
+    description = tasks.describe()
+    task_options = {
+        key: value for key, value in description.items() if key not in ("data", "split", "seed")
+    }
+    facts: dict[str, JSON] = {
         "training_seed": config.schedule.seed,
-        "trained_on": f"{drawn['data']}/{drawn['split']}",
-        "training_tasks": learned if config.objective == TASKS else None,
+        "trained_on": f"{description['data']}/{description['split']}",
+        "training_tasks": task_options if config.objective == TASKS else None,
         "training_loss": getattr(choose_loss(config), "__name__", None),
         "steps": config.schedule.steps,
         "batch": config.schedule.batch,
         "encoder_frozen": config.freeze_encoder,
-        **{name: own[name] for name in TOLD if own[name] != plain[name]},
     }
+    values = config.to_options()
+    for name, option in training_options().items():
+        if option.recorded and values[name] != option.default:
+            facts[name] = values[name]
+    if config.schedule.precision != FLOAT32:
+        facts["precision_used"] = schedule.precision
+    return facts
 
 
-def look(
+def check_forward(
     model: GraphMethod, tasks: Tasks, loss: Callable[[Any, Tensor], Tensor] | None = None
 ) -> None:
-    """Pass the first task through the model and the loss, so that what does not fit is refused now.
+    """Run the first task through the model and the loss, to find mismatches before training.
+
+    Args:
+        model: the model.
+        tasks: its tasks.
+        loss: the loss; None to run the model only.
 
     Raises:
-        ValueError: as the model or the loss does.
+        ValueError: if the model or the loss rejects the task.
+
+    Example:
+        >>> import graphfew as gf
+        >>> from graphfew.runs.build import check_forward
+        >>> model = gf.create("prototypical", encoder=gf.backbones.conv4(width=4, size=8))
+        >>> check_forward(model, gf.Tasks(gf.data.digits()), gf.node_loss)
     """
     device = device_of(model)
     episode, target = tasks[0]
     with eval_mode(model):
-        out = model(episode.to(device))
+        output = model(episode.to(device))
         if loss is not None:
-            loss(out, target.to(device))
+            loss(output, target.to(device))
 
 
-def find_device(name: str) -> torch.device:
-    """Raises ValueError where torch does not know it or this computer does not have it."""
+def resolve_device(name: str) -> torch.device:
+    """Check that PyTorch can use a device.
+
+    Args:
+        name: such as `"cpu"` or `"cuda:0"`.
+
+    Returns:
+        The device.
+
+    Raises:
+        ConfigurationError: if the name is unknown or the device is not available.
+
+    Example:
+        >>> from graphfew.runs import resolve_device
+        >>> resolve_device("cpu")
+        device(type='cpu')
+    """
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
-        raise ValueError(f"the device {name!r} cannot be used ({reason}); try cpu") from error
+        raise ConfigurationError(
+            f"the device {name!r} cannot be used ({reason}); try cpu", key="device"
+        ) from error
     return device

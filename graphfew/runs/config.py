@@ -1,319 +1,410 @@
-"""What a training run is asked to do: frozen records, checked where they are made, kept as JSON."""
+"""`TrainConfig`: the options of a training run, saved as JSON in its folder."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
-
-import torch
 
 from graphfew._utils.model_spec import JSON
 from graphfew.data.augment import parse_augment
-from graphfew.data.int_range import IntOrRange, IntRange
+from graphfew.data.int_range import IntRange
 from graphfew.data.query_sampling import parse_queries
-from graphfew.training.loop import adam, adamw, sgd
+from graphfew.errors import ConfigurationError
+from graphfew.methods.losses import LOSSES
+from graphfew.runs.options import (
+    MODEL_GROUP,
+    TASK_GROUP,
+    TRAINING_GROUP,
+    VALIDATION_GROUP,
+    declare,
+    declared_options,
+)
+from graphfew.runs.schedule import Schedule
 
 TEST_SPLITS = ("test", "evaluation")
-# Where a run happens, not what it computes: these may differ when it is resumed.
-PLACES = ("root", "device")
+# Options about where a run takes place, not about its results: they may change on resuming.
+LOCATION_OPTIONS = ("root", "device")
 TASKS, CLASSES = "tasks", "classes"
-OPTIMIZERS: Mapping[str, Callable[..., torch.optim.Optimizer]] = {
-    "adam": adam,
-    "adamw": adamw,
-    "sgd": sgd,
-}
-# What JSON may hold for an option of each type.
-TYPES: Mapping[str, tuple[type, ...]] = {
-    "str": (str,),
-    "str | None": (str, type(None)),
-    "bool": (bool,),
-    "bool | None": (bool, type(None)),
-    "int": (int,),
-    "int | None": (int, type(None)),
-    "float": (int, float),
-    "float | None": (int, float, type(None)),
-    "Mapping[str, JSON]": (Mapping,),
-}
-WHOLE = "-whole"
-PRECISIONS = ("float32", "bfloat16", f"bfloat16{WHOLE}")
+# Earlier names of options, for run folders written before they were renamed.
+RENAMED_OPTIONS = {"unlabelled": "unlabeled", "labelled_ratio": "labeled_ratio"}
+RENAMED_METHODS = {"nearest_neighbour": "nearest_neighbor"}
 
 
-@dataclasses.dataclass(frozen=True)
-class Schedule:
-    """How long and how fast a model is trained, and when it is looked at.
+def parse_ratios(text: str) -> tuple[float, ...]:
+    """Parse ratios with commas between them.
 
-    Shapes:
-        steps: updates in all; 0 only validates, for methods that need no training.
-        batch: tasks per step.
-        lr: Adam's learning rate at the start.
-        halve_every: steps after which the rate is halved; None keeps it.
-        weight_decay: Adam's.
-        seed: of weights, training tasks and dropout.
-        validate_every: steps between validations; the last step is always validated.
-        validate_tasks: tasks per validation.
-        save_every: steps between saves of `last`; None takes `validate_every`.
-        optimizer: adam, adamw or sgd (with Nesterov's momentum of 0.9).
-        cosine: the rate falls to 0 at the last step along half a cosine.
-        warmup: steps over which the rate is reached.
-        average: decay of a running average of the weights, which is then validated and kept; None keeps the last ones.
-        patience: validations without a better one after which training stops; None goes on to the last step.
-        precision: of products in training: float32; bfloat16, the encoder's; bfloat16-whole, the layers' too.
-        recompute: rows of networks of pairs are worked out again backward, for less memory.
+    Args:
+        text: such as `"0.2,1"`.
+
+    Returns:
+        The numbers, here `(0.2, 1.0)`.
 
     Raises:
-        ValueError: a number out of range, or a name that is not known.
+        ConfigurationError: if a part is not a number.
+
+    Example:
+        >>> from graphfew.runs import parse_ratios
+        >>> parse_ratios("0.2,1")
+        (0.2, 1.0)
     """
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ConfigurationError(
+            f"labeled_ratio is {text!r}; give a ratio such as 0.2, or several such as 0.2,0.4,1",
+            key="labeled_ratio",
+        ) from error
 
-    steps: int = 10_000
-    batch: int = 32
-    lr: float = 1e-3
-    halve_every: int | None = None
-    weight_decay: float = 0.0
-    seed: int = 0
-    validate_every: int = 500
-    validate_tasks: int = 200
-    save_every: int | None = None
-    optimizer: str = "adam"
-    cosine: bool = False
-    warmup: int = 0
-    average: float | None = None
-    patience: int | None = None
-    precision: str = "float32"
-    recompute: bool = False
 
-    def __post_init__(self) -> None:
-        least = {
-            "steps": 0,
-            "batch": 1,
-            "halve_every": 1,
-            "seed": 0,
-            "validate_every": 1,
-            "validate_tasks": 2,
-            "save_every": 1,
-            "weight_decay": 0,
-            "warmup": 0,
-            "patience": 1,
-        }
-        for name, bound in least.items():
-            value = getattr(self, name)
-            if value is not None and not value >= bound:
-                raise ValueError(f"{name} is {value}; it must be at least {bound}")
-        if not 0 < self.lr < float("inf"):
-            raise ValueError(f"lr is {self.lr}; it must be positive and finite")
-        if self.cosine and self.halve_every is not None:
-            raise ValueError(
-                f"cosine is set and halve_every is {self.halve_every}; give one way for the rate to fall"
-            )
-        if self.average is not None and not 0 < self.average < 1:
-            raise ValueError(
-                f"average is {self.average}; a decay lies between 0 and 1, such as 0.999"
-            )
-        for name, known in (("optimizer", OPTIMIZERS), ("precision", PRECISIONS)):
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; known: {', '.join(known)}")
+QUERY_HELP = (
+    "Queries: 5 (per class), 1-15, multinomial:25, dirichlet:75:2.0, single, single-class:75, "
+    "one-per-class, varied:1-75, or several joined by +."
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """Everything that `graphfew train` can be asked, numbers of tasks as text ("5", "5-20", "varied:1-75").
+    """The options of a training run; see `graphfew train --help`.
 
-    Shapes:
-        labeled_ratio: a share of the shots, or several with commas between them ("0.2,0.4,1").
-        label_noise: the share of supports that are of another class, of training and validation tasks.
-        validate: the split that chooses the best checkpoint; never a test split.
-        arguments: of the method; encoder_arguments: of the encoder.
-        transductive: None takes the method's own default.
-        loss: None takes the registry's loss of the method.
-        validate_way, validate_shot: None takes 5 (a method of fixed way: `way`) and `shot`.
-        init_encoder: a checkpoint whose encoder weights are the start.
-        freeze_encoder: keep those weights as they are; every item is then encoded once, before the first step.
-        objective: what is learned: `tasks`, or `classes`: the encoder learns to tell all classes of the split apart,
-            `batch` items at a time, and is validated through the method on tasks.
-        augment: changes training images at random ("affine", "crop:4+flip"); None leaves them.
-        turns: with `classes`, every quarter turn of a class counts as a class of its own.
-        views: with a frozen encoder, features are averaged over so many jittered copies of each image.
-        mirror: with a frozen encoder, features are averaged over each image and its mirror, as they are and moved by so
-            many pixels each way.
-        components: with a frozen encoder, features are brought to one length and turned to so many principal components
-            of the training split's; None leaves them as they are.
-        data_arguments: of the data set's loader, such as its size.
+    Numbers of classes, shots and items are text: `"5"`, or the range `"5-20"`.
+
+    Attributes:
+        method: name of the method.
+        data: name of the data set.
+        root: folder of the data set's archives; None for the default.
+        data_arguments: keyword arguments of the data set's loader.
+        split: split to train on.
+        way: classes per task.
+        shot: labeled items per class.
+        query: query sampling, such as `"5"` or `"varied:1-75"`.
+        unlabeled: unlabeled items per class.
+        labeled_ratio: fraction of the shots that keep their label, or several (`"0.2,0.4,1"`).
+        distractors: classes outside the task among the unlabeled items.
+        label_noise: fraction of support items that are from another class.
+        within_groups: take all classes of a task from one group.
+        augment: random augmentation of training images (`"affine"`, `"crop:4+flip"`).
+        encoder: name of the backbone.
+        encoder_arguments: keyword arguments of the backbone.
+        arguments: keyword arguments of the method.
+        transductive: evaluation mode of the model; None for the method's default.
+        init_encoder: checkpoint whose encoder weights are the initial ones.
+        freeze_encoder: do not train the encoder; each item is encoded once, before the first step.
+        views: with a frozen encoder, average the features of this number of jittered copies.
+        mirror: with a frozen encoder, average the features of each image and its mirror image,
+            shifted by this number of pixels in each direction.
+        components: with a frozen encoder, project normalized features on this number of
+            principal components of the training split.
+        objective: `"tasks"`; or `"classes"`: the encoder learns to classify `batch` items of the
+            split at a time, and is validated through the method on tasks.
+        turns: with `"classes"`, each rotation of a class by 90° is a class of its own.
+        loss: name of the loss; None for that of the method's paper.
+        device: device of the model.
+        validate: split that selects the best checkpoint; never a test split.
+        validate_way: as `way`; None for 5, or `way` if the method has a fixed one.
+        validate_shot: as `shot`; None for `shot`.
+        validate_query: as `query`.
+        schedule: duration, optimizer and validation.
 
     Raises:
-        ValueError: a number of tasks that cannot be read, a test split to select on, or options that do not go
-            together.
+        ConfigurationError: if a value is invalid or options contradict each other.
+
+    Example:
+        >>> from graphfew.runs import TrainConfig
+        >>> config = TrainConfig.from_options({"method": "egnn", "data": "glyphs", "steps": 100})
+        >>> config.way, config.schedule.steps
+        ('5', 100)
     """
 
-    method: str
-    data: str
-    root: str | None = None
-    split: str = "train"
-    validate: str = "val"
-    way: str = "5"
-    shot: str = "1"
-    query: str = "5"
-    unlabeled: str = "0"
-    labeled_ratio: str = "1"
-    distractors: str = "0"
-    label_noise: float = 0.0
-    within_groups: bool = False
-    encoder: str = "conv4"
-    encoder_arguments: Mapping[str, JSON] = dataclasses.field(default_factory=dict)
-    arguments: Mapping[str, JSON] = dataclasses.field(default_factory=dict)
-    transductive: bool | None = None
-    loss: str | None = None
-    validate_way: str | None = None
-    validate_shot: str | None = None
-    validate_query: str = "5"
-    init_encoder: str | None = None
-    freeze_encoder: bool = False
-    objective: str = TASKS
-    augment: str | None = None
-    turns: bool = False
-    views: int = 1
-    mirror: int | None = None
-    components: int | None = None
-    data_arguments: Mapping[str, JSON] = dataclasses.field(default_factory=dict)
-    device: str = "cpu"
+    method: str = declare(dataclasses.MISSING, "A method of `graphfew methods`.", MODEL_GROUP)
+    data: str = declare(dataclasses.MISSING, "A data set of `graphfew data`.", TASK_GROUP)
+    root: str | None = declare(
+        None, "The folder of the data set's archives.", TASK_GROUP, default_text="$GRAPHFEW_DATA"
+    )
+    data_arguments: Mapping[str, JSON] = declare(
+        dict,
+        "An argument of the data set's loader.",
+        TASK_GROUP,
+        flag="--data-set",
+        metavar="KEY=VALUE",
+    )
+    split: str = declare("train", "The split to train on.", TASK_GROUP)
+    way: str = declare(
+        "5",
+        "Classes per task: 5, or a range 5-20.",
+        TASK_GROUP,
+        parse=partial(IntRange.parse, name="way"),
+    )
+    shot: str = declare(
+        "1",
+        "Labeled items per class, or a range.",
+        TASK_GROUP,
+        parse=partial(IntRange.parse, name="shot"),
+    )
+    query: str = declare("5", QUERY_HELP, TASK_GROUP, parse=parse_queries)
+    unlabeled: str = declare(
+        "0",
+        "Unlabeled items per class, or a range.",
+        TASK_GROUP,
+        parse=partial(IntRange.parse, name="unlabeled"),
+    )
+    labeled_ratio: str = declare(
+        "1",
+        "Fraction of the shots that keep their label; several with commas.",
+        TASK_GROUP,
+        parse=parse_ratios,
+    )
+    distractors: str = declare(
+        "0",
+        "Classes outside the task among the unlabeled items, or a range.",
+        TASK_GROUP,
+        parse=partial(IntRange.parse, name="distractors"),
+    )
+    label_noise: float = declare(
+        0.0, "Fraction of support items from another class.", TASK_GROUP, minimum=0
+    )
+    within_groups: bool = declare(False, "Take all classes of a task from one group.", TASK_GROUP)
+    augment: str | None = declare(
+        None,
+        "Random augmentation of training images: affine, crop:4, flip, color:0.4, or several "
+        "joined by +.",
+        TASK_GROUP,
+        parse=parse_augment,
+        default_text="none",
+        recorded=True,
+    )
+    encoder: str = declare("conv4", "The backbone.", MODEL_GROUP)
+    encoder_arguments: Mapping[str, JSON] = declare(
+        dict, "An argument of the encoder.", MODEL_GROUP, flag="--encoder-set", metavar="KEY=VALUE"
+    )
+    arguments: Mapping[str, JSON] = declare(
+        dict, "An argument of the method.", MODEL_GROUP, flag="--set", metavar="KEY=VALUE"
+    )
+    transductive: bool | None = declare(
+        None,
+        "Predict all queries of a task jointly, or each alone.",
+        MODEL_GROUP,
+        flag="--transductive/--inductive",
+        default_text="the method's default",
+    )
+    init_encoder: str | None = declare(
+        None,
+        "Initialize the encoder from this checkpoint.",
+        MODEL_GROUP,
+        metavar="CHECKPOINT",
+        default_text="random weights",
+    )
+    freeze_encoder: bool = declare(False, "Train the layers only.", MODEL_GROUP)
+    views: int = declare(
+        1,
+        "With a frozen encoder: jittered copies of each image to average over.",
+        MODEL_GROUP,
+        minimum=1,
+    )
+    mirror: int | None = declare(
+        None,
+        "With a frozen encoder: average over each image and its mirror image, shifted by this "
+        "number of pixels.",
+        MODEL_GROUP,
+        minimum=0,
+        default_text="off",
+    )
+    components: int | None = declare(
+        None,
+        "With a frozen encoder: project normalized features on this number of principal "
+        "components.",
+        MODEL_GROUP,
+        minimum=1,
+        default_text="off",
+        recorded=True,
+    )
+    objective: str = declare(
+        TASKS,
+        "tasks; or classes: the encoder learns to classify all training classes.",
+        TRAINING_GROUP,
+        choices=(TASKS, CLASSES),
+        recorded=True,
+    )
+    turns: bool = declare(
+        False,
+        "With --objective classes: each rotation by 90° is a class of its own.",
+        TRAINING_GROUP,
+        recorded=True,
+    )
+    loss: str | None = declare(
+        None,
+        "node, edge, joint (node and edge), pair, relation, known-nodes or dpgn.",
+        TRAINING_GROUP,
+        choices=tuple(LOSSES),
+        default_text="that of the method's paper",
+    )
+    device: str = declare("cpu", "Device of the model, such as cuda.", TRAINING_GROUP)
+    validate: str = declare("val", "The split that selects the best checkpoint.", VALIDATION_GROUP)
+    validate_way: str | None = declare(
+        None,
+        "As --way.",
+        VALIDATION_GROUP,
+        parse=partial(IntRange.parse, name="validate_way"),
+        default_text="5",
+    )
+    validate_shot: str | None = declare(
+        None,
+        "As --shot.",
+        VALIDATION_GROUP,
+        parse=partial(IntRange.parse, name="validate_shot"),
+        default_text="as --shot",
+    )
+    validate_query: str = declare("5", "As --query.", VALIDATION_GROUP, parse=parse_queries)
     schedule: Schedule = dataclasses.field(default_factory=Schedule)
 
     def __post_init__(self) -> None:
         if self.validate in TEST_SPLITS:
-            raise ValueError(
-                f"validate is {self.validate!r}: a checkpoint selected on the test split has seen the "
-                "test, and its accuracy there would mean nothing; validate on another split, such as val"
+            raise ConfigurationError(
+                f"validate is {self.validate!r}: a checkpoint selected on the test split makes its "
+                "test accuracy meaningless; validate on another split, such as val",
+                key="validate",
             )
         if self.freeze_encoder and self.init_encoder is None:
-            raise ValueError(
-                "freeze_encoder keeps an encoder that has learned; give its checkpoint as init_encoder"
+            raise ConfigurationError(
+                "freeze_encoder needs a trained encoder; give its checkpoint as init_encoder",
+                key="freeze_encoder",
             )
-        for name in ("way", "shot", "unlabeled", "distractors", "validate_way", "validate_shot"):
-            span(name, getattr(self, name) or "0")
-        ratios(self.labeled_ratio)
-        for query in (self.query, self.validate_query):
-            parse_queries(query)
-        if self.augment is not None:
-            parse_augment(self.augment)
-        _check_objective(self)
+        for name, option in declared_options(TrainConfig).items():
+            option.check(getattr(self, name))
+        self._check_objective()
+        self._check_frozen_encoder()
 
     @classmethod
-    def of(cls, options: Mapping[str, Any]) -> TrainConfig:
-        """From flat options, those of the schedule among them. Raises ValueError where method or data is missing."""
+    def from_options(cls, options: Mapping[str, Any]) -> TrainConfig:
+        """Create a configuration from flat options, those of `Schedule` included.
+
+        Args:
+            options: values by name; missing options have their default.
+
+        Returns:
+            The configuration.
+
+        Raises:
+            ConfigurationError: if `method` or `data` is missing, or an option is unknown or
+                invalid.
+        """
         missing = [name for name in ("method", "data") if name not in options]
         if missing:
-            raise ValueError(
-                f"a new run needs a method and its data; {' and '.join(missing)} not given"
+            raise ConfigurationError(
+                f"a new run needs a method and a data set; {' and '.join(missing)} not given",
+                key=missing[0],
             )
-        names = {field.name for field in dataclasses.fields(Schedule)}
-        schedule = Schedule(**{key: value for key, value in options.items() if key in names})
-        return cls(
-            schedule=schedule, **{key: value for key, value in options.items() if key not in names}
-        )
+        known = training_options()
+        unknown = sorted(set(options) - set(known))
+        if unknown:
+            raise ConfigurationError(
+                f"unknown option {unknown[0]!r}; expected one of {', '.join(known)}", key=unknown[0]
+            )
+        schedule_names = {field.name for field in dataclasses.fields(Schedule)}
+        schedule_options = {}
+        config_options = {}
+        for name, value in options.items():
+            target = schedule_options if name in schedule_names else config_options
+            target[name] = value
+        return cls(schedule=Schedule(**schedule_options), **config_options)
 
-    def flat(self) -> dict[str, JSON]:
-        """Every option by name; `TrainConfig.of` reads it back."""
+    def to_options(self) -> dict[str, JSON]:
+        """Return every option by name, as JSON values; `from_options` reads them back."""
         values = dataclasses.asdict(self)
         schedule = values.pop("schedule")
         return {**values, **schedule}
 
-
-def checked(options: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The options, as a file holds them. Raises ValueError for a value of another type than the option's."""
-    kinds = {
-        field.name: str(field.type)
-        for of in (TrainConfig, Schedule)
-        for field in dataclasses.fields(of)
-    }
-    for name, value in options.items():
-        if not isinstance(value, TYPES.get(kinds.get(name, ""), object)):
-            raise ValueError(
-                f"{name} is {str(value)[:80]!r}, a {type(value).__name__}; it must be {kinds[name]}"
+    def _check_objective(self) -> None:
+        """Check the options that depend on the objective."""
+        if self.objective == CLASSES and self.loss is not None:
+            raise ConfigurationError(
+                f"loss is {self.loss!r}, but objective=classes uses cross-entropy; leave loss out",
+                key="loss",
             )
-        if isinstance(value, bool) and "bool" not in kinds.get(name, "bool"):
-            raise ValueError(f"{name} is {value}; it must be {kinds[name]}")
-    return options
+        if self.turns and self.objective != CLASSES:
+            raise ConfigurationError(
+                "turns needs objective=classes; for tasks, use a data set with rotated classes",
+                key="turns",
+            )
+
+    def _check_frozen_encoder(self) -> None:
+        """Check the options that need a frozen encoder, or exclude one."""
+        if not self.freeze_encoder:
+            for name, value, default in (
+                ("views", self.views, 1),
+                ("mirror", self.mirror, None),
+                ("components", self.components, None),
+            ):
+                if value != default:
+                    raise ConfigurationError(
+                        f"{name} is {value}, which needs a frozen encoder; set freeze_encoder, or "
+                        f"leave {name} out",
+                        key=name,
+                    )
+            return
+        for name, conflicts in (
+            ("augment", self.augment is not None),
+            ("objective=classes", self.objective == CLASSES),
+        ):
+            if conflicts:
+                raise ConfigurationError(
+                    "freeze_encoder encodes each item once, before the first step; leave out "
+                    f"{name}, or do not freeze the encoder",
+                    key="freeze_encoder",
+                )
 
 
-def _check_objective(config: TrainConfig) -> None:
-    if config.objective not in (TASKS, CLASSES):
-        raise ValueError(f"objective is {config.objective!r}; known: {TASKS}, {CLASSES}")
-    if config.objective == CLASSES and config.loss is not None:
-        raise ValueError(
-            f"loss is {config.loss!r}, but classes are learned by cross-entropy; leave loss out"
-        )
-    if config.turns and config.objective != CLASSES:
-        raise ValueError(
-            "turns makes four classes of each for objective=classes; with tasks, take a data set whose "
-            "turned images are classes"
-        )
-    if config.views < 1 or (config.views > 1 and not config.freeze_encoder):
-        raise ValueError(
-            f"views is {config.views}; copies are averaged (2 or more) where the encoder is frozen: set "
-            "freeze_encoder, or leave views at 1"
-        )
-    if config.mirror is not None and (config.mirror < 0 or not config.freeze_encoder):
-        raise ValueError(
-            f"mirror is {config.mirror}; give 0 or more pixels, with freeze_encoder, or leave it out"
-        )
-    if config.components is not None and (config.components < 1 or not config.freeze_encoder):
-        raise ValueError(
-            f"components is {config.components}; give 1 or more, with freeze_encoder, or leave it out"
-        )
-    if config.freeze_encoder and (config.augment is not None or config.objective == CLASSES):
-        extra = "augment" if config.augment is not None else "objective=classes"
-        raise ValueError(
-            f"freeze_encoder encodes every item once, before the first step; leave out {extra}, or let "
-            "the encoder learn"
-        )
+def training_options() -> dict[str, Option]:
+    """List the options of a training run.
+
+    Returns:
+        The declarations by name: those of `TrainConfig`, then those of `Schedule`.
+
+    Example:
+        >>> from graphfew.runs import training_options
+        >>> training_options()["batch"].default
+        32
+    """
+    return {**declared_options(TrainConfig), **declared_options(Schedule)}
+
+
+def read_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Check the options of a run folder, and give renamed ones their present name.
+
+    Args:
+        options: values by name, as saved in `config.json`.
+
+    Returns:
+        The options for `TrainConfig.from_options`.
+
+    Raises:
+        ConfigurationError: if a value has the wrong type.
+    """
+    known = training_options()
+    renamed = {}
+    for name, value in options.items():
+        name = RENAMED_OPTIONS.get(name, name)
+        if name == "method" and isinstance(value, str):
+            value = RENAMED_METHODS.get(value, value)
+        if name == "augment" and isinstance(value, str):
+            value = value.replace("colour", "color")
+        if name in known:
+            known[name].check(value)
+        renamed[name] = value
+    return renamed
 
 
 def contradictions(config: TrainConfig, options: Mapping[str, Any]) -> list[str]:
-    """The options that ask for another run than `config`, each with both values; `PLACES` never do."""
-    own = config.flat()
-    return [
-        f"{name} is {own[name]!r} there and {value!r} here"
-        for name, value in options.items()
-        if name not in PLACES and own[name] != value
-    ]
+    """Describe the options that differ from a configuration, with both values.
 
-
-def span(name: str, text: str) -> IntOrRange:
-    """`"5"` is 5 and `"5-20"` is (5, 20). Raises ValueError, with `name`, for anything else."""
-    parsed = IntRange.parse(text, name=name)
-    return parsed.low if parsed.is_constant else (parsed.low, parsed.high)
-
-
-def ratios(text: str) -> tuple[float, ...]:
-    """`"0.2,1"` is (0.2, 1.0). Raises ValueError for anything but numbers with commas between them."""
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError as error:
-        raise ValueError(
-            f"labeled_ratio is {text!r}; give a share such as 0.2, or several such as 0.2,0.4,1"
-        ) from error
-
-
-def settings(pairs: Iterable[str]) -> dict[str, JSON]:
-    """`key=value` texts as a dict; a value is JSON where it can be read so, else the text itself.
-
-    Raises:
-        ValueError: a text without `=`, or a key given twice.
+    Args:
+        config: the configuration of a run.
+        options: options by name; those of `LOCATION_OPTIONS` may differ.
     """
-    out: dict[str, JSON] = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not (key and equals):
-            raise ValueError(f"{pair!r} is not of the form key=value")
-        if key in out:
-            raise ValueError(f"{key} is given twice: {out[key]!r} and {value!r}; give it once")
-        out[key] = _value(value)
-    return out
-
-
-def _value(text: str) -> JSON:
-    try:
-        value: JSON = json.loads(text)
-    except json.JSONDecodeError:
-        return text
-    return value
+    current = config.to_options()
+    differences = []
+    for name, value in options.items():
+        if name not in LOCATION_OPTIONS and current[name] != value:
+            differences.append(f"{name} is {current[name]!r} there and {value!r} here")
+    return differences

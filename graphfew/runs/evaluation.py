@@ -1,4 +1,4 @@
-"""Checkpoints on the same tasks: rows of a table, and the report that is written."""
+"""Evaluation of checkpoints on the same tasks: rows of a table, and the report as JSON."""
 
 from __future__ import annotations
 
@@ -14,148 +14,277 @@ from torch import Tensor
 from graphfew._utils.model_spec import JSON
 from graphfew.core.episode import Episode
 from graphfew.data import Tasks
+from graphfew.errors import ConfigurationError
 from graphfew.evaluation.accuracy import Result, evaluate
 from graphfew.evaluation.comparison import Comparison, compare_results
 from graphfew.nn.method import GraphMethod
-from graphfew.runs.build import look
+from graphfew.runs.build import check_forward
 from graphfew.runs.factory import check_mode
 from graphfew.runs.run_dir import versions
 
-Show = Callable[[str, int], None]
+OnProgress = Callable[[str, int], None]
+# Splits of Omniglot overlap: here each is a set of disjoint parts.
+OMNIGLOT_PARTS: Mapping[str, frozenset[str]] = {
+    "train": frozenset({"background train", "evaluation train"}),
+    "train-mirrored": frozenset({"background train", "evaluation train"}),
+    "train-doubled": frozenset({"background train", "evaluation train"}),
+    "val": frozenset({"val"}),
+    "trainval": frozenset({"background train", "evaluation train", "val"}),
+    "test": frozenset({"test"}),
+    "background": frozenset({"background train", "val"}),
+    "small1": frozenset({"background train", "val"}),
+    "small2": frozenset({"background train", "val"}),
+    "evaluation": frozenset({"evaluation train", "test"}),
+}
 
 
-class CountedTasks:
-    """Tasks that count the queries which were asked of them."""
+class QueryCounter:
+    """Tasks that count their queries.
+
+    Args:
+        tasks: the tasks.
+
+    Attributes:
+        n_queries: number of queries of all tasks drawn so far.
+
+    Example:
+        >>> import graphfew as gf
+        >>> from graphfew.runs.evaluation import QueryCounter
+        >>> tasks = QueryCounter(gf.Tasks(gf.data.digits(), way=3, query=2))
+        >>> _ = tasks.batch(range(4))
+        >>> tasks.n_queries
+        24
+    """
 
     def __init__(self, tasks: Tasks) -> None:
         self.tasks = tasks
-        self.queries = 0
+        self.n_queries = 0
 
     def batch(self, indices: Iterable[SupportsIndex]) -> tuple[Episode, Tensor]:
-        """As the tasks give it."""
+        """Return the batch of the tasks."""
         episode, target = self.tasks.batch(indices)
-        self.queries += len(target)
+        self.n_queries += len(target)
         return episode, target
 
     def describe(self) -> Mapping[str, JSON]:
-        """As the tasks say."""
+        """Return the description of the tasks."""
         return self.tasks.describe()
 
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationRow:
-    """One checkpoint on one draw of tasks.
+    """One checkpoint on one set of tasks.
 
-    Shapes:
-        name: of the checkpoint.
-        decisions: queries answered, over all tasks.
-        comparison: with the first checkpoint on the same tasks; None for the first itself.
+    Attributes:
+        name: name of the checkpoint.
+        n_queries: number of queries of all tasks.
+        result: the accuracy.
+        comparison: comparison with the first checkpoint on the same tasks; None for the first.
     """
 
     name: str
-    decisions: int
+    n_queries: int
     result: Result
     comparison: Comparison | None
 
 
-def evaluate_model(
+def evaluate_checkpoints(
     models: Sequence[tuple[str, GraphMethod]],
-    draws: Sequence[Tasks],
+    task_sets: Sequence[Tasks],
     n: int,
     batch: int,
-    show: Show = lambda what, done: None,
+    on_progress: OnProgress = lambda name, completed: None,
+    *,
+    allow_seen_classes: bool = False,
 ) -> Iterator[EvaluationRow]:
-    """A row for each draw and each model, tasks `0 .. n-1`.
+    """Evaluate each model on the first `n` tasks of each set.
 
     Args:
-        models: each with its name.
-        draws: task sources.
-        n, batch: number of tasks, and how many are encoded together.
-        show: called with what is being done and the number of tasks done in all.
+        models: names and models.
+        task_sets: sets of tasks.
+        n: number of tasks.
+        batch: number of tasks that are encoded together.
+        on_progress: called with the name of the model and the total number of completed tasks.
+        allow_seen_classes: evaluate models also on classes that they were trained on.
+
+    Returns:
+        An iterator of rows: for each set of tasks, one per model.
 
     Raises:
-        ValueError: a model refuses the tasks; before any evaluation where its first task tells.
-        ContractError: a model breaks the evaluation contract.
+        ConfigurationError: if a model was trained on classes of the tasks.
+        ValueError: if a model rejects the tasks; for the first task, before any evaluation.
+        ContractError: if a model violates the evaluation contract.
+
+    Example:
+        >>> import graphfew as gf
+        >>> from graphfew.runs import evaluate_checkpoints
+        >>> model = gf.create("prototypical", encoder=gf.backbones.conv4(width=4, size=8))
+        >>> tasks = gf.Tasks(gf.data.digits(), way=3, query=2)
+        >>> [row.n_queries for row in evaluate_checkpoints([("untrained", model)], [tasks], 4, 2)]
+        [24]
     """
-    for tasks in draws:
-        for _, model in models:
-            look(model, tasks)
-    done = 0
-    for tasks in draws:
+    for tasks in task_sets:
+        for name, model in models:
+            if not allow_seen_classes:
+                check_unseen_classes(name, model, tasks)
+            check_forward(model, tasks)
+    completed = 0
+    for tasks in task_sets:
         first: Result | None = None
         for name, model in models:
-            counted = CountedTasks(tasks)
-            result = evaluate(
-                model, counted, n, batch=batch, progress=partial(_shifted, show, name, done)
-            )
-            yield EvaluationRow(
-                name,
-                counted.queries,
-                result,
-                None if first is None else compare_results(result, first),
-            )
+            counter = QueryCounter(tasks)
+            progress = partial(_report_progress, on_progress, name, completed)
+            result = evaluate(model, counter, n, batch=batch, progress=progress)
+            comparison = None if first is None else compare_results(result, first)
+            yield EvaluationRow(name, counter.n_queries, result, comparison)
             first = first or result
-            done += n
+            completed += n
 
 
-def _shifted(show: Show, name: str, base: int, done: int) -> None:
-    show(name, base + done)
+def _report_progress(on_progress: OnProgress, name: str, before: int, completed: int) -> None:
+    on_progress(name, before + completed)
 
 
-def in_mode(
-    model: GraphMethod, transductive: bool | None, *, unlabeled: bool = True
-) -> GraphMethod:
-    """The model, set to the other mode where asked; its recipe then says the new mode, its provenance the trained one.
-    Without `unlabeled` it drops unlabeled nodes.
+def check_unseen_classes(name: str, model: GraphMethod, tasks: Tasks) -> None:
+    """Check that a model was not trained on the classes of the tasks, as far as is known.
+
+    Args:
+        name: name of the model, for the message.
+        model: its provenance has the split that it, and its initial encoder, were trained on.
+        tasks: the tasks.
 
     Raises:
-        ValueError: the method does not have that mode.
+        ConfigurationError: if it was.
+
+    Example:
+        >>> import graphfew as gf
+        >>> from graphfew.runs.evaluation import check_unseen_classes
+        >>> model = gf.load("egnn-omniglot")
+        >>> check_unseen_classes("egnn", model, gf.Tasks(gf.data.glyphs("test")))
+    """
+    description = tasks.describe()
+    data, split = str(description["data"]), str(description["split"])
+    provenance: object = model.provenance
+    # An encoder that was pretrained has a provenance of its own, and so on.
+    while isinstance(provenance, Mapping):
+        trained_on = str(provenance.get("trained_on"))
+        if _share_classes(trained_on, data, split):
+            raise ConfigurationError(
+                f"{name} was trained on {trained_on}, which shares classes with {data}/{split}; its "
+                "accuracy there is not that of new classes. Evaluate on another split, or pass "
+                "--allow-seen-classes (allow_seen_classes=True)",
+                key="split",
+            )
+        provenance = provenance.get("init_encoder")
+
+
+def _share_classes(trained_on: str, data: str, split: str) -> bool:
+    """Whether a split `data/split` has classes of another one, given as `data/split`."""
+    trained_data, _, trained_split = trained_on.partition("/")
+    if trained_data != data:
+        return False
+    if data == "omniglot":
+        trained_parts = OMNIGLOT_PARTS.get(trained_split, frozenset({trained_split}))
+        parts = OMNIGLOT_PARTS.get(split, frozenset({split}))
+        return bool(trained_parts & parts)
+    return trained_split == split or "all" in (trained_split, split)
+
+
+def set_mode(
+    model: GraphMethod, transductive: bool | None, *, unlabeled: bool = True
+) -> GraphMethod:
+    """Return a model in another evaluation mode; weights are shared.
+
+    The spec of the result has the new mode, its provenance the one that it was trained in.
+
+    Args:
+        model: the model.
+        transductive: predict all queries of a task jointly; None keeps the mode.
+        unlabeled: False drops unlabeled items.
+
+    Returns:
+        The model in that mode; `model` itself if nothing changes.
+
+    Raises:
+        ConfigurationError: if the method does not have the mode.
+
+    Example:
+        >>> import graphfew as gf
+        >>> from graphfew.runs.evaluation import set_mode
+        >>> set_mode(gf.load("egnn-omniglot"), transductive=False).transductive
+        False
     """
     if not unlabeled:
         model = model.in_mode(unlabeled=False)
     if transductive is None or model.spec is None:
         return model
     check_mode(model.spec.name, transductive)
-    return model if transductive == model.transductive else model.in_mode(transductive=transductive)
+    if transductive == model.transductive:
+        return model
+    return model.in_mode(transductive=transductive)
 
 
 def report(command: str, rows: Sequence[EvaluationRow]) -> dict[str, JSON]:
-    """Command, versions, every result with every task's accuracy, and the paired differences."""
+    """Collect results as JSON values.
+
+    Args:
+        command: the command line.
+        rows: the results.
+
+    Returns:
+        The command, versions, each result with the accuracy of each task, and paired differences.
+    """
+    results: list[JSON] = []
+    comparisons: list[JSON] = []
+    for row in rows:
+        results.append({"checkpoint": row.name, "decisions": row.n_queries, **row.result.to_json()})
+        if row.comparison is not None:
+            comparisons.append(_comparison_to_json(row.name, row.comparison, rows[0].name))
     return {
         "command": command,
         "versions": versions(),
-        "results": [_result(row) for row in rows],
-        "comparisons": [
-            _comparison(row.name, row.comparison, rows[0].name) for row in rows if row.comparison
-        ],
+        "results": results,
+        "comparisons": comparisons,
     }
 
 
-def column_widths(arguments: Sequence[str]) -> str:
-    """The command line, absolute paths cut to their last two parts."""
-    return shlex.join(["graphfew", *map(_short, arguments)])
+def _comparison_to_json(name: str, comparison: Comparison, first: str) -> dict[str, JSON]:
+    """A comparison of checkpoint `name` with the first one."""
+    return {
+        "a": name,
+        "b": first,
+        "tasks": dict(comparison.a.tasks),
+        "difference": comparison.difference,
+        "half_width": comparison.half_width,
+        "p_value": comparison.p_value,
+    }
 
 
-def _short(argument: str) -> str:
-    """A path may stand alone, after `--out=` or after `--root=omniglot=`."""
-    starts = (0, *(place + 1 for place, character in enumerate(argument) if character == "="))
+def portable_command(arguments: Sequence[str]) -> str:
+    """Format a command line, with absolute paths cut to their last two parts.
+
+    Args:
+        arguments: arguments of `graphfew`.
+
+    Returns:
+        The command, without folders of this computer.
+
+    Example:
+        >>> from graphfew.runs.evaluation import portable_command
+        >>> portable_command(["evaluate", "/home/me/runs/egnn", "--out=/tmp/a/b.json"])
+        'graphfew evaluate runs/egnn --out=a/b.json'
+    """
+    return shlex.join(["graphfew", *map(_shorten_path, arguments)])
+
+
+def _shorten_path(argument: str) -> str:
+    """Shorten a path that is the argument, or follows `--out=` or `--root=omniglot=`."""
+    starts = [0]
+    for position, character in enumerate(argument):
+        if character == "=":
+            starts.append(position + 1)
     for start in starts:
         path = Path(argument[start:])
         if path.is_absolute():
             return argument[:start] + "/".join(path.parts[1:][-2:])
     return argument
-
-
-def _result(row: EvaluationRow) -> dict[str, JSON]:
-    return {"checkpoint": row.name, "decisions": row.decisions, **row.result.to_json()}
-
-
-def _comparison(name: str, gap: Comparison, first: str) -> dict[str, JSON]:
-    return {
-        "a": name,
-        "b": first,
-        "tasks": gap.a.tasks,
-        "difference": gap.difference,
-        "half_width": gap.half_width,
-        "p_value": gap.p_value,
-    }

@@ -1,78 +1,122 @@
-"""The model and the loss that a configuration asks for, and checkpoints by name."""
+"""The model and the loss of a configuration."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from graphfew import backbones
+from graphfew.backbones.base import Backbone
 from graphfew.backbones.principal_components import PrincipalComponents
 from graphfew.backbones.wrappers import AffineTTA, FlipTTA
 from graphfew.data import Dataset, encode
+from graphfew.data.int_range import IntRange
+from graphfew.errors import CheckpointError, ConfigurationError
 from graphfew.methods.losses import LOSSES
 from graphfew.methods.registry import create, find_method
-from graphfew.nn.layers import METRICS, Metric
+from graphfew.nn.layers import METRICS
 from graphfew.nn.method import GraphMethod
-from graphfew.runs.config import CLASSES, TrainConfig, span
-from graphfew.serialization import checkpoint, pretrained
+from graphfew.runs.checkpoints import checkpoint_label, resolve_checkpoint
+from graphfew.runs.config import CLASSES, TrainConfig
+from graphfew.serialization import checkpoint
 from graphfew.training.pretrain import class_loss
 
-# Enough to tell the directions of most variance, and few enough to encode twice.
-COMPONENTS_FROM = 4000
+# Enough items to estimate the main directions of variance, and quick to encode.
+MAX_PCA_ITEMS = 4000
+# What a factory may raise for arguments of the wrong type or size.
+FACTORY_ERRORS = (TypeError, RuntimeError, OverflowError, MemoryError)
 
 
 def build_model(config: TrainConfig) -> GraphMethod:
-    """The untrained model, its weights drawn from the seed. Raises ValueError for what the factories refuse."""
+    """Build the untrained model, with weights drawn from the seed.
+
+    Args:
+        config: the configuration.
+
+    Returns:
+        The method on its encoder.
+
+    Raises:
+        ConfigurationError: if a factory rejects its arguments.
+        ValueError: if a name is unknown.
+
+    Example:
+        >>> from graphfew.runs import TrainConfig
+        >>> from graphfew.runs.factory import build_model
+        >>> build_model(TrainConfig("egnn", "glyphs")).spec.name
+        'egnn'
+    """
     arguments = method_arguments(config)
     seed = config.schedule.seed
     try:
-        encoder = backbones.create(config.encoder, **{"seed": seed, **config.encoder_arguments})
-        encoder = encoder if config.views == 1 else backbones.affine_tta(encoder, config.views)
-        encoder = encoder if config.mirror is None else backbones.flip_tta(encoder, config.mirror)
-        encoder = (
-            encoder if config.components is None else backbones.pca(encoder, config.components)
-        )
-    except (TypeError, RuntimeError, OverflowError, MemoryError) as error:
-        raise _unbuilt(config.encoder, dict(config.encoder_arguments), error) from error
+        encoder = _build_encoder(config)
+    except FACTORY_ERRORS as error:
+        encoder_arguments = dict(config.encoder_arguments)
+        raise _factory_error("encoder", config.encoder, encoder_arguments, error) from error
     try:
         return create(config.method, encoder=encoder, seed=seed, **arguments)
-    except (TypeError, RuntimeError, OverflowError, MemoryError) as error:
-        raise _unbuilt(config.method, arguments, error) from error
+    except FACTORY_ERRORS as error:
+        raise _factory_error("method", config.method, arguments, error) from error
 
 
-def _unbuilt(name: str, arguments: Mapping[str, Any], error: BaseException) -> ValueError:
-    return ValueError(
-        f"{name[:80]} cannot be built with {str(arguments)[:500]}: {str(error)[:500]}"
+def _build_encoder(config: TrainConfig) -> Backbone:
+    """The backbone, wrapped for test-time augmentation and PCA as configured."""
+    arguments = {"seed": config.schedule.seed, **config.encoder_arguments}
+    encoder = backbones.create(config.encoder, **arguments)
+    if config.views != 1:
+        encoder = backbones.affine_tta(encoder, config.views)
+    if config.mirror is not None:
+        encoder = backbones.flip_tta(encoder, config.mirror)
+    if config.components is not None:
+        encoder = backbones.pca(encoder, config.components)
+    return encoder
+
+
+def _factory_error(
+    key: str, name: str, arguments: Mapping[str, Any], error: BaseException
+) -> ConfigurationError:
+    """An error that names the factory and its arguments, cut to a readable length."""
+    return ConfigurationError(
+        f"{name[:80]} cannot be built with {str(arguments)[:500]}: {str(error)[:500]}", key=key
     )
 
 
 def method_arguments(config: TrainConfig) -> dict[str, Any]:
-    """The arguments of the method's factory, with its mode, its way and its metric in place.
+    """Collect the arguments of the method's factory, with mode, way, shot and metric resolved.
+
+    Args:
+        config: the configuration.
+
+    Returns:
+        Keyword arguments for `create`.
 
     Raises:
-        ValueError: a mode that the method does not have, a range of ways for a fixed one, or an unknown metric.
+        ConfigurationError: if the method lacks the mode, needs one number of classes or shots and
+            got a range, or the metric is unknown.
+
+    Example:
+        >>> from graphfew.runs import TrainConfig
+        >>> from graphfew.runs.factory import method_arguments
+        >>> method_arguments(TrainConfig("gnn", "glyphs", way="4"))
+        {'way': 4}
     """
     method = find_method(config.method)
     arguments: dict[str, Any] = dict(config.arguments)
-    if method.fixed_way and not isinstance(span("way", config.way), int):
-        raise ValueError(
-            f"{config.method} is built for one number of classes and way is {config.way}; give one number"
-        )
     if method.fixed_way:
-        arguments.setdefault("way", span("way", config.way))
-    if method.fixed_shot and not isinstance(span("shot", config.shot), int):
-        raise ValueError(
-            f"{config.method} is built for one number of shots and shot is {config.shot}; give one number"
-        )
+        arguments.setdefault("way", _fixed_number(config, "way", "classes"))
     if method.fixed_shot:
-        arguments.setdefault("shot", span("shot", config.shot))
-    if isinstance(arguments.get("metric"), str):
-        arguments["metric"] = _metric(arguments["metric"])
+        arguments.setdefault("shot", _fixed_number(config, "shot", "shots"))
+    metric = arguments.get("metric")
+    if isinstance(metric, str):
+        if metric not in METRICS:
+            raise ConfigurationError(
+                f"unknown metric {metric!r}; expected one of {', '.join(METRICS)}", key="arguments"
+            )
+        arguments["metric"] = METRICS[metric]
     if config.transductive is not None:
         check_mode(config.method, config.transductive)
         if method.inductive and method.transductive:
@@ -80,105 +124,125 @@ def method_arguments(config: TrainConfig) -> dict[str, Any]:
     return arguments
 
 
-def _metric(name: str) -> Metric:
-    if name not in METRICS:
-        raise ValueError(f"no metric is called {name!r}; known: {', '.join(METRICS)}")
-    return METRICS[name]
+def _fixed_number(config: TrainConfig, option: str, noun: str) -> int:
+    """The value of `way` or `shot` for a method whose weights depend on it."""
+    value = IntRange.parse(getattr(config, option), name=option)
+    if not value.is_constant:
+        raise ConfigurationError(
+            f"{config.method} is built for one number of {noun} and {option} is {value}; "
+            "give one number",
+            key=option,
+        )
+    return value.low
 
 
 def check_mode(name: str, transductive: bool) -> None:
-    """Raises ValueError where the method does not have that mode."""
+    """Check that a method has an evaluation mode.
+
+    Args:
+        name: name of the method.
+        transductive: whether all queries of a task are predicted jointly.
+
+    Raises:
+        ConfigurationError: if it does not.
+
+    Example:
+        >>> from graphfew.runs import check_mode
+        >>> check_mode("egnn", transductive=True)
+    """
     method = find_method(name)
-    if not (method.transductive if transductive else method.inductive):
-        has, lacks = (
-            ("inductive", "transductive") if transductive else ("transductive", "inductive")
+    if transductive and not method.transductive:
+        raise ConfigurationError(
+            f"{name} is inductive only; it has no transductive mode", key="transductive"
         )
-        raise ValueError(f"{name} is {has} only; it cannot be made {lacks}")
+    if not transductive and not method.inductive:
+        raise ConfigurationError(
+            f"{name} is transductive only; it has no inductive mode", key="transductive"
+        )
 
 
 def choose_loss(config: TrainConfig) -> Callable[[Any, Tensor], Tensor] | None:
-    """The loss by name, else the method's own; None where no step is asked.
+    """Return the loss of a configuration.
+
+    Args:
+        config: the configuration.
+
+    Returns:
+        The named loss, else that of the method's paper; None if there are no steps.
 
     Raises:
-        ValueError: an unknown name, or a method that needs no training and no loss given.
+        ConfigurationError: if steps are requested of a method without training, and no loss is
+            given.
+
+    Example:
+        >>> from graphfew.runs import TrainConfig
+        >>> from graphfew.runs.factory import choose_loss
+        >>> choose_loss(TrainConfig("egnn", "glyphs", loss="edge")).__name__
+        'edge_loss'
     """
-    if config.loss is not None and config.loss not in LOSSES:
-        raise ValueError(f"no loss is called {config.loss!r}; known: {', '.join(LOSSES)}")
+    has_steps = config.schedule.steps > 0
     if config.objective == CLASSES:
-        return class_loss if config.schedule.steps else None
-    method = find_method(config.method)
-    loss = LOSSES[config.loss] if config.loss is not None else method.loss
-    if loss is None and config.schedule.steps:
-        raise ValueError(
-            f"{config.method} needs no training: give steps=0 to write it as it is, or a loss "
-            f"({', '.join(LOSSES)}) to train its encoder through it"
+        return class_loss if has_steps else None
+    loss = find_method(config.method).loss
+    if config.loss is not None:
+        loss = LOSSES[config.loss]
+    if not has_steps:
+        return None
+    if loss is None:
+        raise ConfigurationError(
+            f"{config.method} needs no training: give steps=0 to save it untrained, or a loss "
+            f"({', '.join(LOSSES)}) to train its encoder",
+            key="steps",
         )
-    return loss if config.schedule.steps else None
+    return loss
 
 
-def adopt_encoder(model: GraphMethod, path: str) -> None:
-    """Give the model the encoder weights of another checkpoint, and note so in its provenance.
+def load_encoder_weights(model: GraphMethod, path: str) -> None:
+    """Load the encoder weights of another checkpoint, and record it in the model's provenance.
+
+    Args:
+        model: the model to change.
+        path: a checkpoint, a run folder or the name of a pretrained model.
 
     Raises:
-        FileNotFoundError: no such checkpoint.
-        ValueError: an encoder of another recipe.
+        MissingFileError: if there is no such checkpoint.
+        CheckpointError: if its encoder has another architecture.
     """
     source = resolve_checkpoint(path)
     other = checkpoint.load(source)
-    own = model.encoder
-    while isinstance(own.net, AffineTTA | FlipTTA | PrincipalComponents):
-        own = own.net.net
-    recipes = [getattr(encoder, "spec", None) for encoder in (other.encoder, own)]
-    if recipes[0] != recipes[1]:
-        raise ValueError(
-            f"the encoder of {source} is {recipes[0]} and the one asked for is {recipes[1]}; "
+    encoder = model.encoder
+    while isinstance(encoder.net, AffineTTA | FlipTTA | PrincipalComponents):
+        encoder = encoder.net.net
+    spec = getattr(encoder, "spec", None)
+    other_spec = getattr(other.encoder, "spec", None)
+    if spec != other_spec:
+        raise CheckpointError(
+            f"the encoder of {source} is {other_spec} and the configured one is {spec}; "
             "give the same encoder and arguments"
         )
-    own.load_state_dict(other.encoder.state_dict())
-    facts = {"checkpoint": label(source), "sha256": hashlib.sha256(source.read_bytes()).hexdigest()}
-    model.provenance = {"init_encoder": {**facts, **other.provenance}}
+    encoder.load_state_dict(other.encoder.state_dict())
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    origin = {"checkpoint": checkpoint_label(source), "sha256": digest}
+    model.provenance = {"init_encoder": {**origin, **other.provenance}}
 
 
-def find_components(model: GraphMethod, data: Dataset) -> None:
-    """Turn the features of a `principal` encoder to the principal components of items evenly taken from the data, at
-    most `COMPONENTS_FROM`; other encoders stay as they are.
+def fit_pca(model: GraphMethod, data: Dataset) -> None:
+    """Fit the principal components of a `pca` encoder on items of a data set.
+
+    Args:
+        model: the model to change; other encoders stay unchanged.
+        data: at most `MAX_PCA_ITEMS` evenly spaced items are used.
 
     Raises:
-        ValueError: fewer items than components.
+        ValueError: if there are fewer items than components.
     """
     net = getattr(model.encoder, "net", None)
     if not isinstance(net, PrincipalComponents):
         return
-    chosen = torch.linspace(0, len(data) - 1, min(COMPONENTS_FROM, len(data))).long()
-    # Of very many classes some have no item here, and a data set has no empty class.
-    kept, y = torch.unique(data.y[chosen], return_inverse=True)
-    some = Dataset(
-        data.name, data.split, data.x[chosen], y, tuple(data.classes[c] for c in kept.tolist())
-    )
-    net.fit(encode(some, net.net, progress=False).x)
-
-
-def resolve_checkpoint(path: str | Path) -> Path:
-    """The checkpoint meant by a file, a run folder (its best) or the name of one that comes with the library.
-
-    Raises:
-        FileNotFoundError: there is none.
-    """
-    name, path = str(path), Path(path)
-    if path.is_dir():
-        path = path / "best.safetensors"
-    elif path.suffix != checkpoint.SUFFIX:
-        path = path.with_name(path.name + checkpoint.SUFFIX)
-    if not path.is_file() and name in pretrained.names():
-        return pretrained.path(name)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"there is no checkpoint {path}; give a .safetensors file or a run folder that has a "
-            "best one"
-        )
-    return path
-
-
-def label(path: Path) -> str:
-    """A checkpoint's name without the folders above its run."""
-    return "/".join(path.parts[-2:]) if len(path.parts) > 1 else path.name
+    n_items = min(MAX_PCA_ITEMS, len(data))
+    index = torch.linspace(0, len(data) - 1, n_items).long()
+    # A data set has no empty classes, so classes without a selected item are dropped.
+    present, y = torch.unique(data.y[index], return_inverse=True)
+    classes = tuple(data.classes[c] for c in present.tolist())
+    subset = Dataset(data.name, data.split, data.x[index], y, classes)
+    net.fit(encode(subset, net.net, progress=False).x)

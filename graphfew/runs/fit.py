@@ -1,4 +1,4 @@
-"""Training with validation, as a generator of moments: the caller shows, saves and stops."""
+"""Training with validation, as a generator of events: the caller displays, saves and stops."""
 
 from __future__ import annotations
 
@@ -11,23 +11,32 @@ from torch import Tensor, nn
 
 from graphfew._utils.model_spec import JSON
 from graphfew.data.sources import BatchSource
+from graphfew.errors import InvalidInputError
 from graphfew.evaluation.accuracy import DescribedTasks, Result, evaluate
 from graphfew.nn.method import GraphMethod
-from graphfew.runs.config import WHOLE, Schedule
+from graphfew.runs.schedule import Schedule
+from graphfew.runs.state import no_op
 from graphfew.training.distributed import SINGLE_PROCESS, ProcessGroup
-from graphfew.training.loop import TrainStep, adam, cosine_decay, linear_warmup, step_decay, train
+from graphfew.training.loop import TrainStep, train
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainingProgress:
-    """How far training is, and what it needs beside the weights in order to go on exactly.
+    """Progress of a training run: what it needs besides the weights to continue exactly.
 
-    Shapes:
-        step: steps done.
-        validated: the step of the last validation, or -1.
-        best: the best validation accuracy so far, in `[0, 1]`, or -1.
-        loss, accuracy: sums over the steps since the last validation.
-        stale: validations since the best one.
+    Attributes:
+        step: number of completed steps.
+        validated: step of the last validation, or -1.
+        best: best validation accuracy so far, in `[0, 1]`, or -1.
+        loss: sum of losses since the last validation.
+        accuracy: sum of accuracies since the last validation.
+        stale: number of validations since the best one.
+
+    Example:
+        >>> import graphfew as gf
+        >>> from graphfew.runs import TrainingProgress
+        >>> TrainingProgress().add(gf.TrainStep(0, loss=1.5, accuracy=0.2)).step
+        1
     """
 
     step: int = 0
@@ -38,7 +47,7 @@ class TrainingProgress:
     stale: int = 0
 
     def add(self, step: TrainStep) -> TrainingProgress:
-        """The tally after one more step."""
+        """Return the progress after one more step."""
         return dataclasses.replace(
             self,
             step=step.index + 1,
@@ -46,12 +55,37 @@ class TrainingProgress:
             accuracy=self.accuracy + step.accuracy,
         )
 
+    def is_validation_step(self, schedule: Schedule) -> bool:
+        """Check whether a validation is pending at this step."""
+        is_last = self.step == schedule.steps
+        is_regular = self.step > 0 and self.step % schedule.validate_every == 0
+        return (is_last or is_regular) and self.validated != self.step
+
+    def has_ended(self, schedule: Schedule) -> bool:
+        """Check whether no step is left: all are done, or patience is exhausted."""
+        out_of_patience = schedule.patience is not None and self.stale >= schedule.patience
+        return self.step >= schedule.steps or out_of_patience
+
+    def is_finished(self, schedule: Schedule) -> bool:
+        """Check whether no step and no validation is left."""
+        return self.has_ended(schedule) and self.validated == self.step
+
 
 @dataclasses.dataclass(frozen=True)
 class ValidationRecord:
-    """A line of the metrics: means over the steps since the line before (None where there were none), and validation.
+    """One line of a run's metrics; accuracies are in `[0, 1]`.
 
-    Accuracies and the 95 % half width are in `[0, 1]`.
+    Attributes:
+        step: number of completed steps.
+        loss: mean training loss since the previous record; None without steps.
+        accuracy: mean training accuracy since the previous record; None without steps.
+        validation_accuracy: mean accuracy over validation tasks.
+        validation_half_width: half width of its 95 % confidence interval.
+
+    Example:
+        >>> from graphfew.runs import ValidationRecord
+        >>> ValidationRecord(500, 0.9, 0.7, 0.75, 0.02).to_json()["validation_accuracy"]
+        0.75
     """
 
     step: int
@@ -61,30 +95,31 @@ class ValidationRecord:
     validation_half_width: float
 
     def to_json(self) -> dict[str, JSON]:
-        """The record as JSON values."""
+        """Return the record as JSON values."""
         return dataclasses.asdict(self)
 
 
 @dataclasses.dataclass(frozen=True)
-class ValidationEvent:
-    """After a step (`step` is set) or after a validation (`record` is set); `improved` where it is the best so far."""
+class TrainingEvent:
+    """What happened in a training run: a step or a validation.
 
-    tally: TrainingProgress
+    Attributes:
+        progress: progress of the run after it.
+        step: the step, or None.
+        record: the validation, or None.
+        improved: whether the validation is the best so far.
+
+    Example:
+        >>> import graphfew as gf
+        >>> from graphfew.runs import TrainingEvent, TrainingProgress
+        >>> TrainingEvent(TrainingProgress(step=1), step=gf.TrainStep(0, 1.5, 0.2)).improved
+        False
+    """
+
+    progress: TrainingProgress
     step: TrainStep | None = None
     record: ValidationRecord | None = None
     improved: bool = False
-
-
-def nothing(done: int) -> None:
-    """Does nothing after a step."""
-    del done
-
-
-def ended(tally: TrainingProgress, schedule: Schedule) -> bool:
-    """Whether no step is left: all are done, or patience is at its end."""
-    return tally.step >= schedule.steps or (
-        schedule.patience is not None and tally.stale >= schedule.patience
-    )
 
 
 def fit(
@@ -95,122 +130,110 @@ def fit(
     *,
     loss: Callable[[Any, Tensor], Tensor] | None,
     optimizer: torch.optim.Optimizer | None = None,
-    tally: TrainingProgress | None = None,
-    progress: Callable[[int], None] | None = None,
+    progress: TrainingProgress | None = None,
+    on_validation_progress: Callable[[int], None] | None = None,
     learner: nn.Module | None = None,
-    after: Callable[[int], None] = nothing,
-    workers: ProcessGroup = SINGLE_PROCESS,
-) -> Iterator[ValidationEvent]:
-    """Train the model in place and validate it on the way, one `Moment` per step and per validation.
+    after_step: Callable[[int], None] = no_op,
+    process_group: ProcessGroup = SINGLE_PROCESS,
+) -> Iterator[TrainingEvent]:
+    """Train a model in place and validate it regularly.
 
     Args:
-        model: on its device.
-        tasks: training tasks, or what the learner takes.
-        validation: tasks to validate on; None never validates.
-        schedule: steps, batch, learning rate, seed and intervals.
-        loss: None only where `schedule.steps` is 0.
-        optimizer: Adam with the schedule's weight decay where none is given.
-        tally: where to go on from, with the weights and the optimizer as they were then.
-        progress: called during validation with the number of tasks done; it may raise in order to stop.
-        learner: what the steps update, where that is not the model itself but shares weights with it, or feeds it
-            through `after`.
-        after: called with the number of steps done after each.
-        workers: the processes that share every step and every validation.
+        model: the model to validate, on its device.
+        tasks: training tasks, or other batches that the learner accepts.
+        validation: tasks to validate on; None for no validation.
+        schedule: steps, batch size, learning rate, seed and intervals.
+        loss: the loss; may be None only if `schedule.steps` is 0.
+        optimizer: an optimizer with the schedule's learning rate; None for that of the schedule.
+        progress: where to continue, with the weights and the optimizer of that step.
+        on_validation_progress: called during validation with the number of completed tasks; it
+            may raise to stop.
+        learner: the module that is updated, if it is not the model itself but shares its weights
+            or updates them in `after_step`.
+        after_step: called with the number of completed steps after each step.
+        process_group: processes that share each step and each validation.
+
+    Returns:
+        An iterator with one event per step and per validation.
 
     Raises:
-        ValueError: steps without a loss, a model without trainable weights, or a task that the model refuses.
-        FloatingPointError: the loss is not finite.
+        InvalidInputError: if there are steps but no loss, or no trainable parameters.
+        NumericalError: if the loss is not finite.
+
+    Example:
+        >>> import graphfew as gf
+        >>> from graphfew.runs import Schedule, fit
+        >>> tasks = gf.Tasks(gf.data.digits(), way=3, query=2)
+        >>> model = gf.create("prototypical", encoder=gf.backbones.conv4(width=4, size=8))
+        >>> schedule = Schedule(steps=2, batch=2, validate_tasks=4)
+        >>> [event.progress.step for event in fit(model, tasks, tasks, schedule, loss=gf.node_loss)]
+        [1, 2, 2]
     """
-    now = tally or TrainingProgress()
+    now = progress or TrainingProgress()
 
-    def look() -> Iterator[ValidationEvent]:
-        if validation is not None and due(now, schedule):
-            yield _judge(
-                now,
-                evaluate(
-                    model, validation, schedule.validate_tasks, progress=progress, workers=workers
-                ),
-            )
-
-    for moment in look():
-        now = moment.tally
-        yield moment
-    for step in _steps(
-        learner or model,
-        tasks,
-        schedule,
-        loss,
-        optimizer,
-        schedule.steps if ended(now, schedule) else now.step,
-        workers,
-    ):
-        now = now.add(step)
-        after(now.step)
-        yield ValidationEvent(now, step=step)
-        for moment in look():
-            now = moment.tally
-            yield moment
-        if ended(now, schedule):
+    def pending_validation() -> Iterator[TrainingEvent]:
+        if validation is None or not now.is_validation_step(schedule):
             return
+        result = evaluate(
+            model,
+            validation,
+            schedule.validate_tasks,
+            progress=on_validation_progress,
+            process_group=process_group,
+        )
+        yield _validation_event(now, result)
 
-
-def due(tally: TrainingProgress, schedule: Schedule) -> bool:
-    """Whether this step is one to validate at and has not been validated."""
-    wanted = tally.step == schedule.steps or (
-        tally.step > 0 and tally.step % schedule.validate_every == 0
-    )
-    return wanted and tally.validated != tally.step
-
-
-def rate(schedule: Schedule) -> Callable[[int], float]:
-    """The learning rate at each step."""
-    fall = (
-        cosine_decay(schedule.lr, schedule.steps)
-        if schedule.cosine
-        else step_decay(schedule.lr, schedule.halve_every or max(1, schedule.steps))
-    )
-    return linear_warmup(fall, schedule.warmup) if schedule.warmup else fall
-
-
-def _steps(
-    learner: nn.Module,
-    tasks: BatchSource,
-    schedule: Schedule,
-    loss: Callable[[Any, Tensor], Tensor] | None,
-    optimizer: torch.optim.Optimizer | None,
-    start: int,
-    workers: ProcessGroup,
-) -> Iterator[TrainStep]:
-    if start >= schedule.steps:
-        return iter(())
+    # A run that was stopped before a validation was saved continues with it.
+    for event in pending_validation():
+        now = event.progress
+        yield event
+    if now.has_ended(schedule):
+        return
     if loss is None:
-        raise ValueError(f"fit got steps={schedule.steps} and no loss; give a loss, or steps=0")
-    return train(
+        raise InvalidInputError(
+            f"fit() got steps={schedule.steps} and no loss; give a loss, or steps=0"
+        )
+    learner = learner or model
+    steps = train(
         learner,
         tasks,
         loss=loss,
         batch=schedule.batch,
         steps=schedule.steps,
-        lr=rate(schedule),
-        start=start,
+        optimizer=optimizer or schedule.build_optimizer(learner),
+        scheduler=schedule.build_scheduler,
+        start=now.step,
         seed=schedule.seed,
-        optimizer=optimizer or adam(learner, weight_decay=schedule.weight_decay),
-        precision=getattr(torch, schedule.precision.removesuffix(WHOLE)),
-        whole=schedule.precision.endswith(WHOLE),
-        recompute=schedule.recompute,
-        workers=workers,
+        precision=schedule.dtype,
+        autocast_layers=schedule.autocast_layers,
+        checkpoint_activations=schedule.recompute,
+        process_group=process_group,
     )
+    for step in steps:
+        now = now.add(step)
+        after_step(now.step)
+        yield TrainingEvent(now, step=step)
+        for event in pending_validation():
+            now = event.progress
+            yield event
+        if now.has_ended(schedule):
+            return
 
 
-def _judge(tally: TrainingProgress, result: Result) -> ValidationEvent:
-    count = tally.step - max(tally.validated, 0)
-    loss, accuracy = (tally.loss / count, tally.accuracy / count) if count else (None, None)
-    record = ValidationRecord(tally.step, loss, accuracy, result.mean, result.half_width)
-    better = result.mean > tally.best
+def _validation_event(progress: TrainingProgress, result: Result) -> TrainingEvent:
+    """The event of a validation; sums over steps start again after it."""
+    loss = None
+    accuracy = None
+    n_steps = progress.step - max(progress.validated, 0)
+    if n_steps:
+        loss = progress.loss / n_steps
+        accuracy = progress.accuracy / n_steps
+    record = ValidationRecord(progress.step, loss, accuracy, result.mean, result.half_width)
+    improved = result.mean > progress.best
     after = TrainingProgress(
-        step=tally.step,
-        validated=tally.step,
-        best=max(tally.best, result.mean),
-        stale=0 if better else tally.stale + 1,
+        step=progress.step,
+        validated=progress.step,
+        best=max(progress.best, result.mean),
+        stale=0 if improved else progress.stale + 1,
     )
-    return ValidationEvent(after, record=record, improved=better)
+    return TrainingEvent(after, record=record, improved=improved)

@@ -1,4 +1,4 @@
-"""What a training run updates and what that learns from: tasks or classes, augmented or not, averaged or not."""
+"""What a training run updates and on which batches: tasks or classes, augmented or averaged."""
 
 from __future__ import annotations
 
@@ -8,71 +8,111 @@ from collections.abc import Callable
 from torch import nn
 
 from graphfew.data import encode
-from graphfew.data.augment import Augmented, parse_augment
+from graphfew.data.augment import Augment, Augmented, parse_augment
 from graphfew.nn.method import GraphMethod, device_of
-from graphfew.runs.config import CLASSES, OPTIMIZERS, Schedule, TrainConfig
+from graphfew.runs.config import CLASSES, TrainConfig
 from graphfew.runs.factory import build_model
 from graphfew.runs.state import TrainingState
-from graphfew.training.loop import follow
+from graphfew.training.averaging import ema
 from graphfew.training.pretrain import ClassificationBatches, Classifier
 
 
-def build_objective(config: TrainConfig, job: TrainingState) -> TrainingState:
-    """The job with what is trained, what it learns from and its optimizer, as the configuration says.
+def build_objective(config: TrainConfig, state: TrainingState) -> TrainingState:
+    """Add the learner, its batches and its optimizer to a state.
+
+    Args:
+        config: the configuration.
+        state: a state whose learner is its model.
+
+    Returns:
+        The state that `fit` trains.
 
     Raises:
-        ValueError: a model without trainable weights, or an augmentation of items that are not images.
+        ValueError: if the model has no trainable parameters, or items to augment are not images.
     """
-    schedule = config.schedule
-    if schedule.average is not None:
-        taught = build_model(config).to(device_of(job.model))
-        taught.load_state_dict(job.model.state_dict())
-        taught.encoder.requires_grad_(not config.freeze_encoder)
-        job = dataclasses.replace(
-            job, taught=taught, learner=taught, after=_following(job.model, taught, schedule)
-        )
-    change = None if config.augment is None else parse_augment(config.augment)
+    if config.schedule.average is not None:
+        state = _add_average(config, state, config.schedule.average)
+    augment = None if config.augment is None else parse_augment(config.augment)
     if config.objective == CLASSES:
-        items = ClassificationBatches(job.tasks.data, schedule.seed, change, config.turns)
-        classifier = Classifier(
-            job.taught.encoder, _width(job.taught.encoder), items.classes, seed=schedule.seed
-        )
-        job = dataclasses.replace(job, learner=classifier.to(device_of(job.model)), source=items)
-    elif change is not None:
-        job = dataclasses.replace(job, source=Augmented(job.tasks, change, schedule.seed))
-    if not schedule.steps:
-        return job
-    job.source.batch(range(1))
-    make = OPTIMIZERS[schedule.optimizer]
+        state = _add_classifier(config, state, augment)
+    elif augment is not None:
+        source = Augmented(state.tasks, augment, config.schedule.seed)
+        state = dataclasses.replace(state, source=source)
+    if not config.schedule.steps:
+        return state
+    state.source.batch(range(1))  # raises if items cannot be augmented
+    optimizer = config.schedule.build_optimizer(state.learner)
+    return dataclasses.replace(state, optimizer=optimizer)
+
+
+def _add_average(config: TrainConfig, state: TrainingState, decay: float) -> TrainingState:
+    """Train a second copy of the model, whose moving average is validated and saved."""
+    method = build_model(config).to(device_of(state.model))
+    method.load_state_dict(state.model.state_dict())
+    method.encoder.requires_grad_(not config.freeze_encoder)
     return dataclasses.replace(
-        job, optimizer=make(job.learner, lr=schedule.lr, weight_decay=schedule.weight_decay)
+        state,
+        method=method,
+        learner=method,
+        after_step=_average_updater(state.model, method, decay),
     )
 
 
-def _following(
-    average: GraphMethod, model: GraphMethod, schedule: Schedule
+def _average_updater(
+    model: GraphMethod, method: GraphMethod, decay: float
 ) -> Callable[[int], None]:
-    return lambda done: follow(average, model, schedule.average or 0.0, done)
+    """The function that moves `model` towards `method` after each step."""
+    average = ema(method, decay)
+    # Not the deep copy of `method`: its other evaluation mode would share weights with `method`.
+    average.module = model
+
+    def update(steps_done: int) -> None:
+        # The count follows from the step, so checkpoints need not save it.
+        average.n_averaged.fill_(steps_done)
+        average.update_parameters(method)
+
+    return update
 
 
-def _width(encoder: nn.Module) -> int:
-    width: int = encoder.out_dim  # type: ignore[assignment]
-    return width
+def _add_classifier(
+    config: TrainConfig, state: TrainingState, augment: Augment | None
+) -> TrainingState:
+    """Train the encoder as part of a classifier of all classes of the split."""
+    seed = config.schedule.seed
+    source = ClassificationBatches(state.tasks.data, seed, augment, config.turns)
+    encoder = state.method.encoder
+    classifier = Classifier(encoder, _out_dim(encoder), source.classes, seed=seed)
+    learner = classifier.to(device_of(state.model))
+    return dataclasses.replace(state, learner=learner, source=source)
 
 
-def without_encoder(job: TrainingState) -> TrainingState:
-    """The same job on items that are encoded already, for an encoder that does not learn: layers are shared."""
+def _out_dim(encoder: nn.Module) -> int:
+    """Number of features of a backbone."""
+    out_dim: int = encoder.out_dim  # type: ignore[assignment]
+    return out_dim
+
+
+def encode_items(state: TrainingState) -> TrainingState:
+    """Encode all items once, for a frozen encoder; the layers are shared with `state`.
+
+    Args:
+        state: a state whose encoder is not trained.
+
+    Returns:
+        A state of methods on features and tasks of encoded items.
+    """
+    encoder = state.model.encoder
     tasks, validation = (
-        dataclasses.replace(t, data=encode(t.data, job.model.encoder, progress=False))
-        for t in (job.tasks, job.validation)
+        dataclasses.replace(source, data=encode(source.data, encoder, progress=False))
+        for source in (state.tasks, state.validation)
     )
-    taught = job.taught.on_features()
+    method = state.method.on_features()
     return dataclasses.replace(
-        job,
-        model=job.model.on_features(),
+        state,
+        model=state.model.on_features(),
         tasks=tasks,
         validation=validation,
-        taught=taught,
-        learner=taught,
+        method=method,
+        learner=method,
         source=tasks,
     )

@@ -1,4 +1,4 @@
-"""The run folder: its files, written beside and renamed, and what is read back from them."""
+"""`RunDir`: the files of a training run, how they are written and how they are read back."""
 
 from __future__ import annotations
 
@@ -14,22 +14,31 @@ import torch
 
 from graphfew._utils.atomic_io import append_text, write_text
 from graphfew._utils.model_spec import JSON
+from graphfew.errors import CheckpointError, ConfigurationError, InvalidInputError, MissingFileError
 from graphfew.nn.method import GraphMethod, device_of
-from graphfew.runs.config import TrainConfig, checked
+from graphfew.runs.config import TrainConfig, read_options
 from graphfew.runs.fit import TrainingProgress, ValidationRecord
 from graphfew.runs.state import TrainingState
 from graphfew.serialization import checkpoint
 
-# what a file of another content may lead to
-UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
-FRACTIONS = ("best", "loss", "accuracy")
-# What a session of the timing tells at least.
-TIMED = ("from_step", "to_step", "device", "training_seconds", "validating_seconds")
+# What parsing a file with unexpected content may raise.
+PARSE_ERRORS = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
+FLOAT_FIELDS = ("best", "loss", "accuracy")
+SESSION_FIELDS = ("from_step", "to_step", "device", "training_seconds", "validating_seconds")
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
-    """The paths of a run folder."""
+class RunDir:
+    """The paths of a run folder.
+
+    Attributes:
+        folder: the folder.
+
+    Example:
+        >>> from graphfew.runs import RunDir
+        >>> RunDir(Path("runs/egnn")).best.name
+        'best.safetensors'
+    """
 
     folder: Path
 
@@ -40,12 +49,12 @@ class Run:
 
     @property
     def metrics(self) -> Path:
-        """One line per validation, without times: the same seed gives the same bytes."""
+        """One line per validation, without times: the same seed yields the same bytes."""
         return self.folder / "metrics.jsonl"
 
     @property
     def last(self) -> Path:
-        """The newest weights, with all that training needs in order to go on."""
+        """The newest weights, with everything that training needs to continue."""
         return self.folder / "last.safetensors"
 
     @property
@@ -60,151 +69,189 @@ class Run:
 
 
 def versions() -> dict[str, JSON]:
-    """The versions that a result may hang on, and the number of threads, which decides the order of sums."""
-    names = ("graphfew", "torch", "numpy")
+    """Return the versions that affect results, and the number of threads.
+
+    The number of threads decides the order of floating-point sums.
+
+    Returns:
+        Versions of Python, graphfew, torch and numpy, and `threads`.
+
+    Example:
+        >>> from graphfew.runs import versions
+        >>> sorted(versions())
+        ['graphfew', 'numpy', 'python', 'threads', 'torch']
+    """
+    packages = {name: version(name) for name in ("graphfew", "torch", "numpy")}
     return {
         "python": platform.python_version(),
-        **{name: version(name) for name in names},
+        **packages,
         "threads": torch.get_num_threads(),
     }
 
 
 def write_json(path: Path, content: JSON) -> None:
-    """Write beside and rename: a reader sees the old file or the new one, whole."""
+    """Write a JSON file atomically: readers see the old file or the new one.
+
+    Args:
+        path: the file.
+        content: JSON values.
+    """
     write_text(path, json.dumps(content, indent=1) + "\n")
 
 
-def refuse_existing(run: Run) -> None:
-    """Raises ValueError where the folder is there and not empty, or is a file."""
+def check_new(run: RunDir) -> None:
+    """Raise InvalidInputError if the folder is not empty, or is a file."""
     if run.folder.is_file():
-        raise ValueError(f"{run.folder} is a file; give a folder that is new or empty")
+        raise InvalidInputError(f"{run.folder} is a file; give a folder that is new or empty")
     if run.folder.is_dir() and any(run.folder.iterdir()):
-        raise ValueError(
-            f"{run.folder} is not empty; give another folder, or --resume to go on with the run in it"
+        raise InvalidInputError(
+            f"{run.folder} is not empty; give another folder, or --resume to continue the run in it"
         )
 
 
-def start(run: Run, config: TrainConfig) -> None:
-    """Make the folder and write its configuration. Raises ValueError where it is not empty."""
-    refuse_existing(run)
-    write_json(run.config, {"arguments": config.flat(), "versions": versions()})
+def create(run: RunDir, config: TrainConfig) -> None:
+    """Create the folder and save its configuration. Raises as `check_new` does."""
+    check_new(run)
+    write_json(run.config, {"arguments": config.to_options(), "versions": versions()})
 
 
-def read_config(run: Run) -> tuple[TrainConfig, dict[str, JSON]]:
-    """The configuration of a run that was started, and the versions that it was started with.
+def read_config(run: RunDir) -> tuple[TrainConfig, dict[str, JSON]]:
+    """Read the configuration of a run.
+
+    Args:
+        run: the run folder.
+
+    Returns:
+        The configuration, and the versions that the run was started with.
 
     Raises:
-        FileNotFoundError: no run there.
-        ValueError: a configuration that cannot be read.
+        MissingFileError: if the folder has no run.
+        ConfigurationError: if the configuration cannot be read.
     """
     if not run.config.is_file():
-        raise FileNotFoundError(
-            f"{run.folder} holds no run (no {run.config.name}); leave --resume out to start one"
+        raise MissingFileError(
+            f"{run.folder} holds no run (no {run.config.name}); omit --resume to start one"
         )
     try:
         content = json.loads(run.config.read_text(encoding="utf-8"))
-        return TrainConfig.of(checked(content["arguments"])), dict(content["versions"])
-    except UNREADABLE as error:
-        raise ValueError(
+        config = TrainConfig.from_options(read_options(content["arguments"]))
+        return config, dict(content["versions"])
+    except PARSE_ERRORS as error:
+        raise ConfigurationError(
             f"{run.config} cannot be read ({str(error)[:500]}); start a new run in another folder"
         ) from error
 
 
-def append(run: Run, record: ValidationRecord) -> None:
-    """Add a line to the metrics."""
+def append_metrics(run: RunDir, record: ValidationRecord) -> None:
+    """Append a line to the metrics."""
     append_text(run.metrics, json.dumps(record.to_json()) + "\n")
 
 
-def sessions(run: Run) -> list[Mapping[str, JSON]]:
-    """The sessions of a run's timing, those that are whole; none where the file is not there or cannot be read."""
+def read_sessions(run: RunDir) -> list[Mapping[str, JSON]]:
+    """Read the complete sessions of a run's timing; empty if the file is missing or damaged."""
     try:
-        found = json.loads(run.timing.read_text(encoding="utf-8"))["sessions"]
-        return [session for session in found if all(name in session for name in TIMED)]
-    except (OSError, *UNREADABLE):
+        sessions = json.loads(run.timing.read_text(encoding="utf-8"))["sessions"]
+        return [session for session in sessions if all(name in session for name in SESSION_FIELDS)]
+    except (OSError, *PARSE_ERRORS):
         return []
 
 
-def save_best(run: Run, model: GraphMethod, config: TrainConfig, step: int) -> None:
-    """Write the best model, which its provenance says how it was chosen."""
-    chosen: dict[str, JSON] = {
+def save_best(run: RunDir, model: GraphMethod, config: TrainConfig, step: int) -> None:
+    """Save the best model, with the split and the step of its selection in its provenance."""
+    selection: dict[str, JSON] = {
         "selected_on": f"{config.data}/{config.validate}",
         "step_selected": step,
     }
-    _save(model, run.best, chosen)
+    _save(model, run.best, selection)
 
 
-def save_last(run: Run, job: TrainingState, tally: TrainingProgress) -> None:
-    """Write the newest model with the optimizer and the tally."""
+def save_last(run: RunDir, state: TrainingState, progress: TrainingProgress) -> None:
+    """Save the newest model with the optimizer and the progress."""
     _save(
-        job.model,
+        state.model,
         run.last,
-        {"selected_on": None, "step_selected": tally.step},
-        optimizer=job.optimizer,
-        extra=dataclasses.asdict(tally),
-        learner=job.apart,
+        {"selected_on": None, "step_selected": progress.step},
+        optimizer=state.optimizer,
+        extra=dataclasses.asdict(progress),
+        learner=state.separate_learner,
     )
 
 
-def restore(run: Run, job: TrainingState, *, write: bool = True) -> TrainingProgress:
-    """Fill model and optimizer from `last`, and cut the metrics back to it unless `write` is false; a fresh tally where
-    there is no `last`.
-
-    Raises:
-        ValueError: `last` is corrupt, or of another model.
-    """
-    tally = TrainingProgress()
-    if run.last.is_file():
-        extra = checkpoint.read_extra(run.last)
-        checkpoint.load(
-            run.last,
-            into=job.model,
-            optimizer=job.optimizer,
-            device=device_of(job.model),
-            learner=job.apart,
-        )
-        tally = tally_of(run, extra)
-    if write:
-        cut_back(run, tally.validated)
-    return tally
-
-
-def cut_back(run: Run, step: int) -> None:
-    """Drop the metrics' lines after a step, and one cut short. Raises ValueError for a line that is no JSON."""
-    if not run.metrics.is_file():
-        return
-    try:
-        text = run.metrics.read_text(encoding="utf-8")
-        lines = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
-        kept = [line for line in lines if json.loads(line)["step"] <= step]
-    except UNREADABLE as error:
-        raise ValueError(
-            f"{run.metrics} cannot be read ({str(error)[:500]}); start a new run in another folder"
-        ) from error
-    write_text(run.metrics, "".join(kept))
-
-
-def tally_of(run: Run, extra: Mapping[str, Any]) -> TrainingProgress:
-    """How far a run is, as `last` has it. Raises ValueError for values of another kind."""
-    try:
-        tally = TrainingProgress(**extra)
-        odd = [
-            name
-            for name, value in dataclasses.asdict(tally).items()
-            if type(value) is not int and (name not in FRACTIONS or type(value) is not float)
-        ]
-        if odd:
-            raise TypeError(f"{odd[0]} is no number")
-        return tally
-    except TypeError as error:
-        raise ValueError(
-            f"{run.last} is no checkpoint of a run ({error}); put the run's own one back"
-        ) from error
-
-
-def _save(model: GraphMethod, path: Path, chosen: Mapping[str, JSON], **options: Any) -> None:
+def _save(model: GraphMethod, path: Path, selection: Mapping[str, JSON], **options: Any) -> None:
+    """Save a model whose provenance has the selection too, for this file only."""
     training = model.provenance
-    model.provenance = {**training, **chosen}
+    model.provenance = {**training, **selection}
     try:
         checkpoint.save(model, path, **options)
     finally:
         model.provenance = training
+
+
+def restore(run: RunDir, state: TrainingState, *, write: bool = True) -> TrainingProgress:
+    """Restore model and optimizer from the last checkpoint.
+
+    Args:
+        run: the run folder.
+        state: the state to fill.
+        write: cut the metrics back to the checkpoint, which drops lines of steps that will be
+            repeated.
+
+    Returns:
+        The progress of the checkpoint; that of a new run without one.
+
+    Raises:
+        CheckpointError: if the checkpoint is corrupt or of another model.
+    """
+    progress = TrainingProgress()
+    if run.last.is_file():
+        extra = checkpoint.read_extra(run.last)
+        checkpoint.load(
+            run.last,
+            into=state.model,
+            optimizer=state.optimizer,
+            device=device_of(state.model),
+            learner=state.separate_learner,
+        )
+        progress = parse_progress(run, extra)
+    if write:
+        truncate_metrics(run, progress.validated)
+    return progress
+
+
+def truncate_metrics(run: RunDir, step: int) -> None:
+    """Drop lines of the metrics after a step, and an incomplete last line.
+
+    Raises:
+        InvalidInputError: if a line is not a JSON record.
+    """
+    if not run.metrics.is_file():
+        return
+    try:
+        text = run.metrics.read_text(encoding="utf-8")
+        # A process that was killed may have left an incomplete last line.
+        lines = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
+        remaining = [line for line in lines if json.loads(line)["step"] <= step]
+    except PARSE_ERRORS as error:
+        raise InvalidInputError(
+            f"{run.metrics} cannot be read ({str(error)[:500]}); start a new run in another folder"
+        ) from error
+    write_text(run.metrics, "".join(remaining))
+
+
+def parse_progress(run: RunDir, extra: Mapping[str, Any]) -> TrainingProgress:
+    """Read the progress that the last checkpoint holds.
+
+    Raises:
+        CheckpointError: if a field is unknown or is not a number.
+    """
+    try:
+        progress = TrainingProgress(**extra)
+        for name, value in dataclasses.asdict(progress).items():
+            is_float = name in FLOAT_FIELDS and type(value) is float
+            if type(value) is not int and not is_float:
+                raise TypeError(f"{name} is not a number")
+        return progress
+    except TypeError as error:
+        raise CheckpointError(
+            f"{run.last} is not a checkpoint of a training run ({error}); restore the original file"
+        ) from error

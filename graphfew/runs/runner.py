@@ -1,4 +1,4 @@
-"""Carrying out a training run in its folder: new, or resumed, to its end or to an interrupt."""
+"""Execution of a training run in its folder: new or resumed, to its end or to an interruption."""
 
 from __future__ import annotations
 
@@ -11,23 +11,32 @@ from typing import Any
 import torch
 
 from graphfew._utils.model_spec import JSON
-from graphfew.errors import GraphfewError
+from graphfew.errors import ConfigurationError, GraphfewError
 from graphfew.nn.method import device_of
 from graphfew.runs import run_dir
-from graphfew.runs.build import build
-from graphfew.runs.config import PLACES, Schedule, TrainConfig, contradictions
-from graphfew.runs.fit import TrainingProgress, ValidationEvent, due, ended, fit
-from graphfew.runs.objectives import without_encoder
-from graphfew.runs.run_dir import Run
+from graphfew.runs.build import build_state
+from graphfew.runs.config import LOCATION_OPTIONS, TrainConfig, contradictions
+from graphfew.runs.fit import TrainingEvent, TrainingProgress, fit
+from graphfew.runs.objectives import encode_items
+from graphfew.runs.run_dir import RunDir
 from graphfew.runs.state import TrainingState
-from graphfew.training.distributed import SINGLE_PROCESS, ProcessGroup, rank_range
+from graphfew.training.distributed import SINGLE_PROCESS, ProcessGroup, shard_batch
 
-Watch = Callable[[ValidationEvent], None]
-Stop = Callable[[], bool]
+OnEvent = Callable[[TrainingEvent], None]
+ShouldStop = Callable[[], bool]
 
 
-class Interrupted(GraphfewError):
-    """Training was stopped and saved; `step` steps are done."""
+class TrainingInterrupted(GraphfewError):
+    """Training was stopped and saved.
+
+    Attributes:
+        step: number of completed steps.
+
+    Example:
+        >>> from graphfew.runs import TrainingInterrupted
+        >>> str(TrainingInterrupted(12))
+        'stopped after step 12'
+    """
 
     def __init__(self, step: int) -> None:
         super().__init__(f"stopped after step {step}")
@@ -36,186 +45,261 @@ class Interrupted(GraphfewError):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PreparedRun:
-    """A run whose every input has been checked, ready to be carried out from `tally`.
+    """A run whose inputs have all been checked, ready for `execute`.
 
-    Shapes:
-        notes: what has changed since the run began and may change its last digits.
+    Attributes:
+        run: the run folder.
+        config: the configuration.
+        state: model, tasks, loss and optimizer.
+        progress: where it continues.
+        notes: sentences about what may change the last digits, or differs from the configuration.
+
+    Example:
+        >>> import tempfile
+        >>> from graphfew.runs import prepare
+        >>> options = {"method": "prototypical", "data": "glyphs", "steps": 0}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     prepared = prepare(Path(folder) / "run", options)
+        >>> prepared.progress.step, prepared.notes
+        (0, ())
     """
 
-    run: Run
+    run: RunDir
     config: TrainConfig
-    job: TrainingState
-    tally: TrainingProgress
+    state: TrainingState
+    progress: TrainingProgress
     notes: tuple[str, ...] = ()
 
 
-@dataclasses.dataclass(frozen=True)
-class Clock:
-    """Seconds spent on training and on validating, and the tasks trained on."""
+@dataclasses.dataclass
+class _Stopwatch:
+    """Seconds spent on training and on validation, and the number of training tasks."""
 
     training: float = 0.0
     validating: float = 0.0
-    tasks: int = 0
+    n_tasks: int = 0
+    started: float = dataclasses.field(default_factory=time.perf_counter)
 
-    def plus(self, moment: ValidationEvent, seconds: float, batch: int) -> Clock:
-        """The clock after a moment that took so many seconds."""
-        if moment.step is None:
-            return dataclasses.replace(self, validating=self.validating + seconds)
-        return dataclasses.replace(self, training=self.training + seconds, tasks=self.tasks + batch)
+    def add(self, event: TrainingEvent, batch: int) -> None:
+        """Account for the time since the previous event."""
+        seconds = time.perf_counter() - self.started
+        if event.step is None:
+            self.validating += seconds
+        else:
+            self.training += seconds
+            self.n_tasks += batch
+        self.started = time.perf_counter()
 
 
 def prepare(
-    out: Path, options: Mapping[str, Any], workers: ProcessGroup = SINGLE_PROCESS
+    out: Path, options: Mapping[str, Any], process_group: ProcessGroup = SINGLE_PROCESS
 ) -> PreparedRun:
-    """A new run: everything is loaded and checked, then the folder is made.
+    """Prepare a new run: load and check everything, then create the folder.
 
     Args:
         out: the run folder; new or empty.
-        options: of `TrainConfig` and `Schedule` by name; what is missing has its default.
-        workers: the processes that carry it out; the first of them writes.
+        options: options of `TrainConfig` and `Schedule` by name.
+        process_group: the processes of the run; the first one writes.
+
+    Returns:
+        The run, for `execute`.
 
     Raises:
-        ValueError: a folder that is not empty, or anything that the run would fail at; nothing has been written.
-        FileNotFoundError: data or a checkpoint that is not there.
+        ValueError: if the folder is not empty, or for anything that would fail during the run;
+            nothing has been written then.
+        FileNotFoundError: if data or a checkpoint is missing.
+
+    Example:
+        >>> import tempfile
+        >>> from graphfew.runs import execute, prepare
+        >>> options = {"method": "prototypical", "data": "glyphs", "steps": 0, "validate_tasks": 4}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     progress = execute(prepare(Path(folder) / "run", options))
+        ...     sorted(path.name for path in (Path(folder) / "run").iterdir())
+        ['best.safetensors', 'config.json', 'last.safetensors', 'metrics.jsonl', 'timing.json']
     """
-    run = Run(out)
-    first = workers.rank == 0
-    if first:
-        run_dir.refuse_existing(run)
-    config = TrainConfig.of(options)
-    rank_range(range(config.schedule.batch), workers)
-    job = build(config)
-    if first:
-        run_dir.start(run, config)
-    return PreparedRun(run, config, job, TrainingProgress())
+    run = RunDir(out)
+    is_writer = process_group.rank == 0
+    if is_writer:
+        run_dir.check_new(run)
+    config = TrainConfig.from_options(options)
+    shard_batch(range(config.schedule.batch), process_group)
+    state = build_state(config)
+    if is_writer:
+        run_dir.create(run, config)
+    return PreparedRun(run, config, state, TrainingProgress(), _precision_notes(config, state))
 
 
-def reopen(
-    out: Path, options: Mapping[str, Any], workers: ProcessGroup = SINGLE_PROCESS
+def resume(
+    out: Path, options: Mapping[str, Any], process_group: ProcessGroup = SINGLE_PROCESS
 ) -> PreparedRun:
-    """The run in the folder, where it stopped.
+    """Prepare a run to continue where it stopped.
 
     Args:
         out: the run folder.
-        options: may repeat those of the run, or change `root` and `device`.
-        workers: the processes that carry it out, as many as began it or others; the first of them writes.
+        options: may repeat the options of the run, or change `root` and `device`.
+        process_group: the processes of the run, in any number; the first one writes.
+
+    Returns:
+        The run, for `execute`.
 
     Raises:
-        FileNotFoundError: no run there.
-        ValueError: options that contradict the run's, or a last checkpoint that cannot be read.
+        MissingFileError: if the folder has no run.
+        ConfigurationError: if options contradict those of the run.
+        CheckpointError: if the last checkpoint cannot be read.
+
+    Example:
+        >>> from graphfew.runs import resume
+        >>> resume(Path("no-run"), {})
+        Traceback (most recent call last):
+        graphfew.errors.MissingFileError: no-run holds no run (no config.json); omit --resume ...
     """
-    run = Run(out)
-    config, began_with = run_dir.read_config(run)
-    faults = contradictions(config, options)
-    if faults:
-        raise ValueError(
-            f"{out} holds another run: {'; '.join(faults)}; leave these options out, or start a new run"
+    run = RunDir(out)
+    config, versions_before = run_dir.read_config(run)
+    differences = contradictions(config, options)
+    if differences:
+        raise ConfigurationError(
+            f"{out} holds another run: {'; '.join(differences)}; omit these options, or start a "
+            "new run"
         )
-    config = dataclasses.replace(
-        config, **{key: value for key, value in options.items() if key in PLACES}
+    locations = {name: options[name] for name in LOCATION_OPTIONS if name in options}
+    config = dataclasses.replace(config, **locations)
+    shard_batch(range(config.schedule.batch), process_group)
+    state = build_state(config, resuming=run.last.is_file())
+    progress = run_dir.restore(run, state, write=process_group.rank == 0)
+    notes = (*_version_notes(versions_before), *_precision_notes(config, state))
+    return PreparedRun(run, config, state, progress, notes)
+
+
+def _version_notes(versions_before: Mapping[str, JSON]) -> list[str]:
+    """Sentences about versions that have changed since the run was started."""
+    versions = run_dir.versions()
+    notes = []
+    for name, before in versions_before.items():
+        now = versions.get(name)
+        if now != before:
+            notes.append(
+                f"{name} was {before} and is {now} since the run was started; the last digits of "
+                "results may differ"
+            )
+    return notes
+
+
+def _precision_notes(config: TrainConfig, state: TrainingState) -> tuple[str, ...]:
+    """A sentence if the device does not support the configured precision."""
+    configured, used = config.schedule.precision, state.schedule.precision
+    if configured == used:
+        return ()
+    return (
+        f"{config.device} has no {configured} hardware support and would be slower in it; "
+        f"training uses {used}",
     )
-    rank_range(range(config.schedule.batch), workers)
-    job = build(config, resuming=run.last.is_file())
-    here = run_dir.versions()
-    notes = tuple(
-        f"{name} was {value} and is {here.get(name)}"
-        for name, value in began_with.items()
-        if here.get(name) != value
-    )
-    return PreparedRun(run, config, job, run_dir.restore(run, job, write=workers.rank == 0), notes)
 
 
 def execute(
     prepared: PreparedRun,
     *,
-    watch: Watch = lambda moment: None,
-    stop: Stop = lambda: False,
-    workers: ProcessGroup = SINGLE_PROCESS,
+    on_event: OnEvent = lambda event: None,
+    should_stop: ShouldStop = lambda: False,
+    process_group: ProcessGroup = SINGLE_PROCESS,
 ) -> TrainingProgress:
-    """Train to the end, writing metrics, `best`, `last` and timing.
+    """Train to the end, and write metrics, checkpoints and timing.
 
     Args:
-        prepared: from `prepare` or `reopen`.
-        watch: called after every step and every validation.
-        stop: asked between steps and, of a single process, between batches of validation.
-        workers: the processes that carry the run out together; the first of them writes.
+        prepared: a run from `prepare` or `resume`.
+        on_event: called after each step and each validation.
+        should_stop: checked between steps and, with a single process, between the batches of a
+            validation.
+        process_group: the processes of the run; the first one writes.
+
+    Returns:
+        The final progress.
 
     Raises:
-        Interrupted: `stop` said so, in any process; `last` holds the last completed step.
-        FloatingPointError: the loss is not finite; `last` is as it was.
-        WorkerLost: another process has ended; `last` is as it was.
+        TrainingInterrupted: if `should_stop` returned True in any process; the last checkpoint
+            has the last completed step.
+        NumericalError: if the loss is not finite; the last checkpoint is unchanged.
+        ProcessLostError: if another process has ended; the last checkpoint is unchanged.
+
+    Example:
+        See `prepare`, whose example executes a run.
     """
-    run, config, job, now = prepared.run, prepared.config, prepared.job, prepared.tally
-    schedule = config.schedule
+    run, state, now = prepared.run, prepared.state, prepared.progress
+    schedule = state.schedule
+    device = device_of(state.model)
 
-    device = device_of(job.model)
+    def stop_if_requested(completed_tasks: int = 0) -> None:
+        del completed_tasks
+        # All processes must stop at the same step, also if only one received the signal.
+        n_requests = process_group.sum(torch.tensor(float(should_stop()), device=device))
+        if float(n_requests) and not now.is_finished(schedule):
+            raise TrainingInterrupted(now.step)
 
-    def halt(done: int = 0) -> None:
-        del done
-        if float(workers.sum(torch.tensor(float(stop()), device=device))) and not finished(
-            now, schedule
-        ):
-            raise Interrupted(now.step)
-
-    alone, first = workers.size == 1, workers.rank == 0
-    past, clock, mark = run_dir.sessions(run), Clock(), time.perf_counter()
-    inner = without_encoder(job) if config.freeze_encoder else job
-    moments = fit(
+    is_single = process_group.size == 1
+    is_writer = process_group.rank == 0
+    previous_sessions = run_dir.read_sessions(run)
+    stopwatch = _Stopwatch()
+    inner = encode_items(state) if prepared.config.freeze_encoder else state
+    events = fit(
         inner.model,
         inner.source,
         inner.validation,
         schedule,
-        loss=job.loss,
-        optimizer=job.optimizer,
-        tally=now,
-        progress=halt if alone else None,
+        loss=state.loss,
+        optimizer=state.optimizer,
+        progress=now,
+        on_validation_progress=stop_if_requested if is_single else None,
         learner=inner.learner,
-        after=inner.after,
-        workers=workers,
+        after_step=inner.after_step,
+        process_group=process_group,
     )
     try:
-        for moment in moments:
-            now = moment.tally
-            clock, mark = (
-                clock.plus(moment, time.perf_counter() - mark, schedule.batch),
-                time.perf_counter(),
-            )
-            if first:
-                _keep(prepared, moment)
-            watch(moment)
-            halt()
-    except Interrupted:
-        if first:
-            run_dir.save_last(run, job, now)
+        for event in events:
+            now = event.progress
+            stopwatch.add(event, schedule.batch)
+            if is_writer:
+                _save_event(prepared, event)
+            on_event(event)
+            stop_if_requested()
+    except TrainingInterrupted:
+        if is_writer:
+            run_dir.save_last(run, state, now)
         raise
     finally:
-        if first:
-            run_dir.write_json(run.timing, {"sessions": [*past, _session(prepared, now, clock)]})
+        if is_writer:
+            sessions: list[JSON] = [*previous_sessions, _session(prepared, now, stopwatch)]
+            run_dir.write_json(run.timing, {"sessions": sessions})
     return now
 
 
-def finished(tally: TrainingProgress, schedule: Schedule) -> bool:
-    """Whether nothing is left to do."""
-    return ended(tally, schedule) and tally.validated == tally.step
+def _save_event(prepared: PreparedRun, event: TrainingEvent) -> None:
+    """Write what an event changes: metrics, best and last checkpoint."""
+    run, schedule, progress = prepared.run, prepared.state.schedule, event.progress
+    if event.record is not None:
+        run_dir.append_metrics(run, event.record)
+    if event.improved:
+        run_dir.save_best(run, prepared.state.model, prepared.config, progress.step)
+    # A validation that is pending at this step must come before the save, or it would be lost.
+    if progress.is_validation_step(schedule):
+        return
+    interval = schedule.save_every or schedule.validate_every
+    if progress.step % interval == 0 or progress.has_ended(schedule):
+        run_dir.save_last(run, prepared.state, progress)
 
 
-def _keep(prepared: PreparedRun, moment: ValidationEvent) -> None:
-    run, schedule, tally = prepared.run, prepared.config.schedule, moment.tally
-    if moment.record is not None:
-        run_dir.append(run, moment.record)
-    if moment.improved:
-        run_dir.save_best(run, prepared.job.model, prepared.config, tally.step)
-    every = schedule.save_every or schedule.validate_every
-    if not due(tally, schedule) and (tally.step % every == 0 or ended(tally, schedule)):
-        run_dir.save_last(run, prepared.job, tally)
-
-
-def _session(prepared: PreparedRun, now: TrainingProgress, clock: Clock) -> dict[str, JSON]:
+def _session(
+    prepared: PreparedRun, progress: TrainingProgress, stopwatch: _Stopwatch
+) -> dict[str, JSON]:
+    """Timing of one session, for `timing.json`."""
+    speed = None
+    if stopwatch.training:
+        speed = round(stopwatch.n_tasks / stopwatch.training, 2)
     return {
-        "from_step": prepared.tally.step,
-        "to_step": now.step,
+        "from_step": prepared.progress.step,
+        "to_step": progress.step,
         "device": prepared.config.device,
-        "training_seconds": round(clock.training, 3),
-        "validating_seconds": round(clock.validating, 3),
-        "episodes_per_second": round(clock.tasks / clock.training, 2) if clock.training else None,
+        "precision": prepared.state.schedule.precision,
+        "training_seconds": round(stopwatch.training, 3),
+        "validating_seconds": round(stopwatch.validating, 3),
+        "episodes_per_second": speed,
     }

@@ -1,4 +1,4 @@
-"""`Job`: what a training run works on."""
+"""`TrainingState`: what a training run works on."""
 
 from __future__ import annotations
 
@@ -12,33 +12,49 @@ from torch import Tensor, nn
 from graphfew.data import Tasks
 from graphfew.data.sources import BatchSource
 from graphfew.nn.method import GraphMethod
-from graphfew.runs.fit import nothing
+from graphfew.runs.schedule import Schedule
+
+
+def no_op(steps_done: int) -> None:
+    """Do nothing after a step."""
+    del steps_done
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TrainingState:
-    """What `fit` works on. `optimizer` and `loss` are None where nothing is trained.
+    """What a training run works on; `build_state` creates it.
 
     Attributes:
-        model: what is validated and kept.
-        tasks, validation: few-shot tasks.
-        taught: the method that is trained; `model` itself unless that is an average over steps.
-        learner: what the steps update; holds `taught`, or its encoder.
-        source: what the learner learns from.
-        after: called with the number of steps done after each.
+        model: the method that is validated and saved.
+        tasks: training tasks.
+        validation: validation tasks.
+        schedule: the schedule to run; its precision is one that the device supports.
+        loss: the loss; None without training.
+        optimizer: the optimizer; None without training.
+        method: the method that is trained: `model`, unless that is a moving average of it.
+        learner: the module that the optimizer updates; it contains `method` or its encoder.
+        source: the batches that the learner is trained on.
+        after_step: called with the number of completed steps after each step.
+
+    Example:
+        >>> from graphfew.runs import TrainConfig, build_state
+        >>> state = build_state(TrainConfig("egnn", "glyphs", encoder_arguments={"width": 4}))
+        >>> state.learner is state.model, state.separate_learner
+        (True, None)
     """
 
     model: GraphMethod
     tasks: Tasks
     validation: Tasks
+    schedule: Schedule
     loss: Callable[[Any, Tensor], Tensor] | None
     optimizer: torch.optim.Optimizer | None
-    taught: GraphMethod
+    method: GraphMethod
     learner: nn.Module
     source: BatchSource
-    after: Callable[[int], None] = nothing
+    after_step: Callable[[int], None] = no_op
 
     @property
-    def apart(self) -> nn.Module | None:
-        """The learner, where it has weights that the model has not."""
+    def separate_learner(self) -> nn.Module | None:
+        """The learner, if it has weights that the model does not have."""
         return None if self.learner is self.model else self.learner

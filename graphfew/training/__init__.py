@@ -1,38 +1,23 @@
-"""The training loop, its schedules, pretraining on classes, and several processes.
+"""Training loop, pretraining by classification, weight averaging and multi-process training.
 
-Start reading at `loop.train`.
+Start reading at `loop.train`; optimizers and learning-rate schedulers are PyTorch's own.
 """
 
-from graphfew.errors import ProcessLostError
+from graphfew.training.averaging import ema
 from graphfew.training.distributed import ProcessGroup
 from graphfew.training.fabric import launch
-from graphfew.training.loop import (
-    TrainStep,
-    adam,
-    adamw,
-    cosine_decay,
-    follow,
-    linear_warmup,
-    sgd,
-    step_decay,
-    train,
-)
+from graphfew.training.loop import TrainStep, train
+from graphfew.training.precision import supports_bfloat16
 from graphfew.training.pretrain import ClassificationBatches, Classifier, class_loss
 
 __all__ = [
     "ClassificationBatches",
     "Classifier",
     "ProcessGroup",
-    "ProcessLostError",
     "TrainStep",
-    "adam",
-    "adamw",
     "class_loss",
-    "cosine_decay",
-    "follow",
+    "ema",
     "launch",
-    "linear_warmup",
-    "sgd",
-    "step_decay",
+    "supports_bfloat16",
     "train",
 ]

@@ -1,4 +1,4 @@
-"""Workers on Lightning Fabric: processes on this machine, or those that `torchrun` started, on CPUs or GPUs."""
+"""Process groups on Lightning Fabric: processes that it starts, or those of `torchrun`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar, final
 import torch
 from torch import Tensor
 
-from graphfew.errors import ProcessLostError
+from graphfew.errors import InvalidInputError, MissingDependencyError, ProcessLostError
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -18,97 +18,113 @@ T = TypeVar("T")
 
 
 @final
-class FabricWorkers:
-    """The processes of a launched Fabric."""
+class FabricProcessGroup:
+    """The processes of a launched Fabric.
+
+    Args:
+        fabric: a Fabric after `fabric.launch()`.
+    """
 
     def __init__(self, fabric: Fabric) -> None:
         self.fabric = fabric
 
     @property
     def rank(self) -> int:
-        """This process, from 0."""
+        """Index of this process, from 0."""
         return int(self.fabric.global_rank)
 
     @property
     def size(self) -> int:
-        """How many there are."""
+        """Number of processes on all machines."""
         return int(self.fabric.world_size)
 
     @property
     def device(self) -> torch.device:
-        """Where this process works."""
+        """The device of this process."""
         return self.fabric.device
 
     def sum(self, value: Tensor) -> Tensor:
-        """As `Workers.sum`. Raises WorkerLost where another process has ended."""
-        return _Sum.apply(value)  # type: ignore[no-untyped-call,no-any-return]
+        """Sum a tensor over all processes. Raises ProcessLostError if one has ended."""
+        return _AllReduceSum.apply(value)  # type: ignore[no-untyped-call,no-any-return]
 
     def gather(self, value: T) -> list[T]:
-        """As `Workers.gather`. Raises WorkerLost where another process has ended."""
-        found: list[T | None] = [None] * self.size
-        with _heard():
-            torch.distributed.all_gather_object(found, value)
-        return found  # type: ignore[return-value]
+        """Collect the value of every process. Raises ProcessLostError if one has ended."""
+        values: list[T | None] = [None] * self.size
+        with _connection_errors_as_process_lost():
+            torch.distributed.all_gather_object(values, value)
+        return values  # type: ignore[return-value]
 
 
-class _Sum(torch.autograd.Function):
-    """The sum over processes; its gradient is the sum of theirs."""
+class _AllReduceSum(torch.autograd.Function):
+    """Sum over processes; every process's loss depends on the sum, so gradients are summed too."""
 
     @staticmethod
     def forward(ctx: object, value: Tensor) -> Tensor:
         del ctx
-        return _summed(value)
+        return _all_reduce(value)
 
     @staticmethod
     def backward(ctx: object, *grads: Tensor) -> Tensor:
         del ctx
-        return _summed(grads[0])
+        return _all_reduce(grads[0])
 
 
-def _summed(value: Tensor) -> Tensor:
+def _all_reduce(value: Tensor) -> Tensor:
+    """The sum over processes, as a new tensor."""
     total = value.detach().clone(memory_format=torch.contiguous_format)
-    with _heard():
+    with _connection_errors_as_process_lost():
         torch.distributed.all_reduce(total)
     return total
 
 
 @contextmanager
-def _heard() -> Iterator[None]:
+def _connection_errors_as_process_lost() -> Iterator[None]:
+    """Gloo and NCCL report a closed connection or a timeout as a plain RuntimeError."""
     try:
         yield
-    except RuntimeError as error:  # gloo and NCCL tell of a closed connection or of a timeout
-        raise ProcessLostError(
-            "another process of this job has ended, or is out of reach"
-        ) from error
+    except RuntimeError as error:
+        raise ProcessLostError("another process of this job has ended or is unreachable") from error
 
 
-def launch(processes: int, device: str = "cpu", nodes: int = 1) -> FabricWorkers:
-    """Start the job's other processes, each with this process's command line, and join them; under `torchrun` and the
-    like, which have started them already, join those.
+def launch(processes: int, device: str = "cpu", nodes: int = 1) -> FabricProcessGroup:
+    """Start the other processes of a job, or join those that `torchrun` has started.
+
+    Each process runs this program's command line again and reaches this call.
 
     Args:
-        processes: on this machine.
-        device: cpu or cuda.
-        nodes: machines, each with as many processes.
+        processes: number of processes on this machine; on `cuda`, one per GPU.
+        device: `"cpu"` or `"cuda"`.
+        nodes: number of machines, each with as many processes.
+
+    Returns:
+        The process group, for `train(process_group=...)` and `evaluate`; move the model to its
+        `device` first.
 
     Raises:
-        ModuleNotFoundError: Lightning Fabric is not installed.
-        ValueError: fewer than two processes in all, or another device.
+        MissingDependencyError: if Lightning Fabric is not installed.
+        InvalidInputError: if the job has fewer than two processes, or the device is not supported.
+
+    Example:
+        >>> import graphfew as gf
+        >>> process_group = gf.training.launch(2)  # doctest: +SKIP
+        >>> process_group.size  # doctest: +SKIP
+        2
     """
     if device not in ("cpu", "cuda"):
-        raise ValueError(
-            f"device is {device!r}; several processes work on cpu, or on cuda, one on each GPU"
+        raise InvalidInputError(
+            f"unsupported device {device!r} for several processes; use cpu or cuda"
         )
     if processes * nodes < 2:
-        raise ValueError(
-            f"{processes} processes on {nodes} machines are no job for several; leave them out"
+        raise InvalidInputError(
+            f"launch() needs at least 2 processes, got {processes} on {nodes} machine(s); "
+            "omit it for single-process training"
         )
     try:
         from lightning_fabric import Fabric
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "several processes need Lightning Fabric; install graphfew[distributed]"
+        raise MissingDependencyError(
+            "training in several processes needs Lightning Fabric; install graphfew[distributed]"
         ) from error
     fabric = Fabric(accelerator=device, devices=processes, num_nodes=nodes, strategy="ddp")
     fabric.launch()
-    return FabricWorkers(fabric)
+    return FabricProcessGroup(fabric)

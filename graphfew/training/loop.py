@@ -4,96 +4,51 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from graphfew._utils.seeding import seeded
 from graphfew.backbones import encoding_in
 from graphfew.data.sources import BatchSource
+from graphfew.errors import InvalidInputError, NumericalError
 from graphfew.nn.pair_mlp import activation_checkpointing
+from graphfew.training._batch_norm import synchronized_batch_norm
 from graphfew.training.distributed import (
     SINGLE_PROCESS,
     ProcessGroup,
     average_gradients,
-    rank_range,
-    synchronized_batch_norm,
+    shard_batch,
 )
+
+OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
+SchedulerFactory = Callable[[Optimizer], LRScheduler]
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainStep:
-    """One training step: its index from 0, the loss before the update, and the queries' accuracy in `[0, 1]`."""
+    """One training step.
+
+    Attributes:
+        index: index of the step, from 0.
+        loss: loss before the update.
+        accuracy: accuracy on the queries before the update, in `[0, 1]`.
+
+    Example:
+        >>> import graphfew as gf
+        >>> gf.TrainStep(index=0, loss=1.6, accuracy=0.2).loss
+        1.6
+    """
 
     index: int
     loss: float
     accuracy: float
-
-
-def step_decay(lr: float, interval: int) -> Callable[[int], float]:
-    """A learning rate that starts at `lr` and is halved every `interval` steps."""
-    return lambda step: float(lr * 0.5 ** (step // interval))
-
-
-def cosine_decay(lr: float, steps: int) -> Callable[[int], float]:
-    """A learning rate that falls from `lr` to 0 over `steps` steps along half a cosine."""
-    return lambda step: lr * 0.5 * (1 + math.cos(math.pi * min(step / steps, 1.0)))
-
-
-def linear_warmup(rate: Callable[[int], float], steps: int) -> Callable[[int], float]:
-    """The rate, reached in equal parts over the first `steps` steps."""
-    return lambda step: rate(step) * min(1.0, (step + 1) / (steps + 1))
-
-
-def adam(model: nn.Module, *, lr: float = 1e-3, weight_decay: float = 0.0) -> torch.optim.Adam:
-    """Adam over the model's trainable weights. Raises ValueError where there are none."""
-    return torch.optim.Adam(trainable(model), lr=lr, weight_decay=weight_decay)
-
-
-def adamw(model: nn.Module, *, lr: float = 1e-3, weight_decay: float = 0.0) -> torch.optim.AdamW:
-    """Adam with decay apart from the gradient, over the model's trainable weights. Raises as `adam` does."""
-    return torch.optim.AdamW(trainable(model), lr=lr, weight_decay=weight_decay)
-
-
-def sgd(model: nn.Module, *, lr: float = 0.1, weight_decay: float = 0.0) -> torch.optim.SGD:
-    """Gradient descent with Nesterov's momentum of 0.9 over the model's trainable weights. Raises as `adam` does."""
-    return torch.optim.SGD(
-        trainable(model), lr=lr, weight_decay=weight_decay, momentum=0.9, nesterov=True
-    )
-
-
-def trainable(model: nn.Module) -> list[nn.Parameter]:
-    """The model's trainable weights. Raises ValueError where there are none."""
-    weights = [p for p in model.parameters() if p.requires_grad]
-    if not weights:
-        raise ValueError(
-            "the model has no trainable weights; evaluate it as it is, or give it an encoder that learns"
-        )
-    return weights
-
-
-@torch.no_grad()
-def follow(average: nn.Module, model: nn.Module, decay: float, step: int) -> None:
-    """Move an average of a model's weights over its steps towards the weights after `step` (counted from 1).
-
-    Floating weights and statistics become `d * average + (1 - d) * model`, with `d` the smaller of `decay` and
-    `step / (step + 9)`, so that the beginning is soon forgotten; all others are copied.
-
-    Raises:
-        ValueError: two models of other weights.
-    """
-    own, new = average.state_dict(), model.state_dict()
-    if own.keys() != new.keys():
-        raise ValueError("an average follows a model of the same weights; build both by one recipe")
-    share = 1 - min(decay, step / (step + 9))
-    for name, value in own.items():
-        if value.is_floating_point():
-            value.lerp_(new[name], share)
-        else:
-            value.copy_(new[name])
 
 
 def train(
@@ -103,125 +58,201 @@ def train(
     loss: Callable[[Any, Tensor], Tensor],
     batch: int = 32,
     steps: int = 10_000,
-    lr: Callable[[int], float] | float = 1e-3,
-    optimizer: torch.optim.Optimizer | None = None,
+    optimizer: Optimizer | OptimizerFactory = torch.optim.Adam,
+    scheduler: SchedulerFactory | None = None,
     start: int = 0,
     seed: int = 0,
     precision: torch.dtype = torch.float32,
-    whole: bool = False,
-    recompute: bool = False,
-    workers: ProcessGroup = SINGLE_PROCESS,
+    autocast_layers: bool = False,
+    checkpoint_activations: bool = False,
+    process_group: ProcessGroup = SINGLE_PROCESS,
 ) -> Iterator[TrainStep]:
-    """Train the model, one yielded `Step` per update; whatever happens between steps is the caller's.
+    """Train a model in place, one yielded `TrainStep` per update.
 
-    Step `k` sees tasks `k * batch .. (k+1) * batch - 1` and randomness seeded by `(seed, k)` alone, so training that
-    goes on from a checkpoint (`start`, and the `optimizer` as it was) gives the same weights as training that never
-    stopped.
+    Logging, validation, early stopping and checkpointing go into your own loop body. Between
+    steps the model is as the caller left it: training mode, patched layers and random state are
+    entered for each step and left before it is yielded.
+
+    Step `k` uses tasks `k * batch` to `(k + 1) * batch - 1` and randomness seeded by `(seed, k)`,
+    so training that continues from a checkpoint (`start`, and the restored `optimizer`) yields
+    the same weights as uninterrupted training.
 
     Args:
-        model: trained in place, on the device where its weights are; a `GraphMethod`, or any module that takes what
-            `tasks` gives.
-        tasks: a task source, such as `Tasks`; `batch` counts what it counts.
-        loss: `(output, target) -> scalar`; see the registry for what a method's paper uses.
-        batch: tasks per step.
-        steps: the step to stop before, counted from 0.
-        lr: learning rate, or a function of the step; it takes the place of the optimizer's own.
-        optimizer: Adam where none is given.
-        start: the first step.
-        seed: of dropout and whatever else draws at random in training.
-        precision: of the encoder's products in training; bfloat16 is about twice as fast where the processor or the
-            GPU knows it. Weights, features and all that follows stay float32.
-        whole: that precision is of all the model's products, its layers' too; weights stay float32.
-        recompute: keep no rows of EGNN's and GNN's networks of pairs, and work them out again backward: for large
-            episodes, at about half of the memory; the same numbers, a quarter more time.
-        workers: the processes that share every batch in parts of like length, each with a model of the same weights.
-            Gradients, and the statistics of batch norms, are those of the whole batch; a loss is the mean of its
-            parts' losses, which is that of the whole where parts have as many queries. Dropout is drawn by each.
+        model: a `GraphMethod`, or any module that accepts the batches of `tasks`; trained on the
+            device of its weights.
+        tasks: source of training batches, such as `Tasks`.
+        loss: `(output, target) -> scalar`; the registry has the loss of each method's paper.
+        batch: number of tasks per step.
+        steps: total number of steps, including those before `start`.
+        optimizer: an optimizer, or a factory such as `functools.partial(torch.optim.AdamW,
+            lr=1e-3)` that is called with the trainable parameters.
+        scheduler: factory of a learning-rate scheduler, such as `functools.partial(
+            torch.optim.lr_scheduler.CosineAnnealingLR, T_max=steps)`; it is advanced to `start`,
+            then once per step. With None the learning rate is that of the optimizer; you may
+            also step a scheduler of your own in the loop body.
+        start: index of the first step.
+        seed: seed of dropout and any other randomness in training.
+        precision: dtype in which the encoder multiplies during training; bfloat16 is about twice
+            as fast with hardware support (`supports_bfloat16`). Weights stay float32.
+        autocast_layers: apply `precision` to the graph layers too.
+        checkpoint_activations: recompute the activations of pairwise MLPs (EGNN, GNN) in the
+            backward pass: about half the memory on large episodes, 25 % more time, the same
+            results.
+        process_group: processes that share each batch in equal parts, each with a model of the
+            same weights. Gradients and batch-norm statistics are those of the whole batch. The
+            loss is the mean over processes, which equals that of the whole batch if all parts
+            have the same number of queries. Dropout differs between processes.
+
+    Returns:
+        An iterator of `TrainStep`, lazily evaluated.
 
     Raises:
-        ValueError: a batch or number of steps below 1, a model without trainable weights, or a batch that the workers
-            cannot share evenly; at the call.
-        FloatingPointError: the loss is not finite; the weights are those before the step.
+        InvalidInputError: immediately, if a number is out of range, the model has no trainable
+            parameters, or the batch cannot be split evenly over the processes.
+        NumericalError: if the loss is not finite; the weights are those before the step.
+
+    Example:
+        >>> import graphfew as gf
+        >>> tasks = gf.Tasks(gf.data.digits(), way=3, query=2)
+        >>> model = gf.create("prototypical", encoder=gf.backbones.conv4(width=4, size=8))
+        >>> steps = gf.train(model, tasks, loss=gf.node_loss, batch=2, steps=3)
+        >>> [step.index for step in steps]
+        [0, 1, 2]
     """
     if batch < 1 or steps < 1 or start < 0:
-        raise ValueError(
-            f"train got batch={batch}, steps={steps}, start={start}; batch and steps must be at "
+        raise InvalidInputError(
+            f"train() got batch={batch}, steps={steps}, start={start}; batch and steps must be at "
             "least 1, start at least 0"
         )
-    rank_range(range(batch), workers)
-    rate = lr if callable(lr) else lambda step: lr
-    return _steps(
+    shard_batch(range(batch), process_group)
+    if not isinstance(optimizer, Optimizer):
+        optimizer = optimizer(trainable_parameters(model))
+    advance = None if scheduler is None else _advance_scheduler(scheduler, optimizer, start)
+    update = _Update(
         model,
         tasks,
         loss,
+        optimizer,
         batch,
-        range(start, steps),
-        rate,
-        optimizer or adam(model),
         seed,
         precision,
-        whole,
-        recompute,
-        workers,
+        autocast_layers,
+        checkpoint_activations,
+        process_group,
     )
+    return _train_steps(update, range(start, steps), advance)
 
 
-def _steps(
-    model: nn.Module,
-    tasks: BatchSource,
-    loss: Callable[[Any, Tensor], Tensor],
-    batch: int,
-    span: range,
-    rate: Callable[[int], float],
-    optimizer: torch.optim.Optimizer,
-    seed: int,
-    precision: torch.dtype,
-    whole: bool,
-    recompute: bool,
-    workers: ProcessGroup,
+def trainable_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """The parameters that require gradients. Raises InvalidInputError if there are none."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not parameters:
+        raise InvalidInputError(
+            "the model has no trainable parameters; evaluate it without training, or use an "
+            "encoder with trainable parameters"
+        )
+    return parameters
+
+
+def _advance_scheduler(
+    factory: SchedulerFactory, optimizer: Optimizer, start: int
+) -> Callable[[], None]:
+    """Create the scheduler at step `start`; return the function that moves it one step on."""
+    for group in optimizer.param_groups:
+        # An optimizer that was scheduled before has its decayed rate in `lr`.
+        group["lr"] = group.get("initial_lr", group["lr"])
+    scheduler = factory(optimizer)
+    with warnings.catch_warnings():
+        # The optimizer has made these steps before it was restored, which PyTorch cannot see.
+        warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
+        # Recursive schedulers reach the bit-exact rate only through every step in between.
+        for _ in range(start):
+            scheduler.step()
+    return scheduler.step
+
+
+def _train_steps(
+    update: _Update, indices: range, advance: Callable[[], None] | None
 ) -> Iterator[TrainStep]:
-    device = next(model.parameters()).device
-    reduced = whole and precision != torch.float32
-    place = () if workers.size == 1 else (workers.rank,)
-    with (
-        synchronized_batch_norm(model, workers),
-        activation_checkpointing(model) if recompute else nullcontext(),
-    ):
-        for index in span:
-            episode, target = tasks.batch(
-                rank_range(range(index * batch, (index + 1) * batch), workers)
-            )
-            model.train()
-            for group in optimizer.param_groups:
-                group["lr"] = rate(index)
-            target = target.to(device)
-            with seeded(seed, index, *place):
-                with encoding_in(model, precision), torch.autocast(device.type, precision, reduced):
-                    out = model(episode.to(device))
-                    value = loss(out, target)
-                mean, accuracy = _together(
-                    value.detach(), out.logits.detach().argmax(1) == target, workers
+    """Run the steps; the learning rate moves on just before a step, so that callers see its own."""
+    for index in indices:
+        if advance is not None and index > indices.start:
+            advance()
+        yield update(index)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Update:
+    """One update of the model, as a function of the step's index."""
+
+    model: nn.Module
+    tasks: BatchSource
+    loss: Callable[[Any, Tensor], Tensor]
+    optimizer: Optimizer
+    batch: int
+    seed: int
+    precision: torch.dtype
+    autocast_layers: bool
+    checkpoint_activations: bool
+    process_group: ProcessGroup
+
+    def __call__(self, index: int) -> TrainStep:
+        """Compute the loss on the step's tasks and update the weights."""
+        group = self.process_group
+        indices = shard_batch(range(index * self.batch, (index + 1) * self.batch), group)
+        episode, target = self.tasks.batch(indices)
+        device = next(self.model.parameters()).device
+        target = target.to(device)
+        # The rank enters the seed only with several processes: one process keeps its numbers.
+        rank_seed = () if group.size == 1 else (group.rank,)
+        with self._training_state(), seeded(self.seed, index, *rank_seed):
+            with torch.autocast(device.type, self.precision, self._autocast_enabled()):
+                output = self.model(episode.to(device))
+                loss = self.loss(output, target)
+            correct = output.logits.detach().argmax(1) == target
+            mean_loss, accuracy = _reduce(loss.detach(), correct, group)
+            if not math.isfinite(mean_loss):
+                raise NumericalError(
+                    f"the loss is {mean_loss} at step {index}; lower the learning rate"
                 )
-                _update(value, mean, optimizer, index, workers)
-            yield TrainStep(index, mean, accuracy)
+            self._backward(loss)
+        return TrainStep(index, mean_loss, accuracy)
+
+    @contextmanager
+    def _training_state(self) -> Iterator[None]:
+        """Training mode and temporary patches of the model, for the duration of one step."""
+        modes = {module: module.training for module in self.model.modules()}
+        try:
+            self.model.train()
+            with ExitStack() as stack:
+                stack.enter_context(synchronized_batch_norm(self.model, self.process_group))
+                stack.enter_context(encoding_in(self.model, self.precision))
+                if self.checkpoint_activations:
+                    stack.enter_context(activation_checkpointing(self.model))
+                yield
+        finally:
+            for module, mode in modes.items():
+                module.training = mode
+
+    def _autocast_enabled(self) -> bool:
+        """Whether the graph layers run in reduced precision."""
+        return self.autocast_layers and self.precision != torch.float32
+
+    def _backward(self, loss: Tensor) -> None:
+        """Compute gradients, average them over the processes and update the weights."""
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        parameters = []
+        for group in self.optimizer.param_groups:
+            parameters.extend(group["params"])
+        average_gradients(parameters, self.process_group)
+        self.optimizer.step()
 
 
-def _together(value: Tensor, right: Tensor, workers: ProcessGroup) -> tuple[float, float]:
-    """The loss and the accuracy over all workers."""
-    kind = torch.promote_types(value.dtype, torch.float32)
-    own = torch.stack(
-        [value.to(kind), right.to(kind).sum(), value.new_tensor(len(right), dtype=kind)]
-    )
-    total, found, asked = workers.sum(own).tolist()
-    return total / workers.size, found / asked
-
-
-def _update(
-    value: Tensor, mean: float, optimizer: torch.optim.Optimizer, index: int, workers: ProcessGroup
-) -> None:
-    if not math.isfinite(mean):
-        raise FloatingPointError(f"the loss is {mean} at step {index}; lower the learning rate")
-    optimizer.zero_grad(set_to_none=True)
-    value.backward()  # type: ignore[no-untyped-call]
-    average_gradients([w for group in optimizer.param_groups for w in group["params"]], workers)
-    optimizer.step()
+def _reduce(loss: Tensor, correct: Tensor, process_group: ProcessGroup) -> tuple[float, float]:
+    """Loss and accuracy over all processes, in one all-reduce."""
+    dtype = torch.promote_types(loss.dtype, torch.float32)
+    n_queries = loss.new_tensor(len(correct), dtype=dtype)
+    local = torch.stack([loss.to(dtype), correct.to(dtype).sum(), n_queries])
+    total_loss, total_correct, total_queries = process_group.sum(local).tolist()
+    return total_loss / process_group.size, total_correct / total_queries

@@ -1,4 +1,4 @@
-"""Pretraining an encoder by classification of all base classes at once."""
+"""Pretraining of an encoder: classification of all base classes at once."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, final
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -17,43 +18,60 @@ from graphfew._utils.model_spec import JSON
 from graphfew._utils.seeding import seeded
 from graphfew.data import Dataset
 from graphfew.data.augment import Augment, changed
+from graphfew.errors import InvalidInputError
 
-TURNS = 4
+N_ROTATIONS = 4
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Items:
-    """Items to classify, `x [N, ...]`; they stand in no task."""
+class ClassificationBatch:
+    """Items to classify, outside any few-shot task.
+
+    Attributes:
+        x: `[N, ...]`, the items.
+    """
 
     x: Tensor
 
-    def to(self, *args: Any, **kwargs: Any) -> Items:
-        """As `Tensor.to`."""
-        return Items(self.x.to(*args, **kwargs))
+    def to(self, *args: Any, **kwargs: Any) -> ClassificationBatch:
+        """Return the batch after `Tensor.to`."""
+        return ClassificationBatch(self.x.to(*args, **kwargs))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Classes:
-    """What a classifier says: `logits [N, classes]`."""
+class ClassificationOutput:
+    """Output of a `Classifier`.
+
+    Attributes:
+        logits: `[N, classes]`.
+    """
 
     logits: Float[Tensor, "N classes"]
 
 
 @final
 class Classifier(nn.Module):
-    """Cosine similarity to a learned vector of each class, times a learned scale.
+    """Encoder with a cosine classifier: scaled cosine similarity to a weight vector per class.
 
     Args:
         encoder: `[N, ...] -> [N, dim]`.
-        dim: features per item.
+        dim: number of features per item.
         classes: number of classes.
-        scale: where the factor begins.
-        seed: of the vectors' first values.
+        scale: initial value of the learned scale.
+        seed: seed of the initial weight vectors.
 
-    Source: Gidaris, Komodakis, 2018, Dynamic Few-Shot Visual Learning without Forgetting; Chen et al., 2019, A Closer
-    Look at Few-shot Classification (Baseline++).
+    Example:
+        >>> import graphfew as gf
+        >>> model = gf.training.Classifier(gf.backbones.identity(5), dim=5, classes=3)
+        >>> model(gf.training.pretrain.ClassificationBatch(torch.ones(2, 5))).logits.shape
+        torch.Size([2, 3])
 
-    Deviations: only the first stage, which trains the encoder.
+    Source:
+        Gidaris, Komodakis, 2018, Dynamic Few-Shot Visual Learning without Forgetting; Chen et
+        al., 2019, A Closer Look at Few-shot Classification (Baseline++).
+
+    Deviations:
+        Only the first stage, which trains the encoder.
     """
 
     def __init__(
@@ -65,26 +83,40 @@ class Classifier(nn.Module):
             self.weights = nn.Parameter(functional.normalize(torch.randn(classes, dim), dim=1))
         self.scale = nn.Parameter(torch.tensor(float(scale)))
 
-    def forward(self, items: Items) -> Classes:
-        """`logits [N, classes]`."""
-        features = functional.normalize(self.encoder(items.x), dim=1)
-        return Classes(self.scale * features @ functional.normalize(self.weights, dim=1).T)
+    def forward(self, batch: ClassificationBatch) -> ClassificationOutput:
+        """Compute the logits `[N, classes]` of a batch."""
+        features = functional.normalize(self.encoder(batch.x), dim=1)
+        class_vectors = functional.normalize(self.weights, dim=1)
+        return ClassificationOutput(self.scale * features @ class_vectors.T)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ClassificationBatches:
-    """All items of a data set, epoch after epoch, each in another random order: a source of batches for `train`.
+    """Batches of a data set's items for `train`, shuffled in each epoch.
 
     Attributes:
-        augment: changes images at random; None leaves them.
-        turns: each item is an image turned by a random quarter, and each class counts as four, one for each quarter.
-
-    Source: turns: Lee, Hwang, Shin, 2020, Self-supervised Label Augmentation via Input Transformations (joint labels).
-
-    Deviations: one random turn of each image, not all four in every batch.
+        data: the data set.
+        seed: seed of the order, of rotations and of augmentation.
+        augment: random augmentation of images; None for none.
+        turns: rotate each square image by a random multiple of 90°; each rotation of a class is
+            a class of its own.
 
     Raises:
-        ValueError: turns of items that are not square images.
+        InvalidInputError: if `turns` is set and the items are not square images.
+
+    Example:
+        >>> import graphfew as gf
+        >>> batches = gf.training.ClassificationBatches(gf.data.digits(), turns=True)
+        >>> items, target = batches.batch(range(16))
+        >>> items.x.shape, batches.classes
+        (torch.Size([16, 1, 8, 8]), 40)
+
+    Source:
+        Rotations: Lee, Hwang, Shin, 2020, Self-supervised Label Augmentation via Input
+        Transformations (joint labels).
+
+    Deviations:
+        One random rotation per image, instead of all four in each batch.
     """
 
     data: Dataset
@@ -95,43 +127,52 @@ class ClassificationBatches:
     def __post_init__(self) -> None:
         shape = tuple(self.data.x.shape[1:])
         if self.turns and (len(shape) != 3 or shape[1] != shape[2]):
-            raise ValueError(
-                f"turns needs square images [c, h, h]; {self.data!r} has items of shape {shape}"
+            raise InvalidInputError(
+                f"turns=True needs square images [c, h, h]; {self.data!r} has items of shape {shape}"
             )
 
     @property
     def classes(self) -> int:
-        """Number of classes to tell apart."""
-        return len(self.data.classes) * (TURNS if self.turns else 1)
+        """Number of classes to distinguish."""
+        return len(self.data.classes) * (N_ROTATIONS if self.turns else 1)
 
-    def batch(self, indices: range) -> tuple[Items, Int[Tensor, " N"]]:
-        """Item number `i` of the endless series for each index, and its class `[N]`.
+    def batch(self, indices: range) -> tuple[ClassificationBatch, Int[Tensor, " N"]]:
+        """Return a batch of the endless sequence of epochs.
+
+        Args:
+            indices: positions in the sequence.
+
+        Returns:
+            The items and their classes `[N]`.
 
         Raises:
-            ValueError: an augmentation of items that are not images.
+            InvalidInputError: if items to augment are not images.
         """
-        n = len(self.data)
-        epochs = [
-            _order(self.seed, epoch, n) for epoch in range(indices[0] // n, indices[-1] // n + 1)
-        ]
-        first = indices[0] // n * n
-        item, turn = np.concatenate(epochs, axis=1)[:, np.asarray(indices) - first]
-        x, y = self.data.gather(item), self.data.y[torch.from_numpy(item)]
+        item, rotation = self._positions(indices)
+        x = self.data.gather(item)
+        y = self.data.y[torch.from_numpy(item)]
         if self.turns:
-            x = torch.stack(
-                [
-                    torch.rot90(one, int(quarter), (1, 2))
-                    for one, quarter in zip(x, turn, strict=True)
-                ]
-            )
-            y = y * TURNS + torch.from_numpy(turn)
-        alone = torch.arange(len(x))
-        return Items(
-            x if self.augment is None else changed(self.augment, x, alone, self.seed, indices)
-        ), y
+            rotated = []
+            for image, quarter_turns in zip(x, rotation, strict=True):
+                rotated.append(torch.rot90(image, int(quarter_turns), (1, 2)))
+            x = torch.stack(rotated)
+            y = y * N_ROTATIONS + torch.from_numpy(rotation)
+        if self.augment is not None:
+            # Each item is augmented independently, as if it were a task of its own.
+            x = changed(self.augment, x, torch.arange(len(x)), self.seed, indices)
+        return ClassificationBatch(x), y
+
+    def _positions(self, indices: range) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Item index and number of quarter turns at positions of the endless sequence."""
+        n = len(self.data)
+        first_epoch, last_epoch = indices[0] // n, indices[-1] // n
+        epochs = range(first_epoch, last_epoch + 1)
+        orders = np.concatenate([_epoch_order(self.seed, epoch, n) for epoch in epochs], axis=1)
+        item, rotation = orders[:, np.asarray(indices) - first_epoch * n]
+        return item, rotation
 
     def describe(self) -> Mapping[str, JSON]:
-        """Data set, split and how items are changed."""
+        """Return data set, split, number of classes and augmentation, as JSON values."""
         return {
             "data": self.data.name,
             "split": self.data.split,
@@ -142,13 +183,27 @@ class ClassificationBatches:
         }
 
 
-def class_loss(output: Classes, target: Int[Tensor, " N"]) -> Float[Tensor, ""]:
-    """Cross-entropy of the classes."""
+def class_loss(output: ClassificationOutput, target: Int[Tensor, " N"]) -> Float[Tensor, ""]:
+    """Compute the cross-entropy of a classifier's logits.
+
+    Args:
+        output: logits `[N, classes]`.
+        target: `[N]` int64, the classes.
+
+    Returns:
+        The mean loss, a scalar.
+
+    Example:
+        >>> import graphfew as gf
+        >>> output = gf.training.pretrain.ClassificationOutput(torch.zeros(2, 4))
+        >>> round(gf.class_loss(output, torch.tensor([0, 3])).item(), 4)
+        1.3863
+    """
     return functional.cross_entropy(output.logits, target)
 
 
 @lru_cache(maxsize=2)
-def _order(seed: int, epoch: int, n: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """`[2, n]`: the items of an epoch in order, and a quarter turn for each."""
+def _epoch_order(seed: int, epoch: int, n: int) -> NDArray[np.int64]:
+    """`[2, n]`: the items of an epoch in order, and a number of quarter turns for each."""
     rng = np.random.default_rng((seed, epoch))
-    return np.stack([rng.permutation(n), rng.integers(TURNS, size=n)])
+    return np.stack([rng.permutation(n), rng.integers(N_ROTATIONS, size=n)])

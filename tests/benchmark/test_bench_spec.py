@@ -83,7 +83,7 @@ on = "proto"
 
 
 def test_every_option_of_a_training_may_be_given():
-    flat = set(TrainConfig("egnn", "glyphs").flat())
+    flat = set(TrainConfig("egnn", "glyphs").to_options())
     assert set(option_types()) == flat - set(RESERVED)
 
 

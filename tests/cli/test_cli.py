@@ -1,4 +1,4 @@
-"""The command line: what it prints and writes, and that every refusal is one clear line."""
+"""The command line: what it prints and writes; each error is one line."""
 
 import json
 import subprocess
@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 import graphfew as gf
 from graphfew.cli import app
 from graphfew.methods.registry import METHODS
+from graphfew.runs import training_options
 
 TRAIN = [
     "train",
@@ -42,7 +43,17 @@ TRAIN = [
     "--validate-way",
     "3",
 ]
-EVALUATE = ["--data", "digits", "--split", "all", "--way", "3", "--tasks", "6"]
+EVALUATE = [
+    "--data",
+    "digits",
+    "--split",
+    "all",
+    "--way",
+    "3",
+    "--tasks",
+    "6",
+    "--allow-seen-classes",
+]
 SAME = ("metrics.jsonl", "best.safetensors", "last.safetensors")
 
 
@@ -51,7 +62,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.fixture
 def call(unchecked):
-    """Runs a command; gives exit code, standard output and standard error."""
+    """Run a command; return exit code, standard output and standard error."""
 
     def run(*arguments):
         result = CliRunner().invoke(app, [str(a) for a in arguments])
@@ -72,7 +83,7 @@ def trained(tmp_path_factory):
     return folder
 
 
-def refused(outcome, *words):
+def assert_error(outcome, *words):
     """One line on standard error, exit code 2, nothing else."""
     code, _, err = outcome
     assert (code, err.count("\n")) == (2, 1), err
@@ -84,7 +95,7 @@ def test_version(call):
     assert call("--version") == (0, f"graphfew {gf.__version__}\n", "")
 
 
-def test_the_command_line_is_a_module_too():
+def test_module_entry_point():
     run = subprocess.run(
         [sys.executable, "-m", "graphfew", "--version"], capture_output=True, text=True, check=True
     )
@@ -98,7 +109,7 @@ def test_unknown_options_are_rejected(call, command):
     assert "No such option" in err
 
 
-def test_methods_lists_every_method_and_its_source(call):
+def test_methods_lists_every_method_and_its_paper(call):
     code, out, _ = call("methods")
     assert code == 0
     for name, method in METHODS.items():
@@ -114,7 +125,7 @@ def test_methods_lists_every_method_and_its_source(call):
         )
 
 
-def test_data_lists_every_data_set_and_downloads_nothing(call, tmp_path, monkeypatch):
+def test_data_lists_every_data_set_without_downloads(call, tmp_path, monkeypatch):
     monkeypatch.setenv("GRAPHFEW_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("GRAPHFEW_DATA", raising=False)
     code, out, _ = call("data")
@@ -154,7 +165,7 @@ def test_data_lists_every_data_set_and_downloads_nothing(call, tmp_path, monkeyp
         "cub",
     ],
 )
-def test_data_lists_the_splits_that_there_are(call, name):
+def test_data_lists_all_splits(call, name):
     with pytest.raises(ValueError, match="known: ") as error:
         gf.data.load(name, split="?")
     splits = str(error.value).split("known: ")[1].split(", ")
@@ -162,7 +173,7 @@ def test_data_lists_the_splits_that_there_are(call, name):
     assert set(splits) <= set(words)
 
 
-def test_training_prints_a_line_per_validation_where_there_is_no_terminal(call, trained, tmp_path):
+def test_training_prints_a_line_per_validation_without_a_terminal(call, trained, tmp_path):
     code, out, err = call(*TRAIN, "--steps", 8, "--out", tmp_path / "run")
     assert (code, err) == (0, "")
     assert [line.split("  ")[0] for line in out.splitlines()[:-1]] == ["step 4/8", "step 8/8"]
@@ -171,7 +182,7 @@ def test_training_prints_a_line_per_validation_where_there_is_no_terminal(call, 
         assert (tmp_path / "run" / name).read_bytes() == (trained / "0" / name).read_bytes()
 
 
-def test_a_finished_run_says_so(call, trained):
+def test_finished_run_has_nothing_to_do(call, trained):
     code, out, _ = call("train", "--resume", "--out", trained / "0")
     assert code == 0
     assert "Nothing to do" in out
@@ -204,15 +215,15 @@ def test_a_finished_run_says_so(call, trained):
         (["train", "--resume"], ["holds no run"]),
     ],
 )
-def test_refusals_to_train(call, tmp_path, arguments, words):
-    refused(call(*arguments, "--out", tmp_path / "run"), *words)
+def test_train_errors(call, tmp_path, arguments, words):
+    assert_error(call(*arguments, "--out", tmp_path / "run"), *words)
     assert not (tmp_path / "run").exists()
 
 
-def test_an_existing_run_is_refused_and_not_touched(call, trained):
+def test_existing_run_raises_and_is_unchanged(call, trained):
     before = {file: file.stat().st_mtime_ns for file in (trained / "0").iterdir()}
-    refused(call(*TRAIN, "--out", trained / "0"), "not empty", "--resume")
-    refused(
+    assert_error(call(*TRAIN, "--out", trained / "0"), "not empty", "--resume")
+    assert_error(
         call("train", "--resume", "--steps", 9, "--out", trained / "0"),
         "steps is 8 there and 9 here",
     )
@@ -223,24 +234,24 @@ def test_an_existing_run_is_refused_and_not_touched(call, trained):
     ("before", "given", "expected"),
     [("cuda:0", [], "cuda"), ("cpu", [], "cpu"), ("cuda:1", ["--device", "cpu"], "cpu")],
 )
-def test_several_processes_go_on_where_the_run_was(
+def test_several_processes_resume_on_the_device_of_the_run(
     call, trained, tmp_path, monkeypatch, before, given, expected
 ):
     config = json.loads((trained / "0" / "config.json").read_text())
     config["arguments"]["device"] = before
     (tmp_path / "config.json").write_text(json.dumps(config))
-    asked = []
+    launches = []
 
     def launch(*arguments):
-        asked.append(arguments)
+        launches.append(arguments)
         raise ValueError("no such machine")
 
     monkeypatch.setattr(sys.modules["graphfew.cli.train"], "launch", launch)
-    refused(
+    assert_error(
         call("train", "--resume", "--processes", 2, "--nodes", 3, *given, "--out", tmp_path),
         "no such machine",
     )
-    assert asked == [(2, expected, 3)]
+    assert launches == [(2, expected, 3)]
 
 
 @pytest.mark.parametrize(
@@ -252,22 +263,25 @@ def test_several_processes_go_on_where_the_run_was(
         (1, 2, " --nodes 2"),
     ],
 )
-def test_the_command_that_goes_on_has_as_many_processes(processes, nodes, more):
-    again = sys.modules["graphfew.cli.train"]._again
-    assert again(Path("runs/a"), processes, nodes) == f"graphfew train --resume --out runs/a{more}"
+def test_resume_command_has_as_many_processes(processes, nodes, more):
+    resume_command = sys.modules["graphfew.cli.train"]._resume_command
+    assert (
+        resume_command(Path("runs/a"), processes, nodes)
+        == f"graphfew train --resume --out runs/a{more}"
+    )
 
 
-def test_a_truncated_last_checkpoint_is_refused(call, trained, tmp_path):
+def test_truncated_last_checkpoint_raises(call, trained, tmp_path):
     for file in (trained / "0").iterdir():
         (tmp_path / file.name).write_bytes(
             file.read_bytes()[: 1000 if file.name == "last.safetensors" else None]
         )
-    refused(
+    assert_error(
         call("train", "--resume", "--out", tmp_path), "last.safetensors is corrupt or cut short"
     )
 
 
-def test_evaluate_compares_on_the_same_tasks_and_writes_what_it_shows(
+def test_evaluate_compares_on_the_same_tasks_and_writes_the_report(
     call, trained, tmp_path, monkeypatch
 ):
     arguments = [
@@ -310,7 +324,31 @@ def test_evaluate_in_the_other_mode(call, trained, tmp_path):
     assert (result["mode"], result["model"]["trained_mode"]) == ("inductive", "transductive")
 
 
-def test_refusals_to_evaluate(call, trained, tmp_path):
+def test_evaluate_on_training_classes_needs_a_flag(call, trained):
+    arguments = [argument for argument in EVALUATE if argument != "--allow-seen-classes"]
+    assert_error(
+        call("evaluate", trained / "0", *arguments),
+        "0/best.safetensors was trained on digits/all",
+        "--allow-seen-classes",
+    )
+
+
+def test_training_without_bfloat16_support_prints_a_note(call, tmp_path, monkeypatch):
+    monkeypatch.setattr("graphfew.runs.build.supports_bfloat16", lambda device: False)
+    code, _, err = call(*TRAIN, "--steps", 4, "--precision", "bfloat16", "--out", tmp_path / "run")
+    assert code == 0
+    assert err.startswith("note: cpu has no bfloat16 hardware support")
+    assert "training uses float32" in err
+
+
+def test_each_training_option_has_a_flag(call):
+    _, out, _ = call("train", "--help")
+    for name, option in training_options().items():
+        if name != "method":
+            assert all(flag in out for flag in option.flag.split("/"))
+
+
+def test_evaluate_errors(call, trained, tmp_path):
     call(
         "train",
         "prototypical",
@@ -324,18 +362,20 @@ def test_refusals_to_evaluate(call, trained, tmp_path):
         "--out",
         tmp_path / "p",
     )
-    refused(call("evaluate", tmp_path / "none", *EVALUATE), "there is no checkpoint")
-    refused(call("evaluate", tmp_path, *EVALUATE), "there is no checkpoint")
-    refused(call("evaluate", trained / "0" / "config.json", *EVALUATE), "there is no checkpoint")
+    assert_error(call("evaluate", tmp_path / "none", *EVALUATE), "there is no checkpoint")
+    assert_error(call("evaluate", tmp_path, *EVALUATE), "there is no checkpoint")
+    assert_error(
+        call("evaluate", trained / "0" / "config.json", *EVALUATE), "there is no checkpoint"
+    )
     (tmp_path / "cut.safetensors").write_bytes(
         (trained / "0" / "best.safetensors").read_bytes()[:-9]
     )
-    refused(call("evaluate", tmp_path / "cut", *EVALUATE), "is corrupt or cut short")
-    refused(
+    assert_error(call("evaluate", tmp_path / "cut", *EVALUATE), "is corrupt or cut short")
+    assert_error(
         call("evaluate", tmp_path / "p", *EVALUATE, "--transductive"),
         "prototypical is inductive only",
     )
-    refused(call("evaluate", tmp_path / "p", *EVALUATE, "--unlabeled", 1), "cannot use them")
-    refused(call("evaluate", trained / "0", "--data", "digits"), "digits has no split 'test'")
-    refused(call("evaluate", trained / "0", *EVALUATE, "--query", "foo"), "known forms")
-    refused(call("evaluate", trained / "0", *EVALUATE, "--out", tmp_path), "is a folder")
+    assert_error(call("evaluate", tmp_path / "p", *EVALUATE, "--unlabeled", 1), "cannot use them")
+    assert_error(call("evaluate", trained / "0", "--data", "digits"), "digits has no split 'test'")
+    assert_error(call("evaluate", trained / "0", *EVALUATE, "--query", "foo"), "known forms")
+    assert_error(call("evaluate", trained / "0", *EVALUATE, "--out", tmp_path), "is a folder")

@@ -1,4 +1,4 @@
-"""What is shown on a terminal and elsewhere."""
+"""Output on a terminal and elsewhere."""
 
 import io
 
@@ -6,14 +6,14 @@ import pytest
 from rich.console import Console
 
 from graphfew.cli import console
-from graphfew.runs import Schedule, TrainingProgress, ValidationEvent, ValidationRecord
+from graphfew.runs import Schedule, TrainingEvent, TrainingProgress, ValidationRecord
 from graphfew.training.loop import TrainStep
 
 SCHEDULE = Schedule(steps=4, batch=8)
-MOMENTS = [
-    ValidationEvent(TrainingProgress(step=3), step=TrainStep(2, 1.5, 0.25)),
-    ValidationEvent(TrainingProgress(step=4), step=TrainStep(3, 0.5, 0.75)),
-    ValidationEvent(
+EVENTS = [
+    TrainingEvent(TrainingProgress(step=3), step=TrainStep(2, 1.5, 0.25)),
+    TrainingEvent(TrainingProgress(step=4), step=TrainStep(3, 0.5, 0.75)),
+    TrainingEvent(
         TrainingProgress(step=4, validated=4, best=0.5),
         record=ValidationRecord(4, 1.0, 0.5, 0.625, 0.125),
         improved=True,
@@ -22,12 +22,12 @@ MOMENTS = [
 
 
 @pytest.mark.parametrize("terminal", [True, False])
-def test_training_shows_every_validation_and_on_a_terminal_every_step(terminal):
-    console = Console(file=io.StringIO(), force_terminal=terminal, width=150)
-    with console.training(console, SCHEDULE, start=2) as watch:
-        for moment in MOMENTS:
-            watch(moment)
-    shown = console.file.getvalue()
+def test_training_display(terminal):
+    screen = Console(file=io.StringIO(), force_terminal=terminal, width=150)
+    with console.training_display(screen, SCHEDULE, start=2) as on_event:
+        for event in EVENTS:
+            on_event(event)
+    shown = screen.file.getvalue()
     assert "step 4/4  loss 1.0000  accuracy 50.00 %  validation 62.50 ± 12.50 %" in shown
     assert ("loss 0.500  accuracy 0.750" in shown, "episodes/s" in shown, "4/4" in shown) == (
         terminal,
@@ -37,16 +37,16 @@ def test_training_shows_every_validation_and_on_a_terminal_every_step(terminal):
     assert (len(shown.splitlines()) == 1) is not terminal
 
 
-def test_a_model_that_was_not_trained_shows_its_validation_alone():
+def test_validation_without_training():
     assert (
-        console.line(ValidationRecord(0, None, None, 0.5, 0.25), 0)
+        console.format_validation(ValidationRecord(0, None, None, 0.5, 0.25), 0)
         == "step 0/0  validation 50.00 ± 25.00 %"
     )
 
 
 @pytest.mark.parametrize("terminal", [True, False])
-def test_counting_shows_only_on_a_terminal(terminal):
-    console = Console(file=io.StringIO(), force_terminal=terminal, width=100)
-    with console.counting(console, 10) as show:
-        show("a/best", 10)
-    assert ("a/best" in console.file.getvalue()) is terminal
+def test_counter_display_is_for_terminals_only(terminal):
+    screen = Console(file=io.StringIO(), force_terminal=terminal, width=100)
+    with console.counter_display(screen, 10) as on_progress:
+        on_progress("a/best", 10)
+    assert ("a/best" in screen.file.getvalue()) is terminal

@@ -1,4 +1,4 @@
-"""Real processes, really interrupted: they save, say how to go on, and go on exactly."""
+"""Interrupted processes save, print how to continue, and resume exactly."""
 
 import json
 import os
@@ -48,7 +48,7 @@ TRAIN = [
 SAME = ("metrics.jsonl", "best.safetensors", "last.safetensors")
 
 
-def process(*arguments):
+def start_process(*arguments):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", "from graphfew.cli import app; app()", *map(str, arguments)]
     return subprocess.Popen(
@@ -56,9 +56,9 @@ def process(*arguments):
     )
 
 
-def interrupted(out, number):
-    """A run that gets a signal as soon as it has validated once."""
-    running = process(*TRAIN, "--out", out)
+def interrupt(out, number):
+    """Send a signal to a run after its first validation."""
+    running = start_process(*TRAIN, "--out", out)
     deadline = time.monotonic() + 60
     while (
         not (out / "metrics.jsonl").exists()
@@ -73,23 +73,21 @@ def interrupted(out, number):
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
     out = tmp_path_factory.mktemp("uninterrupted") / "run"
-    running = process(*TRAIN, "--out", out)
+    running = start_process(*TRAIN, "--out", out)
     running.communicate(timeout=120)
     assert running.returncode == 0
     return out
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_process_saves_says_how_to_go_on_and_goes_on_exactly(
-    uninterrupted, tmp_path, number
-):
-    (_, err), code = interrupted(tmp_path / "run", number)
+def test_interrupted_process_saves_and_resumes_exactly(uninterrupted, tmp_path, number):
+    (_, err), code = interrupt(tmp_path / "run", number)
     assert code == 130, err
     assert "Stopped after step " in err
     assert f"graphfew train --resume --out {tmp_path / 'run'}" in err
     assert "Traceback" not in err
     assert (tmp_path / "run" / "last.safetensors").exists()
-    resumed = process("train", "--resume", "--out", tmp_path / "run")
+    resumed = start_process("train", "--resume", "--out", tmp_path / "run")
     resumed.communicate(timeout=120)
     assert resumed.returncode == 0
     for name in SAME:
@@ -98,7 +96,7 @@ def test_an_interrupted_process_saves_says_how_to_go_on_and_goes_on_exactly(
     assert 0 < first["to_step"] == second["from_step"] < 200
 
 
-def test_a_second_interrupt_acts_at_once(tmp_path):
+def test_second_interrupt_acts_immediately(tmp_path):
     code = (
         "import os, signal, time\nfrom graphfew.cli.error_handling import interruptible\n"
         "with interruptible() as stop:\n    os.kill(os.getpid(), signal.SIGINT); assert stop()\n"
@@ -111,7 +109,7 @@ def test_a_second_interrupt_acts_at_once(tmp_path):
     assert done.stdout == "at once\n"
 
 
-def test_signals_are_as_before_afterwards():
+def test_signal_handlers_are_restored():
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     with interruptible() as stop:
         assert not stop()

@@ -15,8 +15,8 @@ from judge import HOSTILE, Tally, altered, deep_json, json_like, mutated, writte
 
 import graphfew as gf
 from graphfew.benchmark import read
-from graphfew.runs import Interrupted, Run, execute, load_split, prepare, reopen
-from graphfew.runs.run_dir import cut_back
+from graphfew.runs import RunDir, TrainingInterrupted, execute, load_split, prepare, resume
+from graphfew.runs.run_dir import truncate_metrics
 from graphfew.serialization import checkpoint
 
 FUZZ = settings.get_profile("fuzz")
@@ -134,8 +134,8 @@ def begun() -> Path:
     """The folder of a run that was stopped after its first step."""
     folder = Path(tempfile.mkdtemp()) / "run"
     asked = iter([False, True])
-    with pytest.raises(Interrupted):
-        execute(prepare(folder, OPTIONS), stop=lambda: next(asked, True))
+    with pytest.raises(TrainingInterrupted):
+        execute(prepare(folder, OPTIONS), should_stop=lambda: next(asked, True))
     return folder
 
 
@@ -193,7 +193,7 @@ def lasts() -> st.SearchStrategy[bytes]:
 def test_run_config(tally: Tally, tmp_path: Path, content: st.DataObject) -> None:
     written(tmp_path / "run", "config.json", content.draw(configs()))
     tally.judge(
-        lambda: reopen(tmp_path / "run", {}), (ValueError, FileNotFoundError), None, tmp_path
+        lambda: resume(tmp_path / "run", {}), (ValueError, FileNotFoundError), None, tmp_path
     )
 
 
@@ -203,7 +203,7 @@ def test_run_last(tally: Tally, tmp_path: Path, content: st.DataObject) -> None:
     new = content.draw(lasts())
     shutil.copytree(begun(), tmp_path / "run", dirs_exist_ok=True)
     path = written(tmp_path / "run", "last.safetensors", new)
-    tally.judge(lambda: reopen(tmp_path / "run", {}), (ValueError,), path, tmp_path)
+    tally.judge(lambda: resume(tmp_path / "run", {}), (ValueError,), path, tmp_path)
 
 
 LINES = b"".join(json.dumps({"step": step, "loss": 0.5}).encode() + b"\n" for step in range(4))
@@ -220,7 +220,7 @@ LINES = b"".join(json.dumps({"step": step, "loss": 0.5}).encode() + b"\n" for st
 @settings(FUZZ)
 def test_run_metrics(tally: Tally, tmp_path: Path, content: bytes) -> None:
     path = written(tmp_path, "metrics.jsonl", content)
-    tally.judge(lambda: cut_back(Run(tmp_path), 2), (ValueError,), path, tmp_path)
+    tally.judge(lambda: truncate_metrics(RunDir(tmp_path), 2), (ValueError,), path, tmp_path)
 
 
 RECORD = made().to_line()

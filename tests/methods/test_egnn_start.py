@@ -12,7 +12,8 @@ def untrained(dim=64, **arguments):
     data = gf.data.arrays(data.x.flatten(1)[:, :dim], data.y)
     tasks = gf.Tasks(data, way=5, shot=1, query=gf.data.single(), seed=1)
     model = gf.create("egnn", encoder=gf.backbones.identity(dim), **arguments)
-    for _ in gf.train(model, tasks, loss=gf.edge_loss, batch=50, steps=40, lr=0.0):
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.0)
+    for _ in gf.train(model, tasks, loss=gf.edge_loss, batch=50, steps=40, optimizer=optimizer):
         pass
     return model, tasks
 

@@ -1,5 +1,7 @@
 """Networks of pairs: in training all pairs, in evaluation folded and a block at a time, with the same answers."""
 
+from functools import partial
+
 import pytest
 import torch
 from episodes import identity_model, task
@@ -149,8 +151,8 @@ def test_rows_worked_out_again_have_the_same_gradients_and_statistics(name, task
             loss=gf.node_loss,
             batch=1,
             steps=3,
-            lr=0.01,
-            recompute=recompute,
+            optimizer=partial(torch.optim.Adam, lr=0.01),
+            checkpoint_activations=recompute,
         )
         losses = [step.loss for step in steps]
         assert len(calls) == 3 * len(nets(model)) * (1 + recompute)

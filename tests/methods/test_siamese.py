@@ -89,7 +89,9 @@ def test_it_learns_which_features_tell():
             return gf.collate([e for e, _ in tasks]), torch.cat([t for _, t in tasks])
 
     model = gf.create("siamese", encoder=gf.backbones.identity(12))
-    steps = list(gf.train(model, Loud(), loss=gf.pair_loss, batch=16, steps=150, lr=0.02))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    training = gf.train(model, Loud(), loss=gf.pair_loss, batch=16, steps=150, optimizer=optimizer)
+    steps = list(training)
     assert steps[0].accuracy < 0.6
     assert np.mean([s.accuracy for s in steps[-10:]]) > 0.85
 

@@ -12,10 +12,10 @@ from small_specs import SMALL, spec
 
 import graphfew as gf
 from graphfew.benchmark import read, read_figures
-from graphfew.runs import Run
-from graphfew.runs.config import TrainConfig, checked
+from graphfew.runs import RunDir
+from graphfew.runs.config import TrainConfig, read_options
 from graphfew.runs.factory import build_model
-from graphfew.runs.run_dir import cut_back, read_config, tally_of
+from graphfew.runs.run_dir import parse_progress, read_config, truncate_metrics
 
 DEEP = "[" * 200_000
 
@@ -75,7 +75,7 @@ def test_a_recipe_of_other_values_names_its_file(tmp_path, old, new):
 def test_an_optimizer_s_state_of_another_shape_is_refused(tmp_path):
     first, other = plain(), plain(8)
     for model in (first, other):
-        optimizer = gf.training.adam(model)
+        optimizer = torch.optim.Adam(model.parameters())
         model(_episode()).logits.sum().backward()
         optimizer.step()
         gf.save(model, tmp_path / f"{'first' if model is first else 'other'}", optimizer=optimizer)
@@ -92,7 +92,7 @@ def test_an_optimizer_s_state_of_another_shape_is_refused(tmp_path):
     with pytest.raises(
         ValueError, match=r"holds no state of this optimizer's weight \d+, of shape"
     ):
-        gf.load(tmp_path / "first", into=again, optimizer=gf.training.adam(again))
+        gf.load(tmp_path / "first", into=again, optimizer=torch.optim.Adam(again.parameters()))
 
 
 def _episode():
@@ -199,8 +199,8 @@ def test_lines_nested_too_deep_are_faults(tmp_path):
 )
 def test_options_of_another_type_are_refused_by_name(name, value):
     with pytest.raises(ValueError, match=rf"^{name} is .*it must be"):
-        checked({name: value})
-    assert checked({"steps": 7, "lr": 1, "way": "5", "transductive": None})["steps"] == 7
+        read_options({name: value})
+    assert read_options({"steps": 7, "lr": 1, "way": "5", "transductive": None})["steps"] == 7
 
 
 @pytest.mark.parametrize(
@@ -208,8 +208,8 @@ def test_options_of_another_type_are_refused_by_name(name, value):
 )
 def test_a_run_s_files_of_other_content_are_named(tmp_path, text):
     for path, call in (
-        (Run(tmp_path).config, lambda: read_config(Run(tmp_path))),
-        (Run(tmp_path).metrics, lambda: cut_back(Run(tmp_path), 3)),
+        (RunDir(tmp_path).config, lambda: read_config(RunDir(tmp_path))),
+        (RunDir(tmp_path).metrics, lambda: truncate_metrics(RunDir(tmp_path), 3)),
     ):
         path.write_bytes(text.encode("utf-8", "surrogateescape") + b"\n")
         with pytest.raises(ValueError, match=rf"{path.name} cannot be read"):
@@ -220,8 +220,10 @@ def test_a_run_s_files_of_other_content_are_named(tmp_path, text):
     "extra", [{"step": "1"}, {"step": 1.5}, {"best": None}, {"stale": True}, {"other": 1}]
 )
 def test_a_tally_of_other_values_is_refused(tmp_path, extra):
-    with pytest.raises(ValueError, match=r"last\.safetensors is no checkpoint of a run"):
-        tally_of(Run(tmp_path), extra)
+    with pytest.raises(
+        ValueError, match=r"last\.safetensors is not a checkpoint of a training run"
+    ):
+        parse_progress(RunDir(tmp_path), extra)
 
 
 X, Y, QUERY = torch.ones(6, 2), torch.tensor([0, 1, 0, 1, -1, -1]), torch.arange(6) >= 4

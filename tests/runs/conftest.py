@@ -1,4 +1,4 @@
-"""What the tests of runs share."""
+"""Fixtures of the tests of runs."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from graphfew import runs
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread():
-    """Small models on shared cores: threads would only wait for one another."""
+    """Small models on shared cores are faster without threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -17,8 +17,8 @@ def one_thread():
 
 
 @pytest.fixture(scope="session")
-def whole(tmp_path_factory):
-    """A run that was never stopped; not to be written to."""
-    out = tmp_path_factory.mktemp("whole") / "run"
+def complete_run(tmp_path_factory):
+    """A run that was never stopped; do not write to it."""
+    out = tmp_path_factory.mktemp("complete_run") / "run"
     runs.execute(runs.prepare(out, OPTIONS))
     return out

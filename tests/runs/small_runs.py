@@ -1,4 +1,4 @@
-"""A run that takes a fraction of a second, and how its files are looked at."""
+"""A run that takes a fraction of a second, and helpers to inspect its files."""
 
 import json
 
@@ -22,14 +22,14 @@ OPTIONS = {
 SAME = ("metrics.jsonl", "best.safetensors", "last.safetensors")
 
 
-def stopping_after(asked):
-    """A `stop` that says so from its question number `asked` on, counted from 0."""
-    left = iter(range(asked))
-    return lambda: next(left, None) is None
+def stop_after(n_checks):
+    """A `should_stop` that returns True from call number `n_checks` on, counted from 0."""
+    calls = iter(range(n_checks))
+    return lambda: next(calls, None) is None
 
 
 def same_files(a, b):
-    """Which files of two runs are the same bytes."""
+    """Whether each file of two runs has the same bytes."""
     return {name: (a / name).read_bytes() == (b / name).read_bytes() for name in SAME}
 
 

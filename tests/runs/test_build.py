@@ -1,49 +1,49 @@
-"""What a configuration becomes, and that faults are found before the folder is made."""
+"""Building a run from its configuration; errors are raised before the folder is created."""
 
 import json
 
 import pytest
 import torch
-from small_runs import OPTIONS, stopping_after
+from small_runs import OPTIONS, stop_after
 
 import graphfew as gf
 from graphfew import runs
-from graphfew.runs.build import VALIDATION_STREAM
+from graphfew.runs.build import VALIDATION_SEED_OFFSET
 
 
-def test_the_encoder_of_another_run_is_the_start_and_is_told(whole, tmp_path):
+def test_init_encoder_is_loaded_and_recorded(complete_run, tmp_path):
     options = {
         **OPTIONS,
         "method": "prototypical",
         "arguments": {},
-        "init_encoder": str(whole),
+        "init_encoder": str(complete_run),
         "steps": 0,
     }
     runs.execute(runs.prepare(tmp_path / "run", options))
-    model, source = gf.load(tmp_path / "run" / "best"), gf.load(whole / "best")
+    model, source = gf.load(tmp_path / "run" / "best"), gf.load(complete_run / "best")
     assert all(
         torch.equal(a, b)
         for a, b in zip(
             model.encoder.state_dict().values(), source.encoder.state_dict().values(), strict=True
         )
     )
-    told = model.provenance["init_encoder"]
-    assert (told["checkpoint"], told["selected_on"], len(told["sha256"])) == (
+    recorded = model.provenance["init_encoder"]
+    assert (recorded["checkpoint"], recorded["selected_on"], len(recorded["sha256"])) == (
         "run/best.safetensors",
         "digits/all",
         64,
     )
-    assert str(whole.parent) not in json.dumps(model.provenance)
+    assert str(complete_run.parent) not in json.dumps(model.provenance)
 
 
-def test_the_provenance_of_the_encoder_survives_resuming_without_it(whole, tmp_path):
+def test_provenance_of_the_encoder_survives_resuming(complete_run, tmp_path):
     source = tmp_path / "source.safetensors"
-    source.write_bytes((whole / "best.safetensors").read_bytes())
+    source.write_bytes((complete_run / "best.safetensors").read_bytes())
     options = {**OPTIONS, "init_encoder": str(source)}
-    with pytest.raises(runs.Interrupted):
-        runs.execute(runs.prepare(tmp_path / "run", options), stop=stopping_after(1))
+    with pytest.raises(runs.TrainingInterrupted):
+        runs.execute(runs.prepare(tmp_path / "run", options), should_stop=stop_after(1))
     source.unlink()
-    runs.execute(runs.reopen(tmp_path / "run", {}))
+    runs.execute(runs.resume(tmp_path / "run", {}))
     assert gf.load(tmp_path / "run" / "best").provenance["init_encoder"]["training_seed"] == 0
 
 
@@ -55,16 +55,16 @@ def test_the_provenance_of_the_encoder_survives_resuming_without_it(whole, tmp_p
         ({"encoder": "foo"}, "known: bilstm, conv4"),
         ({"data": "glyphs", "split": "foo"}, "known: train, val, test"),
         ({"split": "train"}, "its only one is all"),
-        ({"validate": "test"}, "test split has seen the test"),
-        ({"validate": "evaluation"}, "test split has seen the test"),
-        ({"loss": "foo"}, "known: node, edge"),
+        ({"validate": "test"}, "a checkpoint selected on the test split"),
+        ({"validate": "evaluation"}, "a checkpoint selected on the test split"),
+        ({"loss": "foo"}, "expected one of node, edge"),
         ({"method": "prototypical", "arguments": {}, "loss": "edge"}, "edge_loss needs layers"),
         ({"arguments": {"foo": 1}}, "egnn has no argument 'foo'; expected one of: layers"),
         ({"arguments": {"layers": "x"}}, "egnn cannot be built with"),
         ({"encoder_arguments": {"foo": 1}}, "conv4 cannot"),
         (
             {"method": "prototypical", "arguments": {"metric": "foo"}},
-            "known: squared_euclidean, cosine",
+            "expected one of squared_euclidean, cosine",
         ),
         (
             {"method": "prototypical", "arguments": {}, "transductive": True},
@@ -96,7 +96,7 @@ def test_the_provenance_of_the_encoder_survives_resuming_without_it(whole, tmp_p
         ({"within_groups": True}, "has no groups"),
     ],
 )
-def test_what_cannot_be_done_is_refused_before_the_folder_is_made(
+def test_invalid_configurations_raise_before_the_folder_is_created(
     tmp_path, change, message, unchecked
 ):
     with pytest.raises(ValueError, match=message):
@@ -104,33 +104,39 @@ def test_what_cannot_be_done_is_refused_before_the_folder_is_made(
     assert not (tmp_path / "run").exists()
 
 
-def test_an_encoder_of_another_shape_or_a_missing_one_is_refused(whole, tmp_path):
+def test_init_encoder_of_another_architecture_raises(complete_run, tmp_path):
     with pytest.raises(ValueError, match="give the same encoder"):
         runs.prepare(
             tmp_path / "run",
-            {**OPTIONS, "encoder_arguments": {"width": 5}, "init_encoder": str(whole)},
+            {**OPTIONS, "encoder_arguments": {"width": 5}, "init_encoder": str(complete_run)},
         )
     with pytest.raises(FileNotFoundError, match="no checkpoint"):
         runs.prepare(tmp_path / "run", {**OPTIONS, "init_encoder": str(tmp_path / "none")})
     assert not (tmp_path / "run").exists()
 
 
-def test_validation_tasks_are_not_training_tasks():
-    job = runs.build(runs.TrainConfig.of({**OPTIONS, "validate_query": "varied:1-6"}))
-    assert job.validation.describe() == {**job.tasks.describe(), "seed": VALIDATION_STREAM}
+def test_validation_tasks_differ_from_training_tasks():
+    state = runs.build_state(
+        runs.TrainConfig.from_options({**OPTIONS, "validate_query": "varied:1-6"})
+    )
+    assert state.validation.describe() == {**state.tasks.describe(), "seed": VALIDATION_SEED_OFFSET}
 
 
-def test_supports_are_as_noisy_as_asked():
-    job = runs.build(runs.TrainConfig.of({**OPTIONS, "label_noise": 0.25}))
-    assert (job.tasks.label_noise, job.validation.label_noise) == (0.25, 0.25)
+def test_label_noise_is_passed_to_tasks():
+    state = runs.build_state(runs.TrainConfig.from_options({**OPTIONS, "label_noise": 0.25}))
+    assert (state.tasks.label_noise, state.validation.label_noise) == (0.25, 0.25)
 
 
-def test_the_fixed_shot_method_is_built_with_the_shot():
+def test_fixed_shot_method_gets_the_shot():
     options = {**OPTIONS, "method": "hybrid_attention", "arguments": {}, "shot": "2"}
-    assert runs.build(runs.TrainConfig.of(options)).model.spec.arguments["shot"] == 2
+    assert (
+        runs.build_state(runs.TrainConfig.from_options(options)).model.spec.arguments["shot"] == 2
+    )
 
 
-def test_the_fixed_way_method_is_built_and_validated_with_the_way():
+def test_fixed_way_method_gets_the_way():
     options = {key: value for key, value in OPTIONS.items() if key != "validate_way"}
-    job = runs.build(runs.TrainConfig.of({**options, "method": "gnn", "arguments": {}, "way": "4"}))
-    assert (job.model.spec.arguments["way"], job.validation.describe()["way"]) == (4, 4)
+    state = runs.build_state(
+        runs.TrainConfig.from_options({**options, "method": "gnn", "arguments": {}, "way": "4"})
+    )
+    assert (state.model.spec.arguments["way"], state.validation.describe()["way"]) == (4, 4)

@@ -70,11 +70,11 @@ def test_training_resumes_with_the_saved_optimizer(tmp_path):
             pass
 
     whole, parts, again = fresh(), fresh(), fresh()
-    run(whole, gf.training.adam(whole), 0, 4)
-    optimizer = gf.training.adam(parts)
+    run(whole, torch.optim.Adam(whole.parameters()), 0, 4)
+    optimizer = torch.optim.Adam(parts.parameters())
     run(parts, optimizer, 0, 2)
     gf.save(parts, tmp_path / "last", optimizer=optimizer)
-    resumed = gf.training.adam(again)
+    resumed = torch.optim.Adam(again.parameters())
     gf.load(tmp_path / "last", into=again, optimizer=resumed)
     run(again, resumed, 2, 4)
     assert same(state(whole), state(again))
@@ -227,7 +227,10 @@ def test_weights_with_other_names_are_rejected(tmp_path):
 
 
 def test_missing_optimizer_state_is_rejected(tmp_path):
-    path, optimizer = gf.save(small_egnn(), tmp_path / "m"), gf.training.adam(small_egnn(1))
+    path, optimizer = (
+        gf.save(small_egnn(), tmp_path / "m"),
+        torch.optim.Adam(small_egnn(1).parameters()),
+    )
     with pytest.raises(ValueError, match="holds no state for this optimizer"):
         gf.load(path, into=small_egnn(1), optimizer=optimizer)
     assert optimizer.state_dict()["state"] == {}
@@ -237,7 +240,7 @@ def test_missing_optimizer_state_leaves_the_model_unchanged(tmp_path):
     path, other = gf.save(small_egnn(0), tmp_path / "m"), small_egnn(1)
     before = state(other)
     with pytest.raises(ValueError, match="holds no state for this optimizer"):
-        gf.load(path, into=other, optimizer=gf.training.adam(other))
+        gf.load(path, into=other, optimizer=torch.optim.Adam(other.parameters()))
     assert same(before, state(other))
 
 

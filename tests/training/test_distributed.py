@@ -1,4 +1,4 @@
-"""Two processes do what one does: the same losses and weights, the same evaluation, one run folder, and clear ends."""
+"""Two processes equal one: losses, weights, evaluation; and how a job ends if a process dies."""
 
 import json
 import os
@@ -13,15 +13,11 @@ import torch
 from torch import nn
 
 import graphfew as gf
-from graphfew.training.distributed import (
-    SINGLE_PROCESS,
-    average_gradients,
-    rank_range,
-    synchronized_batch_norm,
-)
+from graphfew.training._batch_norm import synchronized_batch_norm
+from graphfew.training.distributed import SINGLE_PROCESS, average_gradients, shard_batch
 from graphfew.training.fabric import launch
 
-HERE = Path(__file__).parents[1]
+TESTS = Path(__file__).parents[1]
 OPTIONS = [
     "egnn",
     "--data",
@@ -39,8 +35,8 @@ OPTIONS = [
 ]
 
 
-class Placed:
-    """One of several workers, the others being silent."""
+class FakeProcessGroup:
+    """One of several processes, all of which have the same values."""
 
     def __init__(self, rank, size):
         self.rank, self.size = rank, size
@@ -53,20 +49,20 @@ class Placed:
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory):
-    out = tmp_path_factory.mktemp("two") / "seen.json"
-    run = ran([sys.executable, str(HERE / "two_processes.py"), str(out)])
+def two_processes(tmp_path_factory):
+    out = tmp_path_factory.mktemp("two") / "results.json"
+    run = run_command([sys.executable, str(TESTS / "two_processes.py"), str(out)])
     assert run.returncode == 0, run.stderr[-2000:]
     return json.loads(out.read_text())
 
 
-def ran(command):
+def run_command(command):
     return subprocess.run(
         command, capture_output=True, text=True, env=environment(), timeout=300, check=False
     )
 
 
-def begun(command):
+def start_command(command):
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
     )
@@ -75,80 +71,91 @@ def begun(command):
 def environment():
     return {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent)]),
+        "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)]),
         "OMP_NUM_THREADS": "1",
     }
 
 
 @pytest.fixture
 def command(tmp_path):
-    """`graphfew train` as a script, which Fabric starts again for the second process."""
+    """`graphfew train` as a script, which Fabric runs again for the second process."""
     script = tmp_path / "graphfew_command.py"
     script.write_text("from graphfew.cli import app\n\napp()\n")
     return [sys.executable, str(script), "train"]
 
 
-def test_fifty_steps_have_the_losses_of_one_process(measured):
-    assert measured["size"] == 2
-    assert len(measured["together"]) == 50
-    for (loss, accuracy), (alone, right) in zip(
-        measured["together"], measured["alone"], strict=True
+def test_fifty_steps_have_the_losses_of_one_process(two_processes):
+    assert two_processes["size"] == 2
+    assert len(two_processes["losses"]) == 50
+    for (loss, accuracy), (single_loss, single_accuracy) in zip(
+        two_processes["losses"], two_processes["single_losses"], strict=True
     ):
-        assert loss == pytest.approx(alone, abs=1e-9)
-        assert accuracy == right
-    assert abs(measured["together"][0][0] - measured["together"][-1][0]) > 0.1
+        assert loss == pytest.approx(single_loss, abs=1e-9)
+        assert accuracy == single_accuracy
+    assert abs(two_processes["losses"][0][0] - two_processes["losses"][-1][0]) > 0.1
 
 
-def test_both_processes_have_the_same_weights_after_them(measured):
-    assert measured["equal"] is True
+def test_both_processes_have_the_same_weights(two_processes):
+    assert two_processes["equal_weights"] is True
 
 
-def test_an_evaluation_is_that_of_one_process_to_the_last_digit(measured):
-    assert measured["shared"] == measured["whole"]
-    assert len(measured["shared"]["per_task"]) == 37
+def test_evaluation_equals_that_of_one_process(two_processes):
+    assert two_processes["result"] == two_processes["single_result"]
+    assert len(two_processes["result"]["per_task"]) == 37
 
 
-def test_a_batch_is_shared_in_even_parts():
-    parts = [rank_range(range(12, 20), Placed(rank, 4)) for rank in range(4)]
+def test_batch_is_split_evenly():
+    parts = [shard_batch(range(12, 20), FakeProcessGroup(rank, 4)) for rank in range(4)]
     assert [list(part) for part in parts] == [[12, 13], [14, 15], [16, 17], [18, 19]]
     with pytest.raises(
         ValueError,
-        match="batch of 8 cannot be shared by 3 processes; give a batch that is a multiple",
+        match="batch of 8 cannot be split evenly over 3 processes; use a batch size that",
     ):
-        rank_range(range(8), Placed(0, 3))
+        shard_batch(range(8), FakeProcessGroup(0, 3))
     tasks = gf.Tasks(gf.data.glyphs("val"))
-    with pytest.raises(ValueError, match="batch of 3 cannot be shared by 2"):
+    with pytest.raises(ValueError, match="batch of 3 cannot be split evenly over 2"):
         gf.train(
             gf.create("egnn", encoder=gf.backbones.conv4()),
             tasks,
             loss=gf.edge_loss,
             batch=3,
-            workers=Placed(0, 2),
+            process_group=FakeProcessGroup(0, 2),
         )
 
 
-def test_gradients_that_nobody_has_stay_none():
+def test_gradient_that_no_process_has_stays_none():
     weights = [nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(1))]
     weights[0].grad = torch.tensor([1.0, 2.0])
-    average_gradients(weights, Placed(0, 2))
+    average_gradients(weights, FakeProcessGroup(0, 2))
     assert weights[0].grad.tolist() == [1.0, 2.0]
     assert weights[1].grad is None
 
 
+def test_gradients_of_mixed_dtypes_keep_their_dtype():
+    dtypes = [torch.float32, torch.float64, torch.bfloat16, torch.float64]
+    weights = [nn.Parameter(torch.ones(2, dtype=dtype)) for dtype in dtypes]
+    for weight in weights[:3]:
+        weight.grad = torch.full_like(weight, 1.0 + 2.0**-40)
+    average_gradients(weights, FakeProcessGroup(0, 2))
+    assert [weight.grad.dtype for weight in weights[:3]] == dtypes[:3]
+    assert weights[1].grad.tolist() == [1.0 + 2.0**-40] * 2
+    assert weights[3].grad is None
+
+
 @pytest.mark.parametrize("norm", [nn.BatchNorm1d(3), nn.BatchNorm2d(3)])
-def test_joint_statistics_of_equal_parts_are_those_of_one(norm):
-    """Sums that are doubled are those of two processes with the same batch."""
+def test_batch_norm_statistics_equal_those_of_the_whole_batch(norm):
+    """Doubled sums are those of two processes with the same batch."""
     shape = (5, 3) if isinstance(norm, nn.BatchNorm1d) else (5, 3, 2, 2)
     x = torch.randn(*shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     net = nn.Sequential(norm.double())
     plain = nn.Sequential(type(norm)(3).double())
     names = list(net.state_dict())
-    with synchronized_batch_norm(net, Placed(0, 2)):
+    with synchronized_batch_norm(net, FakeProcessGroup(0, 2)):
         assert list(net.state_dict()) == names
-        ours = net.train()(x)
+        output = net.train()(x)
         frozen = net.eval()(x)
-    theirs = plain.train()(torch.cat([x, x]))
-    assert torch.allclose(ours, theirs[:5], rtol=0, atol=1e-12)
+    expected = plain.train()(torch.cat([x, x]))
+    assert torch.allclose(output, expected[:5], rtol=0, atol=1e-12)
     assert net[0] is norm
     assert not norm.training
     for name, value in plain.state_dict().items():
@@ -156,51 +163,62 @@ def test_joint_statistics_of_equal_parts_are_those_of_one(norm):
     assert torch.equal(frozen, net(x))
 
 
-def test_joint_statistics_of_a_norm_without_weights():
+def test_batch_norm_without_affine_weights():
     x = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
     net, plain = (nn.Sequential(nn.BatchNorm1d(3, affine=False)) for _ in range(2))
-    with synchronized_batch_norm(net, Placed(0, 2)):
-        ours = net(x)
-    assert torch.allclose(ours, plain(torch.cat([x, x]))[:5], rtol=0, atol=1e-6)
+    with synchronized_batch_norm(net, FakeProcessGroup(0, 2)):
+        output = net(x)
+    assert torch.allclose(output, plain(torch.cat([x, x]))[:5], rtol=0, atol=1e-6)
 
 
-def test_joint_statistics_of_half_precision_are_kept_in_float32():
+@pytest.mark.parametrize("dims", [(), (2, 2)])
+def test_batch_norm_without_running_statistics(dims):
+    kind = nn.BatchNorm2d if dims else nn.BatchNorm1d
+    x = torch.randn(5, 3, *dims, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    net, plain = (nn.Sequential(kind(3, track_running_stats=False).double()) for _ in range(2))
+    with synchronized_batch_norm(net, FakeProcessGroup(0, 2)):
+        output = net(x)
+    assert torch.allclose(output, plain(torch.cat([x, x]))[:5], rtol=0, atol=1e-12)
+    assert net[0].running_mean is None
+
+
+def test_batch_norm_statistics_of_half_precision_are_float32():
     x = (5 + 0.1 * torch.randn(7, 3, 31, 31, generator=torch.Generator().manual_seed(0))).bfloat16()
     net, plain = (nn.Sequential(nn.BatchNorm2d(3)) for _ in range(2))
-    with synchronized_batch_norm(net, Placed(0, 2)):
-        ours = net(x)
-    theirs = plain(torch.cat([x, x]))[:7]
-    assert ours.dtype == theirs.dtype
-    assert torch.allclose(ours.float(), theirs.float(), rtol=0, atol=0.016)
+    with synchronized_batch_norm(net, FakeProcessGroup(0, 2)):
+        output = net(x)
+    expected = plain(torch.cat([x, x]))[:7]
+    assert output.dtype == expected.dtype
+    assert torch.allclose(output.float(), expected.float(), rtol=0, atol=0.016)
     for name, value in plain.state_dict().items():
         assert torch.allclose(value, net.state_dict()[name], rtol=1e-6, atol=0)
 
 
-def test_one_process_is_left_alone():
+def test_single_process_changes_nothing():
     net = nn.Sequential(nn.BatchNorm2d(3))
     with synchronized_batch_norm(net, SINGLE_PROCESS):
         assert type(net[0]) is nn.BatchNorm2d
     assert SINGLE_PROCESS.gather(3) == [3]
 
 
-def test_jobs_that_cannot_be_are_refused():
-    with pytest.raises(ValueError, match="1 processes on 1 machines are no job for several"):
+def test_launch_rejects_invalid_jobs():
+    with pytest.raises(ValueError, match=r"at least 2 processes, got 1 on 1 machine"):
         launch(1)
     with pytest.raises(
-        ValueError, match="device is 'mps'; several processes work on cpu, or on cuda"
+        ValueError, match="unsupported device 'mps' for several processes; use cpu or cuda"
     ):
         launch(2, "mps")
 
 
-def test_missing_fabric_is_told(monkeypatch):
+def test_missing_fabric_raises(monkeypatch):
     monkeypatch.setitem(sys.modules, "lightning_fabric", None)
     with pytest.raises(ModuleNotFoundError, match=r"install graphfew\[distributed\]"):
         launch(2)
 
 
-def test_the_command_trains_in_one_folder(tmp_path, command):
+def test_train_command_writes_one_run_folder(tmp_path, command):
     out = tmp_path / "run"
-    run = ran([*command, *OPTIONS, "--steps", "10", "--processes", "2", "--out", str(out)])
+    run = run_command([*command, *OPTIONS, "--steps", "10", "--processes", "2", "--out", str(out)])
     assert run.returncode == 0, run.stderr[-2000:]
     assert run.stdout.count("Done: best validation accuracy") == 1
     assert [
@@ -213,39 +231,43 @@ def test_the_command_trains_in_one_folder(tmp_path, command):
         "metrics.jsonl",
         "timing.json",
     ]
-    again = ran([*command, *OPTIONS, "--steps", "10", "--processes", "2", "--out", str(out)])
+    again = run_command(
+        [*command, *OPTIONS, "--steps", "10", "--processes", "2", "--out", str(out)]
+    )
     assert again.returncode != 0
     assert "is not empty; give another folder" in again.stderr
 
 
-def test_a_killed_process_ends_the_run_which_can_go_on(tmp_path, command):
+def test_killed_process_ends_the_run_which_can_be_resumed(tmp_path, command):
     out = tmp_path / "run"
-    run = begun([*command, *OPTIONS, "--steps", "100000", "--processes", "2", "--out", str(out)])
+    run = start_command(
+        [*command, *OPTIONS, "--steps", "100000", "--processes", "2", "--out", str(out)]
+    )
     try:
-        waited(lambda: (out / "last.safetensors").is_file(), run)
+        wait_until(lambda: (out / "last.safetensors").is_file(), run)
         [other] = children(run.pid)
         os.kill(other, signal.SIGKILL)
-        _, told = run.communicate(timeout=60)
+        _, err = run.communicate(timeout=60)
     finally:
         run.kill()
     assert run.returncode == 3
-    assert "another process of this job has ended" in told
-    assert f"go on with: graphfew train --resume --out {out} --processes 2" in told
+    assert "another process of this job has ended" in err
+    assert f"continue with: graphfew train --resume --out {out} --processes 2" in err
     done = json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])["step"]
-    on = begun([*command, "--resume", "--out", str(out)])
+    resumed = start_command([*command, "--resume", "--out", str(out)])
     try:
-        waited(
+        wait_until(
             lambda: json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])["step"] > done,
-            on,
+            resumed,
         )
     finally:
-        on.kill()
-        on.communicate()
+        resumed.kill()
+        resumed.communicate()
 
 
-def waited(come, process, seconds=120):
+def wait_until(condition, process, seconds=120):
     end = time.monotonic() + seconds
-    while not come():
+    while not condition():
         assert process.poll() is None, process.stderr.read()[-2000:]
         assert time.monotonic() < end
         time.sleep(0.1)

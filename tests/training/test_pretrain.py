@@ -1,16 +1,19 @@
-"""Pretraining by classification: every item once an epoch, cosines of the formula, and an encoder that learns."""
+"""Pretraining by classification: epochs, rotations, the cosine formula, and an encoder that learns."""
+
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from torch.optim import Adam
 
 import graphfew as gf
-from graphfew.training.pretrain import Items
+from graphfew.training.pretrain import ClassificationBatch
 
 DIGITS = gf.data.digits()
 
 
-def test_every_item_comes_once_an_epoch_in_another_order():
+def test_each_epoch_has_every_item_once_in_another_order():
     data = gf.data.arrays(torch.arange(30.0)[:, None], np.arange(30) % 3)
     source = gf.training.ClassificationBatches(data, seed=3)
     first, second = (
@@ -31,7 +34,7 @@ def test_every_item_comes_once_an_epoch_in_another_order():
     assert other != first
 
 
-def test_turns_make_four_classes_of_each():
+def test_rotations_make_four_classes_of_each():
     source = gf.training.ClassificationBatches(DIGITS, seed=0, turns=True)
     assert source.classes == 40
     plain = gf.training.ClassificationBatches(DIGITS, seed=0).batch(range(64))
@@ -44,7 +47,7 @@ def test_turns_make_four_classes_of_each():
         gf.training.ClassificationBatches(gf.data.arrays(torch.rand(6, 4), [0, 1] * 3), turns=True)
 
 
-def test_augmented_items_repeat_and_differ():
+def test_augmentation_is_deterministic():
     source = gf.training.ClassificationBatches(DIGITS, seed=0, augment=gf.data.augment.affine())
     first, again = source.batch(range(8))[0].x, source.batch(range(8))[0].x
     assert torch.equal(first, again)
@@ -54,10 +57,10 @@ def test_augmented_items_repeat_and_differ():
     assert source.describe()["augment"] == "affine"
 
 
-def test_logits_are_scaled_cosines():
+def test_logits_are_scaled_cosine_similarities():
     model = gf.training.Classifier(gf.backbones.identity(5), 5, 3, scale=7.0, seed=1)
     x = torch.randn(4, 5, generator=torch.Generator().manual_seed(0))
-    logits = model(Items(x)).logits.detach()
+    logits = model(ClassificationBatch(x)).logits.detach()
     for i in range(4):
         for c in range(3):
             a, b = x[i], model.weights[c].detach()
@@ -65,7 +68,9 @@ def test_logits_are_scaled_cosines():
             assert float(logits[i, c]) == pytest.approx(expected, abs=1e-5)
     target = torch.tensor([0, 2, 1, 1])
     by_hand = -sum(float(logits[i].log_softmax(0)[t]) for i, t in enumerate(target.tolist())) / 4
-    assert gf.class_loss(model(Items(x)), target).item() == pytest.approx(by_hand, abs=1e-5)
+    assert gf.class_loss(model(ClassificationBatch(x)), target).item() == pytest.approx(
+        by_hand, abs=1e-5
+    )
     same, other = (
         gf.training.Classifier(gf.backbones.identity(5), 5, 3, seed=s).weights for s in (1, 2)
     )
@@ -73,7 +78,7 @@ def test_logits_are_scaled_cosines():
     assert not torch.equal(other, model.weights)
 
 
-def test_an_encoder_learns_to_tell_classes_apart():
+def test_encoder_learns_to_classify():
     encoder = gf.backbones.conv4(width=8, size=28)
     model = gf.training.Classifier(encoder, encoder.out_dim, 10)
     source = gf.training.ClassificationBatches(
@@ -85,38 +90,41 @@ def test_an_encoder_learns_to_tell_classes_apart():
             DIGITS.classes,
         )
     )
-    steps = list(gf.train(model, source, loss=gf.class_loss, batch=64, steps=30, lr=1e-2))
+    steps = list(
+        gf.train(
+            model, source, loss=gf.class_loss, batch=64, steps=30, optimizer=partial(Adam, lr=1e-2)
+        )
+    )
     assert np.mean([s.accuracy for s in steps[-5:]]) > 3 * np.mean([s.accuracy for s in steps[:2]])
 
 
 @pytest.mark.parametrize("method", ["egnn", "gnn", "tpn", "dpgn"])
-def test_layers_in_bfloat16_learn_nearly_the_same_and_leave_no_trace(method):
+def test_training_in_bfloat16_is_close_and_leaves_weights_float32(method):
     tasks = gf.Tasks(DIGITS, way=3, shot=2, query=2)
 
-    def learned(**options):
-        own = {"gnn": {"way": 3}, "dpgn": {"way": 3, "shot": 2}}.get(method, {})
+    def losses(**options):
+        sizes = {"gnn": {"way": 3}, "dpgn": {"way": 3, "shot": 2}}.get(method, {})
         model = gf.create(
-            method, encoder=gf.backbones.conv4(width=8, size=DIGITS.x.shape[-1]), seed=1, **own
+            method, encoder=gf.backbones.conv4(width=8, size=DIGITS.x.shape[-1]), seed=1, **sizes
         )
         loss = gf.methods.registry.find_method(method).loss
         steps = [
-            step.loss
-            for step in gf.train(model, tasks, loss=loss, batch=2, steps=3, lr=1e-3, **options)
+            step.loss for step in gf.train(model, tasks, loss=loss, batch=2, steps=3, **options)
         ]
         assert {p.dtype for p in model.parameters()} == {torch.float32}
         assert model.eval()(tasks[0][0]).logits.dtype == torch.float32
         return steps
 
     exact, encoder, whole = (
-        learned(),
-        *(learned(precision=torch.bfloat16, whole=kind) for kind in (False, True)),
+        losses(),
+        *(losses(precision=torch.bfloat16, autocast_layers=flag) for flag in (False, True)),
     )
-    assert learned(whole=True) == exact
+    assert losses(autocast_layers=True) == exact
     assert whole not in (exact, encoder)
     assert whole == pytest.approx(exact, rel=0.1)
 
 
-def test_bfloat16_encodes_nearly_the_same_and_leaves_no_trace():
+def test_bfloat16_encoding_is_close_and_temporary():
     encoder = gf.backbones.conv4(width=8).eval()
     x = torch.rand(6, 1, 28, 28, generator=torch.Generator().manual_seed(0))
     encoder.requires_grad_(False)

@@ -23,7 +23,7 @@ from graphfew.benchmark.report.svg import (
     short,
     styled,
 )
-from graphfew.runs.run_dir import UNREADABLE
+from graphfew.runs.run_dir import PARSE_ERRORS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,5 +138,5 @@ def _point(line: str) -> tuple[int, float, float] | str:
             100 * float(content["validation_accuracy"]),
             100 * float(content["validation_half_width"]),
         )
-    except UNREADABLE as error:
+    except PARSE_ERRORS as error:
         return f"no line of metrics ({error})"

@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
+import torch
 from rich.console import Console
 from rich.table import Table
 from torch import nn
+from torch.optim.lr_scheduler import StepLR
 
 from graphfew import backbones, data
 from graphfew._utils.atomic_io import write_text
@@ -22,7 +25,7 @@ from graphfew.methods.registry import create
 from graphfew.nn.eval_mode import eval_mode
 from graphfew.nn.method import GraphMethod
 from graphfew.serialization.checkpoint import save
-from graphfew.training.loop import step_decay, train
+from graphfew.training.loop import train
 from graphfew.visualization.episode_graph import plot_before_after
 
 WAY = 5
@@ -169,8 +172,16 @@ def _fit(
     seed: int,
     advance: Advance,
 ) -> None:
-    schedule = step_decay(lr, max(n_steps // 5, 1))
-    steps = train(model, tasks, loss=node_loss, batch=batch, steps=n_steps, lr=schedule, seed=seed)
+    steps = train(
+        model,
+        tasks,
+        loss=node_loss,
+        batch=batch,
+        steps=n_steps,
+        optimizer=partial(torch.optim.Adam, lr=lr),
+        scheduler=partial(StepLR, step_size=max(n_steps // 5, 1), gamma=0.5),
+        seed=seed,
+    )
     for step in steps:
         advance(f"loss {step.loss:.2f}, accuracy {step.accuracy:.2f}")
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 
+import torch
 from torch import nn
+from torch.optim.lr_scheduler import StepLR
 
 from graphfew._utils.seeding import seeded
 from graphfew.cli.demos.stage_progress import Advance
@@ -112,13 +115,15 @@ def _fit(
     seed: int,
     advance: Advance,
 ) -> None:
-    interval = max(n_steps // 3, 1)
-
-    def learning_rate(step: int) -> float:
-        return float(lr * 0.5 ** (step // interval))
-
     steps = train(
-        model, tasks, loss=node_loss, batch=batch, steps=n_steps, lr=learning_rate, seed=seed
+        model,
+        tasks,
+        loss=node_loss,
+        batch=batch,
+        steps=n_steps,
+        optimizer=partial(torch.optim.Adam, lr=lr),
+        scheduler=partial(StepLR, step_size=max(n_steps // 3, 1), gamma=0.5),
+        seed=seed,
     )
     for step in steps:
         advance(f"loss {step.loss:.2f}, accuracy {step.accuracy:.2f}")

@@ -1,15 +1,15 @@
-"""Classes, augmentation, averages and patience: each resumes as if it had not stopped, and does what it says."""
+"""Classification, augmentation, averages, schedules and patience: effect, provenance and resuming."""
 
 import dataclasses
 import json
 
 import pytest
 import torch
-from small_runs import OPTIONS, lines, same_files, stopping_after
+from small_runs import OPTIONS, lines, same_files, stop_after
 
 import graphfew as gf
 from graphfew import runs
-from graphfew.runs.factory import COMPONENTS_FROM, find_components
+from graphfew.runs.factory import MAX_PCA_ITEMS, fit_pca
 
 PLAIN = {
     key: value for key, value in OPTIONS.items() if key not in ("arguments", "halve_every", "query")
@@ -40,34 +40,62 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("options", KINDS.values(), ids=KINDS.keys())
-@pytest.mark.parametrize("asked", [1, 5])
-def test_it_resumes_as_if_it_had_not_stopped(options, asked, tmp_path):
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    runs.execute(runs.prepare(whole, options))
-    with pytest.raises(runs.Interrupted):
-        runs.execute(runs.prepare(parts, options), stop=stopping_after(asked))
-    runs.execute(runs.reopen(parts, {}))
-    assert all(same_files(whole, parts).values())
+@pytest.fixture
+def with_bfloat16(monkeypatch):
+    """A processor with bfloat16 instructions, whether it has them or not."""
+    monkeypatch.setattr("graphfew.runs.build.supports_bfloat16", lambda device: True)
 
 
+@pytest.mark.usefixtures("with_bfloat16")
 @pytest.mark.parametrize("options", KINDS.values(), ids=KINDS.keys())
-def test_every_option_changes_what_is_learned_and_is_told(options, tmp_path):
-    told = {
+@pytest.mark.parametrize("n_checks", [1, 5])
+def test_resumes_exactly(options, n_checks, tmp_path):
+    complete_run, parts = tmp_path / "complete_run", tmp_path / "parts"
+    runs.execute(runs.prepare(complete_run, options))
+    with pytest.raises(runs.TrainingInterrupted):
+        runs.execute(runs.prepare(parts, options), should_stop=stop_after(n_checks))
+    runs.execute(runs.resume(parts, {}))
+    assert all(same_files(complete_run, parts).values())
+
+
+@pytest.mark.usefixtures("with_bfloat16")
+@pytest.mark.parametrize("options", KINDS.values(), ids=KINDS.keys())
+def test_each_option_changes_the_weights_and_is_recorded(options, tmp_path):
+    recorded = {
         key: value for key, value in options.items() if key not in (*OPTIONS, "lr", "weight_decay")
     }
-    plain = {key: value for key, value in options.items() if key not in told}
+    plain = {key: value for key, value in options.items() if key not in recorded}
     runs.execute(runs.prepare(tmp_path / "own", options))
     runs.execute(runs.prepare(tmp_path / "plain", plain))
     own, other = (gf.load(tmp_path / name / "last") for name in ("own", "plain"))
     assert not all(
         torch.equal(a, b) for a, b in zip(own.parameters(), other.parameters(), strict=True)
     )
-    assert {key: own.provenance.get(key) for key in told} == told
-    assert not set(told) & set(other.provenance)
+    assert {key: own.provenance.get(key) for key in recorded} == recorded
+    assert not set(recorded) & set(other.provenance)
 
 
-def test_the_encoder_learns_classes_and_the_checkpoint_is_of_the_method(tmp_path):
+def test_bfloat16_without_hardware_support_is_float32(tmp_path, monkeypatch):
+    monkeypatch.setattr("graphfew.runs.build.supports_bfloat16", lambda device: False)
+    options = {**PLAIN, "method": "prototypical", "steps": 2}
+    prepared = runs.prepare(tmp_path / "run", {**options, "precision": "bfloat16"})
+    (note,) = prepared.notes
+    assert "cpu has no bfloat16 hardware support" in note
+    assert "training uses float32" in note
+    runs.execute(prepared)
+    runs.execute(runs.prepare(tmp_path / "plain", options))
+    model, plain = (gf.load(tmp_path / name / "last") for name in ("run", "plain"))
+    assert all(
+        torch.equal(a, b) for a, b in zip(model.parameters(), plain.parameters(), strict=True)
+    )
+    assert model.provenance["precision"] == "bfloat16"
+    assert model.provenance["precision_used"] == "float32"
+    assert runs.resume(tmp_path / "run", {}).notes == (note,)
+    (session,) = json.loads((tmp_path / "run" / "timing.json").read_text())["sessions"]
+    assert session["precision"] == "float32"
+
+
+def test_classification_trains_the_encoder_of_the_saved_method(tmp_path):
     runs.execute(
         runs.prepare(tmp_path / "run", {**CLASSES, "steps": 40, "validate_every": 20, "lr": 0.01})
     )
@@ -79,47 +107,47 @@ def test_the_encoder_learns_classes_and_the_checkpoint_is_of_the_method(tmp_path
     assert model.provenance["selected_on"] == "digits/all"
     encoder = runs.prepare(
         tmp_path / "next", {**OPTIONS, "init_encoder": str(tmp_path / "run")}
-    ).job.model.encoder
+    ).state.model.encoder
     assert torch.equal(encoder.net[1].weight, model.encoder.net[1].weight)
 
 
-def test_what_is_kept_is_the_average_of_what_is_trained(tmp_path):
-    job = runs.build(runs.TrainConfig.of({**OPTIONS, "average": 0.5}))
+def test_saved_weights_are_the_moving_average(tmp_path):
+    state = runs.build_state(runs.TrainConfig.from_options({**OPTIONS, "average": 0.5}))
     assert all(
         torch.equal(a, b)
-        for a, b in zip(job.model.parameters(), job.taught.parameters(), strict=True)
+        for a, b in zip(state.model.parameters(), state.method.parameters(), strict=True)
     )
-    expected = [p.detach().clone() for p in job.model.parameters()]
-    schedule = runs.TrainConfig.of({**OPTIONS, "average": 0.5}).schedule
-    for moment in runs.fit(
-        job.model,
-        job.source,
+    expected = [p.detach().clone() for p in state.model.parameters()]
+    schedule = runs.TrainConfig.from_options({**OPTIONS, "average": 0.5}).schedule
+    for event in runs.fit(
+        state.model,
+        state.source,
         None,
         schedule,
-        loss=job.loss,
-        optimizer=job.optimizer,
-        learner=job.learner,
-        after=job.after,
+        loss=state.loss,
+        optimizer=state.optimizer,
+        learner=state.learner,
+        after_step=state.after_step,
     ):
-        decay = min(0.5, moment.tally.step / (moment.tally.step + 9))
+        decay = min(0.5, event.progress.step / (event.progress.step + 9))
         expected = [
             decay * e + (1 - decay) * p
-            for e, p in zip(expected, job.taught.parameters(), strict=True)
+            for e, p in zip(expected, state.method.parameters(), strict=True)
         ]
-    for value, own in zip(expected, job.model.parameters(), strict=True):
+    for value, own in zip(expected, state.model.parameters(), strict=True):
         torch.testing.assert_close(own, value)
 
 
-def test_a_frozen_encoder_takes_an_average_of_layers(whole, tmp_path):
+def test_moving_average_with_a_frozen_encoder(complete_run, tmp_path):
     options = {
         **OPTIONS,
         "seed": 5,
-        "init_encoder": str(whole),
+        "init_encoder": str(complete_run),
         "freeze_encoder": True,
         "average": 0.5,
     }
     runs.execute(runs.prepare(tmp_path / "run", options))
-    source, model = gf.load(whole / "best"), gf.load(tmp_path / "run" / "last")
+    source, model = gf.load(complete_run / "best"), gf.load(tmp_path / "run" / "last")
     assert all(
         torch.equal(a, b)
         for a, b in zip(model.encoder.parameters(), source.encoder.parameters(), strict=True)
@@ -132,7 +160,7 @@ def test_a_frozen_encoder_takes_an_average_of_layers(whole, tmp_path):
     )
 
 
-def test_a_frozen_encoder_is_averaged_over_views(tmp_path):
+def test_test_time_augmentation_of_a_frozen_encoder(tmp_path):
     first = {**CLASSES, "data": "glyphs", "split": "train", "validate": "val"}
     runs.execute(runs.prepare(tmp_path / "encoder", first))
     options = {
@@ -151,13 +179,13 @@ def test_a_frozen_encoder_is_averaged_over_views(tmp_path):
         torch.equal(a, b)
         for a, b in zip(model.encoder.parameters(), source.encoder.parameters(), strict=True)
     )
-    with pytest.raises(runs.Interrupted):
-        runs.execute(runs.prepare(tmp_path / "parts", options), stop=stopping_after(4))
-    runs.execute(runs.reopen(tmp_path / "parts", {}))
+    with pytest.raises(runs.TrainingInterrupted):
+        runs.execute(runs.prepare(tmp_path / "parts", options), should_stop=stop_after(4))
+    runs.execute(runs.resume(tmp_path / "parts", {}))
     assert all(same_files(tmp_path / "run", tmp_path / "parts").values())
     seen = runs.prepare(
         tmp_path / "mirrored", {**options, "mirror": 1, "views": 1}
-    ).job.model.encoder
+    ).state.model.encoder
     assert seen.spec.name == "flip_tta"
     assert all(
         torch.equal(a, b)
@@ -169,7 +197,7 @@ def test_a_frozen_encoder_is_averaged_over_views(tmp_path):
         runs.prepare(tmp_path / "no", {**options, "freeze_encoder": False})
 
 
-def test_a_frozen_encoder_gives_principal_components(tmp_path):
+def test_principal_components_of_a_frozen_encoder(tmp_path):
     first = {**CLASSES, "data": "glyphs", "split": "train", "validate": "val"}
     runs.execute(runs.prepare(tmp_path / "encoder", first))
     options = {
@@ -188,14 +216,14 @@ def test_a_frozen_encoder_gives_principal_components(tmp_path):
     assert model.provenance["components"] == 3
     expected = gf.backbones.pca(gf.backbones.flip_tta(source.encoder, 0), 3).eval()
     data = gf.data.glyphs("train")
-    even = torch.linspace(0, len(data) - 1, COMPONENTS_FROM).long()
+    even = torch.linspace(0, len(data) - 1, MAX_PCA_ITEMS).long()
     with torch.no_grad():
         expected.net.fit(expected.net.net(data.gather(even)))
     some = data.gather(torch.arange(9))
     torch.testing.assert_close(model.eval().encoder(some), expected(some), atol=1e-3, rtol=1e-3)
-    with pytest.raises(runs.Interrupted):
-        runs.execute(runs.prepare(tmp_path / "parts", options), stop=stopping_after(4))
-    runs.execute(runs.reopen(tmp_path / "parts", {}))
+    with pytest.raises(runs.TrainingInterrupted):
+        runs.execute(runs.prepare(tmp_path / "parts", options), should_stop=stop_after(4))
+    runs.execute(runs.resume(tmp_path / "parts", {}))
     assert all(same_files(tmp_path / "run", tmp_path / "parts").values())
     with pytest.raises(ValueError, match="components is 5"):
         runs.prepare(tmp_path / "no", {**OPTIONS, "components": 5})
@@ -203,18 +231,18 @@ def test_a_frozen_encoder_gives_principal_components(tmp_path):
         runs.prepare(tmp_path / "no", {**options, "components": 1000})
 
 
-def test_components_are_found_where_not_every_class_has_an_item_among_those_looked_at(monkeypatch):
-    monkeypatch.setattr("graphfew.runs.factory.COMPONENTS_FROM", 12)
+def test_principal_components_without_items_of_every_class(monkeypatch):
+    monkeypatch.setattr("graphfew.runs.factory.MAX_PCA_ITEMS", 12)
     x = torch.rand(60, 7, generator=torch.Generator().manual_seed(0))
     data = gf.data.arrays(x, torch.arange(30).repeat_interleave(2))
     model = gf.create("prototypical", encoder=gf.backbones.pca(gf.backbones.identity(7), 3))
-    find_components(model, data)
+    fit_pca(model, data)
     expected = gf.backbones.pca(gf.backbones.identity(7), 3)
     expected.net.fit(x[torch.linspace(0, 59, 12).long()])
     torch.testing.assert_close(model.encoder(x), expected(x))
 
 
-def test_patience_ends_training_and_the_run_is_finished(tmp_path):
+def test_patience_finishes_the_run(tmp_path):
     options = {
         **PLAIN,
         "method": "prototypical",
@@ -224,20 +252,20 @@ def test_patience_ends_training_and_the_run_is_finished(tmp_path):
         "patience": 3,
         "save_every": 7,
     }
-    tally = runs.execute(runs.prepare(tmp_path / "run", options))
+    progress = runs.execute(runs.prepare(tmp_path / "run", options))
     metrics = lines(tmp_path / "run")
     best = max(range(len(metrics)), key=lambda i: (metrics[i]["validation_accuracy"], -i))
     assert len(metrics) == best + 1 + 3 < 25
-    assert runs.finished(tally, runs.TrainConfig.of(options).schedule)
-    again = runs.reopen(tmp_path / "run", {})
-    assert runs.finished(again.tally, again.config.schedule)
-    assert again.tally.step == tally.step
+    assert progress.is_finished(runs.TrainConfig.from_options(options).schedule)
+    again = runs.resume(tmp_path / "run", {})
+    assert again.progress.is_finished(again.config.schedule)
+    assert again.progress.step == progress.step
     before = (tmp_path / "run" / "metrics.jsonl").read_bytes()
     runs.execute(again)
     assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == before
 
 
-def test_a_loader_gets_its_arguments(tmp_path):
+def test_loader_arguments(tmp_path):
     options = {
         **PLAIN,
         "method": "prototypical",
@@ -245,9 +273,9 @@ def test_a_loader_gets_its_arguments(tmp_path):
         "split": "train",
         "validate": "val",
     }
-    config = runs.TrainConfig.of(options)
-    assert runs.TrainConfig.of(json.loads(json.dumps(config.flat()))) == config
-    with pytest.raises(ValueError, match="glyphs takes no argument 'color'; known:"):
+    config = runs.TrainConfig.from_options(options)
+    assert runs.TrainConfig.from_options(json.loads(json.dumps(config.to_options()))) == config
+    with pytest.raises(ValueError, match="glyphs takes no argument 'color'; expected one of:"):
         runs.prepare(tmp_path / "run", {**options, "data_arguments": {"color": 3}})
 
 
@@ -256,12 +284,12 @@ def test_a_loader_gets_its_arguments(tmp_path):
     [
         ({"objective": "digits"}, "objective is 'digits'"),
         ({"objective": "classes", "loss": "node"}, "leave loss out"),
-        ({"turns": True}, "turns makes four classes"),
+        ({"turns": True}, "turns needs objective=classes"),
         ({"augment": "blur"}, "no augmentation is written 'blur'"),
-        ({"cosine": True, "halve_every": 3}, "give one way"),
+        ({"cosine": True, "halve_every": 3}, "choose one learning-rate decay"),
         ({"average": 1.0}, "average is 1.0"),
-        ({"optimizer": "lion"}, "known: adam, adamw, sgd"),
-        ({"precision": "int8"}, "known: float32, bfloat16, bfloat16-whole"),
+        ({"optimizer": "lion"}, "expected one of adam, adamw, sgd"),
+        ({"precision": "int8"}, "expected one of float32, bfloat16, bfloat16-whole"),
         ({"patience": 0}, "patience is 0"),
         ({"warmup": -1}, "warmup is -1"),
         ({"init_encoder": "x", "freeze_encoder": True, "augment": "affine"}, "leave out augment"),
@@ -271,13 +299,13 @@ def test_a_loader_gets_its_arguments(tmp_path):
         ),
     ],
 )
-def test_options_that_cannot_be_are_refused_before_any_work(change, reason, tmp_path):
+def test_invalid_options_raise_before_any_work(change, reason, tmp_path):
     with pytest.raises(ValueError, match=reason):
         runs.prepare(tmp_path / "run", {**PLAIN, **change})
     assert not (tmp_path / "run").exists()
 
 
-def test_a_job_without_steps_has_no_optimizer():
-    job = runs.build(runs.TrainConfig.of({**CLASSES, "steps": 0}))
-    assert job.optimizer is None
-    assert dataclasses.replace(job, learner=job.model).apart is None
+def test_state_without_steps_has_no_optimizer():
+    state = runs.build_state(runs.TrainConfig.from_options({**CLASSES, "steps": 0}))
+    assert state.optimizer is None
+    assert dataclasses.replace(state, learner=state.model).separate_learner is None

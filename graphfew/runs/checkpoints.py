@@ -1,0 +1,58 @@
+"""Checkpoints by file, run folder or name of a pretrained model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from graphfew.errors import MissingFileError
+from graphfew.serialization import checkpoint, pretrained
+
+
+def resolve_checkpoint(path: str | Path) -> Path:
+    """Find a checkpoint.
+
+    Args:
+        path: a file, a run folder (its best checkpoint) or the name of a pretrained model.
+
+    Returns:
+        The path of the checkpoint.
+
+    Raises:
+        MissingFileError: if there is none.
+
+    Example:
+        >>> from graphfew.runs import resolve_checkpoint
+        >>> resolve_checkpoint("egnn-omniglot").name
+        'egnn-omniglot.safetensors'
+    """
+    name = str(path)
+    path = Path(path)
+    if path.is_dir():
+        path = path / "best.safetensors"
+    elif path.suffix != checkpoint.SUFFIX:
+        path = path.with_name(path.name + checkpoint.SUFFIX)
+    if path.is_file():
+        return path
+    if name in pretrained.names():
+        return pretrained.path(name)
+    raise MissingFileError(
+        f"there is no checkpoint {path}; give a .safetensors file, a run folder with a best "
+        "checkpoint, or the name of a pretrained model"
+    )
+
+
+def checkpoint_label(path: Path) -> str:
+    """Shorten a checkpoint's path to its run folder and file name.
+
+    Args:
+        path: the path of a checkpoint.
+
+    Returns:
+        The last two parts of the path.
+
+    Example:
+        >>> from graphfew.runs import checkpoint_label
+        >>> checkpoint_label(Path("results/runs/egnn/best.safetensors"))
+        'egnn/best.safetensors'
+    """
+    return "/".join(path.parts[-2:]) if len(path.parts) > 1 else path.name

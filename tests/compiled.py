@@ -1,5 +1,7 @@
-"""How far compiled methods are from plain ones, as JSON: a process of its own, without the suite's checks of shapes,
-which cannot be compiled. `test_compile.py` runs it and reads the numbers."""
+"""Print the differences between compiled and plain methods as JSON.
+
+A separate process for `test_compile.py`, without the shape checks, which cannot be compiled.
+"""
 
 import json
 import sys
@@ -23,12 +25,12 @@ RAGGED = gf.collate([task(1, 3, (2,), 4), task(2, 3, (2,), 6)])
 
 
 def compiled(model):
-    """The whole of it, or an error where a graph break is needed."""
+    """The compiled model; raises an error at a graph break."""
     torch._dynamo.reset()
     return torch.compile(model.forward_encoded, fullgraph=True, backend="aot_eager")
 
 
-def apart(one, other):
+def difference(one, other):
     return float((one - other).abs().max())
 
 
@@ -37,16 +39,19 @@ def answers(name):
     model = identity_model(name, **METHODS[name]).eval()
     with torch.no_grad():
         ours, plain = compiled(model)(BATCH), model.forward_encoded(BATCH)
-    return [apart(ours.logits, plain.logits), apart(ours.graphs[-1].edges, plain.graphs[-1].edges)]
+    return [
+        difference(ours.logits, plain.logits),
+        difference(ours.graphs[-1].edges, plain.graphs[-1].edges),
+    ]
 
 
 def ragged(name):
-    """Largest difference of logits on tasks of mixed size, where a break is no error."""
+    """Largest difference of logits on tasks of mixed size; graph breaks are allowed."""
     model = identity_model(name, **METHODS[name]).eval()
     torch._dynamo.reset()
     with torch.no_grad():
         run = torch.compile(model.forward_encoded, backend="aot_eager")
-        return apart(run(RAGGED).logits, model.forward_encoded(RAGGED).logits)
+        return difference(run(RAGGED).logits, model.forward_encoded(RAGGED).logits)
 
 
 def training(name):
@@ -58,7 +63,7 @@ def training(name):
         run(BATCH).logits.square().sum().backward()
         grads.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
         statistics.append(torch.cat([b.double().flatten() for b in model.buffers()]))
-    return [apart(*grads), apart(*statistics), float(grads[0].abs().max())]
+    return [difference(*grads), difference(*statistics), float(grads[0].abs().max())]
 
 
 if __name__ == "__main__":

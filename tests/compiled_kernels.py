@@ -1,5 +1,7 @@
-"""KiB of shared memory that the fused kernels take at EGNN's widths, compiled for GPUs without one, as JSON: a process
-of its own, without the interpreter. `test_fused.py` runs it and reads the numbers."""
+"""Print the shared memory in KiB of the fused kernels, compiled for GPUs without one, as JSON.
+
+A separate process for `test_fused_pair_mlp.py`, without Triton's interpreter.
+"""
 
 import json
 import sys

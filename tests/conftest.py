@@ -1,4 +1,4 @@
-"""Shapes and types of the library are checked in every test: the hook has to come before the first import of it."""
+"""Check shapes and types in every test; the import hook must precede the first import of graphfew."""
 
 import os
 import sys
@@ -15,8 +15,8 @@ from hypothesis import settings
 jaxtyping.install_import_hook("graphfew", "beartype.beartype")
 
 
-class Unhooked(MetaPathFinder):
-    """Finds Triton's kernels past that hook: Triton's interpreter reads their source, and cannot follow a wrapper."""
+class TritonKernelFinder(MetaPathFinder):
+    """Bypass the hook for Triton kernels: Triton's interpreter reads their source and cannot handle wrappers."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: object = None
@@ -28,20 +28,20 @@ class Unhooked(MetaPathFinder):
         )
 
 
-sys.meta_path.insert(0, Unhooked())
+sys.meta_path.insert(0, TritonKernelFinder())
 
-# Read when Triton is first imported: its kernels are interpreted where there is no GPU.
+# Triton reads this when it is imported: without a GPU, its kernels are interpreted.
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
 
-# How long an example takes says something of the machine's load, and nothing of the code.
+# The duration of an example depends on the load of the machine, not on the code.
 settings.register_profile("graphfew", deadline=None)
 settings.load_profile("graphfew")
 
 
 @pytest.fixture
 def unchecked() -> Iterator[None]:
-    """The library as a user meets it: for tests of its own refusals, which the type check would otherwise forestall."""
+    """Disable type checks, for tests of the library's own errors, which the checks would preempt."""
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
@@ -49,7 +49,7 @@ def unchecked() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
-    """Small models on shared cores: threads would only wait for one another."""
+    """One thread: for small models, several threads only wait for each other."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -12,6 +12,6 @@ def test_shapes_are_checked() -> None:
 
 
 @pytest.mark.usefixtures("unchecked")
-def test_the_fixture_lets_the_librarys_own_refusal_through() -> None:
+def test_unchecked_fixture_shows_the_librarys_own_error() -> None:
     with pytest.raises(ValueError, match="lengths differ"):
         Episode(X, Y[:1], QUERY, (2,), (2,))

@@ -1,4 +1,4 @@
-"""The site: it builds without a warning, every link leads somewhere, and it loads nothing from elsewhere."""
+"""The site builds without warnings, has no broken links, and loads nothing from other hosts."""
 
 import importlib.util
 import os
@@ -28,18 +28,18 @@ LOADING = {
 
 
 class Page(HTMLParser):
-    """What a page loads, where it leads, and the places in it."""
+    """The resources, links and anchors of a page."""
 
     def __init__(self, file: Path) -> None:
         super().__init__()
         self.loads: list[str] = []
         self.links: list[str] = []
-        self.places: set[str] = {""}
+        self.anchors: set[str] = {""}
         self.feed(file.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {key: value or "" for key, value in attrs}
-        self.places |= {given[key] for key in ("id", "name") if key in given}
+        self.anchors |= {given[key] for key in ("id", "name") if key in given}
         if given.get(LOADING.get(tag, "")) and given.get("rel") not in (
             "canonical",
             "next",
@@ -52,7 +52,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site as `make docs` builds it."""
+    """The site, built as by `make docs`."""
     if importlib.util.find_spec("mkdocs") is None:
         pytest.skip("mkdocs is not installed: pip install graphfew[docs]")
     out = tmp_path_factory.mktemp("site")
@@ -74,7 +74,7 @@ def pages(site: Path) -> Iterator[tuple[Path, Page]]:
 
 
 def broken(site: Path) -> list[str]:
-    """Links and loads of a site that lead nowhere in it, and loads from elsewhere."""
+    """Broken links, and resources from other hosts."""
     found = dict(pages(site))
     faults = []
     for file, page in found.items():
@@ -95,7 +95,7 @@ def broken(site: Path) -> list[str]:
     return faults
 
 
-def test_the_site_builds_with_a_page_for_every_method_and_every_name(site):
+def test_site_has_a_page_for_every_method_and_name(site):
     for name in methods.names():
         text = (site / "methods" / f"{name}.html").read_text(encoding="utf-8")
         assert all(
@@ -105,11 +105,11 @@ def test_the_site_builds_with_a_page_for_every_method_and_every_name(site):
     assert [name for name in names.public() if names.definition(name) not in places] == []
 
 
-def test_no_link_is_broken_and_nothing_comes_from_elsewhere(site):
+def test_site_has_no_broken_links_or_external_resources(site):
     assert broken(site) == []
 
 
-def test_style_sheets_load_nothing_from_elsewhere(site):
+def test_style_sheets_have_no_external_resources(site):
     sheets = sorted(site.rglob("*.css"))
     assert sheets
     texts = [sheet.read_text(encoding="utf-8").replace(" ", "") for sheet in sheets]
@@ -120,13 +120,13 @@ def test_style_sheets_load_nothing_from_elsewhere(site):
     )
 
 
-def test_no_marker_is_left(site):
+def test_no_marker_remains(site):
     left = ("<!-- table:", "<!-- names:", "<!-- changelog")
     texts = {file.name: file.read_text(encoding="utf-8") for file in site.rglob("*.html")}
     assert [name for name, text in texts.items() if any(marker in text for marker in left)] == []
 
 
-def test_a_broken_link_and_a_foreign_script_are_found(tmp_path):
+def test_broken_link_and_external_script_are_detected(tmp_path):
     (tmp_path / "a.html").write_text(
         '<p id="x"></p><a href="b.html"></a><a href="#y"></a><a href="a.html#x"></a>'
         '<script src="https://example.org/x.js"></script>',

@@ -48,7 +48,7 @@ def test_own_features_is_far_above_chance_and_reproducible():
     assert load("own_features").main() == accuracy
 
 
-def test_a_new_method_is_one_file():
+def test_new_method_example():
     result = load("new_method").main(steps=3, tasks=4)
     assert result.a.model["method"] == "soft_neighbors"
     assert result.a.tasks == result.b.tasks

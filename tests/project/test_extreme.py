@@ -1,5 +1,4 @@
-"""Values at the ends of what a float holds, nodes that are all alike, tasks as small as they come: every method gives
-finite probabilities, in both modes and both precisions."""
+"""Extreme values, identical nodes and minimal tasks: every method returns finite probabilities."""
 
 import itertools
 
@@ -66,7 +65,7 @@ def episode(values, way, shot, queries, unlabeled, dtype):
 
 
 def models(name, mode, way, shot, dtype):
-    """One as it begins, and one with random weights and statistics."""
+    """A model with initial weights, and one with random weights and statistics."""
     method = gf.METHODS[name]
     arguments = {
         **({"transductive": mode} if method.inductive and method.transductive else {}),
@@ -81,7 +80,7 @@ def models(name, mode, way, shot, dtype):
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(("name", "mode"), list(modes()))
 def test_extreme_values_give_finite_probabilities(name, mode):
-    """Tasks of all values lie end to end; what one of them holds is nothing to the others."""
+    """One batch has tasks with all values; they must not influence each other."""
     for (way, shot, queries, unlabeled), dtype in itertools.product(
         TASKS, (torch.float32, torch.float64)
     ):
@@ -119,7 +118,7 @@ ALONE = [name for name, method in sorted(gf.METHODS.items()) if not method.needs
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", ALONE)
-def test_the_classifier_gives_them_too(name, dtype):
+def test_classifier_returns_finite_probabilities(name, dtype):
     for what, values in VALUES.items():
         X = values(9).numpy().astype(dtype)
         y = [0, 1, 2, 0, 1, 2, *([-1] * 3 if gf.METHODS[name].unlabeled else [0, 1, 2])]
@@ -133,7 +132,7 @@ def test_the_classifier_gives_them_too(name, dtype):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_items_within_the_bound_keep_each_bit_and_others_their_direction(dtype):
+def test_magnitude_bound_is_exact_below_and_keeps_the_direction_above(dtype):
     sizes = torch.tensor(
         [1e-30, 1, 1e6, 1e9, LARGEST[dtype], LARGEST[dtype] * 2**20], dtype=torch.float64
     )
@@ -150,14 +149,14 @@ def test_items_within_the_bound_keep_each_bit_and_others_their_direction(dtype):
     )
 
 
-def test_gradients_pass_as_if_nothing_had_been_bounded():
+def test_magnitude_bound_does_not_change_gradients():
     x = normal(4).requires_grad_()
     clamp_magnitude(x).square().sum().backward()
     assert torch.equal(x.grad, 2 * x.detach())
 
 
-def test_one_item_s_size_leaves_the_answers_to_other_queries_of_an_inductive_method_as_they_are():
-    """The bound is each item's own: a query of 1e30 is no reason to look at the others in another way."""
+def test_extreme_query_does_not_change_other_inductive_predictions():
+    """The bound applies per item."""
     x, y = normal(6).float(), torch.tensor([0, 1, 2, -1, -1, -1])
     wild = x.clone()
     wild[5] *= 1e30

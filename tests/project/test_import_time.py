@@ -1,4 +1,4 @@
-"""What `import graphfew` costs beyond torch and torch-geometric, in an interpreter of its own."""
+"""Import time of graphfew beyond torch and torch-geometric, in a separate interpreter."""
 
 import json
 import pkgutil
@@ -7,7 +7,7 @@ import sys
 
 import graphfew as gf
 
-# Of the library alone: whoever asks for the names that need them imports them then.
+# Imported on first use only, by the names that need them.
 LATER = {
     "joblib",
     "lightning_fabric",
@@ -70,8 +70,8 @@ def ran(code):
     ).stdout
 
 
-def test_importing_takes_little_time_beyond_torch_and_torch_geometric():
-    """The processor's time, which other work on the machine leaves alone but for its caches: hence a second try."""
+def test_import_adds_little_to_torch_and_torch_geometric():
+    """Processor time; other load can still slow caches, hence a second attempt."""
     for _ in range(2):
         told = json.loads(ran(MEASURE))
         assert LATER.isdisjoint(told["new"])
@@ -81,16 +81,16 @@ def test_importing_takes_little_time_beyond_torch_and_torch_geometric():
     assert told["seconds"] <= SECONDS
 
 
-def test_training_on_features_needs_none_of_them_either():
+def test_training_on_features_imports_none_of_them():
     assert LATER.isdisjoint(ran(USE).split())
 
 
-def test_a_name_that_needs_one_of_them_brings_it():
+def test_lazy_name_imports_its_package():
     assert ran(NAMES).split() == ["to_networkx", "draw", "FewShotClassifier", "no", "nothing"]
 
 
-def test_no_module_has_the_name_of_what_comes_later():
-    """Once imported it would stand in the place of the function."""
+def test_no_module_shadows_a_lazy_name():
+    """An imported module would replace the function of the same name."""
     modules = {module.name for module in pkgutil.iter_modules(gf.__path__)}
     assert {"plot", "train"} <= modules
     assert modules.isdisjoint(gf._LATER)

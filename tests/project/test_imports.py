@@ -1,4 +1,4 @@
-"""The module order of the design, read from the source: whoever breaks it hears which line does."""
+"""The import order of the packages, read from the source."""
 
 import ast
 from collections.abc import Iterator, Sequence
@@ -51,7 +51,7 @@ def sources(package: Path) -> dict[str, Path]:
 
 
 def absolute(node: ast.ImportFrom, file: Path, package: Path) -> str:
-    """The module an import is from, with leading dots resolved."""
+    """The absolute module of an import."""
     if not node.level:
         return node.module or ""
     here = (package.name, *file.relative_to(package).parent.parts)
@@ -59,7 +59,7 @@ def absolute(node: ast.ImportFrom, file: Path, package: Path) -> str:
 
 
 def imports(file: Path, package: Path) -> Iterator[tuple[int, str]]:
-    """Line and full name of everything imported, inside functions and `if TYPE_CHECKING` too."""
+    """Line and full name of every import, including those inside functions."""
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
@@ -69,7 +69,7 @@ def imports(file: Path, package: Path) -> Iterator[tuple[int, str]]:
 
 
 def edges(package: Path) -> Iterator[tuple[str, str, int]]:
-    """Importing module, imported module, line; both without the package's name, `__init__` for the package itself."""
+    """Importing module, imported module and line, without the package's name."""
     known = sources(package)
     for module, file in known.items():
         for line, name in imports(file, package):
@@ -79,7 +79,7 @@ def edges(package: Path) -> Iterator[tuple[str, str, int]]:
 
 
 def target(name: str, known: dict[str, Path]) -> str:
-    """The longest known module that the name starts with: `data.tasks.Tasks` is in `data.tasks`."""
+    """The longest known module that is a prefix: `data.tasks` for `data.tasks.Tasks`."""
     parts = name.split(".")
     prefixes = (".".join(parts[:k]) for k in range(len(parts), 0, -1))
     return next((p for p in prefixes if p in known), "__init__")
@@ -90,7 +90,7 @@ def top(module: str) -> str:
 
 
 def order_faults(package: Path, order: Sequence[str]) -> list[str]:
-    """Imports of a module that is not below, and files that the order does not know."""
+    """Imports that violate the order, and files that are not in it."""
     faults = [f"{m}: not in ORDER" for m in sources(package) if top(m) not in (*order, *FREE)]
     for module, imported, line in edges(package):
         if module in FREE or top(module) == top(imported) or top(module) not in order:
@@ -101,7 +101,7 @@ def order_faults(package: Path, order: Sequence[str]) -> list[str]:
 
 
 def cycle(package: Path) -> list[str]:
-    """The modules of one import cycle, or nothing. The package's own `__init__` may import everything."""
+    """The modules of one import cycle, if any. The top-level `__init__` may import everything."""
     graph: dict[str, set[str]] = {module: set() for module in sources(package)}
     for module, imported, _ in edges(package):
         if module not in FREE and not imported.startswith("__"):
@@ -122,7 +122,7 @@ def cli_faults(package: Path) -> list[str]:
 
 
 def public_faults(files: Sequence[Path], names: Sequence[str]) -> list[str]:
-    """Imports of graphfew by anything but `import graphfew` or `from graphfew import <public name>`, or its command."""
+    """Imports of private names of graphfew."""
     packages = [f"graphfew.{name}" for name in PUBLIC_PACKAGES]
     allowed = {"graphfew", *packages, "graphfew.cli.app", *(f"graphfew.{name}" for name in names)}
     return [
@@ -135,7 +135,7 @@ def public_faults(files: Sequence[Path], names: Sequence[str]) -> list[str]:
     ]
 
 
-def test_every_module_imports_only_those_below_it() -> None:
+def test_packages_import_only_lower_ones() -> None:
     assert order_faults(PACKAGE, ORDER) == []
 
 
@@ -143,7 +143,7 @@ def test_no_import_cycles() -> None:
     assert cycle(PACKAGE) == []
 
 
-def test_the_library_does_not_import_its_command_line() -> None:
+def test_only_main_imports_the_command_line() -> None:
     assert cli_faults(PACKAGE) == []
 
 
@@ -160,7 +160,7 @@ def test_examples_benchmarks_and_docs_use_public_names() -> None:
     assert public_faults(files, graphfew.__all__) == []
 
 
-# The checker itself, on made-up packages.
+# Tests of the checker, on artificial packages.
 
 
 def write(folder: Path, **files: str) -> Path:
@@ -187,7 +187,7 @@ def write(folder: Path, **files: str) -> Path:
         "from graphfew import *",
     ],
 )
-def test_an_import_from_below_of_something_above_is_found(tmp_path: Path, text: str) -> None:
+def test_import_of_a_higher_package_is_detected(tmp_path: Path, text: str) -> None:
     package = write(tmp_path, low=text, high="x = 1")
     (fault,) = order_faults(package, ("low", "high"))
     assert fault.startswith("low:")
@@ -196,11 +196,11 @@ def test_an_import_from_below_of_something_above_is_found(tmp_path: Path, text: 
 @pytest.mark.parametrize(
     "text", ["from graphfew.low import x", "from .low import x", "import os", "from os import *"]
 )
-def test_an_import_of_something_below_is_not(tmp_path: Path, text: str) -> None:
+def test_import_of_a_lower_package_is_allowed(tmp_path: Path, text: str) -> None:
     assert order_faults(write(tmp_path, low="x = 1", high=text), ("low", "high")) == []
 
 
-def test_a_package_counts_as_one_module(tmp_path: Path) -> None:
+def test_package_counts_as_one_entry(tmp_path: Path) -> None:
     package = write(
         tmp_path,
         low="x = 1",
@@ -212,11 +212,11 @@ def test_a_package_counts_as_one_module(tmp_path: Path) -> None:
     assert order_faults(package, ("low", "pack", "high")) == ["pack.b:2 imports high"]
 
 
-def test_a_file_without_a_place_is_found(tmp_path: Path) -> None:
+def test_file_that_is_not_in_the_order_is_detected(tmp_path: Path) -> None:
     assert order_faults(write(tmp_path, stray=""), ("low",)) == ["stray: not in ORDER"]
 
 
-def test_a_cycle_is_found_also_between_siblings(tmp_path: Path) -> None:
+def test_cycle_between_siblings_is_detected(tmp_path: Path) -> None:
     package = write(
         tmp_path,
         pack__in____init__="",
@@ -226,7 +226,7 @@ def test_a_cycle_is_found_also_between_siblings(tmp_path: Path) -> None:
     assert set(cycle(package)) == {"pack.a", "pack.b"}
 
 
-def test_the_command_line_is_found(tmp_path: Path) -> None:
+def test_import_of_the_command_line_is_detected(tmp_path: Path) -> None:
     package = write(
         tmp_path,
         cli="",
@@ -252,6 +252,6 @@ def test_the_command_line_is_found(tmp_path: Path) -> None:
         ("from graphfew import *", False),
     ],
 )
-def test_private_names_in_examples_are_found(tmp_path: Path, text: str, fine: bool) -> None:
+def test_private_names_in_examples_are_detected(tmp_path: Path, text: str, fine: bool) -> None:
     (tmp_path / "example.py").write_text(text, encoding="utf-8")
     assert (public_faults([tmp_path / "example.py"], ["Tasks"]) == []) is fine

@@ -1,4 +1,4 @@
-"""What the speed benchmark compares is the same formula: edges at every layer, and the loss and its gradient."""
+"""The naive implementation of the speed benchmark computes the same edges, loss and gradients."""
 
 import pytest
 import torch
@@ -27,7 +27,7 @@ def batch() -> tuple[gf.Episode, torch.Tensor]:
 
 
 @pytest.mark.parametrize("transductive", [True, False])
-def test_edges_and_loss_are_the_library_s(transductive):
+def test_edges_and_loss_equal_the_library(transductive):
     model, (episode, target) = randomized("egnn", transductive=transductive), batch()
     out = model(episode)
     graphs = episode if transductive else episode.inductive()
@@ -51,7 +51,7 @@ def test_tasks_of_different_size_are_refused():
 
 
 @pytest.mark.parametrize("output_norm", [True, False])
-def test_logits_are_those_of_the_library_s_gnn(output_norm):
+def test_logits_equal_the_librarys_gnn(output_norm):
     model, (episode, _) = randomized("gnn", way=5, output_norm=output_norm), batch()
     graphs = episode.inductive()
     ours = model.forward_encoded(graphs).graphs[-1].nodes
@@ -60,7 +60,7 @@ def test_logits_are_those_of_the_library_s_gnn(output_norm):
     assert torch.allclose(ours, theirs.flatten(0, 1), rtol=0, atol=1e-10)
 
 
-def test_the_benchmark_runs_both_ways():
+def test_benchmark_runs_both_implementations():
     small = {"few": (2, 1, 1, 2)}
     [step] = egnn.training(1, small).values()
     assert step["times_as_fast"]["graphfew"] == pytest.approx(
@@ -78,8 +78,8 @@ def test_the_benchmark_runs_both_ways():
         assert answer["share_of_peak"] > 0
 
 
-def test_the_share_of_the_peak_is_of_multiply_adds_a_second():
-    """Half of the large product's work in a quarter of its time is twice its rate."""
+def test_share_of_peak_is_relative_throughput():
+    """Half of the matmul's work in a quarter of its time is twice its rate."""
     times = {
         "graphfew": [1.0, 5.0, 1.0],
         "one large product": [4.0, 4.0, 9.0],

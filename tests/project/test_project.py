@@ -1,4 +1,4 @@
-"""What stands in two places says the same in both."""
+"""Facts that are stated in two files agree."""
 
 import re
 import sys
@@ -23,7 +23,7 @@ def one(pattern, name):
     return found
 
 
-def test_the_citation_is_of_this_version_and_licence():
+def test_citation_has_the_current_version_and_license():
     assert (
         one(r"^version: (.+)$", "CITATION.cff")
         == one(r'^version = "(.+)"$', "pyproject.toml")
@@ -35,7 +35,7 @@ def test_the_citation_is_of_this_version_and_licence():
         one(rf"^{key}:", "CITATION.cff")
 
 
-def test_the_security_policy_states_the_bounds_of_the_code():
+def test_security_policy_states_the_limits_of_the_code():
     policy = re.sub(r"\s+", " ", text("SECURITY.md"))
     assert (
         f"may inflate to {archives.FREE_BYTES // 10**6} MB or to {archives.RATIO} times" in policy
@@ -46,14 +46,14 @@ def test_the_security_policy_states_the_bounds_of_the_code():
     assert f"binary archive up to {CIFAR.UNPACKED // 10**6} MB" in policy
 
 
-def test_what_the_policy_names_is_there():
+def test_files_named_in_the_policy_exist():
     for name in re.findall(r"`((?:graphfew|tests|benchmarks)/[^`]+)`", text("SECURITY.md")):
         assert (ROOT / name).exists(), name
     for name in ("CITATION.cff", "CONTRIBUTING.md", "SECURITY.md"):
         assert f'"/{name}"' in text("pyproject.toml"), name
 
 
-def test_every_template_asks_for_what_is_needed():
+def test_issue_templates_have_required_fields():
     for path in sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml")):
         if path.name != "config.yml":
             content = path.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What fuzzing found, each held by a test: hostile checkpoints, specs, records, run folders and tensors."""
+"""Regression tests of fuzzing: hostile checkpoints, specs, records, run folders and tensors."""
 
 import json
 import time
@@ -25,7 +25,7 @@ def plain(width=6):
 
 
 def rewritten(path, change):
-    """The file with the text of its header changed."""
+    """Rewrite the file with a changed header."""
     with safe_open(path, framework="pt") as file:
         header = file.metadata()["graphfew"]
         names = list(file.keys())
@@ -34,7 +34,7 @@ def rewritten(path, change):
 
 
 @pytest.mark.parametrize(("part", "size"), [("width", 20_000), ("layers", 10**9), ("dim", 10**8)])
-def test_a_recipe_that_asks_for_more_than_the_file_holds_is_refused_at_once(tmp_path, part, size):
+def test_spec_larger_than_the_file_is_refused_immediately(tmp_path, part, size):
     path = gf.save(plain(), tmp_path / "m")
     old = {"width": '"width": 6', "layers": '"layers": 1', "dim": '"dim": 4'}[part]
     rewritten(path, lambda header: header.replace(old, f'"{part}": {size}'))
@@ -47,7 +47,7 @@ def test_a_recipe_that_asks_for_more_than_the_file_holds_is_refused_at_once(tmp_
 
 
 @pytest.mark.parametrize("header", [DEEP, '{"format": ' + "9" * 5000 + "}"])
-def test_a_header_of_json_that_python_cannot_follow_is_corrupt(tmp_path, header):
+def test_header_with_unparsable_json_is_refused(tmp_path, header):
     path = gf.save(plain(), tmp_path / "m")
     rewritten(path, lambda old: header)
     with pytest.raises(ValueError, match=r"m\.safetensors is corrupt or cut short"):
@@ -63,7 +63,7 @@ def test_a_header_of_json_that_python_cannot_follow_is_corrupt(tmp_path, header)
         ('"name": "egnn"', '"name": "nope"'),
     ],
 )
-def test_a_recipe_of_other_values_names_its_file(tmp_path, old, new):
+def test_invalid_spec_names_its_file(tmp_path, old, new):
     path = gf.save(plain(), tmp_path / "m")
     rewritten(path, lambda header: header.replace(old, new))
     with pytest.raises(
@@ -72,7 +72,7 @@ def test_a_recipe_of_other_values_names_its_file(tmp_path, old, new):
         gf.load(path)
 
 
-def test_an_optimizer_s_state_of_another_shape_is_refused(tmp_path):
+def test_optimizer_state_of_another_shape_is_refused(tmp_path):
     first, other = plain(), plain(8)
     for model in (first, other):
         optimizer = torch.optim.Adam(model.parameters())
@@ -110,7 +110,7 @@ def _episode():
         "x = {" + "a." * 5000 + "a = 1}",
     ],
 )
-def test_toml_that_the_parser_cannot_follow_names_its_file_and_soon(tmp_path, line):
+def test_unparsable_toml_names_its_file(tmp_path, line):
     began = time.process_time()
     with pytest.raises(ValueError, match=r"small\.toml, line 1: this TOML cannot be read"):
         spec(tmp_path, f"{SMALL}\n{line}\n")
@@ -120,11 +120,11 @@ def test_toml_that_the_parser_cannot_follow_names_its_file_and_soon(tmp_path, li
     assert time.process_time() - began < 5
 
 
-def test_texts_of_many_points_are_texts(tmp_path):
+def test_strings_with_many_dots_are_strings(tmp_path):
     assert spec(tmp_path, f'about = "{"so on. " * 150}"\n{SMALL}').about.startswith("so on. so on")
 
 
-def test_figures_that_are_no_text_or_no_tables_name_their_file(tmp_path):
+def test_invalid_published_figures_name_their_file(tmp_path):
     for content in (b"\xff\xfe", b"figure = [1]", b"figure = 1"):
         (tmp_path / "figures.toml").write_bytes(content)
         with pytest.raises(ValueError, match=r"figures\.toml"):
@@ -148,7 +148,7 @@ def test_figures_that_are_no_text_or_no_tables_name_their_file(tmp_path):
         ("time", None),
     ],
 )
-def test_a_record_of_other_values_is_told_as_a_fault(tmp_path, name, value):
+def test_invalid_record_is_reported(tmp_path, name, value):
     content = {**json.loads(made().to_line()), name: value}
     (tmp_path / "out.jsonl").write_text(json.dumps(content) + "\n" + made().to_line())
     records, (fault,) = read(tmp_path / "out.jsonl")
@@ -168,7 +168,7 @@ def test_a_record_of_other_values_is_told_as_a_fault(tmp_path, name, value):
         ("calibration_error", "true"),
     ],
 )
-def test_so_is_a_result_of_other_values(tmp_path, name, value):
+def test_invalid_result_is_reported(tmp_path, name, value):
     content = json.loads(made().to_line())
     content["result"][name] = None
     (tmp_path / "out.jsonl").write_text(
@@ -179,7 +179,7 @@ def test_so_is_a_result_of_other_values(tmp_path, name, value):
     assert f"({name} is not what it should be)" in str(fault)
 
 
-def test_lines_nested_too_deep_are_faults(tmp_path):
+def test_deeply_nested_lines_are_reported(tmp_path):
     (tmp_path / "out.jsonl").write_text(DEEP + "\n" + made().to_line())
     records, faults = read(tmp_path / "out.jsonl")
     assert (len(records), len(faults)) == (1, 1)
@@ -197,7 +197,7 @@ def test_lines_nested_too_deep_are_faults(tmp_path):
         ("transductive", "yes"),
     ],
 )
-def test_options_of_another_type_are_refused_by_name(name, value):
+def test_option_of_another_type_is_refused_by_name(name, value):
     with pytest.raises(ValueError, match=rf"^{name} is .*it must be"):
         read_options({name: value})
     assert read_options({"steps": 7, "lr": 1, "way": "5", "transductive": None})["steps"] == 7
@@ -206,7 +206,7 @@ def test_options_of_another_type_are_refused_by_name(name, value):
 @pytest.mark.parametrize(
     "text", ["\udcff", DEEP, "[]", '{"arguments": [], "versions": {}}', '{"arguments": {"way": 5}}']
 )
-def test_a_run_s_files_of_other_content_are_named(tmp_path, text):
+def test_invalid_run_file_is_named(tmp_path, text):
     for path, call in (
         (RunDir(tmp_path).config, lambda: read_config(RunDir(tmp_path))),
         (RunDir(tmp_path).metrics, lambda: truncate_metrics(RunDir(tmp_path), 3)),
@@ -219,7 +219,7 @@ def test_a_run_s_files_of_other_content_are_named(tmp_path, text):
 @pytest.mark.parametrize(
     "extra", [{"step": "1"}, {"step": 1.5}, {"best": None}, {"stale": True}, {"other": 1}]
 )
-def test_a_tally_of_other_values_is_refused(tmp_path, extra):
+def test_invalid_progress_is_refused(tmp_path, extra):
     with pytest.raises(
         ValueError, match=r"last\.safetensors is not a checkpoint of a training run"
     ):
@@ -258,7 +258,7 @@ X, Y, QUERY = torch.ones(6, 2), torch.tensor([0, 1, 0, 1, -1, -1]), torch.arange
         ),
     ],
 )
-def test_what_is_no_episode(change, error, message):
+def test_invalid_episode_is_refused(change, error, message):
     with pytest.raises(error, match=message):
         gf.Episode(**{"x": X, "y": Y, "query": QUERY, "sizes": (6,), "way": (2,), **change})
 
@@ -274,7 +274,7 @@ def test_what_is_no_episode(change, error, message):
         ({"x": X.to(torch.float8_e4m3fn)}, "x is torch.float8"),
     ],
 )
-def test_what_is_no_data_set(change, message):
+def test_invalid_data_set_is_refused(change, message):
     with pytest.raises(TypeError, match=message):
         gf.Dataset(
             **{
@@ -288,12 +288,12 @@ def test_what_is_no_data_set(change, message):
         )
 
 
-def test_labels_of_a_type_that_numpy_has_not():
+def test_labels_of_a_dtype_unknown_to_numpy_are_refused():
     with pytest.raises(TypeError, match="y cannot be read as labels"):
         gf.data.arrays(X, torch.ones(6).to(torch.float8_e4m3fn))
 
 
-def test_a_model_that_cannot_be_built_is_told_in_a_few_lines():
+def test_error_of_an_unbuildable_model_is_short():
     config = TrainConfig("prototypical", "digits", encoder_arguments={"width": "x" * 9000})
     with pytest.raises(ValueError, match="conv4 cannot be built with") as told:
         build_model(config)

@@ -1,4 +1,4 @@
-"""What the speed benchmarks count by hand is what torch counts, and every way of the device table runs."""
+"""Operation counts of the speed benchmarks equal those of torch."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ def counted(call):
 
 
 @pytest.mark.parametrize("inductive", [False, True])
-def test_multiply_adds_of_an_answer(inductive):
+def test_multiply_adds_of_a_prediction(inductive):
     model, (episode, _) = egnn.model().eval(), shapes.episode(5, 2, 2, 2)
     episode = episode.inductive() if inductive else episode
     work = floors.egnn_path(model, episode, training=False)
@@ -31,7 +31,7 @@ def test_multiply_adds_of_a_training_step():
     assert took == pytest.approx(work.pair_products + work.other_products, rel=0.03)
 
 
-def test_the_device_table_has_every_way_beside_the_peak(monkeypatch):
+def test_device_table_has_every_implementation(monkeypatch):
     monkeypatch.setattr(
         torch, "compile", lambda run, **_: run
     )  # minutes, and tests/nn/test_compile.py has it

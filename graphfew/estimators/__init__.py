@@ -1,4 +1,7 @@
-"""`FewShotClassifier`: few-shot methods in scikit-learn's interface."""
+"""Few-shot methods as scikit-learn estimators.
+
+Start with `classifier.FewShotClassifier`.
+"""
 
 from graphfew.estimators.classifier import FewShotClassifier
 

@@ -1,63 +1,43 @@
-"""Models that are asked with arrays: made for items as they come, from a name or a checkpoint's content."""
+"""Prediction from arrays."""
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
 
-from graphfew import backbones
 from graphfew.core.episode import UNKNOWN, Episode
+from graphfew.estimators import _validation
 from graphfew.evaluation.prediction import predict
-from graphfew.methods.registry import create, find_method
 from graphfew.nn.eval_mode import eval_mode
 from graphfew.nn.method import GraphMethod
-from graphfew.serialization import checkpoint
+from graphfew.ops.magnitude import clamp_magnitude
 
 Array = NDArray[Any]
 
 
 def class_probabilities(
-    model: GraphMethod, context: Array, known: Array, queries: Array, way: int
+    model: GraphMethod, context: Array, class_index: Array, queries: Array, n_classes: int
 ) -> Array:
-    """`[queries, way]`: what a model says of queries next to a context of known and unknown (-1) classes."""
+    """Probabilities `[Q, n_classes]` of queries, given a context with classes, -1 if unknown."""
     x = torch.tensor(np.concatenate([context, queries]))
-    y = torch.cat([torch.from_numpy(known), torch.full((len(queries),), UNKNOWN)])
-    model = model.to(x.dtype)
+    y = torch.cat([torch.from_numpy(class_index), torch.full((len(queries),), UNKNOWN)])
+    is_query = torch.arange(len(x)) >= len(context)
     with eval_mode(model):
-        logits = predict(model, Episode.single(x, y, torch.arange(len(x)) >= len(context), way))
-    out: Array = logits.softmax(1).numpy()
-    return out
+        logits = predict(model, Episode.single(x, y, is_query, n_classes))
+    probs: Array = logits.softmax(1).numpy()
+    return probs
 
 
-def unlearned(
-    name: str, arguments: Mapping[str, Any] | None, transductive: bool, items: Any
-) -> GraphMethod:
-    """A registered method on such items as features, in the mode asked for where it has both."""
-    method = find_method(name)
-    both = {"transductive": transductive} if method.inductive and method.transductive else {}
-    encoder = backbones.identity(int(np.prod(items.shape[1:])))
-    return create(name, encoder=encoder, **both, **dict(arguments or {}))
-
-
-def learns(model: GraphMethod) -> bool:
-    """Whether its layers have weights to be trained."""
-    return any(weight.requires_grad for weight in model.layers.parameters())
-
-
-def float_type(items: Any) -> torch.dtype:
-    """torch's float32 for items of that type, else float64."""
-    return torch.float32 if items.dtype == np.float32 else torch.float64
-
-
-def from_bytes(content: bytes) -> GraphMethod:
-    """The model of a checkpoint's content."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / f"model{checkpoint.SUFFIX}"
-        file.write_bytes(content)
-        return checkpoint.load(file)
+def unit_features(model: GraphMethod, X: Any, batch_size: int) -> Tensor:
+    """Encoded items `[n, F]`, scaled to length 1."""
+    features = []
+    with eval_mode(model):
+        for start in range(0, X.shape[0], batch_size):
+            items = torch.tensor(_validation.to_dense(X[start : start + batch_size]))
+            features.append(clamp_magnitude(model.encoder(items)))
+    return F.normalize(torch.cat(features).flatten(1), dim=1)

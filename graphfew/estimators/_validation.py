@@ -1,4 +1,4 @@
-"""Items and labels as people hold them (pandas, Arrow, NumPy, torch, sparse), as the estimator needs them."""
+"""Input validation of the classifier: items and labels from pandas, Arrow, NumPy, torch, SciPy."""
 
 from __future__ import annotations
 
@@ -11,120 +11,141 @@ from scipy import sparse
 from torch import Tensor
 
 from graphfew.core.episode import UNKNOWN
+from graphfew.errors import InvalidInputError
 
 Array = NDArray[Any]
-MARK = "unlabeled"
+# Labels that mark an item as unlabeled, in both spellings.
+UNLABELED_MARKS = ("unlabeled", "unlabelled")
 
 
-def table(X: Any) -> Any:
-    """Items as scikit-learn's own checks take them; tables keep their column names.
+def as_items(X: Any) -> Any:
+    """Convert items to what scikit-learn's own checks accept; tables keep their column names.
 
-    A torch tensor becomes an array, on any device and of any floating type; a pandas or Arrow column of vectors becomes
-    their rows.
-
-    Raises:
-        ValueError: a column of vectors of different lengths, or with missing ones.
+    Torch tensors become arrays, on any device and of any floating type; a pandas or Arrow column of
+    vectors becomes a matrix. Raises InvalidInputError if the vectors of a column have different
+    lengths, or if one is missing.
     """
     if isinstance(X, Tensor):
         return _from_torch(X)
     if _is_arrow(X):
-        return _rows(X.to_pylist()) if _is_column(X) else _as_table(X)
+        if _is_arrow_column(X):
+            return _stack_vectors(X.to_pylist())
+        return _as_arrow_table(X)
     if getattr(X, "ndim", None) == 1 and _is_object(X) and len(X):
         first = next(iter(X))
-        return X if isinstance(first, str) or not hasattr(first, "__len__") else _rows(list(X))
+        is_vector = hasattr(first, "__len__") and not isinstance(first, str)
+        return _stack_vectors(list(X)) if is_vector else X
     return X
 
 
-def labels(y: Any) -> Array:
-    """Labels as an array; those that are missing are -1 where labels are whole numbers from 0, else None.
+def as_labels(y: Any) -> Array:
+    """Convert labels to an array.
 
-    Lists with None stay what they are, and so do NumPy arrays, in which NaN among numbers is an error.
+    Missing labels of pandas and Arrow become -1 if all others are integers from 0, otherwise None.
+    Lists with None become arrays of objects. NumPy arrays are returned unchanged: NaN among numbers
+    is an error later.
     """
     if isinstance(y, Tensor):
         return _from_torch(y)
-    if _is_arrow(y) and _is_column(y):
-        return _with_missing(
-            y.to_pylist(), np.array([value is None for value in y.to_pylist()], dtype=bool)
-        )
+    if _is_arrow(y) and _is_arrow_column(y):
+        values = y.to_pylist()
+        return _fill_missing(values, np.array([value is None for value in values], dtype=bool))
     if hasattr(y, "isna") and getattr(y, "ndim", None) == 1:
-        return _with_missing(list(y), np.asarray(y.isna(), dtype=bool))
+        return _fill_missing(list(y), np.asarray(y.isna(), dtype=bool))
     if isinstance(y, list | tuple) and any(label is None for label in y):
-        return _objects(y)
+        return _object_array(y)
     return np.asarray(y)
 
 
-def dense(rows: Any) -> Array:
-    """Rows as an array, whether they are sparse or not."""
-    out: Array = rows.toarray() if sparse.issparse(rows) else rows
-    return out
+def to_dense(rows: Any) -> Array:
+    """Convert rows to an array if they are sparse."""
+    dense: Array = rows.toarray() if sparse.issparse(rows) else rows
+    return dense
 
 
-def stacked(first: Any, second: Any) -> Any:
-    """Rows one below the other, sparse where the first ones are."""
+def vstack(first: Any, second: Any) -> Any:
+    """Concatenate rows, sparse if the first ones are."""
     if sparse.issparse(first):
         return sparse.vstack([first, sparse.csr_matrix(second)], format="csr")
-    return np.concatenate([first, dense(second)])
+    return np.concatenate([first, to_dense(second)])
 
 
-def check_sparse(X: Any, unlabeled: int, *, transductive: bool) -> None:
-    """Raises ValueError where sparse items would have to be made dense all at once."""
-    if not sparse.issparse(X) or not (transductive or unlabeled):
+def float_dtype(items: Any) -> torch.dtype:
+    """The dtype of models for these items: float32 for float32 items, otherwise float64."""
+    return torch.float32 if items.dtype == np.float32 else torch.float64
+
+
+def check_sparse(X: Any, n_unlabeled: int, *, transductive: bool) -> None:
+    """Raise InvalidInputError if all sparse items would have to be dense at the same time."""
+    if not sparse.issparse(X) or not (transductive or n_unlabeled):
         return
-    why = (
-        "answers its items together"
-        if transductive
-        else f"looks at {unlabeled} unlabeled items together"
-    )
+    if transductive:
+        reason = "predicts its items together"
+    else:
+        reason = f"uses {n_unlabeled} unlabeled items together"
     rows, columns = X.shape
-    raise ValueError(
-        f"sparse items [{rows}, {columns}] can only be answered each alone, and this classifier {why}, "
-        f"which needs them dense: X.toarray() ({rows * columns * 8 / 1e9:.1g} GB), or fewer columns by "
-        "sklearn.decomposition.TruncatedSVD; or fit labeled items alone, with transductive=False"
+    raise InvalidInputError(
+        f"sparse items [{rows}, {columns}] can only be predicted one by one, but this classifier "
+        f"{reason}, so it needs dense items: X.toarray() ({rows * columns * 8 / 1e9:.1g} GB), or "
+        "fewer columns from sklearn.decomposition.TruncatedSVD; or fit labeled items only, with "
+        "transductive=False"
     )
 
 
-def encode(given: Array, before: Array | None = None) -> tuple[Array, NDArray[np.int64]]:
-    """Sorted classes, those before among them, and each item's index in them, -1 where it has no label.
+def encode_labels(
+    labels: Array, previous_classes: Array | None = None
+) -> tuple[Array, NDArray[np.int64]]:
+    """Compute the sorted classes, including the previous ones, and the class index of each label.
 
-    Raises:
-        ValueError: labels that are no classes, or fewer than two classes.
+    The index is -1 for unlabeled items. Raises InvalidInputError for labels that are not classes
+    and for fewer than two classes.
     """
-    free = _unlabeled(given) if before is None else _unlabeled_beside(given, before)
-    known = given[~free]
-    # scikit-learn's own check warns of regression wherever classes have one label each, the usual case here.
+    if previous_classes is None:
+        unlabeled = _is_unlabeled(labels)
+    else:
+        unlabeled = _is_unlabeled_given(labels, previous_classes)
+    known = labels[~unlabeled]
+    # Not scikit-learn's check: it warns about regression if many classes have one label each, which
+    # is the usual case here.
     if known.dtype.kind == "f" and (known != np.floor(known)).any():
-        raise ValueError(
-            "Unknown label type: continuous. Labels are classes; give whole numbers or text"
+        raise InvalidInputError(
+            "Unknown label type: continuous. Labels are classes; give integers or strings"
         )
-    values = known if before is None else np.concatenate([before, known])
-    classes = np.unique(np.array(values.tolist()) if values.dtype == object else values)
+    values = known if previous_classes is None else np.concatenate([previous_classes, known])
     if values.dtype == object:
-        classes = classes.astype(object)
+        # np.unique cannot sort objects of mixed types; the typed array fails with a clear message.
+        classes = np.unique(np.array(values.tolist())).astype(object)
+    else:
+        classes = np.unique(values)
     if len(classes) < 2:
-        raise ValueError(
+        raise InvalidInputError(
             f"the labels have {len(classes)} class; a classifier needs labeled items of at least two "
-            'classes (unlabeled ones are -1, None or "unlabeled")'
+            'classes (mark unlabeled items by -1, None or "unlabeled")'
         )
-    index = np.full(len(given), UNKNOWN, dtype=np.int64)
-    index[~free] = np.searchsorted(classes, known.astype(classes.dtype))
-    return classes, index
+    class_index = np.full(len(labels), UNKNOWN, dtype=np.int64)
+    class_index[~unlabeled] = np.searchsorted(classes, known.astype(classes.dtype))
+    return classes, class_index
 
 
-def with_unknown(answers: Array, strange: Array, mark: Any) -> Array:
-    """The answers with a mark where they are strange; None is -1 where labels are numbers, else "unknown"."""
-    if mark is None:
-        mark = -1 if answers.dtype.kind in "biuf" else "unknown"
-    kind = (
-        np.result_type(answers.dtype, np.asarray(mark).dtype) if answers.dtype != object else object
+def mark_unknown(labels: Array, is_unknown: Array, unknown_label: Any) -> Array:
+    """Replace the labels of unknown items; the default is -1 for numbers, otherwise "unknown"."""
+    if unknown_label is None:
+        unknown_label = -1 if labels.dtype.kind in "biuf" else "unknown"
+    dtype: Any = object
+    if labels.dtype != object:
+        dtype = np.result_type(labels.dtype, np.asarray(unknown_label).dtype)
+    marked: Array = np.where(
+        is_unknown, np.asarray(unknown_label, dtype=dtype), labels.astype(dtype)
     )
-    out: Array = np.where(strange, np.asarray(mark, dtype=kind), answers.astype(kind))
-    return out
+    return marked
 
 
 def _from_torch(value: Tensor) -> Array:
-    held = value.detach().cpu()
-    out: Array = (held.float() if held.dtype == torch.bfloat16 else held).numpy()
-    return out
+    value = value.detach().cpu()
+    if value.dtype == torch.bfloat16:
+        value = value.float()  # NumPy has no bfloat16
+    array: Array = value.numpy()
+    return array
 
 
 def _is_object(value: Any) -> bool:
@@ -132,76 +153,83 @@ def _is_object(value: Any) -> bool:
 
 
 def _is_arrow(value: Any) -> bool:
+    # By module name: pyarrow is an optional dependency.
     return type(value).__module__.partition(".")[0] == "pyarrow"
 
 
-def _as_table(value: Any) -> Any:
-    """An Arrow table; of a single batch, scikit-learn does not see the names."""
-    import pyarrow
-
-    return pyarrow.Table.from_batches([value]) if isinstance(value, pyarrow.RecordBatch) else value
-
-
-def _is_column(value: Any) -> bool:
+def _is_arrow_column(value: Any) -> bool:
     return not hasattr(value, "column_names") and not hasattr(value, "schema")
 
 
-def _rows(vectors: list[Any]) -> Array:
-    missing = [number for number, vector in enumerate(vectors) if vector is None]
-    if missing:
-        raise ValueError(f"item {missing[0]} is missing; leave it out, in the labels too")
-    found = [np.asarray(vector) for vector in vectors]
-    lengths = sorted({vector.shape for vector in found})
-    if len(lengths) > 1:
-        raise ValueError(
-            f"the items have shapes {', '.join(map(str, lengths))}; all vectors need one length"
+def _as_arrow_table(value: Any) -> Any:
+    """An Arrow table: scikit-learn ignores the column names of a single record batch."""
+    import pyarrow
+
+    if isinstance(value, pyarrow.RecordBatch):
+        return pyarrow.Table.from_batches([value])
+    return value
+
+
+def _stack_vectors(vectors: list[Any]) -> Array:
+    for index, vector in enumerate(vectors):
+        if vector is None:
+            raise InvalidInputError(f"item {index} is missing; remove it from items and labels")
+    arrays = [np.asarray(vector) for vector in vectors]
+    shapes = sorted({array.shape for array in arrays})
+    if len(shapes) > 1:
+        raise InvalidInputError(
+            f"the items have shapes {', '.join(map(str, shapes))}; all vectors need the same length"
         )
-    return np.stack(found) if found else np.zeros((0, 0))
+    return np.stack(arrays) if arrays else np.zeros((0, 0))
 
 
-def _objects(values: Any) -> Array:
-    out = np.empty(len(values), dtype=object)
-    out[:] = values
-    return out
+def _object_array(values: Any) -> Array:
+    array = np.empty(len(values), dtype=object)
+    array[:] = values
+    return array
 
 
-def _with_missing(values: list[Any], missing: NDArray[np.bool_]) -> Array:
-    known = np.array([value for value, gone in zip(values, missing, strict=True) if not gone])
-    numbers = known.dtype.kind in "iu" or (
-        known.dtype.kind == "f" and bool((known == np.floor(known)).all())
-    )
+def _fill_missing(values: list[Any], missing: NDArray[np.bool_]) -> Array:
+    present = [value for value, is_missing in zip(values, missing, strict=True) if not is_missing]
+    known = np.array(present)
     if not missing.any():
-        return known if known.dtype.kind in "iufb" else _objects(values)
-    if numbers and len(known) and known.min() >= 0:
-        out = np.full(len(values), UNKNOWN, dtype=np.int64)
-        out[~missing] = known
-        return out
-    return _objects([None if gone else value for value, gone in zip(values, missing, strict=True)])
+        return known if known.dtype.kind in "iufb" else _object_array(values)
+    # pandas stores integers with missing values as floats.
+    is_integer = known.dtype.kind in "iu"
+    if known.dtype.kind == "f":
+        is_integer = bool((known == np.floor(known)).all())
+    if is_integer and len(known) and known.min() >= 0:
+        labels = np.full(len(values), UNKNOWN, dtype=np.int64)
+        labels[~missing] = known
+        return labels
+    filled = _object_array(values)
+    filled[missing] = None
+    return filled
 
 
-def _unlabeled(given: Array) -> NDArray[np.bool_]:
-    if given.dtype.kind in "biuf":
-        free: NDArray[np.bool_] = given == UNKNOWN
-        return (
-            free
-            if len(np.unique(given[~free])) > 1 or not free.any()
-            else np.zeros(len(given), dtype=bool)
-        )
-    return np.array([_gone(label) for label in given.tolist()], dtype=bool)
+def _is_unlabeled(labels: Array) -> NDArray[np.bool_]:
+    if labels.dtype.kind not in "biuf":
+        return np.array([_is_unlabeled_mark(label) for label in labels.tolist()], dtype=bool)
+    unlabeled: NDArray[np.bool_] = labels == UNKNOWN
+    # With one other class, -1 is a class: labels -1 and 1 are a binary problem.
+    if unlabeled.any() and len(np.unique(labels[~unlabeled])) < 2:
+        return np.zeros(len(labels), dtype=bool)
+    return unlabeled
 
 
-def _gone(label: Any) -> bool:
-    # pandas' NA is neither equal to itself nor not.
-    return (
-        label is None
-        or type(label).__name__ == "NAType"
-        or bool(label == MARK)
-        or bool(label != label)
-    )
+def _is_unlabeled_mark(label: Any) -> bool:
+    if label is None or type(label).__name__ == "NAType":
+        # pandas' NA is a type of its own: comparing it yields NA, which has no truth value.
+        return True
+    is_nan = bool(label != label)
+    return is_nan or (isinstance(label, str) and label in UNLABELED_MARKS)
 
 
-def _unlabeled_beside(given: Array, before: Array) -> NDArray[np.bool_]:
-    """The unlabeled among labels that join those of `before`, where -1 may be a class."""
-    if given.dtype.kind in "biuf" and UNKNOWN in before.tolist():
-        return np.zeros(len(given), dtype=bool)
-    return given == UNKNOWN if given.dtype.kind in "biuf" else _unlabeled(given)
+def _is_unlabeled_given(labels: Array, previous_classes: Array) -> NDArray[np.bool_]:
+    """The unlabeled ones among further labels; -1 is a class if it was one before."""
+    if labels.dtype.kind not in "biuf":
+        return _is_unlabeled(labels)
+    if UNKNOWN in previous_classes.tolist():
+        return np.zeros(len(labels), dtype=bool)
+    unlabeled: NDArray[np.bool_] = labels == UNKNOWN
+    return unlabeled

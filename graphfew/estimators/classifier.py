@@ -1,7 +1,8 @@
-"""`FewShotClassifier`: scikit-learn's interface to every method that needs no training, and to trained checkpoints."""
+"""`FewShotClassifier`: scikit-learn's interface to methods that need no training and to checkpoints."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,58 +13,66 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import Tags, assert_all_finite, check_consistent_length, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
-from torch.nn import functional as F
 
-from graphfew.core.episode import UNKNOWN, Episode
+from graphfew.errors import InvalidInputError
 from graphfew.estimators import _validation
-from graphfew.estimators._predict import (
-    class_probabilities,
-    float_type,
-    from_bytes,
-    learns,
-    unlearned,
-)
+from graphfew.estimators._models import ModelFactory, check_head, check_method
+from graphfew.estimators._predict import class_probabilities, unit_features
 from graphfew.methods.registry import find_method
 from graphfew.nn.method import GraphMethod
-from graphfew.ops.magnitude import clamp_magnitude
-from graphfew.serialization import checkpoint
+from graphfew.serialization import pretrained
+from graphfew.serialization.checkpoint import SUFFIX, checkpoint_path
 
 Array = NDArray[Any]
 
 
 class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """A few labels per class and, where there are any, unlabeled items: one graph, any method of the library.
+    """Classifier for a few labels per class, with or without unlabeled items.
 
-    Items to `fit` are the supports and the unlabeled nodes of an episode, items to `predict` its queries. Unlabeled
-    items have label -1 where labels are numbers, and None, NaN or "unlabeled" where they are text; in pandas and Arrow
-    also what is missing. Labels -1 and one other are the two classes of a binary problem, since one labeled class
-    leaves nothing to tell apart.
+    The items of `fit` are the support set and the unlabeled set of an episode, the items of
+    `predict` its queries. Unlabeled items have label -1 if labels are numbers, and None, NaN or
+    "unlabeled" if labels are strings; missing labels of pandas and Arrow are unlabeled too. With
+    labels -1 and one other value, both are classes, because one class cannot be classified.
 
-    Items are NumPy arrays, torch tensors, pandas or Arrow tables or columns of vectors, all of finite numbers. SciPy's
-    sparse matrices are taken where each item is answered alone (`transductive=False`) and all of `fit` are labeled:
-    then `batch_size` of them are dense at a time, and the labeled ones.
+    Items are NumPy arrays, torch tensors, and pandas or Arrow tables or columns of vectors, with
+    finite values. SciPy's sparse matrices are accepted if items are predicted one by one
+    (`transductive=False`) and all items of `fit` are labeled; then only the labeled items and
+    `batch_size` queries are dense at a time.
 
     Args:
-        method: a registered name that needs no training, or the path of a checkpoint that `save` or `graphfew train`
-            wrote (then items may be images, `[n, c, h, w]`).
-        arguments: of the method's factory, such as `{"alpha": 0.9}`.
-        head: a registered name that needs no training and answers each item alone, such as "linear_head": `method`
-            labels the unlabeled items when fitting, and the head then learns from all of them, with these labels. None
-            leaves the answers to `method` as well.
-        head_arguments: of the head's factory, such as `{"inv_regularization": 3.0}`.
-        transductive: False answers each item alone; True answers all items of one call to `predict` together, so that
-            they help each other.
-        unknown_threshold: similarity between an item and its class below which `predict` answers `unknown_label`, see
-            `similarity`; None always answers a class.
-        unknown_label: that answer; None is -1 where labels are numbers, else "unknown".
-        batch_size: items answered in one piece of work where each is answered alone; it changes no answer.
+        method: name of a registered method that needs no training; the path of a checkpoint that
+            `save` or `graphfew train` wrote; or the name of a pretrained checkpoint. With a
+            checkpoint, items may be images `[n, c, h, w]`.
+        arguments: arguments of the method, such as `{"alpha": 0.9}`.
+        head: name of a registered inductive method that needs no training, such as "linear_head".
+            `fit` then labels the unlabeled items by `method`, and the head is fitted to all items
+            with these labels. None predicts with `method` itself.
+        head_arguments: arguments of the head, such as `{"inv_regularization": 3.0}`.
+        transductive: True predicts all items of one call to `predict` together, so that they
+            inform each other; False predicts each item alone.
+        unknown_threshold: similarity between an item and its class (see `similarity`) below which
+            `predict` returns `unknown_label`; None always returns a class.
+        unknown_label: the label of such items; None is -1 if labels are numbers, otherwise
+            "unknown".
+        batch_size: number of items that are predicted at a time if each is predicted alone; it does
+            not change the predictions.
 
     Attributes:
         classes_: `[C]` the labels, sorted.
-        transduction_: `[n]` the label of every item of `fit`, its own where it had one.
-        label_distributions_: `[n, C]` the shares behind them.
-        class_means_: `[C, F]` the means of encoded items of length 1, weighted by these shares.
-        n_features_in_, feature_names_in_: as scikit-learn has them.
+        transduction_: `[n]` the label of every item of `fit`, predicted if it was unlabeled.
+        label_distributions_: `[n, C]` class probabilities of these items.
+        class_means_: `[C, F]` means of the encoded items, scaled to length 1 and weighted by these
+            probabilities.
+        n_features_in_, feature_names_in_: as in scikit-learn.
+
+    Example:
+        >>> import numpy as np
+        >>> from sklearn.datasets import load_digits
+        >>> X, truth = load_digits(return_X_y=True)
+        >>> y = np.where(np.arange(len(truth)) < 30, truth, -1)  # 30 labels
+        >>> classifier = FewShotClassifier().fit(X[:1000], y[:1000])
+        >>> bool((classifier.predict(X[1000:]) == truth[1000:]).mean() > 0.7)
+        True
     """
 
     method: str | Path
@@ -75,7 +84,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     unknown_label: Any
     batch_size: int
 
-    # scikit-learn has constructors take anything; `fit` refuses.
+    # The parameters are not typed: scikit-learn requires that any value is accepted here and
+    # rejected by `fit`.
     def __init__(
         self,
         method: Any = "pool_prototypes",
@@ -98,95 +108,265 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.batch_size = batch_size
 
     def fit(self, X: Any, y: Any) -> FewShotClassifier:
-        """Learn from `X [n, F]` with labels `y [n]`, some of which may be unknown.
+        """Fit to items and their labels, some of which may be unknown.
+
+        If it fails, a fitted classifier is unchanged.
+
+        Args:
+            X: `[n, F]` items.
+            y: `[n]` labels.
+
+        Returns:
+            The classifier.
 
         Raises:
-            ValueError: input that scikit-learn's checks refuse, fewer than two labeled classes, a method that needs
-                training, lacks the mode, or cannot use unlabeled items where there are some.
+            ValueError: scikit-learn's checks reject the input.
+            InvalidInputError: there are fewer than two labeled classes, or the method needs
+                training, lacks the mode, or cannot use unlabeled items.
+            MissingFileError: the checkpoint does not exist.
+
+        Example:
+            >>> FewShotClassifier().fit([[0, 1], [1, 0], [0, 2]], ["a", "b", None]).transduction_
+            array(['a', 'b', 'a'], dtype=object)
         """
-        self._check_options()
-        X, labels = self._checked(X, y, reset=True)
-        self.classes_, known = _validation.encode(labels)
-        self._weights = Path(self.method).read_bytes() if self._is_checkpoint() else None
-        self._check_method(X, known, len(self.classes_))
-        _validation.check_sparse(X, int((known < 0).sum()), transductive=self.transductive)
-        self._X, self._y = X, known
-        way = len(self.classes_)
-        self._settle(X, known, np.zeros((0, way)), torch.zeros(way, 1), np.arange(way))
+        # A copy is fitted, so that an error at any point leaves this estimator unchanged.
+        fitted = copy.copy(self)
+        fitted._fit(X, y)
+        self.__dict__ = fitted.__dict__
         return self
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None) -> FewShotClassifier:
-        """Add items, and with them classes. What was settled of earlier items is taken as given from now on: they are
-        not divided again, so a class that comes late takes none of them.
+        """Add items, and with them classes.
+
+        The labels that were predicted for earlier items are kept from then on, so a class that is
+        added later is not assigned to any of them. If it fails, the classifier is unchanged.
 
         Args:
-            X, y: as `fit` takes them; labels may be of old and of new classes.
-            classes: labels that may come later; only those that have an item count.
+            X: `[n, F]` items.
+            y: `[n]` labels, of previous or new classes.
+            classes: ignored; in scikit-learn, the labels that may come later.
+
+        Returns:
+            The classifier.
 
         Raises:
-            ValueError: as `fit` does; other features than before.
+            ValueError: scikit-learn's checks reject the input, or the number of features changed.
+            InvalidInputError: as for `fit`.
+
+        Example:
+            >>> classifier = FewShotClassifier().fit([[0, 1], [1, 0]], ["a", "b"])
+            >>> classifier.partial_fit([[-1, 0]], ["c"]).predict([[-2, 0]])
+            array(['c'], dtype='<U1')
         """
         del classes
         if not hasattr(self, "classes_"):
             return self.fit(X, y)
-        X, labels = self._checked(X, y, reset=False)
-        classes, known = _validation.encode(labels, self.classes_)
-        _validation.check_sparse(X, int((known < 0).sum()), transductive=self.transductive)
-        place = np.searchsorted(classes, self.classes_)
-        settled = place[self.label_distributions_.argmax(1)]
-        items, given = _validation.stacked(self._X, X), np.concatenate([settled, known])
-        self._check_method(items, given, len(classes))
-        self.classes_, self._X, self._y = classes, items, given
-        self._settle(X, known, self.label_distributions_, self._sums, place)
+        fitted = copy.copy(self)
+        fitted._add(X, y)
+        self.__dict__ = fitted.__dict__
         return self
 
     def predict_proba(self, X: Any) -> Array:
-        """Shares `[n, C]` of the classes, each row of sum 1; with `transductive` they depend on the other items."""
-        return self._answers(self._queries(X))
+        """Compute class probabilities.
+
+        Args:
+            X: `[n, F]` items. With `transductive=True`, the result for an item depends on the
+                others.
+
+        Returns:
+            `[n, C]` probabilities; each row sums to 1.
+
+        Raises:
+            ValueError: scikit-learn's checks reject the input.
+
+        Example:
+            >>> classifier = FewShotClassifier().fit([[0, 1], [1, 0]], ["a", "b"])
+            >>> classifier.predict_proba([[1, 1]])
+            array([[0.5, 0.5]])
+        """
+        return self._probabilities(self._validate_queries(X))
 
     def predict(self, X: Any) -> Array:
-        """The label `[n]` of each item, `unknown_label` for those below the threshold."""
-        queries = self._queries(X)
-        best = self._answers(queries).argmax(1)
-        labels: Array = self.classes_[best]
+        """Predict labels.
+
+        Args:
+            X: `[n, F]` items.
+
+        Returns:
+            `[n]` labels; `unknown_label` for items below `unknown_threshold`.
+
+        Raises:
+            ValueError: scikit-learn's checks reject the input.
+
+        Example:
+            >>> classifier = FewShotClassifier(unknown_threshold=0.5)
+            >>> classifier.fit([[0, 1], [1, 0]], ["a", "b"]).predict([[0, 3], [-1, -1]])
+            array(['a', 'unknown'], dtype='<U7')
+        """
+        queries = self._validate_queries(X)
+        predicted = self._probabilities(queries).argmax(1)
+        labels: Array = self.classes_[predicted]
         if self.unknown_threshold is None:
             return labels
-        strange = self._similarity(queries)[np.arange(len(best)), best] < self.unknown_threshold
-        return _validation.with_unknown(labels, strange, self.unknown_label)
+        similarity = self._similarity(queries)[np.arange(len(predicted)), predicted]
+        return _validation.mark_unknown(
+            labels, similarity < self.unknown_threshold, self.unknown_label
+        )
 
     def similarity(self, X: Any) -> Array:
-        """How much an item is of a class at all, `[n, C]`: `1 - ‖x - m‖² / 2`, between an encoded item of length 1 and
-        `class_means_`. It is at most 1, and the cosine where all items of the class are alike.
+        """Compute how similar items are to each class, to detect out-of-distribution items.
 
-        `predict_proba` says which class an item is of if it is of one; this says whether.
+        `predict_proba` compares the classes with each other, so it is confident about an item that
+        is far from all of them. The similarity is not normalized over classes.
+
+        Formula:
+            `1 - ‖x - m‖² / 2`, where `x` is the encoded item scaled to length 1 and `m` a row of
+            `class_means_`. It is at most 1, and the cosine if all items of the class are equal.
+
+        Args:
+            X: `[n, F]` items.
+
+        Returns:
+            `[n, C]` similarities.
+
+        Raises:
+            ValueError: scikit-learn's checks reject the input.
+
+        Example:
+            >>> classifier = FewShotClassifier().fit([[0, 1], [1, 0]], ["a", "b"])
+            >>> classifier.similarity([[0, 3]])
+            array([[1., 0.]])
         """
-        return self._similarity(self._queries(X))
+        return self._similarity(self._validate_queries(X))
 
-    def _check_options(self) -> None:
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = not self.transductive
+        return tags
+
+    def _fit(self, X: Any, y: Any) -> None:
+        self._check_parameters()
+        X, labels = self._validate(X, y, reset=True)
+        self.classes_, class_index = _validation.encode_labels(labels)
+        n_classes, n_features = len(self.classes_), int(np.prod(X.shape[1:]))
+        content = checkpoint_path(self.method).read_bytes() if self._is_checkpoint() else None
+        self._factory = ModelFactory(str(self.method), self.arguments, content, n_features)
+        self._head_factory = None
+        if self.head is not None:
+            self._head_factory = ModelFactory(self.head, self.head_arguments, None, n_features)
+        self._check_models(X, class_index, n_classes)
+        n_unlabeled = int((class_index < 0).sum())
+        _validation.check_sparse(X, n_unlabeled, transductive=self.transductive)
+        self._X, self._class_index = X, class_index
+        self._update(
+            X,
+            class_index,
+            previous_probs=np.zeros((0, n_classes)),
+            previous_sums=torch.zeros(n_classes, 1),
+            previous_columns=np.arange(n_classes),
+        )
+
+    def _add(self, X: Any, y: Any) -> None:
+        X, labels = self._validate(X, y, reset=False)
+        classes, class_index = _validation.encode_labels(labels, self.classes_)
+        n_unlabeled = int((class_index < 0).sum())
+        _validation.check_sparse(X, n_unlabeled, transductive=self.transductive)
+        previous_columns = np.searchsorted(classes, self.classes_)
+        previous_index = previous_columns[self.label_distributions_.argmax(1)]
+        all_items = _validation.vstack(self._X, X)
+        all_indices = np.concatenate([previous_index, class_index])
+        self._check_models(all_items, all_indices, len(classes))
+        self.classes_, self._X, self._class_index = classes, all_items, all_indices
+        self._update(
+            X,
+            class_index,
+            previous_probs=self.label_distributions_,
+            previous_sums=self._class_sums,
+            previous_columns=previous_columns,
+        )
+
+    def _update(
+        self,
+        X: Any,
+        class_index: Array,
+        *,
+        previous_probs: Array,
+        previous_sums: torch.Tensor,
+        previous_columns: Array,
+    ) -> None:
+        """Set the fitted attributes from new items, which are the last ones of the context."""
+        n_classes = len(self.classes_)
+        n_previous = len(previous_probs)
+        probs = np.zeros((n_previous + X.shape[0], n_classes))
+        probs[:n_previous, previous_columns] = previous_probs
+        new_probs = probs[n_previous:]  # a view: the assignments below fill `probs`
+        labeled = class_index >= 0
+        new_probs[labeled, class_index[labeled]] = 1
+        if not labeled.all():
+            new_probs[~labeled] = self._label_unlabeled(X[~labeled])
+
+        features = self._features(X)
+        sums = torch.zeros(n_classes, features.shape[1], dtype=features.dtype)
+        sums[torch.from_numpy(previous_columns)] += previous_sums.to(features.dtype)
+        weights = torch.from_numpy(new_probs).to(features.dtype)
+        self._class_sums = sums + weights.T @ features
+        class_weights = torch.from_numpy(probs.sum(0)).to(features.dtype)
+        self.class_means_ = (self._class_sums / class_weights[:, None]).numpy()
+        self.label_distributions_ = probs
+        self.transduction_ = self.classes_[probs.argmax(1)]
+
+    def _label_unlabeled(self, items: Array) -> Array:
+        """Class probabilities of unlabeled items: as queries of the labeled ones, if possible together."""
+        transductive = True
+        if not self._is_checkpoint():
+            transductive = find_method(self._factory.method).transductive
+        model = self._factory.model(transductive=transductive, dtype=_validation.float_dtype(items))
+        labeled = self._class_index >= 0
+        context = _validation.to_dense(self._X[labeled].astype(items.dtype, copy=False))
+        return class_probabilities(
+            model, context, self._class_index[labeled], items, len(self.classes_)
+        )
+
+    def _check_parameters(self) -> None:
         if self.unknown_threshold is not None and not -1 <= self.unknown_threshold <= 1:
-            raise ValueError(
-                f"unknown_threshold is {self.unknown_threshold!r}; it is a similarity between -1 and 1, "
-                "or None"
+            raise InvalidInputError(
+                f"unknown_threshold is {self.unknown_threshold!r}; it must be a similarity between "
+                "-1 and 1, or None"
             )
         if not self.batch_size >= 1:
-            raise ValueError(f"batch_size is {self.batch_size!r}; it must be at least 1")
+            raise InvalidInputError(f"batch_size is {self.batch_size!r}; it must be at least 1")
 
-    def _checked(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, Array]:
+    def _check_models(self, X: Any, class_index: Array, n_classes: int) -> None:
+        check_method(self._factory, X, class_index, n_classes, transductive=self.transductive)
+        if self._head_factory is None:
+            return
+        if self.transductive or self._is_checkpoint():
+            raise InvalidInputError(
+                f"the head {self.head} predicts each item alone from features; omit it with "
+                "transductive=True or a checkpoint"
+            )
+        check_head(self._head_factory, X)
+
+    def _validate(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, Array]:
         if y is None:
             raise ValueError(
                 f"{type(self).__name__} requires y to be passed, but the target y is None"
             )
-        items = self._items(X, reset=reset)
-        labels = column_or_1d(_validation.labels(y), warn=True)
+        items = self._validate_items(X, reset=reset)
+        labels = column_or_1d(_validation.as_labels(y), warn=True)
         if labels.dtype.kind == "f":
             assert_all_finite(labels, input_name="y")
         check_consistent_length(items, labels)
         return items, labels
 
-    def _items(self, X: Any, *, reset: bool) -> Any:
-        X = _validation.table(X)
+    def _validate_queries(self, X: Any) -> Any:
+        check_is_fitted(self, "class_means_")
+        return self._validate_items(X, reset=False)
+
+    def _validate_items(self, X: Any, *, reset: bool) -> Any:
+        X = _validation.as_items(X)
         _validation.check_sparse(X, 0, transductive=self.transductive)
-        # Its first look at large values sums them up, and warns where that overflows both ways.
+        # scikit-learn first sums all values, which may overflow for large ones and warn.
         with np.errstate(over="ignore", invalid="ignore"):
             return validate_data(
                 self,
@@ -199,136 +379,41 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 order="C",
             )
 
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = not self.transductive
-        return tags
-
-    def _queries(self, X: Any) -> Any:
-        check_is_fitted(self, "class_means_")
-        return self._items(X, reset=False)
-
     def _is_checkpoint(self) -> bool:
-        return isinstance(self.method, Path) or str(self.method).endswith(checkpoint.SUFFIX)
-
-    def _model(self, transductive: bool, items: Any) -> GraphMethod:
-        """The method for such items, in the mode asked for where it has both."""
-        if self._weights is not None:
-            model = from_bytes(self._weights)
-            return (
-                model
-                if model.transductive == transductive
-                else model.in_mode(transductive=transductive)
-            )
-        return unlearned(str(self.method), self.arguments, transductive, items)
-
-    def _check_method(self, X: Any, known: Array, way: int) -> None:
-        """Refuse what the method cannot do, before any work."""
-        model = self._model(self.transductive, X)
-        name = str(self.method) if self._weights is None else getattr(model.spec, "name", None)
-        if name is not None:
-            method, unlabeled = find_method(name), int((known < 0).sum())
-            if not (method.transductive if self.transductive else method.inductive):
-                raise ValueError(
-                    f"{name} is {'inductive' if self.transductive else 'transductive'} only; give "
-                    f"transductive={not self.transductive}, or another method"
-                )
-            if unlabeled and not method.unlabeled:
-                raise ValueError(
-                    f"{name} cannot use the {unlabeled} unlabeled items; leave them out, or use a "
-                    "method that can, such as pool_prototypes or label_propagation"
-                )
-        if self._weights is None and learns(model):
-            raise ValueError(
-                f"{name} has weights that must be trained first; give the path of a checkpoint, or a "
-                "method that needs no training"
-            )
-        self._check_head(X)
-        first = [int(np.flatnonzero(known == c)[0]) for c in range(way)]
-        labels = torch.tensor([*range(way), UNKNOWN])
-        model.check(
-            Episode.single(
-                torch.tensor(_validation.dense(X[[*first, first[0]]])), labels, labels < 0, way
-            )
+        method = self.method
+        return (
+            isinstance(method, Path)
+            or str(method).endswith(SUFFIX)
+            or str(method) in pretrained.names()
         )
 
-    def _check_head(self, X: Any) -> None:
-        if self.head is None:
-            return
-        if self.transductive or self._weights is not None:
-            raise ValueError(
-                f"the head {self.head} answers each item alone and reads features; leave it out with "
-                "transductive=True or a checkpoint"
-            )
-        if not find_method(self.head).inductive or learns(
-            unlearned(self.head, self.head_arguments, False, X)
-        ):
-            raise ValueError(
-                f"the head {self.head} cannot answer each item alone without training; give one that can, "
-                "such as linear_head or prototypical"
-            )
+    def _model(self, X: Any) -> GraphMethod:
+        dtype = _validation.float_dtype(X)
+        return self._factory.model(transductive=self.transductive, dtype=dtype)
 
-    def _settle(
-        self, X: Any, known: Array, before: Array, sums: torch.Tensor, place: Array
-    ) -> None:
-        """Add the shares of new items, the last ones of the context, to those settled before."""
-        way = len(self.classes_)
-        shares = np.zeros((len(before) + X.shape[0], way))
-        shares[: len(before), place] = before
-        new = shares[len(before) :]
-        new[known >= 0, known[known >= 0]] = 1
-        if (known < 0).any():
-            new[known < 0] = self._pile(X[known < 0])
-        encoded = self._encoded(X)
-        total = torch.zeros(way, encoded.shape[1], dtype=encoded.dtype)
-        total[torch.from_numpy(place)] += sums.to(encoded.dtype)
-        self._sums = total + torch.from_numpy(new).to(encoded.dtype).T @ encoded
-        self.label_distributions_ = shares
-        weight = torch.from_numpy(shares.sum(0)).to(encoded.dtype)
-        self.class_means_ = (self._sums / weight[:, None]).numpy()
-        self.transduction_ = self.classes_[shares.argmax(1)]
-
-    def _pile(self, items: Array) -> Array:
-        """Shares of unlabeled items: they are the queries of the labeled ones, asked together where possible."""
-        known = self._y >= 0
-        registered = None if self._weights is not None else find_method(str(self.method))
-        model = self._model(True if registered is None else registered.transductive, items)
-        context = _validation.dense(self._X[known].astype(items.dtype, copy=False))
-        return class_probabilities(model, context, self._y[known], items, len(self.classes_))
-
-    def _encoded(self, X: Any) -> torch.Tensor:
-        """`[n, F]` of length 1."""
-        encoder = self._model(self.transductive, X).encoder.to(float_type(X)).eval()
-        with torch.no_grad():
-            parts = [
-                clamp_magnitude(
-                    encoder(torch.tensor(_validation.dense(X[i : i + self.batch_size])))
-                )
-                for i in range(0, X.shape[0], self.batch_size)
-            ]
-        return F.normalize(torch.cat(parts).flatten(1), dim=1)
+    def _features(self, X: Any) -> torch.Tensor:
+        return unit_features(self._model(X), X, self.batch_size)
 
     def _similarity(self, queries: Any) -> Array:
-        means = torch.from_numpy(self.class_means_).to(float_type(queries))
-        out: Array = (self._encoded(queries) @ means.T + (1 - means.square().sum(1)) / 2).numpy()
-        return out
+        means = torch.from_numpy(self.class_means_).to(_validation.float_dtype(queries))
+        features = self._features(queries)
+        # 1 - ‖x - m‖² / 2 with ‖x‖ = 1.
+        similarity: Array = (features @ means.T + (1 - means.square().sum(1)) / 2).numpy()
+        return similarity
 
-    def _answers(self, queries: Any) -> Array:
+    def _probabilities(self, queries: Any) -> Array:
+        if self._head_factory is None:
+            model, class_index = self._model(queries), self._class_index
+        else:
+            dtype = _validation.float_dtype(queries)
+            model = self._head_factory.model(transductive=False, dtype=dtype)
+            class_index = self.label_distributions_.argmax(1)
         step = queries.shape[0] if self.transductive else self.batch_size
-        model, known = self._model(self.transductive, queries), self._y
-        if self.head is not None:
-            model = unlearned(self.head, self.head_arguments, False, queries)
-            known = self.label_distributions_.argmax(1)
-        context = _validation.dense(self._X.astype(queries.dtype, copy=False))
-        return np.concatenate(
-            [
-                class_probabilities(
-                    model,
-                    context,
-                    known,
-                    _validation.dense(queries[i : i + step]),
-                    len(self.classes_),
-                )
-                for i in range(0, queries.shape[0], step)
-            ]
-        )
+        context = _validation.to_dense(self._X.astype(queries.dtype, copy=False))
+        probs = []
+        for start in range(0, queries.shape[0], step):
+            batch = _validation.to_dense(queries[start : start + step])
+            probs.append(
+                class_probabilities(model, context, class_index, batch, len(self.classes_))
+            )
+        return np.concatenate(probs)

@@ -49,7 +49,7 @@ def predict(model: GraphMethod, episode: Episode) -> Float[Tensor, "Q way"]:
         else:
             edges_per_task.append(size**2)
 
-    logits = []
+    logits: list[Tensor] = []
     for tasks in _chunks(edges_per_task):
         logits.extend(_predict_chunk(model, encoded.take(tasks)))
     way = max(episode.way)

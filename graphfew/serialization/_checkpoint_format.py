@@ -16,7 +16,6 @@ from torch import Tensor
 from graphfew.errors import CheckpointError
 
 FORMAT = 1
-SUFFIX = ".safetensors"
 # Name prefixes of the tensors of a checkpoint.
 MODEL, OPTIMIZER, LEARNER = "model/", "optimizer/", "learner/"
 # What reading a damaged or malicious file can raise.
@@ -119,9 +118,10 @@ def optimizer_state(
     """The state by index of the weight. Raises CheckpointError if it is of another optimizer."""
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in with_prefix(tensors, OPTIMIZER).items():
-        index, _, name = key.partition("/")
+        number, _, name = key.partition("/")
         # An index that is not a number matches no weight, so the checks below reject it.
-        state.setdefault(int(index) if index.isdecimal() else -1, {})[name] = value
+        weight_index = int(number) if number.isdecimal() else -1
+        state.setdefault(weight_index, {})[name] = value
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     if len(state) != len(weights):
         raise CheckpointError(

@@ -23,7 +23,6 @@ from graphfew.serialization._checkpoint_format import (
     LEARNER,
     MODEL,
     READ_ERRORS,
-    SUFFIX,
     Header,
     optimizer_state,
     optimizer_tensors,
@@ -34,6 +33,7 @@ from graphfew.serialization._checkpoint_format import (
     with_prefix,
 )
 
+SUFFIX = ".safetensors"
 # Upper bound on the integer arguments of a model spec: widths, sizes and numbers of layers.
 MAX_ARGUMENT = 1_000_000
 
@@ -127,7 +127,7 @@ def load(
         >>> model.spec.name
         'prototypical'
     """
-    header, tensors = read_file(_existing_file(path))
+    header, tensors = read_file(checkpoint_path(path))
     return _load_tensors(header, tensors, path, into=into, optimizer=optimizer, learner=learner).to(
         device
     )
@@ -177,37 +177,35 @@ def read_extra(path: str | Path) -> dict[str, Any]:
         ...     gf.serialization.read_extra(gf.save(model, f"{folder}/model", extra={"step": 7}))
         {'step': 7}
     """
-    return read_header(_existing_file(path)).extra
+    return read_header(checkpoint_path(path)).extra
 
 
 def checkpoint_path(path: str | Path) -> Path:
-    """Find the file that `load` reads for a path or name, whether it exists or not.
+    """Find the file that `load` reads for a path or name.
 
     Args:
         path: a file, with or without `.safetensors`, or the name of a pretrained checkpoint.
 
     Returns:
-        The file if it exists; otherwise the pretrained checkpoint of that name, if there is one.
+        The file if it exists; otherwise the pretrained checkpoint of that name.
+
+    Raises:
+        MissingFileError: neither exists.
 
     Example:
         >>> checkpoint_path("egnn-omniglot").name
         'egnn-omniglot.safetensors'
     """
     file = with_suffix(path, SUFFIX)
-    if not file.is_file() and str(path) in pretrained.names():
+    if file.is_file():
+        return file
+    names = pretrained.names()
+    if str(path) in names:
         return pretrained.path(str(path))
-    return file
-
-
-def _existing_file(path: str | Path) -> Path:
-    file = checkpoint_path(path)
-    if not file.is_file():
-        names = ", ".join(pretrained.names()) or "none"
-        raise MissingFileError(
-            f"there is no checkpoint {file}; give a file that graphfew.save wrote, or the name of a "
-            f"pretrained one ({names})"
-        )
-    return file
+    raise MissingFileError(
+        f"there is no checkpoint {file}; give a file that graphfew.save wrote, or the name of a "
+        f"pretrained one ({', '.join(names) or 'none'})"
+    )
 
 
 def _load_tensors(

@@ -1,4 +1,4 @@
-"""FewShotClassifier keeps scikit-learn's promises, and says what the methods say."""
+"""FewShotClassifier satisfies scikit-learn's checks and predicts what the methods predict."""
 
 import pickle
 
@@ -14,8 +14,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import graphfew as gf
+from graphfew.estimators import _models
 
-ALONE = (
+INDUCTIVE = (
     "pool_prototypes",
     "label_propagation",
     "label_spreading",
@@ -23,7 +24,7 @@ ALONE = (
     "nearest_neighbor",
     "linear_head",
 )
-TOGETHER = (
+TRANSDUCTIVE = (
     "pool_prototypes",
     "label_propagation",
     "label_spreading",
@@ -32,28 +33,28 @@ TOGETHER = (
 )
 
 
-def by_definition(estimator):
-    """Answers that items find together change when some of them are taken away."""
-    together = {
-        "check_methods_subset_invariance": "transductive: items of one call help each other"
+def expected_failures(estimator):
+    """Transductive predictions change if items are removed."""
+    failures = {
+        "check_methods_subset_invariance": "transductive: items of one call inform each other"
     }
-    return together if estimator.transductive else {}
+    return failures if estimator.transductive else {}
 
 
 @parametrize_with_checks(
     [
-        *(gf.FewShotClassifier(name) for name in ALONE),
+        *(gf.FewShotClassifier(name) for name in INDUCTIVE),
         gf.FewShotClassifier(head="linear_head"),
-        *(gf.FewShotClassifier(name, transductive=True) for name in TOGETHER),
+        *(gf.FewShotClassifier(name, transductive=True) for name in TRANSDUCTIVE),
     ],
-    expected_failed_checks=by_definition,
+    expected_failed_checks=expected_failures,
 )
-def test_scikit_learns_checks(estimator, check):
+def test_scikit_learn_checks(estimator, check):
     check(estimator)
 
 
 def digits(labels=3, seed=0):
-    """Train and test items of ten digits, and labels of which all but a few per class are -1."""
+    """Train items, their labels with all but a few per class set to -1, true labels, and test items."""
     x, y = load_digits(return_X_y=True)
     x, queries, y, truth = train_test_split(x / 16, y, test_size=300, stratify=y, random_state=seed)
     x, y = x[:600], y[:600]
@@ -64,7 +65,7 @@ def digits(labels=3, seed=0):
 
 
 @pytest.mark.parametrize("name", ["pool_prototypes", "label_propagation", "label_spreading"])
-def test_a_pile_of_unlabeled_items_helps_and_is_labeled(name):
+def test_unlabeled_items_improve_accuracy_and_are_labeled(name):
     x, few, y, queries, truth = digits(1)
     using = gf.FewShotClassifier(name).fit(x, few)
     without = gf.FewShotClassifier("prototypical").fit(x[few >= 0], few[few >= 0])
@@ -74,32 +75,32 @@ def test_a_pile_of_unlabeled_items_helps_and_is_labeled(name):
         > without.score(x[few < 0], y[few < 0]) + 0.05
     )
     assert (using.transduction_[few >= 0] == few[few >= 0]).all()
-    shares = using.label_distributions_
-    assert shares.shape == (600, 10)
-    assert np.allclose(shares.sum(1), 1)
-    assert (shares.argmax(1) == using.transduction_).all()
+    probs = using.label_distributions_
+    assert probs.shape == (600, 10)
+    assert np.allclose(probs.sum(1), 1)
+    assert (probs.argmax(1) == using.transduction_).all()
 
 
 @pytest.mark.parametrize("transductive", [False, True])
 @pytest.mark.parametrize("name", ["pool_prototypes", "label_spreading"])
-def test_answers_are_those_of_the_method(name, transductive):
+def test_predictions_match_the_method(name, transductive):
     x, few, _, queries, _ = digits()
     queries = queries[:40]
     fitted = gf.FewShotClassifier(name, transductive=transductive).fit(x[:100], few[:100])
     way = len(fitted.classes_)
-    place = np.where(few[:100] >= 0, np.searchsorted(fitted.classes_, few[:100]), -1)
+    class_index = np.where(few[:100] >= 0, np.searchsorted(fitted.classes_, few[:100]), -1)
     items = torch.from_numpy(np.concatenate([x[:100], queries]))
-    labels = torch.from_numpy(np.concatenate([place, np.full(40, -1)]))
+    labels = torch.from_numpy(np.concatenate([class_index, np.full(40, -1)]))
     model = gf.create(name, encoder=gf.backbones.identity(64), transductive=transductive).double()
-    theirs = model(gf.Episode.single(items, labels, torch.arange(140) >= 100, way)).logits.softmax(
-        1
-    )
-    assert np.abs(fitted.predict_proba(queries) - theirs.numpy()).max() < 1e-10
-    assert (fitted.predict(queries) == fitted.classes_[theirs.argmax(1)]).all()
+    expected = model(
+        gf.Episode.single(items, labels, torch.arange(140) >= 100, way)
+    ).logits.softmax(1)
+    assert np.abs(fitted.predict_proba(queries) - expected.numpy()).max() < 1e-10
+    assert (fitted.predict(queries) == fitted.classes_[expected.argmax(1)]).all()
 
 
 @pytest.mark.parametrize("name", ["pool_prototypes", "label_propagation", "prototypical"])
-def test_alone_is_alone_whatever_the_batch(name):
+def test_inductive_predictions_do_not_depend_on_batch_size(name):
     x, few, _, queries, _ = digits()
     context = (x, few) if name != "prototypical" else (x[few >= 0], few[few >= 0])
     whole, small = (
@@ -113,6 +114,7 @@ LABELS = {
     "-1": np.array([0, 0, 7, 7, -1, -1]),
     "None": np.array(["a", "a", "b", "b", None, None], dtype=object),
     "word": np.array(["a", "a", "b", "b", "unlabeled", "unlabeled"]),
+    "British": np.array(["a", "a", "b", "b", "unlabelled", "unlabelled"]),
     "float": np.array([1.0, 1, 2, 2, -1, -1]),
     "list": ["a", "a", "b", "b", None, None],
     "nan": np.array(["a", "a", "b", "b", np.nan, np.nan], dtype=object),
@@ -120,7 +122,7 @@ LABELS = {
 
 
 @pytest.mark.parametrize("labels", LABELS.values(), ids=LABELS)
-def test_every_way_to_say_unlabeled(labels):
+def test_marks_of_unlabeled_items(labels):
     x = np.array([[0.0, 1], [0.1, 1], [1, 0], [1, 0.1], [0, 0.9], [0.9, 0]])
     fitted = gf.FewShotClassifier().fit(x, labels)
     first, second = labels[0], labels[2]
@@ -129,14 +131,14 @@ def test_every_way_to_say_unlabeled(labels):
     assert fitted.predict(x[4:]).tolist() == [first, second]
 
 
-def test_one_label_beside_minus_one_is_a_binary_problem():
+def test_minus_one_and_one_other_label_are_two_classes():
     x = np.array([[0.0, 1], [0.1, 1], [1, 0], [1, 0.1]])
     fitted = gf.FewShotClassifier().fit(x, [-1, -1, 1, 1])
     assert fitted.classes_.tolist() == [-1, 1]
     assert fitted.predict(x).tolist() == [-1, -1, 1, 1]
 
 
-def test_it_works_inside_scikit_learn(tmp_path):
+def test_pipelines_grid_search_joblib_and_clone(tmp_path):
     x, few, _, queries, truth = digits()
     x, few = x[few >= 0], few[few >= 0]
     pipeline = make_pipeline(StandardScaler(), gf.FewShotClassifier("label_spreading"))
@@ -168,19 +170,19 @@ def test_it_works_inside_scikit_learn(tmp_path):
         (np.array(["a", "b"], dtype=object), 0, 0),
     ],
 )
-def test_strange_items_are_told_apart(labels, mark, expected):
+def test_items_below_the_threshold_are_unknown(labels, mark, expected):
     x, y = make_blobs(60, centers=[[9, 0, 0], [0, 9, 0]], random_state=0)
     fitted = gf.FewShotClassifier(unknown_threshold=0.7, unknown_label=mark).fit(x, labels[y])
-    strange = np.array([[0.0, 0, 9], [0, 0.1, 7]])
-    assert fitted.predict(strange).tolist() == [mark if expected is None else expected] * 2
+    outliers = np.array([[0.0, 0, 9], [0, 0.1, 7]])
+    assert fitted.predict(outliers).tolist() == [mark if expected is None else expected] * 2
     assert (fitted.predict(x) == labels[y]).all()
-    assert np.abs(fitted.similarity(strange)).max() < 0.3 < fitted.similarity(x).max(1).min()
+    assert np.abs(fitted.similarity(outliers)).max() < 0.3 < fitted.similarity(x).max(1).min()
     fitted.set_params(unknown_threshold=None)
-    assert set(fitted.predict(strange)) <= set(labels)
+    assert set(fitted.predict(outliers)) <= set(labels)
 
 
 @pytest.mark.parametrize("head", ["linear_head", "prototypical"])
-def test_a_head_learns_from_the_pile_as_it_was_labeled(head):
+def test_head_is_fitted_to_predicted_labels(head):
     x, few, _, queries, truth = digits(1)
     fitted = gf.FewShotClassifier(head=head).fit(x, few)
     by_hand = gf.FewShotClassifier(head).fit(x, fitted.transduction_)
@@ -190,7 +192,7 @@ def test_a_head_learns_from_the_pile_as_it_was_labeled(head):
     assert fitted.score(queries, truth) > without.score(queries, truth) + 0.03
 
 
-def test_a_head_has_arguments_of_its_own():
+def test_head_arguments():
     x, few, _, queries, _ = digits(1)
     weak, strong = (
         gf.FewShotClassifier(head="linear_head", head_arguments={"inv_regularization": s}).fit(
@@ -204,20 +206,22 @@ def test_a_head_has_arguments_of_its_own():
     )
 
 
-def test_similarity_falls_with_the_distance_to_the_mean_of_the_class():
+def test_similarity_matches_its_formula():
     x, few, _, queries, _ = digits()
     fitted = gf.FewShotClassifier().fit(x, few)
-    unit, asked = (items / np.linalg.norm(items, axis=1, keepdims=True) for items in (x, queries))
-    shares = fitted.label_distributions_
-    for row, query in zip(fitted.similarity(queries[:5]), asked, strict=False):
+    unit, unit_queries = (
+        items / np.linalg.norm(items, axis=1, keepdims=True) for items in (x, queries)
+    )
+    probs = fitted.label_distributions_
+    for row, query in zip(fitted.similarity(queries[:5]), unit_queries, strict=False):
         for c in range(10):
-            mean = sum(s * item for s, item in zip(shares[:, c], unit, strict=True)) / sum(
-                shares[:, c]
+            mean = sum(p * item for p, item in zip(probs[:, c], unit, strict=True)) / sum(
+                probs[:, c]
             )
             assert row[c] == pytest.approx(1 - sum((query - mean) ** 2) / 2, abs=1e-9)
 
 
-def test_similarity_is_the_cosine_where_a_class_has_one_item():
+def test_similarity_is_the_cosine_for_classes_of_one_item():
     x, few, _, queries, _ = digits(1)
     x, few = x[few >= 0], few[few >= 0]
     cosines = [
@@ -226,7 +230,7 @@ def test_similarity_is_the_cosine_where_a_class_has_one_item():
     assert np.abs(gf.FewShotClassifier().fit(x, few).similarity(queries) - cosines).max() < 1e-9
 
 
-def test_a_class_is_added_without_settling_the_rest_again():
+def test_partial_fit_adds_classes_and_keeps_earlier_labels():
     x, few, y, queries, truth = digits(10)
     late = np.isin(y, [8, 9])
     fitted = gf.FewShotClassifier().fit(x[~late], few[~late])
@@ -237,12 +241,12 @@ def test_a_class_is_added_without_settling_the_rest_again():
     assert (fitted.label_distributions_[: len(before), :8] == before).all()
     assert np.allclose(fitted.class_means_[:8], means, atol=1e-12)
     known = truth >= 8
-    # Ten labels stand against sixty settled items of each other class: late classes are found, if less surely.
+    # Late classes have 10 items and the others about 60, so they are found less often.
     assert (fitted.predict(queries[known]) == truth[known]).mean() > 0.5
     assert (fitted.predict(queries[~known]) == truth[~known]).mean() > 0.8
 
 
-def test_labeled_items_in_parts_are_what_they_are_together():
+def test_partial_fit_of_labeled_items_equals_fit():
     x, few, _, queries, _ = digits()
     x, few = x[few >= 0], few[few >= 0]
     whole = gf.FewShotClassifier().fit(x, few)
@@ -259,45 +263,44 @@ def test_labeled_items_in_parts_are_what_they_are_together():
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
-    """A checkpoint that reads images, and digits as images."""
+    """A checkpoint of a model for images, and digits as images."""
     model = gf.create("egnn", encoder=gf.backbones.conv4(width=4, size=16), width=6)
     x, few, _, queries, _ = digits()
     path = gf.save(model, tmp_path_factory.mktemp("model") / "egnn")
-    pixels, asked = (
+    x_images, query_images = (
         part.reshape(-1, 1, 8, 8).repeat(2, 2).repeat(2, 3).astype("f4")
         for part in (x[:60], queries[:9])
     )
-    return path, model, pixels, few[:60], asked
+    return path, model, x_images, few[:60], query_images
 
 
 @pytest.mark.parametrize("transductive", [False, True])
-def test_a_trained_checkpoint_answers_as_its_model(images, transductive):
+def test_checkpoint_predicts_as_its_model(images, transductive):
     path, model, x, few, queries = images
     fitted = gf.FewShotClassifier(path, transductive=transductive).fit(x, few)
-    place = np.where(few >= 0, np.searchsorted(fitted.classes_, few), -1)
+    class_index = np.where(few >= 0, np.searchsorted(fitted.classes_, few), -1)
     e = gf.Episode.single(
         torch.from_numpy(np.concatenate([x, queries])),
-        torch.from_numpy(np.concatenate([place, np.full(9, -1)])),
+        torch.from_numpy(np.concatenate([class_index, np.full(9, -1)])),
         torch.arange(69) >= 60,
         len(fitted.classes_),
     )
     with gf.nn.eval_mode(model):
-        theirs = model.in_mode(transductive=transductive)(e).logits.softmax(1)
-    assert np.abs(fitted.predict_proba(queries) - theirs.numpy()).max() < 1e-5
+        expected = model.in_mode(transductive=transductive)(e).logits.softmax(1)
+    assert np.abs(fitted.predict_proba(queries) - expected.numpy()).max() < 1e-5
 
 
-def test_a_pickle_carries_the_checkpoint_s_weights(images, tmp_path):
-    path, model, x, few, queries = images
-    own = gf.save(model, tmp_path / "own")
-    fitted = gf.FewShotClassifier(str(own)).fit(x, few)
-    own.unlink()
-    assert path.exists()
+def test_pickle_contains_the_weights_of_the_checkpoint(images, tmp_path):
+    _, model, x, few, queries = images
+    path = gf.save(model, tmp_path / "model")
+    fitted = gf.FewShotClassifier(str(path)).fit(x, few)
+    path.unlink()
     again = pickle.loads(pickle.dumps(fitted))
     assert (again.predict_proba(queries) == fitted.predict_proba(queries)).all()
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "message"),
     [
         ({"method": "egnn"}, "egnn has weights that must be trained"),
         ({"batch_size": 0}, "batch_size is 0"),
@@ -308,30 +311,30 @@ def test_a_pickle_carries_the_checkpoint_s_weights(images, tmp_path):
         ({"method": "nothing"}, "unknown method"),
         ({"arguments": {"alpha": 1}}, "pool_prototypes has no argument 'alpha'"),
         ({"method": "gnn.safetensors"}, "gnn.safetensors"),
-        ({"head": "pt_map"}, "the head pt_map cannot answer"),
+        ({"head": "pt_map"}, "the head pt_map cannot predict"),
         ({"head": "egnn"}, "the head egnn cannot"),
-        ({"head": "linear_head", "transductive": True}, "leave it out with"),
+        ({"head": "linear_head", "transductive": True}, "omit it with"),
         ({"head": "nothing"}, "unknown method"),
     ],
 )
-def test_refusals(options, words):
-    with pytest.raises((ValueError, FileNotFoundError), match=words):
+def test_invalid_options_are_rejected(options, message):
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
         gf.FewShotClassifier(**options).fit(np.eye(6), LABELS["-1"])
 
 
-def test_one_labeled_class_is_refused():
+def test_one_labeled_class_is_rejected():
     with pytest.raises(ValueError, match="1 class"):
         gf.FewShotClassifier().fit(np.eye(3), ["a", "a", None])
 
 
-def test_fixed_ways_are_refused_when_fitting(tmp_path):
+def test_fixed_ways_are_checked_by_fit(tmp_path):
     model = gf.create("gnn", encoder=gf.backbones.identity(6), way=3, width=6, growth=4)
     path = gf.save(model, tmp_path / "gnn")
     with pytest.raises(ValueError, match=r"3-way.*2-way"):
         gf.FewShotClassifier(path).fit(np.eye(6), [0, 0, 0, 1, 1, 1])
 
 
-def test_a_class_more_than_a_method_has_weights_for_is_refused_when_it_comes(tmp_path):
+def test_fixed_ways_are_checked_by_partial_fit(tmp_path):
     model = gf.create("gnn", encoder=gf.backbones.identity(2), way=2, growth=4, width=4)
     x, y = np.array([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), np.array([0, 1, 2])
     fitted = gf.FewShotClassifier(gf.save(model, tmp_path / "gnn")).fit(x[:2], y[:2])
@@ -340,3 +343,58 @@ def test_a_class_more_than_a_method_has_weights_for_is_refused_when_it_comes(tmp
         fitted.partial_fit(x[2:], y[2:])
     assert np.array_equal(fitted.predict_proba(x), before)
     assert len(fitted.partial_fit(x[2:], y[:1]).transduction_) == 3
+
+
+def test_failed_fit_leaves_the_classifier_unchanged():
+    x, y = np.eye(4), np.array(["a", "b", "a", "b"])
+    fitted = gf.FewShotClassifier("prototypical").fit(x, y)
+    before = vars(fitted).copy()
+    predicted = fitted.predict(x)
+    for items, labels in (
+        (np.eye(6), ["c", "d", "d", "e", "c", None]),
+        (np.eye(6), ["c", "d", "d", "e", "c"]),
+        (np.eye(3), ["c", "c", "c"]),
+    ):
+        with pytest.raises(ValueError, match=r"unlabeled|inconsistent|1 class"):
+            fitted.fit(items, labels)
+        assert vars(fitted) == before
+        assert (fitted.predict(x) == predicted).all()
+
+
+def test_failed_partial_fit_leaves_the_classifier_unchanged():
+    fitted = gf.FewShotClassifier("prototypical").fit(np.eye(4), ["a", "b", "a", "b"])
+    before = vars(fitted).copy()
+    with pytest.raises(ValueError, match="unlabeled"):
+        fitted.partial_fit(np.eye(4), ["c", "d", "d", None])
+    assert vars(fitted) == before
+
+
+def test_partial_fit_after_a_failed_fit_is_a_first_fit():
+    classifier = gf.FewShotClassifier("prototypical")
+    with pytest.raises(ValueError, match="unlabeled"):
+        classifier.fit(np.eye(3), ["a", "b", None])
+    assert not hasattr(classifier, "classes_")
+    assert classifier.partial_fit(np.eye(2), ["a", "b"]).classes_.tolist() == ["a", "b"]
+
+
+@pytest.mark.parametrize("options", [{}, {"head": "linear_head"}])
+def test_models_are_built_by_fit_alone(monkeypatch, options):
+    x, few, _, queries, _ = digits()
+    fitted = gf.FewShotClassifier(**options).fit(x, few)
+    expected = fitted.predict_proba(queries)
+
+    def fail(*args, **kwargs):
+        raise AssertionError("a model was built")
+
+    monkeypatch.setattr(_models, "create", fail)
+    assert (fitted.predict_proba(queries) == expected).all()
+    fitted.similarity(queries)
+
+
+def test_names_of_pretrained_checkpoints_are_accepted():
+    name = "prototypical-omniglot"
+    x = np.random.default_rng(0).random((6, 1, 28, 28), dtype=np.float32)
+    y = [0, 0, 0, 1, 1, 1]
+    named = gf.FewShotClassifier(name).fit(x, y)
+    by_path = gf.FewShotClassifier(gf.pretrained.path(name)).fit(x, y)
+    assert (named.predict_proba(x) == by_path.predict_proba(x)).all()

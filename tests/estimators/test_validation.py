@@ -1,4 +1,4 @@
-"""The estimator takes items and labels as people hold them, and answers as on the same in NumPy."""
+"""The classifier accepts many types of items and labels, and predicts as with NumPy arrays."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def fitted(x=X, y=FEW, **options):
     return gf.FewShotClassifier(**options).fit(x, y)
 
 
-PLAIN = fitted().predict_proba(X)
+EXPECTED = fitted().predict_proba(X)
 
 
 @pytest.mark.parametrize(
@@ -34,28 +34,28 @@ PLAIN = fitted().predict_proba(X)
 )
 def test_torch_tensors(change, tolerance):
     x = change(torch.from_numpy(X))
-    found = fitted(x, torch.from_numpy(FEW))
-    assert found.classes_.tolist() == [0, 1, 2]
-    assert np.abs(found.predict_proba(x) - PLAIN).max() <= tolerance
+    classifier = fitted(x, torch.from_numpy(FEW))
+    assert classifier.classes_.tolist() == [0, 1, 2]
+    assert np.abs(classifier.predict_proba(x) - EXPECTED).max() <= tolerance
 
 
-def test_pandas_tables_keep_their_names():
+def test_pandas_tables_keep_column_names():
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(X, columns=NAMES, index=np.arange(30)[::-1])
-    found = fitted(frame, pandas.Series(FEW))
-    assert found.feature_names_in_.tolist() == NAMES
-    assert found.n_features_in_ == 4
-    assert np.array_equal(found.predict_proba(frame), PLAIN)
+    classifier = fitted(frame, pandas.Series(FEW))
+    assert classifier.feature_names_in_.tolist() == NAMES
+    assert classifier.n_features_in_ == 4
+    assert np.array_equal(classifier.predict_proba(frame), EXPECTED)
     with pytest.raises(ValueError, match="feature names"):
-        found.predict(frame[NAMES[::-1]])
+        classifier.predict(frame[NAMES[::-1]])
     nullable = frame.astype("Float64")
-    assert np.array_equal(fitted(nullable, FEW).predict_proba(nullable), PLAIN)
+    assert np.array_equal(fitted(nullable, FEW).predict_proba(nullable), EXPECTED)
     nullable.iloc[3, 1] = pandas.NA
     with pytest.raises(ValueError, match="NaN"):
         fitted(nullable, FEW)
 
 
-def in_pandas(kind):
+def pandas_labels(kind):
     pandas = pytest.importorskip("pandas")
     words = [WORDS[c] if c >= 0 else None for c in FEW]
     return {
@@ -71,44 +71,44 @@ def in_pandas(kind):
 @pytest.mark.parametrize(
     "kind", ["string", "object", "categorical", "Categorical", "default", "index"]
 )
-def test_missing_text_in_pandas_is_unlabeled(kind):
-    found = fitted(X, in_pandas(kind))
-    assert found.classes_.tolist() == WORDS.tolist()
-    assert np.array_equal(found.predict_proba(X), PLAIN)
-    assert found.predict(X).tolist() == WORDS[PLAIN.argmax(1)].tolist()
+def test_missing_strings_in_pandas_are_unlabeled(kind):
+    classifier = fitted(X, pandas_labels(kind))
+    assert classifier.classes_.tolist() == WORDS.tolist()
+    assert np.array_equal(classifier.predict_proba(X), EXPECTED)
+    assert classifier.predict(X).tolist() == WORDS[EXPECTED.argmax(1)].tolist()
 
 
 @pytest.mark.parametrize("dtype", ["Int64", "float64", "Float32", "category"])
 def test_missing_numbers_in_pandas_are_unlabeled(dtype):
     pandas = pytest.importorskip("pandas")
     y = pandas.Series([c if c >= 0 else None for c in FEW.tolist()]).astype(dtype)
-    found = fitted(X, y)
-    assert found.classes_.tolist() == [0, 1, 2]
-    assert found.classes_.dtype == np.int64
-    assert np.array_equal(found.predict_proba(X), PLAIN)
+    classifier = fitted(X, y)
+    assert classifier.classes_.tolist() == [0, 1, 2]
+    assert classifier.classes_.dtype == np.int64
+    assert np.array_equal(classifier.predict_proba(X), EXPECTED)
 
 
-def test_booleans_and_negative_numbers_are_classes_beside_missing_ones():
+def test_booleans_and_negative_numbers_are_classes_next_to_missing_ones():
     pandas = pytest.importorskip("pandas")
     two, y = X[Y < 2], Y[Y < 2]
-    gone = np.arange(len(y)) >= 10
-    flags = pandas.Series((y == 1).tolist(), dtype="boolean").mask(gone)
+    missing = np.arange(len(y)) >= 10
+    flags = pandas.Series((y == 1).tolist(), dtype="boolean").mask(missing)
     assert fitted(two, flags).classes_.tolist() == [False, True]
-    signs = pandas.Series(np.where(y == 1, 1, -1), dtype="Int64").mask(gone)
-    found = fitted(two, signs)
-    assert found.classes_.tolist() == [-1, 1]
-    assert found.transduction_[:10].tolist() == signs[:10].tolist()
+    signs = pandas.Series(np.where(y == 1, 1, -1), dtype="Int64").mask(missing)
+    classifier = fitted(two, signs)
+    assert classifier.classes_.tolist() == [-1, 1]
+    assert classifier.transduction_[:10].tolist() == signs[:10].tolist()
 
 
-def test_numpy_s_own_nan_is_still_refused():
+def test_nan_in_numpy_labels_is_rejected():
     with pytest.raises(ValueError, match="NaN"):
         fitted(X, np.where(FEW < 0, np.nan, FEW.astype(float)))
 
 
-def test_a_pandas_column_of_vectors():
+def test_pandas_column_of_vectors():
     pandas = pytest.importorskip("pandas")
     column = pandas.Series(list(X))
-    assert np.array_equal(fitted(column, FEW).predict_proba(column), PLAIN)
+    assert np.array_equal(fitted(column, FEW).predict_proba(column), EXPECTED)
     with pytest.raises(ValueError, match=r"shapes \(3,\), \(4,\)"):
         fitted(pandas.Series([*X[:-1], X[-1, :3]]), FEW)
 
@@ -122,10 +122,10 @@ def test_arrow_tables_and_columns():
     ):
         column = arrow.chunked_array([arrow.array(labels[:7]), arrow.array(labels[7:])])
         for y in (column, column.combine_chunks(), column.dictionary_encode()):
-            found = fitted(table, y)
-            assert found.feature_names_in_.tolist() == NAMES
-            assert found.classes_.tolist() == WORDS.tolist()
-            assert np.array_equal(found.predict_proba(table), PLAIN)
+            classifier = fitted(table, y)
+            assert classifier.feature_names_in_.tolist() == NAMES
+            assert classifier.classes_.tolist() == WORDS.tolist()
+            assert np.array_equal(classifier.predict_proba(table), EXPECTED)
     assert fitted(table.to_batches()[0], FEW).feature_names_in_.tolist() == NAMES
     assert (
         fitted(table, arrow.array([None if c < 0 else int(c) for c in FEW])).classes_.dtype
@@ -134,13 +134,13 @@ def test_arrow_tables_and_columns():
 
 
 @pytest.mark.filterwarnings("ignore:X does not have valid feature names:UserWarning")
-def test_an_arrow_column_of_vectors():
+def test_arrow_column_of_vectors():
     arrow = pytest.importorskip("pyarrow")
     for kind in (arrow.list_(arrow.float64()), arrow.list_(arrow.float64(), 4)):
         column = arrow.chunked_array(
             [arrow.array(X[:9].tolist(), kind), arrow.array(X[9:].tolist(), kind)]
         )
-        assert np.array_equal(fitted(column, FEW).predict_proba(column), PLAIN)
+        assert np.array_equal(fitted(column, FEW).predict_proba(column), EXPECTED)
     with pytest.raises(ValueError, match="item 1 is missing"):
         fitted(arrow.array([[1.0], None, [2.0]]), [0, 1, 1])
 
@@ -157,38 +157,45 @@ def test_an_arrow_column_of_vectors():
         "linear_head",
     ],
 )
-def test_sparse_items_are_answered_as_dense_ones_where_each_stands_alone(name, kind):
-    thin = np.where(np.abs(X) > 2, X, 0)
-    found, plain = (fitted(x, Y, method=name, batch_size=7) for x in (kind(thin), thin))
-    assert np.abs(found.predict_proba(kind(thin)) - plain.predict_proba(thin)).max() < 1e-10
-    assert np.abs(found.similarity(kind(thin)) - plain.similarity(thin)).max() < 1e-10
-    assert np.allclose(found.class_means_, plain.class_means_)
+def test_sparse_items_are_predicted_as_dense_ones(name, kind):
+    sparse_x = np.where(np.abs(X) > 2, X, 0)
+    classifier, dense = (
+        fitted(x, Y, method=name, batch_size=7) for x in (kind(sparse_x), sparse_x)
+    )
+    assert (
+        np.abs(classifier.predict_proba(kind(sparse_x)) - dense.predict_proba(sparse_x)).max()
+        < 1e-10
+    )
+    assert np.abs(classifier.similarity(kind(sparse_x)) - dense.similarity(sparse_x)).max() < 1e-10
+    assert np.allclose(classifier.class_means_, dense.class_means_)
 
 
-def test_sparse_items_in_parts():
-    thin = sparse.csr_array(np.where(np.abs(X) > 2, X, 0))
-    whole = fitted(thin, Y)
-    parts = fitted(thin[:20], Y[:20]).partial_fit(thin[20:], Y[20:])
-    mixed = fitted(thin[:20], Y[:20]).partial_fit(thin[20:].toarray(), Y[20:])
-    other = fitted(thin[:20].toarray(), Y[:20]).partial_fit(thin[20:], Y[20:])
-    for found in (parts, mixed, other):
-        assert np.abs(found.predict_proba(thin) - whole.predict_proba(thin)).max() < 1e-10
-    piled = fitted(thin[:20], Y[:20]).partial_fit(thin[20:].toarray(), np.full(10, -1))
-    assert piled.transduction_[20:].tolist() == whole.predict(thin[20:]).tolist()
+def test_sparse_items_in_partial_fit():
+    sparse_x = sparse.csr_array(np.where(np.abs(X) > 2, X, 0))
+    whole = fitted(sparse_x, Y)
+    parts = fitted(sparse_x[:20], Y[:20]).partial_fit(sparse_x[20:], Y[20:])
+    mixed = fitted(sparse_x[:20], Y[:20]).partial_fit(sparse_x[20:].toarray(), Y[20:])
+    other = fitted(sparse_x[:20].toarray(), Y[:20]).partial_fit(sparse_x[20:], Y[20:])
+    for classifier in (parts, mixed, other):
+        assert (
+            np.abs(classifier.predict_proba(sparse_x) - whole.predict_proba(sparse_x)).max() < 1e-10
+        )
+    unlabeled = fitted(sparse_x[:20], Y[:20]).partial_fit(sparse_x[20:].toarray(), np.full(10, -1))
+    assert unlabeled.transduction_[20:].tolist() == whole.predict(sparse_x[20:]).tolist()
 
 
 @pytest.mark.parametrize(
-    ("y", "options", "words"),
+    ("y", "options", "message"),
     [
         (FEW, {}, r"sparse items \[30, 4\].*18 unlabeled items together.*toarray.*TruncatedSVD"),
-        (Y, {"transductive": True}, "answers its items together"),
+        (Y, {"transductive": True}, "predicts its items together"),
     ],
 )
-def test_sparse_items_that_must_be_dense_together_are_refused(y, options, words):
-    with pytest.raises(ValueError, match=words):
+def test_sparse_items_that_must_be_dense_are_rejected(y, options, message):
+    with pytest.raises(ValueError, match=message):
         fitted(sparse.csr_array(X), y, **options)
 
 
-def test_a_word_column_is_no_column_of_vectors():
+def test_column_of_strings_is_not_a_column_of_vectors():
     with pytest.raises(ValueError, match="could not convert string to float"):
         fitted(np.array(["a", "b", "c"], dtype=object), [0, 1, 1])

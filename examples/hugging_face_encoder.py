@@ -84,7 +84,7 @@ def make_sentences(topics: range, seed: int) -> gf.Dataset:
 def main(steps: int = 200, tasks: int = 200) -> dict[str, gf.Result]:
     """Accuracy of prototypes on unseen topics, before and after training on other topics."""
     encoder = gf.backbones.HuggingFaceEncoder(
-        make_bert(), WIDTH, take=gf.backbones.mean_pool, pad=0, frozen=False
+        make_bert(), WIDTH, pooling=gf.backbones.mean_pool, pad_token_id=0, frozen=False
     )
     model = gf.create("prototypical", encoder=encoder)
     unseen = gf.Tasks(make_sentences(range(20, 30), seed=1), way=5, shot=3, query=5, seed=2)

@@ -1,4 +1,4 @@
-"""`Backbone`: an encoder with a known width and a recipe, and what its factories share."""
+"""`Backbone`: an encoder with a known output width and the spec that builds it again."""
 
 from __future__ import annotations
 
@@ -11,22 +11,32 @@ from torch import Tensor, nn
 
 from graphfew._utils.model_spec import ModelSpec
 from graphfew._utils.patching import patched_attributes
-from graphfew.backbones.fuse_batchnorm import Folding
+from graphfew.backbones.fuse_batchnorm import FusedSequential
+from graphfew.errors import InvalidInputError
 
-# 64 maps of so many pixels take 26 MB; from 32 MB on glibc asks the system for new pages, zeroed, at every layer.
-PIXELS = 100_000
+# Pixels per chunk of images on a CPU. 64 feature maps of this many pixels take 26 MB; from 32 MB
+# on, glibc allocates every layer's output as new, zeroed pages of the operating system.
+MAX_PIXELS = 100_000
 
 
 @final
 class Backbone(nn.Module):
-    """An encoder with a known output width and the recipe that builds it again.
+    """An encoder with a known output width and the spec that builds it again.
 
-    Images travel in the channels-last memory format, which is faster on CPU and GPU and changes no value.
+    Images are converted to the channels-last memory format, which is faster on CPU and GPU and
+    does not change values.
 
     Args:
-        net: takes items `[N, ...]` and gives features `[N, out_dim]`.
+        net: maps items `[N, ...]` to features `[N, out_dim]`.
         out_dim: features per item.
-        spec: the factory and its arguments, for checkpoints.
+        spec: name and arguments of the factory, for checkpoints.
+
+    Example:
+        >>> import torch
+        >>> from graphfew import backbones
+        >>> encoder = backbones.conv4(width=8)
+        >>> encoder(torch.zeros(2, 1, 28, 28)).shape, encoder.out_dim
+        (torch.Size([2, 8]), 8)
     """
 
     def __init__(self, net: nn.Module, out_dim: int, spec: ModelSpec) -> None:
@@ -37,62 +47,93 @@ class Backbone(nn.Module):
         self.precision = torch.float32
 
     def forward(self, x: Shaped[Tensor, "N ..."]) -> Shaped[Tensor, "N F"]:
-        """`x [N, ...]` to `[N, out_dim]`.
+        """Encode items.
+
+        Args:
+            x: items, `[N, ...]`.
+
+        Returns:
+            Features, `[N, out_dim]`.
 
         Raises:
-            ValueError: items of another shape than the backbone was built for.
+            InvalidInputError: the items do not have the shape that the backbone was built for.
         """
-        x = x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
+        if x.ndim == 4:
+            x = x.contiguous(memory_format=torch.channels_last)
         if self.precision == torch.float32:
-            return self._features(x)
+            return self._encode(x)
         with torch.autocast(x.device.type, dtype=self.precision):
-            return self._features(x).float()
+            return self._encode(x).float()
 
-    def _features(self, x: Tensor) -> Tensor:
-        """The net's features; images on a CPU by parts where nothing joins them, no hook either."""
-        part = (
-            max(1, PIXELS // x[0, 0].numel())
-            if x.ndim == 4 and len(x) and x.device.type == "cpu"
-            else len(x)
-        )
-        joined = any(
-            m.training or m._forward_hooks or m._forward_pre_hooks for m in self.net.modules()
-        )
-        if len(x) <= part or torch.is_grad_enabled() or joined:
+    def _encode(self, x: Tensor) -> Tensor:
+        chunk_size = self._chunk_size(x)
+        if len(x) <= chunk_size:
             features: Tensor = self.net(x)
             return features
-        return torch.cat([self.net(images) for images in torch.split(x, part)])
+        return torch.cat([self.net(chunk) for chunk in torch.split(x, chunk_size)])
+
+    def _chunk_size(self, x: Tensor) -> int:
+        """Return how many items to encode at once: all, except for images on a CPU in evaluation."""
+        if x.ndim != 4 or not len(x) or x.device.type != "cpu" or torch.is_grad_enabled():
+            return len(x)
+        for module in self.net.modules():
+            # Batch norm in training depends on the whole batch, and a hook may look at it.
+            if module.training or module._forward_hooks or module._forward_pre_hooks:
+                return len(x)
+        return max(1, MAX_PIXELS // x[0, 0].numel())
 
 
-def encoding_in(model: nn.Module, precision: torch.dtype) -> AbstractContextManager[None]:
-    """Inside the block every `Backbone` of the model multiplies in this precision; weights and features stay float32.
+def encoder_precision(model: nn.Module, precision: torch.dtype) -> AbstractContextManager[None]:
+    """Run all backbones of a model in the given precision inside a `with` block.
+
+    Weights and features stay float32; only products inside the backbones change.
+
+    Args:
+        model: a model that contains backbones.
+        precision: `torch.float32`, `torch.bfloat16` or `torch.float16`.
+
+    Returns:
+        A context manager.
 
     Raises:
-        ValueError: neither float32, bfloat16 nor float16.
+        InvalidInputError: another dtype.
+
+    Example:
+        >>> import torch
+        >>> from graphfew import backbones
+        >>> encoder = backbones.conv4(width=8)
+        >>> with backbones.encoder_precision(encoder, torch.bfloat16):
+        ...     print(encoder(torch.zeros(2, 1, 28, 28)).dtype)
+        torch.float32
     """
     if precision not in (torch.float32, torch.bfloat16, torch.float16):
-        raise ValueError(
+        raise InvalidInputError(
             f"precision is {precision}; give torch.float32, torch.bfloat16 or torch.float16"
         )
-    return patched_attributes(
-        (m for m in model.modules() if isinstance(m, Backbone)), "precision", precision
-    )
+    backbones = [module for module in model.modules() if isinstance(module, Backbone)]
+    return patched_attributes(backbones, "precision", precision)
 
 
 @final
-class Expect(nn.Module):
-    """Passes `[N, *shape]` on and refuses anything else."""
+class ShapeCheck(nn.Module):
+    """Returns its input, and raises if items do not have the expected shape.
+
+    Args:
+        name: name of the backbone, for the message.
+        *shape: expected shape of an item.
+    """
 
     def __init__(self, name: str, *shape: int) -> None:
         super().__init__()
         self.name, self.shape = name, shape
 
     def forward(self, x: Shaped[Tensor, "N ..."]) -> Shaped[Tensor, "N ..."]:
-        """The same tensor. Raises ValueError where its items have another shape."""
-        if tuple(x.shape[1:]) != self.shape:
-            raise ValueError(
-                f"{self.name} got items of shape {tuple(x.shape[1:])} but was built for {self.shape}; "
-                f"{_advice(self.name, tuple(x.shape[1:]))}"
+        """Check `x [N, *shape]` and return it."""
+        shape = tuple(x.shape[1:])
+        if shape != self.shape:
+            raise InvalidInputError(
+                f"{self.name} got items of shape {shape} but was built for {self.shape}; "
+                f"{_shape_advice(self.name, shape)}"
             )
         return x
 
@@ -100,40 +141,42 @@ class Expect(nn.Module):
         return f"{self.name!r}, {self.shape}"
 
 
-def trunk_of(
+def build_trunk(
     name: str, in_channels: int, size: int, layers: list[nn.Module]
 ) -> tuple[nn.Sequential, int]:
-    """The layers between a shape check and a flattening, and how many features come out."""
-    trunk = Folding(Expect(name, in_channels, size, size), *layers, nn.Flatten()).eval()
+    """Put the layers between a shape check and a flattening, and measure the output width."""
+    trunk = FusedSequential(ShapeCheck(name, in_channels, size, size), *layers, nn.Flatten())
+    # In evaluation mode the test image changes no running statistics.
+    trunk.eval()
     try:
         with torch.no_grad():
-            flat = trunk(torch.zeros(1, in_channels, size, size)).shape[1]
+            out_dim = trunk(torch.zeros(1, in_channels, size, size)).shape[1]
     except RuntimeError as error:
-        raise ValueError(
-            f"{name} got size={size}: nothing is left of so small an image after its convolutions and "
-            "max-pools; give larger images, or use another backbone"
+        raise InvalidInputError(
+            f"{name} got size={size}: its convolutions and max-pools reduce such an image to "
+            "nothing; give larger images, or use another backbone"
         ) from error
-    return trunk.train(), flat
+    return trunk.train(), out_dim
 
 
 def check_positive(name: str, **numbers: int) -> None:
-    """Raises ValueError where a number is below 1."""
+    """Raise InvalidInputError if a number is below 1."""
     for key, value in numbers.items():
         if value < 1:
-            raise ValueError(f"{name} got {key}={value}; it must be at least 1")
+            raise InvalidInputError(f"{name} got {key}={value}; it must be at least 1")
 
 
-def check_drop(name: str, drop: float) -> None:
-    """Raises ValueError where a share lies outside `[0, 1)`."""
+def check_dropout(name: str, drop: float) -> None:
+    """Raise InvalidInputError if a dropout probability is not in `[0, 1)`."""
     if not 0 <= drop < 1:
-        raise ValueError(f"{name} got drop={drop}; it must be at least 0 and below 1")
+        raise InvalidInputError(f"{name} got drop={drop}; it must be at least 0 and below 1")
 
 
-def _advice(name: str, came: tuple[int, ...]) -> str:
-    if len(came) == 1:
-        return f"features of {came[0]} numbers need identity(dim={came[0]})"
+def _shape_advice(name: str, shape: tuple[int, ...]) -> str:
+    if len(shape) == 1:
+        return f"features of {shape[0]} numbers need identity(dim={shape[0]})"
     if name == "identity":
         return "flatten the items, or use a backbone for images"
-    if len(came) == 3 and came[1] == came[2]:
-        return f"build {name} with in_channels={came[0]}, size={came[1]}, or change the images"
+    if len(shape) == 3 and shape[1] == shape[2]:
+        return f"build {name} with in_channels={shape[0]}, size={shape[1]}, or change the images"
     return "change the items, or use another backbone"

@@ -1,4 +1,4 @@
-"""A sequence of layers whose batch norms, in evaluation, are part of the convolutions before them."""
+"""A sequence of layers that fuses batch norms into convolutions in evaluation."""
 
 from __future__ import annotations
 
@@ -12,53 +12,53 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 
 @final
-class Folding(nn.Sequential):
-    """As `nn.Sequential`, with the same names and, to rounding, the same values.
+class FusedSequential(nn.Sequential):
+    """An `nn.Sequential` with faster evaluation and, up to rounding, the same results.
 
-    Without gradients, a batch norm that uses its running statistics is folded into the weights of the convolution
-    before it, which saves a pass over every map. Where either layer has hooks both run as they are.
+    Without gradients, a batch norm that uses running statistics is fused into the weights of the
+    convolution before it, which saves one pass over every feature map. Layers with hooks run
+    unfused. The fused weights are computed in every call: they cost little next to a convolution
+    of images, and nothing can become stale when weights change.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Through all layers."""
+        """Apply all layers."""
         if torch.is_grad_enabled():
             out: Tensor = super().forward(x)  # type: ignore[no-untyped-call]
             return out
-        folded: nn.Module | None = None
-        for layer, after in itertools.zip_longest(self, list(self)[1:]):
-            if layer is folded:
+        fused_norm: nn.Module | None = None
+        for layer, next_layer in itertools.zip_longest(self, list(self)[1:]):
+            if layer is fused_norm:
                 continue
             if (
                 isinstance(layer, nn.Conv2d)
-                and isinstance(after, nn.BatchNorm2d)
-                and _foldable(layer, after)
+                and isinstance(next_layer, nn.BatchNorm2d)
+                and _can_fuse(layer, next_layer)
             ):
-                x, folded = _convolve(layer, after, x), after
+                x = _fused_convolution(layer, next_layer, x)
+                fused_norm = next_layer
             else:
                 x = layer(x)
         return x
 
 
-def _foldable(layer: nn.Conv2d, norm: nn.BatchNorm2d) -> bool:
-    watched = any(m._forward_hooks or m._forward_pre_hooks for m in (layer, norm))
-    return (
-        not norm.training
-        and norm.running_mean is not None
-        and layer.padding_mode == "zeros"
-        and not watched
-    )
+def _can_fuse(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> bool:
+    if norm.training or norm.running_mean is None:
+        return False
+    has_hooks = any(m._forward_hooks or m._forward_pre_hooks for m in (conv, norm))
+    return conv.padding_mode == "zeros" and not has_hooks
 
 
-def _convolve(layer: nn.Conv2d, norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
+def _fused_convolution(conv: nn.Conv2d, norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
     assert norm.running_mean is not None
     assert norm.running_var is not None
     weight, bias = fuse_conv_bn_weights(
-        layer.weight,
-        layer.bias,
+        conv.weight,
+        conv.bias,
         norm.running_mean,
         norm.running_var,
         norm.eps,
         norm.weight,
         norm.bias,
     )
-    return F.conv2d(x, weight, bias, layer.stride, layer.padding, layer.dilation, layer.groups)
+    return F.conv2d(x, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups)

@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from graphfew._utils.seeding import seeded
-from graphfew.backbones import encoding_in
+from graphfew.backbones import encoder_precision
 from graphfew.data.sources import BatchSource
 from graphfew.errors import InvalidInputError, NumericalError
 from graphfew.nn.pair_mlp import activation_checkpointing
@@ -226,7 +226,7 @@ class _Update:
             self.model.train()
             with ExitStack() as stack:
                 stack.enter_context(synchronized_batch_norm(self.model, self.process_group))
-                stack.enter_context(encoding_in(self.model, self.precision))
+                stack.enter_context(encoder_precision(self.model, self.precision))
                 if self.checkpoint_activations:
                     stack.enter_context(activation_checkpointing(self.model))
                 yield

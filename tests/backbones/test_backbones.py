@@ -91,8 +91,8 @@ def share_weights(source: nn.Module, target: nn.Module) -> None:
     target.load_state_dict(dict(zip(target.state_dict(), values, strict=True)))
 
 
-def scramble(net: nn.Module) -> None:
-    """Batch norms as training leaves them, negative scales included: a fresh one is nearly the identity."""
+def randomize_norms(net: nn.Module) -> None:
+    """Randomize batch norms, negative scales included; new ones are nearly the identity."""
     with seeded(9), torch.no_grad():
         for norm in net.modules():
             if isinstance(norm, nn.BatchNorm2d):
@@ -101,7 +101,7 @@ def scramble(net: nn.Module) -> None:
                     tensor.normal_()
 
 
-def answer(net: nn.Module, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+def output_and_gradients(net: nn.Module, x: Tensor) -> tuple[Tensor, list[Tensor]]:
     with seeded(4):
         out: Tensor = net(x)
     (out * torch.linspace(-1, 1, out.numel(), dtype=out.dtype).view_as(out)).sum().backward()
@@ -110,14 +110,14 @@ def answer(net: nn.Module, x: Tensor) -> tuple[Tensor, list[Tensor]]:
 
 @pytest.mark.parametrize("train", [True, False])
 @pytest.mark.parametrize("name", TEXTBOOK)
-def test_computes_what_the_textbook_arrangement_computes(name: str, train: bool) -> None:
+def test_equals_the_textbook_network(name: str, train: bool) -> None:
     ours, theirs = create(name).double(), TEXTBOOK[name]().double()
-    scramble(ours)
+    randomize_norms(ours)
     share_weights(ours, theirs)
     x = images(5, *IMAGES[name]).double()
     (out, grads), (expected, expected_grads) = (
-        answer(ours.train(train), x),
-        answer(theirs.train(train), x),
+        output_and_gradients(ours.train(train), x),
+        output_and_gradients(theirs.train(train), x),
     )
     torch.testing.assert_close(out, expected)
     torch.testing.assert_close(grads, expected_grads)
@@ -137,7 +137,7 @@ def test_computes_what_the_textbook_arrangement_computes(name: str, train: bool)
         ("identity", {"dim": 11}, (11,), 11),
     ],
 )
-def test_out_dim_is_what_comes_out(
+def test_out_dim_is_the_output_width(
     name: str, arguments: dict[str, int], shape: tuple[int, ...], out_dim: int
 ) -> None:
     backbone = create(name, **arguments)
@@ -145,7 +145,7 @@ def test_out_dim_is_what_comes_out(
     assert backbone(torch.zeros(2, *shape)).shape == (2, out_dim)
 
 
-def test_egnn_has_the_published_number_of_parameters() -> None:
+def test_egnn_conv_has_the_published_number_of_parameters() -> None:
     assert sum(p.numel() for p in create("egnn_conv").parameters()) == 1_283_200
 
 
@@ -161,7 +161,7 @@ def test_convolutions_are_channels_last(name: str) -> None:
         assert convolution.weight.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_images_reach_the_net_channels_last() -> None:
+def test_images_are_converted_to_channels_last() -> None:
     seen: list[bool] = []
 
     class Spy(nn.Module):
@@ -174,14 +174,14 @@ def test_images_reach_the_net_channels_last() -> None:
 
 
 @pytest.mark.parametrize("name", IMAGES)
-def test_building_leaves_a_fresh_net_in_training_mode(name: str) -> None:
+def test_new_backbone_is_in_training_mode_without_statistics(name: str) -> None:
     backbone = create(name)
     assert all(m.training for m in backbone.modules())
     assert all(int(m.num_batches_tracked) == 0 for m in layers_of(backbone, nn.BatchNorm2d))
 
 
 @pytest.mark.parametrize("name", IMAGES)
-def test_building_draws_from_the_global_generator(name: str) -> None:
+def test_initial_weights_are_reproducible(name: str) -> None:
     with seeded(2):
         first = create(name)
     with seeded(2):
@@ -192,7 +192,7 @@ def test_building_draws_from_the_global_generator(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BACKBONES)
-def test_a_recipe_builds_the_same_backbone_again(name: str) -> None:
+def test_spec_builds_the_same_backbone(name: str) -> None:
     other = {
         "identity": {"dim": 6},
         "conv_text": {"words": 20, "mentions": 1},
@@ -213,13 +213,14 @@ def test_a_recipe_builds_the_same_backbone_again(name: str) -> None:
     again.load_state_dict(backbone.state_dict())
 
 
-def test_arguments_win_over_those_of_a_recipe() -> None:
+def test_arguments_override_the_spec() -> None:
     assert create(ModelSpec("conv4", {"width": 8, "size": 32}), width=5).out_dim == 20
 
 
-def test_an_unknown_name_lists_the_known_ones() -> None:
+def test_unknown_name_lists_the_backbones() -> None:
     with pytest.raises(
-        ValueError, match=r"'resnet'; known: bilstm, conv4, .*, resnet12, together, wrn28_10"
+        ValueError,
+        match=r"'resnet'; expected one of .*bilstm, concat, conv4, .*, resnet12, wrn28_10",
     ):
         create("resnet")
 
@@ -227,7 +228,7 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
 @pytest.mark.parametrize(
     ("name", "needed"), [("conv4", 16), ("gnn_omniglot", 20), ("egnn_conv", 20)]
 )
-def test_refuses_images_that_vanish(name: str, needed: int) -> None:
+def test_too_small_images_raise(name: str, needed: int) -> None:
     create(name, size=needed)
     with pytest.raises(ValueError, match=rf"{name} got size={needed - 1}.*larger images"):
         create(name, size=needed - 1)
@@ -244,7 +245,7 @@ def test_refuses_images_that_vanish(name: str, needed: int) -> None:
         ("identity", {"dim": 0}),
     ],
 )
-def test_refuses_numbers_below_one(name: str, arguments: dict[str, int]) -> None:
+def test_numbers_below_one_raise(name: str, arguments: dict[str, int]) -> None:
     ((key, value),) = arguments.items()
     with pytest.raises(ValueError, match=f"{name} got {key}={value}; it must be at least 1"):
         create(name, **arguments)
@@ -273,7 +274,7 @@ def test_refuses_numbers_below_one(name: str, arguments: dict[str, int]) -> None
         ),
     ],
 )
-def test_refuses_other_items_than_it_was_built_for(
+def test_items_of_another_shape_raise(
     backbone: Callable[[], Backbone],
     shape: tuple[int, ...],
     message: str,

@@ -61,45 +61,45 @@ def texts(seed=0, way=3, dtype=torch.int64):
     return gf.Episode.single(ids.to(dtype), y, y < 0, way)
 
 
-def by_hand(model, ids):
-    """Means over the words of each text, with a loop."""
+def masked_means(model, ids):
+    """Mean of the words of each text, by a loop."""
     return torch.stack([model.words.weight[row[row != PAD]].mean(0) for row in ids])
 
 
 @pytest.mark.parametrize("form", ["mean", "dict"])
-def test_texts_are_the_mean_of_what_is_no_padding(form):
+def test_texts_are_averaged_without_padding(form):
     model = Texts(form)
     encoder = gf.backbones.HuggingFaceEncoder(model)
     ids = texts().x
     assert encoder.out_dim == WIDTH
-    assert torch.allclose(encoder(ids), by_hand(model, ids), atol=1e-6)
+    assert torch.allclose(encoder(ids), masked_means(model, ids), atol=1e-6)
     longer = torch.cat([ids, torch.full((len(ids), 3), PAD)], dim=1)
     assert torch.allclose(encoder(longer), encoder(ids), atol=1e-6)
     assert torch.equal(encoder(torch.full((1, 4), PAD)), torch.zeros(1, WIDTH))
 
 
-def test_features_are_taken_as_told():
+def test_pooling_functions():
     model, ids = Texts("pooled"), texts().x
     first = model.words.weight[ids[:, 0]]
     assert torch.allclose(gf.backbones.HuggingFaceEncoder(model)(ids), 2 * first)
     assert torch.allclose(
-        gf.backbones.HuggingFaceEncoder(model, take=gf.backbones.mean_pool)(ids),
-        by_hand(model, ids),
+        gf.backbones.HuggingFaceEncoder(model, pooling=gf.backbones.mean_pool)(ids),
+        masked_means(model, ids),
         atol=1e-6,
     )
     own = gf.backbones.HuggingFaceEncoder(
         model,
         2,
-        take=lambda output, mask: torch.stack(
+        pooling=lambda output, mask: torch.stack(
             [output.last_hidden_state[:, 0, 0], mask.sum(1)], dim=1
         ),
     )
     assert torch.equal(own(ids)[:, 1], (ids != PAD).sum(1).float())
 
 
-def test_images_are_pooled_and_prepared():
+def test_images_are_preprocessed_and_pooled():
     model, images = Pictures(), torch.rand(5, 1, 8, 8)
-    encoder = gf.backbones.HuggingFaceEncoder(model, prepare=lambda x: x.expand(-1, 3, -1, -1))
+    encoder = gf.backbones.HuggingFaceEncoder(model, preprocess=lambda x: x.expand(-1, 3, -1, -1))
     assert encoder.out_dim == WIDTH
     expected = model.conv(images.expand(-1, 3, -1, -1)).mean((2, 3))
     assert torch.allclose(encoder(images), expected, atol=1e-6)
@@ -111,7 +111,7 @@ def test_images_are_pooled_and_prepared():
 
 
 @pytest.mark.parametrize("name", ["prototypical", "egnn", "label_propagation"])
-def test_methods_stand_on_such_an_encoder(name):
+def test_methods_run_on_hugging_face_encoders(name):
     model = gf.create(name, encoder=gf.backbones.HuggingFaceEncoder(Texts()))
     with gf.nn.eval_mode(model):
         out = model(texts()).logits
@@ -123,7 +123,7 @@ def test_methods_stand_on_such_an_encoder(name):
     assert torch.equal(out, again)
 
 
-def test_frozen_weights_stay_and_others_learn():
+def test_frozen_weights_do_not_change():
     for frozen in (True, False):
         encoder = gf.backbones.HuggingFaceEncoder(Texts(), frozen=frozen)
         model = gf.create("prototypical", encoder=encoder).train()
@@ -140,7 +140,7 @@ def test_frozen_weights_stay_and_others_learn():
 
 
 @pytest.mark.parametrize("precision", [torch.float16, torch.bfloat16, torch.float64])
-def test_precision_is_the_model_s_own(precision):
+def test_model_runs_in_its_precision(precision):
     text, image = Texts().to(precision), Pictures().to(precision)
     at_least = torch.promote_types(precision, torch.float32)
     assert gf.backbones.HuggingFaceEncoder(text)(texts().x).dtype == at_least
@@ -152,12 +152,12 @@ def test_precision_is_the_model_s_own(precision):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
-def test_it_moves_with_its_method():
+def test_encoder_moves_with_its_method():
     model = gf.create("prototypical", encoder=gf.backbones.HuggingFaceEncoder(Texts())).cuda()
     assert model(texts().to("cuda")).logits.is_cuda
 
 
-def test_weights_are_saved_and_go_into_an_equal_model(tmp_path):
+def test_weights_are_saved_and_loaded_into_an_equal_model(tmp_path):
     model = gf.create("egnn", encoder=gf.backbones.HuggingFaceEncoder(Texts()), width=6)
     path = gf.save(model, tmp_path / "model")
     other = gf.create("egnn", encoder=gf.backbones.HuggingFaceEncoder(Texts()), width=6, seed=1)
@@ -165,21 +165,21 @@ def test_weights_are_saved_and_go_into_an_equal_model(tmp_path):
         assert not torch.equal(model(texts()).logits, other(texts()).logits)
         gf.load(path, into=other)
         assert torch.equal(model(texts()).logits, other(texts()).logits)
-    with pytest.raises(ValueError, match="built by hand"):
+    with pytest.raises(ValueError, match="not made by create"):
         gf.load(path)
 
 
-def test_a_data_set_is_encoded_once():
+def test_encoding_a_data_set():
     ids = texts().x
     data = gf.Dataset("texts", "all", ids, torch.arange(3).repeat(3), ("a", "b", "c"))
     encoder = gf.backbones.HuggingFaceEncoder(Texts())
-    found = gf.data.encode(data, encoder, batch=4, progress=False)
-    assert torch.allclose(torch.as_tensor(found.x), by_hand(encoder.model, ids), atol=1e-6)
+    features = gf.data.encode(data, encoder, batch=4, progress=False)
+    assert torch.allclose(torch.as_tensor(features.x), masked_means(encoder.model, ids), atol=1e-6)
     assert encoder.training
 
 
 @pytest.mark.parametrize(
-    ("model", "options", "x", "error", "words"),
+    ("model", "options", "x", "error", "message"),
     [
         (Texts("tuple"), {}, texts().x, TypeError, "a tuple with fields none.*return_dict=False"),
         (
@@ -187,16 +187,16 @@ def test_a_data_set_is_encoded_once():
             {"out_dim": 5},
             texts().x,
             ValueError,
-            r"Texts gives features of shape \(9, 8\).*\[9, 5\]",
+            r"Texts returned features of shape \(9, 8\).*\[9, 5\]",
         ),
         (
             Texts(),
-            {"take": lambda out, mask: out.last_hidden_state},
+            {"pooling": lambda out, mask: out.last_hidden_state},
             texts().x,
             ValueError,
             r"\(9, 6, 8\)",
         ),
-        (Pictures(), {}, texts().x, ValueError, "no pad_token_id; pass pad="),
+        (Pictures(), {}, texts().x, ValueError, "no pad_token_id; pass pad_token_id="),
         (
             Texts(),
             {},
@@ -209,13 +209,13 @@ def test_a_data_set_is_encoded_once():
             {},
             None,
             ValueError,
-            "Linear does not tell the features' width; pass out_dim=",
+            "Linear does not give the width of the features; pass out_dim=",
         ),
     ],
     ids=["tuple", "width", "tokens", "pad", "floating tokens", "no width"],
 )
-def test_refusals(model, options, x, error, words):
-    with pytest.raises(error, match=words):
+def test_invalid_models_and_items_raise(model, options, x, error, message):
+    with pytest.raises(error, match=message):
         gf.backbones.HuggingFaceEncoder(model, **options)(x)
 
 
@@ -237,18 +237,18 @@ class Tokenizer:
         }
 
 
-def test_texts_become_items():
+def test_tokenize():
     assert gf.backbones.tokenize(Tokenizer(), ["ab", "c"]).tolist() == [[1, 2], [3, 0]]
     assert gf.backbones.tokenize(Tokenizer(), ("abc",), length=2).tolist() == [[1, 2]]
-    with pytest.raises(ValueError, match="in text 1 the id 3 is not padding alone"):
-        gf.backbones.tokenize(Tokenizer(), ["ab", "cd"], pad=3)
+    with pytest.raises(ValueError, match="in text 1 the id 3 is not only padding"):
+        gf.backbones.tokenize(Tokenizer(), ["ab", "cd"], pad_token_id=3)
     with pytest.raises(ValueError, match="no texts"):
         gf.backbones.tokenize(Tokenizer(), [])
     with pytest.raises(ValueError, match="no pad_token_id"):
         gf.backbones.tokenize(lambda *_, **__: {}, ["a"])
 
 
-def test_any_function_is_an_encoder():
+def test_function_encoder():
     episode = gf.Episode.single(
         torch.rand(6, 1, 4, 4), torch.tensor([0, 1, -1, -1, -1, -1]), torch.arange(6) > 1, 2
     )
@@ -269,31 +269,31 @@ def maps(x):
 
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
-    ("encoder", "error", "words"),
+    ("encoder", "error", "message"),
     [
-        (maps, ValueError, r"maps gives features of shape \(6, 1, 4, 4\).*\[6, 16\]: flatten"),
+        (maps, ValueError, r"maps returned features of shape \(6, 1, 4, 4\).*\[6, 16\]: flatten"),
         (lambda x: x.flatten(1)[:3], ValueError, r"shape \(3, 16\) for 6 items"),
         (
             lambda x: x.flatten(1)[:, :9],
             ValueError,
             r"\(6, 9\) for 6 items; they must be \[6, 16\]",
         ),
-        (lambda x: x.flatten(1).numpy(), TypeError, "gives a ndarray"),
+        (lambda x: x.flatten(1).numpy(), TypeError, "returned a ndarray"),
         (lambda x: x.flatten(1).long(), TypeError, "a tensor of torch.int64"),
-        (nn.Identity(), ValueError, r"Identity gives features of shape \(6, 1, 4, 4\)"),
+        (nn.Identity(), ValueError, r"Identity returned features of shape \(6, 1, 4, 4\)"),
         ("conv4", TypeError, "the encoder is 'conv4'"),
         (nn.Flatten, TypeError, "give a module or a function"),
     ],
 )
-def test_what_is_no_encoder_is_refused(encoder, error, words):
+def test_invalid_encoders_raise(encoder, error, message):
     episode = gf.Episode.single(
         torch.rand(6, 1, 4, 4), torch.tensor([0, 1, -1, -1, -1, -1]), torch.arange(6) > 1, 2
     )
-    with pytest.raises(error, match=words):
+    with pytest.raises(error, match=message):
         gf.create("prototypical", encoder=encoder, dim=16)(episode)
 
 
-# The real thing, in small and with random weights; nothing is fetched.
+# Models of transformers, small and with random weights; nothing is downloaded.
 
 SMALL = {
     "hidden_size": WIDTH,
@@ -308,15 +308,15 @@ def transformers():
     return pytest.importorskip("transformers")
 
 
-@pytest.mark.parametrize("take", [gf.backbones.pooler_output, gf.backbones.mean_pool])
-def test_a_bert_of_transformers(transformers, take):
+@pytest.mark.parametrize("pooling", [gf.backbones.pooler_output, gf.backbones.mean_pool])
+def test_transformers_bert(transformers, pooling):
     model = transformers.BertModel(transformers.BertConfig(vocab_size=20, **SMALL))
-    encoder = gf.backbones.HuggingFaceEncoder(model, take=take).eval()
+    encoder = gf.backbones.HuggingFaceEncoder(model, pooling=pooling).eval()
     ids = texts().x
     out = model(input_ids=ids, attention_mask=(ids != PAD).long())
     expected = (
         out.pooler_output
-        if take is gf.backbones.pooler_output
+        if pooling is gf.backbones.pooler_output
         else torch.stack(
             [
                 states[row != PAD].mean(0)
@@ -329,7 +329,7 @@ def test_a_bert_of_transformers(transformers, take):
     assert torch.allclose(encoder(longer), encoder(ids), atol=1e-5)
 
 
-def test_a_vit_of_transformers(transformers, tmp_path):
+def test_transformers_vit(transformers, tmp_path):
     config = transformers.ViTConfig(image_size=8, patch_size=4, **SMALL)
     encoder = gf.backbones.HuggingFaceEncoder(transformers.ViTModel(config))
     images = torch.rand(9, 3, 8, 8)
@@ -350,7 +350,7 @@ def test_a_vit_of_transformers(transformers, tmp_path):
         assert torch.allclose(program(images, episode.y), model(episode).logits, atol=1e-4)
 
 
-def test_projected_features_and_maps_of_transformers(transformers):
+def test_transformers_clip_and_resnet(transformers):
     clip = transformers.CLIPVisionModelWithProjection(
         transformers.CLIPVisionConfig(image_size=8, patch_size=4, projection_dim=5, **SMALL)
     )

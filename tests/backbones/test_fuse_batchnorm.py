@@ -1,4 +1,4 @@
-"""Batch norms folded into convolutions: the same features, in evaluation alone, and never behind a hook's back."""
+"""Batch norms fused into convolutions: equal features, only in evaluation and without hooks."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from torch import nn
 
 from graphfew import backbones
 from graphfew.backbones import base as backbone_module
-from graphfew.backbones.fuse_batchnorm import Folding
+from graphfew.backbones.fuse_batchnorm import FusedSequential
 
 BACKBONES = {
     "conv4": {"width": 8},
@@ -18,7 +18,7 @@ BACKBONES = {
 }
 
 
-def built(name):
+def random_backbone(name):
     torch.manual_seed(0)
     net = backbones.create(name, **BACKBONES[name]).double()
     for module in net.modules():
@@ -44,19 +44,19 @@ def items(net, count=5):
 
 @pytest.fixture(params=BACKBONES)
 def net(request):
-    return built(request.param)
+    return random_backbone(request.param)
 
 
-def test_features_are_those_of_the_layers_one_by_one(net):
+def test_fused_features_are_equal(net):
     x = items(net)
     plain = net(x).detach()
     with torch.no_grad():
-        folded = net(x)
+        fused = net(x)
     assert plain.abs().max() > 0.01
-    assert torch.allclose(folded, plain, rtol=0, atol=1e-9 * plain.abs().max())
+    assert torch.allclose(fused, plain, rtol=0, atol=1e-9 * plain.abs().max())
 
 
-def test_norms_are_not_run(net, monkeypatch):
+def test_fused_norms_are_not_called(net, monkeypatch):
     calls = []
     plain = nn.BatchNorm2d.forward
     monkeypatch.setattr(
@@ -71,7 +71,7 @@ def test_norms_are_not_run(net, monkeypatch):
     assert not calls or net.spec.name == "wrn28_10"  # it has norms before convolutions
 
 
-def test_batch_statistics_stay_those_of_the_batch(net):
+def test_norms_in_training_mode_are_not_fused(net):
     x = items(net)
     net.eval()
     for module in net.modules():
@@ -89,7 +89,7 @@ def test_batch_statistics_stay_those_of_the_batch(net):
 
 def test_hooks_are_called():
     conv, norm = nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)
-    net, seen = Folding(conv, norm).eval(), []
+    net, seen = FusedSequential(conv, norm).eval(), []
     conv.register_forward_hook(lambda *_: seen.append("convolution"))
     norm.register_forward_pre_hook(lambda *_: seen.append("norm"))
     with torch.no_grad():
@@ -97,27 +97,27 @@ def test_hooks_are_called():
     assert seen == ["convolution", "norm"]
 
 
-def test_names_of_weights_are_those_of_a_plain_sequence():
+def test_state_dict_keys_are_those_of_sequential():
     layers = [nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.ReLU()]
-    assert Folding(*layers).state_dict().keys() == nn.Sequential(*layers).state_dict().keys()
+    assert (
+        FusedSequential(*layers).state_dict().keys() == nn.Sequential(*layers).state_dict().keys()
+    )
     with torch.no_grad():
         assert torch.equal(
-            Folding(nn.ReLU(), nn.ReLU()).eval()(torch.tensor([-1.0])), torch.zeros(1)
+            FusedSequential(nn.ReLU(), nn.ReLU()).eval()(torch.tensor([-1.0])), torch.zeros(1)
         )
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 4, 9])
-def test_images_by_parts_have_the_same_features(monkeypatch, count):
-    net = built("conv4")
+def test_chunks_of_images_have_equal_features(monkeypatch, count):
+    net = random_backbone("conv4")
     x = items(net, count)
     with torch.no_grad():
         whole = net(x)
-        monkeypatch.setattr(backbone_module, "PIXELS", 4 * 28 * 28)
+        monkeypatch.setattr(backbone_module, "MAX_PIXELS", 4 * 28 * 28)
         seen, forward = [], net.net.forward
-        # not by a hook: where there is one, all images are encoded together
-        monkeypatch.setattr(
-            net.net, "forward", lambda given: seen.append(len(given)) or forward(given)
-        )
+        # not by a hook: with hooks, all images are encoded together
+        monkeypatch.setattr(net.net, "forward", lambda x: seen.append(len(x)) or forward(x))
         parts = net(x)
         assert seen == {0: [0], 1: [1], 3: [3], 4: [4], 9: [4, 4, 1]}[count]
         assert torch.allclose(parts, whole, rtol=0, atol=1e-12)

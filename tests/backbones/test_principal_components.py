@@ -1,4 +1,4 @@
-"""Features of one length, turned to their principal components."""
+"""Projection of features on their principal components."""
 
 from __future__ import annotations
 
@@ -22,24 +22,26 @@ def fitted(components: int) -> gf.backbones.Backbone:
     return encoder
 
 
-def test_directions_are_those_of_a_principal_component_analysis() -> None:
+def test_equals_scikit_learn() -> None:
     encoder = fitted(3)
     unit = functional.normalize(ITEMS, dim=1).double().numpy()
     expected = PCA(3).fit(unit).transform(unit)
     expected *= np.sqrt(3) / np.linalg.norm(expected, axis=1, keepdims=True)
-    found = encoder(ITEMS).double().numpy()
-    signs = np.sign((found * expected).sum(0))
-    np.testing.assert_allclose(found, expected * signs, atol=1e-4)
+    projected = encoder(ITEMS).double().numpy()
+    signs = np.sign((projected * expected).sum(0))
+    np.testing.assert_allclose(projected, expected * signs, atol=1e-4)
 
 
-def test_all_components_keep_the_angles_about_the_mean() -> None:
-    found = fitted(7)(ITEMS)
+def test_all_components_preserve_angles() -> None:
+    projected = fitted(7)(ITEMS)
     unit = functional.normalize(ITEMS, dim=1)
-    centerd = functional.normalize(unit - unit.mean(0), dim=1)
-    torch.testing.assert_close(found @ found.T / 7, centerd @ centerd.T, atol=1e-5, rtol=1e-4)
+    centered = functional.normalize(unit - unit.mean(0), dim=1)
+    torch.testing.assert_close(
+        projected @ projected.T / 7, centered @ centered.T, atol=1e-5, rtol=1e-4
+    )
 
 
-def test_directions_are_weights_and_lengths_do_not_matter() -> None:
+def test_directions_are_saved_and_scale_is_ignored() -> None:
     encoder = fitted(3)
     again = gf.backbones.create(encoder.spec)
     assert not torch.allclose(again(ITEMS), encoder(ITEMS))
@@ -50,14 +52,14 @@ def test_directions_are_weights_and_lengths_do_not_matter() -> None:
 
 
 @pytest.mark.parametrize("components", [0, 8])
-def test_there_are_as_many_components_as_features_at_most(components: int) -> None:
+def test_too_many_components_raise(components: int) -> None:
     with pytest.raises(
-        ValueError, match=f"principal got components={components}; the encoder's 7 features"
+        ValueError, match=f"pca got components={components}; the encoder's 7 features"
     ):
         gf.backbones.pca(gf.backbones.identity(7), components)
 
 
-def test_too_few_items_are_refused() -> None:
+def test_too_few_items_raise() -> None:
     net = fitted(3).net
     assert isinstance(net, PrincipalComponents)
     with pytest.raises(ValueError, match="3 principal components need more than 3 items"):

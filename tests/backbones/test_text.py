@@ -1,4 +1,4 @@
-"""Encoders of word indices against loops, and what they refuse."""
+"""Text encoders against loops, and invalid items."""
 
 import numpy as np
 import pytest
@@ -42,7 +42,7 @@ def test_conv_text():
     state, ours = weights(model.net), model(items()).detach().numpy()
     for item, row in zip(items(), ours, strict=True):
         x = [np.zeros(8), *vectors(state, item), np.zeros(8)]
-        seen = [
+        windows = [
             np.maximum(
                 sum(state["conv.weight"][:, :, t] @ x[i + t] for t in range(3))
                 + state["conv.bias"],
@@ -51,7 +51,7 @@ def test_conv_text():
             for i in range(6)
             if item[i, 0] > 0
         ]
-        assert np.abs(row - np.max([*seen, np.zeros(5)], axis=0)).max() < 1e-12
+        assert np.abs(row - np.max([*windows, np.zeros(5)], axis=0)).max() < 1e-12
     assert not ours[2].any()
 
 
@@ -79,21 +79,23 @@ def test_bilstm():
         x = vectors(state, item)
         back = lstm(state, x[::-1], "_reverse")[::-1]
         states = [np.concatenate(pair) for pair in zip(lstm(state, x, ""), back, strict=True)]
-        counted = [i for i in range(6) if item[i, 0] > 0] or list(range(6))
-        share = softmax(
+        words = [i for i in range(6) if item[i, 0] > 0] or list(range(6))
+        attention_weights = softmax(
             [
                 (state["score.2.weight"] @ np.tanh(state["score.0.weight"] @ states[i]))[0]
-                for i in counted
+                for i in words
             ]
         )
         assert (
-            np.abs(row - sum(a * states[i] for a, i in zip(share, counted, strict=True))).max()
+            np.abs(
+                row - sum(a * states[i] for a, i in zip(attention_weights, words, strict=True))
+            ).max()
             < 1e-12
         )
 
 
 @pytest.mark.parametrize("name", ["conv_text", "bilstm"])
-def test_texts_without_mentions_and_checkpoints(name, tmp_path):
+def test_checkpoint_of_texts_without_mentions(name, tmp_path):
     backbone = gf.backbones.create(name, **SMALL, mentions=0)
     model = gf.create("prototypical", encoder=backbone).eval()
     words = items()[:, :, :1]
@@ -106,7 +108,7 @@ def test_texts_without_mentions_and_checkpoints(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["conv_text", "bilstm"])
-def test_refusals(name):
+def test_invalid_items_raise(name):
     model = encoder(name)
     with pytest.raises(ValueError, match="int64 items of shape"):
         model(items()[:, :5])
@@ -115,12 +117,12 @@ def test_refusals(name):
     for channel, value in ((0, 9), (1, 12), (2, -1)):
         wrong = items()
         wrong[0, 0, channel] = value
-        with pytest.raises(ValueError, match="built for 9 words and 12 places"):
+        with pytest.raises(ValueError, match="built for 9 words and 12 positions"):
             model(wrong)
     with pytest.raises(ValueError, match="words=0"):
         gf.backbones.create(name, words=0)
 
 
-def test_an_even_window_has_no_middle():
+def test_even_window_raises():
     with pytest.raises(ValueError, match="window=4"):
         gf.backbones.conv_text(window=4)

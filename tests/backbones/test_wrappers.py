@@ -1,4 +1,4 @@
-"""Features averaged over jittered copies."""
+"""Test-time augmentation and concatenation of encoders."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from graphfew.backbones.wrappers import AffineTTA, affine_matrices
 IMAGES = torch.rand(3, 1, 28, 28, generator=torch.Generator().manual_seed(0))
 
 
-def test_features_are_the_mean_over_copies_of_which_the_image_is_one() -> None:
+def test_affine_tta_is_the_mean_over_copies() -> None:
     plain = gf.backbones.conv4(width=4, seed=1).eval()
     encoder = gf.backbones.affine_tta(plain, copies=3).eval()
-    views = encoder.net
-    assert isinstance(views, AffineTTA)
-    assert torch.equal(views.matrices[0], torch.eye(2, 3))
+    tta = encoder.net
+    assert isinstance(tta, AffineTTA)
+    assert torch.equal(tta.matrices[0], torch.eye(2, 3))
     expected = torch.zeros(3, plain.out_dim)
     for image in range(3):
-        for matrix in views.matrices:
+        for matrix in tta.matrices:
             grid = functional.affine_grid(matrix[None], [1, 1, 28, 28], align_corners=False)
             copy = functional.grid_sample(IMAGES[image : image + 1], grid, align_corners=False)
             expected[image] += plain(copy)[0].detach() / 3
@@ -28,7 +28,7 @@ def test_features_are_the_mean_over_copies_of_which_the_image_is_one() -> None:
     torch.testing.assert_close(gf.backbones.affine_tta(plain, copies=1)(IMAGES), plain(IMAGES))
 
 
-def test_images_are_answered_one_by_one_and_always_alike() -> None:
+def test_affine_tta_is_deterministic_and_independent_of_the_batch() -> None:
     encoder = gf.backbones.affine_tta(gf.backbones.conv4(width=4, seed=1), copies=4).eval()
     again = gf.backbones.create(encoder.spec).eval()
     again.load_state_dict(encoder.state_dict())
@@ -37,7 +37,7 @@ def test_images_are_answered_one_by_one_and_always_alike() -> None:
 
 
 @pytest.mark.parametrize("shift", [0, 2])
-def test_an_image_and_its_mirror_are_averaged_moved_and_not(shift: int) -> None:
+def test_flip_tta_is_the_mean_over_flips_and_shifts(shift: int) -> None:
     plain = gf.backbones.conv4(width=4, seed=1).eval()
     x, expected = torch.zeros(3, 1, 28, 28), []
     for down, right in {(0, 0), (shift, 0), (-shift, 0), (0, shift), (0, -shift)}:
@@ -47,13 +47,13 @@ def test_an_image_and_its_mirror_are_averaged_moved_and_not(shift: int) -> None:
                 if 0 <= i - down < 28 and 0 <= j - right < 28:
                     x[:, :, i, j] = IMAGES[:, :, i - down, j - right]
         expected += [plain(x).detach(), plain(x.flip(3)).detach()]
-    seen = gf.backbones.flip_tta(plain, shift).eval()(IMAGES).detach()
-    torch.testing.assert_close(seen, torch.stack(expected).mean(0), atol=1e-5, rtol=1e-4)
+    features = gf.backbones.flip_tta(plain, shift).eval()(IMAGES).detach()
+    torch.testing.assert_close(features, torch.stack(expected).mean(0), atol=1e-5, rtol=1e-4)
     with pytest.raises(ValueError, match="shift=-1"):
         gf.backbones.flip_tta(plain, -1)
 
 
-def test_several_encoders_give_their_features_side_by_side() -> None:
+def test_concat_concatenates_features() -> None:
     parts = [gf.backbones.conv4(width=4, seed=1).eval(), gf.backbones.conv4(width=6, seed=2).eval()]
     encoder = gf.backbones.concat(parts).eval()
     assert encoder.out_dim == 10
@@ -61,21 +61,21 @@ def test_several_encoders_give_their_features_side_by_side() -> None:
     again = gf.backbones.create(encoder.spec).eval()
     again.load_state_dict(encoder.state_dict())
     torch.testing.assert_close(again(IMAGES), encoder(IMAGES))
-    with pytest.raises(ValueError, match="together got no encoder"):
+    with pytest.raises(ValueError, match="concat got no encoder"):
         gf.backbones.concat([])
 
 
-def test_prototypes_on_encoders_together_add_up_the_logits_on_each() -> None:
+def test_concat_adds_up_prototype_logits() -> None:
     parts = [gf.backbones.conv4(width=4, seed=seed).eval() for seed in (1, 2)]
     episode, _ = gf.Tasks(gf.data.glyphs("test"), way=3, query=2)[0]
     alone = [gf.create("prototypical", encoder=part).eval()(episode).logits for part in parts]
-    joined = gf.create("prototypical", encoder=gf.backbones.concat(parts)).eval()(episode).logits
+    combined = gf.create("prototypical", encoder=gf.backbones.concat(parts)).eval()(episode).logits
     torch.testing.assert_close(
-        joined.softmax(1), (alone[0] + alone[1]).softmax(1), atol=1e-4, rtol=1e-4
+        combined.softmax(1), (alone[0] + alone[1]).softmax(1), atol=1e-4, rtol=1e-4
     )
 
 
-def test_changes_keep_to_what_they_say() -> None:
+def test_affine_matrices_stay_within_bounds() -> None:
     corners = torch.tensor([[0.0] * 6, [1.0] * 6, [0.5] * 6]).T
     low, high, none = affine_matrices(corners, 1.0)
     torch.testing.assert_close(none, torch.eye(2, 3))
@@ -85,7 +85,7 @@ def test_changes_keep_to_what_they_say() -> None:
     torch.testing.assert_close(affine_matrices(corners, 0.0), torch.eye(2, 3).expand(3, 2, 3))
 
 
-def test_a_checkpoint_keeps_it(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_checkpoint_round_trip(tmp_path) -> None:  # type: ignore[no-untyped-def]
     model = gf.create(
         "prototypical",
         encoder=gf.backbones.affine_tta(gf.backbones.conv4(width=4, seed=1), copies=2),
@@ -97,6 +97,6 @@ def test_a_checkpoint_keeps_it(tmp_path) -> None:  # type: ignore[no-untyped-def
 @pytest.mark.parametrize(
     ("change", "reason"), [({"copies": 0}, "copies=0"), ({"strength": 0.0}, "strength=0.0")]
 )
-def test_what_cannot_be_is_refused(change: dict[str, float], reason: str) -> None:
+def test_invalid_arguments_raise(change: dict[str, float], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         gf.backbones.affine_tta(gf.backbones.conv4(width=4), **change)  # type: ignore[arg-type]

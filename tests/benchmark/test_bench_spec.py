@@ -208,7 +208,7 @@ CHANGES = [
         "split",
         ["split is 'test' of glyphs", "know the test's items"],
     ),
-    ("steps = 4", 'steps = 4\nencoder = "conv5"', "encoder = ", ["no backbone is called 'conv5'"]),
+    ("steps = 4", 'steps = 4\nencoder = "conv5"', "encoder = ", ["unknown backbone 'conv5'"]),
     (
         "steps = 4",
         'steps = 4\ndata = "mnist"',

@@ -52,7 +52,7 @@ def test_provenance_of_the_encoder_survives_resuming(complete_run, tmp_path):
     [
         ({"method": "foo"}, "expected one of: alpha_tim, attention_attractor"),
         ({"data": "foo"}, "known: omniglot, glyphs, digits"),
-        ({"encoder": "foo"}, "known: bilstm, conv4"),
+        ({"encoder": "foo"}, "bilstm, concat, conv4"),
         ({"data": "glyphs", "split": "foo"}, "known: train, val, test"),
         ({"split": "train"}, "its only one is all"),
         ({"validate": "test"}, "a checkpoint selected on the test split"),

@@ -129,7 +129,7 @@ def test_bfloat16_encoding_is_close_and_temporary():
     x = torch.rand(6, 1, 28, 28, generator=torch.Generator().manual_seed(0))
     encoder.requires_grad_(False)
     exact = encoder(x)
-    with gf.backbones.encoding_in(encoder, torch.bfloat16):
+    with gf.backbones.encoder_precision(encoder, torch.bfloat16):
         near = encoder(x)
         assert near.dtype == torch.float32
     assert not torch.equal(near, exact)
@@ -137,6 +137,6 @@ def test_bfloat16_encoding_is_close_and_temporary():
     assert torch.equal(encoder(x), exact)
     with (
         pytest.raises(ValueError, match="give torch"),
-        gf.backbones.encoding_in(encoder, torch.float64),
+        gf.backbones.encoder_precision(encoder, torch.float64),
     ):
         pass

@@ -10,38 +10,43 @@ GRAPHFEW_DATA ?= $(SHARED)
 export GRAPHFEW_DATA
 endif
 
-# glibc gives big blocks back to the system and fetches them zeroed at the next step; keeping them makes training on a CPU
-# about 1.3 times as fast. Elsewhere these variables mean nothing.
+# By default glibc returns large blocks to the system after each step and gets them back zeroed. Keeping them makes training
+# on a CPU about 1.3 times as fast. Other C libraries ignore these variables.
 export MALLOC_MMAP_MAX_ ?= 0
 export MALLOC_TRIM_THRESHOLD_ ?= 4000000000
 
-.PHONY: demo test bench docs lint wheel install install-dev clean
+# A file of version constraints, such as .ci/lowest.txt.
+CONSTRAINTS ?=
+
+.PHONY: demo test unit-test bench docs lint wheel install install-dev clean
 
 demo: install
 	$(BIN)/graphfew demo
 
-# Files of tests are shared by processes of one thread each, of up to 2 GB.
+test: lint unit-test
+
+# Each process runs whole files of tests, with one thread and up to 2 GB of memory.
 TEST_PROCESSES ?= 2
-test: lint
+unit-test: install-dev
 	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadfile
 
-# Every benchmark that a CPU can do; hours. Interrupted, it goes on where it was.
+# Every benchmark that a CPU can run; takes hours. After an interruption it continues where it stopped.
 BENCHMARKS := glyphs glyphs-unlabeled glyphs-digits clinc150 clinc150-pile cifar-fs-features omniglot cifar-fs \
     omniglot-minimal omniglot-within fewrel
 bench: install
 	$(BIN)/graphfew bench $(BENCHMARKS:%=benchmarks/specs/%.toml) --keep-going
 	$(BIN)/graphfew report benchmarks/results --out benchmarks/results/report.html
 
-# The site, in site/: index.html needs no network, and a server only for its search (python -m http.server -d site).
+# Writes the site to site/. It needs no network; only its search needs a server (python -m http.server -d site).
 docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
-lint: install-dev
+lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Wheel and sdist, built, and used where nothing else of graphfew is.
+# Builds the wheel and the sdist, and tests them in a new environment.
 wheel: install-dev
 	PYTHON="$(PYTHON)" TORCH="$(TORCH)" .ci/wheel
 
@@ -53,12 +58,13 @@ clean:
 	rm -rf $(VENV) build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# PyTorch comes first and alone, so that its build (CPU, CUDA, a version) is the user's choice; the constraint keeps every
-# later step from replacing it.
+# PyTorch is installed first and alone, so that the user chooses its build (CPU, CUDA, version). The constraints keep later
+# steps from replacing it.
 $(VENV)/.torch:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --disable-pip-version-check --no-input -q $(TORCH)
 	$(BIN)/python -c "from importlib.metadata import version; print('torch==' + version('torch'))" > $(VENV)/constraints.txt
+	$(if $(CONSTRAINTS),grep -v '^torch==' $(CONSTRAINTS) >> $(VENV)/constraints.txt)
 	touch $@
 
 PIP = $(BIN)/pip install --disable-pip-version-check --no-input -q -c $(VENV)/constraints.txt

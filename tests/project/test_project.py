@@ -60,3 +60,45 @@ def test_issue_templates_have_required_fields():
             assert re.search(r"^name: \S", content, re.MULTILINE), path
             assert re.search(r"^description: \S", content, re.MULTILINE), path
             assert "required: true" in content, path
+
+
+def dependencies():
+    """The lower bound of each dependency in pyproject.toml."""
+    (block,) = re.findall(r"^dependencies = \[\n(.*?)^\]", text("pyproject.toml"), re.M | re.S)
+    return dict(re.findall(r'"([\w.-]+)>=([\d.]+)', block))
+
+
+def release(version):
+    """`2` and `2.0.0` are the same release."""
+    return tuple(int(part) for part in (version + ".0.0").split(".")[:3])
+
+
+def test_the_lowest_versions_are_the_lower_bounds():
+    pins = dict(re.findall(r"^([\w.-]+)==([\d.]+)$", text(".ci/lowest.txt"), re.M))
+    assert {name: release(version) for name, version in pins.items()} == {
+        name: release(bound) for name, bound in dependencies().items()
+    }
+
+
+def test_the_workflow_tests_every_supported_python_and_the_lowest_torch():
+    workflow = text(".github/workflows/ci.yml")
+    (versions,) = re.findall(r"python: \[(.+)\]", workflow)
+    pythons = re.findall(r'"(.+?)"', versions)
+    assert f'requires-python = ">={pythons[0]}"' in text("pyproject.toml")
+    assert pythons == [f"3.{minor}" for minor in range(10, 14)]
+    lowest_torch = one(r"^torch==(.+)$", ".ci/lowest.txt")
+    assert f"TORCH=torch=={lowest_torch}" in workflow
+
+
+def test_the_workflow_runs_targets_of_the_makefile():
+    targets = set(re.findall(r"^([\w-]+):", text("Makefile"), re.M))
+    for workflow in sorted((ROOT / ".github" / "workflows").glob("*.yml")):
+        used = re.findall(r"make ([\w-]+)", workflow.read_text(encoding="utf-8"))
+        assert used, workflow
+        assert set(used) <= targets, workflow
+
+
+def test_formatting_is_checked_by_the_makefile_and_by_pre_commit():
+    assert "ruff format --check" in text("Makefile")
+    hooks = re.findall(r"^ +- id: (.+)$", text(".pre-commit-config.yaml"), re.M)
+    assert hooks == ["ruff-check", "ruff-format", "mypy"]

@@ -1,4 +1,4 @@
-"""Models as programs of a fixed episode size: `torch.export` and ONNX."""
+"""Export of models for a fixed episode size: `torch.export` programs and ONNX files."""
 
 from __future__ import annotations
 
@@ -13,209 +13,253 @@ from torch import Tensor, fx, nn
 
 from graphfew._utils.atomic_io import atomic_replace, with_suffix
 from graphfew.core.episode import UNKNOWN, Episode
+from graphfew.errors import InvalidInputError, MissingDependencyError
 from graphfew.export import decompositions
 from graphfew.export.tracer import TraceError, trace_operators
 from graphfew.nn.eval_mode import eval_mode
 from graphfew.nn.method import GraphMethod
 
 SUFFIX = ".onnx"
-# Of the largest logit: far above what rounding does to a deep network, far below what a wrong program would.
+# Largest allowed difference, relative to the largest logit: far above the rounding of a deep
+# network, far below the difference of a wrong program.
 TOLERANCE = {torch.float64: 1e-8}
+DEFAULT_TOLERANCE = 1e-2
+
+Program = Callable[[Tensor, Tensor], Tensor]
 
 
 def export_program(model: GraphMethod, episode: Episode) -> torch.export.ExportedProgram:
-    """The model, in evaluation, as a `torch.export` program `(x, y) -> logits` for episodes of this size.
+    """Export a model in evaluation mode as a `torch.export` program for one episode size.
 
-    Fixed are which nodes are queries, the sizes and ways of the tasks, how many supports each class has and how many
-    nodes have no label. Free are the items and which supports have which label. Labels that break this make every logit
-    NaN. For inductive answers of a model that was trained transductively, give `model.in_mode(transductive=False)`.
-    What hangs on neither items nor labels is worked out already, so most weights are there under numbers.
+    The program is `(x, y) -> logits`, with `x` of the shape of `episode.x`, `y [N]` int64 (-1 if
+    unknown) and `logits [Q, max(way)]`.
 
-    Every method that works in torch alone can be exported. Of the library's own these cannot: `linear_head` (its solver
-    is scikit-learn's) and `matching_fce` (a program of torch's LSTM); nor can `pt_map` and `propagated_prototypes` with
-    `balanced=True`, or label propagation and spreading above 3000 nodes (they iterate until it is enough).
-    `attention_attractor`, whose solver becomes some 35,000 operators, takes many minutes, and no test waits for it.
+    Fixed are the sizes and ways of the tasks, which nodes are queries, the number of labeled items
+    of each class, and the number of unlabeled items. Variable are the items and the assignment of
+    labels to the other nodes. With labels that violate this, all logits are NaN. For inductive
+    predictions of a model that was trained transductively, export
+    `model.in_mode(transductive=False)`.
+
+    Every method that is written in torch alone can be exported. Of the registered methods,
+    `linear_head` (scikit-learn's solver) and `matching_fce` (torch's LSTM) cannot; nor can `pt_map`
+    and `propagated_prototypes` with `balanced=True`, or label propagation and spreading on more
+    than 3000 nodes, which iterate until convergence. `attention_attractor` becomes about 35,000
+    operators and takes many minutes; it is not tested.
 
     Args:
-        model: any method; stays as it is.
-        episode: of the size wanted, on the model's device and in its dtype.
+        model: any method; it is left unchanged.
+        episode: an episode of the intended size, on the device and in the dtype of the model.
 
-    Shapes:
-        of the program: x as `episode.x`, y `[N]` int64, -1 unknown; logits `[Q, max(way)]`.
+    Returns:
+        The program. Results that depend on neither items nor labels are constants in it, so most
+        weights have numbers instead of names.
 
     Raises:
-        ValueError: an episode that the model refuses, or a model whose work hangs on the items' values or leaves torch.
-        RuntimeError: the program's answers are not the model's.
+        InvalidInputError: the model rejects the episode, or it cannot be exported because its
+            computation depends on the items' values or leaves torch.
+        RuntimeError: the predictions of the program differ from those of the model.
+
+    Example:
+        >>> import torch, graphfew as gf
+        >>> x, y = torch.eye(3), torch.tensor([0, 1, -1])
+        >>> episode = gf.Episode.single(x, y, query=y < 0, way=2)
+        >>> model = gf.create("prototypical", encoder=gf.backbones.identity(3))
+        >>> program = gf.export.export_program(model, episode)
+        >>> program.module()(x, y).shape
+        torch.Size([1, 2])
     """
-    program = _exported(model, episode, decompositions.always())
-    _compare(model, episode, lambda x, y: program.module()(x, y), "the exported program")
+    program = _export(model, episode, decompositions.for_tracing())
+    _check_predictions(model, episode, program.module(), "the exported program")
     return program
 
 
 def to_onnx(model: GraphMethod, episode: Episode, path: str | Path) -> Path:
-    """Write the model, in evaluation, as an ONNX file with inputs `x` and `y` and output `logits`, see `to_exported`.
+    """Export a model in evaluation mode as an ONNX file for one episode size.
 
-    Needs `onnxscript` (`pip install "graphfew[onnx]"`). Give a float32 model: onnxruntime has few operators in float64.
-    Solves of linear systems become eliminations, one step per node, so the file grows with the episode; methods of many
-    rounds take minutes to write. The file is written beside and renamed; where onnxruntime is installed its answers are
-    compared with the model's first.
+    The file has inputs `x` and `y` and output `logits`, as in `export_program`. It needs
+    `onnxscript` (`pip install "graphfew[onnx]"`). Use a float32 model: onnxruntime supports few
+    operators in float64. Linear solves become eliminations of one step per node, so the file grows
+    with the episode, and methods with many iterations take minutes.
+
+    If onnxruntime is installed, its predictions are compared with those of the model before the
+    file is put in place.
 
     Args:
-        model, episode: as `to_exported` takes them.
-        path: `.onnx` is added where it is missing; folders are made.
+        model: any method; it is left unchanged.
+        episode: an episode of the intended size, on the device and in the dtype of the model.
+        path: the file; `.onnx` is appended if missing, and folders are created.
 
     Returns:
-        The path written.
+        The path of the file.
 
     Raises:
-        ImportError: onnxscript is missing.
-        ValueError: as `to_exported` does, or an operator that ONNX does not have.
-        RuntimeError: the file's answers are not the model's.
-        Unwritten: an `OSError`: there is no room, or no right to write there; the old file is as it was.
+        MissingDependencyError: onnx or onnxscript is not installed.
+        InvalidInputError: as for `export_program`, or ONNX lacks an operator.
+        RuntimeError: the predictions of the file differ from those of the model.
+        WriteError: the file cannot be written; the previous file is unchanged.
+
+    Example:
+        >>> import torch, graphfew as gf
+        >>> x, y = torch.eye(3), torch.tensor([0, 1, -1])
+        >>> episode = gf.Episode.single(x, y, query=y < 0, way=2)
+        >>> model = gf.create("prototypical", encoder=gf.backbones.identity(3))
+        >>> gf.export.to_onnx(model, episode, "model.onnx")  # doctest: +SKIP
+        PosixPath('model.onnx')
     """
     _check_installed()
     target = with_suffix(path, SUFFIX)
-    program = _exported(model, episode, decompositions.for_onnx())
-    _compare(model, episode, lambda x, y: program.module()(x, y), "the exported program")
-    converted = _converted(program)
-    with atomic_replace(target) as beside:
-        converted.save(str(beside))
-        answers = _session(beside)
-        if answers is not None:
-            _compare(model, episode, answers, "onnxruntime")
+    program = _export(model, episode, decompositions.for_onnx())
+    _check_predictions(model, episode, program.module(), "the exported program")
+    converted = _convert_to_onnx(program)
+    with atomic_replace(target) as temporary:
+        converted.save(str(temporary))
+        session = _onnxruntime_program(temporary)
+        if session is not None:
+            _check_predictions(model, episode, session, "onnxruntime")
     return target
 
 
-def _exported(
-    model: GraphMethod, episode: Episode, instead: Mapping[Any, Any]
+def _export(
+    model: GraphMethod, episode: Episode, replacements: Mapping[Any, Any]
 ) -> torch.export.ExportedProgram:
-    with _still(model):
-        model(episode)  # what it refuses, it says itself
+    with _frozen(model):
+        model(episode)  # if the model rejects the episode, its own error is the clearest
         names = {id(value): name for name, value in model.state_dict(keep_vars=True).items()}
+        inputs = {"x": episode.x.clone(), "y": episode.y.clone()}
         try:
-            recorded = trace_operators(
-                _fixed(model, episode),
-                {"x": episode.x.clone(), "y": episode.y.clone()},
-                names=names,
-                instead=instead,
+            graph = trace_operators(
+                _logits_function(model, episode), inputs, names=names, replacements=replacements
             )
         except TraceError as error:
             name = "the model" if model.spec is None else model.spec.name
-            raise ValueError(
-                f"{name} cannot be exported: {error}; keep it in torch, or take another method"
+            raise InvalidInputError(
+                f"{name} cannot be exported: {error}; keep it in torch, or use another method"
             ) from error
-    return torch.export.export(_Program(recorded), (episode.x, episode.y), strict=False)
+    return torch.export.export(_InputNames(graph), (episode.x, episode.y), strict=False)
 
 
-class _Program(nn.Module):
-    """A recording under the names of its inputs."""
+class _InputNames(nn.Module):
+    """Gives the inputs of a traced graph their names."""
 
-    def __init__(self, recorded: fx.GraphModule) -> None:
+    def __init__(self, traced: fx.GraphModule) -> None:
         super().__init__()
-        self.recorded = recorded
+        self.traced = traced
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        logits: Tensor = self.recorded(x, y)
+        logits: Tensor = self.traced(x, y)
         return logits
 
 
-def _fixed(model: GraphMethod, episode: Episode) -> Callable[[Tensor, Tensor], Tensor]:
-    """The answers for items `x` with labels `y`: each item is put where the episode has one of its label."""
-    kinds = _Kinds(episode)
-    wanted = kinds(episode.y)
-    order = torch.argsort(wanted, stable=True)
-    back, ranked = torch.argsort(order), wanted[order]
+def _logits_function(model: GraphMethod, episode: Episode) -> Program:
+    """The logits as a function of items and labels.
 
-    def answer(x: Tensor, y: Tensor) -> Tensor:
-        given = kinds(y)
+    The structure of the episode is constant in a trace, labels included. The order of nodes does
+    not matter, so labels become variable by a permutation of the items: each item moves to a
+    position at which the episode has its label.
+    """
+    node_kind = _NodeKind(episode)
+    expected = node_kind(episode.y)
+    by_kind = torch.argsort(expected, stable=True)
+    from_sorted = torch.argsort(by_kind)
+    sorted_kinds = expected[by_kind]
+
+    def logits_function(x: Tensor, y: Tensor) -> Tensor:
+        kinds = node_kind(y)
         if model.node_order_matters:
-            found, right = x, (given == wanted).all()
+            items = x
+            is_valid = (kinds == expected).all()
         else:
-            # Distinct numbers need no stable sort, which not every run time has.
-            place = torch.argsort(given * len(y) + torch.arange(len(y), device=y.device))
-            found, right = (
-                x.index_select(0, place.index_select(0, back)),
-                (given[place] == ranked).all(),
-            )
-        logits = model(episode.encode(lambda _: found)).logits
-        return torch.where(right, logits, torch.nan)
+            # Unique keys need no stable sort, which some runtimes lack.
+            position = torch.arange(len(y), device=y.device)
+            order = torch.argsort(kinds * len(y) + position)
+            items = x.index_select(0, order.index_select(0, from_sorted))
+            is_valid = (kinds[order] == sorted_kinds).all()
+        logits = model(episode.encode(lambda _: items)).logits
+        return torch.where(is_valid, logits, torch.nan)
 
-    return answer
+    return logits_function
 
 
-class _Kinds:
-    """What a node is, as a number: its task, and in it a class, unlabeled, a query, or what may not be."""
+class _NodeKind:
+    """Maps each node to a number: its task, and in it its class, unlabeled, query, or invalid."""
 
     def __init__(self, episode: Episode) -> None:
         self.query, self.task = episode.query, episode.task
         self.way = max(episode.way)
 
     def __call__(self, y: Tensor) -> Tensor:
-        wrong = self.way + 2
-        asked = torch.where(y == UNKNOWN, self.way + 1, wrong)
-        held = torch.where((y >= UNKNOWN) & (y < self.way), y + 1, wrong)
-        return self.task * (wrong + 1) + torch.where(self.query, asked, held)
+        # In a task: 0 is unlabeled, 1 .. way are the classes, then query and invalid.
+        is_query, invalid = self.way + 1, self.way + 2
+        query_kind = torch.where(y == UNKNOWN, is_query, invalid)
+        other_kind = torch.where((y >= UNKNOWN) & (y < self.way), y + 1, invalid)
+        n_kinds = invalid + 1
+        return self.task * n_kinds + torch.where(self.query, query_kind, other_kind)
 
 
 @contextmanager
-def _still(model: GraphMethod) -> Iterator[None]:
-    """The model in evaluation, none of its weights asking for gradients."""
-    asking = [weight for weight in model.parameters() if weight.requires_grad]
+def _frozen(model: GraphMethod) -> Iterator[None]:
+    """The model in evaluation mode, with weights that require no gradients."""
+    trainable = [weight for weight in model.parameters() if weight.requires_grad]
     try:
-        for weight in asking:
+        for weight in trainable:
             weight.requires_grad_(False)
         with eval_mode(model):
             yield
     finally:
-        for weight in asking:
+        for weight in trainable:
             weight.requires_grad_(True)
 
 
-def _compare(
-    model: GraphMethod, episode: Episode, program: Callable[[Tensor, Tensor], Tensor], name: str
-) -> None:
-    """Answers to the episode and to another one of its size, the program's and the model's."""
-    for given in (episode, _other(model, episode)):
+def _check_predictions(model: GraphMethod, episode: Episode, program: Program, name: str) -> None:
+    """Compare the program with the model, on the episode and on another one of the same size.
+
+    The second episode exposes values that became constants by mistake.
+    """
+    for example in (episode, _permuted(model, episode)):
         with eval_mode(model):
-            ours = model(given).logits
-        theirs = program(given.x, given.y).to(ours)
-        off = (ours - theirs)[ours.isfinite()].abs().max()
-        scale = ours[ours.isfinite()].abs().max().clamp_min(1)
-        if not off <= TOLERANCE.get(ours.dtype, 1e-2) * scale:
+            expected = model(example).logits
+        logits = program(example.x, example.y).to(expected)
+        is_finite = expected.isfinite()
+        difference = (expected - logits)[is_finite].abs().max()
+        scale = expected[is_finite].abs().max().clamp_min(1)
+        tolerance = TOLERANCE.get(expected.dtype, DEFAULT_TOLERANCE)
+        # Negated so that NaN is an error.
+        if not difference <= tolerance * scale:
             raise RuntimeError(
-                f"{name} is off by {float(off):.2g} from logits up to {float(scale):.2g}; values leave "
-                "torch on the way, or a solve is not precise enough; keep the model in torch"
+                f"{name} is off by {float(difference):.2g} from logits up to {float(scale):.2g}: "
+                "values leave torch, or a linear solve is not accurate enough; keep the model in torch"
             )
 
 
-def _other(model: GraphMethod, episode: Episode) -> Episode:
-    """The same items in turned order and, unless the method reads it, labels of each task the other way round."""
+def _permuted(model: GraphMethod, episode: Episode) -> Episode:
+    """The items in reverse order, with the labels of each task reversed if their order is free."""
     y = episode.y.clone()
     if not model.node_order_matters:
         for task in range(episode.n_tasks):
-            own = torch.nonzero((episode.task == task) & ~episode.query).flatten()
-            y[own] = y[own].flip(0)
+            nodes = torch.nonzero((episode.task == task) & ~episode.query).flatten()
+            y[nodes] = y[nodes].flip(0)
     return Episode(episode.x.flip(0), y, episode.query, episode.sizes, episode.way)
 
 
 def _check_installed() -> None:
     from importlib.util import find_spec
 
-    missing = [name for name in ("onnx", "onnxscript") if find_spec(name) is None]
-    if missing:
-        raise ImportError(
-            f'{missing[0]} is not installed, which writing ONNX needs; pip install "graphfew[onnx]"'
-        )
+    for name in ("onnx", "onnxscript"):
+        if find_spec(name) is None:
+            raise MissingDependencyError(
+                f'{name} is not installed, but to_onnx needs it; run: pip install "graphfew[onnx]"'
+            )
 
 
-def _converted(program: torch.export.ExportedProgram) -> Any:
+def _convert_to_onnx(program: torch.export.ExportedProgram) -> Any:
     from torch.onnx.errors import OnnxExporterError
 
     try:
         with warnings.catch_warnings():
-            # torch's own exporter meets torch's own deprecation.
+            # torch's exporter uses a deprecated function of torch.
             warnings.filterwarnings("ignore", ".*treespec, LeafSpec", FutureWarning)
-            # Its optimizer takes an addition of 1e-12, which keeps a quotient finite, for one of 0, and drops it.
+            # Not optimized: the optimizer treats the addition of 1e-12, which keeps quotients
+            # finite, as an addition of 0 and removes it.
             return torch.onnx.export(
                 program,
                 (),
@@ -226,22 +270,22 @@ def _converted(program: torch.export.ExportedProgram) -> Any:
                 verbose=False,
             )
     except (OnnxExporterError, RuntimeError) as error:
-        words = str(error.__cause__ or error).strip().splitlines()[0]
-        raise ValueError(
-            f"ONNX has no operator for a step of this model: {words}; use to_exported"
+        reason = str(error.__cause__ or error).strip().splitlines()[0]
+        raise InvalidInputError(
+            f"ONNX has no operator for a step of this model: {reason}; use export_program"
         ) from error
 
 
-def _session(path: Path) -> Callable[[Tensor, Tensor], Tensor] | None:
-    """The file's answers by onnxruntime, or None where that is not installed."""
+def _onnxruntime_program(path: Path) -> Program | None:
+    """Predictions of the file by onnxruntime; None if it is not installed."""
     try:
         import onnxruntime
     except ImportError:
         return None
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
 
-    def answers(x: Tensor, y: Tensor) -> Tensor:
+    def run(x: Tensor, y: Tensor) -> Tensor:
         (logits,) = session.run(["logits"], {"x": x.cpu().numpy(), "y": y.cpu().numpy()})
         return torch.from_numpy(logits)
 
-    return answers
+    return run

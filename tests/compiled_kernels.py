@@ -12,7 +12,7 @@ from triton import language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from graphfew.nn import fused_pair_mlp
+from graphfew.nn import _pair_kernel
 from graphfew.ops import triton_pair_mlp as kernels
 
 WIDTHS = {
@@ -24,7 +24,7 @@ WIDTHS = {
     "DEPTH": 4,
     "ANSWER": True,
     "SLOPE": 0.01,
-    "PART": fused_pair_mlp.PART,
+    "PART": _pair_kernel.COLUMN_BLOCK,
     "PRECISION": "tf32",
 }
 KINDS = {torch.float32: (tl.float32, "fp32"), torch.bfloat16: (tl.bfloat16, "bf16")}
@@ -45,7 +45,7 @@ def shared(kernel, kind, pairs, capability):
     built = compile(
         ASTSource(kernel, signature, constants),
         target=GPUTarget("cuda", capability, 32),
-        options={"num_warps": fused_pair_mlp.WARPS, "num_stages": fused_pair_mlp.STAGES},
+        options={"num_warps": _pair_kernel.NUM_WARPS, "num_stages": _pair_kernel.NUM_STAGES},
     )
     return built.metadata.shared / 1024
 
@@ -55,9 +55,9 @@ if __name__ == "__main__":
     for capability in (80, 90):
         for kind, (_, name) in KINDS.items():
             out[f"forward {name} {capability}"] = shared(
-                kernels.forward, kind, fused_pair_mlp.PAIRS[kind], capability
+                kernels.forward, kind, _pair_kernel.PAIRS_PER_BLOCK[kind], capability
             )
             out[f"backward {name} {capability}"] = shared(
-                kernels.backward, kind, fused_pair_mlp.PAIRS_BACK, capability
+                kernels.backward, kind, _pair_kernel.BACKWARD_PAIRS_PER_BLOCK, capability
             )
     json.dump(out, sys.stdout)

@@ -1,63 +1,66 @@
-"""Checks that refuse, before any work, an episode that a method is not made for."""
+"""Checks that reject an episode that a method cannot process, before any computation."""
 
 from __future__ import annotations
 
 import torch
 
 from graphfew.core.episode import Episode
+from graphfew.errors import InvalidInputError
 from graphfew.nn.method import Check
 
 
 def require_labeled(name: str) -> Check:
-    """A check that refuses unlabeled nodes, which the method `name` has no use for."""
+    """Return a check that rejects unlabeled nodes, for a method that does not use them."""
 
     def check(episode: Episode) -> None:
-        if any(episode.n_unlabeled):
-            task = next(t for t, n in enumerate(episode.n_unlabeled) if n)
-            raise ValueError(
-                f"{name} got {episode.n_unlabeled[task]} unlabeled nodes in task {task} and cannot use "
-                f"them; draw tasks with unlabeled=0, or use a method that can (egnn, gnn)"
-            )
+        for task, n_unlabeled in enumerate(episode.unlabeled):
+            if n_unlabeled:
+                raise InvalidInputError(
+                    f"{name} got {n_unlabeled} unlabeled nodes in task {task} and cannot use them; "
+                    f"sample tasks with unlabeled=0, or use a method that can (egnn, gnn)"
+                )
 
     return check
 
 
 def require_way(name: str, way: int) -> Check:
-    """A check that refuses episodes of another way than the method `name` has weights for."""
+    """Return a check that rejects tasks with another number of classes than `way`."""
 
     def check(episode: Episode) -> None:
-        others = sorted({w for w in episode.way if w != way})
-        if others:
-            raise ValueError(
-                f"the {name} was built for {way}-way tasks and got a {others[0]}-way one; it has "
-                f"weights for each class: build and train it with way={others[0]}, or use egnn"
+        other_ways = sorted({w for w in episode.way if w != way})
+        if other_ways:
+            raise InvalidInputError(
+                f"{name} was built for {way}-way tasks and got a {other_ways[0]}-way task; it has "
+                f"weights for each class: build and train it with way={other_ways[0]}, or use egnn"
             )
 
     return check
 
 
 def require_shot(name: str, shot: int) -> Check:
-    """A check that refuses episodes of which a class has another number of supports than `name` has weights for."""
+    """Return a check that rejects tasks with a class that has another number of supports."""
 
     def check(episode: Episode) -> None:
         support = torch.nonzero(episode.labeled).flatten()
-        widest = max(episode.way)
-        place = episode.task[support] * widest + episode.y[support]
-        shots = torch.bincount(place, minlength=episode.n_tasks * widest).view(-1, widest)
-        wrong = (shots > 0) & (shots != shot)
-        if bool(wrong.any()):
-            task, label = (int(v) for v in torch.nonzero(wrong)[0])
-            raise ValueError(
-                f"the {name} was built for {shot}-shot tasks and class {label} of task {task} has "
-                f"{int(shots[task, label])}; it has weights for each support: build and train it with "
-                f"shot={int(shots[task, label])}, or use egnn"
+        max_way = max(episode.way)
+        task_class = episode.task[support] * max_way + episode.y[support]
+        shots = torch.bincount(task_class, minlength=episode.n_tasks * max_way).view(-1, max_way)
+        # Tasks with fewer classes than `max_way` have zeros.
+        is_wrong = (shots > 0) & (shots != shot)
+        if bool(is_wrong.any()):
+            task, label = (int(index) for index in torch.nonzero(is_wrong)[0])
+            n_supports = int(shots[task, label])
+            raise InvalidInputError(
+                f"{name} was built for {shot}-shot tasks and class {label} of task {task} has "
+                f"{n_supports} supports; it has weights for each support: build and train it with "
+                f"shot={n_supports}, or use egnn"
             )
 
     return check
 
 
 def combine_checks(*checks: Check) -> Check:
-    """One check after the other."""
+    """Return a check that runs the given checks in order."""
 
     def check(episode: Episode) -> None:
         for each in checks:

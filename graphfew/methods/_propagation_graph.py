@@ -104,7 +104,7 @@ def _sparse_graph(episode: Episode, affinity: SparseAffinity, transductive: bool
     context = torch.nonzero(~episode.query).flatten()
     query = torch.nonzero(episode.query).flatten()
     context_topology, context_weights = affinity.graph(episode.x[context])
-    neighbor, query_weights = affinity.towards(episode.x[query], episode.x[context])
+    neighbor, query_weights = affinity.to_queries(episode.x[query], episode.x[context])
     # Indices within the context become indices within the episode.
     senders = torch.cat([context[context_topology.senders], context[neighbor.flatten()]])
     receivers = torch.cat(

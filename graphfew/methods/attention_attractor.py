@@ -24,11 +24,12 @@ from graphfew.methods.registry import register_method
 from graphfew.nn.method import GraphMethod, MethodOutput
 from graphfew.nn.prototypes import class_mean_graph
 from graphfew.nn.readout import class_node_logits
+from graphfew.propagation.solvers import conjugate_gradients
 
 NEWTON_STEPS = 20
 CONJUGATE_GRADIENT_STEPS = 60
+CONJUGATE_GRADIENT_TOLERANCE = 1e-12
 STEP_SIZES = (1.0, 0.5, 0.25, 0.1, 0.02)
-EPSILON = 1e-30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,23 +96,22 @@ class NovelClassObjective:
         return logits.softmax(2)[:, :, -w.shape[1] :]
 
 
-def conjugate_gradient(product: Callable[[Tensor], Tensor], target: Tensor) -> Tensor:
+def solve_per_task(product: Callable[[Tensor], Tensor], target: Tensor) -> Tensor:
     """Solve `product(v) = target` per task, `[G, way, F]`, for a positive definite `product`."""
-    v = torch.zeros_like(target)
-    residual = direction = target
-    squared_norm = residual.square().sum((1, 2), keepdim=True)
-    # All tasks run the same number of steps. For a task that is solved exactly, the clamps turn
-    # 0 / 0 into steps of 0.
-    for _ in range(CONJUGATE_GRADIENT_STEPS):
-        image = product(direction)
-        curvature = (direction * image).sum((1, 2), keepdim=True)
-        step_size = squared_norm / curvature.clamp_min(EPSILON)
-        v = v + step_size * direction
-        residual = residual - step_size * image
-        previous = squared_norm
-        squared_norm = residual.square().sum((1, 2), keepdim=True)
-        direction = residual + squared_norm / previous.clamp_min(EPSILON) * direction
-    return v
+
+    def column_product(columns: Tensor) -> Tensor:
+        return product(columns.T.reshape(target.shape)).flatten(1).T
+
+    # One task is one column. The last iterate is used as it is: Newton's method tolerates an
+    # inexact direction, and features can be so large that no direction is finite.
+    solution = conjugate_gradients(
+        column_product,
+        target.flatten(1).T.contiguous(),
+        tolerance=CONJUGATE_GRADIENT_TOLERANCE,
+        max_iterations=CONJUGATE_GRADIENT_STEPS,
+        require_convergence=False,
+    )
+    return solution.T.reshape(target.shape)
 
 
 def minimize(objective: NovelClassObjective) -> Tensor:
@@ -122,7 +122,7 @@ def minimize(objective: NovelClassObjective) -> Tensor:
     w = objective.attractor
     task = torch.arange(len(w), device=w.device)
     for _ in range(NEWTON_STEPS):
-        direction = conjugate_gradient(objective.hessian(w), objective.gradient(w))
+        direction = solve_per_task(objective.hessian(w), objective.gradient(w))
         # A full Newton step can overshoot where the softmax saturates.
         candidates = torch.stack([w - step_size * direction for step_size in STEP_SIZES])
         values = torch.stack([objective.value(candidate) for candidate in candidates])
@@ -147,7 +147,7 @@ class _ImplicitGradient(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         # At the minimum, ∂w/∂θ = -H⁻¹ ∂gradient/∂θ. Autograd supplies the second factor, because
         # `gradient` is a differentiable function of θ; one linear solve supplies the first.
-        return -conjugate_gradient(ctx.product, grads[0]), None, None
+        return -solve_per_task(ctx.product, grads[0]), None, None
 
 
 def solve(objective: NovelClassObjective) -> Tensor:

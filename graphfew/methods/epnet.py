@@ -16,6 +16,7 @@ from graphfew.nn.label_graphs import labeled_graph
 from graphfew.nn.method import GraphMethod, Layer
 from graphfew.nn.readout import node_logits
 from graphfew.propagation.affinity import squared_distances
+from graphfew.propagation.solvers import dense_propagation_matrix
 
 # Added to the node degrees and to the propagated labels, as in the published code.
 DEGREE_EPSILON = 1e-4
@@ -43,8 +44,7 @@ def propagator(x: Tensor, alpha: float) -> Tensor:
     affinity = (-distance / deviation[:, None, None]).exp() * ~is_loop
     inv_sqrt_degree = (affinity.sum(2) + DEGREE_EPSILON).rsqrt()
     scaled = alpha * inv_sqrt_degree[:, :, None] * affinity * inv_sqrt_degree[:, None]
-    out: Tensor = torch.linalg.inv(is_loop.to(x.dtype) - scaled)
-    return out
+    return dense_propagation_matrix(scaled)
 
 
 def propagator_edges(alpha: float) -> Callable[[Graph], Graph]:

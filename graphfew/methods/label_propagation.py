@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
 from graphfew.core.dense_batch import DenseBatch
@@ -20,7 +19,7 @@ from graphfew.nn.method import GraphMethod
 from graphfew.nn.readout import node_logits
 from graphfew.propagation.affinity import self_tuning
 from graphfew.propagation.feature_transforms import check_center
-from graphfew.propagation.solvers import DAMPING, harmonic_function
+from graphfew.propagation.solvers import DAMPING, dense_propagation, harmonic_function
 
 
 def harmonic_scores(tasks: DenseBatch) -> Tensor:
@@ -28,12 +27,9 @@ def harmonic_scores(tasks: DenseBatch) -> Tensor:
     weights = edge_weights(tasks)
     transition = weights / weights.sum(2, keepdim=True).clamp_min(EPSILON)
     is_unlabeled = (~tasks.labeled)[..., None].to(transition.dtype)
-    eye = torch.eye(transition.shape[1], dtype=transition.dtype, device=transition.device)
     # Rows of labeled nodes are those of the identity, so one system covers both kinds of node. The
     # damping keeps it regular if a component of the graph has no label.
-    system = eye - (1 - DAMPING) * is_unlabeled * transition
-    scores: Tensor = torch.linalg.solve(system, tasks.one_hot)
-    return scores
+    return dense_propagation((1 - DAMPING) * is_unlabeled * transition, tasks.one_hot)
 
 
 @register_method(paper="Zhu et al. 2003", transductive=True, unlabeled=True)

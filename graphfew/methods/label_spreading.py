@@ -22,7 +22,7 @@ from graphfew.nn.method import GraphMethod
 from graphfew.nn.readout import node_logits
 from graphfew.propagation.affinity import cosine_power, symmetric_normalize
 from graphfew.propagation.feature_transforms import check_center
-from graphfew.propagation.solvers import DENSE_NODES, spread_labels
+from graphfew.propagation.solvers import DENSE_NODES, dense_propagation, spread_labels
 
 
 def spreading_scores(tasks: DenseBatch, alpha: float, steps: int | None) -> Tensor:
@@ -43,9 +43,7 @@ def spreading_scores(tasks: DenseBatch, alpha: float, steps: int | None) -> Tens
     # Columns sum to 1, so that a class with more shots is not favored.
     label = tasks.one_hot / tasks.one_hot.sum(1, keepdim=True)
     if steps is None:
-        eye = torch.eye(operator.shape[1], dtype=operator.dtype, device=operator.device)
-        limit: Tensor = torch.linalg.solve(eye - operator, label)
-        return limit
+        return dense_propagation(operator, label)
     scores = label
     for _ in range(steps):
         scores = torch.bmm(operator, scores) + (1 - alpha) * label

@@ -1,4 +1,4 @@
-"""Losses of an `Output` against the hidden targets `[Q]`."""
+"""Losses: functions of a `MethodOutput` and the queries' classes `[Q]`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from graphfew.core.graph import Graph
+from graphfew.errors import InvalidInputError
 from graphfew.nn.method import MethodOutput
 from graphfew.nn.readout import one_hot
 
@@ -20,165 +21,283 @@ Loss = Callable[[MethodOutput, Tensor], Tensor]
 def node_loss(
     out: MethodOutput, target: Int[Tensor, " Q"], smoothing: float = 0.0
 ) -> Float[Tensor, ""]:
-    """Cross-entropy of the queries' logits, averaged over queries.
+    """Compute the cross-entropy of the queries' logits, averaged over queries.
 
     Args:
         out: the output of any method.
         target: `[Q]` int64, the queries' classes.
-        smoothing: share of each target that is spread evenly over the classes of its task.
+        smoothing: label smoothing; this share of each target is uniform over the task's classes.
+
+    Returns:
+        A scalar.
 
     Raises:
-        ValueError: another number of targets than queries, or a smoothing outside `[0, 1)`.
+        InvalidInputError: another number of targets than queries, or a smoothing outside `[0, 1)`.
 
-    Source: the smoothing: Szegedy, Vanhoucke, Ioffe, Shlens, Wojna, 2016, Rethinking the Inception Architecture.
+    Example:
+        >>> import torch, graphfew as gf
+        >>> out = gf.MethodOutput(torch.zeros(2, 4), graphs=())
+        >>> gf.node_loss(out, torch.tensor([0, 3])).item() == torch.tensor(4.0).log().item()
+        True
 
-    Deviations: none.
+    Source:
+        The smoothing: Szegedy, Vanhoucke, Ioffe, Shlens, Wojna, 2016, Rethinking the Inception
+        Architecture for Computer Vision.
+
+    Deviations:
+        none.
     """
     _check_length(out, target)
     if not 0 <= smoothing < 1:
-        raise ValueError(f"smoothing is {smoothing}; it must be at least 0 and below 1")
-    loss = F.cross_entropy(out.logits, target)
+        raise InvalidInputError(f"smoothing is {smoothing}; it must be at least 0 and below 1")
+    cross_entropy = F.cross_entropy(out.logits, target)
     if smoothing == 0:
-        return loss
-    own = torch.isfinite(out.logits)
-    logs = torch.where(own, out.logits, 0.0) - out.logits.logsumexp(1, keepdim=True)
-    even = -(logs * own).sum(1) / own.sum(1)
-    return (1 - smoothing) * loss + smoothing * even.mean()
+        return cross_entropy
+    # Tasks of a batch can have different classes: `-inf` marks the classes that a task lacks.
+    is_class = torch.isfinite(out.logits)
+    log_normalizer = out.logits.logsumexp(1, keepdim=True)
+    log_probs = torch.where(is_class, out.logits, 0.0) - log_normalizer
+    uniform = -(log_probs * is_class).sum(1) / is_class.sum(1)
+    return (1 - smoothing) * cross_entropy + smoothing * uniform.mean()
 
 
 def labeled_node_loss(out: MethodOutput, target: Int[Tensor, " Q"]) -> Float[Tensor, ""]:
-    """Cross-entropy of the last graph's nodes as logits, averaged over all nodes of known class: queries and supports.
+    """Compute the cross-entropy of the last graph's nodes, averaged over queries and supports.
+
+    Args:
+        out: the output of a method whose last nodes are logits `[N, way]`, such as `tpn`.
+        target: `[Q]` int64, the queries' classes.
+
+    Returns:
+        A scalar.
 
     Raises:
-        ValueError: another number of targets than queries, or nodes that are no logits.
+        InvalidInputError: another number of targets than queries, or nodes that are not logits.
 
-    Source: Liu, Lee, Park, Kim, Kim, Yang, 2019, Learning to Propagate Labels.
+    Example:
+        >>> import torch, graphfew as gf
+        >>> y = torch.tensor([0, 0, 1, 1, -1])
+        >>> episode = gf.Episode.single(torch.randn(5, 3), y, query=y < 0, way=2)
+        >>> tpn = gf.create("tpn", encoder=gf.backbones.identity(3))
+        >>> gf.labeled_node_loss(tpn(episode), torch.tensor([0])).shape
+        torch.Size([])
 
-    Deviations: none.
+    Source:
+        Liu, Lee, Park, Kim, Kim, Yang, 2019, Learning to Propagate Labels: Transductive
+        Propagation Network for Few-Shot Learning.
+
+    Deviations:
+        none.
     """
     _check_length(out, target)
     graph = out.graphs[-1]
-    if graph.nodes.shape != (len(graph.episode.y), out.logits.shape[1]):
-        raise ValueError(
-            f"known_nodes_loss needs a logit per class on every node, "
-            f"[{len(graph.episode.y)}, {out.logits.shape[1]}]; got nodes {tuple(graph.nodes.shape)}; "
-            f"use node_loss for this method"
+    expected = (len(graph.episode.y), out.logits.shape[1])
+    if graph.nodes.shape != expected:
+        raise InvalidInputError(
+            f"labeled_node_loss needs nodes that are logits, {list(expected)}; got nodes "
+            f"{tuple(graph.nodes.shape)}; use node_loss for this method"
         )
     label = graph.episode.y.masked_scatter(graph.episode.query, target)
-    known = label >= 0
-    return F.cross_entropy(graph.nodes[known], label[known])
+    is_labeled = label >= 0
+    return F.cross_entropy(graph.nodes[is_labeled], label[is_labeled])
 
 
 def relation_loss(out: MethodOutput, target: Int[Tensor, " Q"]) -> Float[Tensor, ""]:
-    """Mean squared error of the logits' sigmoid to 1 for the query's class and 0 for the others of its task.
+    """Compute the mean squared error of the logits' sigmoid to the one-hot classes.
+
+    Args:
+        out: the output of any method.
+        target: `[Q]` int64, the queries' classes.
+
+    Returns:
+        A scalar.
 
     Raises:
-        ValueError: another number of targets than queries.
+        InvalidInputError: another number of targets than queries.
 
-    Source: Sung, Yang, Zhang, Xiang, Torr, Hospedales, 2018, Learning to Compare: Relation Network for Few-Shot
-    Learning.
+    Example:
+        >>> import torch, graphfew as gf
+        >>> out = gf.MethodOutput(torch.zeros(2, 4), graphs=())
+        >>> gf.relation_loss(out, torch.tensor([0, 3]))
+        tensor(0.2500)
 
-    Deviations: none.
+    Source:
+        Sung, Yang, Zhang, Xiang, Torr, Hospedales, 2018, Learning to Compare: Relation Network
+        for Few-Shot Learning.
+
+    Deviations:
+        none.
     """
     _check_length(out, target)
-    own = torch.isfinite(out.logits)
-    same = F.one_hot(target, out.logits.shape[1]).to(out.logits.dtype)
-    return F.mse_loss(out.logits[own].sigmoid(), same[own])
+    is_class = torch.isfinite(out.logits)
+    labels = F.one_hot(target, out.logits.shape[1]).to(out.logits.dtype)
+    return F.mse_loss(out.logits[is_class].sigmoid(), labels[is_class])
 
 
 def edge_loss(
     out: MethodOutput, target: Int[Tensor, " Q"], early_weight: float = 0.5
 ) -> Float[Tensor, ""]:
-    """EGNN's loss: `Σ_l w_l (mean BCE over same-class edges + mean BCE over other edges)` of every layer's similarity.
+    """Compute EGNN's loss: binary cross-entropy of the edges' similarity in every layer.
 
-    Counts edges between two nodes of known class (the targets make the queries' known) that have a query at an end.
-    Means are taken inside each task and then over tasks, so that a task of one query counts as much as one of many.
+    It averages edges that have a query at one end and a known class at both. Same-class and
+    other edges have equal weight: means are taken over the edges of each kind in a task, then
+    over tasks, so that the number of queries of a task does not matter.
+
+    Formula:
+        Σ_l w_l (mean BCE over same-class edges + mean BCE over other edges)
 
     Args:
-        out: the output of a method whose edges are `(similarity, dissimilarity)`.
+        out: the output of a method with edges `(similarity, dissimilarity)`, such as `egnn`.
         target: `[Q]` int64, the queries' classes.
-        early_weight: weight of every layer but the last, whose weight is 1.
+        early_weight: weight of every layer but the last, which has weight 1.
+
+    Returns:
+        A scalar.
 
     Raises:
-        ValueError: another number of targets than queries, or edges that are not two channels.
+        InvalidInputError: another number of targets than queries, or edges without two channels.
 
-    Source: Kim, Kim, Kim, Yoo, 2019, Edge-Labeling Graph Neural Network for Few-shot Learning.
+    Example:
+        >>> import torch, graphfew as gf
+        >>> y = torch.tensor([0, 0, 1, 1, -1])
+        >>> episode = gf.Episode.single(torch.randn(5, 3), y, query=y < 0, way=2)
+        >>> egnn = gf.create("egnn", encoder=gf.backbones.identity(3), width=8)
+        >>> gf.edge_loss(egnn(episode), torch.tensor([0])).shape
+        torch.Size([])
 
-    Deviations: self-loops do not count (they are constant, and would only dilute the positive term); edges to
-    unlabeled nodes do not count, since their classes are nobody's to know.
+    Source:
+        Kim, Kim, Kim, Yoo, 2019, Edge-Labeling Graph Neural Network for Few-Shot Learning.
+
+    Deviations:
+        Self-loops do not count, since they are constant; neither do edges to unlabeled nodes,
+        whose classes are unknown.
     """
     _check_length(out, target)
     layers = out.graphs[1:]
-    if not layers or layers[-1].edges.shape[1] != 2:
-        raise ValueError(
-            f"edge_loss needs layers with edges [E, 2]; got {len(layers)} layers with "
-            f"{layers[-1].edges.shape[1] if layers else 0} channels; use node_loss for this method"
+    channels = layers[-1].edges.shape[1] if layers else 0
+    if channels != 2:
+        raise InvalidInputError(
+            f"edge_loss needs layers with edges [E, 2]; got {len(layers)} layers with {channels} "
+            f"channels; use node_loss for this method"
         )
-    weight, same = _edge_weights(layers[-1], target)
-    terms = [_weighted_bce(graph.edges[:, 0], weight, same) for graph in layers]
-    return sum((early_weight * term for term in terms[:-1]), start=terms[-1])
+    weight, is_same = _edge_weights(layers[-1], target)
+    terms = [_weighted_bce(graph.edges[:, 0], weight, is_same) for graph in layers]
+    return _weighted_sum(terms, early_weight)
 
 
 def pair_loss(out: MethodOutput, target: Int[Tensor, " Q"]) -> Float[Tensor, ""]:
-    """Binary cross-entropy of the last graph's edges, as logits of "same class", between supports and queries.
+    """Compute the binary cross-entropy of the last graph's edges, as logits of "same class".
 
-    Pairs of one class and pairs of two count alike, whatever their numbers: means are taken inside each kind and task.
+    Same-class and other pairs have equal weight: means are taken over the pairs of each kind in a
+    task, then over tasks.
+
+    Args:
+        out: the output of a method with edges `[E, 1]` from supports to queries, such as `siamese`.
+        target: `[Q]` int64, the queries' classes.
+
+    Returns:
+        A scalar.
 
     Raises:
-        ValueError: another number of targets than queries, or edges that are not one channel.
+        InvalidInputError: another number of targets than queries, or edges without one channel.
 
-    Source: Koch, Zemel, Salakhutdinov, 2015, Siamese Neural Networks for One-shot Image Recognition.
+    Example:
+        >>> import torch, graphfew as gf
+        >>> y = torch.tensor([0, 0, 1, 1, -1])
+        >>> episode = gf.Episode.single(torch.randn(5, 3), y, query=y < 0, way=2)
+        >>> siamese = gf.create("siamese", encoder=gf.backbones.identity(3))
+        >>> gf.pair_loss(siamese(episode), torch.tensor([0])).shape
+        torch.Size([])
 
-    Deviations: weighting takes the place of drawing as many pairs of each kind.
+    Source:
+        Koch, Zemel, Salakhutdinov, 2015, Siamese Neural Networks for One-shot Image Recognition.
+
+    Deviations:
+        Weights balance the two kinds of pairs (the paper samples equally many).
     """
     _check_length(out, target)
     graph = out.graphs[-1]
     if graph.edges.shape[1] != 1:
-        raise ValueError(
+        raise InvalidInputError(
             f"pair_loss needs edges [E, 1]; got {graph.edges.shape[1]} channels; use edge_loss or "
             f"node_loss for this method"
         )
-    weight, same = _edge_weights(graph, target)
-    terms = F.binary_cross_entropy_with_logits(
-        graph.edges[:, 0].to(same.dtype), same, reduction="none"
-    )
+    weight, is_same = _edge_weights(graph, target)
+    logits = graph.edges[:, 0].to(is_same.dtype)
+    terms = F.binary_cross_entropy_with_logits(logits, is_same, reduction="none")
     return (terms * weight).sum() / 2
 
 
 def dpgn_loss(
     out: MethodOutput, target: Int[Tensor, " Q"], early_weight: float = 0.2
 ) -> Float[Tensor, ""]:
-    """DPGN's loss over its rounds: BCE of point edges, + 0.1 BCE of distribution edges, + 0.1 cross-entropy of votes.
+    """Compute DPGN's loss over all of its generations.
 
-    Counts edges from supports to queries; positive and negative ones alike. The votes of a round are the softmax over
-    classes of minus the mean squared distance to their supports.
+    It counts edges from supports to queries, with equal weight of same-class and other edges. The
+    class scores of a generation are minus the mean squared distance to the supports of each class.
+
+    Formula:
+        Σ_l w_l (BCE of point edges + 0.1 BCE of distribution edges + 0.1 CE of class scores)
 
     Args:
         out: the output of `dpgn`.
         target: `[Q]` int64, the queries' classes.
-        early_weight: weight of every round but the last, whose weight is 1.
+        early_weight: weight of every generation but the last, which has weight 1.
+
+    Returns:
+        A scalar.
 
     Raises:
-        ValueError: another number of targets than queries, or edges that are not three channels.
+        InvalidInputError: another number of targets than queries, or edges without three channels.
 
-    Source: Yang, Li, Zhang, Zhou, Zhou, Liu, 2020, DPGN: Distribution Propagation Graph Network for Few-Shot Learning.
+    Example:
+        >>> import torch, graphfew as gf
+        >>> y = torch.tensor([0, 1, -1])
+        >>> episode = gf.Episode.single(torch.randn(3, 4), y, query=y < 0, way=2)
+        >>> dpgn = gf.create("dpgn", encoder=gf.backbones.identity(4), way=2).eval()
+        >>> gf.dpgn_loss(dpgn(episode), torch.tensor([0])).shape
+        torch.Size([])
 
-    Deviations: edges between queries do not count: they begin at 0 and stay there, whatever the classes.
+    Source:
+        Yang, Li, Zhang, Zhou, Zhou, Liu, 2020, DPGN: Distribution Propagation Graph Network for
+        Few-Shot Learning.
+
+    Deviations:
+        Edges between queries do not count: they start at 0 and remain there.
     """
     _check_length(out, target)
-    rounds = out.graphs[2:]
-    if not rounds or rounds[-1].edges.shape[1] != 3:
-        raise ValueError(
-            "dpgn_loss needs rounds with edges [E, 3], as dpgn has; use edge_loss or node_loss"
+    generations = out.graphs[2:]
+    if not generations or generations[-1].edges.shape[1] != 3:
+        raise InvalidInputError(
+            "dpgn_loss needs generations with edges [E, 3], as dpgn has; use edge_loss or node_loss"
         )
-    terms = [_round_loss(graph, target) for graph in rounds]
-    return sum((early_weight * term for term in terms[:-1]), start=terms[-1])
+    terms = [_generation_loss(graph, target) for graph in generations]
+    return _weighted_sum(terms, early_weight)
 
 
 def edge_node_loss(out: MethodOutput, target: Int[Tensor, " Q"]) -> Float[Tensor, ""]:
-    """`edge_loss + node_loss`: EGNN's loss, and the cross-entropy of its votes, which it learns faster with.
+    """Compute `edge_loss + node_loss`, with which EGNN learns faster than with `edge_loss`.
 
-    Raises as both do. Source: none; EGNN's paper trains with the edge loss alone.
+    Args:
+        out: the output of a method with edges `(similarity, dissimilarity)`, such as `egnn`.
+        target: `[Q]` int64, the queries' classes.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        InvalidInputError: another number of targets than queries, or edges without two channels.
+
+    Example:
+        >>> import torch, graphfew as gf
+        >>> y = torch.tensor([0, 0, 1, 1, -1])
+        >>> episode = gf.Episode.single(torch.randn(5, 3), y, query=y < 0, way=2)
+        >>> egnn = gf.create("egnn", encoder=gf.backbones.identity(3), width=8)
+        >>> gf.edge_node_loss(egnn(episode), torch.tensor([0])).shape
+        torch.Size([])
+
+    Source:
+        none; the EGNN paper trains with the edge loss only.
     """
     return edge_loss(out, target) + node_loss(out, target)
 
@@ -197,54 +316,66 @@ LOSSES: Mapping[str, Loss] = MappingProxyType(
 )
 
 
-def _round_loss(graph: Graph, target: Tensor) -> Tensor:
-    weight, same = _edge_weights(graph, target, supports_only=True)
-    point, distribution = (
-        _weighted_bce(graph.edges[:, channel], weight, same) for channel in (0, 1)
-    )
-    labels = one_hot(graph.episode, graph.edges)
-    task = graph.episode.task[graph.episode.query]
-    count = labels.new_zeros(graph.episode.n_tasks, labels.shape[1]).index_add(
-        0, graph.episode.task, labels
-    )
-    votes = graph.topology.propagate(graph.edges[:, 2:], labels)[graph.episode.query] / count[
-        task
-    ].clamp_min(1)
-    return (
-        point
-        + 0.1 * distribution
-        + 0.1 * F.cross_entropy(votes.masked_fill(count[task] == 0, -torch.inf), target)
-    )
+def _weighted_sum(terms: list[Tensor], early_weight: float) -> Tensor:
+    """The last term plus all others times `early_weight`."""
+    total = terms[-1]
+    for term in terms[:-1]:
+        total = total + early_weight * term
+    return total
+
+
+def _generation_loss(graph: Graph, target: Tensor) -> Tensor:
+    weight, is_same = _edge_weights(graph, target, supports_only=True)
+    point = _weighted_bce(graph.edges[:, 0], weight, is_same)
+    distribution = _weighted_bce(graph.edges[:, 1], weight, is_same)
+    episode = graph.episode
+    labels = one_hot(episode, graph.edges)
+    shots = labels.new_zeros(episode.n_tasks, labels.shape[1]).index_add(0, episode.task, labels)
+    query_shots = shots[episode.task[episode.query]]
+    totals = graph.topology.propagate(graph.edges[:, 2:], labels)[episode.query]
+    scores = totals / query_shots.clamp_min(1)
+    scores = scores.masked_fill(query_shots == 0, -torch.inf)
+    return point + 0.1 * distribution + 0.1 * F.cross_entropy(scores, target)
 
 
 def _edge_weights(
     graph: Graph, target: Tensor, *, supports_only: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """Each edge's share `[E]` of the mean over its kind in its task, over tasks; and whether it joins one class."""
+    """Weights `[E]` that average the edges of each kind per task and then tasks, and the kind `[E]`.
+
+    The kind is 1 for edges between nodes of the same class, else 0. Edges without a query, or with
+    an unknown class at one end, have weight 0; with `supports_only` only those from supports to
+    queries count.
+    """
     episode, topology = graph.episode, graph.topology
     label = episode.y.masked_scatter(episode.query, target)
-    a, b = label[topology.receivers], label[topology.senders]
-    asked = episode.query[topology.receivers] | episode.query[topology.senders]
+    receiver_label, sender_label = label[topology.receivers], label[topology.senders]
+    is_query_receiver = episode.query[topology.receivers]
     if supports_only:
-        asked = episode.query[topology.receivers] & episode.labeled[topology.senders]
-    same = a == b
-    # bfloat16, which autocast makes of edges, cannot count beyond 256.
-    precise = torch.promote_types(graph.edges.dtype, torch.float32)
-    counted = (asked & (a >= 0) & (b >= 0) & ~topology.is_self_loop).to(precise)
-    kind = 2 * episode.task[topology.receivers] + same
-    count = counted.new_zeros(2 * episode.n_tasks).index_add(0, kind, counted)
-    return counted / count.clamp_min(1)[kind] / episode.n_tasks, same.to(precise)
+        is_selected = is_query_receiver & episode.labeled[topology.senders]
+    else:
+        is_selected = is_query_receiver | episode.query[topology.senders]
+    is_known = (receiver_label >= 0) & (sender_label >= 0)
+    is_same = receiver_label == sender_label
+    # Autocast turns edges into bfloat16, which cannot count beyond 256.
+    dtype = torch.promote_types(graph.edges.dtype, torch.float32)
+    is_counted = (is_selected & is_known & ~topology.is_self_loop).to(dtype)
+    group = 2 * episode.task[topology.receivers] + is_same
+    group_size = is_counted.new_zeros(2 * episode.n_tasks).index_add(0, group, is_counted)
+    weight = is_counted / group_size.clamp_min(1)[group] / episode.n_tasks
+    return weight, is_same.to(dtype)
 
 
-def _weighted_bce(similarity: Tensor, weight: Tensor, same: Tensor) -> Tensor:
-    # On a GPU torch refuses it under autocast.
+def _weighted_bce(similarity: Tensor, weight: Tensor, is_same: Tensor) -> Tensor:
+    # torch rejects binary_cross_entropy under autocast on a GPU.
     with torch.autocast(similarity.device.type, enabled=False):
-        terms = F.binary_cross_entropy(similarity.to(same.dtype), same, reduction="none")
+        probs = similarity.to(is_same.dtype)
+        terms = F.binary_cross_entropy(probs, is_same, reduction="none")
     return (terms * weight).sum()
 
 
 def _check_length(out: MethodOutput, target: Tensor) -> None:
     if len(target) != len(out.logits):
-        raise ValueError(
-            f"{len(target)} targets for {len(out.logits)} queries; give one class index per query"
+        raise InvalidInputError(
+            f"got {len(target)} targets for {len(out.logits)} queries; pass one class index per query"
         )

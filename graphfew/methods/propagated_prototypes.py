@@ -25,7 +25,7 @@ from graphfew.propagation.feature_transforms import (
     check_center,
     power_normalize,
 )
-from graphfew.propagation.solvers import DENSE_NODES, spread_labels
+from graphfew.propagation.solvers import DENSE_NODES, dense_propagation_matrix, spread_labels
 
 
 @register_method(
@@ -136,9 +136,7 @@ def _smooth_dense(episode: Episode, k: int, smoothing: float) -> Episode:
 
     def propagator(tasks: DenseBatch) -> Tensor:
         operator = smoothing * symmetric_normalize(cosine_power(tasks, k))
-        eye = torch.eye(tasks.x.shape[1], dtype=tasks.x.dtype, device=tasks.x.device)
-        inverse: Tensor = torch.linalg.inv(eye - operator)
-        return inverse[..., None]
+        return dense_propagation_matrix(operator)[..., None]
 
     # The propagator is dense, so it is stored as the edges of the complete graph.
     topology = complete_graph(episode.sizes, episode.x.device)

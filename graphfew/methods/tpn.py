@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 
 from graphfew.core.dense_batch import DenseBatch, map_to_edges, map_to_node_scores
@@ -19,6 +18,7 @@ from graphfew.nn.method import GraphMethod, Layer
 from graphfew.nn.readout import node_logits
 from graphfew.ops.magnitude import clamp_magnitude
 from graphfew.propagation.affinity import knn_mask, squared_distances, symmetric_normalize
+from graphfew.propagation.solvers import dense_propagation
 
 # Learned log-widths stay far below this bound, and exp overflows float32 at 88.
 MAX_LOG_WIDTH = 30.0
@@ -98,9 +98,7 @@ def spread_layer(alpha: float) -> Callable[[Graph], Graph]:
     def scores(tasks: DenseBatch) -> Tensor:
         assert tasks.edges is not None
         operator = alpha * symmetric_normalize(tasks.edges[..., 0])
-        eye = torch.eye(operator.shape[1], dtype=operator.dtype, device=operator.device)
-        out: Tensor = torch.linalg.solve(eye - operator, tasks.one_hot)
-        return out
+        return dense_propagation(operator, tasks.one_hot)
 
     def layer(graph: Graph) -> Graph:
         return graph.replace(nodes=map_to_node_scores(graph, scores))

@@ -1,14 +1,22 @@
-"""Graphs of any size without episodes: nearest neighbors, affinities, sparse solvers and class priors.
+"""Graphs of any size without episodes: nearest neighbors, affinities, sparse solvers, class priors.
 
 Start reading at `neighbors.knn` and `solvers.spread_labels`.
 """
 
 from graphfew.propagation.affinity import (
     cosine_power,
+    knn_mask,
     self_tuning,
     sparse_cosine_power,
     sparse_self_tuning,
+    squared_distances,
     symmetric_normalize,
+)
+from graphfew.propagation.class_priors import class_prior, estimate_proportions, sinkhorn
+from graphfew.propagation.feature_transforms import (
+    adaptive_power_normalize,
+    power_normalize,
+    project_to_principal_axes,
 )
 from graphfew.propagation.neighbors import (
     Neighbors,
@@ -22,6 +30,8 @@ from graphfew.propagation.neighbors import (
 )
 from graphfew.propagation.solvers import (
     conjugate_gradients,
+    dense_propagation,
+    dense_propagation_matrix,
     harmonic_function,
     sparse_matmul,
     spread_labels,
@@ -29,20 +39,30 @@ from graphfew.propagation.solvers import (
 
 __all__ = [
     "Neighbors",
+    "adaptive_power_normalize",
     "approximate_search",
+    "class_prior",
     "conjugate_gradients",
     "cosine_power",
+    "dense_propagation",
+    "dense_propagation_matrix",
+    "estimate_proportions",
     "exact_cosine_search",
     "exact_search",
     "harmonic_function",
     "knn",
+    "knn_mask",
     "mutual_graph",
+    "power_normalize",
+    "project_to_principal_axes",
     "query_neighbors",
     "self_tuning",
+    "sinkhorn",
     "sparse_cosine_power",
     "sparse_matmul",
     "sparse_self_tuning",
     "spread_labels",
+    "squared_distances",
     "symmetric_normalize",
     "union_graph",
 ]

@@ -1,4 +1,4 @@
-"""How alike the nodes of a task are, `[G, n, n]`, from their features alone."""
+"""Affinities: non-negative edge weights from the similarity of features, dense and sparse."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
 from graphfew.core.dense_batch import DenseBatch
 from graphfew.core.topology import Topology
+from graphfew.errors import InvalidInputError
 from graphfew.propagation.neighbors import (
     Search,
     exact_cosine_search,
@@ -23,104 +24,199 @@ from graphfew.propagation.neighbors import (
 )
 
 TINY = 1e-12
-ROUNDINGS = 16
+# Distances that differ by this many units of rounding count as equal.
+TIE_ROUNDINGS = 16
 
 
 def squared_distances(
     a: Float[Tensor, "G n F"], b: Float[Tensor, "G m F"]
 ) -> Float[Tensor, "G n m"]:
-    """`‖a_i - b_j‖²`, by one matrix product per task; never negative."""
+    """Compute squared Euclidean distances by one matrix product per task.
+
+    Args:
+        a: `[G, n, F]`.
+        b: `[G, m, F]`.
+
+    Returns:
+        `‖a_i - b_j‖²`, `[G, n, m]`; never negative.
+
+    Example:
+        >>> import torch
+        >>> from graphfew.propagation import squared_distances
+        >>> squared_distances(torch.tensor([[[0.0], [3.0]]]), torch.tensor([[[1.0]]])).tolist()
+        [[[1.0], [4.0]]]
+    """
     products = torch.bmm(a, b.mT)
-    ours, theirs = (torch.linalg.vector_norm(x, dim=2).square() for x in (a, b))
-    out: Tensor = (ours[:, :, None] + theirs[:, None] - 2 * products).clamp_min(0)
+    a_squares = torch.linalg.vector_norm(a, dim=2).square()
+    b_squares = torch.linalg.vector_norm(b, dim=2).square()
+    out: Tensor = (a_squares[:, :, None] + b_squares[:, None] - 2 * products).clamp_min(0)
     return out
 
 
 def knn_mask(
     distance: Float[Tensor, "G n n"],
     k: int,
-    silent: Bool[Tensor, "G n"] | None = None,
+    receive_only: Bool[Tensor, "G n"] | None = None,
     scale: Float[Tensor, "G 1 1"] | float = 1.0,
 ) -> Bool[Tensor, "G n n"]:
-    """Row `i` is true at the `k` nodes nearest to `i`, and at all that are as near as the last of them, itself and
-    silent ones not among them; at all others where there are no more.
+    """Mark the `k` nearest neighbors of each node, ties included.
 
-    `scale` is of the numbers whose rounding `distance` has: nodes are as near as each other within a few roundings of
-    it, since products of equal rows differ by that with their place in the matrix on some processors.
+    Equal rows of features can get products that differ by rounding, depending on their position
+    in the matrix. Neighbors therefore count as tied within a few units of rounding, so that the
+    mask does not depend on the order of the nodes.
+
+    Args:
+        distance: `[G, n, n]`; any increasing function of the distance.
+        k: number of neighbors; all other nodes if there are no more.
+        receive_only: `[G, n]`; nodes that are nobody's neighbor. None if there are none.
+        scale: magnitude of the numbers that `distance` was computed from, which sets its rounding.
+
+    Returns:
+        `[G, n, n]` bool, row = receiver; false on the diagonal.
+
+    Example:
+        >>> import torch
+        >>> from graphfew.propagation import knn_mask
+        >>> knn_mask(torch.tensor([[[0.0, 1.0, 4.0], [1.0, 0.0, 9.0], [4.0, 9.0, 0.0]]]), 1).int()
+        tensor([[[0, 1, 0],
+                 [1, 0, 0],
+                 [1, 0, 0]]], dtype=torch.int32)
     """
-    others = distance.shape[2] - 1
-    loops = torch.eye(distance.shape[1], dtype=torch.bool, device=distance.device)
-    barred = loops if silent is None else loops | silent[:, None]
-    far = distance.masked_fill(barred, torch.inf)
-    last = far.topk(min(k, others), dim=2, largest=False).values[..., -1:]
-    return (far <= last + ROUNDINGS * torch.finfo(distance.dtype).eps * scale) & ~barred
+    max_neighbors = distance.shape[2] - 1
+    excluded = torch.eye(distance.shape[1], dtype=torch.bool, device=distance.device)
+    if receive_only is not None:
+        excluded = excluded | receive_only[:, None]
+    candidates = distance.masked_fill(excluded, torch.inf)
+    kth = candidates.topk(min(k, max_neighbors), dim=2, largest=False).values[..., -1:]
+    tolerance = TIE_ROUNDINGS * torch.finfo(distance.dtype).eps * scale
+    return (candidates <= kth + tolerance) & ~excluded
 
 
-def _heard(weights: Float[Tensor, "G n n"], silent: Tensor | None) -> Float[Tensor, "G n n"]:
-    return weights if silent is None else weights.masked_fill(silent[:, None], 0)
+def _mask_senders(
+    weights: Float[Tensor, "G n n"], receive_only: Tensor | None
+) -> Float[Tensor, "G n n"]:
+    """Set the columns of receive-only nodes to 0."""
+    return weights if receive_only is None else weights.masked_fill(receive_only[:, None], 0)
 
 
 def self_tuning(tasks: DenseBatch, k: int = 7) -> Float[Tensor, "G n n"]:
-    """`exp(-d_ij² / (σ_i σ_j))` between nodes of which one is among the other's `k` nearest, 0 elsewhere and on itself.
+    """Compute Gaussian affinities with a width per node, on the union of the kNN graphs.
 
-    `σ_i` is node i's distance to the last of its `k` nearest, so the width fits any scale of the features.
+    Formula:
+        W_ij = exp(-‖x_i - x_j‖² / (σ_i σ_j)) if i or j is among the other's k nearest, else 0
+        σ_i = distance of node i to its k-th neighbor
+
+    Args:
+        tasks: tasks with nodes `[G, n, F]`. Receive-only nodes have no outgoing edges.
+        k: number of neighbors.
+
+    Returns:
+        `[G, n, n]`, row = receiver; 0 on the diagonal.
 
     Raises:
-        ValueError: `k` below 1.
+        InvalidInputError: `k` is below 1.
 
-    Source: Zelnik-Manor, Perona, 2004, Self-Tuning Spectral Clustering.
+    Example:
+        >>> import torch
+        >>> from graphfew.core.dense_batch import DenseBatch
+        >>> from graphfew.propagation import self_tuning
+        >>> x, query = torch.tensor([[[0.0], [1.0], [4.0]]]), torch.zeros(1, 3, dtype=torch.bool)
+        >>> self_tuning(DenseBatch(x, torch.zeros(1, 3, 2), query), k=1).gt(0).int()[0].tolist()
+        [[0, 1, 0], [1, 0, 1], [0, 1, 0]]
 
-    Deviations: the graph is the union of the nodes' nearest neighbors (theirs is complete).
+    Source:
+        Zelnik-Manor, Perona, 2004, Self-Tuning Spectral Clustering.
+
+    Deviations:
+        The graph is the union of the kNN graphs (the paper's is complete).
     """
-    if k < 1:
-        raise ValueError(f"k is {k}; a node needs at least 1 neighbor")
+    _check_k(k)
     distance = squared_distances(tasks.x, tasks.x)
-    near = knn_mask(distance, k, tasks.receive_only, tasks.x.square().sum(2).amax(1)[:, None, None])
-    width = distance.masked_fill(~near, 0).amax(2).sqrt()
-    scale = (width[:, :, None] * width[:, None]).clamp_min(TINY)
-    return _heard((-distance / scale).exp() * (near | near.mT), tasks.receive_only)
+    scale = tasks.x.square().sum(2).amax(1)[:, None, None]
+    is_neighbor = knn_mask(distance, k, tasks.receive_only, scale)
+    width = distance.masked_fill(~is_neighbor, 0).amax(2).sqrt()
+    widths = (width[:, :, None] * width[:, None]).clamp_min(TINY)
+    weights = (-distance / widths).exp() * (is_neighbor | is_neighbor.mT)
+    return _mask_senders(weights, tasks.receive_only)
 
 
 def cosine_power(tasks: DenseBatch, k: int = 10, power: float = 3.0) -> Float[Tensor, "G n n"]:
-    """`(a_ij + a_ji) / 2`, `a_ij = max(cos(x_i, x_j), 0)^power` for the `k` nodes nearest to i by cosine, else 0.
+    """Compute powers of cosine similarities on the symmetrized kNN graph.
+
+    Formula:
+        W_ij = (a_ij + a_ji) / 2
+        a_ij = max(cos(x_i, x_j), 0)^power if j is among the k nearest of i by cosine, else 0
+
+    Args:
+        tasks: tasks with nodes `[G, n, F]`. Receive-only nodes have no outgoing edges.
+        k: number of neighbors.
+        power: exponent of the cosine.
+
+    Returns:
+        `[G, n, n]`, row = receiver; 0 on the diagonal.
 
     Raises:
-        ValueError: `k` below 1.
+        InvalidInputError: `k` is below 1.
 
-    Source: Lazarou, Stathaki, Avrithis, 2021, Iterative Label Cleaning for Transductive and Semi-Supervised Few-Shot
-    Learning.
+    Example:
+        >>> import torch
+        >>> from graphfew.core.dense_batch import DenseBatch
+        >>> from graphfew.propagation import cosine_power
+        >>> x = torch.tensor([[[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]]])
+        >>> query = torch.zeros(1, 3, dtype=torch.bool)
+        >>> cosine_power(DenseBatch(x, torch.zeros(1, 3, 2), query), k=1)[0, 0].tolist()
+        [0.0, 1.0, 0.0]
 
-    Deviations: the mean of both directions (theirs is the sum; a factor that normalization takes away).
+    Source:
+        Lazarou, Stathaki, Avrithis, 2021, Iterative Label Cleaning for Transductive and
+        Semi-Supervised Few-Shot Learning.
+
+    Deviations:
+        The mean of both directions (the paper's sum; normalization removes the factor).
     """
-    if k < 1:
-        raise ValueError(f"k is {k}; a node needs at least 1 neighbor")
+    _check_k(k)
     x = F.normalize(tasks.x, dim=2)
-    near = torch.bmm(x, x.mT)
-    weights = near.clamp_min(0).pow(power) * knn_mask(-near, k, tasks.receive_only)
-    return _heard((weights + weights.mT) / 2, tasks.receive_only)
+    similarity = torch.bmm(x, x.mT)
+    is_neighbor = knn_mask(-similarity, k, tasks.receive_only)
+    weights = similarity.clamp_min(0).pow(power) * is_neighbor
+    return _mask_senders((weights + weights.mT) / 2, tasks.receive_only)
 
 
 def sparse_self_tuning(
     x: Float[Tensor, "N F"], k: int = 7, *, search: Search = exact_search
 ) -> tuple[Topology, Tensor]:
-    """`self_tuning` of one task of many nodes: the edges that are not 0, and their weights `[E, 1]`; no gradient flows.
+    """Compute `self_tuning` of one large task as a sparse graph, without gradients.
 
     Args:
         x: nodes `[N, F]`.
-        k: neighbors of each.
-        search: gives them with their Euclidean distances, see `graphfew.propagation.knn`.
+        k: number of neighbors.
+        search: finds the neighbors with their Euclidean distances, see `knn`.
+
+    Returns:
+        The topology of the edges that are not 0, and their weights `[E, 1]`.
 
     Raises:
-        ValueError: `k` below 1, fewer than two nodes, or a search that does not answer as it must.
+        InvalidInputError: `k` is below 1, there are fewer than two nodes, or the search returns
+            an invalid result.
 
-    Source: Zelnik-Manor, Perona, 2004, Self-Tuning Spectral Clustering.
+    Example:
+        >>> import torch
+        >>> from graphfew.propagation import sparse_self_tuning
+        >>> topology, weights = sparse_self_tuning(torch.tensor([[0.0], [1.0], [4.0]]), k=1)
+        >>> topology.senders.tolist(), topology.receivers.tolist()
+        ([1, 0, 2, 1], [0, 1, 1, 2])
 
-    Deviations: those of `self_tuning`; of nodes as near as the last neighbor only `k` in all are taken.
+    Source:
+        Zelnik-Manor, Perona, 2004, Self-Tuning Spectral Clustering.
+
+    Deviations:
+        Those of `self_tuning`; of tied neighbors only `k` in total are used.
     """
-    near = knn(x, min(k, len(x) - 1), search=search)
-    width = near.distance.amax(1)
-    scale = (width[:, None] * width[near.index]).clamp_min(TINY)
-    return union_graph(near.topology, (-near.distance.square() / scale).exp().view(-1, 1))
+    neighbors = knn(x, min(k, len(x) - 1), search=search)
+    width = neighbors.distance.amax(1)
+    widths = (width[:, None] * width[neighbors.index]).clamp_min(TINY)
+    weights = (-neighbors.distance.square() / widths).exp().view(-1, 1)
+    return union_graph(neighbors.topology, weights)
 
 
 def sparse_cosine_power(
@@ -130,61 +226,100 @@ def sparse_cosine_power(
     *,
     search: Search = exact_cosine_search,
 ) -> tuple[Topology, Tensor]:
-    """`cosine_power` of one task of many nodes: the edges between neighbors, and their weights `[E, 1]`; no gradient
-    flows.
+    """Compute `cosine_power` of one large task as a sparse graph, without gradients.
 
     Args:
         x: nodes `[N, F]`.
-        k: neighbors of each.
-        power: of the cosine.
-        search: gives them with `1 - cos`, see `graphfew.propagation.knn`.
+        k: number of neighbors.
+        power: exponent of the cosine.
+        search: finds the neighbors with `1 - cos` as distance, see `knn`.
+
+    Returns:
+        The topology of the kNN graph's edges in both directions, and their weights `[E, 1]`.
 
     Raises:
-        ValueError: `k` below 1, fewer than two nodes, or a search that does not answer as it must.
+        InvalidInputError: `k` is below 1, there are fewer than two nodes, or the search returns
+            an invalid result.
 
-    Source: Lazarou, Stathaki, Avrithis, 2021, Iterative Label Cleaning for Transductive and Semi-Supervised Few-Shot
-    Learning.
+    Example:
+        >>> import torch
+        >>> from graphfew.propagation import sparse_cosine_power
+        >>> x = torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]])
+        >>> topology, weights = sparse_cosine_power(x, k=2)
+        >>> weights[:, 0].tolist()
+        [1.0, 0.0, 1.0, 0.0, 0.0, 0.0]
 
-    Deviations: those of `cosine_power`; of nodes as near as the last neighbor only `k` in all are taken.
+    Source:
+        Lazarou, Stathaki, Avrithis, 2021, Iterative Label Cleaning for Transductive and
+        Semi-Supervised Few-Shot Learning.
+
+    Deviations:
+        Those of `cosine_power`; of tied neighbors only `k` in total are used.
     """
-    near = knn(x, min(k, len(x) - 1), search=search)
-    weights = (1 - near.distance).clamp_min(0).pow(power).view(-1, 1)
-    return union_graph(near.topology, weights, lambda there, back: (there + back) / 2)
+    neighbors = knn(x, min(k, len(x) - 1), search=search)
+    weights = (1 - neighbors.distance).clamp_min(0).pow(power).view(-1, 1)
+    return union_graph(neighbors.topology, weights, _mean)
+
+
+def _mean(forward: Tensor, backward: Tensor) -> Tensor:
+    return (forward + backward) / 2
 
 
 def self_tuning_to_queries(
     queries: Float[Tensor, "Q F"], x: Float[Tensor, "N F"], k: int = 7
-) -> tuple[Tensor, Tensor]:
-    """The rows of `self_tuning` of queries that are silent: the nodes that each hears, and the weights, `[Q, k]`."""
+) -> tuple[Int[Tensor, "Q k"], Float[Tensor, "Q k"]]:
+    """Compute the rows of `self_tuning` for receive-only queries.
+
+    Args:
+        queries: `[Q, F]`.
+        x: the other nodes `[N, F]`.
+        k: number of neighbors.
+
+    Returns:
+        The index of each query's neighbors and their weights, `[Q, k]` each.
+    """
     index, distance = query_neighbors(queries, x, min(k, len(x)))
-    heard, place = torch.unique(index, return_inverse=True)
-    # A node is the nearest to itself, so the k-th of the others is the last of k + 1.
-    width = query_neighbors(x[heard], x, min(k + 1, len(x)))[1][:, -1]
-    scale = (distance[:, -1:] * width[place]).clamp_min(TINY)
-    return index, (-distance.square() / scale).exp()
+    used_nodes, position = torch.unique(index, return_inverse=True)
+    # Each of these nodes is its own nearest neighbor, so its k-th other node is number k + 1.
+    _, node_distance = query_neighbors(x[used_nodes], x, min(k + 1, len(x)))
+    width = node_distance[:, -1]
+    widths = (distance[:, -1:] * width[position]).clamp_min(TINY)
+    return index, (-distance.square() / widths).exp()
 
 
 def cosine_power_to_queries(
     queries: Float[Tensor, "Q F"], x: Float[Tensor, "N F"], k: int = 10, power: float = 3.0
-) -> tuple[Tensor, Tensor]:
-    """The rows of `cosine_power` of queries that are silent: the nodes that each hears, and the weights, `[Q, k]`."""
-    index, distance = query_neighbors(
-        F.normalize(queries, dim=1), F.normalize(x, dim=1), min(k, len(x))
-    )
-    return index, (1 - distance.square() / 2).clamp_min(0).pow(power) / 2
+) -> tuple[Int[Tensor, "Q k"], Float[Tensor, "Q k"]]:
+    """Compute the rows of `cosine_power` for receive-only queries.
+
+    Args:
+        queries: `[Q, F]`.
+        x: the other nodes `[N, F]`.
+        k: number of neighbors.
+        power: exponent of the cosine.
+
+    Returns:
+        The index of each query's neighbors and their weights, `[Q, k]` each.
+    """
+    unit_queries, unit_x = F.normalize(queries, dim=1), F.normalize(x, dim=1)
+    index, distance = query_neighbors(unit_queries, unit_x, min(k, len(x)))
+    similarity = 1 - distance.square() / 2
+    # Only one direction exists, so the mean of both is half of it.
+    return index, similarity.clamp_min(0).pow(power) / 2
 
 
 @dataclasses.dataclass(frozen=True)
 class SparseAffinity:
-    """An affinity of one task of many nodes.
+    """The sparse form of an affinity, for one task with many nodes.
 
     Attributes:
-        graph: nodes `[N, F]` to the edges that are not 0 and their weights `[E, 1]`.
-        towards: silent queries and nodes to what each query hears, indices and weights `[Q, k]`.
+        graph: from nodes `[N, F]` to the edges that are not 0 and their weights `[E, 1]`.
+        to_queries: from receive-only queries `[Q, F]` and nodes `[N, F]` to each query's neighbors
+            and their weights, `[Q, k]` each.
     """
 
     graph: Callable[[Tensor], tuple[Topology, Tensor]]
-    towards: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+    to_queries: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 SPARSE_AFFINITIES: Mapping[Callable[..., Tensor], SparseAffinity] = MappingProxyType(
@@ -196,6 +331,27 @@ SPARSE_AFFINITIES: Mapping[Callable[..., Tensor], SparseAffinity] = MappingProxy
 
 
 def symmetric_normalize(weights: Float[Tensor, "G n n"]) -> Float[Tensor, "G n n"]:
-    """`D^-½ W D^-½`, D the sums of rows; rows without mass stay zero."""
-    degree = weights.sum(2).clamp_min(TINY).rsqrt()
-    return degree[:, :, None] * weights * degree[:, None]
+    """Normalize affinities by the degrees of both ends.
+
+    Formula:
+        S = D^-½ W D^-½,  D the sums of the rows of W
+
+    Args:
+        weights: W, `[G, n, n]`, not negative.
+
+    Returns:
+        S, `[G, n, n]`; rows of isolated nodes stay zero.
+
+    Example:
+        >>> import torch
+        >>> from graphfew.propagation import symmetric_normalize
+        >>> symmetric_normalize(torch.tensor([[[0.0, 4.0], [4.0, 0.0]]])).tolist()
+        [[[0.0, 1.0], [1.0, 0.0]]]
+    """
+    inverse_root = weights.sum(2).clamp_min(TINY).rsqrt()
+    return inverse_root[:, :, None] * weights * inverse_root[:, None]
+
+
+def _check_k(k: int) -> None:
+    if k < 1:
+        raise InvalidInputError(f"k is {k}; a node needs at least 1 neighbor")

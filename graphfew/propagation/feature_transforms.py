@@ -1,4 +1,4 @@
-"""Features as methods without training want them: even in size, around a center, of length 1."""
+"""Normalization of features for methods that need no training: power, centering, unit length, PCA."""
 
 from __future__ import annotations
 
@@ -6,55 +6,94 @@ import math
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 from torch.nn import functional as F
 
 from graphfew.core.dense_batch import DenseBatch, class_softmax, map_to_nodes, scale_sharpness
 from graphfew.core.episode import Episode
+from graphfew.errors import InvalidInputError
 from graphfew.ops.centering import center_tasks
 from graphfew.propagation.class_priors import class_prior, unknown_mask
 
 TINY = 1e-12
+# `adaptive_power_normalize` moves its center with the agreement exp(-KL) of proportions and prior:
+# from no movement at 0.7 to the full distance at 0.9.
+MIN_AGREEMENT, AGREEMENT_RANGE = 0.7, 0.2
 
 
 def check_center(center: Sequence[float] | None, dim: int) -> None:
-    """Raises ValueError where a center has another number of values than the features, or one that is not finite."""
-    if center is not None and (len(center) != dim or not all(math.isfinite(v) for v in center)):
-        raise ValueError(
-            f"the center has {len(center)} values and the encoder {dim} outputs; give a finite value for "
-            f"each, such as the mean of the training classes' features"
+    """Check a feature center.
+
+    Args:
+        center: one number per feature, or None.
+        dim: the encoder's output width.
+
+    Raises:
+        InvalidInputError: another number of values than `dim`, or one that is not finite.
+    """
+    if center is None:
+        return
+    if len(center) != dim or not all(math.isfinite(value) for value in center):
+        raise InvalidInputError(
+            f"the center has {len(center)} values and the encoder {dim} outputs; give a finite "
+            f"value for each, such as the mean of the training classes' features"
         )
 
 
 def power_normalize(
-    episode: Episode, power: float, center: Sequence[float] | None, over: Tensor | None = None
+    episode: Episode,
+    power: float,
+    center: Sequence[float] | None,
+    counted: Bool[Tensor, " N"] | None = None,
 ) -> Episode:
-    """The encoded episode with `x ← sign(x) |x|^power`, brought to length 1, centerd, and brought to length 1 again.
+    """Apply a power to the features, normalize, center, and normalize again.
+
+    Formula:
+        x ← sign(x) |x|^power,  x ← x / ‖x‖,  x ← x - center,  x ← x / ‖x‖
 
     Args:
-        episode: encoded, `x [N, F]`.
-        power: 1 leaves the values; 0.5 evens out features with few large ones, as rectified networks give.
-        center: what to subtract, such as the mean of training features that went through the same first two steps; None
-            takes the mean of each task's own nodes.
-        over: `[N]` bool, the nodes that count in that mean; None for all.
+        episode: an encoded episode, `x [N, F]`.
+        power: 1 changes nothing; 0.5 reduces the skew of non-negative features.
+        center: what to subtract, such as the mean of training features after the first two steps;
+            None for the mean of each task.
+        counted: the nodes to average for that mean; None for all.
 
-    Source: Hu, Gripon, Pateux, 2021, Leveraging the Feature Distribution in Transfer-Based Few-Shot Learning.
+    Returns:
+        The episode with features `[N, F]` of length 1.
 
-    Deviations: one center for all nodes of a task (theirs has one for the supports and one for the queries, which are
-    apart wherever the classes of the queries are not balanced); the power of a negative value keeps its sign.
+    Example:
+        >>> import torch, graphfew as gf
+        >>> y = torch.tensor([0, 1, -1])
+        >>> x = torch.tensor([[4.0, 0.0], [0.0, 9.0], [1.0, 0.0]])
+        >>> episode = gf.Episode.single(x, y, query=y < 0, way=2)
+        >>> gf.propagation.power_normalize(episode, 0.5, center=[0.0, 0.0]).x.tolist()
+        [[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]]
+
+    Source:
+        Hu, Gripon, Pateux, 2021, Leveraging the Feature Distribution in Transfer-Based Few-Shot
+        Learning.
+
+    Deviations:
+        One center for all nodes of a task (the paper has one for supports and one for queries,
+        which differ if the queries are imbalanced); the power of a negative value keeps its sign.
     """
-    x = _evened(episode.x, power)
-    x = center_tasks(x, episode.sizes, over) if center is None else x - x.new_tensor(center)
-    return episode.encode(lambda _: _unit(x))
+    x = _power_unit(episode.x, power)
+    if center is not None:
+        centered = x - x.new_tensor(center)
+        return episode.encode(lambda _: _unit(centered))
+    centered = center_tasks(x, episode.sizes, counted)
+    return episode.encode(lambda _: _unit(centered))
 
 
-def _evened(x: Tensor, power: float) -> Tensor:
-    """`sign(x) |x|^power`, of length 1."""
-    return _unit(x if power == 1 else x.sign() * x.abs().pow(power))
+def _power_unit(x: Tensor, power: float) -> Tensor:
+    if power == 1:
+        return _unit(x)
+    return _unit(x.sign() * x.abs().pow(power))
 
 
 def _unit(x: Tensor) -> Tensor:
-    # torch's own normalize takes twice as long on wide rows.
+    # F.normalize takes twice as long on wide rows.
     out: Tensor = x / torch.linalg.vector_norm(x, dim=1, keepdim=True).clamp_min(TINY)
     return out
 
@@ -62,72 +101,106 @@ def _unit(x: Tensor) -> Tensor:
 def adaptive_power_normalize(
     episode: Episode, power: float, prior: Sequence[float] | None = None, sharpness: float = 10.0
 ) -> Episode:
-    """As `prepared`, around a center between the supports' mean, which any division of the queries leaves where it is,
-    and the mean of all nodes, which says more where they are divided as the prior has it.
+    """Normalize as `power_normalize`, around a center that adapts to the class balance.
 
-    Unknown nodes are first shared among the classes, by `exp(-sharpness d²)` to class means around the supports' mean.
-    With π the mean share and p the prior, the center is as far from the one to the other as `exp(-KL(π, p))` is from
-    0.7 to 0.9.
+    The mean of the supports does not depend on the class balance of the queries; the mean of all
+    nodes has less noise, but is a good center only if the queries follow the prior. Class
+    proportions π are estimated by a soft assignment to class means, and the center moves from the
+    first mean to the second as `exp(-KL(π, prior))` goes from 0.7 to 0.9.
 
     Args:
-        episode: encoded, `x [N, F]`.
-        power: as of `prepared`.
-        prior: proportions of the classes; None takes them as even.
-        sharpness: among 5 classes; it grows with the logarithm of their number.
+        episode: an encoded episode, `x [N, F]`.
+        power: exponent of the features.
+        prior: class proportions; None for uniform ones.
+        sharpness: of the soft assignment, for 5 classes.
+
+    Returns:
+        The episode with features `[N, F]` of length 1.
 
     Raises:
-        ValueError: a prior of another way than the task.
+        InvalidInputError: the prior has another number of classes than the task.
+
+    Example:
+        >>> import torch, graphfew as gf
+        >>> y = torch.tensor([0, 1, -1])
+        >>> x = torch.tensor([[4.0, 0.0], [0.0, 4.0], [4.0, 1.0]])
+        >>> episode = gf.Episode.single(x, y, query=y < 0, way=2)
+        >>> gf.propagation.adaptive_power_normalize(episode, 1.0).x.norm(dim=1).round(decimals=3)
+        tensor([1., 1., 1.])
     """
-    x = _evened(episode.x, power)
-    return episode.encode(
-        lambda _: map_to_nodes(episode.encode(lambda _: x), lambda t: _poised(t, prior, sharpness))
-    )
+    scaled = episode.encode(lambda _: _power_unit(episode.x, power))
+
+    def recenter(tasks: DenseBatch) -> Tensor:
+        return _center_adaptively(tasks, prior, sharpness)
+
+    x = map_to_nodes(scaled, recenter)
+    return episode.encode(lambda _: x)
 
 
-def _poised(tasks: DenseBatch, prior: Sequence[float] | None, sharpness: float) -> Tensor:
+def _center_adaptively(
+    tasks: DenseBatch, prior: Sequence[float] | None, sharpness: float
+) -> Tensor:
     shots = tasks.one_hot.sum(1)[..., None]
-    middle = (torch.bmm(tasks.one_hot.mT, tasks.x) / shots).mean(1, keepdim=True)
-    x = F.normalize(tasks.x - middle, dim=2)
-    classes = F.normalize(torch.bmm(tasks.one_hot.mT, x) / shots, dim=2)
-    free = unknown_mask(tasks)
-    nearness = 2 * scale_sharpness(sharpness, tasks.one_hot.shape[2]) * torch.bmm(x, classes.mT)
-    shares = (class_softmax(nearness) * free).sum(1) / free.sum(1)
-    gap = (shares * (shares.clamp_min(TINY) / class_prior(prior, tasks.one_hot)).log()).sum(1)
-    reach = (((-gap).exp() - 0.7) / 0.2).clamp(0, 1)[:, None, None]
-    return F.normalize(tasks.x - middle - reach * (tasks.x.mean(1, keepdim=True) - middle), dim=2)
+    support_mean = (torch.bmm(tasks.one_hot.mT, tasks.x) / shots).mean(1, keepdim=True)
+    x = F.normalize(tasks.x - support_mean, dim=2)
+    class_means = F.normalize(torch.bmm(tasks.one_hot.mT, x) / shots, dim=2)
+    is_unknown = unknown_mask(tasks)
+    # Rows have length 1, so twice the inner product is minus the squared distance, up to a constant.
+    scale = 2 * scale_sharpness(sharpness, tasks.one_hot.shape[2])
+    scores = scale * torch.bmm(x, class_means.mT)
+    proportions = (class_softmax(scores) * is_unknown).sum(1) / is_unknown.sum(1)
+    log_ratio = (proportions.clamp_min(TINY) / class_prior(prior, tasks.one_hot)).log()
+    divergence = (proportions * log_ratio).sum(1)
+    agreement = (-divergence).exp()
+    fraction = ((agreement - MIN_AGREEMENT) / AGREEMENT_RANGE).clamp(0, 1)[:, None, None]
+    offset = tasks.x.mean(1, keepdim=True) - support_mean
+    return F.normalize(tasks.x - support_mean - fraction * offset, dim=2)
 
 
 def project_to_principal_axes(
-    episode: Episode, components: int, over: Tensor | None = None
+    episode: Episode, components: int, counted: Bool[Tensor, " N"] | None = None
 ) -> Episode:
-    """The encoded episode with each task's `x` turned to the directions in which its rows are largest.
-
-    `x` becomes `[N, components]`; where features or nodes are fewer than that, the rest is 0. Directions carry no
-    gradient.
+    """Project the features of each task onto its principal axes, without centering.
 
     Args:
-        episode: encoded, `x [N, F]`.
-        components: how many directions.
-        over: `[N]` bool, the nodes that count for the directions; None for all.
+        episode: an encoded episode, `x [N, F]`.
+        components: number of axes.
+        counted: the nodes that determine the axes; None for all.
+
+    Returns:
+        The episode with `x [N, components]`; components beyond the rank of the features are 0.
+        The axes are constants for autograd.
+
+    Example:
+        >>> import torch, graphfew as gf
+        >>> y = torch.tensor([0, 1, -1])
+        >>> x = torch.tensor([[0.0, 2.0], [0.0, 1.0], [0.0, -1.0]])
+        >>> episode = gf.Episode.single(x, y, query=y < 0, way=2)
+        >>> gf.propagation.project_to_principal_axes(episode, 1).x.abs().tolist()
+        [[2.0], [1.0], [1.0]]
     """
-    x, counted = (
-        episode.x,
-        episode.x.detach() if over is None else episode.x.detach() * over[:, None],
-    )
-    tasks = zip(
-        torch.split(x, list(episode.sizes)), torch.split(counted, list(episode.sizes)), strict=True
-    )
-    rows = [own @ _directions(basis, components) for own, basis in tasks]
-    return episode.encode(lambda _: torch.cat(rows))
+    basis = episode.x.detach()
+    if counted is not None:
+        basis = basis * counted[:, None]
+    sizes = list(episode.sizes)
+    projected = []
+    for rows, counted_rows in zip(
+        torch.split(episode.x, sizes), torch.split(basis, sizes), strict=True
+    ):
+        projected.append(rows @ _principal_axes(counted_rows, components))
+    return episode.encode(lambda _: torch.cat(projected))
 
 
-def _directions(rows: Tensor, components: int) -> Tensor:
-    """`[F, components]` orthonormal, or zero columns where there are no more."""
+def _principal_axes(rows: Tensor, components: int) -> Tensor:
+    """Orthonormal columns `[F, components]`; columns beyond the rank are zero."""
     n, width = rows.shape
-    square = rows @ rows.mT if n < width else rows.mT @ rows
-    value, vector = (found.flip(-1)[..., :components] for found in torch.linalg.eigh(square))
-    # Directions of rounding errors alone are none: which they are would depend on the order of the nodes.
-    real = value > max(n, width) * torch.finfo(value.dtype).eps * value[:1]
+    # The smaller of the two Gram matrices has the same positive eigenvalues.
+    gram = rows @ rows.mT if n < width else rows.mT @ rows
+    eigenvalues, eigenvectors = torch.linalg.eigh(gram)
+    values = eigenvalues.flip(-1)[:components]
+    axes = eigenvectors.flip(-1)[..., :components]
+    # Axes of rounding errors are dropped: they would depend on the order of the nodes.
+    is_significant = values > max(n, width) * torch.finfo(values.dtype).eps * values[:1]
     if n < width:
-        vector = (rows.mT @ vector) / value.clamp_min(TINY).sqrt()
-    return F.pad(vector * real, (0, components - len(value)))
+        axes = (rows.mT @ axes) / values.clamp_min(TINY).sqrt()
+    return F.pad(axes * is_significant, (0, components - len(values)))

@@ -1,4 +1,4 @@
-"""Label spreading and harmonic functions on sparse graphs of many nodes, by conjugate gradients; no gradient flows."""
+"""Label spreading and harmonic functions: closed forms on dense tasks, iterative on sparse graphs."""
 
 from __future__ import annotations
 
@@ -10,63 +10,141 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from graphfew.core.topology import Topology
+from graphfew.errors import InvalidInputError, NumericalError
 
 TINY = 1e-12
-# Above this methods take a task's sparse graph of neighbors in the place of arrays of all pairs.
+# Methods use sparse graphs for tasks with more nodes than this.
 DENSE_NODES = 3000
-COLUMNS = 32
-# Keeps the solution unique where a part of the graph has no label.
+# The columns of one solve, so that what a sparse product gathers stays in the cache.
+COLUMNS_PER_SOLVE = 32
+# Makes the harmonic function unique on components of the graph without a label.
 DAMPING = 1e-6
+
+
+def dense_propagation(
+    transition: Float[Tensor, "G n n"], values: Float[Tensor, "G n C"]
+) -> Float[Tensor, "G n C"]:
+    """Propagate values over dense graphs to the limit, differentiably.
+
+    Formula:
+        F = (I - T)⁻¹ Y = Y + T Y + T² Y + …
+
+    With `T = α S`, S the affinities after `symmetric_normalize` and Y one-hot labels, this is
+    label spreading (Zhou et al. 2004).
+
+    Args:
+        transition: T, `[G, n, n]`, with a spectral radius below 1.
+        values: Y, `[G, n, C]`.
+
+    Returns:
+        F, `[G, n, C]`.
+
+    Example:
+        >>> import torch
+        >>> from graphfew.propagation import dense_propagation
+        >>> transition = torch.tensor([[[0.0, 0.5], [0.5, 0.0]]])
+        >>> dense_propagation(transition, torch.tensor([[[3.0], [0.0]]])).tolist()
+        [[[4.0], [2.0]]]
+    """
+    out: Tensor = torch.linalg.solve(_identity_like(transition) - transition, values)
+    return out
+
+
+def dense_propagation_matrix(transition: Float[Tensor, "G n n"]) -> Float[Tensor, "G n n"]:
+    """Compute the matrix that `dense_propagation` multiplies values by, for use as edges.
+
+    Args:
+        transition: T, `[G, n, n]`, with a spectral radius below 1.
+
+    Returns:
+        `(I - T)⁻¹`, `[G, n, n]`.
+
+    Example:
+        >>> import torch
+        >>> from graphfew.propagation import dense_propagation_matrix
+        >>> dense_propagation_matrix(torch.tensor([[[0.5]]])).tolist()
+        [[[2.0]]]
+    """
+    out: Tensor = torch.linalg.inv(_identity_like(transition) - transition)
+    return out
+
+
+def _identity_like(matrices: Tensor) -> Tensor:
+    return torch.eye(matrices.shape[1], dtype=matrices.dtype, device=matrices.device)
 
 
 @torch.no_grad()
 def conjugate_gradients(
-    apply: Callable[[Tensor], Tensor],
+    product: Callable[[Tensor], Tensor],
     b: Float[Tensor, "N C"],
     *,
     tolerance: float = 1e-6,
-    most_rounds: int = 1000,
+    max_iterations: int = 1000,
+    require_convergence: bool = True,
 ) -> Float[Tensor, "N C"]:
-    """`A⁻¹ B` for a symmetric positive definite A, all columns of B at once and each with steps of its own.
+    """Solve `A X = B` for a symmetric positive definite A, without gradients.
+
+    The columns of B are solved together, each with its own step sizes, so the matrix may differ
+    between columns: `product` can apply a block-diagonal A.
 
     Args:
-        apply: `[N, C] -> [N, C]`, the product of A with such columns.
-        b: the right-hand sides `[N, C]`; the answer has their dtype.
-        tolerance: stop when every column's residual, as updated from round to round, is at most so long beside its
-            right-hand side.
-        most_rounds: products with A, at most.
+        product: `[N, C] -> [N, C]`, the product of A with such columns.
+        b: the right-hand sides `[N, C]`.
+        tolerance: stop when the norm of every column's residual, relative to its right-hand
+            side, is at most this.
+        max_iterations: the most products with A.
+        require_convergence: raise if the tolerance is not reached or A is not positive definite;
+            otherwise return the last iterate.
+
+    Returns:
+        X, `[N, C]`.
 
     Raises:
-        ValueError: a tolerance or a number of rounds that is not positive, or an A that is not positive definite.
-        ArithmeticError: the tolerance was not reached.
+        InvalidInputError: a tolerance or number of iterations that is not positive, or an A that
+            is not positive definite.
+        NumericalError: the tolerance was not reached.
 
-    Source: Hestenes, Stiefel, 1952, Methods of Conjugate Gradients for Solving Linear Systems.
+    Example:
+        >>> import torch
+        >>> from graphfew.propagation import conjugate_gradients
+        >>> a = torch.tensor([[2.0, 1.0], [1.0, 3.0]])
+        >>> conjugate_gradients(lambda x: a @ x, torch.tensor([[3.0], [4.0]])).round(decimals=4)
+        tensor([[1.],
+                [1.]])
 
-    Deviations: none.
+    Source:
+        Hestenes, Stiefel, 1952, Methods of Conjugate Gradients for Solving Linear Systems.
+
+    Deviations:
+        none.
     """
-    if not tolerance > 0 or most_rounds < 1:
-        raise ValueError(
-            f"tolerance is {tolerance} and most_rounds {most_rounds}; both must be positive"
+    if not tolerance > 0 or max_iterations < 1:
+        raise InvalidInputError(
+            f"tolerance is {tolerance} and max_iterations {max_iterations}; both must be positive"
         )
     length = torch.linalg.vector_norm(b, dim=0)
     residual = b / length.clamp_min(torch.finfo(b.dtype).tiny)
-    x, direction, left = torch.zeros_like(b), residual.clone(), _squares(residual)
-    for _ in range(most_rounds):
-        going = left > tolerance**2
-        if not bool(going.any()):
+    x, direction = torch.zeros_like(b), residual.clone()
+    squared_norm = _squared_norms(residual)
+    for _ in range(max_iterations):
+        is_active = squared_norm > tolerance**2
+        if not bool(is_active.any()):
             break
-        moved = apply(direction)
-        # A column that is done takes steps of 0, and so stays done.
-        step = torch.where(going, left / _curvature(direction, moved, going), 0)
+        image = product(direction)
+        curvature = (direction * image).sum(0)
+        if require_convergence:
+            _check_curvature(curvature, is_active)
+        # A converged column takes steps of 0 from here on, so it does not depend on the others.
+        step = torch.where(is_active, squared_norm / curvature, 0)
         x.addcmul_(direction, step)
-        residual.addcmul_(moved, step, value=-1)
-        before, left = left, _squares(residual)
-        direction.mul_(torch.where(going, left / before, 0)).add_(residual)
-    if not bool((left <= tolerance**2).all()):
-        raise ArithmeticError(
-            f"conjugate gradients came to a relative residual of {float(left.amax().sqrt()):.1e} in "
-            f"{most_rounds} rounds; the tolerance is {tolerance:.1e}; allow more rounds or a larger "
-            f"tolerance"
+        residual.addcmul_(image, step, value=-1)
+        previous, squared_norm = squared_norm, _squared_norms(residual)
+        direction.mul_(torch.where(is_active, squared_norm / previous, 0)).add_(residual)
+    if require_convergence and not bool((squared_norm <= tolerance**2).all()):
+        raise NumericalError(
+            f"conjugate gradients reached a relative residual of "
+            f"{float(squared_norm.amax().sqrt()):.1e} in {max_iterations} iterations; the "
+            f"tolerance is {tolerance:.1e}; allow more iterations or a larger tolerance"
         )
     return x.mul_(length)
 
@@ -79,30 +157,49 @@ def spread_labels(
     alpha: float = 0.8,
     *,
     tolerance: float = 1e-6,
-    most_rounds: int = 1000,
+    max_iterations: int = 1000,
 ) -> Float[Tensor, "N C"]:
-    """Local and global consistency, `F = (I - αS)⁻¹ Y`, S = D⁻½ W D⁻½: the mass of every class on every node.
+    """Spread labels over a sparse graph, without gradients.
+
+    Formula:
+        F = (I - αS)⁻¹ Y,  S = D^-½ W D^-½
 
     Args:
-        topology, weights: the graph W, symmetric and not negative, such as `union` makes it.
-        label: Y, known labels as one-hot rows and zeros where there is none. Columns that sum to 1 keep classes with
-            more labels from being favored.
+        topology: the graph.
+        weights: W, `[E, 1]`, symmetric and not negative, such as `union_graph` returns.
+        label: Y, one-hot rows `[N, C]`, zero where the label is unknown. Divide each column by
+            its sum to give every class the same weight.
         alpha: share of a node's label that comes from its neighbors, in `(0, 1)`.
-        tolerance, most_rounds: as of `conjugate_gradients`.
+        tolerance: relative residual, see `conjugate_gradients`.
+        max_iterations: the most iterations, see `conjugate_gradients`.
+
+    Returns:
+        F, the score of each class on each node, `[N, C]`.
 
     Raises:
-        ValueError: alpha outside `(0, 1)`, shapes that do not fit, or weights that are not symmetric.
-        ArithmeticError: the tolerance was not reached.
+        InvalidInputError: alpha outside `(0, 1)`, shapes that do not match, or weights that are
+            not symmetric.
+        NumericalError: the tolerance was not reached.
 
-    Source: Zhou, Bousquet, Lal, Weston, Schölkopf, 2004, Learning with Local and Global Consistency.
+    Example:
+        >>> import torch
+        >>> from graphfew.propagation import sparse_self_tuning, spread_labels
+        >>> graph = sparse_self_tuning(torch.tensor([[0.0], [1.0], [8.0], [9.0]]), k=2)
+        >>> label = torch.tensor([[1.0, 0.0], [0.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
+        >>> spread_labels(*graph, label).argmax(1).tolist()
+        [0, 0, 1, 1]
 
-    Deviations: none.
+    Source:
+        Zhou, Bousquet, Lal, Weston, Schölkopf, 2004, Learning with Local and Global Consistency.
+
+    Deviations:
+        none.
     """
     if not 0 < alpha < 1:
-        raise ValueError(f"alpha is {alpha}; it must lie between 0 and 1")
-    scale = _half_degree(topology, weights, label).reciprocal()
-    near = alpha * _scaled(topology, weights, scale)
-    return _by_columns(topology, near, label, tolerance, most_rounds)
+        raise InvalidInputError(f"alpha is {alpha}; it must be between 0 and 1")
+    inverse_root = _root_degree(topology, weights, label).reciprocal()
+    transition = alpha * _scale_both_ends(topology, weights, inverse_root)
+    return _solve_in_column_blocks(topology, transition, label, tolerance, max_iterations)
 
 
 @torch.no_grad()
@@ -112,42 +209,82 @@ def harmonic_function(
     label: Float[Tensor, "N C"],
     *,
     tolerance: float = 1e-6,
-    most_rounds: int = 1000,
+    max_iterations: int = 1000,
 ) -> Float[Tensor, "N C"]:
-    """The harmonic function, `F_U = (I - T_UU)⁻¹ T_UL Y_L`, T = D⁻¹ W: unlabeled nodes are their neighbors' mean.
+    """Compute the harmonic function: every unlabeled node is the mean of its neighbors.
 
-    Labeled nodes keep their rows; those that no label reaches have zeros. It is solved in its symmetric form,
-    `(I - S_UU) D_U^½ F_U = D_U^-½ W_UL Y_L`, S = D⁻½ W D⁻½.
+    Formula:
+        F_U = (I - T_UU)⁻¹ T_UL Y_L,  T = D⁻¹ W
+
+    It is solved in its symmetric form, `(I - S_UU) D_U^½ F_U = D_U^-½ W_UL Y_L` with
+    `S = D^-½ W D^-½`.
 
     Args:
-        topology, weights: the graph W, symmetric and not negative, such as `union` makes it.
-        label: known labels as one-hot rows, and zeros where there is none, which are the nodes U.
-        tolerance, most_rounds: as of `conjugate_gradients`.
+        topology: the graph.
+        weights: W, `[E, 1]`, symmetric and not negative, such as `union_graph` returns.
+        label: one-hot rows `[N, C]` of the labeled nodes L, zero for the others, U.
+        tolerance: relative residual, see `conjugate_gradients`.
+        max_iterations: the most iterations, see `conjugate_gradients`.
+
+    Returns:
+        F, `[N, C]`; labeled nodes keep their rows, nodes without a path to a label have zeros.
 
     Raises:
-        ValueError: shapes that do not fit, or weights that are not symmetric.
-        ArithmeticError: the tolerance was not reached.
+        InvalidInputError: shapes that do not match, or weights that are not symmetric.
+        NumericalError: the tolerance was not reached.
 
-    Source: Zhu, Ghahramani, Lafferty, 2003, Semi-Supervised Learning Using Gaussian Fields and Harmonic Functions.
+    Example:
+        >>> import torch
+        >>> from graphfew.propagation import harmonic_function, sparse_self_tuning
+        >>> graph = sparse_self_tuning(torch.tensor([[0.0], [1.0], [8.0], [9.0]]), k=2)
+        >>> label = torch.tensor([[1.0, 0.0], [0.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
+        >>> harmonic_function(*graph, label).argmax(1).tolist()
+        [0, 0, 1, 1]
 
-    Deviations: T is damped by 1e-6.
+    Source:
+        Zhu, Ghahramani, Lafferty, 2003, Semi-Supervised Learning Using Gaussian Fields and
+        Harmonic Functions.
+
+    Deviations:
+        T is damped by 1e-6.
     """
-    free = ~label.any(1)
-    half = _half_degree(topology, weights, label)
-    near = (1 - DAMPING) * _scaled(topology, weights, half.reciprocal())
-    near = near * free[topology.receivers, None]
-    # Rows of labeled nodes are those of the identity and their right-hand sides zero, so U alone is solved.
-    among = near * free[topology.senders, None]
-    given = sparse_matmul(topology, near, label * half)
-    solved = _by_columns(topology, among, given, tolerance, most_rounds)
-    return solved.div_(half).add_(label)
+    is_unlabeled = ~label.any(1)
+    root_degree = _root_degree(topology, weights, label)
+    transition = (1 - DAMPING) * _scale_both_ends(topology, weights, root_degree.reciprocal())
+    into_unlabeled = transition * is_unlabeled[topology.receivers, None]
+    # Without edges from labeled nodes either, their rows are those of the identity and their
+    # right-hand sides are zero: one solve on all nodes is the solve on U.
+    among_unlabeled = into_unlabeled * is_unlabeled[topology.senders, None]
+    from_labels = sparse_matmul(topology, into_unlabeled, label * root_degree)
+    solution = _solve_in_column_blocks(
+        topology, among_unlabeled, from_labels, tolerance, max_iterations
+    )
+    return solution.div_(root_degree).add_(label)
 
 
 @torch.no_grad()
 def sparse_matmul(
     topology: Topology, weights: Float[Tensor, "E 1"], x: Float[Tensor, "N C"]
 ) -> Float[Tensor, "N C"]:
-    """`W x`, as `topology.propagate` has it, without a row of x for each edge and without a gradient."""
+    """Multiply a sparse matrix of edge weights with a dense matrix, without gradients.
+
+    It has the values of `topology.propagate`, and needs no array of E rows.
+
+    Args:
+        topology: the graph, receivers as rows.
+        weights: `[E, 1]`.
+        x: `[N, C]`.
+
+    Returns:
+        `[N, C]`.
+
+    Example:
+        >>> import torch
+        >>> from graphfew.propagation import sparse_matmul, sparse_self_tuning
+        >>> topology, weights = sparse_self_tuning(torch.tensor([[0.0], [1.0]]), k=1)
+        >>> sparse_matmul(topology, torch.full_like(weights, 2.0), torch.eye(2)).tolist()
+        [[0.0, 2.0], [2.0, 0.0]]
+    """
     out: Tensor = F.embedding_bag(
         topology.senders,
         x,
@@ -159,58 +296,61 @@ def sparse_matmul(
     return out
 
 
-def _by_columns(
-    topology: Topology, near: Tensor, given: Tensor, tolerance: float, most_rounds: int
+def _solve_in_column_blocks(
+    topology: Topology, transition: Tensor, b: Tensor, tolerance: float, max_iterations: int
 ) -> Tensor:
-    """`(I - near)⁻¹ given`, some columns at a time: what a product gathers then stays in a processor's cache."""
-    parts = [
-        conjugate_gradients(
-            lambda f: f - sparse_matmul(topology, near, f),
-            columns.contiguous(),
-            tolerance=tolerance,
-            most_rounds=most_rounds,
+    """Solve `(I - T) X = B`, a block of columns at a time."""
+
+    def product(columns: Tensor) -> Tensor:
+        return columns - sparse_matmul(topology, transition, columns)
+
+    solutions = []
+    for columns in torch.split(b, COLUMNS_PER_SOLVE, dim=1):
+        solution = conjugate_gradients(
+            product, columns.contiguous(), tolerance=tolerance, max_iterations=max_iterations
         )
-        for columns in torch.split(given, COLUMNS, dim=1)
-    ]
-    return torch.cat(parts, dim=1)
+        solutions.append(solution)
+    return torch.cat(solutions, dim=1)
 
 
-def _squares(columns: Tensor) -> Tensor:
+def _squared_norms(columns: Tensor) -> Tensor:
     out: Tensor = torch.linalg.vector_norm(columns, dim=0).square()
     return out
 
 
-def _curvature(direction: Tensor, moved: Tensor, going: Tensor) -> Tensor:
-    """`pᵀ A p` of each column; positive where the column is going."""
-    curvature = (direction * moved).sum(0)
-    if not bool((curvature[going] > 0).all()):
-        raise ValueError(
-            f"pᵀ A p is {float(curvature[going].min()):.1e} for a direction p; conjugate gradients need a "
-            f"symmetric positive definite A: of a graph, symmetric weights that are not negative"
+def _check_curvature(curvature: Tensor, is_active: Tensor) -> None:
+    """Check that `pᵀ A p` is positive for the active columns."""
+    if not bool((curvature[is_active] > 0).all()):
+        raise InvalidInputError(
+            f"pᵀ A p is {float(curvature[is_active].min()):.1e} for a direction p; conjugate "
+            f"gradients need a symmetric positive definite A: for a graph, symmetric weights "
+            f"that are not negative"
         )
-    return curvature
 
 
-def _half_degree(topology: Topology, weights: Tensor, label: Tensor) -> Tensor:
-    """`D^½`, `[N, 1]`, of a graph whose shapes fit and that may be symmetric."""
-    edges = len(topology.receivers)
-    if weights.shape != (edges, 1) or len(label) != topology.num_nodes:
-        raise ValueError(
-            f"weights are {tuple(weights.shape)} and label {tuple(label.shape)}; a graph of {edges} edges "
-            f"and {topology.num_nodes} nodes needs weights {(edges, 1)} and a row of label for every node"
+def _root_degree(topology: Topology, weights: Tensor, label: Tensor) -> Tensor:
+    """`D^½`, `[N, 1]`, after a check of shapes and, by its degrees, of the graph's symmetry."""
+    n_edges = len(topology.receivers)
+    if weights.shape != (n_edges, 1) or len(label) != topology.num_nodes:
+        raise InvalidInputError(
+            f"weights have shape {tuple(weights.shape)} and label {tuple(label.shape)}; a graph "
+            f"with {n_edges} edges and {topology.num_nodes} nodes needs weights {(n_edges, 1)} "
+            f"and a row of label for every node"
         )
-    into = topology.sum(weights)
-    out = torch.zeros_like(into).index_add_(0, topology.senders, weights)
-    wrong = torch.nonzero(~torch.isclose(into, out, rtol=1e-3, atol=TINY).all(1)).flatten()
-    if len(wrong):
-        node = int(wrong[0])
-        raise ValueError(
-            f"weights into node {node} sum to {float(into[node]):.4g} and weights out of it to "
-            f"{float(out[node]):.4g}; the graph must be symmetric: make it so with union or mutual"
+    in_degree = topology.sum(weights)
+    out_degree = torch.zeros_like(in_degree).index_add_(0, topology.senders, weights)
+    is_equal = torch.isclose(in_degree, out_degree, rtol=1e-3, atol=TINY).all(1)
+    unequal = torch.nonzero(~is_equal).flatten()
+    if len(unequal):
+        node = int(unequal[0])
+        raise InvalidInputError(
+            f"the weights into node {node} sum to {float(in_degree[node]):.4g} and those out of "
+            f"it to {float(out_degree[node]):.4g}; the graph must be symmetric: make it so with "
+            f"union_graph or mutual_graph"
         )
-    return into.clamp_min(TINY).sqrt()
+    return in_degree.clamp_min(TINY).sqrt()
 
 
-def _scaled(topology: Topology, weights: Tensor, scale: Tensor) -> Tensor:
+def _scale_both_ends(topology: Topology, weights: Tensor, scale: Tensor) -> Tensor:
     out: Tensor = weights * scale[topology.receivers] * scale[topology.senders]
     return out

@@ -161,7 +161,7 @@ def test_refusals():
     model = identity_model("dpgn", way=3, shot=1)
     with pytest.raises(ValueError, match=r"built for 1-shot tasks and class 0 of task 0 has 2"):
         model(task(1, 3, (2,), 2))
-    with pytest.raises(ValueError, match=r"the dpgn was built for 3-way tasks and got a 4-way one"):
+    with pytest.raises(ValueError, match=r"dpgn was built for 3-way tasks and got a 4-way task"):
         model(task(1, 4, (1,), 2))
     with pytest.raises(ValueError, match=r"generations must .* got 0"):
         identity_model("dpgn", generations=0)

@@ -12,7 +12,7 @@ import torch
 from episodes import identity_model, task
 
 import graphfew as gf
-from graphfew.nn.fused_pair_mlp import values
+from graphfew.nn.fused_pair_mlp import fused_pair_values
 from graphfew.nn.layers import RowNorm, blocks
 from graphfew.nn.pair_mlp import PairMLP
 
@@ -99,7 +99,7 @@ def test_networks_of_one_to_four_maps_over_several_blocks(depth, training):
     nodes = [x.requires_grad_() for x in torch.randn(12, 9, device=DEVICE).repeat(2, 1, 1).unbind()]
     weight = torch.randn(70, 1, device=DEVICE)
     expected = net((nodes[0][one] - nodes[0][two]).abs())
-    got = values(other, nodes[1], one, two)
+    got = fused_pair_values(other, nodes[1], one, two)
     torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
     (expected * weight).sum().backward()
     (got * weight).sum().backward()

@@ -96,7 +96,7 @@ def test_no_table_of_all_pairs_is_held(monkeypatch):
         return topk(table, *args, **kwargs)
 
     monkeypatch.setattr(torch, "topk", watched)
-    monkeypatch.setattr(propagation, "TABLE", 10_000)
+    monkeypatch.setattr("graphfew.propagation.neighbors.CHUNK_BYTES", 10_000)
     x = features(0, 300)
     found = gf.propagation.knn(x, 4)
     assert max(sizes) <= 10_000
@@ -115,7 +115,7 @@ def test_a_wrong_k_is_refused():
         for k in (-1, 0, 5, 6):
             for call in (search, functools.partial(gf.propagation.knn, search=search)):
                 with pytest.raises(
-                    ValueError, match=f"k is {k} and there are 5 nodes; .* from 1 to 4"
+                    ValueError, match=f"k is {k} and there are 5 nodes, .* from 1 to 4"
                 ):
                     call(x, k)
     with pytest.raises(ValueError, match="chunk_size is 0; give at least 1 node"):
@@ -127,11 +127,11 @@ def test_a_wrong_k_is_refused():
     [
         (
             [[1], [0]],
-            r"indices \(2, 1\) and distances \(2, 1\); it must give \[N, k\] of both, \(3, 1\)",
+            r"indices \(2, 1\) and distances \(2, 1\); it must return \[N, k\] of both, \(3, 1\)",
         ),
-        ([[1], [1], [0]], "node 1 the neighbors \\[1\\]"),
-        ([[1], [0], [3]], "node 2 the neighbors \\[3\\]"),
-        ([[-1], [0], [1]], "node 0 the neighbors \\[-1\\]"),
+        ([[1], [1], [0]], "neighbors \\[1\\] for node 1"),
+        ([[1], [0], [3]], "neighbors \\[3\\] for node 2"),
+        ([[-1], [0], [1]], "neighbors \\[-1\\] for node 0"),
     ],
 )
 def test_a_search_that_answers_wrongly_is_refused(index, message):
@@ -239,7 +239,7 @@ def test_an_approximate_search_leaves_each_node_out_of_its_own(monkeypatch):
 
 def test_an_approximate_search_that_finds_too_few_is_refused(monkeypatch):
     stand_in(monkeypatch, torch.tensor([[0, 1], [1, -1], [2, 0]]), torch.zeros(3, 2))
-    with pytest.raises(ValueError, match="fewer than 1 neighbors of node 1; search with"):
+    with pytest.raises(ValueError, match="fewer than 1 neighbors of node 1; use exact_search"):
         propagation.approximate_search(features(0, 3), 1)
 
 

@@ -10,6 +10,7 @@ from graphfew import propagation
 from graphfew.core.dense_batch import DenseBatch
 from graphfew.methods.label_propagation import harmonic_scores
 from graphfew.methods.label_spreading import spreading_scores
+from graphfew.propagation.solvers import COLUMNS_PER_SOLVE
 
 CHECKED = settings(deadline=None, derandomize=True, max_examples=40)
 SEEDS = st.integers(0, 2**16)
@@ -17,7 +18,7 @@ AFFINITIES = {
     "self tuning": (propagation.self_tuning, propagation.sparse_self_tuning),
     "cosine power": (propagation.cosine_power, propagation.sparse_cosine_power),
 }
-TIGHT = {"tolerance": 1e-13, "most_rounds": 5000}
+TIGHT = {"tolerance": 1e-13, "max_iterations": 5000}
 
 
 def features(seed, nodes, width=4):
@@ -60,7 +61,7 @@ def test_conjugate_gradients_solve_every_column(nodes, columns, seed, spread):
     a, b = positive_definite(seed, nodes, spread), features(seed + 1, nodes, columns)
     b = b * torch.logspace(-30, 30, columns, dtype=torch.float64)
     given = b.clone()
-    ours = propagation.conjugate_gradients(lambda v: a @ v, b, tolerance=1e-12, most_rounds=200)
+    ours = propagation.conjugate_gradients(lambda v: a @ v, b, tolerance=1e-12, max_iterations=200)
     assert torch.equal(b, given)
     theirs = torch.linalg.solve(a, b)
     assert ((ours - theirs).norm(dim=0) <= 1e-9 * theirs.norm(dim=0)).all()
@@ -80,13 +81,13 @@ def test_columns_are_done_at_their_own_time():
         rounds.append(v.clone())
         return a @ v
 
-    ours = propagation.conjugate_gradients(apply, b, tolerance=1e-10, most_rounds=200)
+    ours = propagation.conjugate_gradients(apply, b, tolerance=1e-10, max_iterations=200)
     assert not ours[:, 0].any()
     assert torch.allclose(ours, torch.linalg.solve(a, b), rtol=0, atol=1e-9)
     assert len(rounds) > 10
     alone = [
         propagation.conjugate_gradients(
-            lambda v: a @ v, b[:, [c]], tolerance=1e-10, most_rounds=200
+            lambda v: a @ v, b[:, [c]], tolerance=1e-10, max_iterations=200
         )
         for c in range(4)
     ]
@@ -109,12 +110,12 @@ def test_it_stops_as_soon_as_the_tolerance_is_met():
         used.append(len(rounds))
     assert used[0] < used[1]
     rounds.clear()
-    propagation.conjugate_gradients(apply, b, tolerance=1e-6, most_rounds=used[1])
+    propagation.conjugate_gradients(apply, b, tolerance=1e-6, max_iterations=used[1])
     with pytest.raises(
         ArithmeticError,
-        match=f"in {used[1] - 1} rounds; the tolerance is 1.0e-06; allow more rounds",
+        match=f"in {used[1] - 1} iterations; the tolerance is 1.0e-06; allow more iterations",
     ):
-        propagation.conjugate_gradients(apply, b, tolerance=1e-6, most_rounds=used[1] - 1)
+        propagation.conjugate_gradients(apply, b, tolerance=1e-6, max_iterations=used[1] - 1)
 
 
 def test_single_precision_is_kept():
@@ -129,7 +130,7 @@ def test_what_is_not_positive_definite_is_refused():
     for a in (-torch.eye(3, dtype=torch.float64), torch.zeros(3, 3, dtype=torch.float64)):
         with pytest.raises(ValueError, match="symmetric positive definite"):
             propagation.conjugate_gradients(lambda v, a=a: a @ v, b)
-    for wrong in ({"tolerance": 0.0}, {"tolerance": float("nan")}, {"most_rounds": 0}):
+    for wrong in ({"tolerance": 0.0}, {"tolerance": float("nan")}, {"max_iterations": 0}):
         with pytest.raises(ValueError, match="both must be positive"):
             propagation.conjugate_gradients(lambda v: v, b, **wrong)
 
@@ -193,7 +194,7 @@ def test_more_classes_than_are_solved_at_once():
     x, label = features(1, 90, 6), labels(2, 90, 70, 70)
     tasks = dense_tasks(x, label, propagation.cosine_power(dense_tasks(x, label), 5)[0])
     topology, weights = propagation.sparse_cosine_power(x, 5)
-    assert label.shape[1] > 2 * propagation.COLUMNS
+    assert label.shape[1] > 2 * COLUMNS_PER_SOLVE
     spread = propagation.spread_labels(topology, weights, label, 0.8, **TIGHT)
     assert torch.allclose(spread, spreading_scores(tasks, 0.8, None)[0], rtol=0, atol=1e-8)
     harmonic = propagation.harmonic_function(topology, weights, label, **TIGHT)
@@ -246,14 +247,16 @@ def test_graphs_that_do_not_fit_are_refused():
     distance, label = near.distance.view(-1, 1), labels(0, 20, 2, 4)
     topology, weights = gf.propagation.union_graph(near.topology, distance)
     for solve in (propagation.spread_labels, propagation.harmonic_function):
-        with pytest.raises(ValueError, match="must be symmetric: make it so with union or mutual"):
+        with pytest.raises(
+            ValueError, match="must be symmetric: make it so with union_graph or mutual_graph"
+        ):
             solve(near.topology, distance, label)
         with pytest.raises(ValueError, match=r"needs weights .* and a row of label for every node"):
             solve(topology, weights[1:], label)
         with pytest.raises(ValueError, match="and a row of label for every node"):
             solve(topology, weights, label[1:])
     for alpha in (0.0, 1.0):
-        with pytest.raises(ValueError, match=f"alpha is {alpha}; it must lie between 0 and 1"):
+        with pytest.raises(ValueError, match=f"alpha is {alpha}; it must be between 0 and 1"):
             propagation.spread_labels(topology, weights, label, alpha)
 
 

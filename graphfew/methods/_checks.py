@@ -13,7 +13,7 @@ def require_labeled(name: str) -> Check:
     """Return a check that rejects unlabeled nodes, for a method that does not use them."""
 
     def check(episode: Episode) -> None:
-        for task, n_unlabeled in enumerate(episode.unlabeled):
+        for task, n_unlabeled in enumerate(episode.n_unlabeled):
             if n_unlabeled:
                 raise InvalidInputError(
                     f"{name} got {n_unlabeled} unlabeled nodes in task {task} and cannot use them; "

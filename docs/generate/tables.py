@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from docs.generate import architecture, choices, methods, pitfalls
+from docs.generate import architecture, choices, methods, pitfalls, training_options
 
 TABLES: Mapping[str, Callable[[], str]] = {
     "methods": methods.index,
@@ -14,5 +14,6 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "fewrel": choices.fewrel,
     "unlabeled": pitfalls.unlabeled,
     "architecture": architecture.table,
+    "training-options": training_options.table,
     **{f"pitfall-{name}": made for name, made in pitfalls.TABLES.items()},
 }

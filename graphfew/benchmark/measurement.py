@@ -67,7 +67,7 @@ def measured(
         versions=all_versions(),
         machine=machine(place),
         result=dataclasses.replace(result, model=told),
-        decisions=tasks.queries,
+        decisions=tasks.n_queries,
         seconds=round(seconds, 6),
         training=tuple(trained),
         peak_memory=most,

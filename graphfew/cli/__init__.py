@@ -1,4 +1,4 @@
-"""The command line: `graphfew train`, `evaluate`, `bench`, `report`, `label`, `methods`, `data`, `demo`."""
+"""The command line: `graphfew train`, `evaluate`, `label`, `bench`, `report` and others."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ app = typer.Typer(
 )
 
 
-def _version(wanted: bool) -> bool:
-    if wanted:
+def _show_version(requested: bool) -> bool:
+    """Print the version and exit, if requested."""
+    if requested:
         typer.echo(f"graphfew {version('graphfew')}")
         raise typer.Exit
-    return wanted
+    return requested
 
 
 @app.callback()
@@ -36,7 +37,7 @@ def main(
     show_version: Annotated[
         bool,
         typer.Option(
-            "--version", callback=_version, is_eager=True, help="Show the version and leave."
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
         ),
     ] = False,
 ) -> None:

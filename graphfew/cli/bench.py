@@ -23,7 +23,7 @@ from graphfew.benchmark import (
     survey,
 )
 from graphfew.cli import console
-from graphfew.cli.error_handling import INTERRUPTED, REFUSED, interruptible, one_line
+from graphfew.cli.error_handling import FAILED, INTERRUPTED, interruptible, one_line_errors
 from graphfew.data import DATASETS
 from graphfew.runs.evaluation import portable_command
 
@@ -68,7 +68,7 @@ def bench(
     goes on with a run that was stopped.
     """
     again = _command(specs or [], out, root, device, only, tasks, train_only, keep_going)
-    with one_line():
+    with one_line_errors():
         if tasks is not None and tasks < 2:
             raise ValueError(f"--tasks is {tasks}; an interval needs at least 2")
         options = Options(
@@ -98,7 +98,7 @@ def bench(
         typer.echo(
             f"error: {failed} specs, trainings or cells failed; the others are done", err=True
         )
-        raise typer.Exit(REFUSED)
+        raise typer.Exit(FAILED)
 
 
 def _command(

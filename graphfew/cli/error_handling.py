@@ -1,4 +1,4 @@
-"""Faults as one line on standard error, and interrupts as a flag that is looked at between steps."""
+"""Errors as one line on standard error, and signals as a flag that is checked between steps."""
 
 from __future__ import annotations
 
@@ -11,43 +11,51 @@ import typer
 
 from graphfew.errors import GraphfewError
 
-REFUSED, LOST, INTERRUPTED = 2, 3, 130
+# Exit codes.
+FAILED, PROCESS_LOST, INTERRUPTED = 2, 3, 130
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# Errors of the user's input, of files and of the data; others are bugs and keep their traceback.
+EXPECTED_ERRORS = (
+    GraphfewError,
+    ValueError,
+    TypeError,
+    OSError,
+    ModuleNotFoundError,
+    FloatingPointError,
+)
 
 
 @contextmanager
-def one_line() -> Iterator[None]:
-    """Expected faults end the command with one line on standard error and exit code 2."""
+def one_line_errors() -> Iterator[None]:
+    """Print an expected error as one line on standard error, and exit with code 2."""
     try:
         yield
-    except (
-        ValueError,
-        TypeError,
-        OSError,
-        ModuleNotFoundError,
-        FloatingPointError,
-        GraphfewError,
-    ) as error:
-        typer.echo(f"error: {' '.join(str(error).split()) or type(error).__name__}", err=True)
-        raise typer.Exit(REFUSED) from error
+    except EXPECTED_ERRORS as error:
+        message = " ".join(str(error).split()) or type(error).__name__
+        typer.echo(f"error: {message}", err=True)
+        raise typer.Exit(FAILED) from error
 
 
 @contextmanager
 def interruptible() -> Iterator[Callable[[], bool]]:
-    """A function that says whether Ctrl-C or SIGTERM came. A second one acts at once, as without this."""
-    came: list[int] = []
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    """Catch Ctrl-C and SIGTERM inside the block; a second signal acts as without it.
 
-    def note(number: int, frame: FrameType | None) -> None:
+    Yields:
+        A function that returns whether a signal was received.
+    """
+    received: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
         del frame
-        came.append(number)
+        received.append(number)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     for number in SIGNALS:
-        signal.signal(number, note)
+        signal.signal(number, on_signal)
     try:
-        yield lambda: bool(came)
+        yield lambda: bool(received)
     finally:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from graphfew.cli import console
 from graphfew.cli._options import option_parameter, with_parameters
-from graphfew.cli.error_handling import one_line
+from graphfew.cli.error_handling import one_line_errors
 from graphfew.data import Tasks
 from graphfew.data.int_range import IntRange
 from graphfew.data.query_sampling import parse_queries
@@ -90,7 +90,7 @@ def evaluate(
 
     The difference of each checkpoint to the first one is paired by task.
     """
-    with one_line():
+    with one_line_errors():
         if out is not None and out.is_dir():
             raise ConfigurationError(f"{out} is a folder; give a file for the results", key="out")
         files = [resolve_checkpoint(path) for path in checkpoints]
@@ -152,7 +152,7 @@ def _table(rows: Sequence[EvaluationRow]) -> Table:
         table.add_column("difference to the first")
     for row in rows:
         result = row.result
-        cells = [
+        cells: list[object] = [
             row.name,
             result.model["method"],
             result.mode,
@@ -162,6 +162,6 @@ def _table(rows: Sequence[EvaluationRow]) -> Table:
             f"{100 * result.mean:.2f} ± {100 * result.half_width:.2f}",
         ]
         if has_comparison:
-            cells.append(row.comparison or "")
+            cells.append(str(row.comparison or ""))
         table.add_row(*map(str, cells))
     return table

@@ -17,7 +17,7 @@ from graphfew import backbones
 from graphfew._utils.atomic_io import atomic_replace
 from graphfew._utils.model_spec import JSON
 from graphfew.cli import console
-from graphfew.cli.error_handling import INTERRUPTED, one_line
+from graphfew.cli.error_handling import INTERRUPTED, one_line_errors
 from graphfew.data.io.image_folder import (
     SUFFIXES,
     ImageFormat,
@@ -124,7 +124,7 @@ def label(
     The table has a row per item: its label, confidence (the share of that class), similarity (how much it is of the
     class at all), the second class, and whether the label was given. A rare item of no class has a low similarity.
     """
-    with one_line():
+    with one_line_errors():
         options = parse_key_values(set_ or [])
         _check_source(source, from_checkpoint, encoder)
         _check_target(out, ".csv", source, overwrite)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from graphfew._utils.atomic_io import write_text
-from graphfew.cli.error_handling import one_line
+from graphfew.cli.error_handling import one_line_errors
 from graphfew.runs import load_split, resolve_checkpoint
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def report(
     from graphfew.benchmark.report import collect, fill, page, tables
     from graphfew.benchmark.report import markdown as in_markdown
 
-    with one_line():
+    with one_line_errors():
         _check(out, markdown, readme, episode, data)
         figures = _beside(results, published, "published.toml")
         names = _beside(results, specs, "specs")

@@ -10,7 +10,7 @@ import typer
 
 from graphfew.cli import console
 from graphfew.cli._options import given_options, option_parameter, with_parameters
-from graphfew.cli.error_handling import INTERRUPTED, LOST, interruptible, one_line
+from graphfew.cli.error_handling import INTERRUPTED, PROCESS_LOST, interruptible, one_line_errors
 from graphfew.errors import ProcessLostError
 from graphfew.runs import (
     PreparedRun,
@@ -61,7 +61,7 @@ def train(
     timing.json. Ctrl-C saves; --resume continues and yields the same weights as an uninterrupted
     run. Validation tasks have a seed of their own.
     """
-    with one_line():
+    with one_line_errors():
         given = given_options({"method": method, **options}, OPTIONS)
         process_group: ProcessGroup = SINGLE_PROCESS
         if processes * nodes > 1:
@@ -117,7 +117,7 @@ def _run(prepared: PreparedRun, process_group: ProcessGroup, resume_command: str
                 f"continue with: {resume_command}",
                 err=True,
             )
-            raise typer.Exit(LOST) from error
+            raise typer.Exit(PROCESS_LOST) from error
     screen.print(
         f"Done: best validation accuracy {100 * progress.best:.2f} %, in {out}.",
         highlight=False,

@@ -244,7 +244,7 @@ def check_forward(
     Example:
         >>> import graphfew as gf
         >>> from graphfew.runs.build import check_forward
-        >>> model = gf.create("prototypical", encoder=gf.backbones.conv4(width=4, size=8))
+        >>> model = gf.create("prototypical", encoder=gf.backbones.conv4(width=4))
         >>> check_forward(model, gf.Tasks(gf.data.digits()), gf.node_loss)
     """
     device = device_of(model)

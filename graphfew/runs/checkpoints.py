@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from graphfew.errors import MissingFileError
-from graphfew.serialization import checkpoint, pretrained
+from graphfew.serialization import pretrained
+
+SUFFIX = ".safetensors"
 
 
 def resolve_checkpoint(path: str | Path) -> Path:
@@ -29,8 +31,8 @@ def resolve_checkpoint(path: str | Path) -> Path:
     path = Path(path)
     if path.is_dir():
         path = path / "best.safetensors"
-    elif path.suffix != checkpoint.SUFFIX:
-        path = path.with_name(path.name + checkpoint.SUFFIX)
+    elif path.suffix != SUFFIX:
+        path = path.with_name(path.name + SUFFIX)
     if path.is_file():
         return path
     if name in pretrained.names():

@@ -18,6 +18,7 @@ from graphfew.runs.options import (
     TASK_GROUP,
     TRAINING_GROUP,
     VALIDATION_GROUP,
+    Option,
     declare,
     declared_options,
 )
@@ -302,8 +303,8 @@ class TrainConfig:
                 f"unknown option {unknown[0]!r}; expected one of {', '.join(known)}", key=unknown[0]
             )
         schedule_names = {field.name for field in dataclasses.fields(Schedule)}
-        schedule_options = {}
-        config_options = {}
+        schedule_options: dict[str, Any] = {}
+        config_options: dict[str, Any] = {}
         for name, value in options.items():
             target = schedule_options if name in schedule_names else config_options
             target[name] = value

@@ -118,7 +118,7 @@ def evaluate_checkpoints(
     Example:
         >>> import graphfew as gf
         >>> from graphfew.runs import evaluate_checkpoints
-        >>> model = gf.create("prototypical", encoder=gf.backbones.conv4(width=4, size=8))
+        >>> model = gf.create("prototypical", encoder=gf.backbones.conv4(width=4))
         >>> tasks = gf.Tasks(gf.data.digits(), way=3, query=2)
         >>> [row.n_queries for row in evaluate_checkpoints([("untrained", model)], [tasks], 4, 2)]
         [24]

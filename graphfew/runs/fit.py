@@ -164,7 +164,7 @@ def fit(
         >>> import graphfew as gf
         >>> from graphfew.runs import Schedule, fit
         >>> tasks = gf.Tasks(gf.data.digits(), way=3, query=2)
-        >>> model = gf.create("prototypical", encoder=gf.backbones.conv4(width=4, size=8))
+        >>> model = gf.create("prototypical", encoder=gf.backbones.conv4(width=4))
         >>> schedule = Schedule(steps=2, batch=2, validate_tasks=4)
         >>> [event.progress.step for event in fit(model, tasks, tasks, schedule, loss=gf.node_loss)]
         [1, 2, 2]

@@ -114,10 +114,11 @@ def _average_group(parameters: Sequence[nn.Parameter], process_group: ProcessGro
     gradients = []
     has_gradient = []
     for parameter in parameters:
-        missing = parameter.grad is None
-        gradient = torch.zeros_like(parameter) if missing else parameter.grad
+        gradient = parameter.grad
+        has_gradient.append(0.0 if gradient is None else 1.0)
+        if gradient is None:
+            gradient = torch.zeros_like(parameter)
         gradients.append(gradient.flatten())
-        has_gradient.append(0.0 if missing else 1.0)
     flat = torch.cat(gradients)
     n_present = process_group.sum(torch.tensor(has_gradient, device=flat.device))
     mean = process_group.sum(flat) / process_group.size

@@ -114,7 +114,7 @@ def train(
     Example:
         >>> import graphfew as gf
         >>> tasks = gf.Tasks(gf.data.digits(), way=3, query=2)
-        >>> model = gf.create("prototypical", encoder=gf.backbones.conv4(width=4, size=8))
+        >>> model = gf.create("prototypical", encoder=gf.backbones.conv4(width=4))
         >>> steps = gf.train(model, tasks, loss=gf.node_loss, batch=2, steps=3)
         >>> [step.index for step in steps]
         [0, 1, 2]

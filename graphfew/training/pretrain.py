@@ -109,7 +109,7 @@ class ClassificationBatches:
         >>> batches = gf.training.ClassificationBatches(gf.data.digits(), turns=True)
         >>> items, target = batches.batch(range(16))
         >>> items.x.shape, batches.classes
-        (torch.Size([16, 1, 8, 8]), 40)
+        (torch.Size([16, 1, 28, 28]), 40)
 
     Source:
         Rotations: Lee, Hwang, Shin, 2020, Self-supervised Label Augmentation via Input

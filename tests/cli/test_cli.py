@@ -131,7 +131,7 @@ def test_data_lists_every_data_set_without_downloads(call, tmp_path, monkeypatch
     code, out, _ = call("data")
     assert code == 0
     assert all(name in out for name in gf.data.DATASETS)
-    assert "not here" in out
+    assert "not found" in out
     assert not (tmp_path / "cache").exists()
     monkeypatch.setenv("GRAPHFEW_DATA", str(tmp_path))
     for file in (
@@ -147,7 +147,7 @@ def test_data_lists_every_data_set_without_downloads(call, tmp_path, monkeypatch
     ):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).write_text("")
-    assert "not here" not in call("data")[1]
+    assert "not found" not in call("data")[1]
 
 
 @pytest.mark.parametrize(

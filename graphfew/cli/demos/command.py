@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from graphfew.cli.error_handling import INTERRUPTED, one_line
+from graphfew.cli.error_handling import INTERRUPTED, one_line_errors
 
 
 def demo(
@@ -29,7 +29,7 @@ def demo(
     # matplotlib and scikit-learn take seconds to import; the other commands need not wait.
     from graphfew.cli.demos import full_demo, short_demo
 
-    with one_line():
+    with one_line_errors():
         try:
             if full:
                 full_demo.run_full_demo(out, seed, full_demo.QUICK_FULL if quick else None)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from graphfew.runs import Option, training_options
-from graphfew.runs.options import MODEL_GROUP, TASK_GROUP, TRAINING_GROUP, VALIDATION_GROUP
 
 
 def table() -> str:
     """All options of `graphfew train`, by group."""
     lines = []
-    for group in (TASK_GROUP, MODEL_GROUP, TRAINING_GROUP, VALIDATION_GROUP):
+    groups = dict.fromkeys(option.group for option in training_options().values())
+    for group in groups:
         lines += ["", f"**{group}**", "", "| option | default | |", "| --- | --- | --- |"]
         for name, option in training_options().items():
             if option.group == group and name != "method":

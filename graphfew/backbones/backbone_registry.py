@@ -71,6 +71,7 @@ def build_inner(encoder: Backbone | Mapping[str, JSON], seed: int) -> tuple[Back
 
     A mapping with name and arguments, as it comes from the spec of a checkpoint, is built first.
     """
+    # Wrappers of wrappers are built recursively, from the inside out.
     if not isinstance(encoder, Backbone):
         spec = ModelSpec(str(encoder["name"]), encoder["arguments"])  # type: ignore[arg-type]
         encoder = create(spec, seed=seed)

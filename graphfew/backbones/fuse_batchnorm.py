@@ -23,6 +23,7 @@ class FusedSequential(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply all layers."""
+        # Fused weights would need gradients to the four tensors they are made of.
         if torch.is_grad_enabled():
             out: Tensor = super().forward(x)  # type: ignore[no-untyped-call]
             return out
@@ -46,6 +47,7 @@ def _can_fuse(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> bool:
     if norm.training or norm.running_mean is None:
         return False
     has_hooks = any(m._forward_hooks or m._forward_pre_hooks for m in (conv, norm))
+    # F.conv2d pads with zeros only; the other modes are code of the module.
     return conv.padding_mode == "zeros" and not has_hooks
 
 

@@ -119,6 +119,7 @@ def from_networkx(
         where = f" of graph {number}" if len(tasks) > 1 else ""
         episodes.append(_episode(task, (x, label, query), dtype, where))
     episode = collate(episodes)
+    # Items may be int64 tokens, while edges are always floating.
     edge_dtype = episode.x.dtype
     if not edge_dtype.is_floating_point:
         edge_dtype = dtype or torch.get_default_dtype()
@@ -183,6 +184,7 @@ def _episode(
     labels = [graph.nodes[node][label] for node in graph]
     y = torch.tensor([UNKNOWN if value is None else int(value) for value in labels])
     query_mask = torch.tensor([bool(graph.nodes[node][query]) for node in graph])
+    # An episode needs two classes; its constructor reports a class without support by name.
     way = max(int(y.max()) + 1, 2)
     return Episode.single(_stack_items(items, dtype, where), y, query_mask, way)
 

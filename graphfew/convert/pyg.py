@@ -186,6 +186,7 @@ def _split_edges(graph: Graph) -> list[dict[str, Tensor]]:
         raise InvalidInputError(
             "an edge connects two tasks; a Batch has one graph per task, so use to_pyg(graph)"
         )
+    # Class nodes come after all items, so edges sorted by receiver are not sorted by task.
     order = torch.argsort(edge_task, stable=True)
     n_edges = torch.bincount(edge_task, minlength=graph.episode.n_tasks).tolist()
     senders, receivers = index_in_task[topology.senders], index_in_task[topology.receivers]

@@ -69,6 +69,7 @@ def from_edges(senders: Tensor, receivers: Tensor, num_nodes: int) -> Topology:
             raise InvalidInputError(
                 f"edges name nodes {low} to {high}; there are nodes 0 to {num_nodes - 1}"
             )
+    # Stable, so that edges of the same receiver keep their order.
     order = torch.argsort(receivers, stable=True)
     edge_index = (senders[order], receivers[order])
     return Topology(num_nodes=num_nodes, device=receivers.device, edge_index=edge_index)
@@ -109,6 +110,7 @@ def class_node_graph(episode: Episode) -> Topology:
     senders = torch.cat([support, n_items + class_node])
     receivers = torch.cat([support_class, query[query_rank]])
     topology = from_edges(senders, receivers, n_items + sum(episode.way))
+    # Batched inner products between items and class nodes need one way for all tasks.
     common_way = common_size(episode.way)
     if common_way is None:
         return topology
@@ -166,6 +168,7 @@ def recognize_topology(
     order = torch.argsort(edge_index[1] * num_nodes + edge_index[0], stable=True)
     edge_index = edge_index[:, order]
     n_items = len(episode.y)
+    # Compare numbers of edges first: the index of a complete graph may be large.
     n_complete_edges = sum(n * n for n in episode.sizes)
     if num_nodes == n_items and edge_index.shape[1] == n_complete_edges:
         complete = complete_graph(episode.sizes, episode.y.device)

@@ -58,13 +58,16 @@ def map_to_edges(episode: Episode, fn: Callable[[DenseBatch], Tensor]) -> Float[
     Returns:
         Edges `[E, C]` of `complete_graph(episode.sizes)`.
     """
-    parts = [(nodes, fn(tasks)) for nodes, tasks in _groups(episode, episode.x, None)]
-    values = parts[0][1]
+    parts = _apply(fn, _groups(episode, episode.x, None))
+    _, values = parts[0]
+    # One group holds all tasks in order, so its values already have the layout of the edges.
     if len(parts) == 1:
         return values.flatten(0, 2)
-    edges = values.new_zeros(sum(n * n for n in episode.sizes), values.shape[-1])
+    n_edges = sum(n * n for n in episode.sizes)
+    edges = values.new_zeros(n_edges, values.shape[-1])
     for nodes, value in parts:
-        edges = edges.index_copy(0, _edge_indices(episode, nodes), value.flatten(0, 2))
+        indices = _edge_indices(episode, nodes)
+        edges = edges.index_copy(0, indices, value.flatten(0, 2))
     return edges
 
 
@@ -78,8 +81,8 @@ def map_to_nodes(episode: Episode, fn: Callable[[DenseBatch], Tensor]) -> Float[
     Returns:
         Node features, `[N, F']`.
     """
-    parts = [(nodes, fn(tasks)) for nodes, tasks in _groups(episode, episode.x, None)]
-    values = parts[0][1]
+    parts = _apply(fn, _groups(episode, episode.x, None))
+    _, values = parts[0]
     if len(parts) == 1:
         return values.flatten(0, 1)
     out = values.new_zeros(len(episode.y), values.shape[2])
@@ -103,7 +106,7 @@ def map_to_node_scores(graph: Graph, fn: Callable[[DenseBatch], Tensor]) -> Floa
     """
     graph.topology.matrices(graph.edges)  # raises if the topology is not complete
     groups = _groups(graph.episode, graph.nodes, graph.edges)
-    return _merge_scores(graph.episode, [(nodes, fn(tasks)) for nodes, tasks in groups])
+    return _merge_scores(graph.episode, _apply(fn, groups))
 
 
 def update_class_nodes(graph: Graph, fn: Callable[[DenseBatch], Tensor]) -> Float[Tensor, "M F"]:
@@ -116,8 +119,10 @@ def update_class_nodes(graph: Graph, fn: Callable[[DenseBatch], Tensor]) -> Floa
     Returns:
         All nodes `[N + sum(way), F]`, items unchanged.
     """
-    groups = _class_node_groups(graph)
-    return _set_class_nodes(graph, [(rows, fn(tasks)) for _, rows, tasks in groups])
+    parts = []
+    for _, rows, tasks in _class_node_groups(graph):
+        parts.append((rows, fn(tasks)))
+    return _set_class_nodes(graph, parts)
 
 
 def update_query_edges(graph: Graph, fn: Callable[[DenseBatch], Tensor]) -> Float[Tensor, "E 1"]:
@@ -130,8 +135,10 @@ def update_query_edges(graph: Graph, fn: Callable[[DenseBatch], Tensor]) -> Floa
     Returns:
         All edges, `[E, 1]`.
     """
-    groups = _class_node_groups(graph)
-    return _set_query_edges(graph, [(nodes, fn(tasks)) for nodes, _, tasks in groups])
+    parts = []
+    for nodes, _, tasks in _class_node_groups(graph):
+        parts.append((nodes, fn(tasks)))
+    return _set_query_edges(graph, parts)
 
 
 def update_classes_and_queries(
@@ -177,7 +184,8 @@ def weighted_class_means(
     Returns:
         Class means, `[G, way, F]`.
     """
-    return torch.bmm((weight / weight.sum(1, keepdim=True)).mT, x)
+    total = weight.sum(1, keepdim=True)
+    return torch.bmm((weight / total).mT, x)
 
 
 def scale_sharpness(sharpness: float, way: int) -> float:
@@ -191,8 +199,18 @@ def scale_sharpness(sharpness: float, way: int) -> float:
 
 def valid_class_mask(episode: Episode) -> Bool[Tensor, "Q way"]:
     """Return which classes the task of each query has, `[Q, max(way)]` bool."""
-    way = torch.tensor(episode.way, device=episode.y.device)[episode.task[episode.query]]
-    return torch.arange(max(episode.way), device=way.device) < way[:, None]
+    device = episode.y.device
+    query_task = episode.task[episode.query]
+    way = torch.tensor(episode.way, device=device)[query_task]
+    classes = torch.arange(max(episode.way), device=device)
+    return classes < way[:, None]
+
+
+def _apply(
+    fn: Callable[[DenseBatch], Tensor], groups: Iterator[tuple[Tensor, DenseBatch]]
+) -> list[tuple[Tensor, Tensor]]:
+    """Return the nodes of each group with the result of `fn`."""
+    return [(nodes, fn(tasks)) for nodes, tasks in groups]
 
 
 def _groups(
@@ -215,6 +233,7 @@ def _groups(
         matrices = None
         if group_edges is not None:
             matrices = group_edges.view(-1, size, size, group_edges.shape[1])
+        # one_hot accepts no -1, so unknown labels become class 0 and are masked.
         is_known = (y >= 0)[..., None]
         one_hot = F.one_hot(y.clamp_min(0), way).to(x.dtype) * is_known
         yield nodes, DenseBatch(features, one_hot, query, matrices)
@@ -238,13 +257,14 @@ def _class_node_groups(graph: Graph) -> Iterator[tuple[Tensor, Tensor, DenseBatc
 
 def _merge_scores(episode: Episode, parts: list[tuple[Tensor, Tensor]]) -> Tensor:
     """Combine scores `[G, n, way]` of nodes `[G, n]` to `[N, max(way)]`, filled with `-inf`."""
-    values = parts[0][1]
+    _, values = parts[0]
     if len(parts) == 1:
         return values.flatten(0, 1)
     max_way = max(episode.way)
     scores = values.new_full((len(episode.y), max_way), -torch.inf)
     for nodes, value in parts:
-        padded = F.pad(value.flatten(0, 1), (0, max_way - value.shape[-1]), value=-torch.inf)
+        n_missing = max_way - value.shape[-1]
+        padded = F.pad(value.flatten(0, 1), (0, n_missing), value=-torch.inf)
         scores = scores.index_copy(0, nodes.flatten(), padded)
     return scores
 
@@ -272,4 +292,5 @@ def _edge_indices(episode: Episode, nodes: Tensor) -> Tensor:
     sizes = torch.tensor(episode.sizes, device=nodes.device)
     first_edge = (sizes * sizes).cumsum(0) - sizes * sizes
     edge_in_task = torch.arange(nodes.shape[1] ** 2, device=nodes.device)
-    return (first_edge[episode.task[nodes[:, 0]]][:, None] + edge_in_task).flatten()
+    task = episode.task[nodes[:, 0]]
+    return (first_edge[task][:, None] + edge_in_task).flatten()

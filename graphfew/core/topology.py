@@ -114,6 +114,7 @@ class Topology:
         """
         check_chunk_size(chunk_size)
         values = self._pair_values(fn, x, chunk_size, origin)
+        # Methods that mask self-loops give a value here, which saves N of the rows.
         if self_loop_value is not None:
             return self.pairs_to_edges(values, self_loop_value=self_loop_value)
         edges = self.pairs_to_edges(values, self_loop_value=0.0)
@@ -154,8 +155,10 @@ class Topology:
             InvalidInputError: the topology is not complete.
         """
         one_way, other_way = self._pair_edges
-        edges = values.new_full((len(self.receivers), values.shape[1]), self_loop_value)
-        return edges.index_copy(0, one_way, values).index_copy(0, other_way, values)
+        shape = (len(self.receivers), values.shape[1])
+        edges = values.new_full(shape, self_loop_value)
+        edges = edges.index_copy(0, one_way, values)
+        return edges.index_copy(0, other_way, values)
 
     def pair_nodes(self) -> tuple[Int[Tensor, " P"], Int[Tensor, " P"]]:
         """Return the two nodes of each unordered pair of distinct nodes.
@@ -204,6 +207,7 @@ class Topology:
         n_items = self.items_per_task
         if n_items is None:
             n_items = self.task_size
+        # In tasks of equal size one matrix product per task holds all inner products.
         if n_items is None:
             return self.apply_edges(lambda a, b: (a * b).sum(1, keepdim=True), x)
         return batched.inner_products(
@@ -222,6 +226,7 @@ class Topology:
         Returns:
             A topology of `num_nodes - start` receivers.
         """
+        # Edges are sorted by receiver, so those of the last nodes are a slice.
         first_edge = int(self.ptr[start])
         edge_index = (self.senders[first_edge:], self.receivers[first_edge:] - start)
         return Topology(self.num_nodes - start, self.device, edge_index=edge_index)
@@ -287,7 +292,9 @@ class Topology:
         Returns:
             `[E, C]`; nodes whose incoming edges are all zero keep zeros.
         """
-        return edges / self.broadcast(self.sum(edges.abs()).clamp_min(TINY))
+        # The bound turns 0 / 0 into 0, also in the gradient.
+        total = self.sum(edges.abs()).clamp_min(TINY)
+        return edges / self.broadcast(total)
 
     def propagate(
         self, weights: Float[Tensor, "E C"], x: Float[Tensor, "M F"]
@@ -306,7 +313,10 @@ class Topology:
         """
         if self.task_size is not None:
             return batched.propagate(weights, x, self.task_size)
-        if self.items_per_task is not None and not self.classes_per_task and weights.shape[1] == 1:
+        # With one channel, a small dense matrix per task beats segment sums over the edges.
+        stays_inside_tasks = self.items_per_task is not None and not self.classes_per_task
+        if stays_inside_tasks and weights.shape[1] == 1:
+            assert self.items_per_task is not None
             return batched.propagate_sparse(
                 weights, x, self.items_per_task, self.receivers, self.senders
             )
@@ -361,9 +371,11 @@ class Topology:
         if origin is not None:
             one, other = origin[self.senders[one_way]], origin[self.receivers[one_way]]
             return apply_to_distinct_pairs(fn, x, chunk_size, one, other, origin)
+        # Tasks of a single node have no pairs; `fn` still decides the number of channels.
         if chunk_size is None or not len(one_way):
             one, other = self.pair_nodes()
             return fn(x.index_select(0, one), x.index_select(0, other))
+        # In circulant order, chunks are views of x; otherwise the rows of each pair are gathered.
         if self.task_size is not None:
             chunks = circulant.pair_chunks(x, self.task_size, chunk_size)
             return map_chunks(lambda pair: fn(*pair), chunks, len(one_way))

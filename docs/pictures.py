@@ -57,11 +57,11 @@ def edges() -> Figure:
         for ax, (title, model) in zip(figure.subplots(1, 3), shown.items(), strict=True):
             out = model.eval()(episode)
             # Attention is directed, and an edge is drawn as the mean of both directions.
-            graph, strongest = (
+            graph, max_weight = (
                 (out.graphs[-1], 0.5) if title.startswith("matching") else (out.graphs[0], 1.0)
             )
             gf.visualization.plot_graph(
-                graph, ax=ax, images=episode.x, positions=places(graph), strongest=strongest
+                graph, ax=ax, images=episode.x, positions=places(graph), max_weight=max_weight
             )
             ax.set_title(title, fontsize=11)
     return figure
@@ -102,7 +102,7 @@ def unlabeled() -> Figure:
         out.graphs[0],
         ax=figure.subplots(),
         images=episode.x,
-        answers=out.logits.argmax(1),
+        predictions=out.logits.argmax(1),
         target=target,
     )
     ax.set_title("dotted: unlabeled · edges: nearest neighbors, darker if closer", fontsize=11)

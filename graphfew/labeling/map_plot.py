@@ -12,8 +12,8 @@ from matplotlib.figure import Figure, SubFigure
 from numpy.typing import NDArray
 
 from graphfew.labeling.label_items import LabelTable
-from graphfew.visualization.episode_graph import CLASS_COLORS
-from graphfew.visualization.projection import MARKERS, principal_plane
+from graphfew.visualization._style import CLASS_COLORS, CLASS_MARKERS
+from graphfew.visualization.projection import principal_plane
 
 Array = NDArray[Any]
 # As many as are told apart, and no divisor in common with the number of colors: 56 classes look different.
@@ -62,7 +62,10 @@ def _draw_items(ax: Axes, labeling: LabelTable, at: Array) -> None:
         label="unknown" if far.any() else None,
     )
     for index, name in enumerate(classes):
-        marker, color = MARKERS[index % len(MARKERS)], CLASS_COLORS[index % len(CLASS_COLORS)]
+        marker, color = (
+            CLASS_MARKERS[index % len(CLASS_MARKERS)],
+            CLASS_COLORS[index % len(CLASS_COLORS)],
+        )
         own = (labeling.best == index) & ~far
         new, old = own & ~labeling.given, own & labeling.given
         pale = [to_rgba(color, a) for a in alpha[new]]

@@ -1,4 +1,7 @@
-"""Plots: episode graphs, projections of nodes, confusion matrices and training curves (matplotlib)."""
+"""Plots (matplotlib): episode graphs, projections, confusion matrices and training curves.
+
+Start with `episode_graph.plot_graph`.
+"""
 
 from graphfew.visualization.confusion import plot_confusion_matrix
 from graphfew.visualization.curves import plot_training_curves

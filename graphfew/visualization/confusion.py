@@ -1,4 +1,4 @@
-"""Confusion matrices of tasks."""
+"""Confusion matrices."""
 
 from __future__ import annotations
 
@@ -10,136 +10,162 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
+from graphfew.errors import InvalidInputError
 from graphfew.nn.method import MethodOutput
+from graphfew.visualization._style import class_letter
 
-Names = Sequence[str] | Sequence[Sequence[str]]
-IN_CELL = 24
+ClassNames = Sequence[str] | Sequence[Sequence[str]]
+# Counts are not readable in matrices of more classes.
+MAX_CLASSES_WITH_COUNTS = 24
 
 
 def plot_confusion_matrix(
-    answers: MethodOutput | Tensor,
+    predictions: MethodOutput | Tensor,
     target: Tensor,
     *,
     queries: Sequence[int] | None = None,
-    names: Names | None = None,
+    names: ClassNames | None = None,
 ) -> Figure:
-    """How often queries of each true class (row) were given each answer (column): a panel per task, or one of all.
+    """Plot how often queries of each true class (row) were predicted as each class (column).
 
-    Cells show counts, and are as dark as their share of the row; the diagonal has a frame.
+    Cells show counts and are shaded by their fraction of the row; the diagonal is framed.
 
     Args:
-        answers: of a model, logits `[Q, way]`, or the class answered `[Q]` int64.
-        target: `[Q]` int64, the true class index inside the task.
-        queries: of each task; those of the output's episode, or one task, where None.
-        names: None draws a panel for each task, whose classes are A, B, C and so on. Names of the classes, the same for
-            all tasks or a list for each task (of task `i` of `tasks` these are
-            `[data.classes[c] for c in tasks.draw(i).classes]`), put all tasks in one panel, classes of one name
-            together.
+        predictions: output of a method, logits `[Q, way]`, or predicted classes `[Q]` int64.
+        target: `[Q]` int64, the true class index in the task.
+        queries: number of queries of each task. None takes those of the output's episode, or one
+            task for tensors.
+        names: class names, which combine all tasks in one matrix by name: a list for all tasks, or
+            a list for each task. For task `i` of a `Tasks` object they are
+            `[data.classes[c] for c in tasks.draw(i).classes]`. None plots one matrix per task, with
+            classes A, B, C, ...
+
+    Returns:
+        The figure.
 
     Raises:
-        ValueError: lengths that do not fit each other, or a class without a name.
+        InvalidInputError: lengths do not match, or a class has no name.
+
+    Example:
+        >>> import torch
+        >>> predicted, target = torch.tensor([0, 1, 1]), torch.tensor([0, 0, 1])
+        >>> figure = plot_confusion_matrix(predicted, target, names=["cat", "dog"])
+        >>> figure.axes[0].get_title()
+        '1 task: 2 of 3 correct'
     """
-    given = answers.logits if isinstance(answers, MethodOutput) else answers
-    said = given.argmax(1) if given.ndim == 2 else given
+    scores = predictions.logits if isinstance(predictions, MethodOutput) else predictions
+    predicted = scores.argmax(1) if scores.ndim == 2 else scores
+    episode = predictions.graphs[0].episode if isinstance(predictions, MethodOutput) else None
     if queries is None:
-        queries = (
-            answers.graphs[0].episode.n_queries
-            if isinstance(answers, MethodOutput)
-            else (len(said),)
+        queries = (len(predicted),) if episode is None else episode.n_queries
+    if not len(predicted) == len(target) == sum(queries):
+        raise InvalidInputError(
+            f"there are {len(predicted)} predictions, {len(target)} targets and {sum(queries)} "
+            "queries; give one of each per query"
         )
-    if not len(said) == len(target) == sum(queries):
-        raise ValueError(
-            f"there are {len(said)} answers, {len(target)} targets and {sum(queries)} queries; give one "
-            "of each per query"
-        )
-    parts = [tuple(torch.split(values.cpu(), list(queries))) for values in (target, said)]
+    targets = torch.split(target.cpu(), list(queries))
+    predicted_classes = torch.split(predicted.cpu(), list(queries))
     if names is not None:
-        return _one_panel(parts[0], parts[1], names)
-    if isinstance(answers, MethodOutput) and len(answers.graphs[0].episode.way) == len(queries):
-        ways = list(answers.graphs[0].episode.way)
+        return _plot_combined(targets, predicted_classes, names)
+    if episode is not None and len(episode.way) == len(queries):
+        ways = list(episode.way)
     else:
-        ways = [1 + int(torch.cat([true, told]).max()) for true, told in zip(*parts, strict=True)]
-    wide = min(len(queries), 4)
-    figure = Figure(figsize=(3.3 * wide, 3.5 * -(-len(queries) // wide)), layout="constrained")
-    axes = list(figure.subplots(-(-len(queries) // wide), wide, squeeze=False).flat)
-    for task, (true, told, way) in enumerate(zip(*parts, ways, strict=True)):
-        labels = [chr(ord("A") + c) if way <= 26 else str(c) for c in range(way)]
-        _panel(axes[task], counts(true, told, way), labels)
-        axes[task].set_title(_title(counts(true, told, way), f"task {task}: "))
-    for ax in axes[len(queries) :]:
+        pairs = zip(targets, predicted_classes, strict=True)
+        ways = [1 + int(torch.cat(pair).max()) for pair in pairs]
+    return _plot_per_task(targets, predicted_classes, ways)
+
+
+def count_predictions(target: Tensor, predicted: Tensor, n_classes: int) -> Tensor:
+    """`[n_classes, n_classes]` int64: queries of each true class (row) by predicted class (column)."""
+    flat = torch.bincount(target * n_classes + predicted, minlength=n_classes * n_classes)
+    return flat.view(n_classes, n_classes)
+
+
+def _plot_per_task(
+    targets: Sequence[Tensor], predicted: Sequence[Tensor], ways: Sequence[int]
+) -> Figure:
+    n_tasks = len(targets)
+    n_columns = min(n_tasks, 4)
+    n_rows = -(-n_tasks // n_columns)
+    figure = Figure(figsize=(3.3 * n_columns, 3.5 * n_rows), layout="constrained")
+    axes = list(figure.subplots(n_rows, n_columns, squeeze=False).flat)
+    for task, way in enumerate(ways):
+        counts = count_predictions(targets[task], predicted[task], way)
+        _plot_matrix(axes[task], counts, [class_letter(c) for c in range(way)])
+        axes[task].set_title(f"task {task}: {_accuracy_text(counts)}")
+    for ax in axes[n_tasks:]:
         ax.axis("off")
     return figure
 
 
-def counts(target: Tensor, said: Tensor, way: int) -> Tensor:
-    """`[way, way]` int64: queries of each true class (row) with each answer (column)."""
-    return torch.bincount(target * way + said, minlength=way * way).view(way, way)
+def _plot_combined(
+    targets: Sequence[Tensor], predicted: Sequence[Tensor], names: ClassNames
+) -> Figure:
+    n_tasks = len(targets)
+    task_names = _names_per_task(names, n_tasks)
+    index_of: dict[str, int] = {}
+    for class_names in task_names:
+        for name in class_names:
+            index_of.setdefault(name, len(index_of))
 
-
-def _one_panel(target: Sequence[Tensor], said: Sequence[Tensor], names: Names) -> Figure:
-    flat = [name for name in names if isinstance(name, str)]
-    each = [flat] * len(target) if len(flat) == len(names) else [list(own) for own in names]
-    if len(each) != len(target):
-        raise ValueError(
-            f"there are names for {len(each)} tasks, and {len(target)} tasks; give a list for each task"
-        )
-    order: dict[str, int] = {}
-    for own in each:
-        for name in own:
-            order.setdefault(name, len(order))
-    merged: list[list[Tensor]] = [[], []]
-    for task, own in enumerate(each):
-        place = torch.tensor([order[name] for name in own])
-        for kept, values in zip(merged, (target[task], said[task]), strict=True):
-            if len(values) and int(values.max()) >= len(own):
-                raise ValueError(
-                    f"task {task} has a class {int(values.max())} and names for {len(own)} classes; give "
-                    "a name for each class, in the order of their indices"
+    counts = torch.zeros(len(index_of), len(index_of), dtype=torch.int64)
+    for task, class_names in enumerate(task_names):
+        for classes in (targets[task], predicted[task]):
+            if len(classes) and int(classes.max()) >= len(class_names):
+                raise InvalidInputError(
+                    f"task {task} has a class {int(classes.max())} and names for {len(class_names)} "
+                    "classes; give a name for each class, in the order of their indices"
                 )
-            kept.append(place[values])
-    found = counts(torch.cat(merged[0]), torch.cat(merged[1]), len(order))
-    side = 2.2 + 0.42 * len(order)
+        combined_index = torch.tensor([index_of[name] for name in class_names])
+        counts += count_predictions(
+            combined_index[targets[task]], combined_index[predicted[task]], len(index_of)
+        )
+
+    side = 2.2 + 0.42 * len(index_of)
     figure = Figure(figsize=(side + 0.6, side), layout="constrained")
     ax = figure.subplots()
-    _panel(ax, found, list(order))
-    ax.set_title(_title(found, f"{len(target)} task{'s' * (len(target) > 1)}: "))
+    _plot_matrix(ax, counts, list(index_of))
+    tasks = "1 task" if n_tasks == 1 else f"{n_tasks} tasks"
+    ax.set_title(f"{tasks}: {_accuracy_text(counts)}")
     return figure
 
 
-def _panel(ax: Axes, found: Tensor, labels: Sequence[str]) -> None:
-    way = len(labels)
-    share = found / found.sum(1, keepdim=True).clamp_min(1)
-    ax.imshow(share.numpy(), cmap="Blues", vmin=0, vmax=1)
-    long = max(map(len, labels)) > 2
-    ax.set_xticks(
-        range(way),
-        labels,
-        rotation=60 if long else 0,
-        ha="right" if long else "center",
-        rotation_mode="anchor" if long else None,
-        fontsize=9,
-    )
-    ax.set_yticks(range(way), labels, fontsize=9)
-    ax.set(xlabel="answer", ylabel="true class")
-    for row in range(way):
-        ax.add_patch(_frame(row))
-        for column in range(way):
-            if way <= IN_CELL and found[row, column]:
-                ax.text(
-                    column,
-                    row,
-                    str(int(found[row, column])),
-                    ha="center",
-                    va="center",
-                    fontsize=9,
-                    color="white" if share[row, column] > 0.6 else "black",
-                )
+def _names_per_task(names: ClassNames, n_tasks: int) -> list[list[str]]:
+    shared = [name for name in names if isinstance(name, str)]
+    if len(shared) == len(names):
+        return [shared] * n_tasks
+    if len(names) != n_tasks:
+        raise InvalidInputError(
+            f"there are names for {len(names)} tasks, and {n_tasks} tasks; give a list for each task"
+        )
+    return [list(class_names) for class_names in names]
 
 
-def _frame(index: int) -> Rectangle:
+def _plot_matrix(ax: Axes, counts: Tensor, labels: Sequence[str]) -> None:
+    n_classes = len(labels)
+    fraction = counts / counts.sum(1, keepdim=True).clamp_min(1)
+    ax.imshow(fraction.numpy(), cmap="Blues", vmin=0, vmax=1)
+    if max(map(len, labels)) > 2:
+        ax.set_xticks(
+            range(n_classes), labels, rotation=60, ha="right", rotation_mode="anchor", fontsize=9
+        )
+    else:
+        ax.set_xticks(range(n_classes), labels, fontsize=9)
+    ax.set_yticks(range(n_classes), labels, fontsize=9)
+    ax.set(xlabel="predicted class", ylabel="true class")
+    for row in range(n_classes):
+        ax.add_patch(_diagonal_frame(row))
+    if n_classes > MAX_CLASSES_WITH_COUNTS:
+        return
+    for row, column in counts.nonzero().tolist():
+        color = "white" if fraction[row, column] > 0.6 else "black"
+        text = str(int(counts[row, column]))
+        ax.text(column, row, text, ha="center", va="center", fontsize=9, color=color)
+
+
+def _diagonal_frame(index: int) -> Rectangle:
     return Rectangle((index - 0.5, index - 0.5), 1, 1, fill=False, edgecolor="#444444", linewidth=1)
 
 
-def _title(found: Tensor, before: str) -> str:
-    total = int(found.sum())
-    return f"{before}{int(found.diagonal().sum())} of {total} right"
+def _accuracy_text(counts: Tensor) -> str:
+    return f"{int(counts.diagonal().sum())} of {int(counts.sum())} correct"

@@ -1,4 +1,4 @@
-"""Accuracy and loss over the steps of training, from the log that `graphfew train` keeps."""
+"""Training curves: accuracy and loss over steps."""
 
 from __future__ import annotations
 
@@ -11,54 +11,75 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from graphfew.visualization.episode_graph import CLASS_COLORS
+from graphfew.errors import InvalidInputError, MissingFileError
+from graphfew.visualization._style import class_color
 
 LOG = "metrics.jsonl"
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-DASHES = ("-", "--", "-.", ":")
+# Runs differ in marker and line style too, so that they are distinguishable without color.
+RUN_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+LINE_STYLES = ("-", "--", "-.", ":")
 FIELDS = ("step", "loss", "accuracy", "validation_accuracy", "validation_half_width")
 
-Line = Mapping[str, float]
+LogEntry = Mapping[str, float]
 
 
 def plot_training_curves(
     runs: str | Path | Sequence[str | Path] | Mapping[str, str | Path],
 ) -> Figure:
-    """Accuracy and loss over steps: of each run its validation, the 95 % interval as a band, and thin its training.
+    """Plot accuracy and loss of training runs over steps.
+
+    Validation accuracy is a thick line with its 95 % interval as a band; training accuracy is thin.
 
     Args:
-        runs: folders that `graphfew train --out` wrote, or their `metrics.jsonl`; with names, or named as the folders.
+        runs: one or more folders that `graphfew train --out` wrote, or their `metrics.jsonl`; a
+            mapping gives them names, otherwise they have the names of their folders.
+
+    Returns:
+        The figure.
 
     Raises:
-        FileNotFoundError: no log there.
-        ValueError: no runs, or a log that is empty or cannot be read.
+        MissingFileError: a log does not exist.
+        InvalidInputError: there are no runs, or a log is empty or cannot be read.
+
+    Example:
+        >>> import json, pathlib, tempfile
+        >>> entry = {"step": 1, "loss": 0.7, "accuracy": 0.4}
+        >>> entry |= {"validation_accuracy": 0.5, "validation_half_width": 0.1}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = pathlib.Path(folder, "metrics.jsonl").write_text(json.dumps(entry))
+        ...     figure = plot_training_curves({"run": folder})
+        >>> [ax.get_title() for ax in figure.axes]
+        ['accuracy in %', 'training loss']
     """
-    named = (
-        dict(runs)
-        if isinstance(runs, Mapping)
-        else _named([runs] if isinstance(runs, str | Path) else list(runs))
-    )
-    if not named:
-        raise ValueError("curves got no runs; give at least one folder of graphfew train")
-    logs = {name: read(path) for name, path in named.items()}
+    if isinstance(runs, Mapping):
+        named_runs = dict(runs)
+    elif isinstance(runs, str | Path):
+        named_runs = _name_by_folder([runs])
+    else:
+        named_runs = _name_by_folder(list(runs))
+    if not named_runs:
+        raise InvalidInputError(
+            "plot_training_curves got no runs; give at least one folder of graphfew train"
+        )
+    logs = {name: read_log(path) for name, path in named_runs.items()}
     figure = Figure(figsize=(11, 4.4), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    for number, (name, log) in enumerate(logs.items()):
+    accuracy_ax, loss_ax = figure.subplots(1, 2)
+    for index, (name, log) in enumerate(logs.items()):
         style = {
-            "color": CLASS_COLORS[number % len(CLASS_COLORS)],
-            "linestyle": DASHES[number % len(DASHES)],
-            "marker": MARKERS[number % len(MARKERS)],
+            "color": class_color(index),
+            "linestyle": LINE_STYLES[index % len(LINE_STYLES)],
+            "marker": RUN_MARKERS[index % len(RUN_MARKERS)],
             "markersize": 5,
             "markevery": max(1, len(log) // 12),
         }
-        _accuracy(left, log, name, style)
-        steps, losses = _known(log, "loss")
-        right.plot(steps, losses, label=name, **style)
-    for ax, title in ((left, "accuracy in %"), (right, "training loss")):
+        _plot_accuracy(accuracy_ax, log, name, style)
+        steps, losses = _series(log, "loss")
+        loss_ax.plot(steps, losses, label=name, **style)
+    for ax, title in ((accuracy_ax, "accuracy in %"), (loss_ax, "training loss")):
         ax.set(xlabel="step", title=title)
         ax.spines[["top", "right"]].set_visible(False)
         ax.grid(alpha=0.3)
-    handles, labels = left.get_legend_handles_labels()
+    handles, labels = accuracy_ax.get_legend_handles_labels()
     figure.legend(
         handles,
         labels,
@@ -70,65 +91,68 @@ def plot_training_curves(
     return figure
 
 
-def read(path: str | Path) -> list[dict[str, float]]:
-    """The lines of a run's log, see `curves`; values that were not known are NaN."""
+def read_log(path: str | Path) -> list[dict[str, float]]:
+    """Read the log of a run (see `plot_training_curves`); missing values are NaN."""
     file = Path(path)
-    file = file if file.suffix == ".jsonl" else file / LOG
+    if file.suffix != ".jsonl":
+        file = file / LOG
     if not file.is_file():
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"there is no {file}; give the folder that graphfew train --out wrote"
         )
     try:
-        lines = [
-            json.loads(line)
-            for line in file.read_text(encoding="utf-8").splitlines()
-            if line.strip()
-        ]
-        found = [
-            {name: math.nan if line.get(name) is None else float(line[name]) for name in FIELDS}
-            for line in lines
-        ]
+        lines = file.read_text(encoding="utf-8").splitlines()
+        entries = [_parse_entry(line) for line in lines if line.strip()]
     except (json.JSONDecodeError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(
+        raise InvalidInputError(
             f"{file} cannot be read ({error}); give the log of graphfew train"
         ) from error
-    if not found or any(math.isnan(line["step"]) for line in found):
-        raise ValueError(
-            f"{file} has no validation yet"
-            if not found
-            else f"{file} has a line without step; give the log of graphfew train"
-        )
-    return found
+    if not entries:
+        raise InvalidInputError(f"{file} has no validation yet; wait for the first one")
+    if any(math.isnan(entry["step"]) for entry in entries):
+        raise InvalidInputError(f"{file} has a line without step; give the log of graphfew train")
+    return entries
 
 
-def _named(paths: Sequence[str | Path]) -> dict[str, str | Path]:
-    """Each under the last part of its path, or the whole of it where two have the same."""
-    folders = [Path(path).parent if Path(path).suffix == ".jsonl" else Path(path) for path in paths]
+def _parse_entry(line: str) -> dict[str, float]:
+    values = json.loads(line)
+    entry = {}
+    for name in FIELDS:
+        value = values.get(name)
+        entry[name] = math.nan if value is None else float(value)
+    return entry
+
+
+def _name_by_folder(paths: Sequence[str | Path]) -> dict[str, str | Path]:
+    """Name each run by the last part of its folder, or by the whole path if that is not unique."""
+    folders = [_run_folder(Path(path)) for path in paths]
     names = [folder.resolve().name for folder in folders]
-    return {
-        name if names.count(name) == 1 else str(folder): path
-        for name, folder, path in zip(names, folders, paths, strict=True)
-    }
+    named_runs = {}
+    for name, folder, path in zip(names, folders, paths, strict=True):
+        is_unique = names.count(name) == 1
+        named_runs[name if is_unique else str(folder)] = path
+    return named_runs
 
 
-def _accuracy(ax: Axes, log: Sequence[Line], name: str, style: dict[str, Any]) -> None:
-    steps, mean = _known(log, "validation_accuracy")
-    half = [
-        100 * line["validation_half_width"]
-        for line in log
-        if not math.isnan(line["validation_accuracy"])
-    ]
-    percent = [100 * value for value in mean]
+def _run_folder(path: Path) -> Path:
+    return path.parent if path.suffix == ".jsonl" else path
+
+
+def _plot_accuracy(ax: Axes, log: Sequence[LogEntry], name: str, style: dict[str, Any]) -> None:
+    validated = [entry for entry in log if not math.isnan(entry["validation_accuracy"])]
+    steps = [entry["step"] for entry in validated]
+    percent = [100 * entry["validation_accuracy"] for entry in validated]
+    half_width = [100 * entry["validation_half_width"] for entry in validated]
     ax.plot(steps, percent, label=f"{name}, validation (band: 95 % interval)", **style)
-    low, high = (
-        [value + sign * h for value, h in zip(percent, half, strict=True)] for sign in (-1, 1)
-    )
+    low = [value - half for value, half in zip(percent, half_width, strict=True)]
+    high = [value + half for value, half in zip(percent, half_width, strict=True)]
     ax.fill_between(steps, low, high, color=style["color"], alpha=0.2, linewidth=0)
-    steps, own = _known(log, "accuracy")
+    steps, accuracy = _series(log, "accuracy")
     thin = {**style, "linewidth": 0.8, "marker": "none", "alpha": 0.9}
-    ax.plot(steps, [100 * value for value in own], label=f"{name}, training", **thin)
+    ax.plot(steps, [100 * value for value in accuracy], label=f"{name}, training", **thin)
 
 
-def _known(log: Sequence[Line], field: str) -> tuple[list[float], list[float]]:
-    known = [line for line in log if not math.isnan(line[field])]
-    return [line["step"] for line in known], [line[field] for line in known]
+def _series(log: Sequence[LogEntry], field: str) -> tuple[list[float], list[float]]:
+    """Steps and values of a field, without missing ones."""
+    entries = [entry for entry in log if not math.isnan(entry[field])]
+    return [entry["step"] for entry in entries], [entry[field] for entry in entries]

@@ -1,4 +1,4 @@
-"""Drawing an episode's graph with networkx and matplotlib."""
+"""Plots of an episode's graph with networkx and matplotlib."""
 
 from __future__ import annotations
 
@@ -16,55 +16,13 @@ from torch import Tensor
 
 from graphfew.convert.networkx import TaskGraph, to_networkx
 from graphfew.core.graph import Graph
+from graphfew.errors import InvalidInputError
 from graphfew.nn.method import MethodOutput
+from graphfew.visualization._style import NEUTRAL_COLOR, class_color, class_letter
 
 Positions = Mapping[int, Any]
-# Okabe and Ito's colors, told apart by most people; letters carry the same information.
-CLASS_COLORS = (
-    "#0072B2",
-    "#E69F00",
-    "#009E73",
-    "#CC79A7",
-    "#D55E00",
-    "#56B4E9",
-    "#B8A800",
-    "#000000",
-)
-FAINTEST = 0.06
-
-
-def spring_positions(net: TaskGraph, seed: int = 0) -> Positions:
-    """Positions that pull strongly joined nodes together without one hiding another; the same for a seed."""
-    strong: TaskGraph = nx.Graph(net)
-    strong.remove_edges_from([(a, b) for a, b in net.edges if net.edges[a, b]["weight"] < 0.1])
-    positions: Positions = nx.spring_layout(
-        strong, weight="weight", seed=seed, iterations=300, k=2.2 / max(len(net), 1) ** 0.5
-    )
-    return _apart(positions)
-
-
-def _apart(positions: Positions, gap: float = 0.26) -> Positions:
-    """The positions, on a square of side 2, pushed apart until no two are much nearer than `gap`."""
-    nodes = list(positions)
-    at = np.array([positions[node] for node in nodes], dtype=float).reshape(-1, 2)
-    for _ in range(200):
-        away = at[:, None] - at[None]
-        distance = np.linalg.norm(away, axis=-1)
-        near = (distance < gap) & ~np.eye(len(at), dtype=bool)
-        if not near.any():
-            break
-        push = np.where(near, (gap - distance) / 2 / np.maximum(distance, 1e-6), 0)
-        at = at + 0.5 * (push[..., None] * away).sum(1)
-    return dict(zip(nodes, at, strict=True))
-
-
-def circle_positions(net: TaskGraph) -> Positions:
-    """Positions on a circle, supports first, class by class."""
-    order = sorted(net, key=lambda n: (net.nodes[n]["query"], net.nodes[n]["label"], n))
-    ring: TaskGraph = nx.Graph()
-    ring.add_nodes_from(order)
-    positions: Positions = nx.circular_layout(ring)
-    return positions
+# Edges of at most this weight are invisible and are not drawn.
+MIN_WEIGHT = 0.06
 
 
 def plot_graph(
@@ -73,141 +31,78 @@ def plot_graph(
     *,
     ax: Axes | None = None,
     images: Tensor | None = None,
-    answers: Tensor | None = None,
+    predictions: Tensor | None = None,
     target: Tensor | None = None,
     positions: Positions | None = None,
-    strongest: float = 1.0,
+    max_weight: float = 1.0,
     seed: int = 0,
 ) -> Axes:
-    """One task of a graph: nodes as pictures, edges as dark as their channel 0 is large.
+    """Plot one task of a graph: nodes as images, edges shaded by their channel 0.
 
-    Labeled supports have a square frame and their class's letter; queries a round one, with the letter of the answer
-    in lower case, and a cross where the target differs; unlabeled nodes a dotted frame.
+    Labeled support items have a square frame and the letter of their class. Queries have a round
+    frame and the predicted class in lower case; if it differs from the target, a cross and the true
+    class follow. Unlabeled items have a dotted frame.
 
     Args:
-        graph: any graph over an episode.
-        task: which of its tasks.
-        ax: where to draw; a new figure where None, which is `ax.figure` and which matplotlib does not keep.
-        images: `[n, 1 or 3, h, w]` in `[0, 1]`, the task's items; small boxes where None.
-        answers: `[q]` int64, the class answered for each query of the task.
+        graph: a graph over an episode.
+        task: index of the task.
+        ax: axes to plot into. None creates a figure, `ax.figure`, that pyplot does not manage.
+        images: `[n, 1 or 3, h, w]` in `[0, 1]`, the items of the task; None draws small boxes.
+        predictions: `[q]` int64, the predicted class of each query of the task.
         target: `[q]` int64, the true class of each query of the task.
-        positions: of each node of the task; a spring layout of the edges where None.
-        strongest: the edge value drawn darkest.
-        seed: of the layout.
+        positions: position of each node; None computes a spring layout.
+        max_weight: the edge value that is drawn darkest.
+        seed: seed of the layout.
+
+    Returns:
+        The axes.
 
     Raises:
-        IndexError: no such task.
-        ValueError: another number of images, answers or targets than the task has items or queries.
+        IndexError: there is no such task.
+        InvalidInputError: the number of images, predictions or targets does not match the task.
+
+    Example:
+        >>> import torch, graphfew as gf
+        >>> x, y = torch.eye(4), torch.tensor([0, 1, -1, -1])
+        >>> episode = gf.Episode.single(x, y, query=y < 0, way=2)
+        >>> model = gf.create("label_propagation", encoder=gf.backbones.identity(4))
+        >>> ax = plot_graph(model(episode).graphs[-1], predictions=torch.tensor([0, 1]))
+        >>> [text.get_text() for text in ax.texts]
+        ['A', 'B', 'a', 'b']
     """
     net = to_networkx(graph, task)
-    queries = [n for n in net if net.nodes[n]["query"]]
+    queries = [node for node in net if net.nodes[node]["query"]]
     _check_length("images", images, len(net), "items")
-    _check_length("answers", answers, len(queries), "queries")
+    _check_length("predictions", predictions, len(queries), "queries")
     _check_length("target", target, len(queries), "queries")
-    ax = Figure(figsize=(6, 6)).add_axes((0.01, 0.01, 0.98, 0.98)) if ax is None else ax
-    place = positions if positions is not None else spring_positions(net, seed)
-    _draw_edges(net, place, ax, strongest)
-    said = dict(zip(queries, answers.tolist(), strict=True)) if answers is not None else {}
-    truth = dict(zip(queries, target.tolist(), strict=True)) if target is not None else {}
-    middle = np.mean([place[node] for node in net], axis=0)
+    if ax is None:
+        ax = Figure(figsize=(6, 6)).add_axes((0.01, 0.01, 0.98, 0.98))
+    if positions is None:
+        positions = spring_positions(net, seed)
+    _draw_edges(net, positions, ax, max_weight)
+    predicted_class = _by_node(queries, predictions)
+    true_class = _by_node(queries, target)
+    center = np.mean([positions[node] for node in net], axis=0)
     for node in net:
-        _draw_node(
+        _draw_image(
             ax,
             net.nodes[node],
-            place[node],
+            positions[node],
             None if images is None else images[node],
-            said.get(node),
-            truth.get(node),
-            _outwards(np.asarray(place[node]) - middle),
+            predicted_class.get(node),
+        )
+        _draw_label(
+            ax,
+            net.nodes[node],
+            positions[node],
+            _label_offset(np.asarray(positions[node]) - center),
+            predicted_class.get(node),
+            true_class.get(node),
         )
     ax.set_aspect("equal")
     ax.margins(0.14)
     ax.axis("off")
     return ax
-
-
-def _draw_edges(net: TaskGraph, place: Positions, ax: Axes, strongest: float) -> None:
-    edges = [edge for edge in net.edges if net.edges[edge]["weight"] > FAINTEST]
-    if not edges:
-        return
-    strength = (
-        np.array([net.edges[edge]["weight"] for edge in edges]).clip(0, strongest) / strongest
-    )
-    nx.draw_networkx_edges(
-        net,
-        place,
-        ax=ax,
-        edgelist=edges,
-        edge_color="#222222",
-        width=list(0.3 + 2.4 * strength),
-        alpha=list(0.85 * strength**2),
-    )
-
-
-def _outwards(way: NDArray[Any]) -> tuple[float, float]:
-    """Where a node's letter stands, in points from the node: away from the middle, where no neighbor is."""
-    length = np.linalg.norm(way)
-    if length < 0.2:
-        return 0.0, -24.0
-    return float(31 * way[0] / length), float(25 * way[1] / length)
-
-
-def _draw_node(
-    ax: Axes,
-    node: Mapping[str, Any],
-    place: Any,
-    image: Tensor | None,
-    said: int | None,
-    truth: int | None,
-    letter_at: tuple[float, float],
-) -> None:
-    label = node["label"] if node["label"] >= 0 else said
-    color = CLASS_COLORS[label % len(CLASS_COLORS)] if label is not None else "#777777"
-    shape = "round,pad=0.25" if node["query"] else "square,pad=0.12"
-    line = "dotted" if node["label"] < 0 and not node["query"] else "solid"
-    frame = {
-        "edgecolor": color,
-        "linewidth": 1.6 if node["query"] else 3.0,
-        "linestyle": line,
-        "facecolor": "white",
-        "boxstyle": shape,
-    }
-    shade = Normalize(0, 1)
-    box = (
-        TextArea("   ")
-        if image is None
-        else OffsetImage(_picture(image), zoom=0.85, cmap="gray_r", norm=shade)
-    )
-    ax.add_artist(AnnotationBbox(box, (place[0], place[1]), bboxprops=frame, pad=0.15))
-    wrong = truth is not None and said is not None and truth != said
-    text = (
-        ""
-        if label is None
-        else (class_letter(label).lower() if node["query"] else class_letter(label))
-    )
-    ax.annotate(
-        text + (f" ✗ {class_letter(truth)}" if wrong and truth is not None else ""),
-        (place[0], place[1]),
-        xytext=letter_at,
-        textcoords="offset points",
-        ha="center",
-        va="center",
-        color=color,
-        fontsize=9,
-        fontweight="bold",
-        zorder=5,
-        bbox={"boxstyle": "round,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.8},
-    )
-
-
-def _picture(image: Tensor) -> NDArray[Any]:
-    pixels = image.detach().float().cpu().movedim(0, -1).numpy()
-    return pixels[..., 0] if pixels.shape[-1] == 1 else pixels
-
-
-def class_letter(index: int) -> str:
-    """What a class is called in pictures: A, B, C and so on, and its number after Z."""
-    return chr(ord("A") + index) if index < 26 else str(index)
 
 
 def plot_before_after(
@@ -218,42 +113,58 @@ def plot_before_after(
     target: Tensor | None = None,
     seed: int = 0,
 ) -> Figure:
-    """One task of a transductive output: its first graph on a circle, and its last one where the edges pull it.
+    """Plot one task of a transductive output: its first graph on a circle, its last by its edges.
 
     Args:
-        out: of a method whose graphs hold whole tasks.
-        task: which task.
-        images: `[n, 1 or 3, h, w]`, its items.
-        target: `[q]` int64, the true class of each of its queries.
-        seed: of the layout.
+        out: output of a method whose graphs contain whole tasks.
+        task: index of the task.
+        images: `[n, 1 or 3, h, w]` in `[0, 1]`, the items of the task; None draws small boxes.
+        target: `[q]` int64, the true class of each query of the task.
+        seed: seed of the layout.
+
+    Returns:
+        The figure.
 
     Raises:
-        IndexError, ValueError: as `draw` does.
+        IndexError: there is no such task.
+        InvalidInputError: the number of images or targets does not match the task.
+
+    Example:
+        >>> import torch, graphfew as gf
+        >>> x, y = torch.eye(4), torch.tensor([0, 1, -1, -1])
+        >>> episode = gf.Episode.single(x, y, query=y < 0, way=2)
+        >>> model = gf.create("egnn", encoder=gf.backbones.identity(4), layers=2)
+        >>> len(plot_before_after(model(episode)).axes)
+        2
     """
     figure = Figure(figsize=(15, 7.6))
-    # Not constrained, as in `layer_by_layer`.
+    # No constrained layout, see `plot_layers`.
     figure.subplots_adjust(left=0.01, right=0.99, bottom=0.07, top=0.94, wspace=0.02)
-    left, right = figure.subplots(1, 2)
-    queries = out.graphs[0].episode.n_queries
-    first = sum(queries[:task])
-    answers = out.logits[first : first + queries[task]].argmax(1)
+    before_ax, after_ax = figure.subplots(1, 2)
+    before, after = out.graphs[0], out.graphs[-1]
     plot_graph(
-        out.graphs[0],
+        before,
         task,
-        ax=left,
+        ax=before_ax,
         images=images,
-        positions=circle_positions(to_networkx(out.graphs[0], task)),
+        positions=circle_positions(to_networkx(before, task)),
     )
     plot_graph(
-        out.graphs[-1], task, ax=right, images=images, answers=answers, target=target, seed=seed
+        after,
+        task,
+        ax=after_ax,
+        images=images,
+        predictions=_task_predictions(out, task),
+        target=target,
+        seed=seed,
     )
-    left.set_title(
-        "Before: an edge is dark where two labels are known and agree; gray: not known", fontsize=12
+    before_ax.set_title(
+        "Before: dark edges join equal labels; gray edges: label unknown", fontsize=12
     )
-    right.set_title(f"After {len(out.graphs) - 1} layers: dark means 'same class'", fontsize=12)
+    after_ax.set_title(f"After {len(out.graphs) - 1} layers: dark means 'same class'", fontsize=12)
     figure.supxlabel(
-        "square frame, capital letter: labeled support    ·    round frame, small letter: query and its "
-        "answer    ·    ✗ X: wrong, the true class is X",
+        "square frame, capital letter: labeled support    ·    round frame, small letter: query and "
+        "predicted class    ·    ✗ X: wrong, the true class is X",
         fontsize=10,
     )
     return figure
@@ -266,74 +177,216 @@ def plot_layers(
     images: Tensor | None = None,
     target: Tensor | None = None,
     positions: Positions | None = None,
-    strongest: float | None = 1.0,
+    max_weight: float | None = 1.0,
 ) -> Figure:
-    """One task of an output before the first layer and after each, every node in one place throughout.
+    """Plot one task of an output before the first layer and after each layer.
 
-    Answers stand in the last picture alone, where they are given. Class nodes are not drawn.
+    Every node has the same position in all plots. Predictions are shown in the last plot only.
+    Class nodes are not drawn.
 
     Args:
-        out: of a method whose graphs hold whole tasks.
-        task: which task.
-        images: `[n, 1 or 3, h, w]` in `[0, 1]`, its items; small boxes where None.
-        target: `[q]` int64, the true class of each of its queries.
-        positions: of each node; where None a circle, on which each class stands together as far as it is known.
-        strongest: the edge value drawn darkest; None takes the largest of all graphs, for edges on another scale than
-            "same class" in `[0, 1]`.
+        out: output of a method whose graphs contain whole tasks.
+        task: index of the task.
+        images: `[n, 1 or 3, h, w]` in `[0, 1]`, the items of the task; None draws small boxes.
+        target: `[q]` int64, the true class of each query of the task.
+        positions: position of each node; None places them on a circle, grouped by class where the
+            classes are known.
+        max_weight: the edge value that is drawn darkest; None takes the maximum over all graphs,
+            for edges that are not probabilities in `[0, 1]`.
+
+    Returns:
+        The figure.
 
     Raises:
-        IndexError: no such task.
-        ValueError: another number of images or targets than the task has items or queries.
+        IndexError: there is no such task.
+        InvalidInputError: the number of images or targets does not match the task.
+
+    Example:
+        >>> import torch, graphfew as gf
+        >>> x, y = torch.eye(4), torch.tensor([0, 1, -1, -1])
+        >>> episode = gf.Episode.single(x, y, query=y < 0, way=2)
+        >>> model = gf.create("egnn", encoder=gf.backbones.identity(4), layers=2)
+        >>> [ax.get_title() for ax in plot_layers(model(episode)).axes][:2]
+        ['before the first layer', 'after layer 1']
     """
-    episode = out.graphs[0].episode
-    first, queries = sum(episode.n_queries[:task]), episode.n_queries[task]
-    _check_length("target", target, queries, "queries")
-    answers = out.logits[first : first + queries].argmax(1).cpu()
-    place = (
-        positions if positions is not None else _together(to_networkx(out.graphs[0], task), target)
-    )
+    _check_length("target", target, out.graphs[0].episode.n_queries[task], "queries")
     nets = [to_networkx(graph, task) for graph in out.graphs]
-    darkest = (
-        strongest
-        if strongest is not None
-        else max((net.edges[edge]["weight"] for net in nets for edge in net.edges), default=1.0)
-    )
-    wide = min(len(nets), 2)
-    rows = -(-len(nets) // wide)
-    figure = Figure(figsize=(6.4 * wide, 6.6 * rows))
-    # Not constrained: pictures at the edge of the axes would count as their decoration, and shrink them.
+    if positions is None:
+        positions = _class_circle_positions(nets[0].copy(), target)
+    if max_weight is None:
+        weights = [net.edges[edge]["weight"] for net in nets for edge in net.edges]
+        max_weight = max(weights, default=1.0)
+    n_columns = min(len(nets), 2)
+    n_rows = -(-len(nets) // n_columns)
+    figure = Figure(figsize=(6.4 * n_columns, 6.6 * n_rows))
+    # No constrained layout: it would count images at the edge of the axes as decoration and shrink
+    # the axes.
     figure.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=0.97, wspace=0.02, hspace=0.05)
-    axes = list(figure.subplots(rows, wide, squeeze=False).flat)
-    for number, graph in enumerate(out.graphs):
-        last = number == len(out.graphs) - 1
+    axes = list(figure.subplots(n_rows, n_columns, squeeze=False).flat)
+    for layer, graph in enumerate(out.graphs):
+        is_last = layer == len(out.graphs) - 1
         plot_graph(
             graph,
             task,
-            ax=axes[number],
+            ax=axes[layer],
             images=images,
-            positions=place,
-            strongest=darkest,
-            answers=answers if last else None,
-            target=target if last else None,
+            positions=positions,
+            max_weight=max_weight,
+            predictions=_task_predictions(out, task) if is_last else None,
+            target=target if is_last else None,
         )
-        axes[number].set_title(
-            "before the first layer" if number == 0 else f"after layer {number}", fontsize=14
-        )
+        title = f"after layer {layer}" if layer else "before the first layer"
+        axes[layer].set_title(title, fontsize=14)
     for ax in axes[len(out.graphs) :]:
         ax.axis("off")
     return figure
 
 
-def _together(net: TaskGraph, target: Tensor | None) -> Positions:
-    """A circle with each class in a row, queries among the supports where their classes are known."""
-    queries = [n for n in net if net.nodes[n]["query"]]
-    for node, label in zip(queries, [] if target is None else target.tolist(), strict=False):
+def spring_positions(net: TaskGraph, seed: int = 0) -> Positions:
+    """Spring layout of the stronger edges, without overlapping nodes; deterministic for a seed."""
+    strong: TaskGraph = nx.Graph(net)
+    strong.remove_edges_from([(a, b) for a, b in net.edges if net.edges[a, b]["weight"] < 0.1])
+    positions: Positions = nx.spring_layout(
+        strong, weight="weight", seed=seed, iterations=300, k=2.2 / max(len(net), 1) ** 0.5
+    )
+    return _separate(positions)
+
+
+def circle_positions(net: TaskGraph) -> Positions:
+    """Circular layout, support items first, ordered by class."""
+    order = sorted(net, key=lambda n: (net.nodes[n]["query"], net.nodes[n]["label"], n))
+    ring: TaskGraph = nx.Graph()
+    ring.add_nodes_from(order)
+    positions: Positions = nx.circular_layout(ring)
+    return positions
+
+
+def _class_circle_positions(net: TaskGraph, target: Tensor | None) -> Positions:
+    """Circular layout, ordered by class, queries among the support items if their classes are given."""
+    queries = [node for node in net if net.nodes[node]["query"]]
+    for node, label in _by_node(queries, target).items():
         net.nodes[node].update(label=label, query=False)
     return circle_positions(net)
 
 
-def _check_length(name: str, given: Tensor | None, wanted: int, what: str) -> None:
-    if given is not None and len(given) != wanted:
-        raise ValueError(
-            f"{name} has {len(given)} rows and the task {wanted} {what}; give those of this task alone"
+def _separate(positions: Positions, min_distance: float = 0.26) -> Positions:
+    """Push nodes apart until none are much closer than `min_distance`, on a square of side 2."""
+    nodes = list(positions)
+    points = np.array([positions[node] for node in nodes], dtype=float).reshape(-1, 2)
+    for _ in range(200):
+        offsets = points[:, None] - points[None]
+        distances = np.linalg.norm(offsets, axis=-1)
+        too_close = (distances < min_distance) & ~np.eye(len(points), dtype=bool)
+        if not too_close.any():
+            break
+        push = (min_distance - distances) / 2 / np.maximum(distances, 1e-6)
+        push = np.where(too_close, push, 0)
+        points = points + 0.5 * (push[..., None] * offsets).sum(1)
+    return dict(zip(nodes, points, strict=True))
+
+
+def _task_predictions(out: MethodOutput, task: int) -> Tensor:
+    n_queries = out.graphs[0].episode.n_queries
+    start = sum(n_queries[:task])
+    return out.logits[start : start + n_queries[task]].argmax(1).cpu()
+
+
+def _by_node(nodes: list[int], values: Tensor | None) -> dict[int, int]:
+    if values is None:
+        return {}
+    return dict(zip(nodes, values.tolist(), strict=True))
+
+
+def _draw_edges(net: TaskGraph, positions: Positions, ax: Axes, max_weight: float) -> None:
+    edges = [edge for edge in net.edges if net.edges[edge]["weight"] > MIN_WEIGHT]
+    if not edges:
+        return
+    weights = np.array([net.edges[edge]["weight"] for edge in edges])
+    strength = weights.clip(0, max_weight) / max_weight
+    nx.draw_networkx_edges(
+        net,
+        positions,
+        ax=ax,
+        edgelist=edges,
+        edge_color="#222222",
+        width=list(0.3 + 2.4 * strength),
+        alpha=list(0.85 * strength**2),
+    )
+
+
+def _draw_image(
+    ax: Axes,
+    node: Mapping[str, Any],
+    position: Any,
+    image: Tensor | None,
+    predicted: int | None,
+) -> None:
+    is_unlabeled = node["label"] < 0 and not node["query"]
+    frame = {
+        "edgecolor": _node_color(node, predicted),
+        "linewidth": 1.6 if node["query"] else 3.0,
+        "linestyle": "dotted" if is_unlabeled else "solid",
+        "facecolor": "white",
+        "boxstyle": "round,pad=0.25" if node["query"] else "square,pad=0.12",
+    }
+    if image is None:
+        content: Any = TextArea("   ")
+    else:
+        content = OffsetImage(_to_pixels(image), zoom=0.85, cmap="gray_r", norm=Normalize(0, 1))
+    box = AnnotationBbox(content, (position[0], position[1]), bboxprops=frame, pad=0.15)
+    ax.add_artist(box)
+
+
+def _draw_label(
+    ax: Axes,
+    node: Mapping[str, Any],
+    position: Any,
+    offset: tuple[float, float],
+    predicted: int | None,
+    true_class: int | None,
+) -> None:
+    label = node["label"] if node["label"] >= 0 else predicted
+    text = "" if label is None else class_letter(label)
+    if node["query"]:
+        text = text.lower()
+    if true_class is not None and predicted is not None and predicted != true_class:
+        text += f" ✗ {class_letter(true_class)}"
+    ax.annotate(
+        text,
+        (position[0], position[1]),
+        xytext=offset,
+        textcoords="offset points",
+        ha="center",
+        va="center",
+        color=_node_color(node, predicted),
+        fontsize=9,
+        fontweight="bold",
+        zorder=5,
+        bbox={"boxstyle": "round,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.8},
+    )
+
+
+def _node_color(node: Mapping[str, Any], predicted: int | None) -> str:
+    label = node["label"] if node["label"] >= 0 else predicted
+    return NEUTRAL_COLOR if label is None else class_color(label)
+
+
+def _label_offset(direction: NDArray[Any]) -> tuple[float, float]:
+    """Offset of a node's label in points: away from the center, where no neighbors are."""
+    length = np.linalg.norm(direction)
+    if length < 0.2:
+        return 0.0, -24.0
+    return float(31 * direction[0] / length), float(25 * direction[1] / length)
+
+
+def _to_pixels(image: Tensor) -> NDArray[Any]:
+    pixels = image.detach().float().cpu().movedim(0, -1).numpy()
+    return pixels[..., 0] if pixels.shape[-1] == 1 else pixels
+
+
+def _check_length(name: str, values: Tensor | None, expected: int, what: str) -> None:
+    if values is not None and len(values) != expected:
+        raise InvalidInputError(
+            f"{name} has {len(values)} rows and the task {expected} {what}; give those of this task "
+            "alone"
         )

@@ -1,7 +1,8 @@
-"""A task's items in the plane in which they lie furthest apart."""
+"""Projection of a task's items onto their two principal components."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,175 +14,214 @@ from torch import Tensor
 
 from graphfew.core.episode import UNKNOWN, Episode
 from graphfew.core.graph import Graph
-from graphfew.visualization.episode_graph import CLASS_COLORS, class_letter
+from graphfew.errors import InvalidInputError
+from graphfew.visualization._style import NEUTRAL_COLOR, class_color, class_letter, class_marker
 
 Array = NDArray[Any]
-MARKERS = ("o", "s", "^", "D", "v", "P", "*")
-FREE = "#777777"
-# Places of a label beside a point, and the room that one takes, in points.
-SIDES, ROOM = ((16, 8), (16, -8), (-16, 8), (-16, -8), (0, 14), (0, -14)), (22, 11)
+# Candidate offsets of a label from its point, and the size of a label, in points.
+LABEL_OFFSETS = ((16, 8), (16, -8), (-16, 8), (-16, -8), (0, 14), (0, -14))
+LABEL_SIZE = (22, 11)
 
 
 def plot_projection(
     source: Episode | Graph,
     task: int = 0,
     *,
-    answers: Tensor | None = None,
+    predictions: Tensor | None = None,
     target: Tensor | None = None,
-    names: tuple[str, ...] | list[str] | None = None,
+    names: Sequence[str] | None = None,
 ) -> Figure:
-    """One task's items, encoded, in the plane of their two principal components.
+    """Plot the encoded items of one task in the plane of their two principal components.
 
-    A class has a color and a shape. Labeled supports are large, with a dark outline and the class's letter; queries
-    small, in the color and shape of their answer, or of their class where no answers are given; wrong ones are hollow
-    and crossed out, with the letter of the true class. Queries of which nothing is known are gray circles, unlabeled
-    items gray points.
+    A class has a color and a marker. Labeled support items are large with a dark outline and the
+    letter of their class. Queries are small, with color and marker of the predicted class, or of
+    the true class without predictions; wrong predictions are hollow, with a cross and the letter of
+    the true class. Queries without either are gray circles, unlabeled items gray dots.
 
     Args:
-        source: an encoded episode (`model.encode(episode)`), or a graph, such as `out.graphs[-1]`, whose items are then
-            where the layers moved them.
-        task: which of its tasks.
-        answers: `[q]` int64, the class answered for each query of the task.
+        source: an encoded episode (`model.encode(episode)`), or a graph such as `out.graphs[-1]`,
+            whose nodes are the items after its layers.
+        task: index of the task.
+        predictions: `[q]` int64, the predicted class of each query of the task.
         target: `[q]` int64, the true class of each query of the task.
-        names: of the task's classes; letters where None.
+        names: names of the classes of the task; None uses letters.
+
+    Returns:
+        The figure.
 
     Raises:
-        IndexError: no such task.
-        ValueError: items that are not encoded, or another number of answers, targets or names than the task has.
+        IndexError: there is no such task.
+        InvalidInputError: the items are not encoded, or the number of predictions, targets or names
+            does not match the task.
+
+    Example:
+        >>> import torch, graphfew as gf
+        >>> x, y = torch.eye(4), torch.tensor([0, 1, -1, -1])
+        >>> episode = gf.Episode.single(x, y, query=y < 0, way=2)
+        >>> figure = plot_projection(episode, predictions=torch.tensor([0, 1]))
+        >>> [text.get_text() for text in figure.axes[0].texts]
+        ['A', 'B']
     """
     episode = source if isinstance(source, Episode) else source.episode
-    first, size = sum(episode.sizes[:task]), episode.sizes[task]
-    x = (source.x if isinstance(source, Episode) else source.nodes)[first : first + size]
+    features = source.x if isinstance(source, Episode) else source.nodes
+    start, size = sum(episode.sizes[:task]), episode.sizes[task]
+    x = features[start : start + size]
     if x.ndim != 2 or not x.dtype.is_floating_point:
-        raise ValueError(
+        raise InvalidInputError(
             f"the items have shape {tuple(x.shape[1:])}, {x.dtype}; give an encoded episode, "
             "model.encode(episode), whose items are features [F]"
         )
-    y, query = (values[first : first + size].cpu().numpy() for values in (episode.y, episode.query))
     way = episode.way[task]
-    said, true = (
-        _of_queries(name, values, query)
-        for name, values in (("answers", answers), ("target", target))
+    if names is None:
+        names = [class_letter(c) for c in range(way)]
+    if len(names) != way:
+        raise InvalidInputError(
+            f"there are {len(names)} names and {way} classes; give one name per class"
+        )
+    is_query = episode.query[start : start + size].cpu().numpy()
+    nodes = _Nodes(
+        points=principal_plane(x.detach().double().cpu().numpy()),
+        label=episode.y[start : start + size].cpu().numpy(),
+        is_query=is_query,
+        predicted=_scatter_to_nodes("predictions", predictions, is_query),
+        true_class=_scatter_to_nodes("target", target, is_query),
     )
-    if names is not None and len(names) != way:
-        raise ValueError(f"there are {len(names)} names and {way} classes; give one name per class")
     figure = Figure(figsize=(7.6, 6), layout="constrained")
     ax = figure.subplots()
-    _draw(ax, principal_plane(x.detach().double().cpu().numpy()), y, query, said, true)
-    _legend(
-        ax,
-        way,
-        list(names) if names is not None else [class_letter(c) for c in range(way)],
-        [
-            said.max() >= 0,
-            said.max() < 0 <= true.max(),
-            (~query & (y < 0)).any(),
-            bool((query & (said < 0) & (true < 0)).any()),
-            wrong(said, true).any(),
-        ],
-    )
+    _draw_nodes(ax, nodes)
+    _draw_legend(ax, list(names), nodes)
     ax.set(xticks=[], yticks=[])
     return figure
 
 
-def wrong(said: Array, true: Array) -> Array:
-    """`[n]` bool: an answer is known, a class is known, and they differ."""
-    out: Array = (said >= 0) & (true >= 0) & (said != true)
-    return out
+def principal_plane(x: Array) -> Array:
+    """`[n, 2]`: the first two principal components of items `x [n, F]`, scaled to length 1."""
+    from sklearn.decomposition import PCA  # imported here because it takes a second
+
+    unit = x / np.linalg.norm(x, axis=1, keepdims=True).clip(1e-12)
+    components = PCA(min(2, *unit.shape), random_state=0).fit_transform(unit)
+    plane: Array = np.pad(components, ((0, 0), (0, 2 - components.shape[1])))
+    return plane
 
 
-def _of_queries(name: str, values: Tensor | None, query: Array) -> Array:
-    """The values at the queries' nodes, -1 elsewhere and where there are none."""
-    out = np.full(len(query), UNKNOWN)
+class _Nodes:
+    """Position, classes and role of each node; classes are -1 if unknown."""
+
+    def __init__(
+        self, points: Array, label: Array, is_query: Array, predicted: Array, true_class: Array
+    ) -> None:
+        self.points = points
+        self.label = label
+        self.is_query = is_query
+        self.predicted = predicted
+        self.true_class = true_class
+        self.is_unlabeled = ~is_query & (label < 0)
+        self.is_wrong = (predicted >= 0) & (true_class >= 0) & (predicted != true_class)
+        # The class whose color a query has.
+        self.shown = np.where(predicted >= 0, predicted, true_class)
+
+
+def _scatter_to_nodes(name: str, values: Tensor | None, is_query: Array) -> Array:
+    """The values at the positions of the queries, -1 elsewhere."""
+    at_nodes = np.full(len(is_query), UNKNOWN)
     if values is None:
-        return out
-    if len(values) != query.sum():
-        raise ValueError(
-            f"{name} has {len(values)} entries and the task {int(query.sum())} queries; give one per "
-            "query of this task"
+        return at_nodes
+    if len(values) != is_query.sum():
+        raise InvalidInputError(
+            f"{name} has {len(values)} entries and the task {int(is_query.sum())} queries; give one "
+            "per query of this task"
         )
-    out[query] = values.cpu().numpy()
-    return out
+    at_nodes[is_query] = values.cpu().numpy()
+    return at_nodes
 
 
-def _draw(ax: Axes, at: Array, y: Array, query: Array, said: Array, true: Array) -> None:
-    free = ~query & (y < 0)
-    _mark(ax, at[free], s=12, color=FREE, linewidths=0, label="unlabeled")
-    shown = np.where(said >= 0, said, true)
-    nothing = query & (shown < 0)
-    _mark(ax, at[nothing], s=40, facecolors="none", edgecolors=FREE, label="queries")
-    missed = wrong(said, true)
-    for c in sorted({*y[y >= 0].tolist(), *shown[shown >= 0].tolist()}):
-        color, marker = CLASS_COLORS[c % len(CLASS_COLORS)], MARKERS[c % len(MARKERS)]
-        right, off, own = query & (shown == c) & ~missed, query & (shown == c) & missed, y == c
-        _mark(
-            ax,
-            at[right],
-            s=42,
-            marker=marker,
-            color=color,
-            linewidths=0,
-            label=f"right {c}",
-            zorder=2,
-        )
-        _mark(
-            ax,
-            at[off],
-            s=60,
-            marker=marker,
-            facecolors="none",
-            edgecolors=color,
-            linewidths=1.8,
-            label=f"wrong {c}",
-            zorder=2.5,
-        )
-        _mark(
-            ax,
-            at[own],
-            s=170,
-            marker=marker,
-            color=color,
-            edgecolors="black",
-            linewidths=1.6,
-            label=f"support {c}",
-            zorder=3,
-        )
-        for place in at[own]:
-            ax.annotate(
-                class_letter(c),
-                place,
-                ha="center",
-                va="center",
-                fontsize=8,
-                fontweight="bold",
-                color="white",
-                zorder=4,
-            )
-    _name_wrong(ax, at[missed], [class_letter(c) for c in true[missed].tolist()])
+def _draw_nodes(ax: Axes, nodes: _Nodes) -> None:
+    points = nodes.points
+    _scatter(
+        ax, points[nodes.is_unlabeled], s=12, color=NEUTRAL_COLOR, linewidths=0, label="unlabeled"
+    )
+    unknown = nodes.is_query & (nodes.shown < 0)
+    _scatter(
+        ax, points[unknown], s=40, facecolors="none", edgecolors=NEUTRAL_COLOR, label="queries"
+    )
+    classes = {*nodes.label[nodes.label >= 0].tolist(), *nodes.shown[nodes.shown >= 0].tolist()}
+    for c in sorted(classes):
+        _draw_class(ax, nodes, c)
+    letters = [class_letter(c) for c in nodes.true_class[nodes.is_wrong].tolist()]
+    _label_wrong(ax, points[nodes.is_wrong], letters)
 
 
-def _mark(ax: Axes, at: Array, **style: Any) -> None:
-    ax.scatter(at[:, 0], at[:, 1], **style)
-
-
-def _name_wrong(ax: Axes, at: Array, letters: list[str]) -> None:
-    """A cross and the true class beside each point, on a side where no other such label stands yet."""
-    taken: list[Array] = []
-    ax.autoscale_view()
-    points = ax.transData.transform(at) * 72 / ax.figure.dpi
-    for number in np.argsort(-points[:, 1], kind="stable"):
-        place = points[number]
-        free = [
-            side
-            for side in SIDES
-            if all((np.abs(place + side - other) > ROOM).any() for other in taken)
-        ]
-        side = (free or SIDES)[0]
-        taken.append(place + side)
+def _draw_class(ax: Axes, nodes: _Nodes, c: int) -> None:
+    color, marker = class_color(c), class_marker(c)
+    is_query_of_class = nodes.is_query & (nodes.shown == c)
+    is_support = nodes.label == c
+    _scatter(
+        ax,
+        nodes.points[is_query_of_class & ~nodes.is_wrong],
+        s=42,
+        marker=marker,
+        color=color,
+        linewidths=0,
+        label=f"correct {c}",
+        zorder=2,
+    )
+    _scatter(
+        ax,
+        nodes.points[is_query_of_class & nodes.is_wrong],
+        s=60,
+        marker=marker,
+        facecolors="none",
+        edgecolors=color,
+        linewidths=1.8,
+        label=f"wrong {c}",
+        zorder=2.5,
+    )
+    _scatter(
+        ax,
+        nodes.points[is_support],
+        s=170,
+        marker=marker,
+        color=color,
+        edgecolors="black",
+        linewidths=1.6,
+        label=f"support {c}",
+        zorder=3,
+    )
+    for point in nodes.points[is_support]:
         ax.annotate(
-            f"✗ {letters[number]}",
-            (at[number, 0], at[number, 1]),
-            xytext=side,
+            class_letter(c),
+            point,
+            ha="center",
+            va="center",
+            fontsize=8,
+            fontweight="bold",
+            color="white",
+            zorder=4,
+        )
+
+
+def _scatter(ax: Axes, points: Array, **style: Any) -> None:
+    ax.scatter(points[:, 0], points[:, 1], **style)
+
+
+def _label_wrong(ax: Axes, points: Array, letters: list[str]) -> None:
+    """Draw a cross and the true class next to each point, where they overlap no earlier label."""
+    used: list[Array] = []
+    # Label sizes are in points of the page, so the data limits must be final.
+    ax.autoscale_view()
+    on_page = ax.transData.transform(points) * 72 / ax.figure.dpi
+    for index in np.argsort(-on_page[:, 1], kind="stable"):
+        offset = LABEL_OFFSETS[0]
+        for candidate in LABEL_OFFSETS:
+            gaps = [np.abs(on_page[index] + candidate - other) for other in used]
+            if all((gap > LABEL_SIZE).any() for gap in gaps):
+                offset = candidate
+                break
+        used.append(on_page[index] + offset)
+        ax.annotate(
+            f"✗ {letters[index]}",
+            (points[index, 0], points[index, 1]),
+            xytext=offset,
             textcoords="offset points",
             fontsize=9,
             fontweight="bold",
@@ -191,56 +231,41 @@ def _name_wrong(ax: Axes, at: Array, letters: list[str]) -> None:
         )
 
 
-def _legend(ax: Axes, way: int, names: list[str], shown: list[Any]) -> None:
-    """Classes by color and shape, then what sizes and outlines mean, of which some may not be there."""
-    gray: dict[str, Any] = {"linestyle": "none", "color": FREE}
-    lines = [
-        Line2D(
-            [],
-            [],
-            linestyle="none",
-            marker=MARKERS[c % len(MARKERS)],
-            color=CLASS_COLORS[c % len(CLASS_COLORS)],
-            markersize=8,
-            label=names[c] if names[c] == class_letter(c) else f"{class_letter(c)}  {names[c]}",
+def _draw_legend(ax: Axes, names: list[str], nodes: _Nodes) -> None:
+    """Classes by color and marker, then the meaning of the sizes and outlines that occur."""
+    handles = []
+    for c, name in enumerate(names):
+        letter = class_letter(c)
+        handles.append(
+            _handle(
+                letter if name == letter else f"{letter}  {name}",
+                marker=class_marker(c),
+                color=class_color(c),
+                markersize=8,
+            )
         )
-        for c in range(way)
-    ]
-    lines += [
-        Line2D(
-            [],
-            [],
-            marker="o",
-            markersize=11,
-            markeredgecolor="black",
-            markeredgewidth=1.6,
-            label="labeled support",
-            **gray,
+    handles.append(
+        _handle("labeled support", markersize=11, markeredgecolor="black", markeredgewidth=1.6)
+    )
+    if nodes.predicted.max() >= 0:
+        handles.append(_handle("query, by predicted class", markersize=6))
+    elif nodes.true_class.max() >= 0:
+        handles.append(_handle("query, by true class", markersize=6))
+    if nodes.is_unlabeled.any():
+        handles.append(_handle("unlabeled", marker=".", markersize=5))
+    if (nodes.is_query & (nodes.shown < 0)).any():
+        handles.append(_handle("query, class unknown", markersize=6, markerfacecolor="none"))
+    if nodes.is_wrong.any():
+        handles.append(
+            _handle(
+                "✗ X: wrong, the true class is X",
+                markersize=7,
+                markerfacecolor="none",
+                markeredgewidth=1.8,
+            )
         )
-    ]
-    kinds: list[tuple[str, dict[str, Any]]] = [
-        ("query, by its answer", {"marker": "o", "markersize": 6}),
-        ("query, by its class", {"marker": "o", "markersize": 6}),
-        ("unlabeled", {"marker": ".", "markersize": 5}),
-        ("query, nothing known", {"marker": "o", "markersize": 6, "markerfacecolor": "none"}),
-        (
-            "✗ X: wrong, the true class is X",
-            {"marker": "o", "markersize": 7, "markerfacecolor": "none", "markeredgewidth": 1.8},
-        ),
-    ]
-    lines += [
-        Line2D([], [], label=label, **gray, **style)
-        for (label, style), there in zip(kinds, shown, strict=True)
-        if there
-    ]
-    ax.legend(handles=lines, loc="upper left", bbox_to_anchor=(1, 1), fontsize=9, frameon=False)
+    ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1, 1), fontsize=9, frameon=False)
 
 
-def principal_plane(x: Array) -> Array:
-    """`[n, 2]`: items `x [n, F]`, brought to length 1, in the plane in which they lie furthest apart."""
-    from sklearn.decomposition import PCA  # scikit-learn takes a second to import
-
-    unit = x / np.linalg.norm(x, axis=1, keepdims=True).clip(1e-12)
-    found = PCA(min(2, *unit.shape), random_state=0).fit_transform(unit)
-    out: Array = np.pad(found, ((0, 0), (0, 2 - found.shape[1])))
-    return out
+def _handle(label: str, marker: str = "o", color: str = NEUTRAL_COLOR, **style: Any) -> Line2D:
+    return Line2D([], [], linestyle="none", marker=marker, color=color, label=label, **style)

@@ -1,4 +1,4 @@
-"""Drawing: the networkx view holds the graph's values, and every node and edge of a task gets its mark."""
+"""Plots of episode graphs, and the networkx graph that they show."""
 
 import matplotlib as mpl
 import numpy as np
@@ -26,7 +26,7 @@ def output(batch: gf.Episode) -> gf.MethodOutput:
         return model(batch)
 
 
-def test_networkx_holds_the_mean_of_both_directions_of_one_task():
+def test_networkx_weights_are_means_of_both_directions():
     graph = output(episode()).graphs[-1]
     net = gf.convert.to_networkx(graph, task=1)
     edges = graph.topology.matrices(graph.edges)[1]
@@ -38,19 +38,19 @@ def test_networkx_holds_the_mean_of_both_directions_of_one_task():
         assert net.edges[i, j]["weight"] == pytest.approx(both[i, j].item(), abs=1e-6)
 
 
-def test_draw_marks_every_node_and_names_wrong_answers():
+def test_plot_graph_labels_nodes_and_wrong_predictions():
     batch = episode()
     out = output(batch)
-    answers, target = torch.tensor([0, 1, 2, 0]), torch.tensor([0, 1, 2, 1])
+    predictions, target = torch.tensor([0, 1, 2, 0]), torch.tensor([0, 1, 2, 1])
     axes = gf.visualization.plot_graph(
-        out.graphs[-1], 0, images=batch.x[:7], answers=answers, target=target
+        out.graphs[-1], 0, images=batch.x[:7], predictions=predictions, target=target
     )
     texts = [t.get_text() for t in axes.texts]
     assert texts == ["A", "B", "C", "a", "b", "c", "a ✗ B"]
     assert len([a for a in axes.artists if type(a).__name__ == "AnnotationBbox"]) == 7
 
 
-def test_layout_repeats_for_a_seed():
+def test_layout_is_deterministic():
     from graphfew.visualization.episode_graph import spring_positions
 
     net = gf.convert.to_networkx(output(episode()).graphs[-1])
@@ -63,7 +63,7 @@ def test_layout_repeats_for_a_seed():
     assert not all(np.array_equal(first[n], other[n]) for n in net)
 
 
-def test_before_and_after_has_both_graphs():
+def test_plot_before_after_has_both_graphs():
     batch = episode()
     figure = gf.visualization.plot_before_after(
         output(batch), 1, images=batch.x[7:], target=torch.tensor([0, 1])
@@ -72,7 +72,7 @@ def test_before_and_after_has_both_graphs():
     assert "3 layers" in figure.axes[1].get_title()
 
 
-def test_nodes_that_are_pulled_together_do_not_hide_one_another():
+def test_spring_layout_separates_nodes():
     import networkx as nx
 
     from graphfew.visualization.episode_graph import spring_positions
@@ -80,6 +80,6 @@ def test_nodes_that_are_pulled_together_do_not_hide_one_another():
     net = nx.complete_graph(6)
     nx.set_edge_attributes(net, 1.0, "weight")
     net.add_nodes_from(range(6, 9))
-    place = spring_positions(net)
-    apart = [np.linalg.norm(place[a] - place[b]) for a in net for b in net if a < b]
-    assert min(apart) > 0.2
+    positions = spring_positions(net)
+    distances = [np.linalg.norm(positions[a] - positions[b]) for a in net for b in net if a < b]
+    assert min(distances) > 0.2

@@ -12,7 +12,7 @@ from graphfew.core.graph import Graph
 from graphfew.errors import InvalidInputError
 from graphfew.methods.losses import node_loss
 from graphfew.methods.registry import register_method
-from graphfew.nn.label_graphs import labeled_graph
+from graphfew.nn.label_graphs import complete_item_graph
 from graphfew.nn.method import GraphMethod, Layer
 from graphfew.nn.readout import node_logits
 from graphfew.propagation.affinity import squared_distances
@@ -138,4 +138,4 @@ def epnet(
         propagator_edges(alpha),
         propagate_labels,
     ]
-    return GraphMethod(encoder, labeled_graph, layers, node_logits, transductive=transductive)
+    return GraphMethod(encoder, complete_item_graph, layers, node_logits, transductive=transductive)

@@ -7,7 +7,7 @@ from graphfew.core.episode import Episode
 from graphfew.core.graph import Graph
 
 
-def labeled_graph(episode: Episode) -> Graph:
+def complete_item_graph(episode: Episode) -> Graph:
     """Connect all items of each task, with edges of 0 for a layer to fill.
 
     Args:

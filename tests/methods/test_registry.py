@@ -1,5 +1,8 @@
 """The registry: names, arguments and seeds."""
 
+import ast
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -86,3 +89,16 @@ def test_every_method_has_what_its_entry_says(name):
         assert model.transductive is (transductive if both else method.transductive)
     with pytest.raises(ValueError, match=rf"{name} has no argument 'zz'"):
         gf.create(name, encoder=gf.backbones.identity(4), zz=1)
+
+
+def test_no_method_imports_another_method():
+    """A method is one file; shared code is in `graphfew.nn` or a private module."""
+    shared = {"losses", "registry"}
+    for file in Path(gf.methods.__file__).parent.glob("[a-z]*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            for name in names:
+                package, _, module = name.partition("graphfew.methods.")
+                is_method = not package and module and not module.startswith("_")
+                assert not is_method or module in shared, f"{file.name} imports {name}"

@@ -1,4 +1,4 @@
-"""Random episodes of features, and models whose every weight and statistic is random."""
+"""Random episodes of features, and models with random weights and statistics."""
 
 import torch
 
@@ -27,7 +27,7 @@ def randomized(model, seed=0):
         if value.dtype.is_floating_point:
             noise = torch.rand(value.shape, generator=generator, dtype=value.dtype)
             positive = name.endswith(("running_var", "norm.weight"))
-            # Weights large enough that inputs still tell after several layers.
+            # Large weights, so that inputs still matter after several layers.
             scale = 6 / value.shape[1] ** 0.5 if value.ndim > 1 else 1
             value.copy_(noise + 0.5 if positive else scale * (noise - 0.5))
     return model

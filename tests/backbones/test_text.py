@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from against import sigmoid, softmax, weights
 from episodes import randomized
+from reference_check import sigmoid, softmax, state_arrays
 
 import graphfew as gf
 
@@ -39,7 +39,7 @@ def encoder(name, **arguments):
 
 def test_conv_text():
     model = encoder("conv_text", out_dim=5)
-    state, ours = weights(model.net), model(items()).detach().numpy()
+    state, ours = state_arrays(model.net), model(items()).detach().numpy()
     for item, row in zip(items(), ours, strict=True):
         x = [np.zeros(8), *vectors(state, item), np.zeros(8)]
         windows = [
@@ -74,7 +74,7 @@ def lstm(state, rows, suffix):
 
 def test_bilstm():
     model = encoder("bilstm", units=3, attention=2)
-    state, ours = weights(model.net), model(items()).detach().numpy()
+    state, ours = state_arrays(model.net), model(items()).detach().numpy()
     for item, row in zip(items(), ours, strict=True):
         x = vectors(state, item)
         back = lstm(state, x[::-1], "_reverse")[::-1]

@@ -1,4 +1,4 @@
-"""The methods that assign all queries together, against loops."""
+"""Transductive methods without training, against loop-written references."""
 
 import importlib
 import math
@@ -7,9 +7,9 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from against import LABELED, UNLABELED, same
 from episodes import DIM, task
 from reference import assignment
+from reference_check import LABELED, UNLABELED, assert_matches
 
 import graphfew as gf
 from graphfew.propagation import spread_labels
@@ -22,7 +22,7 @@ def create(name, **arguments):
     return gf.create(name, encoder=gf.backbones.identity(DIM), **arguments).double()
 
 
-def with_(formula, **arguments):
+def bind_arguments(formula, **arguments):
     return lambda *e: formula(*e, **arguments)
 
 
@@ -38,11 +38,11 @@ def with_(formula, **arguments):
 )
 @pytest.mark.parametrize("tasks", UNLABELED.values(), ids=UNLABELED)
 def test_pt_map(tasks, arguments):
-    same(
+    assert_matches(
         create("pt_map", **arguments),
         tasks,
-        with_(assignment.pt_map, **arguments),
-        shares=True,
+        bind_arguments(assignment.pt_map, **arguments),
+        probs=True,
         tolerance=1e-9,
     )
 
@@ -51,11 +51,11 @@ def test_pt_map(tasks, arguments):
 @pytest.mark.parametrize("tasks", THREE.values(), ids=THREE)
 def test_pt_map_with_a_prior(tasks, balanced):
     arguments = {"prior": PRIOR, "balanced": balanced, "inv_temperature": 4.0}
-    same(
+    assert_matches(
         create("pt_map", **arguments),
         tasks,
-        with_(assignment.pt_map, **arguments),
-        shares=True,
+        bind_arguments(assignment.pt_map, **arguments),
+        probs=True,
         tolerance=1e-9,
     )
 
@@ -67,11 +67,11 @@ def test_pt_map_with_a_prior(tasks, balanced):
 )
 @pytest.mark.parametrize("tasks", UNLABELED.values(), ids=UNLABELED)
 def test_propagated_prototypes(tasks, arguments):
-    same(
+    assert_matches(
         create("propagated_prototypes", **arguments),
         tasks,
-        with_(assignment.propagated, **arguments),
-        shares=True,
+        bind_arguments(assignment.propagated, **arguments),
+        probs=True,
         tolerance=1e-9,
     )
 
@@ -79,11 +79,11 @@ def test_propagated_prototypes(tasks, arguments):
 @pytest.mark.parametrize("arguments", [{}, {"k": 1, "weight": 2.0, "num_iterations": 5}], ids=str)
 @pytest.mark.parametrize("tasks", UNLABELED.values(), ids=UNLABELED)
 def test_laplacian_shot(tasks, arguments):
-    same(
+    assert_matches(
         create("laplacian_shot", **arguments),
         tasks,
-        with_(assignment.laplacian, **arguments),
-        shares=True,
+        bind_arguments(assignment.laplacian, **arguments),
+        probs=True,
     )
 
 
@@ -94,7 +94,9 @@ def test_laplacian_shot(tasks, arguments):
 )
 @pytest.mark.parametrize("tasks", LABELED.values(), ids=LABELED)
 def test_bd_cspn(tasks, arguments):
-    same(create("bd_cspn", **arguments), tasks, with_(assignment.bd_cspn, **arguments))
+    assert_matches(
+        create("bd_cspn", **arguments), tasks, bind_arguments(assignment.bd_cspn, **arguments)
+    )
 
 
 def shannon(p):
@@ -108,22 +110,30 @@ def tsallis(alpha):
 @pytest.mark.parametrize("balanced", [False, True])
 @pytest.mark.parametrize("tasks", LABELED.values(), ids=LABELED)
 def test_tim(tasks, balanced):
-    def aim(answers):
-        way = len(answers[0])
-        return np.full(way, 1 / way) if balanced else np.mean(answers, axis=0)
+    def target(probs):
+        way = len(probs[0])
+        return np.full(way, 1 / way) if balanced else np.mean(probs, axis=0)
 
-    theirs = with_(assignment.descended, steps=3, weights=(0.1, 0.3, 0.3), entropy=shannon, aim=aim)
-    same(create("tim", steps=3, balanced=balanced), tasks, theirs, tolerance=1e-8)
+    expected = bind_arguments(
+        assignment.gradient_descent,
+        steps=3,
+        weights=(0.1, 0.3, 0.3),
+        entropy=shannon,
+        target=target,
+    )
+    assert_matches(create("tim", steps=3, balanced=balanced), tasks, expected, tolerance=1e-8)
 
 
 @pytest.mark.parametrize("alpha", [2.0, 7.0])
 @pytest.mark.parametrize("tasks", LABELED.values(), ids=LABELED)
 def test_alpha_tim(tasks, alpha):
-    theirs = with_(assignment.descended, steps=3, weights=(1.0, 1.0, 1.0), entropy=tsallis(alpha))
-    same(create("alpha_tim", steps=3, alpha=alpha), tasks, theirs, tolerance=1e-8)
+    expected = bind_arguments(
+        assignment.gradient_descent, steps=3, weights=(1.0, 1.0, 1.0), entropy=tsallis(alpha)
+    )
+    assert_matches(create("alpha_tim", steps=3, alpha=alpha), tasks, expected, tolerance=1e-8)
 
 
-def test_propagated_prototypes_of_large_tasks_have_the_answers_of_small_ones(monkeypatch):
+def test_propagated_prototypes_sparse_matches_dense(monkeypatch):
     module = importlib.import_module("graphfew.methods.propagated_prototypes")
     tasks = [task(3, 4, (2, 3), 12, unlabeled=20), task(4, 3, (1,), 9, unlabeled=4)]
     for arguments in ({}, {"smoothing": 0.0}):
@@ -136,8 +146,8 @@ def test_propagated_prototypes_of_large_tasks_have_the_answers_of_small_ones(mon
         assert torch.allclose(large.softmax(1), dense.softmax(1), rtol=0, atol=1e-9)
 
 
-def crowd(counts, seed=0):
-    """Queries of two classes, so many of each, around two supports that are off their classes' middles."""
+def imbalanced_task(counts, seed=0):
+    """A 1-shot task with `counts` queries per class, whose supports are off their class means."""
     generator = torch.Generator().manual_seed(seed)
     truth = torch.tensor([0, 1] + [0] * counts[0] + [1] * counts[1])
     x = torch.randn(len(truth), DIM, generator=generator, dtype=torch.float64)
@@ -147,9 +157,9 @@ def crowd(counts, seed=0):
 
 
 @pytest.mark.parametrize("name", ["pt_map", "propagated_prototypes"])
-def test_what_is_assumed_of_the_division_decides_uneven_tasks(name):
-    """With 45 queries of one class and 5 of the other: estimating beats assuming even ones, knowing is best."""
-    tasks = [crowd((45, 5), seed) for seed in range(20)]
+def test_class_balance_assumption_on_imbalanced_tasks(name):
+    """With 45 and 5 queries, estimating the proportions beats assuming balance; knowing them is best."""
+    tasks = [imbalanced_task((45, 5), seed) for seed in range(20)]
     e, truth = gf.collate([e for e, _ in tasks]), torch.cat([t for _, t in tasks])
     accuracy = {
         key: (create(name, center=[0.0] * DIM, **arguments)(e).logits.argmax(1) == truth)
@@ -157,17 +167,17 @@ def test_what_is_assumed_of_the_division_decides_uneven_tasks(name):
         .mean()
         .item()
         for key, arguments in {
-            "even": {"balanced": True},
+            "uniform": {"balanced": True},
             "estimated": {},
             "known": {"balanced": True, "prior": [9.0, 1.0]},
         }.items()
     }
-    assert accuracy["even"] < 0.75
-    assert accuracy["estimated"] > accuracy["even"] + 0.1
+    assert accuracy["uniform"] < 0.75
+    assert accuracy["estimated"] > accuracy["uniform"] + 0.1
     assert accuracy["known"] > 0.95
 
 
-def test_smoothed_by_neighbors_a_query_may_leave_its_nearest_class():
+def test_laplacian_regularization_can_change_nearest_class():
     e = task(1, 2, (1,), 2, dim=2)
     x = torch.tensor(
         [[1.0, 0], [-1, 0.1], [0.1, 1], [-0.2, 1.0], [-0.3, 0.9], [-0.3, 1.1]]
@@ -198,11 +208,11 @@ def test_smoothed_by_neighbors_a_query_may_leave_its_nearest_class():
         ("bd_cspn", {"prior_strength": -2.0}, "strength is -2"),
     ],
 )
-def test_refusals(name, arguments, words):
+def test_invalid_arguments(name, arguments, words):
     with pytest.raises(ValueError, match=words):
         create(name, **arguments)
 
 
-def test_a_prior_of_another_way_is_refused_at_the_task():
+def test_prior_of_wrong_way_is_rejected():
     with pytest.raises(ValueError, match="the prior has 3 classes and the task 4"):
         create("pt_map", prior=PRIOR)(task(1, 4, (1,), 2))

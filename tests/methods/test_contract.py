@@ -1,4 +1,4 @@
-"""What every registered method promises, in each of its modes. A newly registered method gets every check."""
+"""Contract of every registered method, in each of its modes."""
 
 import inspect
 
@@ -9,7 +9,7 @@ from episodes import DIM, identity_model, randomized, task
 import graphfew as gf
 from graphfew.methods.registry import METHODS
 
-# What a method needs beside the defaults to be small; every method not named here is built with none.
+# Arguments that make a method small; other methods use their defaults.
 SMALL = {
     "attention_attractor": {"num_base_classes": 4, "hidden": 6},
     "dpgn": {"way": 3, "shot": 1, "generations": 3},
@@ -18,7 +18,7 @@ SMALL = {
     "hybrid_attention": {"shot": 1},
     "induction": {"num_slices": 4},
     "multi_metric": {"num_metrics": 3, "width": 4},
-    # Sharp as they are made, answers are so sure that nothing moves them by as much as a check looks for.
+    # With the default inverse temperature, probabilities saturate and hide small changes.
     "propagated_prototypes": {"inv_temperature": 1.0},
     "pt_map": {"inv_temperature": 1.0},
     "relation": {"width": 6},
@@ -33,7 +33,7 @@ CASES = [
 
 @pytest.fixture(params=CASES, ids="-".join)
 def case(request):
-    """A method's name, mode, registry entry and randomized model on features."""
+    """Return the name, mode, registry entry and randomized model of a method."""
     name, mode = request.param
     return name, mode, METHODS[name], identity_model(name, **arguments(name, mode))
 
@@ -44,7 +44,7 @@ def arguments(name, mode):
 
 
 def sample(method, seed, way, shots, queries, **options):
-    """A task, of one shot per class where the method is built for one."""
+    """Create a task, with one shot if the method has a fixed shot."""
     return task(seed, way, (1,) if method.fixed_shot else shots, queries, **options)
 
 
@@ -52,14 +52,14 @@ def close(a, b, tolerance=1e-10):
     assert torch.allclose(a.softmax(1), b.softmax(1), rtol=0, atol=tolerance)
 
 
-def rebuilt(e, nodes=None, x=None, y=None):
-    """One task with its nodes in another order, or with other values."""
+def permute_task(e, nodes=None, x=None, y=None):
+    """Return the task with permuted nodes, or with other values."""
     nodes = torch.arange(len(e.y)) if nodes is None else nodes
     x, y = e.x if x is None else x, e.y if y is None else y
     return gf.Episode.single(x[nodes], y[nodes], e.query[nodes], e.way[0])
 
 
-def test_alone_in_an_equal_batch_and_in_a_ragged_batch(case):
+def test_logits_do_not_depend_on_the_batch(case):
     *_, method, model = case
     first, second, other = task(1, 3, (1,), 3), task(2, 3, (1,), 3), sample(method, 3, 3, (1, 2), 5)
     alone = model(first).logits
@@ -67,8 +67,8 @@ def test_alone_in_an_equal_batch_and_in_a_ragged_batch(case):
     close(model(gf.collate([other, first, second])).logits[5:8], alone)
 
 
-def test_answers_alone_are_the_logits(case):
-    """What an evaluation computes leaves out what no answer needs, and nothing else."""
+def test_predict_logits_matches_forward(case):
+    """Evaluation skips edges and graphs on which no logit depends."""
     *_, method, model = case
     first, second, other = task(1, 3, (1,), 3), task(2, 3, (1,), 3), sample(method, 3, 3, (1, 2), 1)
     for batch in ([first, second], [other, first], [other]):
@@ -77,7 +77,7 @@ def test_answers_alone_are_the_logits(case):
         close(model.predict_logits(graphs), model.forward_encoded(graphs).logits)
 
 
-def test_ways_may_be_mixed_or_are_refused_by_number(case):
+def test_mixed_ways(case):
     _, _, method, model = case
     wide, narrow = task(1, 5, (1,), 2), sample(method, 2, 3, (1, 2), 4)
     if method.fixed_way:
@@ -92,8 +92,8 @@ def test_ways_may_be_mixed_or_are_refused_by_number(case):
     close(logits[:2], model(wide).logits)
 
 
-def test_tasks_of_one_size_with_other_queries_and_shots(case):
-    """Equal sizes take the batched kernels, even where nothing else is equal."""
+def test_equal_sizes_with_different_shots_and_queries(case):
+    """Tasks of equal size take the batched kernels, even if nothing else is equal."""
     *_, method, model = case
     if method.fixed_shot:
         with pytest.raises(ValueError, match="shot"):
@@ -105,43 +105,46 @@ def test_tasks_of_one_size_with_other_queries_and_shots(case):
     close(model(gf.collate(tasks)).logits, torch.cat([model(e).logits for e in tasks]))
 
 
-def test_the_order_of_nodes_matters_only_where_the_method_says_so(case):
+def test_node_order(case):
     *_, method, model = case
     e = sample(method, 4, 3, (1, 2), 4)
     order = torch.randperm(len(e.y), generator=torch.Generator().manual_seed(0))
     rank = torch.full((len(e.y),), -1)
     rank[e.query] = torch.arange(4)
-    before, after = model(e).logits[rank[order][e.query[order]]], model(rebuilt(e, order)).logits
+    before, after = (
+        model(e).logits[rank[order][e.query[order]]],
+        model(permute_task(e, order)).logits,
+    )
     assert model.node_order_matters == method.node_order_matters
-    # One support per class, all that a method of fixed shot is built for here, has no order.
+    # Methods with a fixed shot have one support per class here, which has no order.
     matters = method.node_order_matters and not method.fixed_shot
     assert torch.allclose(before.softmax(1), after.softmax(1), rtol=0, atol=1e-10) != matters
 
 
-def test_the_names_of_classes_matter_only_where_the_method_says_so(case):
+def test_class_order(case):
     _, _, method, model = case
     e = sample(method, 5, 3, (1, 2), 4)
     renamed = torch.tensor([2, 0, 1])
     y = torch.where(e.y >= 0, renamed[e.y.clamp_min(0)], -1)
-    before, after = model(e).logits, model(rebuilt(e, y=y)).logits[:, renamed]
+    before, after = model(e).logits, model(permute_task(e, y=y)).logits[:, renamed]
     assert (
         torch.allclose(before.softmax(1), after.softmax(1), rtol=0, atol=1e-10)
         != method.class_order_matters
     )
 
 
-def test_queries_are_answered_alone_unless_transductive(case):
+def test_inductive_predictions_are_independent(case):
     _, mode, _, model = case
     e = task(6, 3, (1,), 4)
-    asked = e.query.nonzero().flatten()
+    query_nodes = e.query.nonzero().flatten()
     others = e.x.clone()
-    others[asked[1:]] = torch.randn(
+    others[query_nodes[1:]] = torch.randn(
         3, DIM, generator=torch.Generator().manual_seed(1), dtype=e.x.dtype
     )
-    keep = torch.tensor([i for i in range(len(e.y)) if not e.query[i] or i == asked[0]])
+    keep = torch.tensor([i for i in range(len(e.y)) if not e.query[i] or i == query_nodes[0]])
     whole = model(e).logits[:1].softmax(1)
     dropped, replaced = (
-        model(v).logits[:1].softmax(1) for v in (rebuilt(e, keep), rebuilt(e, x=others))
+        model(v).logits[:1].softmax(1) for v in (permute_task(e, keep), permute_task(e, x=others))
     )
     if mode == "inductive":
         close(whole.log(), dropped.log())
@@ -151,10 +154,12 @@ def test_queries_are_answered_alone_unless_transductive(case):
         assert (whole - dropped).abs().max() > 1e-6
 
 
-def test_unlabeled_nodes_are_used_or_refused(case):
+def test_unlabeled_nodes_are_used_or_rejected(case):
     name, _, method, model = case
     e = task(7, 3, (1,), 3, unlabeled=2)
-    without = rebuilt(e, torch.tensor([i for i in range(len(e.y)) if e.query[i] or e.y[i] >= 0]))
+    without = permute_task(
+        e, torch.tensor([i for i in range(len(e.y)) if e.query[i] or e.y[i] >= 0])
+    )
     if method.unlabeled:
         assert (model(e).logits.softmax(1) - model(without).logits.softmax(1)).abs().max() > 1e-6
     else:
@@ -162,7 +167,7 @@ def test_unlabeled_nodes_are_used_or_refused(case):
             model(e)
 
 
-def test_inputs_stay_as_they_are(case):
+def test_inputs_are_not_modified(case):
     *_, method, model = case
     e = sample(method, 8, 3, (1, 2), 3)
     before = [t.clone() for t in (e.x, e.y, e.query)]
@@ -172,7 +177,7 @@ def test_inputs_stay_as_they_are(case):
     assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
 
 
-def test_probabilities_in_either_precision(case):
+def test_float32_and_float64(case):
     *_, method, model = case
     e = sample(method, 9, 3, (1, 2), 5)
     double = model(e).logits
@@ -183,7 +188,7 @@ def test_probabilities_in_either_precision(case):
     close(single.double(), double, 1e-3)
 
 
-def test_a_checkpoint_gives_the_same_logits(case, tmp_path):
+def test_checkpoint_round_trip(case, tmp_path):
     name, mode, _, _ = case
     model = randomized(
         gf.create(name, encoder=gf.backbones.conv4(width=4, size=16), **arguments(name, mode))
@@ -194,7 +199,7 @@ def test_a_checkpoint_gives_the_same_logits(case, tmp_path):
     assert torch.equal(loaded(e).logits, model(e).logits)
 
 
-def test_gradients_reach_every_weight_and_are_finite(case):
+def test_gradients_are_finite_and_nonzero(case):
     _, _, method, model = case
     weights = [p for p in model.parameters() if p.requires_grad]
     if not weights:
@@ -209,7 +214,7 @@ def test_gradients_reach_every_weight_and_are_finite(case):
     assert sum(bool(p.grad.any()) for p in weights) > len(weights) / 2
 
 
-def test_a_method_sees_the_episode_alone(case):
+def test_forward_takes_only_the_episode(case):
     *_, model = case
     assert list(inspect.signature(model.forward).parameters) == ["episode"]
 
@@ -217,7 +222,7 @@ def test_a_method_sees_the_episode_alone(case):
 @pytest.mark.parametrize(
     "options", [{}, {"way": (2, 4), "unlabeled": 1}, {"shuffle": False, "query": (1, 3)}]
 )
-def test_task_sources_hide_the_targets(options):
+def test_tasks_hide_query_labels(options):
     tasks = gf.Tasks(gf.data.digits(size=8), **{"way": 2, "query": 2, **options})
     for i in range(5):
         episode, target = tasks[i]
@@ -226,12 +231,12 @@ def test_task_sources_hide_the_targets(options):
         assert (target >= 0).all()
 
 
-def test_a_labeled_query_never_reaches_a_method():
+def test_labeled_query_is_rejected():
     e = task(11, 3, (1,), 2)
     y = e.y.clone()
     y[e.query] = 1
     with pytest.raises(ValueError, match="carries label 1"):
-        rebuilt(e, y=y)
+        permute_task(e, y=y)
 
 
 def test_every_registered_method_is_covered():

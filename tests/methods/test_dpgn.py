@@ -3,8 +3,17 @@
 import numpy as np
 import pytest
 import torch
-from against import batch_norm, linear, plain, queries_alone, same, sigmoid, softmax, weights
 from episodes import identity_model, task
+from reference_check import (
+    assert_matches,
+    batch_norm,
+    linear,
+    sigmoid,
+    single_query_tasks,
+    softmax,
+    state_arrays,
+    task_arrays,
+)
 
 import graphfew as gf
 
@@ -27,7 +36,7 @@ def gate(state, name, a, b):
     return sigmoid(linear(state, f"{name}.net.5", h)[0])
 
 
-def refined(state, name, x, old):
+def refine_edges(state, name, x, old):
     n = len(x)
     new = np.zeros((n, n))
     for i in range(n):
@@ -38,9 +47,9 @@ def refined(state, name, x, old):
     return new
 
 
-def rounds(model, x, y, way, generations):
+def reference_edges(model, x, y, way, generations):
     """The three kinds of edges after each round."""
-    n, state = len(y), weights(model.layers)
+    n, state = len(y), state_arrays(model.layers)
     support = [i for c in range(way) for i in range(n) if y[i] == c]
     edge = np.array(
         [
@@ -62,9 +71,9 @@ def rounds(model, x, y, way, generations):
         else np.full(len(support), 1 / len(support))
         for i in range(n)
     ]
-    near, alike, out = refined(state, "0.gate", points, edge), edge, []
+    near, alike, out = refine_edges(state, "0.gate", points, edge), edge, []
     for g in range(1, generations + 1):
-        near = refined(state, f"{g}.point_gate", points, near)
+        near = refine_edges(state, f"{g}.point_gate", points, near)
         apart = np.array([[-((a - b) ** 2).sum() for b in points] for a in points])
         spread = [
             leaky(
@@ -72,15 +81,15 @@ def rounds(model, x, y, way, generations):
             )
             for i in range(n)
         ]
-        alike = refined(state, f"{g}.distribution_gate", spread, alike)
+        alike = refine_edges(state, f"{g}.distribution_gate", spread, alike)
         out.append((near, alike, apart))
         if g == generations:
             break
-        heard = []
+        messages = []
         for i in range(n):
             mass = sum(alike[i, j] for j in range(n) if j != i)
-            heard.append(sum(alike[i, j] / mass * points[j] for j in range(n) if j != i))
-        points = [np.concatenate([p, h]) for p, h in zip(points, heard, strict=True)]
+            messages.append(sum(alike[i, j] / mass * points[j] for j in range(n) if j != i))
+        points = [np.concatenate([p, h]) for p, h in zip(points, messages, strict=True)]
         for first, norm in (("0", "1"), ("2", "3")):
             points = [
                 leaky(
@@ -94,8 +103,8 @@ def rounds(model, x, y, way, generations):
 
 
 def formula(model, generations):
-    def shares(x, y, query, way):
-        near = rounds(model, x, y, way, generations)[-1][0]
+    def probs(x, y, query, way):
+        near = reference_edges(model, x, y, way, generations)[-1][0]
         votes = np.array(
             [
                 [sum(near[q, j] for j in range(len(y)) if y[j] == c) for c in range(way)]
@@ -105,19 +114,19 @@ def formula(model, generations):
         )
         return votes / votes.sum(1, keepdims=True)
 
-    return shares
+    return probs
 
 
 @pytest.mark.parametrize("generations", [1, 3])
 @pytest.mark.parametrize(("way", "shot"), BATCHES)
-def test_votes_of_queries_asked_together(way, shot, generations):
+def test_transductive_votes(way, shot, generations):
     model = identity_model("dpgn", way=way, shot=shot, generations=generations)
-    same(model, BATCHES[way, shot], formula(model, generations), shares=True)
+    assert_matches(model, BATCHES[way, shot], formula(model, generations), probs=True)
 
 
-def test_votes_of_queries_asked_alone():
+def test_inductive_votes():
     model = identity_model("dpgn", way=3, shot=1, generations=2, transductive=False)
-    same(model, BATCHES[3, 1], formula(model, 2), shares=True, alone=True)
+    assert_matches(model, BATCHES[3, 1], formula(model, 2), probs=True, per_query=True)
 
 
 @pytest.mark.parametrize(("way", "shot"), BATCHES)
@@ -127,37 +136,37 @@ def test_loss(way, shot):
     targets = [torch.arange(e.n_queries[0]) % way for e in tasks]
     totals = []
     for e, target in zip(tasks, targets, strict=True):
-        x, y, query, _ = plain(e)
-        asked = [i for i in range(len(y)) if query[i]]
+        x, y, query, _ = task_arrays(e)
+        query_nodes = [i for i in range(len(y)) if query[i]]
         terms = [
-            round_loss(edges, y, asked, target.tolist(), way)
-            for edges in rounds(model, x, y, way, 2)
+            generation_loss(edges, y, query_nodes, target.tolist(), way)
+            for edges in reference_edges(model, x, y, way, 2)
         ]
         totals.append((0.2 * terms[0][0] + terms[1][0], 0.2 * terms[0][1] + terms[1][1]))
     # Edge terms are means over tasks, votes means over queries.
     count = [len(t) for t in targets]
     expected = np.mean([a for a, _ in totals]) + np.average([b for _, b in totals], weights=count)
-    ours = gf.dpgn_loss(model(gf.collate(tasks)), torch.cat(targets))
-    assert ours.item() == pytest.approx(expected, rel=0, abs=1e-10)
+    actual = gf.dpgn_loss(model(gf.collate(tasks)), torch.cat(targets))
+    assert actual.item() == pytest.approx(expected, rel=0, abs=1e-10)
 
 
-def round_loss(edges, y, asked, target, way):
+def generation_loss(edges, y, query_nodes, target, way):
     near, alike, apart = edges
     losses = []
     for e in (near, alike):
         kinds = {True: [], False: []}
-        for q, t in zip(asked, target, strict=True):
+        for q, t in zip(query_nodes, target, strict=True):
             for j in (j for j in range(len(y)) if y[j] >= 0):
                 kinds[y[j] == t].append(-np.log(e[q, j] if y[j] == t else 1 - e[q, j]))
         losses.append(sum(np.mean(v) for v in kinds.values()))
     votes = []
-    for q, t in zip(asked, target, strict=True):
+    for q, t in zip(query_nodes, target, strict=True):
         means = [np.mean([apart[q, j] for j in range(len(y)) if y[j] == c]) for c in range(way)]
         votes.append(-np.log(softmax(means)[t]))
     return losses[0] + 0.1 * losses[1], 0.1 * np.mean(votes)
 
 
-def test_refusals():
+def test_invalid_arguments():
     model = identity_model("dpgn", way=3, shot=1)
     with pytest.raises(ValueError, match=r"built for 1-shot tasks and class 0 of task 0 has 2"):
         model(task(1, 3, (2,), 2))
@@ -169,7 +178,7 @@ def test_refusals():
         gf.dpgn_loss(identity_model("egnn", width=4)(task(1, 3, (1,), 2)), torch.tensor([0, 1]))
 
 
-def test_queries_hear_each_other_through_supports_alone():
+def test_queries_exchange_information_through_supports_only():
     """Edges between queries begin at 0 and keep to the floor."""
     e = task(1, 3, (1,), 4)
     model = identity_model("dpgn", way=3, shot=1)
@@ -180,4 +189,4 @@ def test_queries_hear_each_other_through_supports_alone():
         & ~last.topology.is_self_loop
     )
     assert (last.edges[between, 0] < 1e-5).all()
-    assert len(list(queries_alone(e))) == 4
+    assert len(list(single_query_tasks(e))) == 4

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from against import UNLABELED, same
 from episodes import DIM, task
+from reference_check import UNLABELED, assert_matches
 
 import graphfew as gf
 
@@ -48,22 +48,22 @@ def create(**arguments):
 
 
 @pytest.mark.parametrize("tasks", UNLABELED.values(), ids=UNLABELED)
-def test_logits_of_queries_asked_together(tasks):
-    same(create(), tasks, formula(), 1e-9)
+def test_transductive_logits(tasks):
+    assert_matches(create(), tasks, formula(), 1e-9)
 
 
-def test_logits_of_queries_asked_alone():
-    same(
+def test_inductive_logits():
+    assert_matches(
         create(transductive=False, smoothing=0.3),
         UNLABELED["unlabeled"],
         formula(0.3),
         1e-9,
-        alone=True,
+        per_query=True,
     )
 
 
 @pytest.mark.parametrize("scale", [1e-2, 1e3])
-def test_the_kernel_fits_any_scale_of_the_features(scale):
+def test_kernel_is_scale_invariant(scale):
     e = task(3, 3, (2, 1), 4)
     assert torch.allclose(
         create()(e).logits, create()(e.encode(lambda x: scale * x)).logits, rtol=0, atol=1e-6
@@ -71,6 +71,6 @@ def test_the_kernel_fits_any_scale_of_the_features(scale):
 
 
 @pytest.mark.parametrize("name", ["smoothing", "alpha"])
-def test_refusals(name):
+def test_invalid_arguments(name):
     with pytest.raises(ValueError, match=f"{name} must .* got 1.5"):
         create(**{name: 1.5})

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from against import linear, same, softmax, weights
 from episodes import DIM, identity_model, task
+from reference_check import assert_matches, linear, softmax, state_arrays
 
 import graphfew as gf
 
@@ -55,9 +55,9 @@ def formula(state, shot, instance_attention=True, feature_attention=True):
             row = []
             for c in range(way):
                 supports = [x[i] for i in range(len(y)) if y[i] == c]
-                share = np.full(shot, 1 / shot)
+                attention = np.full(shot, 1 / shot)
                 if instance_attention:
-                    share = softmax(
+                    attention = softmax(
                         [
                             np.tanh(
                                 linear(state, "linear", s) * linear(state, "linear", x[q])
@@ -65,7 +65,7 @@ def formula(state, shot, instance_attention=True, feature_attention=True):
                             for s in supports
                         ]
                     )
-                node = sum(a * s for a, s in zip(share, supports, strict=True))
+                node = sum(a * s for a, s in zip(attention, supports, strict=True))
                 z = feature_weights(state, supports, shot) if feature_attention else np.ones(DIM)
                 row.append(-(z * (x[q] - node) ** 2).sum())
             rows.append(row)
@@ -83,28 +83,30 @@ def formula(state, shot, instance_attention=True, feature_attention=True):
 @pytest.mark.parametrize("kind", ["equal", "mixed"])
 def test_distances(kind, shot, parts):
     model = identity_model("hybrid_attention", shot=shot, **parts)
-    same(
-        model, batches(shot)[kind], formula(weights(model.layers.get_submodule("0")), shot, **parts)
+    assert_matches(
+        model,
+        batches(shot)[kind],
+        formula(state_arrays(model.layers.get_submodule("0")), shot, **parts),
     )
 
 
-def test_without_attention_it_is_prototypes():
+def test_without_attention_matches_prototypical():
     e = task(8, 3, (2,), 3)
-    ours = identity_model(
+    actual = identity_model(
         "hybrid_attention", shot=2, instance_attention=False, feature_attention=False
     )
-    theirs = gf.create("prototypical", encoder=gf.backbones.identity(DIM)).double()
-    assert torch.allclose(ours(e).logits, theirs(e).logits, rtol=0, atol=1e-12)
+    expected = gf.create("prototypical", encoder=gf.backbones.identity(DIM)).double()
+    assert torch.allclose(actual(e).logits, expected(e).logits, rtol=0, atol=1e-12)
 
 
-def test_supports_are_read_in_node_order():
+def test_support_order_matters():
     e = task(8, 3, (3,), 3)
     flipped = gf.Episode.single(e.x.flip(0), e.y.flip(0), e.query.flip(0), 3)
     model = identity_model("hybrid_attention", shot=3)
     assert not torch.allclose(model(e).logits, model(flipped).logits.flip(0), atol=1e-6)
 
 
-def test_other_shots_are_refused_by_number():
+def test_wrong_shot_is_rejected():
     model = identity_model("hybrid_attention", shot=2)
     with pytest.raises(ValueError, match=r"built for 2-shot tasks and class 1 of task 1 has 3"):
         model(gf.collate([task(8, 3, (2,), 3), task(9, 3, (2, 3), 3)]))

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from against import LABELED, linear, same, softmax, weights
 from episodes import identity_model
+from reference_check import LABELED, assert_matches, linear, softmax, state_arrays
 
 import graphfew as gf
 
@@ -46,11 +46,11 @@ def formula(state, num_iterations):
 @pytest.mark.parametrize("tasks", LABELED.values(), ids=LABELED)
 def test_scores(tasks, num_iterations):
     model = identity_model("induction", num_slices=4, num_iterations=num_iterations)
-    same(model, tasks, formula(weights(model.layers), num_iterations))
+    assert_matches(model, tasks, formula(state_arrays(model.layers), num_iterations))
 
 
-def test_routing_turns_away_from_a_support_that_disagrees():
-    """Of three supports one is an outlier; with every round the class node lies nearer to the other two."""
+def test_routing_downweights_an_outlier_support():
+    """With every iteration the class node moves away from the outlier among three supports."""
     x = torch.tensor([[1.0, 0], [0.9, 0.1], [-1, 0.3], [0, 1], [0, 1], [0, 1], [1, 0]]).double()
     y, query = torch.tensor([0, 0, 0, 1, 1, 1, -1]), torch.arange(7) == 6
     model = gf.create("induction", encoder=gf.backbones.identity(2), num_slices=2).double()
@@ -64,6 +64,6 @@ def test_routing_turns_away_from_a_support_that_disagrees():
     assert node[1][0] < node[3][0] < node[10][0]
 
 
-def test_refuses_no_rounds():
+def test_zero_iterations_are_rejected():
     with pytest.raises(ValueError, match=r"num_iterations must .* got 0"):
         identity_model("induction", num_iterations=0)

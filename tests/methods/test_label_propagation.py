@@ -1,4 +1,4 @@
-"""Label propagation and spreading against loops, and what is special about them."""
+"""Label propagation and label spreading against loops, and their properties."""
 
 import importlib
 from functools import partial
@@ -32,7 +32,7 @@ BATCHES = {
         task(12, 3, (1, 2), 1, unlabeled=2),
     ],
 }
-FORMS = {
+VARIANTS = {
     "label_propagation": ({}, propagation.harmonic),
     "label_spreading": ({}, lambda *e: propagation.spread(*e, alpha=0.8)),
     "label_spreading-3 steps": (
@@ -40,45 +40,50 @@ FORMS = {
         lambda *e: propagation.spread(*e, steps=3),
     ),
 }
-ALONE = {
-    "label_propagation": propagation.harmonic_alone,
-    "label_spreading": lambda *e: propagation.spread_alone(*e, alpha=0.8),
-    "label_spreading-3 steps": lambda *e: propagation.spread_alone(*e, steps=3),
+INDUCTIVE = {
+    "label_propagation": propagation.harmonic_inductive,
+    "label_spreading": lambda *e: propagation.spread_inductive(*e, alpha=0.8),
+    "label_spreading-3 steps": lambda *e: propagation.spread_inductive(*e, steps=3),
 }
 
 
-def create(form, **arguments):
-    return gf.create(form.split("-")[0], encoder=gf.backbones.identity(DIM), **arguments).double()
+def create(variant, **arguments):
+    return gf.create(
+        variant.split("-")[0], encoder=gf.backbones.identity(DIM), **arguments
+    ).double()
 
 
-def plain(e):
+def task_arrays(e):
     return e.x.numpy(), e.y.tolist(), e.query.tolist(), e.way[0]
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("tasks", BATCHES.values(), ids=BATCHES)
-def test_shares_of_queries_asked_together(form, tasks):
-    arguments, formula = FORMS[form]
-    logits = create(form, **arguments)(gf.collate(tasks)).logits
-    for e, ours in zip(tasks, logits.split([e.n_queries[0] for e in tasks]), strict=True):
-        assert np.abs(ours.exp()[:, : e.way[0]].numpy() - formula(*plain(e))).max() < 1e-10
+def test_transductive_probs(variant, tasks):
+    arguments, formula = VARIANTS[variant]
+    logits = create(variant, **arguments)(gf.collate(tasks)).logits
+    for e, actual in zip(tasks, logits.split([e.n_queries[0] for e in tasks]), strict=True):
+        assert np.abs(actual.exp()[:, : e.way[0]].numpy() - formula(*task_arrays(e))).max() < 1e-10
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("tasks", BATCHES.values(), ids=BATCHES)
-def test_shares_of_queries_asked_alone(form, tasks):
-    arguments, _ = FORMS[form]
-    logits = create(form, transductive=False, **arguments)(gf.collate(tasks)).logits
-    for e, ours in zip(tasks, logits.split([e.n_queries[0] for e in tasks]), strict=True):
-        assert np.abs(ours.exp()[:, : e.way[0]].numpy() - ALONE[form](*plain(e))).max() < 1e-10
+def test_inductive_probs(variant, tasks):
+    arguments, _ = VARIANTS[variant]
+    logits = create(variant, transductive=False, **arguments)(gf.collate(tasks)).logits
+    for e, actual in zip(tasks, logits.split([e.n_queries[0] for e in tasks]), strict=True):
+        assert (
+            np.abs(actual.exp()[:, : e.way[0]].numpy() - INDUCTIVE[variant](*task_arrays(e))).max()
+            < 1e-10
+        )
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_another_mode_is_the_method_made_in_that_mode(form):
-    arguments, _ = FORMS[form]
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_in_mode_matches_method_created_in_that_mode(variant):
+    arguments, _ = VARIANTS[variant]
     e = gf.collate(BATCHES["unlabeled"])
-    together, alone = (create(form, transductive=t, **arguments) for t in (True, False))
-    for made, other in ((together, alone), (alone, together)):
+    transductive, inductive = (create(variant, transductive=t, **arguments) for t in (True, False))
+    for made, other in ((transductive, inductive), (inductive, transductive)):
         changed = made.in_mode(transductive=other.transductive)
         assert torch.equal(changed(e).logits, other(e).logits)
         assert torch.equal(
@@ -91,16 +96,16 @@ def test_another_mode_is_the_method_made_in_that_mode(form):
 
 
 @pytest.mark.parametrize("transductive", [True, False])
-@pytest.mark.parametrize("form", ["label_propagation", "label_spreading"])
-def test_a_large_task_has_the_answers_of_a_small_one(form, transductive, monkeypatch):
+@pytest.mark.parametrize("variant", ["label_propagation", "label_spreading"])
+def test_sparse_matches_dense(variant, transductive, monkeypatch):
     e = task(3, 4, (2, 3), 12, unlabeled=20)
-    model = create(form, transductive=transductive)
+    model = create(variant, transductive=transductive)
     dense = model(e).logits
     monkeypatch.setattr(_propagation_graph, "DENSE_NODES", 20)
     precise = partial(spread_labels, tolerance=1e-13)
     monkeypatch.setattr(label_spreading_module, "spread_labels", precise)
-    large = create(form, transductive=transductive)
-    if form == "label_propagation":
+    large = create(variant, transductive=transductive)
+    if variant == "label_propagation":
         large.layers._steps[0].sparse_solve = partial(harmonic_function, tolerance=1e-13)
     out = large(e)
     assert out.graphs[0].topology.sizes is None
@@ -110,13 +115,13 @@ def test_a_large_task_has_the_answers_of_a_small_one(form, transductive, monkeyp
         large(gf.collate([e, e]))
 
 
-def test_a_large_task_is_solved_in_the_limit_alone(monkeypatch):
+def test_steps_are_rejected_for_large_tasks(monkeypatch):
     monkeypatch.setattr(_propagation_graph, "DENSE_NODES", 5)
     with pytest.raises(ValueError, match="got 3"):
         create("label_spreading", steps=3)(task(3, 4, (2, 3), 12))
 
 
-def test_the_limit_of_spreading_is_where_its_steps_go():
+def test_iteration_converges_to_the_limit():
     e = gf.collate(BATCHES["equal"])
     limit, steps = (
         create("label_spreading", alpha=0.9, steps=s)(e).logits.exp() for s in (None, 400)
@@ -124,8 +129,8 @@ def test_the_limit_of_spreading_is_where_its_steps_go():
     assert torch.allclose(limit, steps, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("form", ["label_propagation", "label_spreading"])
-def test_a_node_that_no_label_reaches_is_answered_uniformly(form):
+@pytest.mark.parametrize("variant", ["label_propagation", "label_spreading"])
+def test_unreachable_node_has_uniform_probs(variant):
     x = (
         torch.eye(3, dtype=torch.float64).repeat_interleave(3, 0)
         + 0.01 * torch.arange(27).view(9, 3) % 0.05
@@ -133,16 +138,16 @@ def test_a_node_that_no_label_reaches_is_answered_uniformly(form):
     y = torch.tensor([0, -1, -1, 1, -1, -1, -1, -1, -1])
     query = torch.tensor([False, True, False, False, True, False, True, False, False])
     model = gf.create(
-        form, encoder=gf.backbones.identity(3), affinity=lambda tasks: self_tuning(tasks, 2)
+        variant, encoder=gf.backbones.identity(3), affinity=lambda tasks: self_tuning(tasks, 2)
     ).double()
-    shares = model(gf.Episode.single(x, y, query, 2)).logits.exp()
+    probs = model(gf.Episode.single(x, y, query, 2)).logits.exp()
     assert torch.allclose(
-        shares, torch.tensor([[1, 0], [0, 1], [0.5, 0.5]], dtype=torch.float64), rtol=0, atol=1e-5
+        probs, torch.tensor([[1, 0], [0, 1], [0.5, 0.5]], dtype=torch.float64), rtol=0, atol=1e-5
     )
 
 
-def test_a_support_that_no_other_reaches_does_not_draw_queries_asked_alone():
-    """Cosines of the query to the supports are 0.96, 0.96 and 0.11; those of the last to the others are below 0."""
+def test_isolated_support_does_not_attract_inductive_queries():
+    """The isolated support has cosine 0.11 to the query and negative cosines to the others."""
     x = torch.tensor(
         [[1.0, 0, 0], [0.9, 0.45, 0], [-0.05, -0.05, 1.0], [0.9, 0.2, 0.16]], dtype=torch.float64
     )
@@ -156,14 +161,16 @@ def test_a_support_that_no_other_reaches_does_not_draw_queries_asked_alone():
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1e3])
-def test_the_width_fits_any_scale_of_the_features(scale):
+def test_affinity_is_scale_invariant(scale):
     e = BATCHES["unlabeled"][0]
-    for form in ("label_propagation", "label_spreading"):
-        ours, scaled = (create(form)(e.encode(lambda x, s=s: s * x)).logits for s in (1.0, scale))
-        assert torch.allclose(ours, scaled, rtol=0, atol=1e-8)
+    for variant in ("label_propagation", "label_spreading"):
+        actual, scaled = (
+            create(variant)(e.encode(lambda x, s=s: s * x)).logits for s in (1.0, scale)
+        )
+        assert torch.allclose(actual, scaled, rtol=0, atol=1e-8)
 
 
-def test_cosine_weights_are_their_own_mirror_image_and_need_neighbors():
+def test_cosine_power_is_symmetric_and_needs_neighbors():
     x = torch.randn(2, 8, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     tasks = DenseBatch(x, x.new_zeros(2, 8, 2), torch.ones(2, 8, dtype=torch.bool))
     for k in (1, 3, 50):
@@ -178,7 +185,7 @@ def test_cosine_weights_are_their_own_mirror_image_and_need_neighbors():
 
 
 @pytest.mark.parametrize("k", [1, 3, 50])
-def test_every_node_has_k_neighbors_and_not_itself(k):
+def test_knn_mask_excludes_self(k):
     x = torch.randn(2, 8, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     near = knn_mask(squared_distances(x, x), k)
     assert (near.sum(2) == min(k, 7)).all()
@@ -191,8 +198,8 @@ def test_every_node_has_k_neighbors_and_not_itself(k):
 
 
 @pytest.mark.parametrize("far", [0.0, 100.0])
-def test_copies_of_a_node_are_as_near_as_each_other_however_products_are_rounded(far):
-    """Some processors round the product of two equal rows differently in the middle of a matrix and at its edge."""
+def test_knn_mask_treats_duplicates_equally_despite_rounding(far):
+    """On some processors the rounding of an inner product depends on its position in a matmul."""
     generator = torch.Generator().manual_seed(0)
     x = far + torch.randn(1, 12, 6, generator=generator).repeat(1, 2, 1).to(torch.float32)
     scale = x.square().sum(2).amax(1)[:, None, None]
@@ -203,8 +210,8 @@ def test_copies_of_a_node_are_as_near_as_each_other_however_products_are_rounded
     assert torch.equal(knn_mask(rounded, 4, scale=scale), knn_mask(exact, 4, scale=scale))
 
 
-def test_more_shots_of_a_class_do_not_favor_it():
-    """A query in the middle between a class of one shot and one of three at the same place."""
+def test_class_with_more_shots_is_not_favored():
+    """The query is midway between a class with one shot and one with three equal shots."""
     x = torch.tensor(
         [[-1.0, 0], [1.0, 0], [1.0, 0.001], [1.0, -0.001], [0, 0]], dtype=torch.float64
     )
@@ -222,7 +229,7 @@ def test_more_shots_of_a_class_do_not_favor_it():
     ("arguments", "words"),
     [({"alpha": 1.0}, "alpha must .* got 1.0"), ({"steps": 0}, "steps must .* got 0")],
 )
-def test_refuses_what_it_cannot_do(arguments, words):
+def test_invalid_arguments(arguments, words):
     with pytest.raises(ValueError, match=words):
         create("label_spreading", **arguments)
     with pytest.raises(ValueError, match="at least 1 neighbor"):

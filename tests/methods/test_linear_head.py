@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from against import LABELED, same, softmax
 from episodes import DIM, task
+from reference_check import LABELED, assert_matches, softmax
 
 import graphfew as gf
 
 
-def descended(x, y, way, inv_regularization, steps=20_000):
+def gradient_descent(x, y, way, inv_regularization, steps=20_000):
     """Multinomial logistic regression: ½‖W‖² + C · summed cross-entropy, by gradient descent."""
     support = [i for i in range(len(y)) if y[i] >= 0]
     w, b = np.zeros((way, x.shape[1])), np.zeros(way)
@@ -25,32 +25,32 @@ def descended(x, y, way, inv_regularization, steps=20_000):
 
 
 def formula(inv_regularization):
-    def shares(x, y, query, way):
+    def probs(x, y, query, way):
         x = np.array([row / np.linalg.norm(row) for row in x])
-        w, b = descended(x, y, way, inv_regularization)
+        w, b = gradient_descent(x, y, way, inv_regularization)
         return np.array([softmax(w @ x[q] + b) for q in range(len(y)) if query[q]])
 
-    return shares
+    return probs
 
 
 @pytest.mark.parametrize("tasks", [LABELED["equal"], LABELED["mixed"][:2]], ids=["equal", "mixed"])
 @pytest.mark.parametrize("inv_regularization", [0.5, 2.0])
-def test_shares_of_more_than_two_classes(tasks, inv_regularization):
+def test_multiclass_probs(tasks, inv_regularization):
     model = gf.create(
         "linear_head", encoder=gf.backbones.identity(DIM), inv_regularization=inv_regularization
     ).double()
-    same(model, tasks, formula(inv_regularization), shares=True, tolerance=1e-7)
+    assert_matches(model, tasks, formula(inv_regularization), probs=True, tolerance=1e-7)
 
 
-def test_two_classes_are_fitted_as_more_are():
+def test_binary_probs():
     """Scikit-learn has one row of weights for two classes, and would penalize it twice as much."""
     model = gf.create(
         "linear_head", encoder=gf.backbones.identity(DIM), inv_regularization=0.7
     ).double()
-    same(model, [task(5, 2, (2,), 3)], formula(0.7), shares=True, tolerance=1e-7)
+    assert_matches(model, [task(5, 2, (2,), 3)], formula(0.7), probs=True, tolerance=1e-7)
 
 
-def test_lengths_matter_only_without_the_cosine():
+def test_feature_norm_matters_only_without_normalization():
     e = task(8, 3, (1, 2), 3)
     longer = gf.Episode.single(
         e.x * torch.linspace(1, 3, len(e.y))[:, None].double(), e.y, e.query, 3
@@ -62,6 +62,6 @@ def test_lengths_matter_only_without_the_cosine():
         assert torch.allclose(model(e).logits, model(longer).logits, atol=1e-8) == cosine
 
 
-def test_refusals():
+def test_invalid_arguments():
     with pytest.raises(ValueError, match=r"inv_regularization must .* got 0"):
         gf.create("linear_head", encoder=gf.backbones.identity(DIM), inv_regularization=0.0)

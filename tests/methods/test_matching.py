@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from against import LABELED, linear, same, sigmoid, softmax, weights
 from episodes import DIM, identity_model, task
 from reference import metric
+from reference_check import LABELED, assert_matches, linear, sigmoid, softmax, state_arrays
 
 import graphfew as gf
 
@@ -13,14 +13,17 @@ import graphfew as gf
 def attention(queries, supports, labels, way, scale):
     rows = []
     for q in queries:
-        share = softmax([scale * metric.cosine(q, s) for s in supports])
+        coefficients = softmax([scale * metric.cosine(q, s) for s in supports])
         rows.append(
-            [sum(a for a, c in zip(share, labels, strict=True) if c == k) for k in range(way)]
+            [
+                sum(a for a, c in zip(coefficients, labels, strict=True) if c == k)
+                for k in range(way)
+            ]
         )
     return np.array(rows)
 
 
-def parts(x, y, query):
+def split_task(x, y, query):
     support = [i for i in range(len(y)) if y[i] >= 0]
     return (
         [x[i] for i in support],
@@ -42,7 +45,7 @@ def lstm(state, name, suffix, x, h, c):
     return sigmoid(o) * np.tanh(c), c
 
 
-def read(state, rows, suffix):
+def run_lstm(state, rows, suffix):
     h, c, out = np.zeros(DIM), np.zeros(DIM), []
     for row in rows:
         h, c = lstm(state, "0.lstm.", suffix, row, h, c)
@@ -50,49 +53,52 @@ def read(state, rows, suffix):
     return out
 
 
-def in_context(state, x, y, query, way, steps):
-    supports, labels, queries = parts(x, y, query)
-    forth, back = read(state, supports, "_l0"), read(state, supports[::-1], "_l0_reverse")[::-1]
+def full_context_probs(state, x, y, query, way, steps):
+    supports, labels, queries = split_task(x, y, query)
+    forth, back = (
+        run_lstm(state, supports, "_l0"),
+        run_lstm(state, supports[::-1], "_l0_reverse")[::-1],
+    )
     supports = [s + a + b for s, a, b in zip(supports, forth, back, strict=True)]
-    answers = []
+    embedded = []
     for first in queries:
         h, c = first, np.zeros(DIM)
         for _ in range(steps):
-            share = softmax([h @ s for s in supports])
-            seen = sum(a * s for a, s in zip(share, supports, strict=True))
+            coefficients = softmax([h @ s for s in supports])
+            seen = sum(a * s for a, s in zip(coefficients, supports, strict=True))
             out, c = lstm(state, "1.cell.", "", np.concatenate([first, seen]), h, c)
             h = out + first
-        answers.append(h)
-    return attention(answers, supports, labels, way, state["2.scale"])
+        embedded.append(h)
+    return attention(embedded, supports, labels, way, state["2.scale"])
 
 
 @pytest.mark.parametrize("scale", [1.0, 7.0])
 @pytest.mark.parametrize("tasks", LABELED.values(), ids=LABELED)
-def test_shares_of_attention(tasks, scale):
+def test_attention_probs(tasks, scale):
     def formula(x, y, query, way):
-        supports, labels, queries = parts(x, y, query)
+        supports, labels, queries = split_task(x, y, query)
         return attention(queries, supports, labels, way, scale)
 
     model = gf.create("matching", encoder=gf.backbones.identity(DIM), scale=scale).double()
-    same(model, tasks, formula, shares=True)
+    assert_matches(model, tasks, formula, probs=True)
 
 
 @pytest.mark.parametrize("steps", [1, 3])
 @pytest.mark.parametrize("tasks", LABELED.values(), ids=LABELED)
 def test_full_context(tasks, steps):
     model = identity_model("matching_fce", steps=steps)
-    state = weights(model.layers)
-    same(model, tasks, lambda *e: in_context(state, *e, steps), shares=True)
+    state = state_arrays(model.layers)
+    assert_matches(model, tasks, lambda *e: full_context_probs(state, *e, steps), probs=True)
 
 
-def test_the_paper_has_no_scale():
+def test_default_scale_is_one_and_fixed():
     model = gf.create("matching", encoder=gf.backbones.identity(DIM))
     assert [p.item() for p in model.parameters()] == [1.0]
     assert not any(p.requires_grad for p in model.parameters())
 
 
-def test_full_context_with_zero_weights_reads_the_plain_features():
-    """LSTMs that say nothing leave matching networks."""
+def test_full_context_with_zero_weights_matches_matching():
+    """LSTMs with zero weights leave plain matching networks."""
     e = task(8, 3, (1, 2), 3)
     model = gf.create("matching_fce", encoder=gf.backbones.identity(DIM)).double()
     for name, value in model.named_parameters():
@@ -102,14 +108,14 @@ def test_full_context_with_zero_weights_reads_the_plain_features():
     assert torch.allclose(model(e).logits, plain(e).logits, rtol=0, atol=1e-12)
 
 
-def test_refuses_to_read_nothing():
+def test_zero_steps_are_rejected():
     with pytest.raises(ValueError, match="steps must be at least 1, got 0"):
         identity_model("matching_fce", steps=0)
 
 
-def test_linear_is_what_the_references_take_it_for():
+def test_reference_linear_matches_torch():
     layer = torch.nn.Linear(3, 2).double()
     x = torch.arange(3.0, dtype=torch.float64)
     assert np.allclose(
-        linear(weights(torch.nn.Sequential(layer)), "0", x.numpy()), layer(x).detach().numpy()
+        linear(state_arrays(torch.nn.Sequential(layer)), "0", x.numpy()), layer(x).detach().numpy()
     )

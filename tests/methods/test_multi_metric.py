@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from against import LABELED, same, softmax, weights
 from episodes import identity_model, task
 from reference import metric
+from reference_check import LABELED, assert_matches, softmax, state_arrays
 
 import graphfew as gf
 
 
-def shares(state, k, x, i, others, y, way):
+def probs(state, k, x, i, others, y, way):
     rows = {j: x[j] @ state["projections"][k] for j in (i, *others)}
     attention = softmax([state["scale"][k] * metric.cosine(rows[i], rows[j]) for j in others])
     return np.array(
@@ -23,7 +23,7 @@ def mixture(state, x, y, way, num_iterations):
     metrics = len(state["scale"])
     right = [
         [
-            shares(state, k, x, i, [j for j in support if j != i], y, way)[y[i]] + 1e-12
+            probs(state, k, x, i, [j for j in support if j != i], y, way)[y[i]] + 1e-12
             for k in range(metrics)
         ]
         for i in support
@@ -36,35 +36,35 @@ def mixture(state, x, y, way, num_iterations):
 
 
 def formula(state, num_iterations):
-    def answer(x, y, query, way):
+    def reference(x, y, query, way):
         support = [i for i in range(len(y)) if y[i] >= 0]
         alpha = mixture(state, x, y, way, num_iterations)
         return np.array(
             [
-                sum(a * shares(state, k, x, q, support, y, way) for k, a in enumerate(alpha))
+                sum(a * probs(state, k, x, q, support, y, way) for k, a in enumerate(alpha))
                 for q in range(len(y))
                 if query[q]
             ]
         )
 
-    return answer
+    return reference
 
 
 @pytest.mark.parametrize("num_iterations", [0, 3])
 @pytest.mark.parametrize("tasks", LABELED.values(), ids=LABELED)
-def test_shares(tasks, num_iterations):
+def test_probs(tasks, num_iterations):
     model = identity_model("multi_metric", num_metrics=3, width=4, num_iterations=num_iterations)
-    same(
+    assert_matches(
         model,
         tasks,
-        formula(weights(model.layers.get_submodule("0")), num_iterations),
-        shares=True,
+        formula(state_arrays(model.layers.get_submodule("0")), num_iterations),
+        probs=True,
         tolerance=1e-9,
     )
 
 
-def test_the_metric_that_explains_the_supports_wins():
-    """Classes differ in the first feature alone, which the first metric reads; the second reads noise, loudly."""
+def test_informative_metric_gets_the_weight():
+    """Classes differ in the first feature only, which metric 0 reads; metric 1 reads noise at a high scale."""
     e = task(1, 2, (6,), 20, dim=4)
     truth = torch.where(e.y >= 0, e.y, torch.arange(len(e.y)) % 2)
     x = e.x.clone()
@@ -90,6 +90,6 @@ def test_the_metric_that_explains_the_supports_wins():
     assert accuracy[0] < 1
 
 
-def test_refusals():
+def test_invalid_arguments():
     with pytest.raises(ValueError, match=r"num_metrics must .* got 0"):
         identity_model("multi_metric", num_metrics=0)

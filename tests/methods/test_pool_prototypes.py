@@ -1,11 +1,11 @@
-"""Pool prototypes against loops, and what the pile does to them."""
+"""Pool prototypes against loops, and the effect of the unlabeled set."""
 
 import numpy as np
 import pytest
 import torch
-from against import UNLABELED, same
 from episodes import DIM, task
 from reference import assignment
+from reference_check import UNLABELED, assert_matches
 
 import graphfew as gf
 from graphfew.propagation.feature_transforms import project_to_principal_axes
@@ -27,31 +27,35 @@ def create(dim=DIM, **arguments):
 @pytest.mark.parametrize("tasks", UNLABELED.values(), ids=UNLABELED)
 def test_logits(tasks, arguments, transductive):
     arguments = {**arguments, "transductive": transductive}
-    same(create(**arguments), tasks, lambda *e: assignment.pool(*e, **arguments), tolerance=1e-8)
+    assert_matches(
+        create(**arguments), tasks, lambda *e: assignment.pool(*e, **arguments), tolerance=1e-8
+    )
 
 
-def test_a_prior_of_the_pile():
+def test_prior_of_the_unlabeled_set():
     tasks = [task(1, 3, (1, 2), 4, unlabeled=5)]
     arguments = {"prior": [1.0, 2.0, 3.0], "prior_weight": 1.0}
-    same(create(**arguments), tasks, lambda *e: assignment.pool(*e, **arguments), tolerance=1e-8)
+    assert_matches(
+        create(**arguments), tasks, lambda *e: assignment.pool(*e, **arguments), tolerance=1e-8
+    )
 
 
-def test_another_mode_is_the_method_made_in_that_mode():
+def test_in_mode_matches_method_created_in_that_mode():
     e = gf.collate(UNLABELED["unlabeled"])
     together, alone = (create(transductive=t) for t in (True, False))
     assert torch.equal(alone.in_mode(transductive=True)(e).logits, together(e).logits)
     assert torch.equal(together.in_mode(transductive=False)(e).logits, alone(e).logits)
 
 
-def clouds(seed, *, strange=0, counts=(30, 30, 30)):
-    """Three classes of one support each and a pile: `counts` of the classes, `strange` far from all."""
+def gaussian_task(seed, *, n_ood=0, counts=(30, 30, 30)):
+    """A 3-way 1-shot task with `counts` unlabeled items per class and `n_ood` far from all classes."""
     generator = torch.Generator().manual_seed(seed)
     centers = 4 * torch.eye(8, dtype=torch.float64)[: 3 + 1]
     truth = torch.cat(
         [
             torch.arange(3),
             torch.arange(3).repeat_interleave(torch.tensor(counts)),
-            torch.full((strange,), 3),
+            torch.full((n_ood,), 3),
             torch.arange(3).repeat_interleave(20),
         ]
     )
@@ -67,14 +71,14 @@ def accuracy(model, tasks):
     )
 
 
-def test_the_pile_helps_although_each_query_is_answered_alone():
-    tasks = [clouds(seed) for seed in range(20)]
+def test_unlabeled_nodes_help_inductive_queries():
+    tasks = [gaussian_task(seed) for seed in range(20)]
     using = create(8)
     assert accuracy(using, tasks) > accuracy(using.in_mode(unlabeled=False), tasks) + 0.03
 
 
-def test_strange_nodes_do_less_harm_where_nodes_may_belong_to_no_class():
-    tasks = [clouds(seed, strange=60) for seed in range(20)]
+def test_outlier_class_reduces_harm_of_ood_nodes():
+    tasks = [gaussian_task(seed, n_ood=60) for seed in range(20)]
     options = {"center": [0.0] * 8, "prior_weight": 1.0}
     assert (
         accuracy(create(8, **options), tasks)
@@ -82,16 +86,17 @@ def test_strange_nodes_do_less_harm_where_nodes_may_belong_to_no_class():
     )
 
 
-def test_an_even_pile_is_best_told_and_an_uneven_one_is_not():
-    even, uneven = (
-        [clouds(seed, counts=counts) for seed in range(20)] for counts in ((30, 30, 30), (80, 5, 5))
+def test_prior_weight_helps_balanced_and_hurts_imbalanced_sets():
+    balanced, imbalanced = (
+        [gaussian_task(seed, counts=counts) for seed in range(20)]
+        for counts in ((30, 30, 30), (80, 5, 5))
     )
-    told, left = create(8, prior_weight=1.0), create(8, prior_weight=0.0)
-    assert accuracy(told, even) >= accuracy(left, even)
-    assert accuracy(told, uneven) < accuracy(left, uneven) - 0.02
+    exact, free = create(8, prior_weight=1.0), create(8, prior_weight=0.0)
+    assert accuracy(exact, balanced) >= accuracy(free, balanced)
+    assert accuracy(exact, imbalanced) < accuracy(free, imbalanced) - 0.02
 
 
-def test_without_a_pile_and_asked_alone_nothing_moves():
+def test_without_unlabeled_nodes_class_nodes_are_fixed():
     e = task(3, 3, (1, 2), 4)
     still, moved = create(num_iterations=1), create(num_iterations=20)
     assert torch.allclose(still(e).logits, moved(e).logits, rtol=0, atol=1e-9)
@@ -99,7 +104,7 @@ def test_without_a_pile_and_asked_alone_nothing_moves():
 
 @pytest.mark.parametrize(("nodes", "width"), [(6, 9), (9, 6), (3, 3)])
 @pytest.mark.parametrize("n_components", [2, 20])
-def test_leading_directions_keep_what_they_can(nodes, width, n_components):
+def test_principal_axes_preserve_singular_values(nodes, width, n_components):
     x = torch.randn(nodes, width, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     y = torch.tensor([0, 1] + [-1] * (nodes - 2))
     e = gf.Episode.single(x, y, y < 0, 2)
@@ -122,6 +127,6 @@ def test_leading_directions_keep_what_they_can(nodes, width, n_components):
         ({"center": [0.0]}, "the center has 1"),
     ],
 )
-def test_refusals(arguments, words):
+def test_invalid_arguments(arguments, words):
     with pytest.raises(ValueError, match=words):
         create(**arguments)

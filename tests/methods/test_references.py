@@ -1,4 +1,4 @@
-"""Every method against its paper's formula, written a second time with loops from the episode on."""
+"""EGNN, GNN, prototypes and nearest neighbors against loop-written references."""
 
 import numpy as np
 import pytest
@@ -12,13 +12,13 @@ import graphfew as gf
 EQUAL = [task(1, 3, (1,), 2), task(2, 3, (1,), 2)]
 UNLABELED = [task(3, 3, (2, 1), 2, unlabeled=2), task(4, 3, (1, 3), 3, unlabeled=1)]
 MIXED_WAYS = [task(5, 2, (1,), 1), task(6, 4, (1, 2), 3, unlabeled=1), task(7, 6, (1,), 2)]
-# Seven nodes each, so that tasks of unlike ways, shots and queries meet in the batched kernels.
+# Seven nodes each, so that tasks with different ways, shots and queries take the batched kernels.
 EQUAL_SIZES = [task(10, 2, (1, 2), 4), task(11, 5, (1,), 2), task(12, 3, (1, 2), 1, unlabeled=2)]
 BATCHES = {"equal": EQUAL, "unlabeled": UNLABELED, "mixed": MIXED_WAYS, "equal sizes": EQUAL_SIZES}
 
 
-def close(ours, theirs):
-    assert np.abs(ours - theirs).max() <= 1e-10
+def close(actual, expected):
+    assert np.abs(actual - expected).max() <= 1e-10
 
 
 def split_queries(logits, tasks):
@@ -29,30 +29,30 @@ def split_queries(logits, tasks):
 
 
 @pytest.mark.parametrize("tasks", BATCHES.values(), ids=BATCHES)
-def test_egnn_transductive_edges_at_every_layer_and_votes(tasks):
+def test_egnn_transductive_edges_and_votes(tasks):
     model = identity_model("egnn", width=4)
     out = model(gf.collate(tasks))
-    shares = split_queries(out.logits, tasks)
+    probs = split_queries(out.logits, tasks)
     for t, e in enumerate(tasks):
         edges, scores = egnn.transductive(model, e.x, e.y, e.query)
         assert len(edges) == len(out.graphs) - 1 == 3
-        for graph, theirs in zip(out.graphs[1:], edges, strict=True):
-            close(graph.topology.matrices(graph.edges)[t].detach().numpy(), theirs)
-        close(np.exp(shares[t]), scores)
+        for graph, expected in zip(out.graphs[1:], edges, strict=True):
+            close(graph.topology.matrices(graph.edges)[t].detach().numpy(), expected)
+        close(np.exp(probs[t]), scores)
 
 
 @pytest.mark.parametrize("tasks", BATCHES.values(), ids=BATCHES)
-def test_egnn_inductive_edges_at_every_layer_and_votes(tasks):
+def test_egnn_inductive_edges_and_votes(tasks):
     model = identity_model("egnn", width=4, transductive=False)
     out = model(gf.collate(tasks))
-    shares = split_queries(out.logits, tasks)
+    probs = split_queries(out.logits, tasks)
     first = 0
     for t, e in enumerate(tasks):
         edges, scores = egnn.inductive(model, e.x, e.y, e.query)
-        close(np.exp(shares[t]), scores)
+        close(np.exp(probs[t]), scores)
         for q, per_layer in enumerate(edges):
-            for graph, theirs in zip(out.graphs[1:], per_layer, strict=True):
-                close(graph.topology.matrices(graph.edges)[first + q].detach().numpy(), theirs)
+            for graph, expected in zip(out.graphs[1:], per_layer, strict=True):
+                close(graph.topology.matrices(graph.edges)[first + q].detach().numpy(), expected)
         first += len(edges)
 
 
@@ -61,27 +61,27 @@ def test_egnn_inductive_edges_at_every_layer_and_votes(tasks):
 def test_edge_loss(tasks, transductive):
     model = identity_model("egnn", width=4, transductive=transductive)
     targets = [torch.arange(e.n_queries[0]) % e.way[0] for e in tasks]
-    ours = gf.edge_loss(model(gf.collate(tasks)), torch.cat(targets))
-    theirs = []
+    actual = gf.edge_loss(model(gf.collate(tasks)), torch.cat(targets))
+    expected = []
     for e, target in zip(tasks, targets, strict=True):
         if transductive:
             edges, _ = egnn.transductive(model, e.x, e.y, e.query)
-            theirs.append(egnn.edge_loss(edges, e.y.tolist(), e.query.tolist(), target.tolist()))
+            expected.append(egnn.edge_loss(edges, e.y.tolist(), e.query.tolist(), target.tolist()))
         else:
             context = e.y[~e.query].tolist()
-            theirs += [
-                egnn.edge_loss(edges, [*context, -1], [False] * len(context) + [True], [answer])
-                for edges, answer in zip(
+            expected += [
+                egnn.edge_loss(edges, [*context, -1], [False] * len(context) + [True], [label])
+                for edges, label in zip(
                     egnn.inductive(model, e.x, e.y, e.query)[0], target.tolist(), strict=True
                 )
             ]
-    assert ours.item() == pytest.approx(np.mean(theirs), rel=0, abs=1e-10)
+    assert actual.item() == pytest.approx(np.mean(expected), rel=0, abs=1e-10)
 
 
 @pytest.mark.parametrize("transductive", [True, False])
 @pytest.mark.parametrize("seed", range(6))
 def test_random_batches_and_weights(seed, transductive):
-    """Ways 2 to 6, unequal shots, unlabeled nodes; the GNN, tied to one way, gets the first task's."""
+    """Ways 2 to 6, unequal shots and unlabeled nodes; the GNN uses the way of the first task."""
     draw = np.random.default_rng(seed)
     first = int(draw.integers(2, 7))
 
@@ -107,9 +107,9 @@ def test_random_batches_and_weights(seed, transductive):
         )
         logits = split_queries(model(gf.collate(tasks)).logits, tasks)
         formula = reference.transductive if transductive else reference.inductive
-        for e, ours in zip(tasks, logits, strict=True):
-            theirs = formula(model, e.x, e.y, e.query)
-            close(*((np.exp(ours), theirs[1]) if name == "egnn" else (ours, theirs)))
+        for e, actual in zip(tasks, logits, strict=True):
+            expected = formula(model, e.x, e.y, e.query)
+            close(*((np.exp(actual), expected[1]) if name == "egnn" else (actual, expected)))
 
 
 OMNIGLOT = {"width": None, "ratios": (2.0, 1.5, 1.0, 1.0)}
@@ -121,13 +121,13 @@ VARIANTS = {"mini": {"width": 4}, "omniglot": {**OMNIGLOT, "output_norm": True, 
 @pytest.mark.parametrize("tasks", [EQUAL, UNLABELED], ids=["equal", "unlabeled"])
 def test_gnn_logits(tasks, transductive, variant):
     model = identity_model("gnn", way=3, growth=3, transductive=transductive, **variant)
-    ours = split_queries(model(gf.collate(tasks)).logits, tasks)
+    actual = split_queries(model(gf.collate(tasks)).logits, tasks)
     formula = gnn.transductive if transductive else gnn.inductive
-    for e, logits in zip(tasks, ours, strict=True):
+    for e, logits in zip(tasks, actual, strict=True):
         close(logits, formula(model, e.x, e.y, e.query))
 
 
-def test_gnn_has_the_omniglot_model_s_widths():
+def test_gnn_omniglot_widths():
     model = gf.create("gnn", encoder=gf.backbones.identity(64), way=5, **OMNIGLOT)
     linears = [
         [m for m in step.adjacency.net if isinstance(m, torch.nn.Linear)]
@@ -177,7 +177,7 @@ PAIR_NETS = {
 
 @pytest.mark.parametrize("name", PAIR_NETS)
 @pytest.mark.parametrize("tasks", [EQUAL, [*EQUAL, UNLABELED[0]]], ids=["equal", "ragged"])
-def test_batch_statistics_in_training_are_those_of_distinct_pairs(tasks, name):
+def test_batch_statistics_count_distinct_pairs(tasks, name):
     find, arguments = PAIR_NETS[name]
     model, untouched = (
         identity_model(name, transductive=True, **arguments).train(),
@@ -205,7 +205,7 @@ def test_batch_statistics_in_training_are_those_of_distinct_pairs(tasks, name):
 
 
 @pytest.mark.parametrize("tasks", [EQUAL, MIXED_WAYS], ids=["equal", "ragged"])
-def test_the_gradient_of_the_edge_loss_is_its_slope(tasks):
+def test_edge_loss_gradcheck(tasks):
     model, batch = identity_model("egnn", width=4, layers=2), gf.collate(tasks)
     target = torch.cat([torch.arange(e.n_queries[0]) % e.way[0] for e in tasks])
 

@@ -1,10 +1,18 @@
-"""Relation networks and their loss against loops, on rows and on maps."""
+"""Relation networks and their loss against loops, on feature vectors and feature maps."""
 
 import numpy as np
 import pytest
 import torch
-from against import LABELED, batch_norm, class_means, linear, same, sigmoid, weights
 from episodes import identity_model, randomized, task
+from reference_check import (
+    LABELED,
+    assert_matches,
+    batch_norm,
+    class_means,
+    linear,
+    sigmoid,
+    state_arrays,
+)
 
 import graphfew as gf
 
@@ -15,12 +23,12 @@ MAPS = {
 
 
 def pairs(x, y, query, way):
-    """For each query a row per class: the mean of the class's supports beside the query."""
+    """For each query a row per class: the class mean concatenated with the query."""
     means = class_means(x, y, way)
     return [[(m, x[q]) for m in means] for q in range(len(y)) if query[q]]
 
 
-def rows_score(state, s, q):
+def vector_score(state, s, q):
     h = np.concatenate([s, q])
     for a, b in (("0", "1"), ("2", "3")):
         h = np.maximum(batch_norm(state, f"{b}.norm", linear(state, a, h)), 0)
@@ -43,7 +51,7 @@ def convolve(state, name, maps):
     )
 
 
-def maps_score(state, s, q):
+def conv_score(state, s, q):
     h = np.concatenate([s.reshape(2, 5, 5), q.reshape(2, 5, 5)])
     for a, b in (("1", "2"), ("5", "6")):
         h = convolve(state, a, h)
@@ -73,29 +81,29 @@ def maps_score(state, s, q):
 
 
 def formula(model, score):
-    state = weights(model.layers.get_submodule("0.net"))
+    state = state_arrays(model.layers.get_submodule("0.net"))
     return lambda *e: np.array([[score(state, *pair) for pair in row] for row in pairs(*e)])
 
 
 @pytest.mark.parametrize("tasks", LABELED.values(), ids=LABELED)
-def test_scores_of_rows(tasks):
+def test_vector_scores(tasks):
     model = identity_model("relation", width=6)
-    same(model, tasks, formula(model, rows_score))
+    assert_matches(model, tasks, formula(model, vector_score))
 
 
 @pytest.mark.parametrize("tasks", MAPS.values(), ids=MAPS)
-def test_scores_of_maps(tasks):
+def test_conv_scores(tasks):
     model = randomized(
         gf.create("relation", encoder=gf.backbones.identity(50), channels=2, width=4)
     )
-    same(model, tasks, formula(model, maps_score))
+    assert_matches(model, tasks, formula(model, conv_score))
 
 
 @pytest.mark.parametrize("tasks", LABELED.values(), ids=LABELED)
 def test_relation_loss(tasks):
     model = identity_model("relation", width=6)
     targets = [torch.arange(e.n_queries[0]) % e.way[0] for e in tasks]
-    ours = gf.relation_loss(model(gf.collate(tasks)), torch.cat(targets))
+    actual = gf.relation_loss(model(gf.collate(tasks)), torch.cat(targets))
     errors = []
     for e, target in zip(tasks, targets, strict=True):
         scores = model(e).logits.detach().numpy()
@@ -104,10 +112,10 @@ def test_relation_loss(tasks):
             for i in range(e.n_queries[0])
             for c in range(e.way[0])
         ]
-    assert ours.item() == pytest.approx(np.mean(errors), rel=0, abs=1e-10)
+    assert actual.item() == pytest.approx(np.mean(errors), rel=0, abs=1e-10)
 
 
-def test_its_encoder_gives_the_maps_it_relates():
+def test_relation_conv_output_fits():
     encoder = gf.backbones.relation_conv()
     assert encoder.out_dim == 64 * 5 * 5
     e = task(1, 2, (1,), 1, dim=784).encode(lambda x: x.float().view(-1, 1, 28, 28))
@@ -116,7 +124,7 @@ def test_its_encoder_gives_the_maps_it_relates():
         gf.create("relation", encoder=encoder, channels=65)
 
 
-def test_relation_loss_needs_as_many_targets():
+def test_relation_loss_checks_number_of_targets():
     with pytest.raises(ValueError, match="3 targets for 2 queries"):
         gf.relation_loss(
             identity_model("relation", width=6)(task(1, 3, (1,), 2)), torch.tensor([0, 1, 2])

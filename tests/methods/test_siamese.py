@@ -35,46 +35,46 @@ def scores(model, e):
 
 
 @pytest.mark.parametrize("tasks", BATCHES.values(), ids=BATCHES)
-def test_logits_are_those_of_the_best_pair(tasks):
+def test_logits(tasks):
     model = identity_model("siamese")
     logits = model(gf.collate(tasks)).logits.split([e.n_queries[0] for e in tasks])
-    for e, ours in zip(tasks, logits, strict=True):
+    for e, actual in zip(tasks, logits, strict=True):
         pairs = scores(model, e)
-        asked = e.query.nonzero().flatten().tolist()
-        theirs = [
+        query_nodes = e.query.nonzero().flatten().tolist()
+        expected = [
             [
                 max(v for (q, s), v in pairs.items() if q == i and e.y[s] == c)
                 for c in range(e.way[0])
             ]
-            for i in asked
+            for i in query_nodes
         ]
-        assert np.abs(ours[:, : e.way[0]].detach().numpy() - np.array(theirs)).max() < 1e-10
+        assert np.abs(actual[:, : e.way[0]].detach().numpy() - np.array(expected)).max() < 1e-10
 
 
 @pytest.mark.parametrize("tasks", BATCHES.values(), ids=BATCHES)
 def test_pair_loss(tasks):
     model = identity_model("siamese")
     targets = [torch.arange(e.n_queries[0]) % e.way[0] for e in tasks]
-    ours = gf.pair_loss(model(gf.collate(tasks)), torch.cat(targets))
-    theirs = []
+    actual = gf.pair_loss(model(gf.collate(tasks)), torch.cat(targets))
+    expected = []
     for e, target in zip(tasks, targets, strict=True):
         rank = {q: i for i, q in enumerate(e.query.nonzero().flatten().tolist())}
         kinds = {True: [], False: []}
         for (q, s), logit in scores(model, e).items():
             same = int(e.y[s]) == int(target[rank[q]])
             kinds[same].append(math.log1p(math.exp(-logit if same else logit)))
-        theirs.append(sum(np.mean(values) for values in kinds.values()) / 2)
-    assert ours.item() == pytest.approx(np.mean(theirs), rel=0, abs=1e-10)
+        expected.append(sum(np.mean(values) for values in kinds.values()) / 2)
+    assert actual.item() == pytest.approx(np.mean(expected), rel=0, abs=1e-10)
 
 
-def test_an_untrained_one_answers_as_the_nearest_support_in_l1_does():
+def test_untrained_matches_l1_nearest_support():
     e = BATCHES["mixed"][0]
     model = gf.create("siamese", encoder=gf.backbones.identity(DIM)).double().eval()
     distance = torch.cdist(e.x[e.query], e.x[e.labeled], p=1)
     assert torch.equal(model(e).logits.argmax(1), e.y[e.labeled][distance.argmin(1)])
 
 
-def test_it_learns_which_features_tell():
+def test_learns_informative_features():
     """Class means differ in the first feature alone; the others are loud."""
 
     class Loud:
@@ -96,7 +96,7 @@ def test_it_learns_which_features_tell():
     assert np.mean([s.accuracy for s in steps[-10:]]) > 0.85
 
 
-def test_pair_loss_needs_one_channel():
+def test_pair_loss_checks_channels():
     e = BATCHES["equal"][0]
     with pytest.raises(ValueError, match="got 2 channels"):
         gf.pair_loss(identity_model("egnn", width=4)(e), torch.tensor([0, 1]))

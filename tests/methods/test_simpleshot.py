@@ -16,7 +16,7 @@ BATCHES = {
 CENTRE = [0.3, -0.2, 0.1, 0.5, 0.0]
 
 
-def looped(e, center):
+def reference_logits(e, center):
     """Centerd, brought to length 1, compared with class means; the support mean counts every class alike."""
     x, y = e.x.numpy(), e.y.tolist()
     if center is None:
@@ -33,11 +33,14 @@ def looped(e, center):
 def test_logits(tasks, center):
     model = gf.create("simpleshot", encoder=gf.backbones.identity(DIM), center=center).double()
     logits = model(gf.collate(tasks)).logits.split([e.n_queries[0] for e in tasks])
-    for e, ours in zip(tasks, logits, strict=True):
-        assert np.abs(ours[:, : e.way[0]].detach().numpy() - looped(e, center)).max() < 1e-10
+    for e, actual in zip(tasks, logits, strict=True):
+        assert (
+            np.abs(actual[:, : e.way[0]].detach().numpy() - reference_logits(e, center)).max()
+            < 1e-10
+        )
 
 
-def test_a_checkpoint_keeps_the_center(tmp_path):
+def test_checkpoint_preserves_center(tmp_path):
     model = gf.create("simpleshot", encoder=gf.backbones.identity(DIM), center=CENTRE)
     e = task(3, 3, (1,), 2).to(torch.float32)
     loaded = gf.load(gf.save(model, tmp_path / "model"))
@@ -47,6 +50,6 @@ def test_a_checkpoint_keeps_the_center(tmp_path):
 
 
 @pytest.mark.parametrize("center", [CENTRE[:3], [*CENTRE[:4], float("nan")]], ids=["short", "nan"])
-def test_refuses_a_centre_that_does_not_fit(center):
+def test_wrong_center_is_rejected(center):
     with pytest.raises(ValueError, match=r"the center has \d values and the encoder 5 outputs"):
         gf.create("simpleshot", encoder=gf.backbones.identity(DIM), center=center)

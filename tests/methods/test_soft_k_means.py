@@ -1,12 +1,12 @@
-"""Soft k-means in its three forms: against loops, and what unlabeled nodes do to class nodes."""
+"""The three variants of soft k-means against loops, and their properties."""
 
 import math
 
 import pytest
 import torch
-from against import UNLABELED, same, weights
 from episodes import DIM, identity_model, task
 from reference import soft_k_means as reference
+from reference_check import UNLABELED, assert_matches, state_arrays
 
 import graphfew as gf
 from graphfew.core.dense_batch import DenseBatch
@@ -19,23 +19,23 @@ def create(name, dim=DIM, **arguments):
     return gf.create(name, encoder=gf.backbones.identity(dim), **arguments).double()
 
 
-def formula(shares, steps):
-    return lambda *e: reference.logits(*e, shares=shares, steps=steps)
+def formula(probs, steps):
+    return lambda *e: reference.logits(*e, probs=probs, steps=steps)
 
 
 @pytest.mark.parametrize("steps", [1, 3])
 @pytest.mark.parametrize("tasks", UNLABELED.values(), ids=UNLABELED)
 def test_soft_k_means(tasks, steps):
-    same(create("soft_k_means", steps=steps), tasks, formula(reference.plain, steps))
+    assert_matches(create("soft_k_means", steps=steps), tasks, formula(reference.plain, steps))
 
 
 @pytest.mark.parametrize(("steps", "length_scale"), [(1, 100.0), (1, 0.5), (3, 2.0), (2, 1e100)])
 @pytest.mark.parametrize("tasks", UNLABELED.values(), ids=UNLABELED)
-def test_with_a_cluster(tasks, steps, length_scale):
+def test_soft_k_means_cluster(tasks, steps, length_scale):
     model = create("soft_k_means_cluster", steps=steps, length_scale=length_scale)
-    log = weights(model)["layers.0.assign.log_length_scale"]
+    log = state_arrays(model)["layers.0.assign.log_length_scale"]
     assert log == pytest.approx(math.log(length_scale), rel=1e-6)
-    same(model, tasks, formula(reference.with_cluster(log), steps))
+    assert_matches(model, tasks, formula(reference.with_cluster(log), steps))
 
 
 @pytest.mark.parametrize("steps", [1, 3])
@@ -44,13 +44,15 @@ def test_with_a_cluster(tasks, steps, length_scale):
     [*UNLABELED.values(), [task(s, 3, (1, 2), 3, unlabeled=7 + s) for s in (1, 2, 2)]],
     ids=[*UNLABELED, "many"],
 )
-def test_masked(tasks, steps):
+def test_soft_k_means_masked(tasks, steps):
     model = identity_model("soft_k_means_masked", steps=steps)
-    same(model, tasks, formula(reference.masked(weights(model), "layers.0.assign.net"), steps))
+    assert_matches(
+        model, tasks, formula(reference.masked(state_arrays(model), "layers.0.assign.net"), steps)
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_queries_asked_alone_among_unlabeled_nodes(name):
+def test_predictions_do_not_depend_on_other_queries(name):
     e = task(3, 3, (2, 1), 4, unlabeled=5)
     model = identity_model(name)
     context = ~e.query
@@ -62,7 +64,7 @@ def test_queries_asked_alone_among_unlabeled_nodes(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_without_unlabeled_nodes_these_are_prototypes(name):
+def test_without_unlabeled_nodes_matches_prototypical(name):
     e = gf.collate(UNLABELED["mixed"])
     assert torch.allclose(
         identity_model(name, steps=2)(e).logits,
@@ -77,7 +79,7 @@ def class_nodes(name, e, **arguments):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_unlabeled_nodes_move_class_nodes_and_queries_do_not(name):
+def test_class_nodes_depend_on_unlabeled_nodes_only(name):
     e = task(5, 3, (1, 2), 3, unlabeled=4)
     before = class_nodes(name, e, steps=2)
     noise = torch.randn(e.x.shape, generator=torch.Generator().manual_seed(0), dtype=e.x.dtype)
@@ -120,29 +122,31 @@ def test_unlabeled_nodes_help(name):
 
 
 @pytest.mark.parametrize("name", LEARNED)
-def test_distractors_harm_soft_k_means_more_than_its_other_forms(name):
+def test_distractors_hurt_soft_k_means_most(name):
     tasks = [blobs(seed, distractors=20) for seed in range(20)]
     assert accuracy(name, tasks) > accuracy("soft_k_means", tasks) + 0.02
 
 
-def beside(place):
-    """Two supports, an unlabeled node near each, and one more at the given place."""
-    x = torch.tensor([[1.0, 0], [-1, 0], [1.5, 0], [-1.5, 0], place, [0, 0]], dtype=torch.float64)
+def task_with_far_node(position):
+    """Two supports, an unlabeled node near each, and one more at the given position."""
+    x = torch.tensor(
+        [[1.0, 0], [-1, 0], [1.5, 0], [-1.5, 0], position, [0, 0]], dtype=torch.float64
+    )
     y = torch.tensor([0, 1, -1, -1, -1, -1])
     return gf.Episode.single(x, y, torch.arange(6) == 5, 2)
 
 
-def without_the_last(e):
+def drop_last_unlabeled(e):
     keep = torch.tensor([0, 1, 2, 3, 5])
     return gf.Episode.single(e.x[keep], e.y[keep], e.query[keep], 2)
 
 
-def test_a_cluster_takes_far_nodes_and_leaves_near_ones():
-    far, near = beside([9.0, 9.0]), beside([1.4, 0.2])
+def test_cluster_absorbs_far_nodes_only():
+    far, near = task_with_far_node([9.0, 9.0]), task_with_far_node([1.4, 0.2])
     assert class_nodes("soft_k_means", far)[0, 1] > 2.9
     assert torch.allclose(
         class_nodes("soft_k_means_cluster", far),
-        class_nodes("soft_k_means_cluster", without_the_last(far)),
+        class_nodes("soft_k_means_cluster", drop_last_unlabeled(far)),
         rtol=0,
         atol=1e-10,
     )
@@ -155,7 +159,7 @@ def test_a_cluster_takes_far_nodes_and_leaves_near_ones():
 
 
 @pytest.mark.parametrize("r", [5.0, 100.0, 1e4])
-def test_where_the_cluster_begins(r):
+def test_cluster_boundary(r):
     """A node at a squared distance of `log r + ‖x‖²/r²` is half the class's, here of one at the origin."""
     x = torch.zeros(4, 2, dtype=torch.float64)
     x[1, 0], x[2, 0] = 1e3, math.sqrt(math.log(r) / (1 - 1 / r**2))
@@ -164,16 +168,16 @@ def test_where_the_cluster_begins(r):
     assert torch.allclose(moved[0], x[2] * 0.5 / 1.5, rtol=0, atol=1e-6)
 
 
-def test_a_mask_takes_weight_from_far_nodes_at_first():
-    far = beside([9.0, 9.0])
+def test_initial_mask_downweights_far_nodes():
+    far = task_with_far_node([9.0, 9.0])
     plain, masked = (
         class_nodes(name, far)[0, 1].item() for name in ("soft_k_means", "soft_k_means_masked")
     )
     assert 0 < masked < plain / 2
 
 
-def test_a_sharp_mask_drops_nodes_beyond_its_threshold():
-    far = beside([9.0, 9.0])
+def test_sharp_mask_drops_nodes_beyond_threshold():
+    far = task_with_far_node([9.0, 9.0])
     model = create("soft_k_means_masked", 2)
     last = model.layers.get_submodule("0.assign.net.2")
     torch.nn.init.zeros_(last.weight)
@@ -181,14 +185,14 @@ def test_a_sharp_mask_drops_nodes_beyond_its_threshold():
         last.bias.copy_(torch.tensor([0.5, 100.0]).log())
     assert torch.allclose(
         model(far).graphs[-1].nodes[6:],
-        class_nodes("soft_k_means", without_the_last(far)),
+        class_nodes("soft_k_means", drop_last_unlabeled(far)),
         rtol=0,
         atol=1e-6,
     )
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1e3])
-def test_a_mask_does_not_know_the_scale_of_the_features(scale):
+def test_mask_is_scale_invariant(scale):
     e = task(6, 3, (2,), 3, unlabeled=6)
     masks = []
     for x in (e.x, scale * e.x):
@@ -206,7 +210,7 @@ def test_a_mask_does_not_know_the_scale_of_the_features(scale):
 
 
 @pytest.mark.parametrize("name", LEARNED)
-def test_what_is_learned_is_learned_from_unlabeled_nodes(name):
+def test_parameters_get_gradients_from_unlabeled_nodes_only(name):
     model, target = identity_model(name), torch.tensor([0, 1, 2])
     grads = {}
     for count in (0, 4):
@@ -217,8 +221,8 @@ def test_what_is_learned_is_learned_from_unlabeled_nodes(name):
     assert min(grads[4]) > 0
 
 
-def on_a_support(e):
-    """Every unlabeled node in the very place of a support."""
+def move_unlabeled_onto_support(e):
+    """Move every unlabeled node onto a support."""
     here = e.x[e.y.argmax()]
     return e.encode(lambda x: torch.where(((e.y < 0) & ~e.query)[:, None], here, x))
 
@@ -226,12 +230,10 @@ def on_a_support(e):
 HARD = {
     "none": task(1, 3, (1,), 3),
     "one": task(1, 3, (1,), 3, unlabeled=1),
-    "one on a support": on_a_support(task(1, 3, (1,), 3, unlabeled=1)),
-    "all on a support": on_a_support(task(1, 3, (1,), 3, unlabeled=4)),
-    "all nodes alike": task(1, 3, (1,), 3, unlabeled=4).encode(
-        lambda x: x[:1].expand_as(x).clone()
-    ),
-    "all but in one place": task(1, 3, (1,), 3, unlabeled=4).encode(lambda x: 1e-21 * x),
+    "one on a support": move_unlabeled_onto_support(task(1, 3, (1,), 3, unlabeled=1)),
+    "all on a support": move_unlabeled_onto_support(task(1, 3, (1,), 3, unlabeled=4)),
+    "identical": task(1, 3, (1,), 3, unlabeled=4).encode(lambda x: x[:1].expand_as(x).clone()),
+    "nearly identical": task(1, 3, (1,), 3, unlabeled=4).encode(lambda x: 1e-21 * x),
     "all zero": task(1, 3, (1,), 3, unlabeled=4).encode(torch.zeros_like),
     "far apart": task(1, 3, (1,), 3, unlabeled=4).encode(lambda x: 1e6 * x),
 }
@@ -266,6 +268,6 @@ def test_logits_and_gradients_are_finite(name, e, dtype):
         ("soft_k_means_masked", {"hidden": 0}, "hidden must be at least 1, got 0"),
     ],
 )
-def test_refusals(name, arguments, words):
+def test_invalid_arguments(name, arguments, words):
     with pytest.raises(ValueError, match=words):
         create(name, **arguments)

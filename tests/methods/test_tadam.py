@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from against import LABELED, class_means, linear, same, weights
 from episodes import identity_model, randomized, task
 from reference import metric
+from reference_check import LABELED, assert_matches, class_means, linear, state_arrays
 
 import graphfew as gf
 
@@ -27,16 +27,16 @@ def scales(state, mean, layer):
 @pytest.mark.parametrize("tasks", LABELED.values(), ids=LABELED)
 def test_scores_on_features(tasks):
     model = identity_model("tadam")
-    state, scale = weights(model.condition), model.layers.get_submodule("0").scale.item()
+    state, scale = state_arrays(model.condition), model.layers.get_submodule("0").scale.item()
 
     def formula(x, y, query, way):
         gamma, beta = scales(state, np.mean(class_means(x, y, way), axis=0), 0)
         return metric.prototypes([gamma * row + beta for row in x], y, query, metric.squared, scale)
 
-    same(model, tasks, formula)
+    assert_matches(model, tasks, formula)
 
 
-def conditioned(encoder, state, x, mean):
+def conditioned_encoding(encoder, state, x, mean):
     """The encoder's layers one by one, with a scale and a shift after each batch norm."""
     h, layer = x, 0
     for module in encoder.net:
@@ -50,29 +50,29 @@ def conditioned(encoder, state, x, mean):
     return h
 
 
-def test_scores_on_images_each_task_by_itself():
+def test_scores_on_images_per_task():
     model = randomized(gf.create("tadam", encoder=gf.backbones.conv4(width=4, size=16)))
     tasks = [task(s, 3, (1, 2), 2, dim=256).encode(lambda x: x.view(-1, 1, 16, 16)) for s in (1, 2)]
     logits = model(gf.collate(tasks)).logits.split(2)
-    state, scale = weights(model.condition), model.layers.get_submodule("0").scale.item()
-    for e, ours in zip(tasks, logits, strict=True):
+    state, scale = state_arrays(model.condition), model.layers.get_submodule("0").scale.item()
+    for e, actual in zip(tasks, logits, strict=True):
         first = model.encoder(e.x).detach().numpy()
         mean = np.mean(class_means(first, e.y.tolist(), 3), axis=0)
-        second = conditioned(model.encoder, state, e.x, mean).detach().numpy()
-        theirs = metric.prototypes(second, e.y.tolist(), e.query.tolist(), metric.squared, scale)
-        assert np.abs(ours.detach().numpy() - theirs).max() < 1e-9
+        second = conditioned_encoding(model.encoder, state, e.x, mean).detach().numpy()
+        expected = metric.prototypes(second, e.y.tolist(), e.query.tolist(), metric.squared, scale)
+        assert np.abs(actual.detach().numpy() - expected).max() < 1e-9
 
 
-def test_an_untrained_one_is_prototypes():
+def test_untrained_matches_prototypical():
     e = task(8, 3, (1, 2), 3)
-    ours, theirs = (
+    actual, expected = (
         gf.create(name, encoder=gf.backbones.identity(5)).double()(e).logits
         for name in ("tadam", "prototypical")
     )
-    assert torch.allclose(ours, theirs, rtol=0, atol=1e-12)
+    assert torch.allclose(actual, expected, rtol=0, atol=1e-12)
 
 
-def test_the_encoder_is_left_without_hooks():
+def test_hooks_are_removed():
     model = gf.create("tadam", encoder=gf.backbones.conv4(width=4, size=16)).eval()
     x = torch.rand(2, 1, 16, 16)
     before = model.encoder(x)
@@ -81,13 +81,13 @@ def test_the_encoder_is_left_without_hooks():
     assert not any(m._forward_hooks for m in model.encoder.modules())
 
 
-def test_features_beforehand_are_refused():
+def test_on_features_is_rejected():
     model = identity_model("tadam")
     with pytest.raises(ValueError, match="conditions its encoder on the task"):
         model.on_features()
 
 
-def test_an_evaluation_of_more_images_than_are_encoded_at_once_is_that_of_few():
+def test_chunked_encoding_matches():
     model = randomized(gf.create("tadam", encoder=gf.backbones.conv4(width=4))).float()
     tasks = gf.Tasks(gf.data.glyphs("val"), way=5, shot=1, query=5, seed=0)
     few, many = (gf.evaluate(model, tasks, 8, batch=batch) for batch in (2, 8))

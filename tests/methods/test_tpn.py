@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from against import UNLABELED, batch_norm, linear, same, softmax, weights
 from episodes import DIM, identity_model, randomized, task
+from reference_check import UNLABELED, assert_matches, batch_norm, linear, softmax, state_arrays
 
 import graphfew as gf
 
@@ -42,7 +42,7 @@ def spread(x, y, way, k, alpha, steps=20_000):
 
 
 def formula(model, k, alpha):
-    state = weights(model.layers.get_submodule("0.width.net"))
+    state = state_arrays(model.layers.get_submodule("0.width.net"))
 
     def scores(x, y, query, way):
         scaled = [row / width(state, row) for row in x]
@@ -53,17 +53,17 @@ def formula(model, k, alpha):
 
 @pytest.mark.parametrize("k", [2, 20])
 @pytest.mark.parametrize("tasks", UNLABELED.values(), ids=UNLABELED)
-def test_scores_of_queries_asked_together(tasks, k):
+def test_transductive_scores(tasks, k):
     model = identity_model("tpn", k=k, alpha=0.9)
-    same(model, tasks, formula(model, k, 0.9))
+    assert_matches(model, tasks, formula(model, k, 0.9))
 
 
-def test_scores_of_queries_asked_alone():
+def test_inductive_scores():
     model = identity_model("tpn", k=3, alpha=0.9, transductive=False)
-    same(model, UNLABELED["unlabeled"], formula(model, 3, 0.9), alone=True)
+    assert_matches(model, UNLABELED["unlabeled"], formula(model, 3, 0.9), per_query=True)
 
 
-def test_the_loss_counts_supports_too():
+def test_labeled_node_loss_includes_supports():
     e, target = task(3, 3, (2, 1), 2, unlabeled=2), torch.tensor([1, 2])
     model = identity_model("tpn")
     out = model(e)
@@ -80,13 +80,13 @@ def test_the_loss_counts_supports_too():
     )
 
 
-def test_the_loss_needs_logits_on_nodes():
+def test_labeled_node_loss_needs_node_logits():
     e = task(3, 3, (1,), 2)
     with pytest.raises(ValueError, match="got nodes"):
         gf.labeled_node_loss(identity_model("egnn", width=4)(e), torch.tensor([0, 1]))
 
 
-def test_the_width_begins_at_the_root_of_the_features_number():
+def test_initial_width_is_sqrt_dim():
     model = gf.create("tpn", encoder=gf.backbones.identity(DIM)).double().eval()
     x = torch.randn(4, DIM, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     assert torch.allclose(
@@ -94,7 +94,7 @@ def test_the_width_begins_at_the_root_of_the_features_number():
     )
 
 
-def test_maps_have_their_width_by_convolutions():
+def test_conv_width_network():
     model = randomized(gf.create("tpn", encoder=gf.backbones.identity(50), channels=2))
     out = model.layers.get_submodule("0.width")(torch.randn(3, 50, dtype=torch.float64))
     assert out.shape == (3, 1)
@@ -109,6 +109,6 @@ def test_maps_have_their_width_by_convolutions():
     ("arguments", "words"),
     [({"alpha": 1.0}, "alpha must .* got 1.0"), ({"k": 0}, "k must .* got 0")],
 )
-def test_refusals(arguments, words):
+def test_invalid_arguments(arguments, words):
     with pytest.raises(ValueError, match=words):
         identity_model("tpn", **arguments)

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from against import UNLABELED
 from reference import propagation
+from reference_check import UNLABELED
 
 import graphfew as gf
 from graphfew.core.dense_batch import DenseBatch
@@ -27,7 +27,10 @@ CENTRE = [0.1, -0.2, 0.0, 0.3, 0.05]
 def test_features_are_prepared_task_by_task(tasks, power, center):
     ours = power_normalize(gf.collate(tasks), power, center).x.split([len(e.y) for e in tasks])
     for e, rows in zip(tasks, ours, strict=True):
-        assert np.abs(rows.numpy() - propagation.prepared(e.x.numpy(), power, center)).max() < 1e-12
+        assert (
+            np.abs(rows.numpy() - propagation.power_normalized(e.x.numpy(), power, center)).max()
+            < 1e-12
+        )
 
 
 @pytest.mark.parametrize("center", [CENTRE[:3], [*CENTRE[:4], math.inf]])

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from reference.propagation import cosine_power, prepared
+from reference.propagation import cosine_power, power_normalized
 
 
 def softmax(values):
@@ -19,18 +19,20 @@ def means(x, y, way):
 
 
 def sinkhorn(scores, target):
-    """Rows of sum 1, columns of the target, by scaling columns and rows in turn."""
-    shares = np.array([softmax(row) for row in scores])
+    """Scale columns and rows alternately, to row sums 1 and the target column sums."""
+    probs = np.array([softmax(row) for row in scores])
     for _ in range(100_000):
-        if np.abs(shares.sum(0) - target).max() <= 1e-12 * max(target):
+        if np.abs(probs.sum(0) - target).max() <= 1e-12 * max(target):
             break
-        shares = shares / shares.sum(0) * target
-        shares = np.array([row / row.sum() for row in shares])
-    return shares
+        probs = probs / probs.sum(0) * target
+        probs = np.array([row / row.sum() for row in probs])
+    return probs
 
 
-def moved(x, y, way, inv_temperature, rate, num_iterations, prior, balanced, prior_strength):
-    """Shares of the nodes without a label, `{node: shares}`, after the last round."""
+def final_assignment(
+    x, y, way, inv_temperature, rate, num_iterations, prior, balanced, prior_strength
+):
+    """Class probabilities of the unlabeled nodes, `{node: probs}`, after the last iteration."""
     free = [i for i in range(len(y)) if y[i] < 0]
     prior = np.full(way, 1 / way) if prior is None else np.array(prior) / sum(prior)
     classes, part = means(x, y, way), prior
@@ -38,15 +40,15 @@ def moved(x, y, way, inv_temperature, rate, num_iterations, prior, balanced, pri
     for round_ in range(num_iterations + 1):
         scores = [[-inv_temperature * square(x[i], c) for c in classes] for i in free]
         if balanced:
-            shares = sinkhorn(scores, len(free) * prior)
+            probs = sinkhorn(scores, len(free) * prior)
         else:
-            shares = np.array([softmax(row + np.log(part)) for row in scores])
+            probs = np.array([softmax(row + np.log(part)) for row in scores])
         if round_ == num_iterations:
-            return dict(zip(free, shares, strict=True))
-        part = (shares.sum(0) + prior_strength * way * prior) / (len(free) + prior_strength * way)
+            return dict(zip(free, probs, strict=True))
+        part = (probs.sum(0) + prior_strength * way * prior) / (len(free) + prior_strength * way)
         for c in range(way):
             weight = {i: float(y[i] == c) for i in range(len(y)) if y[i] >= 0} | dict(
-                zip(free, shares[:, c], strict=True)
+                zip(free, probs[:, c], strict=True)
             )
             center = sum(w * x[i] for i, w in weight.items()) / sum(weight.values())
             classes[c] = classes[c] + rate * (center - classes[c])
@@ -67,8 +69,8 @@ def pt_map(
     balanced=False,
     prior_strength=10.0,
 ):
-    shares = moved(
-        prepared(x, power),
+    probs = final_assignment(
+        power_normalized(x, power),
         y,
         way,
         inv_temperature,
@@ -78,22 +80,22 @@ def pt_map(
         balanced,
         prior_strength,
     )
-    return np.array([shares[q] for q in range(len(y)) if query[q]])
+    return np.array([probs[q] for q in range(len(y)) if query[q]])
 
 
-def poised(x, y, way, power):
-    """Around a center between the supports' mean and that of all, by how evenly the classes look divided."""
+def adaptive_center(x, y, way, power):
+    """Power transform with a center between the support mean and the overall mean, by class balance."""
     x = np.sign(x) * np.abs(x) ** power
     x = np.array([row / np.linalg.norm(row) for row in x])
     middle = np.mean(means(x, y, way), axis=0)
     z = np.array([row / np.linalg.norm(row) for row in x - middle])
     classes = [mean / np.linalg.norm(mean) for mean in means(z, y, way)]
     unit = 10 * np.log(way) / np.log(5)
-    share = np.mean(
+    probs = np.mean(
         [softmax([-unit * square(z[i], c) for c in classes]) for i in range(len(y)) if y[i] < 0],
         axis=0,
     )
-    evenness = np.exp(-sum(s * np.log(s * way) for s in share))
+    evenness = np.exp(-sum(s * np.log(s * way) for s in probs))
     reach = min(max((evenness - 0.7) / 0.2, 0), 1)
     x = x - (middle + reach * (x.mean(0) - middle))
     return np.array([row / np.linalg.norm(row) for row in x])
@@ -113,7 +115,7 @@ def propagated(
     balanced=False,
     prior_strength=10.0,
 ):
-    x = prepared(x, 0.5) if balanced else poised(x, y, way, 0.5)
+    x = power_normalized(x, 0.5) if balanced else adaptive_center(x, y, way, 0.5)
     w = cosine_power(x, k)
     degree = np.maximum(w.sum(1), 1e-12)
     s = np.array(
@@ -127,11 +129,13 @@ def propagated(
         term = s @ term
         out = out + term
     x = np.array([row / np.linalg.norm(row) for row in out])
-    shares = moved(x, y, way, inv_temperature, rate, num_iterations, None, balanced, prior_strength)
-    return np.array([shares[q] for q in range(len(y)) if query[q]])
+    probs = final_assignment(
+        x, y, way, inv_temperature, rate, num_iterations, None, balanced, prior_strength
+    )
+    return np.array([probs[q] for q in range(len(y)) if query[q]])
 
 
-def leading(x, over, n_components):
+def principal_coordinates(x, over, n_components):
     """Coordinates along the principal axes of the rows that count."""
     _, size, axes = np.linalg.svd(x[over], full_matrices=False)
     return x @ axes[size > 1e-7 * size[0]][:n_components].T
@@ -158,14 +162,16 @@ def pool(
     x = x - x[over].mean(0)
     x = np.array([row / np.linalg.norm(row) for row in x])
     if n_components is not None:
-        x = np.array([row / np.linalg.norm(row) for row in leading(x, over, n_components)])
+        x = np.array(
+            [row / np.linalg.norm(row) for row in principal_coordinates(x, over, n_components)]
+        )
     free = [i for i in over if y[i] < 0]
     prior = np.full(way, 1 / way) if prior is None else np.array(prior) / sum(prior)
     unit = inv_temperature * np.log(way) / np.log(5)
     classes, shift = means(x, y, way), np.zeros(way)
 
     def divided(shift):
-        shares = np.zeros((0, way))
+        probs = np.zeros((0, way))
         for _ in range(10):
             rows = []
             for i in free:
@@ -175,18 +181,18 @@ def pool(
                         row if outlier_threshold is None else [*row, -unit * outlier_threshold]
                     )[:way]
                 )
-            shares = np.array(rows).reshape(len(free), way)
-            got = shares.sum(0)
+            probs = np.array(rows).reshape(len(free), way)
+            got = probs.sum(0)
             lack = np.log(np.maximum(got.sum() * prior, 1e-9) / np.maximum(got, 1e-9))
             shift = prior_weight * (shift + lack)
-        return shares, shift, lack
+        return probs, shift, lack
 
     for _ in range(num_iterations):
-        shares, shift, _ = divided(shift)
+        probs, shift, _ = divided(shift)
         for c in range(way):
             own = [x[i] for i in range(len(y)) if y[i] == c]
-            center = (sum(own) + sum(s * x[i] for i, s in zip(free, shares[:, c], strict=True))) / (
-                len(own) + shares[:, c].sum()
+            center = (sum(own) + sum(s * x[i] for i, s in zip(free, probs[:, c], strict=True))) / (
+                len(own) + probs[:, c].sum()
             )
             classes[c] = classes[c] + rate * (center - classes[c])
     _, shift, lack = divided(shift)
@@ -200,7 +206,7 @@ def pool(
 
 
 def laplacian(x, y, query, way, *, k=3, weight=0.5, num_iterations=20):
-    x = prepared(x)
+    x = power_normalized(x)
     free = [i for i in range(len(y)) if y[i] < 0]
     classes = means(x, y, way)
     near = {
@@ -208,13 +214,13 @@ def laplacian(x, y, query, way, *, k=3, weight=0.5, num_iterations=20):
         for i in free
     }
     alone = {i: np.array([-square(x[i], c) for c in classes]) for i in free}
-    shares = {i: softmax(alone[i]) for i in free}
+    probs = {i: softmax(alone[i]) for i in free}
     for _ in range(num_iterations):
-        shares = {
-            i: softmax(alone[i] + weight * sum((shares[j] for j in near[i]), np.zeros(way)))
+        probs = {
+            i: softmax(alone[i] + weight * sum((probs[j] for j in near[i]), np.zeros(way)))
             for i in free
         }
-    return np.array([shares[q] for q in range(len(y)) if query[q]])
+    return np.array([probs[q] for q in range(len(y)) if query[q]])
 
 
 def cosine(a, b):
@@ -222,7 +228,7 @@ def cosine(a, b):
 
 
 def bd_cspn(x, y, query, way, *, inv_temperature=10.0, prior=None, prior_strength=0.0):
-    x = prepared(x)
+    x = power_normalized(x)
     free = [i for i in range(len(y)) if y[i] < 0]
     prior = np.full(way, 1 / way) if prior is None else np.array(prior) / sum(prior)
     classes = means(x, y, way)
@@ -247,29 +253,31 @@ def bd_cspn(x, y, query, way, *, inv_temperature=10.0, prior=None, prior_strengt
     return np.array([[10 * cosine(x[q], c) for c in rectified] for q in range(len(y)) if query[q]])
 
 
-def objective(w, x, y, way, temperature, weights, entropy, aim):
-    """TIM's loss; `entropy` of a distribution; aim None for one without expected proportions."""
-    answer = [np.exp([-temperature / 2 * square(row, c) for c in w]) for row in x]
-    answer = [row / row.sum() for row in answer]
+def objective(w, x, y, way, temperature, weights, entropy, target):
+    """TIM's loss; `entropy` of a distribution; target None for one without expected proportions."""
+    probs = [np.exp([-temperature / 2 * square(row, c) for c in w]) for row in x]
+    probs = [row / row.sum() for row in probs]
     known = [i for i in range(len(y)) if y[i] >= 0]
     free = [i for i in range(len(y)) if y[i] < 0]
-    mean = np.mean([answer[i] for i in free], axis=0)
-    loss = weights[0] * np.mean([-np.log(answer[i][y[i]]) for i in known]) - weights[1] * entropy(
+    mean = np.mean([probs[i] for i in free], axis=0)
+    loss = weights[0] * np.mean([-np.log(probs[i][y[i]]) for i in known]) - weights[1] * entropy(
         mean
     )
-    if aim is not None:
-        loss -= weights[1] * (mean * np.log(aim)).sum()
-    return loss + weights[2] * np.mean([entropy(answer[i]) for i in free])
+    if target is not None:
+        loss -= weights[1] * (mean * np.log(target)).sum()
+    return loss + weights[2] * np.mean([entropy(probs[i]) for i in free])
 
 
-def descended(x, y, query, way, *, steps, lr=1e-3, temperature=15.0, weights, entropy, aim=None):
+def gradient_descent(
+    x, y, query, way, *, steps, lr=1e-3, temperature=15.0, weights, entropy, target=None
+):
     """Adam on `objective`, whose slope comes from steps along the imaginary axis, exact to rounding."""
-    x = prepared(x)
+    x = power_normalized(x)
     w = np.array(means(x, y, way))
     goal = (
         None
-        if aim is None
-        else aim(
+        if target is None
+        else target(
             [
                 softmax([-temperature / 2 * square(x[i], c) for c in w])
                 for i in range(len(y))
@@ -280,10 +288,10 @@ def descended(x, y, query, way, *, steps, lr=1e-3, temperature=15.0, weights, en
     mean = spread = np.zeros_like(w)
     for t in range(1, steps + 1):
         slope = np.zeros_like(w)
-        for place in np.ndindex(w.shape):
+        for index in np.ndindex(w.shape):
             near = w.astype(complex)
-            near[place] += 1e-30j
-            slope[place] = (
+            near[index] += 1e-30j
+            slope[index] = (
                 objective(near, x, y, way, temperature, weights, entropy, goal).imag / 1e-30
             )
         mean, spread = 0.9 * mean + 0.1 * slope, 0.999 * spread + 0.001 * slope**2

@@ -7,7 +7,7 @@ from reference.plain import apply_net, array, sigmoid
 
 def transductive(model, x, y, query):
     """Edges `[n, n, 2]` after every layer, and class scores `[Q, way]` from labeled supports."""
-    v, e = array(x), first_edges(y.tolist())
+    v, e = array(x), edges_from_labels(y.tolist())
     edges = []
     for layer in model.layers.children():
         v, e = update(layer, v, e)
@@ -26,7 +26,7 @@ def inductive(model, x, y, query):
     return [edges for edges, _ in parts], np.concatenate([score for _, score in parts])
 
 
-def first_edges(y):
+def edges_from_labels(y):
     n = len(y)
     e = np.zeros((n, n, 2))
     for i in range(n):
@@ -63,10 +63,10 @@ def update(layer, v, e):
             if i != j:
                 same = sigmoid(apply_net(layer.edge_net, np.abs(new_v[i] - new_v[j]))[0])
                 f[i, j] = same, 1 - same
-    return new_v, gated(f, e)
+    return new_v, gate_edges(f, e)
 
 
-def gated(f, e):
+def gate_edges(f, e):
     n = len(e)
     out = np.zeros((n, n, 2))
     for i in range(n):
@@ -108,10 +108,10 @@ def edge_loss(edges, y, query, target):
 
 def edge_terms(e, y, query, target):
     """Binary cross-entropies of the counted edges: those of one class, and the others."""
-    label, answers = list(y), iter(target)
+    label, targets = list(y), iter(target)
     for i in range(len(label)):
         if query[i]:
-            label[i] = next(answers)
+            label[i] = next(targets)
     same, other = [], []
     for i in range(len(label)):
         for j in range(len(label)):

@@ -37,8 +37,8 @@ def cosine_power(x, k=10, power=3):
     return w
 
 
-def prepared(x, power=1.0, center=None):
-    """Powers, length 1, center, length 1."""
+def power_normalized(x, power=1.0, center=None):
+    """Power transform, unit length, centering, unit length."""
     x = np.sign(x) * np.abs(x) ** power
     x = np.array([row / np.linalg.norm(row) for row in x])
     x = x - (x.mean(0) if center is None else np.array(center))
@@ -46,60 +46,62 @@ def prepared(x, power=1.0, center=None):
 
 
 def harmonic(x, y, query, way, k=7):
-    """Shares of the queries, by sweeps over the unlabeled nodes until nothing moves."""
-    w = self_tuning(prepared(x), k)
-    share = np.zeros((len(y), way))
+    """Class probabilities of the queries, by Gauss-Seidel sweeps over the unlabeled nodes."""
+    w = self_tuning(power_normalized(x), k)
+    scores = np.zeros((len(y), way))
     for i, label in enumerate(y):
         if label >= 0:
-            share[i, label] = 1
+            scores[i, label] = 1
     for _ in range(20_000):
         for i, label in enumerate(y):
             if label < 0:
-                share[i] = (1 - 1e-6) * sum(w[i, j] * share[j] for j in range(len(y))) / w[i].sum()
-    return normalized(share, query)
+                scores[i] = (
+                    (1 - 1e-6) * sum(w[i, j] * scores[j] for j in range(len(y))) / w[i].sum()
+                )
+    return normalized(scores, query)
 
 
 def spread(x, y, query, way, alpha=0.99, steps=None, k=10):
-    """Shares of the queries, by Zhou's iteration; many steps stand for the limit."""
-    w = cosine_power(prepared(x), k)
+    """Class probabilities of the queries, by the paper's iteration; many steps approximate the limit."""
+    w = cosine_power(power_normalized(x), k)
     degree = np.maximum(w.sum(1), 1e-12)
     start = np.zeros((len(y), way))
     for i, label in enumerate(y):
         if label >= 0:
             start[i, label] = 1 / y.count(label)
-    share = start.copy()
+    scores = start.copy()
     for _ in range(steps or 6000):
-        share = np.array(
+        scores = np.array(
             [
                 sum(
-                    alpha * w[i, j] / np.sqrt(degree[i] * degree[j]) * share[j]
+                    alpha * w[i, j] / np.sqrt(degree[i] * degree[j]) * scores[j]
                     for j in range(len(y))
                 )
                 + (1 - alpha) * start[i]
                 for i in range(len(y))
             ]
         )
-    return normalized(share, query)
+    return normalized(scores, query)
 
 
-def without_queries(x, y, query):
-    """Features prepared around the mean of the context; the context's numbers."""
+def normalize_without_queries(x, y, query):
+    """Features power_normalized around the mean of the context; the context's numbers."""
     context = [i for i in range(len(y)) if not query[i]]
     x = np.array([row / np.linalg.norm(row) for row in x])
     x = x - x[context].mean(0)
     return np.array([row / np.linalg.norm(row) for row in x]), context
 
 
-def harmonic_alone(x, y, query, way, k=7):
-    """Shares settled among the context; each query then takes the weighted mean of its k nearest nodes there."""
-    x, context = without_queries(x, y, query)
+def harmonic_inductive(x, y, query, way, k=7):
+    """Solve on the context; each query averages its k nearest context nodes."""
+    x, context = normalize_without_queries(x, y, query)
     own, w = x[context], self_tuning(x[context], k)
-    share = np.array([[float(y[i] == c) for c in range(way)] for i in context])
+    scores = np.array([[float(y[i] == c) for c in range(way)] for i in context])
     for _ in range(20_000):
         for row, i in enumerate(context):
             if y[i] < 0:
-                share[row] = (
-                    (1 - 1e-6) * sum(w[row, j] * share[j] for j in range(len(own))) / w[row].sum()
+                scores[row] = (
+                    (1 - 1e-6) * sum(w[row, j] * scores[j] for j in range(len(own))) / w[row].sum()
                 )
     gaps = [[sum((a - b) ** 2 for a, b in zip(s, t, strict=True)) for t in own] for s in own]
     reach = [np.sqrt(sorted(gaps[j][:j] + gaps[j][j + 1 :])[:k][-1]) for j in range(len(own))]
@@ -108,26 +110,26 @@ def harmonic_alone(x, y, query, way, k=7):
         gap = [sum((a - b) ** 2 for a, b in zip(x[q], t, strict=True)) for t in own]
         near = sorted(range(len(own)), key=gap.__getitem__)[:k]
         weight = {j: np.exp(-gap[j] / (np.sqrt(gap[near[-1]]) * reach[j])) for j in near}
-        out.append(sum(weight[j] * share[j] for j in near) / sum(weight.values()))
+        out.append(sum(weight[j] * scores[j] for j in near) / sum(weight.values()))
     return np.array([row / row.sum() for row in out])
 
 
-def spread_alone(x, y, query, way, alpha=0.99, steps=None, k=10):
-    """Shares spread among the context; each query then takes those of its k nearest nodes there, by weight."""
-    x, context = without_queries(x, y, query)
+def spread_inductive(x, y, query, way, alpha=0.99, steps=None, k=10):
+    """Spread on the context; each query sums its k nearest context nodes by weight."""
+    x, context = normalize_without_queries(x, y, query)
     own, known = x[context], [y[i] for i in context]
     w = cosine_power(own, k)
     degree = np.maximum(w.sum(1), 1e-12)
     start = np.array(
         [[float(label == c) / max(known.count(label), 1) for c in range(way)] for label in known]
     )
-    share = start.copy()
-    # A query hears the context as it was a step before.
+    scores = start.copy()
+    # Queries read the scores of the previous iteration.
     for _ in range((steps or 6000) - 1):
-        share = np.array(
+        scores = np.array(
             [
                 sum(
-                    alpha * w[i, j] / np.sqrt(degree[i] * degree[j]) * share[j]
+                    alpha * w[i, j] / np.sqrt(degree[i] * degree[j]) * scores[j]
                     for j in range(len(own))
                 )
                 + (1 - alpha) * start[i]
@@ -138,12 +140,12 @@ def spread_alone(x, y, query, way, alpha=0.99, steps=None, k=10):
     for row, q in enumerate(np.flatnonzero(query)):
         near = own @ x[q]
         for j in sorted(range(len(own)), key=lambda j, near=near: -near[j])[:k]:
-            out[row] += max(near[j], 0) ** 3 * share[j]
+            out[row] += max(near[j], 0) ** 3 * scores[j]
     return normalized(out, [True] * len(out))
 
 
-def normalized(share, query):
-    rows = share[np.array(query)]
-    # What no label reaches is answered uniformly.
+def normalized(scores, query):
+    rows = scores[np.array(query)]
+    # Nodes without a path to a label are uniform.
     rows = np.where(rows.sum(1, keepdims=True) == 0, 1.0, rows)
     return rows / rows.sum(1, keepdims=True)

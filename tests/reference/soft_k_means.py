@@ -1,4 +1,4 @@
-"""Soft k-means, with a distractor cluster, and masked, for one task, in loops over the papers' formulas."""
+"""The three variants of soft k-means for one task, in loops."""
 
 import numpy as np
 
@@ -17,9 +17,9 @@ def plain(x, classes):
 
 
 def with_cluster(log_length_scale):
-    """The densities of the paper, constants and all, in logarithms; the cluster's prototype is 0."""
+    """Log densities of the paper with all constants; the prototype of the cluster is 0."""
 
-    def shares(x, classes):
+    def probs(x, classes):
         out = []
         for row in x:
             score = []
@@ -32,7 +32,7 @@ def with_cluster(log_length_scale):
             out.append([v / sum(near) for v in near[:-1]])
         return out
 
-    return shares
+    return probs
 
 
 def moment(values, k):
@@ -44,47 +44,47 @@ def masked(state, prefix):
     """`state` holds the weights of the network under `prefix`."""
     first, last = ((state[f"{prefix}.{i}.weight"], state[f"{prefix}.{i}.bias"]) for i in (0, 2))
 
-    def shares(x, classes):
+    def probs(x, classes):
         out = plain(x, classes)
         for k, c in enumerate(classes):
             distance = [square(row, c) for row in x]
             relative = [d / (sum(distance) / len(distance)) for d in distance]
             spread = moment(relative, 2) or 1.0
-            told = [
+            statistics = [
                 min(relative),
                 max(relative),
                 moment(relative, 2),
                 moment(relative, 3) / spread**1.5,
                 moment(relative, 4) / spread**2 - 3,
             ]
-            answer = last[0] @ np.tanh(first[0] @ np.array(told) + first[1]) + last[1]
-            threshold, slope = np.exp(answer)
+            output = last[0] @ np.tanh(first[0] @ np.array(statistics) + first[1]) + last[1]
+            threshold, slope = np.exp(output)
             for j, d in enumerate(relative):
                 out[j][k] *= 1 / (1 + np.exp(slope * (d - threshold)))
         return out
 
-    return shares
+    return probs
 
 
-def refined(x, y, query, way, shares, steps):
-    """Class nodes after so many steps."""
+def refine_prototypes(x, y, query, way, probs, steps):
+    """Return the class nodes after `steps` iterations."""
     classes = [np.mean([x[i] for i in range(len(y)) if y[i] == c], axis=0) for c in range(way)]
     free = [x[i] for i in range(len(y)) if y[i] < 0 and not query[i]]
     for _ in range(steps):
-        share = shares(free, classes) if free else []
+        probs = probs(free, classes) if free else []
         moved = []
         for c in range(way):
             total, mass = np.zeros(x.shape[1]), 0.0
             for i in range(len(y)):
                 if y[i] == c:
                     total, mass = total + x[i], mass + 1
-            for row, z in zip(free, share, strict=True):
+            for row, z in zip(free, probs, strict=True):
                 total, mass = total + z[c] * row, mass + z[c]
             moved.append(total / mass)
         classes = moved
     return classes
 
 
-def logits(x, y, query, way, *, shares, steps=1):
-    classes = refined(x, y, query, way, shares, steps)
+def logits(x, y, query, way, *, probs, steps=1):
+    classes = refine_prototypes(x, y, query, way, probs, steps)
     return np.array([[-square(x[q], c) for c in classes] for q in range(len(y)) if query[q]])

@@ -1,4 +1,4 @@
-"""Comparing a method with a formula written a second time: loops over one task's plain numbers."""
+"""Compare a method with a loop-written formula of one task."""
 
 import numpy as np
 import torch
@@ -22,33 +22,37 @@ UNLABELED = {
 }
 
 
-def plain(e):
-    """Features, labels, queries and way of one task as arrays and lists."""
+def task_arrays(e):
+    """Return features, labels, query mask and way of one task as arrays and lists."""
     return e.x.detach().numpy(), e.y.tolist(), e.query.tolist(), e.way[0]
 
 
-def queries_alone(e):
-    """One task per query."""
+def single_query_tasks(e):
+    """Yield one task per query."""
     context = (~e.query).nonzero().flatten()
     for node in e.query.nonzero().flatten():
         keep = torch.cat([context, node[None]])
         yield gf.Episode.single(e.x[keep], e.y[keep], e.query[keep], e.way[0])
 
 
-def same(model, tasks, formula, tolerance=1e-10, *, shares=False, alone=False):
-    """Whether each task's logits (with `shares` their softmax) are `formula(x, y, query, way) -> [queries, way]`."""
+def assert_matches(model, tasks, formula, tolerance=1e-10, *, probs=False, per_query=False):
+    """Compare the logits of each task (with `probs` their softmax) with a formula.
+
+    The formula maps `(x, y, query, way)` to `[queries, way]`; with `per_query` it gets one query at a
+    time.
+    """
     logits = model(gf.collate(tasks)).logits.split([e.n_queries[0] for e in tasks])
-    for e, ours in zip(tasks, logits, strict=True):
-        theirs = np.concatenate(
-            [formula(*plain(part)) for part in (queries_alone(e) if alone else [e])]
+    for e, actual in zip(tasks, logits, strict=True):
+        expected = np.concatenate(
+            [formula(*task_arrays(part)) for part in (single_query_tasks(e) if per_query else [e])]
         )
-        ours = (ours.softmax(1) if shares else ours)[:, : e.way[0]].detach().numpy()
-        assert ours.shape == theirs.shape
-        assert np.abs(ours - theirs).max() < tolerance
+        actual = (actual.softmax(1) if probs else actual)[:, : e.way[0]].detach().numpy()
+        assert actual.shape == expected.shape
+        assert np.abs(actual - expected).max() < tolerance
 
 
-def weights(module):
-    """A module's state as numpy arrays."""
+def state_arrays(module):
+    """Return the state of a module as NumPy arrays."""
     return {name: value.numpy() for name, value in module.state_dict().items()}
 
 
@@ -71,7 +75,7 @@ def linear(state, name, x):
 
 
 def batch_norm(state, name, x):
-    """Evaluation mode: running statistics."""
+    """Batch norm in evaluation mode, with running statistics."""
     spread = np.sqrt(state[f"{name}.running_var"] + 1e-5)
     return (x - state[f"{name}.running_mean"]) / spread * state[f"{name}.weight"] + state[
         f"{name}.bias"

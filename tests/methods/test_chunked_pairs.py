@@ -1,4 +1,4 @@
-"""Networks of pairs: in training all pairs, in evaluation folded and a block at a time, with the same answers."""
+"""Pairwise MLPs: all pairs at once in training, folded and in chunks in evaluation."""
 
 from functools import partial
 
@@ -22,21 +22,21 @@ def name(request):
     return request.param
 
 
-def built(name, **arguments):
+def create_model(name, **arguments):
     return identity_model(
         name, **{"transductive": True, **({"way": 3} if name == "gnn" else {}), **arguments}
     )
 
 
-def nets(model):
+def pair_nets(model):
     return [
         layer.edge_net if hasattr(layer, "edge_net") else layer.adjacency.net
         for layer in model.layers.children()
     ]
 
 
-def rows_seen(monkeypatch):
-    """The rows of every call of a folded network, as they come."""
+def record_chunk_sizes(monkeypatch):
+    """Return a list that collects the number of pairs per call of a folded network."""
     rows, fold = [], pair_mlp.fold
 
     def counted(net):
@@ -55,45 +55,45 @@ def rows_seen(monkeypatch):
 @pytest.mark.parametrize("grad", [True, False], ids=["grad", "no_grad"])
 @pytest.mark.parametrize("chunk_size", [7, 30, 64])
 @pytest.mark.parametrize("tasks", BATCHES.values(), ids=BATCHES)
-def test_evaluation_in_blocks_gives_the_same_answers(name, tasks, chunk_size, grad, monkeypatch):
-    model, batch = built(name), gf.collate(tasks)
+def test_chunked_evaluation_matches_full(name, tasks, chunk_size, grad, monkeypatch):
+    model, batch = create_model(name), gf.collate(tasks)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pair_mlp, "is_frozen", lambda _: False)
         plain = model(batch)
     monkeypatch.setattr(pair_mlp, "pairs_per_chunk", lambda *_: chunk_size)
-    rows = rows_seen(monkeypatch)
+    rows = record_chunk_sizes(monkeypatch)
     with torch.set_grad_enabled(grad):
-        ours = model(batch)
+        actual = model(batch)
     assert max(rows) <= chunk_size
     assert len(rows) > 3 or chunk_size == 64
-    assert torch.allclose(ours.logits, plain.logits, rtol=0, atol=1e-10)
-    for mine, other in zip(ours.graphs, plain.graphs, strict=True):
+    assert torch.allclose(actual.logits, plain.logits, rtol=0, atol=1e-10)
+    for mine, other in zip(actual.graphs, plain.graphs, strict=True):
         assert torch.allclose(mine.edges, other.edges, rtol=0, atol=1e-10)
 
 
-def test_training_sees_all_pairs(name, monkeypatch):
-    model, batch = built(name).train(), gf.collate(BATCHES["equal"])
+def test_training_is_not_chunked(name, monkeypatch):
+    model, batch = create_model(name).train(), gf.collate(BATCHES["equal"])
     monkeypatch.setattr(pair_mlp, "pairs_per_chunk", lambda *_: 7)
     rows = []
-    for net in nets(model):
+    for net in pair_nets(model):
         net.register_forward_pre_hook(lambda _, given: rows.append(len(given[0])))
     model(batch)
     assert rows == [sum(n * (n - 1) // 2 for n in batch.sizes)] * 3
 
 
 @pytest.mark.parametrize("transductive", [True, False])
-def test_declared_batch_statistics_are_those_of_all_pairs(name, transductive, monkeypatch):
-    """Norms may be in training mode where the layers are not."""
-    model, batch = built(name, transductive=transductive), gf.collate(BATCHES["equal"][:1])
+def test_transductive_batch_norm_uses_all_pairs(name, transductive, monkeypatch):
+    """Batch norms can be in training mode while the layers are in evaluation mode."""
+    model, batch = create_model(name, transductive=transductive), gf.collate(BATCHES["equal"][:1])
     with gf.nn.eval_mode(model, transductive_bn=True):
         plain = model(batch).logits
         monkeypatch.setattr(pair_mlp, "pairs_per_chunk", lambda *_: 7)
         assert torch.equal(predict(model, batch), plain)
 
 
-def test_a_folded_network_is_the_network(name):
+def test_folded_network_matches(name):
     generator = torch.Generator().manual_seed(1)
-    for net in nets(built(name)):
+    for net in pair_nets(create_model(name)):
         a, b = torch.randn(2, 50, net[0].in_features, dtype=torch.float64, generator=generator)
         kept = torch.stack([a, b])
         for grad in (True, False):
@@ -112,8 +112,8 @@ def test_a_folded_network_is_the_network(name):
         assert torch.equal(torch.stack([a, b]), kept)
 
 
-def test_a_folded_network_takes_the_precision_of_autocast(name):
-    net = nets(built(name))[0].float()
+def test_folded_network_under_autocast(name):
+    net = pair_nets(create_model(name))[0].float()
     a, b = torch.rand(2, 50, net[0].in_features, generator=torch.Generator().manual_seed(1))
     for grad in (True, False):
         with torch.set_grad_enabled(grad):
@@ -124,8 +124,8 @@ def test_a_folded_network_takes_the_precision_of_autocast(name):
         assert 0 < (low - whole).abs().max() < 0.05 * whole.abs().max()
 
 
-def test_gradients_pass_a_folded_network(name):
-    model, batch = built(name), gf.collate(BATCHES["equal"])
+def test_folded_network_gradients(name):
+    model, batch = create_model(name), gf.collate(BATCHES["equal"])
     grads = []
     for fold in (True, False):
         model.zero_grad()
@@ -139,15 +139,15 @@ def test_gradients_pass_a_folded_network(name):
 
 
 @pytest.mark.parametrize("tasks", BATCHES.values(), ids=BATCHES)
-def test_rows_worked_out_again_have_the_same_gradients_and_statistics(name, tasks):
+def test_activation_checkpointing_matches(name, tasks):
     found = []
     for recompute in (False, True):
-        model, calls = built(name, p=0.4), []
-        for net in nets(model):
+        model, calls = create_model(name, p=0.4), []
+        for net in pair_nets(model):
             net.register_forward_pre_hook(lambda *_: calls.append(0))  # noqa: B023
         steps = gf.train(
             model,
-            Repeated(gf.collate(tasks)),
+            ConstantBatch(gf.collate(tasks)),
             loss=gf.node_loss,
             batch=1,
             steps=3,
@@ -155,8 +155,8 @@ def test_rows_worked_out_again_have_the_same_gradients_and_statistics(name, task
             checkpoint_activations=recompute,
         )
         losses = [step.loss for step in steps]
-        assert len(calls) == 3 * len(nets(model)) * (1 + recompute)
-        assert not any(net.recompute for net in nets(model))
+        assert len(calls) == 3 * len(pair_nets(model)) * (1 + recompute)
+        assert not any(net.recompute for net in pair_nets(model))
         found.append((losses, model.state_dict()))
     assert found[0][0] == found[1][0]
     assert len(set(found[0][0])) == 3
@@ -164,8 +164,8 @@ def test_rows_worked_out_again_have_the_same_gradients_and_statistics(name, task
         assert torch.equal(value, found[1][1][key]), key
 
 
-class Repeated:
-    """One batch, whatever is asked."""
+class ConstantBatch:
+    """A batch source with one fixed batch."""
 
     def __init__(self, episode):
         self.episode = episode
@@ -175,12 +175,12 @@ class Repeated:
         return self.episode, torch.zeros(sum(self.episode.n_queries), dtype=torch.int64)
 
 
-def test_what_one_query_asks_of_the_last_layer_are_its_own_edges(name, monkeypatch):
-    model, batch = built(name, transductive=False), gf.collate(BATCHES["equal"])
-    rows = rows_seen(monkeypatch)
+def test_last_layer_computes_query_edges_only(name, monkeypatch):
+    model, batch = create_model(name, transductive=False), gf.collate(BATCHES["equal"])
+    rows = record_chunk_sizes(monkeypatch)
     with torch.no_grad():
         encoded = model.encode(batch).inductive()
-        ours = model.predict_logits(encoded)
+        actual = model.predict_logits(encoded)
     n, graphs = encoded.sizes[0], encoded.n_tasks
     shared = 2 * (
         6 * 5 // 2 + 6 * 4
@@ -188,11 +188,11 @@ def test_what_one_query_asks_of_the_last_layer_are_its_own_edges(name, monkeypat
     every = graphs * n * (n - 1) // 2
     assert rows[-1] == graphs * n
     assert sum(rows[:-1]) == (shared + every if name == "gnn" else 2 * every)
-    assert torch.allclose(ours, model(batch).logits, rtol=0, atol=1e-10)
+    assert torch.allclose(actual, model(batch).logits, rtol=0, atol=1e-10)
 
 
-def test_blocks_are_of_the_size_of_the_caches_and_never_tiny():
-    net = nets(built("egnn"))[0]
+def test_chunk_size_fits_the_cache():
+    net = pair_nets(create_model("egnn"))[0]
     rows = pair_mlp.pairs_per_chunk(net, torch.zeros(1))
     widest = max(m.in_features + m.out_features for m in net if isinstance(m, torch.nn.Linear))
     assert rows >= 64

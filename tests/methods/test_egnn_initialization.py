@@ -19,20 +19,20 @@ def untrained(dim=64, **arguments):
 
 
 @pytest.mark.parametrize("arguments", [{}, {"layers": 1}, {"width": 48}, {"p": 0.1}], ids=str)
-def test_an_untrained_egnn_answers_like_nearest_neighbors(arguments):
+def test_untrained_egnn_matches_nearest_neighbor(arguments):
     model, tasks = untrained(**arguments)
     nearest = gf.create("nearest_neighbor", encoder=gf.backbones.identity(64))
-    ours, theirs = gf.evaluate(model, tasks, 400), gf.evaluate(nearest, tasks, 400)
-    assert theirs.mean > 0.7
-    assert ours.mean > theirs.mean - 0.06
+    actual, expected = gf.evaluate(model, tasks, 400), gf.evaluate(nearest, tasks, 400)
+    assert expected.mean > 0.7
+    assert actual.mean > expected.mean - 0.06
 
 
-def test_torch_s_own_weights_do_not():
+def test_torch_initialization_does_not_match():
     model, tasks = untrained(pull=None)
     assert gf.evaluate(model, tasks, 400).mean < 0.4
 
 
-def test_queries_together_help_before_any_training():
+def test_untrained_transductive_beats_inductive():
     """From the second layer on nodes are drawn to those like them, as soft clustering does."""
     model, tasks = untrained()
     tasks = gf.Tasks(tasks.data, way=5, shot=1, query=10, seed=2)
@@ -43,7 +43,7 @@ def test_queries_together_help_before_any_training():
     assert gain.difference > gain.half_width
 
 
-def test_the_seed_decides():
+def test_seed_determines_weights():
     first, same, other = (
         gf.create("egnn", encoder=gf.backbones.identity(8), seed=s).state_dict() for s in (1, 1, 2)
     )

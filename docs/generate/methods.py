@@ -1,4 +1,4 @@
-"""A page for every registered method, from its docstring, the registry's facts and the records."""
+"""Generate the page of every registered method from its docstring, registry entry and results."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from docs.generate import docstring, records
 from graphfew.benchmark import report
 
 NOTATION = (
-    "x: items after the encoder; i, j: nodes; q: a query; k, c: classes; y: known labels; K_k: supports of "
-    "class k; softmax(logits) is the prediction."
+    "x: encoded items; i, j: nodes; q: a query; k, c: classes; y: known labels; K_k: number of "
+    "supports of class k; softmax(logits) is the prediction."
 )
 ORDER = {True: "can change predictions", False: "does not change predictions"}
 UNMEASURED = "No benchmark of this repository includes this method."
@@ -52,12 +52,14 @@ def page(name: str) -> str:
 
 def facts(method: gf.MethodSpec) -> str:
     """List the capabilities of a method."""
-    loss = getattr(method.loss, "__name__", None)
+    modes = [mode for mode in ("inductive", "transductive") if getattr(method, mode)]
+    training = "none needed"
+    if method.loss is not None:
+        loss = f"{method.loss.__module__}.{method.loss.__name__}"
+        training = f"with [`gf.{method.loss.__name__}`](../api/methods.md#{loss})"
     rows = {
-        "modes": ", ".join(mode for mode in ("inductive", "transductive") if getattr(method, mode)),
-        "training": f"with [`gf.{loss}`](../api/training.md#graphfew.losses.{loss})"
-        if loss
-        else "none needed",
+        "modes": ", ".join(modes),
+        "training": training,
         "way": "fixed by training" if method.fixed_way else "any",
         "shot": "fixed by training" if method.fixed_shot else "any",
         "unlabeled nodes": "used" if method.unlabeled else "rejected",
@@ -97,10 +99,14 @@ def arguments(method: gf.MethodSpec, descriptions: Mapping[str, str]) -> str:
 
 def measured(name: str) -> list[str]:
     """Return the results of a method, one section per benchmark."""
-    found = [
-        [f"### {title}", *map(report.titled, tables)] for title, tables in records.of_method(name)
-    ]
-    return [report.NOTE, *(part for parts in found for part in parts)] if found else [UNMEASURED]
+    benchmarks = list(records.of_method(name))
+    if not benchmarks:
+        return [UNMEASURED]
+    parts = [report.NOTE]
+    for title, tables in benchmarks:
+        parts.append(f"### {title}")
+        parts.extend(report.titled(table) for table in tables)
+    return parts
 
 
 def index() -> str:

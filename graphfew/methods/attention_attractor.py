@@ -152,6 +152,7 @@ class _ImplicitGradient(torch.autograd.Function):
 
 def solve(objective: NovelClassObjective) -> Tensor:
     """Return the minimizer `[G, way, F]`, differentiable by the implicit function theorem."""
+    # The iterations are not recorded; only the implicit gradient at their end is.
     with torch.no_grad():
         fixed = objective.detach()
         solution = minimize(fixed)
@@ -177,6 +178,7 @@ class AttentionAttractor(nn.Module):
         return graph.replace(nodes=update_class_nodes(graph, self._fit))
 
     def _fit(self, tasks: DenseBatch) -> Tensor:
+        # Supports attend to base classes; each class averages the attention of its supports.
         similarity = F.normalize(tasks.x, dim=2) @ F.normalize(self.base, dim=1).T
         attention = (self.attention_scale * similarity).softmax(dim=2)
         class_attention = weighted_class_means(tasks.one_hot, attention)

@@ -52,6 +52,7 @@ class PrototypeRectification:
         pseudo_label = F.one_hot(similarity.argmax(2), way).to(x.dtype)
         membership = torch.where(tasks.labeled[..., None], tasks.one_hot, pseudo_label)
         weight = (self.inv_temperature * similarity).exp() * membership
+        # exp(β cos) favors members that are typical of their class.
         classes = weighted_class_means(weight, x)
         return classes, self.scale * _cosines(x, classes)
 

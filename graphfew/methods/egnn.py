@@ -117,6 +117,7 @@ def init_as_metric(layer: EgnnLayer, pull: float, noise: float = 0.1, shift: flo
     rank = min(width, dim)
     basis = nn.init.orthogonal_(first.weight.new_empty(rank, dim))
     signs = torch.cat([torch.eye(rank), -torch.eye(rank)], dim=1)
+    # LeakyReLU(x) - LeakyReLU(-x) is linear in x, so both halves together preserve the features.
     first.weight[: 2 * rank] *= noise
     first.weight[: 2 * rank, : 2 * dim] += signs.T @ torch.cat([basis, pull * basis], dim=1)
     second.weight[:rank] *= noise
@@ -125,6 +126,7 @@ def init_as_metric(layer: EgnnLayer, pull: float, noise: float = 0.1, shift: flo
     last_norm.norm.bias[:rank] = shift
 
     *hidden, output = (module for module in layer.edge_net if isinstance(module, nn.Linear))
+    # Monotone in every |v_i - v_j|: positive hidden weights, negative output weights.
     for linear in hidden:
         linear.weight.abs_()
     output.weight.abs_().neg_()

@@ -39,6 +39,7 @@ def propagator(x: Tensor, alpha: float) -> Tensor:
     """
     distance = squared_distances(x, x)
     is_loop = torch.eye(distance.shape[1], dtype=torch.bool, device=x.device)
+    # Zero distances of self-loops would bias the scale.
     variance = distance[:, ~is_loop].var(dim=1, unbiased=False)
     deviation = variance.clamp_min(VARIANCE_EPSILON).sqrt()
     affinity = (-distance / deviation[:, None, None]).exp() * ~is_loop

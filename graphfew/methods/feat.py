@@ -40,6 +40,7 @@ class PrototypeAttention(nn.Module):
     def _attend(self, tasks: DenseBatch) -> Tensor:
         assert tasks.class_nodes is not None
         classes = tasks.class_nodes
+        # Classes attend to each other, and to themselves; queries are not involved.
         scores = torch.bmm(self.query(classes), self.key(classes).mT)
         attention = (scores / math.sqrt(classes.shape[2])).softmax(dim=2)
         context = torch.bmm(attention, self.value(classes))

@@ -70,6 +70,7 @@ class HybridDistance(nn.Module):
     def _negative_distance(self, tasks: DenseBatch) -> Tensor:
         supports = self._supports(tasks)
         prototypes = self._prototypes(tasks.x, supports)
+        # `[G, n, way, F]`; rows of supports are computed too, but not read.
         squares: Tensor = (tasks.x[:, :, None] - prototypes).square()
         if self.feature_attention is None:
             return -squares.sum(3)
@@ -90,6 +91,7 @@ class HybridDistance(nn.Module):
             return supports.mean(2)[:, None]
         query = self.linear(x)[:, :, None, None]
         key = self.linear(supports)[:, None]
+        # `[G, n, way, shot]`: one weight per support, separately for every query and class.
         attention = (query * key).tanh().sum(4).softmax(dim=3)
         return torch.einsum("gnck,gckf->gncf", attention, supports)
 

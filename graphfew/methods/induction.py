@@ -69,6 +69,7 @@ class NeuralTensorRelation(nn.Module):
         groups, way, dim = tasks.class_nodes.shape
         # One matmul for all classes and slices: cᵀ M_k are the rows of `projected`.
         projected = torch.einsum("gcf,kfe->gcke", tasks.class_nodes, self.tensor)
+        # `[G, n, way · slices]`.
         products = torch.bmm(tasks.x, projected.reshape(groups, -1, dim).mT)
         slices = products.relu().view(groups, tasks.x.shape[1], way, -1)
         out: Tensor = self.score(slices).squeeze(3)

@@ -64,6 +64,7 @@ class FittedLinearHead:
     def _logits(self, tasks: DenseBatch) -> Tensor:
         features = F.normalize(tasks.x, dim=2) if self.normalize else tasks.x
         features = self.scale * features
+        # scikit-learn fits one task at a time, on CPU arrays and without gradients.
         weights, biases = [], []
         for x, label in zip(features, tasks.one_hot, strict=True):
             weight, bias = self._fit_task(x, label)

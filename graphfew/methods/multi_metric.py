@@ -67,6 +67,7 @@ class MetricMixture(nn.Module):
         for _ in range(self.num_iterations):
             joint = mixture[:, :, None] * likelihood
             responsibility = joint / joint.sum(1, keepdim=True) * is_support
+            # M-step: the mean responsibility over the supports.
             mixture = responsibility.sum(2) / is_support.sum(2)
         return mixture
 

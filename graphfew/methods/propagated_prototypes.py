@@ -149,6 +149,7 @@ def _smooth_sparse(episode: Episode, k: int, smoothing: float) -> Episode:
     if smoothing == 0:
         return episode.encode(lambda x: F.normalize(x, dim=1))
     smoothed = []
+    # The sparse solver takes one task at a time.
     for x in torch.split(episode.x, list(episode.sizes)):
         topology, weights = sparse_cosine_power(x, k)
         smoothed.append(spread_labels(topology, weights, x, smoothing))

@@ -74,6 +74,7 @@ def conv_relation_net(dim: int, channels: int, width: int, hidden: int) -> nn.Se
         nn.Unflatten(1, (2 * channels, side, side)),
         *conv_layers,
         nn.Flatten(),
+        # Two poolings divide the side by 4.
         *_score_layers(width * (side // 4) ** 2, hidden),
     )
     # He initialization by fan-out, as in the published code.

@@ -64,6 +64,7 @@ def _conv_layers(dim: int, channels: int) -> tuple[int, list[nn.Module]]:
             nn.MaxPool2d(2, ceil_mode=True),
         ]
     layers.append(nn.Flatten())
+    # Two poolings with ceil_mode divide the side by 4, rounded up.
     return math.ceil(side / 4) ** 2, layers
 
 
@@ -80,6 +81,7 @@ class LearnedKernel(nn.Module):
 
     def forward(self, graph: Graph) -> Graph:
         """Return the graph with new edges `[E, 1]`."""
+        # Tiny widths could overflow the squared distances.
         scaled = clamp_magnitude(graph.nodes / self.width(graph.nodes))
         episode = graph.episode.encode(lambda _: scaled)
         return graph.replace(edges=map_to_edges(episode, self._affinity))

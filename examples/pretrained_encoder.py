@@ -46,7 +46,7 @@ def classes(encoder: gf.backbones.Backbone, data: gf.Dataset, steps: int) -> Non
 
 def tune(model: gf.GraphMethod, data: gf.Dataset, steps: int) -> gf.GraphMethod:
     """Train on tasks with many classes; return the moving average of the weights."""
-    tasks = gf.data.Augmented(
+    tasks = gf.data.AugmentedTasks(
         gf.Tasks(data, way=20, shot=1, query=3, seed=1), gf.data.augment.affine(), seed=1
     )
     average = gf.training.ema(model, decay=0.99)

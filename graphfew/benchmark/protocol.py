@@ -10,8 +10,8 @@ from typing import Any
 
 from graphfew.benchmark.published import Figure
 from graphfew.benchmark.records import Record
+from graphfew.data.catalog import TEST_SPLITS
 from graphfew.data.query_sampling import parse_queries
-from graphfew.runs.config import TEST_SPLITS
 
 BATCH_NORM = "transductive batch norm"
 DROPPED = "unlabeled nodes dropped"

@@ -24,7 +24,7 @@ from graphfew.data.io.image_folder import (
     ImageListing,
     check_sizes,
     list_images,
-    look,
+    read_image_format,
     read_images,
 )
 from graphfew.data.io.tabular import read_csv, read_npz, read_parquet
@@ -203,7 +203,7 @@ def _read_folder(
     listing = list_images(source, unlabeled)
     shown = console.stdout_console()
     with console.counter_display(shown, 2 * len(listing.paths)) as show:
-        seen = look(listing, lambda done: show("looking at images", done))
+        seen = read_image_format(listing, lambda done: show("looking at images", done))
         channels, side = _pixels(listing, seen, model, size)
         width, height = (side, side) if side else seen.sizes[0]
         shape = (channels, height, width)
@@ -211,9 +211,9 @@ def _read_folder(
         pile = read_images(
             listing, channels, side, lambda done: show("reading images", len(listing.paths) + done)
         )
-    if listing.left_out:
+    if listing.n_skipped:
         shown.print(
-            f"{listing.left_out} files were left out: not {', '.join(SUFFIXES)}.", highlight=False
+            f"{listing.n_skipped} files were left out: not {', '.join(SUFFIXES)}.", highlight=False
         )
     return pile
 

@@ -10,24 +10,10 @@ from pathlib import Path
 from rich.table import Table
 
 from graphfew.cli import console
-from graphfew.data import DATASETS, Dataset
+from graphfew.data import DATASETS, SPLITS, Dataset
 from graphfew.data.io import cache
 from graphfew.methods.registry import METHODS
 
-SPLITS = {
-    "omniglot": "train, train-mirrored, train-doubled, val, trainval, test, background, "
-    "evaluation, small1, small2",
-    "glyphs": "train, val, test",
-    "fewrel": "train, val, test, all",
-    "cifar_fs": "train, val, test",
-    "fc100": "train, val, test",
-    "cifar_fs_features": "val, test",
-    "clinc150": "all, train, val, test",
-    "mini_imagenet": "train, val, test",
-    "tiered_imagenet": "train, val, test",
-    "cub": "train, val, test",
-    "class_folders": "all, and its folders",
-}
 CIFAR_FILES = ("cifar100.zip", "cifar-100-binary.tar.gz", "apple", "cifar100/apple")
 IMAGENET_FILES = ("train", "*.pkl", "*.pickle", "*.csv", "*.npz")
 # Folder in GRAPHFEW_DATA, patterns of which one must match, and whether it can be downloaded.
@@ -70,7 +56,7 @@ def data() -> None:
     for name in ("data set", "splits", "content", "files"):
         table.add_column(name)
     for name, loader in DATASETS.items():
-        table.add_row(name, SPLITS.get(name, "all"), _summary(loader), _location(name))
+        table.add_row(name, str(SPLITS[name]), _summary(loader), _location(name))
     console.stdout_console().print(table)
 
 
@@ -89,7 +75,7 @@ def _location(name: str) -> str:
     if os.environ.get("GRAPHFEW_DATA"):
         folders.append(Path(os.environ["GRAPHFEW_DATA"]) / subfolder)
     if is_downloadable:
-        folders.append(cache.folder())
+        folders.append(cache.cache_folder())
     for folder in folders:
         if any(next(folder.glob(pattern), None) for pattern in patterns):
             return f"found in {folder}"

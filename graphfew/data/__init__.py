@@ -1,8 +1,11 @@
-"""Data sets held in memory, and the tasks drawn from them."""
+"""Data sets in memory, and the tasks drawn from them: start with `Dataset` and `Tasks`.
+
+`datasets/` has one loader per data set, `io/` reads file formats; `query_sampling` and `augment` vary the tasks.
+"""
 
 from graphfew.data import augment
-from graphfew.data.augment import Augment, Augmented
-from graphfew.data.catalog import DATASETS, load
+from graphfew.data.augment import Augmentation, AugmentedTasks
+from graphfew.data.catalog import DATASETS, SPLITS, load
 from graphfew.data.dataset import Dataset, arrays
 from graphfew.data.datasets.cifar import cifar_fs, fc100
 from graphfew.data.datasets.class_folders import class_folders
@@ -18,6 +21,7 @@ from graphfew.data.datasets.precomputed_features import (
     clinc150_out_of_scope,
 )
 from graphfew.data.encode import encode
+from graphfew.data.int_range import IntRange
 from graphfew.data.query_sampling import (
     QuerySampler,
     balanced,
@@ -30,14 +34,18 @@ from graphfew.data.query_sampling import (
     single_class,
     varied,
 )
+from graphfew.data.splits import Splits
 from graphfew.data.tasks import TaskDraw, Tasks
 
 __all__ = [
     "DATASETS",
-    "Augment",
-    "Augmented",
+    "SPLITS",
+    "Augmentation",
+    "AugmentedTasks",
     "Dataset",
+    "IntRange",
     "QuerySampler",
+    "Splits",
     "TaskDraw",
     "Tasks",
     "arrays",

@@ -1,4 +1,4 @@
-"""Augmentation: images changed at random each time a task shows them, as an option of the data."""
+"""Augmentation: random changes of the images of training tasks."""
 
 from __future__ import annotations
 
@@ -16,132 +16,209 @@ from graphfew._utils.model_spec import JSON
 from graphfew.backbones.wrappers import affine_matrices
 from graphfew.core.episode import Episode, task_index
 from graphfew.data.sources import TaskSource
+from graphfew.errors import InvalidInputError
 
-Change = Callable[[Tensor, Tensor, torch.Generator], Tensor]
+ImageTransform = Callable[[Tensor, Tensor, torch.Generator], Tensor]
+
+_KNOWN_FORMS = "affine:1, alphabet:1, crop:4, flip, color:0.4, and several joined by +"
 
 
 @dataclasses.dataclass(frozen=True)
-class Augment:
-    """A random change of images and its name: `change(images, task, generator)` gives images of the same shape.
+class Augmentation:
+    """A random transform of images, and its text form.
 
-    `images` is `[N, c, h, w]` in 0..1 on any device. `task` `[N]`, the number of each image's task, ascends from 0;
-    it is on the CPU as the generator is.
+    Attributes:
+        name: the text form, which `parse_augmentation` reads.
+        transform: `(images, task, generator) -> images`. `images` are `[N, c, h, w]` in 0..1 on any device; `task`
+            `[N]` is the number of each image's task, ascending from 0, on the CPU like the generator.
+
+    Example:
+        >>> invert = Augmentation("invert", lambda images, task, generator: 1 - images)
+        >>> invert.name
+        'invert'
     """
 
     name: str
-    change: Change
+    transform: ImageTransform
 
 
-def affine(strength: float = 1.0) -> Augment:
-    """Each image turned (up to 12 degrees), scaled (15 % each way), sheared (0.2) and moved (6 % of its side).
+def affine(strength: float = 1.0) -> Augmentation:
+    """Rotate (up to 12 degrees), scale (15 %), shear (0.2) and shift (6 % of the side) each image.
 
-    All are uniform and independent, times `strength`; what comes in at the border is black.
+    All four are uniform, independent and multiplied by `strength`. Pixels from outside the image are black.
+
+    Args:
+        strength: factor of all four.
+
+    Returns:
+        The augmentation `affine`.
 
     Raises:
-        ValueError: a strength that is not positive.
-    """
-    value = _positive("affine", strength)
+        InvalidInputError: the strength is not positive.
 
-    def change(images: Tensor, task: Tensor, generator: torch.Generator) -> Tensor:
+    Example:
+        >>> affine(0.5).name
+        'affine:0.5'
+    """
+    factor = _check_strength("affine", strength)
+
+    def transform(images: Tensor, task: Tensor, generator: torch.Generator) -> Tensor:
         del task
-        return _looked_up(
-            images, affine_matrices(torch.rand(6, len(images), generator=generator), value)
-        )
+        uniform = torch.rand(6, len(images), generator=generator)
+        return _warp(images, affine_matrices(uniform, factor))
 
-    return Augment(_named("affine", strength, 1.0), change)
+    return Augmentation(_name("affine", strength, 1.0), transform)
 
 
-def alphabet(strength: float = 1.0) -> Augment:
-    """All images of a task turned by one angle (of the full circle), stretched (by up to 20 %), sheared (0.3) and, in
-    half of the tasks, mirrored, as if they were of another alphabet; then each image as `affine` changes it.
+def alphabet(strength: float = 1.0) -> Augmentation:
+    """Transform all images of a task alike, as if they came from another alphabet, then each image as `affine` does.
 
-    `strength` is of the second change.
+    The shared transform rotates (by any angle), stretches (up to 20 %), shears (0.3) and, in half of the tasks,
+    mirrors.
+
+    Args:
+        strength: strength of the second transform.
+
+    Returns:
+        The augmentation `alphabet`.
 
     Raises:
-        ValueError: a strength that is not positive.
+        InvalidInputError: the strength is not positive.
+
+    Example:
+        >>> alphabet().name
+        'alphabet'
     """
-    value = _positive("alphabet", strength)
+    factor = _check_strength("alphabet", strength)
 
-    def change(images: Tensor, task: Tensor, generator: torch.Generator) -> Tensor:
-        own = affine_matrices(torch.rand(6, len(images), generator=generator), value)
-        shared = _script(torch.rand(5, int(task[-1]) + 1, generator=generator))[task]
-        return _looked_up(images, torch.cat([shared @ own[:, :, :2], shared @ own[:, :, 2:]], 2))
+    def transform(images: Tensor, task: Tensor, generator: torch.Generator) -> Tensor:
+        uniform = torch.rand(6, len(images), generator=generator)
+        per_image = affine_matrices(uniform, factor)
+        n_tasks = int(task[-1]) + 1
+        per_task = _alphabet_matrices(torch.rand(5, n_tasks, generator=generator))[task]
+        # Composition of affine maps [A | b]: the task's linear map applies to both parts of the image's.
+        linear = per_task @ per_image[:, :, :2]
+        shift = per_task @ per_image[:, :, 2:]
+        return _warp(images, torch.cat([linear, shift], 2))
 
-    return Augment(_named("alphabet", strength, 1.0), change)
+    return Augmentation(_name("alphabet", strength, 1.0), transform)
 
 
-def crop(padding: int = 4) -> Augment:
-    """Each image moved by up to `padding` pixels each way; what comes in at the border is black.
+def crop(padding: int = 4) -> Augmentation:
+    """Shift each image by up to `padding` pixels in each direction. Pixels from outside the image are black.
+
+    Args:
+        padding: largest shift.
+
+    Returns:
+        The augmentation `crop`.
 
     Raises:
-        ValueError: a padding below 1.
+        InvalidInputError: the padding is below 1.
+
+    Example:
+        >>> crop(2).name
+        'crop:2'
     """
     if padding < 1:
-        raise ValueError(f"crop got padding={padding}; it must be at least 1 pixel")
+        raise InvalidInputError(f"crop got padding={padding}; it must be at least 1 pixel")
 
-    def change(images: Tensor, task: Tensor, generator: torch.Generator) -> Tensor:
+    def transform(images: Tensor, task: Tensor, generator: torch.Generator) -> Tensor:
         del task
         n, _, height, width = images.shape
-        wide = functional.pad(images, (padding,) * 4)
-        down, right = torch.randint(0, 2 * padding + 1, (2, n, 1), generator=generator)
-        rows, columns = (
-            (d + torch.arange(side)).to(images.device)
-            for d, side in ((down, height), (right, width))
-        )
-        own = torch.arange(n, device=images.device)
-        moved: Tensor = wide[own[:, None, None], :, rows[:, :, None], columns[:, None, :]]
-        return moved.permute(0, 3, 1, 2)
+        padded = functional.pad(images, (padding,) * 4)
+        top, left = torch.randint(0, 2 * padding + 1, (2, n, 1), generator=generator)
+        rows = (top + torch.arange(height)).to(images.device)
+        columns = (left + torch.arange(width)).to(images.device)
+        image = torch.arange(n, device=images.device)
+        # Indices around a slice put the channels last: [n, h, w, c].
+        cropped: Tensor = padded[image[:, None, None], :, rows[:, :, None], columns[:, None, :]]
+        return cropped.permute(0, 3, 1, 2)
 
-    return Augment(_named("crop", float(padding), 4.0), change)
+    return Augmentation(_name("crop", float(padding), 4.0), transform)
 
 
-def flip() -> Augment:
-    """Half of the images, at random, mirrored left to right."""
+def flip() -> Augmentation:
+    """Mirror half of the images, at random, left to right.
 
-    def change(images: Tensor, task: Tensor, generator: torch.Generator) -> Tensor:
+    Returns:
+        The augmentation `flip`.
+
+    Example:
+        >>> flip().name
+        'flip'
+    """
+
+    def transform(images: Tensor, task: Tensor, generator: torch.Generator) -> Tensor:
         del task
-        mirrored = torch.rand(len(images), 1, 1, 1, generator=generator) < 0.5
-        return torch.where(mirrored.to(images.device), images.flip(3), images)
+        is_mirrored = torch.rand(len(images), 1, 1, 1, generator=generator) < 0.5
+        return torch.where(is_mirrored.to(images.device), images.flip(3), images)
 
-    return Augment("flip", change)
+    return Augmentation("flip", transform)
 
 
-def color(strength: float = 0.4) -> Augment:
-    """Each image's brightness and contrast times `1 ± strength`, each channel moved by `± strength / 4`, within 0..1.
+def color(strength: float = 0.4) -> Augmentation:
+    """Multiply brightness and contrast of each image by `1 ± strength`, and shift each channel by `± strength / 4`.
+
+    The result is clipped to 0..1.
+
+    Args:
+        strength: largest change.
+
+    Returns:
+        The augmentation `color`.
 
     Raises:
-        ValueError: a strength that is not positive.
-    """
-    value = _positive("color", strength)
+        InvalidInputError: the strength is not positive.
 
-    def change(images: Tensor, task: Tensor, generator: torch.Generator) -> Tensor:
+    Example:
+        >>> color(0.2).name
+        'color:0.2'
+    """
+    factor = _check_strength("color", strength)
+
+    def transform(images: Tensor, task: Tensor, generator: torch.Generator) -> Tensor:
         del task
         n, channels = images.shape[:2]
-        bright, contrast = 1 + value * (2 * torch.rand(2, n, 1, 1, 1, generator=generator) - 1)
-        shift = value / 4 * (2 * torch.rand(n, channels, 1, 1, generator=generator) - 1)
-        bright, contrast, shift = (part.to(images.device) for part in (bright, contrast, shift))
-        lit = images * bright
-        middle = lit.mean((1, 2, 3), keepdim=True)
-        moved: Tensor = (lit - middle) * contrast + middle + shift
-        return moved.clamp(0, 1)
+        factors = 1 + factor * (2 * torch.rand(2, n, 1, 1, 1, generator=generator) - 1)
+        shift = factor / 4 * (2 * torch.rand(n, channels, 1, 1, generator=generator) - 1)
+        brightness, contrast = factors.to(images.device)
+        brightened = images * brightness
+        mean = brightened.mean((1, 2, 3), keepdim=True)
+        changed: Tensor = (brightened - mean) * contrast + mean + shift.to(images.device)
+        return changed.clamp(0, 1)
 
-    return Augment(_named("color", strength, 0.4), change)
+    return Augmentation(_name("color", strength, 0.4), transform)
 
 
-def several(*parts: Augment) -> Augment:
-    """One change after the other. Raises ValueError where there is none."""
+def compose(*parts: Augmentation) -> Augmentation:
+    """Apply augmentations one after the other.
+
+    Args:
+        *parts: at least one augmentation.
+
+    Returns:
+        An augmentation whose name joins theirs by `+`.
+
+    Raises:
+        InvalidInputError: there are no augmentations.
+
+    Example:
+        >>> compose(crop(), flip()).name
+        'crop+flip'
+    """
     if not parts:
-        raise ValueError("several got no augmentation; give at least one")
+        raise InvalidInputError("compose got no augmentation; pass at least one")
 
-    def change(images: Tensor, task: Tensor, generator: torch.Generator) -> Tensor:
+    def transform(images: Tensor, task: Tensor, generator: torch.Generator) -> Tensor:
         for part in parts:
-            images = part.change(images, task, generator)
+            images = part.transform(images, task, generator)
         return images
 
-    return Augment("+".join(part.name for part in parts), change)
+    return Augmentation("+".join(part.name for part in parts), transform)
 
 
-KNOWN: Mapping[str, Callable[..., Augment]] = {
+_FACTORIES: Mapping[str, Callable[..., Augmentation]] = {
     "affine": lambda strength="1": affine(float(strength)),
     "alphabet": lambda strength="1": alphabet(float(strength)),
     "crop": lambda padding="4": crop(int(padding)),
@@ -150,106 +227,153 @@ KNOWN: Mapping[str, Callable[..., Augment]] = {
 }
 
 
-def parse_augment(text: str) -> Augment:
-    """An augmentation from text: `affine:1.5`, `alphabet`, `crop:4`, `flip`, `color:0.4`, or several joined by `+`.
+def parse_augmentation(text: str) -> Augmentation:
+    """Read an augmentation from text.
+
+    Args:
+        text: `affine:1.5`, `alphabet`, `crop:4`, `flip` or `color:0.4`, or several joined by `+`.
+
+    Returns:
+        The augmentation; its name is `text`, without numbers that are the default.
 
     Raises:
-        ValueError: text of another form; the message lists the known ones.
+        InvalidInputError: `text` has another form; the message lists the known ones.
+
+    Example:
+        >>> parse_augmentation("crop:4+flip").name
+        'crop+flip'
     """
     parts = []
     for part in text.split("+"):
         name, *values = part.split(":")
         try:
-            parts.append(KNOWN[name](*values))
+            parts.append(_FACTORIES[name](*values))
         except (KeyError, TypeError, ValueError) as error:
             reason = f" ({error})" if isinstance(error, ValueError) else ""
-            raise ValueError(
-                f"no augmentation is written {part!r}{reason}; known: affine:1, alphabet:1, crop:4, flip, "
-                "color:0.4, and several joined by +"
+            raise InvalidInputError(
+                f"unknown augmentation {part!r}{reason}; expected one of {_KNOWN_FORMS}"
             ) from error
-    return parts[0] if len(parts) == 1 else several(*parts)
+    return parts[0] if len(parts) == 1 else compose(*parts)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Augmented:
-    """Tasks whose images are changed at random.
+class AugmentedTasks:
+    """Tasks with randomly changed images.
 
-    What is drawn depends on `seed` and on which tasks are asked together, so training that goes on from a checkpoint
-    sees the same images.
+    The changes depend on `seed` and on the indices of a batch alone, so training that is resumed from a checkpoint sees
+    the same images.
 
-    Attributes:
-        tasks: of images, `[N, c, h, w]`.
+    Args:
+        tasks: source of tasks of images, `[N, c, h, w]`.
+        augmentation: the random transform.
+        seed: seed of the transform.
+
+    Example:
+        >>> import graphfew as gf
+        >>> tasks = AugmentedTasks(gf.Tasks(gf.data.digits()), affine(), seed=1)
+        >>> episode, target = tasks.batch(range(2))
+        >>> episode.n_tasks
+        2
     """
 
     tasks: TaskSource
-    augment: Augment
+    augmentation: Augmentation
     seed: int = 0
 
     def batch(self, indices: range) -> tuple[Episode, Tensor]:
-        """The tasks with every image changed.
+        """Return tasks as one episode, with every image changed.
+
+        Args:
+            indices: numbers of the tasks.
+
+        Returns:
+            The episode, and the class index of each query, `[Q]` int64.
 
         Raises:
-            ValueError: items that are not images.
+            InvalidInputError: the items are not images.
         """
         episode, target = self.tasks.batch(indices)
         task = task_index(episode.sizes, torch.device("cpu"))
-        return episode.encode(
-            lambda images: changed(self.augment, images, task, self.seed, indices)
-        ), target
+        augmented = episode.encode(
+            lambda images: augment_images(self.augmentation, images, task, self.seed, indices)
+        )
+        return augmented, target
 
     def describe(self) -> Mapping[str, JSON]:
-        """What the tasks say of themselves, and the augmentation."""
-        own: Any = self.tasks
-        return {**own.describe(), "augment": self.augment.name}
+        """Return the description of the tasks, and the name of the augmentation."""
+        tasks: Any = self.tasks  # `describe` is not part of the protocol
+        return {**tasks.describe(), "augment": self.augmentation.name}
 
 
-def changed(augment: Augment, images: Tensor, task: Tensor, seed: int, indices: range) -> Tensor:
-    """The images `[N, c, h, w]` of tasks `[N]` changed with randomness of `seed` and the first and last index.
+def augment_images(
+    augmentation: Augmentation, images: Tensor, task: Tensor, seed: int, indices: range
+) -> Tensor:
+    """Change images at random, as a function of `seed` and of the first and last index.
+
+    Args:
+        augmentation: the random transform.
+        images: `[N, c, h, w]` in 0..1.
+        task: `[N]` number of each image's task, ascending from 0.
+        seed: seed of the transform.
+        indices: indices of the batch.
+
+    Returns:
+        `[N, c, h, w]` changed images.
 
     Raises:
-        ValueError: items that are not images.
+        InvalidInputError: the items are not images.
+
+    Example:
+        >>> images, task = torch.rand(2, 1, 8, 8), torch.tensor([0, 0])
+        >>> augment_images(flip(), images, task, seed=0, indices=range(1)).shape
+        torch.Size([2, 1, 8, 8])
     """
     if images.ndim != 4:
-        raise ValueError(
-            f"items have shape {tuple(images.shape[1:])}; {augment.name} changes images [c, h, w]: leave "
-            "the augmentation out"
+        raise InvalidInputError(
+            f"items have shape {tuple(images.shape[1:])}, but {augmentation.name} needs images "
+            "[c, h, w]; omit the augmentation"
         )
-    state = np.random.SeedSequence((seed, indices[0], indices[-1])).generate_state(1, np.uint64)[0]
-    return augment.change(images, task, torch.Generator().manual_seed(int(state)))
+    sequence = np.random.SeedSequence((seed, indices[0], indices[-1]))
+    state = int(sequence.generate_state(1, np.uint64)[0])
+    return augmentation.transform(images, task, torch.Generator().manual_seed(state))
 
 
-def _looked_up(images: Tensor, matrices: Tensor) -> Tensor:
-    """Each image with its places looked up where its matrix `[2, 3]` says."""
+def _warp(images: Tensor, matrices: Tensor) -> Tensor:
+    """Resample each image at the positions that its matrix `[2, 3]` gives."""
     grid = functional.affine_grid(matrices.to(images), list(images.shape), align_corners=False)
     return functional.grid_sample(images, grid, align_corners=False)
 
 
-def _script(uniform: Tensor) -> Tensor:
-    """`[n, 2, 2]` from `[5, n]` numbers in `[0, 1)`: a turn, then stretches, a shear, and a mirror or none."""
-    angle, mirror = 2 * math.pi * uniform[0], torch.where(uniform[1] < 0.5, -1.0, 1.0)
-    wide, high, shear = (
-        0.2 * (2 * uniform[2] - 1),
-        0.2 * (2 * uniform[3] - 1),
-        0.3 * (2 * uniform[4] - 1),
-    )
-    turn = torch.stack(
-        [torch.stack([angle.cos(), -angle.sin()], 1), torch.stack([angle.sin(), angle.cos()], 1)], 1
-    )
-    shape = torch.stack(
-        [
-            torch.stack([mirror * (1 + wide), shear], 1),
-            torch.stack([torch.zeros_like(shear), 1 + high], 1),
-        ],
-        1,
-    )
-    return turn @ shape
+def _alphabet_matrices(uniform: Tensor) -> Tensor:
+    """Return linear maps: a rotation after stretches, a shear and perhaps a mirror.
+
+    Args:
+        uniform: `[5, n]` numbers in `[0, 1)`.
+
+    Returns:
+        `[n, 2, 2]` matrices.
+    """
+    angle = 2 * math.pi * uniform[0]
+    mirror = torch.where(uniform[1] < 0.5, -1.0, 1.0)
+    stretch_x = 1 + 0.2 * (2 * uniform[2] - 1)
+    stretch_y = 1 + 0.2 * (2 * uniform[3] - 1)
+    shear = 0.3 * (2 * uniform[4] - 1)
+    rotation_rows = [
+        torch.stack([angle.cos(), -angle.sin()], 1),
+        torch.stack([angle.sin(), angle.cos()], 1),
+    ]
+    shape_rows = [
+        torch.stack([mirror * stretch_x, shear], 1),
+        torch.stack([torch.zeros_like(shear), stretch_y], 1),
+    ]
+    return torch.stack(rotation_rows, 1) @ torch.stack(shape_rows, 1)
 
 
-def _positive(name: str, strength: float) -> float:
+def _check_strength(name: str, strength: float) -> float:
     if not (math.isfinite(strength) and strength > 0):
-        raise ValueError(f"{name} got strength={strength}; it must be positive and finite")
+        raise InvalidInputError(f"{name} got strength={strength}; it must be positive and finite")
     return float(strength)
 
 
-def _named(name: str, value: float, default: float) -> str:
+def _name(name: str, value: float, default: float) -> str:
     return name if value == default else f"{name}:{value:g}"

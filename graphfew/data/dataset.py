@@ -1,4 +1,4 @@
-"""Data sets: items, their classes and what else is known of them, as plain arrays in memory."""
+"""Data sets in memory: items, their classes, and optional groups and metadata."""
 
 from __future__ import annotations
 
@@ -14,23 +14,34 @@ from jaxtyping import Int, Shaped
 from numpy.typing import NDArray
 from torch import Tensor
 
+from graphfew.errors import InvalidInputError, InvalidTypeError
+
+_META_DEVICE = (
+    "x is on torch's meta device, which holds shapes and no values; pass the items themselves"
+)
+
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
-    """Items with class labels, whole in memory: the computer's own, or with `to` the items on an accelerator.
+    """Items with class labels, completely in memory.
 
-    Shapes:
-        x: `[n, ...]`, on any device: uint8 images `[n, c, h, w]` with values 0..255, floating features, or int64 word
-            indices.
-        y: `[n]` int64, on the CPU: class index of each item, `0 .. len(classes)-1`.
+    Attributes:
+        name: name of the data set.
+        split: name of the split.
+        x: `[n, ...]` items on any device: uint8 images `[n, c, h, w]`, floating features, or int64 word indices.
+        y: `[n]` int64 on the CPU, class index of each item, `0 .. len(classes) - 1`.
         classes: name of each class.
-        groups: group of each class (Omniglot: its alphabet), or empty where there are no groups.
-        items: further facts of each item, each `[n, ...]` (Omniglot: `drawer`).
+        groups: group of each class (the alphabet in Omniglot), or empty.
+        metadata: further attributes of the items, each `[n, ...]` (the `drawer` in Omniglot).
 
     Raises:
-        TypeError: what is no dense tensor or of a wrong dtype, or names that are no tuple of text.
-        ValueError: no items, lengths that differ, NaN or infinite `x`, a label without a class, a class without an
-            item, a class name given twice, or `y` on an accelerator.
+        InvalidTypeError: `x` or `y` is not a dense tensor of a supported dtype, or names are not a tuple of text.
+        InvalidInputError: there are no items, lengths differ, `x` is not finite, a label has no class, a class has no
+            item, a class name is repeated, or `y` is not on the CPU.
+
+    Example:
+        >>> Dataset("points", "all", torch.zeros(4, 2), torch.tensor([0, 0, 1, 1]), ("a", "b"))
+        Dataset('points', split='all', 2 classes, 4 items of shape [2] float32)
     """
 
     name: str
@@ -39,23 +50,27 @@ class Dataset:
     y: Tensor
     classes: tuple[str, ...]
     groups: tuple[str, ...] = ()
-    items: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
+    metadata: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _check_tensors(self.x, self.y)
+        _check_types(self.x, self.y)
+        _check_shapes(self.x, self.y)
+        _check_finite(self.x)
         _check_names(self.classes, self.groups)
         _check_labels(self.y, self.classes)
-        for key, value in self.items.items():
+        for key, value in self.metadata.items():
             if len(value) != len(self.y):
-                raise ValueError(
-                    f"items[{key!r}] has {len(value)} values and x {len(self.x)} items; give one per item"
+                raise InvalidInputError(
+                    f"metadata[{key!r}] has {len(value)} values and x {len(self.x)} items; pass one "
+                    "per item"
                 )
 
     def __repr__(self) -> str:
         shape = list(self.x.shape[1:])
+        dtype = str(self.x.dtype).removeprefix("torch.")
         return (
             f"Dataset({self.name!r}, split={self.split!r}, {len(self.classes)} classes, {len(self)} items "
-            f"of shape {shape} {str(self.x.dtype).removeprefix('torch.')})"
+            f"of shape {shape} {dtype})"
         )
 
     def __len__(self) -> int:
@@ -65,21 +80,40 @@ class Dataset:
     def members(self) -> tuple[NDArray[np.int64], ...]:
         """For each class the indices of its items, ascending."""
         y = self.y.numpy(force=True)
-        counts = np.bincount(y, minlength=len(self.classes))
-        return tuple(np.split(np.argsort(y, kind="stable"), np.cumsum(counts)[:-1]))
+        class_sizes = np.bincount(y, minlength=len(self.classes))
+        items_by_class = np.argsort(y, kind="stable")
+        return tuple(np.split(items_by_class, np.cumsum(class_sizes)[:-1]))
 
     @cached_property
     def group_classes(self) -> Mapping[str, NDArray[np.int64]]:
-        """For each group the indices of its classes, ascending; empty where there are no groups."""
+        """For each group the indices of its classes, ascending; empty if the data set has no groups."""
         groups = np.array(self.groups)
         return {name: np.flatnonzero(groups == name) for name in dict.fromkeys(self.groups)}
 
     def to(self, device: torch.device | str) -> Dataset:
-        """The same data set with `x` on that device, where its tasks are then gathered; images stay uint8."""
+        """Return the data set with `x` on a device, where its tasks are then gathered. Images stay uint8.
+
+        Example:
+            >>> data = arrays(torch.zeros(4, 2), [0, 0, 1, 1])
+            >>> data.to("cpu").x.device
+            device(type='cpu')
+        """
         return dataclasses.replace(self, x=self.x.to(device))
 
     def gather(self, index: Int[Tensor, " m"] | NDArray[np.int64]) -> Shaped[Tensor, "m ..."]:
-        """`[m, ...]`: the given items, float32, where `x` is; uint8 values are divided by 255, int64 ones stay."""
+        """Return items as a model takes them.
+
+        Args:
+            index: `[m]` indices of items.
+
+        Returns:
+            `[m, ...]` a copy on the device of `x`: float32, with uint8 values divided by 255; int64 stays int64.
+
+        Example:
+            >>> data = arrays(torch.full((4, 1, 2, 2), 255, dtype=torch.uint8), [0, 0, 1, 1])
+            >>> data.gather(torch.tensor([3])).flatten()
+            tensor([1., 1., 1., 1.])
+        """
         index = torch.as_tensor(index).to(self.x.device)
         if self.x.dtype == torch.int64:
             return self.x[index]
@@ -87,128 +121,148 @@ class Dataset:
             return self.x[index].to(torch.float32)
         if self.x.device.type != "cpu":
             return self.x[index].to(torch.float32) / 255
-        # numpy divides while it converts, in one thread: torch's many threads only wait for one another here
-        return torch.from_numpy(
-            np.true_divide(self.x.numpy()[index.numpy()], np.float32(255), dtype=np.float32)
-        )
+        # numpy converts and divides in one pass and one thread; for batches of small images that is faster than torch,
+        # whose threads cost more than they save.
+        pixels = self.x.numpy()[index.numpy()]
+        return torch.from_numpy(np.true_divide(pixels, np.float32(255), dtype=np.float32))
 
 
 def arrays(x: Any, y: Any, *, name: str = "arrays", split: str = "all") -> Dataset:
-    """A data set from anything array-like: items `x [n, ...]` and labels `y [n]` of any type that sorts.
+    """Create a data set from arrays, tensors or nested lists.
 
-    Classes are the sorted distinct labels, named `str(label)`. uint8 `x` stays uint8 (0..255, images `[n, c, h, w]`);
-    other integers and booleans become float32.
+    Args:
+        x: `[n, ...]` items. uint8 stays uint8 (images `[n, c, h, w]`, 0..255); other integers and booleans become
+            float32.
+        y: `[n]` labels of any sortable type.
+        name: name of the data set.
+        split: name of the split.
+
+    Returns:
+        A data set whose classes are the sorted distinct labels, named `str(label)`.
 
     Raises:
-        TypeError: `x` that is not numeric.
-        ValueError: lengths that differ, or as `Dataset` raises.
+        InvalidTypeError: `x` is not numeric, or `y` cannot be read as labels.
+        InvalidInputError: lengths differ, or another condition of `Dataset` is violated.
+
+    Example:
+        >>> data = arrays([[0.1], [0.2], [0.9]], ["low", "low", "high"])
+        >>> data.classes, data.y
+        (('high', 'low'), tensor([1, 1, 0]))
     """
-    labels = _labels(y)
+    labels = _to_label_array(y)
     if labels.ndim != 1:
-        raise ValueError(f"y has shape {labels.shape}; give one label per item, shape [n]")
+        raise InvalidInputError(f"y has shape {labels.shape}; pass one label per item, shape [n]")
     classes, index = np.unique(labels, return_inverse=True)
     return Dataset(
         name=name,
         split=split,
-        x=_numeric(x),
+        x=_to_numeric_tensor(x),
         y=torch.from_numpy(index.astype(np.int64)),
         classes=tuple(str(c) for c in classes),
     )
 
 
-def _labels(y: Any) -> NDArray[Any]:
+def _to_label_array(y: Any) -> NDArray[Any]:
     try:
-        out: NDArray[Any] = y.numpy(force=True) if isinstance(y, Tensor) else np.asarray(y)
+        labels: NDArray[Any] = y.numpy(force=True) if isinstance(y, Tensor) else np.asarray(y)
     except (TypeError, NotImplementedError) as error:
-        raise TypeError(
-            f"y cannot be read as labels ({error}); give whole numbers or text"
+        raise InvalidTypeError(
+            f"y cannot be read as labels ({error}); pass integers or text"
         ) from error
-    return out
+    return labels
 
 
-VALUELESS = (
-    "x is on torch's meta device, which holds shapes and no values; give the items themselves"
-)
+def _to_numeric_tensor(x: Any) -> Tensor:
+    if isinstance(x, Tensor):
+        if x.is_meta:
+            raise InvalidInputError(_META_DEVICE)
+        tensor = x.detach().cpu()
+    else:
+        values = np.array(x)  # a copy, so that the data set does not change with the array
+        if values.dtype.kind not in "buif":
+            raise InvalidTypeError(
+                f"x has dtype {values.dtype}; pass numbers: uint8 images or features"
+            )
+        tensor = torch.as_tensor(values)
+    if tensor.dtype == torch.uint8 or tensor.is_floating_point():
+        return tensor
+    return tensor.to(torch.float32)
 
 
-def _numeric(x: Any) -> Tensor:
-    if isinstance(x, Tensor) and x.is_meta:
-        raise ValueError(VALUELESS)
-    values = x.detach().cpu() if isinstance(x, Tensor) else np.array(x)
-    if isinstance(values, np.ndarray) and values.dtype.kind not in "buif":
-        raise TypeError(f"x has dtype {values.dtype}; give numbers: uint8 images or features")
-    tensor = torch.as_tensor(values)
-    return (
-        tensor
-        if tensor.dtype == torch.uint8 or tensor.is_floating_point()
-        else tensor.to(torch.float32)
-    )
-
-
-def _check_tensors(x: Tensor, y: Tensor) -> None:
+def _check_types(x: Tensor, y: Tensor) -> None:
     for name, value in (("x", x), ("y", y)):
         if not isinstance(value, Tensor) or value.layout != torch.strided:
-            kind = type(value).__name__
-            raise TypeError(
-                f"{name} is no dense torch.Tensor but a {kind}; convert it, or use `arrays`"
+            raise InvalidTypeError(
+                f"{name} must be a dense torch.Tensor, got {type(value).__name__}; convert it, or use "
+                "`arrays`"
             )
     if y.device.type != "cpu":
-        raise ValueError(
+        raise InvalidInputError(
             f"y is on {y.device}; keep labels on the CPU, where tasks are drawn (x may be anywhere)"
         )
-    if x.dtype not in (torch.uint8, torch.int64) and not (
-        x.is_floating_point() and x.dtype.itemsize > 1
-    ):
-        raise TypeError(
+    # Torch's 8-bit floating dtypes lack the operations that tasks need.
+    is_floating = x.is_floating_point() and x.dtype.itemsize > 1
+    if x.dtype not in (torch.uint8, torch.int64) and not is_floating:
+        raise InvalidTypeError(
             f"x is {x.dtype}; it must be uint8 (images), floating (features) or int64 (word indices)"
         )
     if y.dtype != torch.int64:
-        raise TypeError(
+        raise InvalidTypeError(
             f"y is {y.dtype}; it must be torch.int64 (use `arrays` for labels of another type)"
         )
+
+
+def _check_shapes(x: Tensor, y: Tensor) -> None:
     if x.ndim < 2 or y.ndim != 1:
-        raise ValueError(
+        raise InvalidInputError(
             f"x has shape {tuple(x.shape)} and y {tuple(y.shape)}; x must be [n, ...], y [n]"
         )
     if len(x) != len(y):
-        raise ValueError(
-            f"lengths differ: x has {len(x)} items and y {len(y)} labels; give one label per item"
+        raise InvalidInputError(
+            f"lengths differ: x has {len(x)} items and y {len(y)} labels; pass one label per item"
         )
     if x.numel() == 0:
-        raise ValueError(
+        raise InvalidInputError(
             f"x is empty, shape {tuple(x.shape)}; a data set needs at least one item with values"
         )
-    if x.is_floating_point() and x.is_meta:
-        raise ValueError(VALUELESS)
-    if x.is_floating_point() and not bool(torch.isfinite(x).all()):
-        bad = int((~torch.isfinite(x)).flatten(1).any(1).nonzero()[0])
-        raise ValueError(
-            f"x has NaN or infinite values (first in item {bad}); remove or impute them"
+
+
+def _check_finite(x: Tensor) -> None:
+    if not x.is_floating_point():
+        return
+    if x.is_meta:
+        raise InvalidInputError(_META_DEVICE)
+    if not bool(torch.isfinite(x).all()):
+        is_invalid = (~torch.isfinite(x)).flatten(1).any(1)
+        first = int(is_invalid.nonzero()[0])
+        raise InvalidInputError(
+            f"x has NaN or infinite values (first in item {first}); remove or impute them"
         )
 
 
 def _check_names(classes: tuple[str, ...], groups: tuple[str, ...]) -> None:
     for name, value in (("classes", classes), ("groups", groups)):
         if not isinstance(value, tuple) or not all(isinstance(part, str) for part in value):
-            raise TypeError(f"{name} is {reprlib.repr(value)}; give a tuple of names")
+            raise InvalidTypeError(f"{name} is {reprlib.repr(value)}; pass a tuple of names")
     if groups and len(groups) != len(classes):
-        raise ValueError(
-            f"groups has {len(groups)} names and classes {len(classes)}; give one per class"
+        raise InvalidInputError(
+            f"groups has {len(groups)} names and classes {len(classes)}; pass one per class"
         )
     if len(set(classes)) != len(classes):
-        twice = next(c for i, c in enumerate(classes) if c in classes[:i])
-        raise ValueError(f"class name {twice!r} is given twice; names must differ")
+        repeated = next(name for i, name in enumerate(classes) if name in classes[:i])
+        raise InvalidInputError(f"class name {repeated!r} is given twice; names must differ")
 
 
 def _check_labels(y: Tensor, classes: tuple[str, ...]) -> None:
-    lo, hi = int(y.min()), int(y.max())
-    if lo < 0 or hi >= len(classes):
-        raise ValueError(
-            f"labels run from {lo} to {hi} but there are {len(classes)} class names; "
-            f"labels must lie in 0..{len(classes) - 1}"
+    lowest, highest = int(y.min()), int(y.max())
+    if lowest < 0 or highest >= len(classes):
+        raise InvalidInputError(
+            f"labels run from {lowest} to {highest} but there are {len(classes)} class names; "
+            f"labels must be in 0..{len(classes) - 1}"
         )
-    empty = (torch.bincount(y, minlength=len(classes)) == 0).nonzero()
+    class_sizes = torch.bincount(y, minlength=len(classes))
+    empty = (class_sizes == 0).nonzero()
     if len(empty):
-        raise ValueError(
-            f"class {classes[int(empty[0])]!r} has no item; leave it out of the class names"
+        raise InvalidInputError(
+            f"class {classes[int(empty[0])]!r} has no item; remove it from the class names"
         )

@@ -1,4 +1,4 @@
-"""Data sets of features: every item through a frozen encoder once."""
+"""Data sets of features: every item is encoded once, by a frozen encoder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from graphfew.backbones.external import as_module
 from graphfew.data.dataset import Dataset
-from graphfew.data.io.cache import progressing
+from graphfew.data.io.progress import with_progress
+from graphfew.errors import InvalidInputError
+from graphfew.nn.eval_mode import eval_mode
 from graphfew.nn.method import device_of
 
 
@@ -22,39 +24,42 @@ def encode(
     batch: int = 1000,
     progress: bool = True,
 ) -> Dataset:
-    """The same data set with every item encoded, `x [n, F]` where the items were: any number of tasks encode each once.
+    """Encode every item of a data set once, so that many tasks can share the features.
 
     Args:
-        data: as the encoder takes it.
-        encoder: `[N, ...] -> [N, F]`, a function or a module, which runs in evaluation mode, without gradients, and is
-            left as it was.
-        batch: items at a time.
+        data: items `[n, ...]` that the encoder accepts.
+        encoder: a module or function `[N, ...] -> [N, F]`. It runs in evaluation mode and without gradients, and its
+            training mode is restored.
+        batch: number of items that are encoded at a time.
         progress: show a bar.
 
+    Returns:
+        The data set with `x` `[n, F]`, on the device of the items.
+
     Raises:
-        ValueError: the features are not `[n, F]`, or not finite.
+        InvalidInputError: the features are not `[n, F]`, or not finite.
+        ContractError: a batch norm of the encoder has no running statistics, so that features would depend on the other
+            items of a batch.
+
+    Example:
+        >>> import graphfew as gf
+        >>> features = encode(gf.data.digits(size=8), nn.Flatten(), progress=False)
+        >>> features.x.shape
+        torch.Size([1797, 64])
     """
     encoder = as_module(encoder)
-    modes = {module: module.training for module in encoder.modules()}
-    starts = range(0, len(data), batch)
     device = device_of(encoder)
-    encoder.eval()
-    try:
-        with torch.no_grad():
-            parts = [
-                encoder(data.gather(np.arange(start, min(start + batch, len(data)))).to(device)).to(
-                    data.x.device
-                )
-                for start in progressing(
-                    starts, f"encoding {data.name}/{data.split}", len(starts), progress
-                )
-            ]
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
-    features = torch.cat(parts)
-    if features.ndim != 2:
-        raise ValueError(
-            f"the encoder gives items of shape {tuple(features.shape[1:])}; features must be flat, [n, F]"
+    starts = range(0, len(data), batch)
+    label = f"encoding {data.name}/{data.split}"
+    parts = []
+    with eval_mode(encoder):
+        for start in with_progress(starts, label, len(starts), progress):
+            indices = np.arange(start, min(start + batch, len(data)))
+            features = encoder(data.gather(indices).to(device))
+            parts.append(features.to(data.x.device))
+    x = torch.cat(parts)
+    if x.ndim != 2:
+        raise InvalidInputError(
+            f"the encoder returns items of shape {tuple(x.shape[1:])}; features must be flat, [n, F]"
         )
-    return dataclasses.replace(data, x=features)
+    return dataclasses.replace(data, x=x)

@@ -1,4 +1,4 @@
-"""`Pile`: items of which a few have a label, as readers of folders and tables give them."""
+"""Items of which some have a label, as the readers of image folders and tables return them."""
 
 from __future__ import annotations
 
@@ -9,22 +9,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from graphfew.errors import InvalidInputError
+
 Labels = tuple[str | None, ...]
-# What stands for an unknown label, besides none at all: the library's and scikit-learn's -1, also as a table writes it.
-MARKS = ("", "-1", "-1.0")
+
+# Spellings of an unknown label: -1 is that of this library and of scikit-learn, "-1.0" what a table makes of it.
+UNLABELED_TEXTS = ("", "-1", "-1.0", "unlabeled", "unlabelled")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PartiallyLabeledItems:
-    """Items with a name each, and labels where they are known.
+    """Items with a name each, and a label if it is known.
 
-    Shapes:
+    Attributes:
         x: `[n, F]` floating features, or `[n, c, h, w]` uint8 images.
-        labels: `[n]` class names; None where unknown.
-        names: `[n]` what the items are called: a path, an id or a row number.
+        labels: `[n]` class names; None if unknown.
+        names: `[n]` name of each item: a path, an id or a row number.
 
     Raises:
-        ValueError: lengths that differ, or labels that `check_labels` refuses.
+        InvalidInputError: lengths differ, or fewer than two classes have a label.
+
+    Example:
+        >>> items = PartiallyLabeledItems(np.eye(3), ("cat", None, "dog"), ("0", "1", "2"))
+        >>> items.classes, items.class_index
+        (('cat', 'dog'), array([ 0, -1,  1]))
     """
 
     x: NDArray[Any]
@@ -33,9 +41,9 @@ class PartiallyLabeledItems:
 
     def __post_init__(self) -> None:
         if not len(self.x) == len(self.labels) == len(self.names):
-            raise ValueError(
+            raise InvalidInputError(
                 f"there are {len(self.x)} items, {len(self.labels)} labels and {len(self.names)} names; "
-                "give one label and one name per item"
+                "pass one label and one name per item"
             )
         check_labels(self.labels)
 
@@ -45,34 +53,47 @@ class PartiallyLabeledItems:
     @property
     def classes(self) -> tuple[str, ...]:
         """The distinct labels, sorted."""
-        return classes_of(self.labels)
+        return distinct_labels(self.labels)
 
     @property
-    def known(self) -> NDArray[np.int64]:
-        """`[n]` the place of each item's label in `classes`, -1 where it is unknown."""
-        place: dict[str | None, int] = {name: i for i, name in enumerate(self.classes)}
-        return np.array([place.get(label, -1) for label in self.labels], dtype=np.int64)
+    def class_index(self) -> NDArray[np.int64]:
+        """`[n]` index of each item's label in `classes`; -1 if unknown."""
+        index_of_class = {name: index for index, name in enumerate(self.classes)}
+        indices = [-1 if label is None else index_of_class[label] for label in self.labels]
+        return np.array(indices, dtype=np.int64)
 
 
-def classes_of(labels: Labels) -> tuple[str, ...]:
-    """The distinct labels, sorted."""
+def distinct_labels(labels: Labels) -> tuple[str, ...]:
+    """Return the distinct labels, sorted, without None."""
     return tuple(sorted({label for label in labels if label is not None}))
 
 
-def labels_of(texts: Sequence[str]) -> Labels:
-    """Labels as a table writes them, without the blanks around them; None for an empty one and for -1."""
-    return tuple(None if text.strip() in MARKS else text.strip() for text in texts)
+def parse_labels(texts: Sequence[str]) -> Labels:
+    """Convert the text of a table to labels.
+
+    Args:
+        texts: `[n]` labels as text; surrounding blanks are removed.
+
+    Returns:
+        `[n]` labels; None for an empty text, -1, "unlabeled" and "unlabelled".
+
+    Example:
+        >>> parse_labels(["cat", " dog ", "", "-1", "unlabelled"])
+        ('cat', 'dog', None, None, None)
+    """
+    stripped = [text.strip() for text in texts]
+    return tuple(None if text.lower() in UNLABELED_TEXTS else text for text in stripped)
 
 
 def check_labels(labels: Labels) -> None:
-    """Raises ValueError where fewer than two classes have a label."""
-    classes = classes_of(labels)
+    """Raise InvalidInputError if fewer than two classes have a label."""
+    classes = distinct_labels(labels)
     if not classes:
-        raise ValueError(
-            f"none of the {len(labels)} items has a label; label at least one of each class"
+        raise InvalidInputError(
+            f"none of the {len(labels)} items has a label; label at least one item of each class"
         )
     if len(classes) == 1:
-        raise ValueError(
-            f"all labeled items are of one class, {classes[0]!r}; label items of a second class, too (an "
-            "empty label or -1 stands for an unknown one)"
+        raise InvalidInputError(
+            f"all labeled items belong to one class, {classes[0]!r}; label items of a second class, "
+            "too (an empty label or -1 means unknown)"
         )

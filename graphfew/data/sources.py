@@ -1,4 +1,4 @@
-"""TODO module docstring."""
+"""Protocols of what training and evaluation draw batches from."""
 
 from __future__ import annotations
 
@@ -11,17 +11,31 @@ from graphfew.core.episode import Episode
 
 @runtime_checkable
 class TaskSource(Protocol):
-    """Anything that makes a batch of tasks from their numbers, the same tasks whenever asked."""
+    """Anything that returns a batch of tasks by their indices, and the same tasks for the same indices.
+
+    Example:
+        >>> import graphfew as gf
+        >>> isinstance(gf.Tasks(gf.data.digits()), TaskSource)
+        True
+    """
 
     def batch(self, indices: range, /) -> tuple[Episode, Tensor]:
-        """The tasks of these numbers as one episode, and the queries' classes `[Q]` int64."""
+        """Return several tasks as one episode, and the class of each query, `[Q]` int64."""
         ...
 
 
 @runtime_checkable
 class BatchSource(Protocol):
-    """A `TaskSource`, or another source of batches that a module takes, such as `Shuffled` items for `Classifier`."""
+    """Anything that returns a batch by indices: a `TaskSource`, or batches of another kind that a module accepts.
+
+    `ClassificationBatches` for `Classifier` is an example of the latter.
+
+    Example:
+        >>> import graphfew as gf
+        >>> isinstance(gf.Tasks(gf.data.digits()), BatchSource)
+        True
+    """
 
     def batch(self, indices: range, /) -> tuple[Any, Tensor]:
-        """The batch of these numbers, with a method `to(device)`, and what is to be told, `[Q]` int64."""
+        """Return a batch, which has a method `to(device)`, and its targets, `[Q]` int64."""
         ...

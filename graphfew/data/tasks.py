@@ -1,4 +1,4 @@
-"""Tasks: an endless, reproducible series of episodes drawn from a data set."""
+"""Tasks: an endless, reproducible sequence of episodes drawn from a data set."""
 
 from __future__ import annotations
 
@@ -15,23 +15,34 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from graphfew.core.episode import UNKNOWN, Episode, unchecked_episode
+from graphfew.data._task_checks import TaskRanges, check_tasks, n_labeled_shots
 from graphfew.data.dataset import Dataset
 from graphfew.data.int_range import IntOrRange, IntRange
 from graphfew.data.query_sampling import QuerySampler, balanced, fit_queries
+from graphfew.errors import InvalidInputError
 
 Index = NDArray[np.int64]
 SUPPORT, UNLABELED, QUERY = ROLES = 0, 1, 2
+# Up to this size, permuting a class is faster than numpy's choice without replacement.
+_MAX_PERMUTED_CLASS = 1000
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TaskDraw:
-    """What one task is made of, as indices into its data set.
+    """The content of one task, as indices into its data set.
 
-    Shapes:
-        items: `[N]` the data set's item at each node.
-        label: `[N]` class index inside the task, of every node, hidden ones too; `-1` for items of distractor classes.
+    Attributes:
+        items: `[N]` index of each node's item in the data set.
+        label: `[N]` class index of each node within the task, hidden labels included; -1 for items of distractor
+            classes.
         role: `[N]` SUPPORT, UNLABELED or QUERY.
-        classes: `[way]` the data set's class behind each class index of the task.
+        classes: `[way]` class index in the data set of each class of the task.
+
+    Example:
+        >>> import graphfew as gf
+        >>> draw = gf.Tasks(gf.data.digits(), way=2, query=1, shuffle=False).draw(0)
+        >>> draw.label, draw.role
+        (array([0, 1, 0, 1]), array([0, 0, 2, 2]))
     """
 
     items: Index
@@ -42,33 +53,38 @@ class TaskDraw:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Tasks:
-    """Few-shot tasks of a data set: `tasks[i]` depends on `(seed, i)` alone. Endless: any `i >= 0` is a task.
+    """Few-shot tasks of a data set. There is no end: `tasks[i]` is a task for any `i >= 0`.
 
-    Which items a task has is drawn on the CPU, so that it is the same everywhere; they are gathered, and the episode
-    lies, where the data set's `x` does.
+    `tasks[i]` depends on `(seed, i)` alone. Its items are drawn on the CPU, so they are the same on every machine; the
+    episode is on the device of the data set's `x`. Classes are drawn without replacement, in random order, and no item
+    appears twice in a task.
 
-    Classes are drawn without replacement and stand in random order. Queries and unlabeled items are drawn from what
-    the support leaves, and no item appears twice in a task.
-
-    Attributes:
-        way, shot, unlabeled: classes, support items per class and extra unlabeled items per class: an int, or an
-            inclusive range `(lo, hi)` drawn uniformly per task.
-        query: queries per class (int or range), or `Queries`. Where those draw more queries of a class than it has
-            items left, the rest come from the task's other classes, drawn from the items that they have left.
-        labeled_ratio: share of each class's shots that keep their label, at least one of them; the others become
-            unlabeled items. Of several shares one is drawn uniformly per task. The items are the same whatever the
-            share.
-        distractors: classes outside the task (int or range), each with `unlabeled` items among the unlabeled ones.
-        label_noise: each support item is, with this probability, replaced by one of a class outside the task, under the
-            same label. The other items of the task stay the same whatever the noise.
-        within_groups: all classes of a task come from one group, drawn uniformly among those with enough classes.
-        shuffle: nodes stand in random order; otherwise support, unlabeled, query, each class by class. The items
-            drawn are the same.
+    Args:
+        data: items and classes.
+        way: number of classes: an int, or an inclusive range `(low, high)` that is drawn uniformly per task.
+        shot: support items per class (int or range).
+        query: queries per class (int or range), or a `QuerySampler`. If a class has too few items left for the queries
+            that a sampler draws, the other classes of the task supply the rest.
+        unlabeled: additional unlabeled items per class (int or range).
+        seed: seed of all draws.
+        within_groups: draw all classes of a task from one group, chosen uniformly among groups with enough classes.
+        shuffle: whether nodes are in random order. If False, they are sorted by role (support, unlabeled, query) and
+            class. The items are the same.
+        label_noise: probability with which each support item is replaced by an item of a class outside the task, under
+            the same label. The other items are the same for every noise level.
+        labeled_ratio: fraction of each class's shots that keep their label, at least one; the others become unlabeled
+            items. One of several fractions is drawn uniformly per task. The items are the same for every ratio.
+        distractors: number of classes outside the task (int or range) that contribute `unlabeled` items each.
 
     Raises:
-        ValueError: a number out of range, more ways (and distractors) than classes, a class with too few items for the
-            largest task, `within_groups` without groups, `distractors` without unlabeled items, or `label_noise` where
-            a task may take up all classes.
+        InvalidInputError: a number out of range, or a data set with too few classes or items for the largest task.
+
+    Example:
+        >>> import graphfew as gf
+        >>> tasks = Tasks(gf.data.digits(), way=5, shot=1, query=3)
+        >>> episode, target = tasks[0]
+        >>> episode.x.shape, target.shape
+        (torch.Size([20, 1, 28, 28]), torch.Size([15]))
     """
 
     data: Dataset
@@ -85,269 +101,231 @@ class Tasks:
 
     def __post_init__(self) -> None:
         if operator.index(self.seed) < 0:
-            raise ValueError(f"seed is {self.seed}; it must be 0 or more")
-        _check_ways(self)
-        _check_items(self)
-        _check_total(self)
-        _check_noise(self)
-        _check_ratios(self)
-        _check_distractors(self)
+            raise InvalidInputError(f"seed is {self.seed}; it must be 0 or more")
+        check_tasks(self)
 
     def __getitem__(self, index: SupportsIndex) -> tuple[Episode, Int[Tensor, " Q"]]:
-        """Task `index`: its episode, and the class index of each query in node order, `[Q]` int64.
+        """Return one task.
+
+        Args:
+            index: number of the task.
+
+        Returns:
+            The episode, and the class index of each query in node order, `[Q]` int64.
 
         Raises:
-            IndexError: a negative index.
+            IndexError: the index is negative.
         """
         return self.batch((index,))
 
     def batch(self, indices: Iterable[SupportsIndex]) -> tuple[Episode, Int[Tensor, " Q"]]:
-        """Several tasks as one episode, end to end, gathered at once; equal to collating the single ones.
+        """Return several tasks as one episode; equal to `collate` of the single tasks, but gathered at once.
+
+        Args:
+            indices: numbers of the tasks.
+
+        Returns:
+            The episode, and the class index of each query in node order, `[Q]` int64.
 
         Raises:
-            IndexError: a negative index.
-            ValueError: no indices.
+            IndexError: an index is negative.
+            InvalidInputError: there are no indices.
+
+        Example:
+            >>> import graphfew as gf
+            >>> episode, target = Tasks(gf.data.digits(), way=2, query=1).batch(range(3))
+            >>> episode.sizes
+            (4, 4, 4)
         """
-        draws = [self.draw(i) for i in indices]
+        draws = [self.draw(index) for index in indices]
         if not draws:
-            raise ValueError("batch got no indices; give at least one")
-        items, label, role = (
-            np.concatenate([getattr(d, n) for d in draws]) for n in ("items", "label", "role")
-        )
+            raise InvalidInputError("batch got no indices; pass at least one")
+        items = np.concatenate([draw.items for draw in draws])
+        label = np.concatenate([draw.label for draw in draws])
+        role = np.concatenate([draw.role for draw in draws])
         x = self.data.gather(items)
+        is_query = role == QUERY
+        # Draws are valid by construction, and validation would read the device's memory for every batch.
         episode = unchecked_episode(
             x=x,
             y=torch.from_numpy(np.where(role == SUPPORT, label, UNKNOWN)).to(x.device),
-            query=torch.from_numpy(role == QUERY).to(x.device),
-            sizes=tuple(len(d.items) for d in draws),
-            way=tuple(len(d.classes) for d in draws),
-            **{
-                name: tuple(int(np.count_nonzero(d.role == kind)) for d in draws)
-                for name, kind in (("n_queries", QUERY), ("n_unlabeled", UNLABELED))
-            },
+            query=torch.from_numpy(is_query).to(x.device),
+            sizes=tuple(len(draw.items) for draw in draws),
+            way=tuple(len(draw.classes) for draw in draws),
+            n_queries=tuple(int(np.count_nonzero(draw.role == QUERY)) for draw in draws),
+            n_unlabeled=tuple(int(np.count_nonzero(draw.role == UNLABELED)) for draw in draws),
         )
-        return episode, torch.from_numpy(label[role == QUERY]).to(x.device)
+        return episode, torch.from_numpy(label[is_query]).to(x.device)
 
     def draw(self, index: SupportsIndex) -> TaskDraw:
-        """What task `index` is made of. Raises IndexError where the index is negative."""
+        """Draw the items of one task.
+
+        Args:
+            index: number of the task.
+
+        Returns:
+            Items, labels, roles and classes of the task.
+
+        Raises:
+            IndexError: the index is negative.
+        """
         number = operator.index(index)
         if number < 0:
             raise IndexError(
                 f"task {number}: tasks are endless and have no last one; indices are 0 or more"
             )
+        # The order of the draws below defines what a task is: it must not change.
         rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(number,)))
-        shot, unlabeled = self._spans["shot"].draw(rng), self._spans["unlabeled"].draw(rng)
+        shot = self.ranges.shot.draw(rng)
+        unlabeled = self.ranges.unlabeled.draw(rng)
         classes = self._draw_classes(rng)
-        given = shot + unlabeled
-        queries = fit_queries(
-            self._queries.draw(rng, len(classes)), self._sizes[classes] - given, rng
-        )
-        counts = given + queries
-        picked = [
-            _pick(rng, self.data.members[c], n)
-            for c, n in zip(classes.tolist(), counts.tolist(), strict=True)
-        ]
-        items = np.concatenate(picked)
-        labeled = _kept(shot, self._ratios[IntRange(0, len(self._ratios) - 1).draw(rng)])
-        role = _roles(labeled, given - labeled, queries)
+        n_context = shot + unlabeled
+        capacity = self.class_sizes[classes] - n_context
+        n_queries = fit_queries(self.sampler.draw(rng, len(classes)), capacity, rng)
+        counts = n_context + n_queries
+
+        items = _draw_items(rng, [self.data.members[c] for c in classes], counts)
+        ratio = self.ratios[IntRange(0, len(self.ratios) - 1).draw(rng)]
+        n_labeled = n_labeled_shots(shot, ratio)
+        role = _build_roles(n_labeled, n_context - n_labeled, n_queries)
         label = np.arange(len(classes)).repeat(counts)
-        others = self._distract(rng, classes, unlabeled)
-        if len(others):
-            items, role, label = (
-                np.concatenate(both)
-                for both in (
-                    (items, others),
-                    (role, np.full(len(others), UNLABELED)),
-                    (label, np.full(len(others), UNKNOWN)),
-                )
-            )
+
+        distractor_items = self._draw_distractors(rng, classes, unlabeled)
+        n_distractors = len(distractor_items)
+        items = np.concatenate([items, distractor_items])
+        role = np.concatenate([role, np.full(n_distractors, UNLABELED)])
+        label = np.concatenate([label, np.full(n_distractors, UNKNOWN)])
+
         order = rng.permutation(len(items)) if self.shuffle else np.argsort(role, kind="stable")
         if self.label_noise:
-            items = self._noisy(rng, items, role, classes)
+            items = self._add_label_noise(rng, items, role, classes)
         return TaskDraw(items[order], label[order], role[order], classes)
 
     def describe(self) -> dict[str, Any]:
-        """What defines these tasks, ready for JSON; a range is `[lo, hi]`."""
-        spans: dict[str, Any] = {name: span.to_json() for name, span in self._spans.items()}
-        distractors = spans.pop("distractors")
-        shares = self._ratios[0] if len(self._ratios) == 1 else list(self._ratios)
-        special = {
-            "label_noise": (self.label_noise, 0.0),
-            "labeled_ratio": (shares, 1.0),
-            "distractors": (distractors, 0),
-        }
-        return {
+        """Return what defines these tasks, ready for JSON: a range is `[low, high]`, a sampler its text form.
+
+        Options that are rarely used appear only if they differ from their default.
+
+        Example:
+            >>> import graphfew as gf
+            >>> Tasks(gf.data.digits(), shot=(1, 5), query=gf.data.single()).describe()["query"]
+            'single'
+        """
+        ratios = self.ratios[0] if len(self.ratios) == 1 else list(self.ratios)
+        described: dict[str, Any] = {
             "data": self.data.name,
             "split": self.data.split,
-            **spans,
-            "query": str(self._queries),
+            "way": self.ranges.way.to_json(),
+            "shot": self.ranges.shot.to_json(),
+            "unlabeled": self.ranges.unlabeled.to_json(),
+            "query": str(self.sampler),
             "seed": int(self.seed),
             "within_groups": self.within_groups,
-            **{name: value for name, (value, usual) in special.items() if value != usual},
         }
+        if not self.shuffle:
+            described["shuffle"] = False
+        if self.label_noise != 0:
+            described["label_noise"] = self.label_noise
+        if ratios != 1:
+            described["labeled_ratio"] = ratios
+        if self.ranges.distractors != IntRange(0, 0):
+            described["distractors"] = self.ranges.distractors.to_json()
+        return described
+
+    @cached_property
+    def ranges(self) -> TaskRanges:
+        """The numbers of a task as checked ranges."""
+        return TaskRanges(
+            way=IntRange.of(self.way, name="way", minimum=2),
+            shot=IntRange.of(self.shot, name="shot", minimum=1),
+            unlabeled=IntRange.of(self.unlabeled, name="unlabeled"),
+            distractors=IntRange.of(self.distractors, name="distractors"),
+        )
+
+    @cached_property
+    def sampler(self) -> QuerySampler:
+        """The sampler of the number of queries."""
+        if isinstance(self.query, QuerySampler):
+            return self.query
+        return balanced(IntRange.of(self.query, name="query", minimum=1))
+
+    @cached_property
+    def ratios(self) -> tuple[float, ...]:
+        """The labeled ratios that a task draws from."""
+        if isinstance(self.labeled_ratio, tuple):
+            return tuple(float(ratio) for ratio in self.labeled_ratio)
+        return (float(self.labeled_ratio),)
+
+    @cached_property
+    def class_sizes(self) -> Index:
+        """`[classes]` number of items of each class of the data set."""
+        return np.array([len(items) for items in self.data.members])
+
+    @cached_property
+    def class_pools(self) -> Mapping[int, tuple[Index, ...]]:
+        """For each way the class sets that a task is drawn from: all classes, or each group that is large enough."""
+        pools = [np.arange(len(self.data.classes))]
+        if self.within_groups:
+            pools = list(self.data.group_classes.values())
+        ways = range(self.ranges.way.low, self.ranges.way.high + 1)
+        return {way: tuple(pool for pool in pools if len(pool) >= way) for way in ways}
 
     def _draw_classes(self, rng: np.random.Generator) -> Index:
-        way = self._spans["way"].draw(rng)
-        pools = self._pools[way]
+        way = self.ranges.way.draw(rng)
+        pools = self.class_pools[way]
         pool = pools[IntRange(0, len(pools) - 1).draw(rng)]
         return pool[rng.choice(len(pool), way, replace=False)]
 
-    def _noisy(self, rng: np.random.Generator, items: Index, role: Index, classes: Index) -> Index:
-        wrong = np.flatnonzero((role == SUPPORT) & (rng.random(len(items)) < self.label_noise))
-        outside = np.flatnonzero(~np.isin(self.data.y.numpy(force=True), classes))
-        items = items.copy()
-        items[wrong] = rng.choice(outside, len(wrong), replace=False)
-        return items
-
-    def _distract(self, rng: np.random.Generator, classes: Index, each: int) -> Index:
-        """`each` items of every distractor class, where there are any."""
-        count = self._spans["distractors"].draw(rng)
-        if count == 0:
+    def _draw_distractors(
+        self, rng: np.random.Generator, classes: Index, n_per_class: int
+    ) -> Index:
+        """Draw the items of distractor classes."""
+        n_classes = self.ranges.distractors.draw(rng)
+        if n_classes == 0:
             return np.empty(0, dtype=np.int64)
-        outside = np.setdiff1d(np.arange(len(self.data.classes)), classes)
-        chosen = rng.choice(outside, count, replace=False)
-        return np.concatenate([_pick(rng, self.data.members[c], each) for c in chosen.tolist()])
+        outside_classes = np.setdiff1d(np.arange(len(self.data.classes)), classes)
+        chosen = rng.choice(outside_classes, n_classes, replace=False)
+        counts = np.full(n_classes, n_per_class)
+        return _draw_items(rng, [self.data.members[c] for c in chosen], counts)
 
-    @cached_property
-    def _ratios(self) -> tuple[float, ...]:
-        given = self.labeled_ratio
-        return tuple(map(float, given)) if isinstance(given, tuple) else (float(given),)
-
-    @cached_property
-    def _spans(self) -> Mapping[str, IntRange]:
-        return {
-            "way": IntRange.of(self.way, name="way", minimum=2),
-            "shot": IntRange.of(self.shot, name="shot", minimum=1),
-            "unlabeled": IntRange.of(self.unlabeled, name="unlabeled"),
-            "distractors": IntRange.of(self.distractors, name="distractors"),
-        }
-
-    @cached_property
-    def _queries(self) -> QuerySampler:
-        return (
-            self.query
-            if isinstance(self.query, QuerySampler)
-            else balanced(IntRange.of(self.query, name="query", minimum=1))
-        )
-
-    @cached_property
-    def _sizes(self) -> Index:
-        return np.array([len(m) for m in self.data.members])
-
-    @cached_property
-    def _pools(self) -> Mapping[int, tuple[Index, ...]]:
-        """For each way the sets of classes that a task of that way may be drawn from."""
-        everything = [np.arange(len(self.data.classes))]
-        pools = list(self.data.group_classes.values()) if self.within_groups else everything
-        ways = self._spans["way"]
-        return {
-            way: tuple(p for p in pools if len(p) >= way) for way in range(ways.low, ways.high + 1)
-        }
+    def _add_label_noise(
+        self, rng: np.random.Generator, items: Index, role: Index, classes: Index
+    ) -> Index:
+        """Replace support items at random by items of classes outside the task."""
+        is_replaced = (role == SUPPORT) & (rng.random(len(items)) < self.label_noise)
+        is_outside: NDArray[np.bool_] = ~np.isin(self.data.y.numpy(force=True), classes)
+        is_outside[items] = False  # items of distractor classes are in the task already
+        replaced = np.flatnonzero(is_replaced)
+        noisy: Index = items.copy()
+        noisy[replaced] = rng.choice(np.flatnonzero(is_outside), len(replaced), replace=False)
+        return noisy
 
 
-def _pick(rng: np.random.Generator, members: Index, count: int) -> Index:
-    # permuting a small class whole is quicker than choosing from it
-    if len(members) <= 1000:
-        return members[rng.permutation(len(members))[:count]]
-    return members[rng.choice(len(members), count, replace=False)]
+def _draw_items(rng: np.random.Generator, classes: list[Index], counts: Index) -> Index:
+    """Draw items of several classes without replacement.
+
+    Args:
+        rng: source of randomness.
+        classes: for each class the indices of its items.
+        counts: number of items to draw from each class.
+
+    Returns:
+        The drawn items, class by class.
+    """
+    drawn = []
+    for items, count in zip(classes, counts.tolist(), strict=True):
+        if len(items) <= _MAX_PERMUTED_CLASS:
+            chosen = rng.permutation(len(items))[:count]
+        else:
+            chosen = rng.choice(len(items), count, replace=False)
+        drawn.append(items[chosen])
+    return np.concatenate(drawn)
 
 
-def _kept(shot: int, ratio: float) -> int:
-    """How many of a class's shots keep their label; halves are rounded up."""
-    return max(1, int(shot * ratio + 0.5))
-
-
-def _roles(shot: int, unlabeled: int, queries: Index) -> Index:
-    counts = np.empty((len(queries), 3), dtype=np.int64)
-    counts[:, SUPPORT], counts[:, UNLABELED], counts[:, QUERY] = shot, unlabeled, queries
-    return np.array(ROLES * len(queries)).repeat(counts.ravel())
-
-
-def _check_ways(tasks: Tasks) -> None:
-    data, most = tasks.data, tasks._spans["way"].high
-    if tasks.within_groups and not data.groups:
-        raise ValueError(f"within_groups is set but {data!r} has no groups; leave it out")
-    if tasks._pools[most]:
-        return
-    if tasks.within_groups:
-        name, classes = max(data.group_classes.items(), key=lambda item: len(item[1]))
-        raise ValueError(
-            f"way is {most} but the largest group, {name!r}, has {len(classes)} classes"
-        )
-    raise ValueError(f"way is {most} but {data!r} has {len(data.classes)} classes")
-
-
-def _check_items(tasks: Tasks) -> None:
-    shot, unlabeled, query = (
-        tasks._spans["shot"].high,
-        tasks._spans["unlabeled"].high,
-        tasks._queries.max_per_class or 0,
-    )
-    used = np.unique(np.concatenate(tasks._pools[tasks._spans["way"].low]))
-    smallest = int(used[np.argmin(tasks._sizes[used])])
-    have, need = int(tasks._sizes[smallest]), shot + query + unlabeled
-    if have < need:
-        raise ValueError(
-            f"class {tasks.data.classes[smallest]!r} has {have} items but a task needs up to {need} of a "
-            f"class ({shot} support, {query} query, {unlabeled} unlabeled); ask for fewer"
-        )
-
-
-def _check_total(tasks: Tasks) -> None:
-    total, way = tasks._queries.max_total, tasks._spans["way"].low
-    if total is None:
-        return
-    taken = tasks._spans["shot"].high + tasks._spans["unlabeled"].high
-    left = (
-        min(int(np.sort(tasks._sizes[pool])[:way].sum()) for pool in tasks._pools[way])
-        - way * taken
-    )
-    if left < total:
-        raise ValueError(
-            f"{tasks._queries} asks for up to {total} queries, but a {way}-way task may have only "
-            f"{left} items left beside its support and unlabeled items; ask for fewer"
-        )
-
-
-def _check_noise(tasks: Tasks) -> None:
-    if not 0 <= tasks.label_noise < 1:
-        raise ValueError(f"label_noise is {tasks.label_noise}; it must be at least 0 and below 1")
-    most = tasks._spans["way"].high
-    if tasks.label_noise and most >= len(tasks.data.classes):
-        raise ValueError(
-            f"label_noise takes items of classes outside the task, but a task may have all {most} classes "
-            f"of {tasks.data!r}; ask for fewer ways"
-        )
-
-
-def _check_ratios(tasks: Tasks) -> None:
-    if not tasks._ratios or not all(0 < ratio <= 1 for ratio in tasks._ratios):
-        raise ValueError(
-            f"labeled_ratio is {tasks.labeled_ratio}; it must be above 0 and at most 1, or several such"
-        )
-
-
-def _check_distractors(tasks: Tasks) -> None:
-    most, way, each = (
-        tasks._spans["distractors"].high,
-        tasks._spans["way"].high,
-        tasks._spans["unlabeled"],
-    )
-    if most == 0:
-        return
-    if each.high == 0:
-        raise ValueError(
-            f"distractors is {tasks.distractors} but unlabeled is 0; distractor classes give as many "
-            f"unlabeled items as the task's classes do: ask for unlabeled=1 or more"
-        )
-    if way + most > len(tasks.data.classes):
-        raise ValueError(
-            f"a task may have {way} classes and {most} distractor classes, and {tasks.data!r} has "
-            f"{len(tasks.data.classes)} classes; ask for fewer"
-        )
-    smallest = int(np.argmin(tasks._sizes))
-    if tasks._sizes[smallest] < each.high:
-        raise ValueError(
-            f"class {tasks.data.classes[smallest]!r} has {tasks._sizes[smallest]} items but a distractor "
-            f"class gives up to {each.high}; ask for fewer"
-        )
+def _build_roles(n_support: int, n_unlabeled: int, n_queries: Index) -> Index:
+    """Return the role of each node, class by class: support, unlabeled, query."""
+    counts = np.empty((len(n_queries), len(ROLES)), dtype=np.int64)
+    counts[:, SUPPORT] = n_support
+    counts[:, UNLABELED] = n_unlabeled
+    counts[:, QUERY] = n_queries
+    return np.array(ROLES * len(n_queries)).repeat(counts.ravel())

@@ -48,7 +48,7 @@ class LabelTable:
     @property
     def given(self) -> NDArray[np.bool_]:
         """`[n]`: whose label was known before."""
-        return self.pile.known >= 0
+        return self.pile.class_index >= 0
 
     @property
     def answered(self) -> NDArray[np.bool_]:
@@ -104,12 +104,12 @@ def label_items(
             f"a class is called {UNKNOWN_LABEL!r}, which is the answer for items below the threshold; "
             "give the class another name, or leave the threshold out"
         )
-    classifier.fit(items, pile.known)
+    classifier.fit(items, pile.class_index)
     shares = classifier.label_distributions_
     best = shares.argmax(1)
     similarity = classifier.similarity(items)[np.arange(len(best)), best]
     far = similarity < threshold if threshold is not None else np.zeros(len(best), dtype=bool)
-    return LabelTable(pile, shares, best, similarity, far & (pile.known < 0))
+    return LabelTable(pile, shares, best, similarity, far & (pile.class_index < 0))
 
 
 def write_table(labeling: LabelTable, path: Path) -> None:

@@ -8,7 +8,8 @@ from functools import partial
 from typing import Any
 
 from graphfew._utils.model_spec import JSON
-from graphfew.data.augment import parse_augment
+from graphfew.data.augment import parse_augmentation
+from graphfew.data.catalog import TEST_SPLITS
 from graphfew.data.int_range import IntRange
 from graphfew.data.query_sampling import parse_queries
 from graphfew.errors import ConfigurationError
@@ -24,7 +25,6 @@ from graphfew.runs.options import (
 )
 from graphfew.runs.schedule import Schedule
 
-TEST_SPLITS = ("test", "evaluation")
 # Options about where a run takes place, not about its results: they may change on resuming.
 LOCATION_OPTIONS = ("root", "device")
 TASKS, CLASSES = "tasks", "classes"
@@ -171,7 +171,7 @@ class TrainConfig:
         "Random augmentation of training images: affine, crop:4, flip, color:0.4, or several "
         "joined by +.",
         TASK_GROUP,
-        parse=parse_augment,
+        parse=parse_augmentation,
         default_text="none",
         recorded=True,
     )

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from torch import nn
 
 from graphfew.data import encode
-from graphfew.data.augment import Augment, Augmented, parse_augment
+from graphfew.data.augment import Augmentation, AugmentedTasks, parse_augmentation
 from graphfew.nn.method import GraphMethod, device_of
 from graphfew.runs.config import CLASSES, TrainConfig
 from graphfew.runs.factory import build_model
@@ -32,11 +32,11 @@ def build_objective(config: TrainConfig, state: TrainingState) -> TrainingState:
     """
     if config.schedule.average is not None:
         state = _add_average(config, state, config.schedule.average)
-    augment = None if config.augment is None else parse_augment(config.augment)
+    augment = None if config.augment is None else parse_augmentation(config.augment)
     if config.objective == CLASSES:
         state = _add_classifier(config, state, augment)
     elif augment is not None:
-        source = Augmented(state.tasks, augment, config.schedule.seed)
+        source = AugmentedTasks(state.tasks, augment, config.schedule.seed)
         state = dataclasses.replace(state, source=source)
     if not config.schedule.steps:
         return state
@@ -75,7 +75,7 @@ def _average_updater(
 
 
 def _add_classifier(
-    config: TrainConfig, state: TrainingState, augment: Augment | None
+    config: TrainConfig, state: TrainingState, augment: Augmentation | None
 ) -> TrainingState:
     """Train the encoder as part of a classifier of all classes of the split."""
     seed = config.schedule.seed

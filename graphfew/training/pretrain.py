@@ -17,7 +17,7 @@ from torch.nn import functional
 from graphfew._utils.model_spec import JSON
 from graphfew._utils.seeding import seeded
 from graphfew.data import Dataset
-from graphfew.data.augment import Augment, changed
+from graphfew.data.augment import Augmentation, augment_images
 from graphfew.errors import InvalidInputError
 
 N_ROTATIONS = 4
@@ -121,7 +121,7 @@ class ClassificationBatches:
 
     data: Dataset
     seed: int = 0
-    augment: Augment | None = None
+    augment: Augmentation | None = None
     turns: bool = False
 
     def __post_init__(self) -> None:
@@ -159,7 +159,7 @@ class ClassificationBatches:
             y = y * N_ROTATIONS + torch.from_numpy(rotation)
         if self.augment is not None:
             # Each item is augmented independently, as if it were a task of its own.
-            x = changed(self.augment, x, torch.arange(len(x)), self.seed, indices)
+            x = augment_images(self.augment, x, torch.arange(len(x)), self.seed, indices)
         return ClassificationBatch(x), y
 
     def _positions(self, indices: range) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -126,7 +126,9 @@ def test_cache_on_a_full_disk_returns_the_arrays(tmp_path, monkeypatch):
         file_size_limit(600),
         pytest.warns(RuntimeWarning, match=r"cannot write the cache .*GRAPHFEW_CACHE"),
     ):
-        arrays = cache.cached("key", ("a",), lambda: {"a": np.random.default_rng(0).random(1000)})
+        arrays = cache.load_or_build(
+            "key", ("a",), lambda: {"a": np.random.default_rng(0).random(1000)}
+        )
     assert len(arrays["a"]) == 1000
     assert contents(tmp_path) == {}
 
@@ -138,7 +140,7 @@ def test_cache_in_an_unwritable_folder_returns_the_arrays(tmp_path, monkeypatch,
         "GRAPHFEW_CACHE", str(tmp_path / "file" / "cache" if kind == "file" else LOCKED)
     )
     with pytest.warns(RuntimeWarning, match="cannot write the cache"):
-        assert cache.cached("key", ("a",), lambda: {"a": np.ones(3)})["a"].sum() == 3
+        assert cache.load_or_build("key", ("a",), lambda: {"a": np.ones(3)})["a"].sum() == 3
 
 
 # The commands, in separate processes.

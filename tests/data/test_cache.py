@@ -21,15 +21,15 @@ class Build:
 
 def test_builds_once(folder):
     build = Build()
-    first, second = (cache.cached("key", ("a", "b"), build) for _ in range(2))
+    first, second = (cache.load_or_build("key", ("a", "b"), build) for _ in range(2))
     assert build.calls == 1
     assert all((first[n] == second[n]).all() for n in ("a", "b"))
     assert [p.suffix for p in folder.iterdir()] == [".npz"]
 
 
-def test_another_key_is_built_apart(folder):
-    assert cache.cached("one", ("a",), Build(1))["a"][0] == 1
-    assert cache.cached("two", ("a",), Build(2))["a"][0] == 2
+def test_keys_are_independent(folder):
+    assert cache.load_or_build("one", ("a",), Build(1))["a"][0] == 1
+    assert cache.load_or_build("two", ("a",), Build(2))["a"][0] == 2
 
 
 @pytest.mark.parametrize(
@@ -42,22 +42,26 @@ def test_another_key_is_built_apart(folder):
         lambda b: b[:60] + bytes([b[60] ^ 255]) + b[61:],
     ],
 )
-def test_a_damaged_file_is_built_again(folder, damage):
+def test_a_damaged_file_is_rebuilt(folder, damage):
     build = Build()
-    cache.cached("key", ("a", "b"), build)
+    cache.load_or_build("key", ("a", "b"), build)
     file = next(folder.iterdir())
     file.write_bytes(damage(file.read_bytes()))
-    assert cache.cached("key", ("a", "b"), build)["a"].tolist() == [1] * 5
+    assert cache.load_or_build("key", ("a", "b"), build)["a"].tolist() == [1] * 5
     assert build.calls == 2
-    cache.cached("key", ("a", "b"), build)
+    cache.load_or_build("key", ("a", "b"), build)
     assert build.calls == 2
 
 
-def test_a_pickle_is_never_opened(folder):
+def test_pickled_arrays_are_never_loaded(folder):
     folder.mkdir(parents=True)
-    np.savez(folder / f"key-v{cache.FORMAT}.npz", a=np.array([print], dtype=object), b=np.zeros(1))
+    np.savez(
+        folder / f"key-v{cache.FORMAT_VERSION}.npz",
+        a=np.array([print], dtype=object),
+        b=np.zeros(1),
+    )
     build = Build()
-    assert cache.cached("key", ("a", "b"), build)["a"].tolist() == [1] * 5
+    assert cache.load_or_build("key", ("a", "b"), build)["a"].tolist() == [1] * 5
     assert build.calls == 1
 
 
@@ -66,16 +70,16 @@ def test_a_failed_build_leaves_nothing(folder):
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        cache.cached("key", ("a",), fail)
+        cache.load_or_build("key", ("a",), fail)
     assert not folder.exists()
 
 
-def test_a_failed_write_leaves_no_part_and_still_returns(folder, monkeypatch):
+def test_a_failed_write_leaves_no_partial_file_and_returns_the_arrays(folder, monkeypatch):
     def fail(file, **arrays):
         file.write(b"part")
         raise OSError("disk full")
 
     monkeypatch.setattr(np, "savez_compressed", fail)
     with pytest.warns(RuntimeWarning, match="disk full.*GRAPHFEW_CACHE"):
-        assert cache.cached("key", ("a",), Build())["a"].tolist() == [1] * 5
+        assert cache.load_or_build("key", ("a",), Build())["a"].tolist() == [1] * 5
     assert list(folder.iterdir()) == []

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from graphfew.data import cifar_fs, fc100
-from graphfew.data.datasets.cifar import lists
+from graphfew.data.datasets.cifar import load_class_lists
 from graphfew.data.io import cache
 
 FILES = sys.modules["graphfew.data.datasets.cifar_files"]
@@ -86,8 +86,8 @@ FORMS = {
 @pytest.fixture(autouse=True)
 def small(monkeypatch, tmp_path):
     """Four classes of six images; and a cache of its own, for a changed image changes no length."""
-    monkeypatch.setattr("graphfew.data.datasets.cifar.lists", lambda: LISTS)
-    monkeypatch.setattr(FILES, "EACH", 6)
+    monkeypatch.setattr("graphfew.data.datasets.cifar.load_class_lists", lambda: LISTS)
+    monkeypatch.setattr(FILES, "IMAGES_PER_CLASS", 6)
     monkeypatch.setenv("GRAPHFEW_CACHE", str(tmp_path / "cache"))
 
 
@@ -102,7 +102,7 @@ def read(loader, root, split="train", **options):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_every_form_gives_the_same_images_in_the_same_order(root, form):
+def test_every_format_returns_the_same_images_in_the_same_order(root, form):
     FORMS[form](root)
     data = read(cifar_fs, root)
     assert (data.name, data.split) == ("cifar-fs", "train")
@@ -115,11 +115,11 @@ def test_every_form_gives_the_same_images_in_the_same_order(root, form):
 def test_decodes_once_for_all_splits_and_both_data_sets(root, monkeypatch):
     write_zip(root)
     read(cifar_fs, root)
-    monkeypatch.setattr(FILES, "_zip", None)
+    monkeypatch.setattr(FILES, "_read_zip", None)
     assert read(fc100, root, "test").classes == ("trout",)
 
 
-def test_changed_folders_are_decoded_anew(root):
+def test_changed_folders_are_decoded_again(root):
     write_folders(root)
     read(cifar_fs, root)
     file = root / "apple" / "000.png"
@@ -139,7 +139,7 @@ def test_rotations_make_four_classes_of_one(root):
         )
 
 
-def test_the_folder_of_the_environment_is_used_and_else_the_download(root, tmp_path, monkeypatch):
+def test_the_environment_folder_is_used_before_a_download(root, tmp_path, monkeypatch):
     write_zip(root)
     root.rename(tmp_path / "cifar100")
     monkeypatch.setenv("GRAPHFEW_DATA", str(tmp_path))
@@ -160,11 +160,11 @@ def test_the_folder_of_the_environment_is_used_and_else_the_download(root, tmp_p
     assert torch.equal(read(cifar_fs, None, "val").x, torch.from_numpy(PIXELS[1]))
     assert (asked["known_hash"], asked["path"]) == (
         "md5:03b5dce01913d631647c71ecec9e9cb8",
-        cache.folder(),
+        cache.cache_folder(),
     )
 
 
-def test_refusals(root, tmp_path):
+def test_invalid_arguments_are_rejected(root, tmp_path):
     with pytest.raises(ValueError, match="cifar_fs has no split 'dev'; known: train, val, test"):
         cifar_fs(root, "dev")
     with pytest.raises(
@@ -175,7 +175,7 @@ def test_refusals(root, tmp_path):
         read(cifar_fs, tmp_path / "nowhere")
 
 
-def test_an_incomplete_or_damaged_source_is_named_and_leaves_nothing(root, tmp_path):
+def test_an_incomplete_or_damaged_source_is_reported_and_not_cached(root, tmp_path):
     write_folders(root)
     (root / "ray" / "003.png").unlink()
     with pytest.raises(
@@ -198,7 +198,7 @@ def test_an_incomplete_or_damaged_source_is_named_and_leaves_nothing(root, tmp_p
 @pytest.mark.parametrize(
     "damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"<html>not found</html>"]
 )
-def test_a_damaged_archive_is_named(root, write, name, damage):
+def test_a_damaged_archive_is_reported(root, write, name, damage):
     write(root)
     (root / name).write_bytes(damage((root / name).read_bytes()))
     with pytest.raises(
@@ -207,12 +207,12 @@ def test_a_damaged_archive_is_named(root, write, name, damage):
         read(cifar_fs, root)
 
 
-def test_a_binary_archive_of_other_classes_or_lengths_is_refused(root):
+def test_a_binary_archive_with_other_classes_or_lengths_is_rejected(root):
     write_binary(root, cut=3)
     with pytest.raises(ValueError, match="is damaged"):
         read(cifar_fs, root)
     write_binary(root, [*NAMES, "zebra"])
-    with pytest.raises(ValueError, match="names other classes"):
+    with pytest.raises(ValueError, match="has other classes"):
         read(cifar_fs, root)
     write_binary(root, cut=2 + 3072)
     with pytest.raises(ValueError, match="is incomplete: 4 images of 'pear'"):
@@ -220,8 +220,8 @@ def test_a_binary_archive_of_other_classes_or_lengths_is_refused(root):
 
 
 @pytest.mark.parametrize(("name", "sizes"), [("cifar_fs", (64, 16, 20)), ("fc100", (60, 20, 20))])
-def test_the_lists_part_all_classes(name, sizes):
-    known = lists()
+def test_the_splits_partition_all_classes(name, sizes):
+    known = load_class_lists()
     parts = [set(known[name][split]) for split in ("train", "val", "test")]
     assert tuple(map(len, parts)) == sizes
     assert set().union(*parts) == {
@@ -240,8 +240,8 @@ def test_the_lists_part_all_classes(name, sizes):
     reason="CIFAR-100 is not here: set GRAPHFEW_DATA to a folder with cifar100/cifar100.zip",
 )
 def test_the_real_images(monkeypatch):
-    monkeypatch.setattr("graphfew.data.datasets.cifar.lists", lists)
-    monkeypatch.setattr(FILES, "EACH", 600)
+    monkeypatch.setattr("graphfew.data.datasets.cifar.load_class_lists", load_class_lists)
+    monkeypatch.setattr(FILES, "IMAGES_PER_CLASS", 600)
     known: set[str] = set()
     for split, classes in (("train", 64), ("val", 16), ("test", 20)):
         data = read(cifar_fs, None, split)

@@ -40,26 +40,26 @@ def test_gather_divides_bytes_exactly_as_torch_does():
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
-def test_gather_gives_features_as_float32_unscaled(dtype):
+def test_gather_returns_unscaled_float32_features(dtype):
     x = torch.tensor([[0.0], [1.0], [255.0], [-2.0]], dtype=dtype)
     out = build(x=x).gather(torch.tensor([2, 3]))
     assert out.dtype == torch.float32
     assert out.flatten().tolist() == [255.0, -2.0]
 
 
-def test_gather_gives_a_copy():
+def test_gather_returns_a_copy():
     data = build(x=torch.zeros(4, 1))
     data.gather(np.arange(4)).add_(1)
     assert data.x.sum() == 0
 
 
-def test_repr_is_short_and_says_what_it_is():
+def test_repr_is_short():
     assert repr(build()) == "Dataset('n', split='s', 2 classes, 4 items of shape [3] float32)"
 
 
 def test_pickles_for_worker_processes():
-    copy = pickle.loads(pickle.dumps(build(items={"drawer": torch.arange(4)})))
-    assert copy.items["drawer"].tolist() == [0, 1, 2, 3]
+    copy = pickle.loads(pickle.dumps(build(metadata={"drawer": torch.arange(4)})))
+    assert copy.metadata["drawer"].tolist() == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize(
@@ -81,15 +81,18 @@ def test_pickles_for_worker_processes():
         ({"y": torch.tensor([0, 0, 0, 0])}, "class 'b' has no item"),
         ({"classes": ("a", "a")}, "'a' is given twice"),
         ({"groups": ("g",)}, "groups has 1 names and classes 2"),
-        ({"items": {"drawer": torch.arange(3)}}, r"items\['drawer'\] has 3 values and x 4 items"),
+        (
+            {"metadata": {"drawer": torch.arange(3)}},
+            r"metadata\['drawer'\] has 3 values and x 4 items",
+        ),
     ],
 )
-def test_refuses_what_does_not_fit(changes, message):
+def test_inconsistent_fields_are_rejected(changes, message):
     with pytest.raises(ValueError, match=message):
         build(**changes)
 
 
-def test_refuses_other_types():
+def test_other_dtypes_are_rejected():
     with pytest.raises(TypeError, match=r"x is torch.int32; it must be uint8"):
         build(x=torch.zeros(4, 3, dtype=torch.int32))
     with pytest.raises(TypeError, match=r"y is torch.int32; it must be torch.int64"):
@@ -136,8 +139,8 @@ def test_arrays_keeps_bytes_as_images_and_does_not_share_memory():
     assert data.gather(torch.arange(2)).min() == 1
 
 
-def test_arrays_refuses_words_and_tables_of_labels():
-    with pytest.raises(TypeError, match="give numbers"):
+def test_arrays_rejects_text_items_and_two_dimensional_labels():
+    with pytest.raises(TypeError, match="pass numbers"):
         arrays([["a"], ["b"]], [0, 1])
-    with pytest.raises(ValueError, match=r"y has shape \(2, 1\); give one label per item"):
+    with pytest.raises(ValueError, match=r"y has shape \(2, 1\); pass one label per item"):
         arrays(np.eye(2), [[0], [1]])

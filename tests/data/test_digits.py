@@ -20,6 +20,6 @@ def test_digits_keep_their_labels_at_any_size():
     assert data.y[:10].tolist() == list(range(10))
 
 
-def test_a_side_of_no_pixel_is_refused():
+def test_an_image_size_of_zero_is_rejected():
     with pytest.raises(ValueError, match="size is 0; it must be at least 1 pixel"):
         digits(size=0)

@@ -1,8 +1,8 @@
-from graphfew.data.io.download import Bar
+from graphfew.data.io.download import DownloadBar
 
 
-def test_the_bar_does_what_pooch_asks_of_it(capsys):
-    bar = Bar("archive.zip", show=False)
+def test_the_bar_has_the_interface_of_pooch(capsys):
+    bar = DownloadBar("archive.zip", show=False)
     bar.total = 2048
     for _ in range(2):
         bar.update(1024)

@@ -21,7 +21,7 @@ def root(tmp_path):
     return tmp_path
 
 
-def test_splits_hold_other_relations_or_other_sentences(root):
+def test_splits_have_disjoint_relations_or_sentences(root):
     parts = {
         split: gf.data.fewrel(root, split, file="made") for split in ("train", "val", "test", "all")
     }
@@ -36,7 +36,7 @@ def test_splits_hold_other_relations_or_other_sentences(root):
     assert gf.data.fewrel(root / "made.json", "test").x.equal(parts["test"].x)
 
 
-def test_words_of_other_relations_are_unknown_and_places_are_relative(root):
+def test_words_of_other_relations_are_unknown_and_positions_are_relative(root):
     train, test = (
         gf.data.fewrel(root, split, file="made", length=6) for split in ("train", "test")
     )
@@ -56,7 +56,7 @@ def test_the_vocabulary_keeps_the_most_frequent_words(root):
     assert [word == 1 for word in few.x[0, :5, 0].tolist()] == [False, True, False, False, True]
 
 
-def test_long_sentences_are_cut_and_late_mentions_stay_inside(root):
+def test_long_sentences_are_truncated_and_late_mentions_clipped(root):
     short = gf.data.fewrel(root, "all", file="made", length=2)
     assert short.x.shape[1:] == (2, 3)
     assert short.x[0, :, 2].tolist() == [1, 2]
@@ -72,16 +72,16 @@ def test_long_sentences_are_cut_and_late_mentions_stay_inside(root):
         ({"length": 0}, "length 0"),
     ],
 )
-def test_refusals(root, options, words):
+def test_invalid_arguments_are_rejected(root, options, words):
     with pytest.raises(ValueError, match=words):
         gf.data.fewrel(root, **{"file": "made", **options})
 
 
-def test_what_is_not_there_or_not_fewrel(root, monkeypatch):
+def test_missing_and_invalid_files_are_reported(root, monkeypatch):
     with pytest.raises(FileNotFoundError, match=r"there is no .*other\.json"):
         gf.data.fewrel(root, file="other")
     monkeypatch.delenv("GRAPHFEW_DATA", raising=False)
-    with pytest.raises(ValueError, match="give root="):
+    with pytest.raises(FileNotFoundError, match="pass root="):
         gf.data.fewrel()
     no_words = '{"P1": [{"tokens": 3, "h": [0, 0, [[0]]], "t": [0, 0, [[0]]]}]}'
     for text in ("{", "[]", '{"P1": [{"tokens": ["a"]}]}', no_words):

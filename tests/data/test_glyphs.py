@@ -37,7 +37,7 @@ def test_no_two_classes_of_any_splits_share_an_outline(data):
     face = _glyph_rendering.load_face("DejaVuSans")
     seen = {}
     for split, d in data.items():
-        for code in d.items["codepoint"].unique().tolist():
+        for code in d.metadata["codepoint"].unique().tolist():
             mask = face.getmask(chr(code), mode="L")
             key = (mask.size, bytes(mask))
             assert key not in seen, f"{chr(code)} of {split} looks like {seen.get(key)}"
@@ -49,21 +49,21 @@ def test_no_two_classes_of_any_splits_share_an_outline(data):
     "pair", ["A\u0391", "A\u0410", "o\u043e", "o\u03bf", "sS", "X\u0425", "u\u057d"]
 )
 def test_look_alikes_are_found(pair):
-    assert _glyph_rendering.distinct(map(ord, pair)) == [ord(pair[0])]
+    assert _glyph_rendering.remove_lookalikes(map(ord, pair)) == [ord(pair[0])]
 
 
-def test_each_face_that_has_a_character_takes_its_turn(data):
-    covered = _glyph_rendering.coverage()
+def test_items_use_the_faces_of_a_character_in_turn(data):
+    covered = _glyph_rendering.find_coverage()
     for d in data.values():
         for members in d.members[::17]:
-            code = int(d.items["codepoint"][members[0]])
-            turns = np.bincount(d.items["face"][members], minlength=12)
+            code = int(d.metadata["codepoint"][members[0]])
+            turns = np.bincount(d.metadata["face"][members], minlength=12)
             assert len(covered[code]) >= 8
             assert set(np.flatnonzero(turns)) == set(covered[code])
             assert turns.max() <= 3
 
 
-def test_pictures_are_bright_on_black_and_whole(data):
+def test_images_are_bright_on_black_and_not_cropped(data):
     for d in data.values():
         x = d.gather(torch.arange(len(d)))
         border = torch.cat([x[..., 0, :], x[..., -1, :], x[..., 0], x[..., -1]], -1)
@@ -75,13 +75,15 @@ def test_pictures_are_bright_on_black_and_whole(data):
 def test_an_item_depends_on_seed_character_and_number_alone(data):
     d = data["test"]
     item = 20 * 7 + 3
-    rng = np.random.default_rng([0, int(d.items["codepoint"][item]), 3])
-    face = _glyph_rendering.load_face(_glyph_rendering.FACES[int(d.items["face"][item])])
-    drawn = _glyph_rendering.picture(face, chr(int(d.items["codepoint"][item])), 28, rng)
+    rng = np.random.default_rng([0, int(d.metadata["codepoint"][item]), 3])
+    face = _glyph_rendering.load_face(_glyph_rendering.FACES[int(d.metadata["face"][item])])
+    drawn = _glyph_rendering.render_character(
+        face, chr(int(d.metadata["codepoint"][item])), 28, rng
+    )
     assert np.array_equal(drawn, d.x[item, 0].numpy())
 
 
-def test_drawing_again_gives_the_same_and_another_seed_does_not(data, tmp_path, monkeypatch):
+def test_rendering_is_reproducible_and_depends_on_the_seed(data, tmp_path, monkeypatch):
     monkeypatch.setenv("GRAPHFEW_CACHE", str(tmp_path))
     assert torch.equal(glyphs("test", progress=False).x, data["test"].x)
     other = glyphs("test", seed=1, progress=False)
@@ -90,7 +92,7 @@ def test_drawing_again_gives_the_same_and_another_seed_does_not(data, tmp_path, 
     assert len(os.listdir(tmp_path)) == 2
 
 
-def test_nearest_pixels_find_the_task_neither_trivial_nor_hopeless(data):
+def test_tasks_are_neither_trivial_nor_impossible_for_nearest_pixels(data):
     tasks = Tasks(data["test"], way=5, shot=1, query=5, seed=1)
     correct = []
     for i in range(100):
@@ -101,8 +103,8 @@ def test_nearest_pixels_find_the_task_neither_trivial_nor_hopeless(data):
     assert 0.5 < torch.stack(correct).mean() < 0.8
 
 
-def test_refuses_what_it_does_not_know():
-    with pytest.raises(ValueError, match="unknown glyphs split 'dev'; known: train, val, test"):
+def test_unknown_arguments_are_rejected():
+    with pytest.raises(ValueError, match="glyphs has no split 'dev'; known: train, val, test"):
         glyphs("dev")
     with pytest.raises(ValueError, match="size is 4"):
         glyphs("test", size=4)

@@ -48,7 +48,7 @@ def test_reads_an_archive_in_order_of_character_and_drawer(root):
     assert len(data.classes) == 136
     assert data.classes[0] == "Greek/character01"
     assert set(data.groups) == {"Greek", "Latin"}
-    assert data.items["drawer"][:21].tolist() == [*range(1, 21), 1]
+    assert data.metadata["drawer"][:21].tolist() == [*range(1, 21), 1]
     for item in (0, 25, 2719):
         number, drawer = 108 + item // 20, item % 20 + 1
         expected = torch.zeros(28, 28, dtype=torch.uint8)
@@ -72,7 +72,7 @@ def test_other_sizes_are_reduced_smoothly(root):
     assert len(data.x.unique()) > 10
 
 
-def test_the_folder_of_the_environment_is_used(root, tmp_path, monkeypatch):
+def test_the_environment_folder_is_used(root, tmp_path, monkeypatch):
     (tmp_path / "omniglot").symlink_to(root)
     monkeypatch.setenv("GRAPHFEW_DATA", str(tmp_path))
     assert torch.equal(load(None).x, load(root).x)
@@ -80,11 +80,11 @@ def test_the_folder_of_the_environment_is_used(root, tmp_path, monkeypatch):
 
 def test_decodes_once(root, monkeypatch):
     load(root)
-    monkeypatch.setattr(sys.modules["graphfew.data.datasets.omniglot"], "_decode", None)
+    monkeypatch.setattr(sys.modules["graphfew.data.datasets.omniglot"], "_decode_archive", None)
     load(root)
 
 
-def test_a_failed_download_says_what_to_do(monkeypatch):
+def test_a_failed_download_is_reported(monkeypatch):
     monkeypatch.delenv("GRAPHFEW_DATA", raising=False)
     with pytest.raises(
         OSError, match=r"could not download https.*small1.zip.*pass its folder as root"
@@ -115,7 +115,7 @@ def test_a_download_is_checked_and_used(root, monkeypatch):
         lambda b: b[:5000] + bytes(500) + b[5500:],
     ],
 )
-def test_a_damaged_archive_is_named_and_leaves_nothing(root, tmp_path, monkeypatch, damage):
+def test_a_damaged_archive_is_reported_and_not_cached(root, tmp_path, monkeypatch, damage):
     monkeypatch.setenv("GRAPHFEW_CACHE", str(tmp_path / "cache"))
     (tmp_path / SMALL).write_bytes(damage((root / SMALL).read_bytes()))
     with pytest.raises(
@@ -126,13 +126,13 @@ def test_a_damaged_archive_is_named_and_leaves_nothing(root, tmp_path, monkeypat
 
 
 @pytest.mark.parametrize("size", [{"characters": 135}, {"drawers": 19}])
-def test_an_incomplete_archive_is_refused(tmp_path, size):
+def test_an_incomplete_archive_is_rejected(tmp_path, size):
     write(tmp_path / SMALL, **size)
     with pytest.raises(ValueError, match=r"is incomplete: .*expected 2720 of 136"):
         load(tmp_path)
 
 
-def test_refuses_what_it_does_not_know(tmp_path):
+def test_unknown_arguments_are_rejected(tmp_path):
     with pytest.raises(
         ValueError, match="split 'dev'; known: train, train-mirrored, train-doubled, val"
     ):
@@ -159,12 +159,12 @@ def test_the_splits_are_those_of_vinyals(real_omniglot, split, classes):
     ("split", "alphabets", "characters"),
     [("background", 30, 964), ("evaluation", 20, 659), ("small1", 5, 136), ("small2", 5, 156)],
 )
-def test_the_published_sets_are_whole(real_omniglot, split, alphabets, characters):
+def test_the_published_sets_are_complete(real_omniglot, split, alphabets, characters):
     data = omniglot(real_omniglot, split=split, rotations=False, progress=False)
     assert (len(set(data.groups)), len(data.classes)) == (alphabets, characters)
 
 
-def test_the_small_set_holds_the_same_pictures_as_the_large_one(real_omniglot):
+def test_the_small_sets_have_the_images_of_the_background_set(real_omniglot):
     small, large = (
         omniglot(real_omniglot, split=s, rotations=False, progress=False)
         for s in ("small1", "background")
@@ -181,7 +181,7 @@ def test_strokes_are_bright_and_few(real_omniglot):
     assert 0.02 < x.mean() < 0.2
 
 
-def test_mirrored_characters_are_the_training_ones_seen_in_a_mirror(real_omniglot):
+def test_mirrored_characters_are_mirror_images_of_training_characters(real_omniglot):
     plain, mirrored = (
         omniglot(real_omniglot, split=s, progress=False) for s in ("train", "train-mirrored")
     )

@@ -16,9 +16,11 @@ from graphfew.data import (
     dirichlet,
     multinomial,
     single,
+    single_class,
     varied,
 )
 from graphfew.data.tasks import QUERY, SUPPORT, UNLABELED
+from graphfew.errors import InvalidInputError
 
 
 def toy(sizes=(20,) * 12, groups=()):
@@ -38,7 +40,7 @@ def toy(sizes=(20,) * 12, groups=()):
 DATA = toy()
 QUERIES = [1, 5, (1, 6), multinomial(10), dirichlet(40, 0.3), single(), varied((1, 30))]
 
-settings = st.fixed_dictionaries(
+task_options = st.fixed_dictionaries(
     {
         "way": st.sampled_from([2, 5, 12, (2, 9)]),
         "shot": st.sampled_from([1, 5, (1, 4)]),
@@ -51,7 +53,7 @@ settings = st.fixed_dictionaries(
 numbers = st.integers(0, 2**70)
 
 
-def same(a, b):
+def equal_batches(a, b):
     (left, left_target), (right, right_target) = a, b
     return (
         torch.equal(left.x, right.x)
@@ -63,19 +65,19 @@ def same(a, b):
     )
 
 
-def between(value, span):
+def in_range(value, span):
     lo, hi = span if isinstance(span, tuple) else (span, span)
     return lo <= value <= hi
 
 
-def enough(options):
+def has_enough_items(options):
     """Wide draws of many queries need many items; two-way tasks of the toy data have too few."""
     total = getattr(options["query"], "max_total", None) or 0
     return total <= 10 or options["way"] in (5, 12)
 
 
-@given(settings.filter(enough), numbers)
-def test_a_task_holds_what_was_asked_for(options, number):
+@given(task_options.filter(has_enough_items), numbers)
+def test_a_task_has_the_configured_sizes(options, number):
     tasks = Tasks(DATA, **options)
     draw, (episode, target) = tasks.draw(number), tasks[number]
     way = len(draw.classes)
@@ -83,20 +85,22 @@ def test_a_task_holds_what_was_asked_for(options, number):
         role: np.bincount(draw.label[draw.role == role], minlength=way)
         for role in (SUPPORT, UNLABELED, QUERY)
     }
-    assert between(way, options["way"])
+    assert in_range(way, options["way"])
     for role, span in ((SUPPORT, options["shot"]), (UNLABELED, options["unlabeled"])):
         assert len(set(count[role].tolist())) == 1
-        assert between(count[role][0], span)
+        assert in_range(count[role][0], span)
     if not isinstance(options["query"], QuerySampler):
         assert len(set(count[QUERY].tolist())) == 1
-        assert between(count[QUERY][0], options["query"])
+        assert in_range(count[QUERY][0], options["query"])
     assert len(set(draw.classes.tolist())) == way
     assert episode.way == (way,)
     assert len(target) == count[QUERY].sum() == episode.n_queries[0]
 
 
 @given(
-    settings.filter(enough), st.sampled_from([1.0, 0.4]), st.lists(numbers, min_size=1, max_size=3)
+    task_options.filter(has_enough_items),
+    st.sampled_from([1.0, 0.4]),
+    st.lists(numbers, min_size=1, max_size=3),
 )
 def test_every_task_is_a_valid_episode(options, ratio, indices):
     """Tasks skip the constructor's checks, so they are made here."""
@@ -110,8 +114,8 @@ def test_every_task_is_a_valid_episode(options, ratio, indices):
     assert len(target) == sum(episode.n_queries)
 
 
-@given(settings.filter(enough), numbers)
-def test_no_item_stands_twice_and_labels_are_true(options, number):
+@given(task_options.filter(has_enough_items), numbers)
+def test_no_item_appears_twice_and_labels_are_correct(options, number):
     tasks = Tasks(DATA, **options)
     draw, (episode, target) = tasks.draw(number), tasks[number]
     items = episode.x.flatten().long()
@@ -124,23 +128,25 @@ def test_no_item_stands_twice_and_labels_are_true(options, number):
     assert not (support & episode.query).any()
 
 
-@given(settings.filter(enough), st.lists(st.integers(0, 1000), min_size=1, max_size=5))
+@given(
+    task_options.filter(has_enough_items), st.lists(st.integers(0, 1000), min_size=1, max_size=5)
+)
 def test_a_batch_equals_its_tasks_collated(options, indices):
     tasks = Tasks(DATA, **options)
     episodes, targets = zip(*(tasks[i] for i in indices), strict=True)
-    assert same(tasks.batch(indices), (collate(episodes), torch.cat(targets)))
+    assert equal_batches(tasks.batch(indices), (collate(episodes), torch.cat(targets)))
 
 
-@given(settings.filter(enough), numbers)
+@given(task_options.filter(has_enough_items), numbers)
 def test_a_task_depends_on_seed_and_index_alone(options, number):
     tasks = Tasks(DATA, **options)
     first = tasks[number]
     np.random.seed(number % 2**32)
     torch.manual_seed(number % 2**32)
     tasks.batch(range(3))
-    assert same(first, tasks[number])
-    assert same(first, Tasks(DATA, **options)[number])
-    assert same(first, pickle.loads(pickle.dumps(tasks))[number])
+    assert equal_batches(first, tasks[number])
+    assert equal_batches(first, Tasks(DATA, **options)[number])
+    assert equal_batches(first, pickle.loads(pickle.dumps(tasks))[number])
 
 
 def test_indices_and_seeds_give_different_tasks():
@@ -150,7 +156,7 @@ def test_indices_and_seeds_give_different_tasks():
     assert len(draws) == 500
 
 
-def test_known_tasks_stay_what_they_are():
+def test_recorded_tasks_do_not_change():
     """Results are compared on tasks by number: a change here makes old results incomparable."""
     draw = Tasks(toy((6,) * 4), way=2, shot=1, query=1, seed=3).draw(7)
     assert (
@@ -192,7 +198,7 @@ def test_node_order_carries_no_information():
         assert np.abs(share - 1 / 3).max() < 0.05
 
 
-def test_unshuffled_nodes_are_the_same_ones_in_order():
+def test_unshuffled_nodes_are_the_same_in_order():
     shuffled, ordered = (
         Tasks(DATA, way=3, shot=2, query=2, unlabeled=1, shuffle=s).draw(4) for s in (True, False)
     )
@@ -228,7 +234,7 @@ def test_within_groups_every_task_keeps_to_one_group_and_reaches_all_large_enoug
 
 
 @given(st.integers(0, 10**6))
-def test_queries_that_a_class_cannot_give_come_from_the_others(number):
+def test_queries_that_a_class_lacks_are_drawn_from_the_others(number):
     class FirstClassQueries:
         max_per_class, max_total = None, 12
 
@@ -261,17 +267,17 @@ def test_queries_that_a_class_cannot_give_come_from_the_others(number):
         ({"shot": 21, "query": single()}, "needs up to 21"),
         (
             {"query": dirichlet(96)},
-            r"dirichlet\(2.0, 96\) asks for up to 96 queries, but a 5-way task may have only 95",
+            r"dirichlet\(2.0, 96\) draws up to 96 queries, but a 5-way task may have only 95",
         ),
         ({"way": (2, 5), "query": multinomial((1, 39))}, "2-way task may have only 38"),
     ],
 )
-def test_refuses_before_any_work(options, message):
+def test_too_large_tasks_are_rejected_at_construction(options, message):
     with pytest.raises(ValueError, match=message):
         Tasks(DATA, **options)
 
 
-def test_refusals_name_the_smallest_class_and_the_largest_group():
+def test_errors_name_the_smallest_class_and_the_largest_group():
     with pytest.raises(ValueError, match="class 'class1' has 4 items but a task needs up to 6"):
         Tasks(toy((9, 4, 8)), way=2, shot=1, query=5)
     grouped = toy((9, 4, 9, 9, 9), groups=("a", "a", "b", "b", "b"))
@@ -282,7 +288,7 @@ def test_refusals_name_the_smallest_class_and_the_largest_group():
     )  # the small class stands in a group too small to be drawn
 
 
-def test_exactly_enough_is_enough():
+def test_exactly_enough_items_suffice():
     Tasks(toy((6,) * 3), way=3, shot=1, query=4, unlabeled=1)[0]
     episode, _ = Tasks(toy((6,) * 3), way=3, shot=1, query=multinomial(15))[0]
     assert episode.sizes == (18,)
@@ -296,7 +302,7 @@ def test_large_classes_are_drawn_from_without_replacement():
 
 def test_tasks_have_no_end_and_no_negative_index():
     tasks = Tasks(DATA)
-    assert same(tasks[np.int64(10**12)], tasks[10**12])
+    assert equal_batches(tasks[np.int64(10**12)], tasks[10**12])
     with pytest.raises(IndexError, match="0 or more"):
         tasks[-1]
     with pytest.raises(TypeError):
@@ -348,3 +354,48 @@ def test_label_noise_needs_classes_outside_the_task():
         Tasks(data, way=12, label_noise=0.1)
     with pytest.raises(ValueError, match=r"label_noise is 1\.0"):
         Tasks(data, way=2, label_noise=1.0)
+
+
+def test_describe_includes_shuffle_if_it_is_off():
+    assert Tasks(DATA, shuffle=False).describe()["shuffle"] is False
+    assert "shuffle" not in Tasks(DATA).describe()
+
+
+@given(
+    st.fixed_dictionaries(
+        {
+            "way": st.sampled_from([2, 3, (2, 4)]),
+            "shot": st.sampled_from([1, 4, (1, 4)]),
+            "query": st.sampled_from(
+                [2, (1, 3), multinomial(6), dirichlet(6, 0.1), single_class(6)]
+            ),
+            "unlabeled": st.sampled_from([3, (1, 3)]),
+            "distractors": st.sampled_from([0, 2, (1, 3)]),
+            "label_noise": st.sampled_from([0.0, 0.4, 0.99]),
+            "labeled_ratio": st.sampled_from([1.0, 0.5, (0.2, 1.0)]),
+            "seed": st.integers(0, 2**32),
+        }
+    ),
+    st.integers(0, 2**32),
+)
+def test_no_item_appears_twice_with_noise_distractors_unlabeled_items_and_queries(options, number):
+    """The toy data set is barely large enough, so noisy items and distractors compete for the same items."""
+    data = toy((12,) * 8)
+    draw = Tasks(data, **options).draw(number)
+    assert len(np.unique(draw.items)) == len(draw.items)
+    assert set(draw.items.tolist()) <= set(range(len(data)))
+
+
+def test_too_few_items_for_label_noise_are_reported_at_construction():
+    data = toy((20,) * 6)
+    with pytest.raises(
+        InvalidInputError,
+        match="may replace all 75 support items of a 5-way task, but only 20 items are left",
+    ):
+        Tasks(data, way=5, shot=15, query=5, label_noise=0.5)
+    with pytest.raises(InvalidInputError, match="but only 14 items are left"):
+        Tasks(data, way=5, shot=4, query=5, unlabeled=6, distractors=1, label_noise=0.1)
+    # Exactly enough: 5 x 2 noisy items and 10 distractor items of the 20 outside the task.
+    tasks = Tasks(data, way=5, shot=2, query=5, unlabeled=10, distractors=1, label_noise=0.99)
+    for number in range(20):
+        assert len(np.unique(tasks.draw(number).items)) == 5 * (2 + 5 + 10) + 10

@@ -14,7 +14,7 @@ from pathlib import Path
 import jaxtyping
 import pytest
 from hypothesis import HealthCheck, settings
-from judge import Tally
+from tally import Tally
 
 TALLIES: dict[str, Tally] = {}
 EXAMPLES = int(os.environ.get("GRAPHFEW_FUZZ", "100"))

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from judge import Tally, mutated, written
 from PIL import Image
+from tally import Tally, mutated, written
 
 from graphfew.data import cifar_fs, class_folders, omniglot
 
@@ -37,8 +37,8 @@ LISTS = {
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two characters, and two classes of two images."""
     monkeypatch.setitem(OMNIGLOT.ARCHIVES, "images_background_small1", (2, "md5:none"))
-    monkeypatch.setattr("graphfew.data.datasets.cifar.lists", lambda: LISTS)
-    monkeypatch.setattr(CIFAR, "EACH", 2)
+    monkeypatch.setattr("graphfew.data.datasets.cifar.load_class_lists", lambda: LISTS)
+    monkeypatch.setattr(CIFAR, "IMAGES_PER_CLASS", 2)
 
 
 def picture(side: int, seed: int, kind: str = "PNG") -> bytes:

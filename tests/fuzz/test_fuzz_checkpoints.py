@@ -11,7 +11,7 @@ import pytest
 from bench_records import made
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from judge import HOSTILE, Tally, altered, deep_json, json_like, mutated, written
+from tally import HOSTILE, Tally, altered, deep_json, json_like, mutated, written
 
 import graphfew as gf
 from graphfew.benchmark import read

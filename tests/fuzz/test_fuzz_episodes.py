@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from judge import Tally
+from tally import Tally
 
 import graphfew as gf
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from judge import Tally, mutated, written
+from tally import Tally, mutated, written
 
 from graphfew.data import mini_imagenet, tiered_imagenet
 from graphfew.data.io.safe_pickle import read_pickle

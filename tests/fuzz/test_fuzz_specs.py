@@ -6,8 +6,8 @@ from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from judge import Tally, altered, mutated, written
 from small_specs import SMALL
+from tally import Tally, altered, mutated, written
 
 from graphfew.benchmark import read_figures, read_spec
 from graphfew.benchmark.toml import tomllib

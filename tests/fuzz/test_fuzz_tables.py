@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from judge import Tally, mutated, written
+from tally import Tally, mutated, written
 
 from graphfew.data import cifar_fs_features, clinc150, fewrel
 from graphfew.data.io.tabular import read_csv, read_npz, read_parquet
@@ -275,7 +275,7 @@ FEWREL = "{" + ", ".join(f'"P{i}": [{", ".join([SENTENCE] * 4)}]' for i in range
 def test_fewrel(tally: Tally, tmp_path: Path, content: bytes) -> None:
     path = written(tmp_path / "data", "train_wiki.json", content)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys.modules["graphfew.data.datasets.fewrel"], "HELD_OUT", 1)
+        patch.setattr(sys.modules["graphfew.data.datasets.fewrel"], "N_VALIDATION_SENTENCES", 1)
         tally.judge(
             lambda: fewrel(path, split="all", words=10, length=5), (ValueError,), path, tmp_path
         )

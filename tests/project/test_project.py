@@ -38,12 +38,13 @@ def test_citation_has_the_current_version_and_license():
 def test_security_policy_states_the_limits_of_the_code():
     policy = re.sub(r"\s+", " ", text("SECURITY.md"))
     assert (
-        f"may inflate to {archives.FREE_BYTES // 10**6} MB or to {archives.RATIO} times" in policy
+        f"may inflate to {archives.FREE_BYTES // 10**6} MB or to {archives.MAX_RATIO} times"
+        in policy
     )
-    assert f"lists of entries up to {archives.LIST // 10**6} MB" in policy
-    assert OMNIGLOT.MOST == CIFAR.MOST
-    assert f"images of Omniglot and CIFAR-100 to {CIFAR.MOST // 1000} kB" in policy
-    assert f"binary archive up to {CIFAR.UNPACKED // 10**6} MB" in policy
+    assert f"lists of entries up to {archives.MAX_DIRECTORY_BYTES // 10**6} MB" in policy
+    assert OMNIGLOT.MAX_IMAGE_BYTES == CIFAR.MAX_IMAGE_BYTES
+    assert f"images of Omniglot and CIFAR-100 to {CIFAR.MAX_IMAGE_BYTES // 1000} kB" in policy
+    assert f"binary archive up to {CIFAR.MAX_UNPACKED_BYTES // 10**6} MB" in policy
 
 
 def test_files_named_in_the_policy_exist():

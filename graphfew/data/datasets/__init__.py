@@ -1,1 +1,1 @@
-"""One module per data set; `graphfew.data` exports the loading functions."""
+"""Loaders of the data sets that the catalog knows by name, one file each, with the names of their splits."""

@@ -1,4 +1,4 @@
-"""Drawing glyphs: which characters the DejaVu faces have, and one jittered picture of a character."""
+"""Rendering of glyphs: which characters the DejaVu faces contain, and a jittered image of a character."""
 
 from __future__ import annotations
 
@@ -14,96 +14,125 @@ from matplotlib.ft2font import FT2Font
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-SANS = ("", "-Bold", "-Oblique", "-BoldOblique")
-SERIF = ("", "-Bold", "-Italic", "-BoldItalic")
+_SANS_STYLES = ("", "-Bold", "-Oblique", "-BoldOblique")
+_SERIF_STYLES = ("", "-Bold", "-Italic", "-BoldItalic")
 FACES = (
-    *(f"DejaVuSans{s}" for s in SANS),
-    *(f"DejaVuSansMono{s}" for s in SANS),
-    *(f"DejaVuSerif{s}" for s in SERIF),
+    *(f"DejaVuSans{style}" for style in _SANS_STYLES),
+    *(f"DejaVuSansMono{style}" for style in _SANS_STYLES),
+    *(f"DejaVuSerif{style}" for style in _SERIF_STYLES),
 )
-FEWEST_FACES = 8
-ALIKE = 0.15
-POINTS = 96  # height of the type that pictures are made from
-CANVAS = 112  # side of the picture before it is reduced
-KNOTS = 4  # the warp moves a grid of KNOTS x KNOTS points
-SHAPE = 32  # side of the pictures that are compared for likeness
+MIN_FACES = 8
+LETTER_CATEGORIES = ("Lu", "Ll", "Lo", "Nd")
+# Shapes `a` and `b` are alike if `|a - b|² < LOOKALIKE_THRESHOLD |a| |b|`.
+LOOKALIKE_THRESHOLD = 0.15
+FONT_SIZE = 96
+CANVAS_SIZE = 112  # side of the image before it is reduced
+WARP_KNOTS = 4  # the warp moves a grid of WARP_KNOTS x WARP_KNOTS points
+SHAPE_SIZE = 32  # side of the images that are compared for likeness
+
+Font = ImageFont.FreeTypeFont
+Box = tuple[int, int, int, int]
 
 
 def face_path(face: str) -> Path:
-    """The file of a face, among those that matplotlib carries."""
+    """Return the file of a face, among those that matplotlib includes."""
     return Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"{face}.ttf"
 
 
-def load_face(face: str) -> ImageFont.FreeTypeFont:
-    """The face at the size that pictures are made from."""
-    return ImageFont.truetype(str(face_path(face)), POINTS, layout_engine=ImageFont.Layout.BASIC)
+def load_face(face: str) -> Font:
+    """Load a face at the size of the rendering."""
+    return ImageFont.truetype(str(face_path(face)), FONT_SIZE, layout_engine=ImageFont.Layout.BASIC)
 
 
-def coverage() -> dict[int, tuple[int, ...]]:
-    """For each code point the indices of the faces that have it, ascending."""
-    found: dict[int, list[int]] = {}
-    for number, face in enumerate(FACES):
+def find_coverage() -> dict[int, tuple[int, ...]]:
+    """Return for each code point the indices of the faces that contain it, both ascending."""
+    coverage: dict[int, list[int]] = {}
+    for index, face in enumerate(FACES):
         for code in FT2Font(str(face_path(face))).get_charmap():
-            found.setdefault(int(code), []).append(number)
-    return {code: tuple(numbers) for code, numbers in sorted(found.items())}
+            coverage.setdefault(int(code), []).append(index)
+    return {code: tuple(faces) for code, faces in sorted(coverage.items())}
 
 
-def letters(script: str, covered: dict[int, tuple[int, ...]]) -> list[int]:
-    """Letters and decimal digits of a script, by code point, that at least `FEWEST_FACES` faces have.
+def find_letters(script: str, faces_of_code: dict[int, tuple[int, ...]]) -> list[int]:
+    """Return the letters and decimal digits of a script that at least `MIN_FACES` faces contain.
 
-    A script is the first word of a character's Unicode name. Characters that decompose (accented, compatibility) are
-    left out: they differ from another one by a mark, or not at all.
+    Characters that decompose (accented or compatibility characters) are excluded: they differ from another one by a
+    mark, or not at all.
+
+    Args:
+        script: the first word of the characters' Unicode names.
+        faces_of_code: from `find_coverage`.
+
+    Returns:
+        Code points, ascending.
     """
-
-    def belongs(character: str) -> bool:
-        return (
-            unicodedata.category(character) in ("Lu", "Ll", "Lo", "Nd")
+    letters = []
+    for code, faces in faces_of_code.items():
+        character = chr(code)
+        is_letter = unicodedata.category(character) in LETTER_CATEGORIES
+        if (
+            is_letter
+            and len(faces) >= MIN_FACES
             and unicodedata.name(character).split()[0] == script
             and not unicodedata.decomposition(character)
-        )
-
-    return [
-        code for code, faces in covered.items() if len(faces) >= FEWEST_FACES and belongs(chr(code))
-    ]
+        ):
+            letters.append(code)
+    return letters
 
 
-def distinct(codes: Iterable[int]) -> list[int]:
-    """The code points whose shape in DejaVu Sans differs from that of every earlier one that is kept.
+def remove_lookalikes(codes: Iterable[int]) -> list[int]:
+    """Return the code points whose shape in DejaVu Sans differs from that of every earlier one.
 
-    Shapes are cropped to their ink and brought to one size, so a small letter that is its capital made smaller is
-    alike too; they are alike where `|a - b|² < ALIKE |a| |b|`.
+    Shapes are cropped to their ink and scaled to one size, so a lower-case letter with the shape of its capital is a
+    look-alike, too.
     """
     face = load_face(FACES[0])
-    kept: list[int] = []
-    shapes = np.zeros((0, SHAPE * SHAPE))
+    distinct: list[int] = []
+    shapes = np.zeros((0, SHAPE_SIZE * SHAPE_SIZE))
     for code in codes:
-        shape = _shape(face, chr(code))
-        difference = ((shapes - shape) ** 2).sum(1)
-        if not (difference < ALIKE * np.linalg.norm(shape) * np.linalg.norm(shapes, axis=1)).any():
-            kept.append(code)
+        shape = _normalized_shape(face, chr(code))
+        squared_distance = ((shapes - shape) ** 2).sum(1)
+        scale = np.linalg.norm(shape) * np.linalg.norm(shapes, axis=1)
+        is_alike = squared_distance < LOOKALIKE_THRESHOLD * scale
+        if not is_alike.any():
+            distinct.append(code)
             shapes = np.concatenate([shapes, shape[None]])
-    return kept
+    return distinct
 
 
-def picture(
-    face: ImageFont.FreeTypeFont, character: str, size: int, rng: np.random.Generator
+def render_character(
+    face: Font, character: str, size: int, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """`[size, size]` uint8, bright on black: stroke width, slant, turn, scale, place, warp and noise from `rng`."""
-    ink = _ink(face, character, stroke=_extra_stroke(face, character, rng))
+    """Render a character, bright on black, with jitter.
+
+    Args:
+        face: from `load_face`.
+        character: a character of the face.
+        size: side of the image in pixels.
+        rng: source of the stroke width, slant, rotation, scale, position, warp and noise.
+
+    Returns:
+        `[size, size]` uint8.
+    """
+    # The order of the random draws defines the data set: it must not change.
+    ink = _render_ink(face, character, stroke=_draw_extra_stroke(face, character, rng))
     warped = ink.transform(
-        (CANVAS, CANVAS),
+        (CANVAS_SIZE, CANVAS_SIZE),
         Image.Transform.MESH,
-        _mesh(_source_points(ink.size, rng)),
+        _build_mesh(_draw_source_points(ink.size, rng)),
         Image.Resampling.BILINEAR,
     )
-    small = np.asarray(warped.resize((size, size), Image.Resampling.LANCZOS), dtype=np.float64)
+    reduced = warped.resize((size, size), Image.Resampling.LANCZOS)
+    pixels = np.asarray(reduced, dtype=np.float64)
     noise = rng.normal(0, rng.uniform(5, 25), (size, size))
-    return np.clip(np.rint(small * rng.uniform(0.75, 1.0) + noise), 0, 255).astype(np.uint8)
+    brightness = rng.uniform(0.75, 1.0)
+    return np.clip(np.rint(pixels * brightness + noise), 0, 255).astype(np.uint8)
 
 
-def _ink(face: ImageFont.FreeTypeFont, character: str, stroke: int = 0) -> Image.Image:
-    """The character alone, cropped to its ink, mode `L`."""
-    left, top, right, bottom = (int(side) for side in face.getbbox(character, stroke_width=stroke))
+def _render_ink(face: Font, character: str, stroke: int = 0) -> Image.Image:
+    """Render the character alone, cropped to its ink, in mode `L`."""
+    box = face.getbbox(character, stroke_width=stroke)
+    left, top, right, bottom = (int(side) for side in box)
     image = Image.new("L", (right - left + 2, bottom - top + 2))
     ImageDraw.Draw(image).text(
         (1 - left, 1 - top), character, fill=255, font=face, stroke_width=stroke
@@ -111,44 +140,46 @@ def _ink(face: ImageFont.FreeTypeFont, character: str, stroke: int = 0) -> Image
     return image.crop(image.getbbox())
 
 
-def _extra_stroke(face: ImageFont.FreeTypeFont, character: str, rng: np.random.Generator) -> int:
-    """Pixels to add around the strokes, in proportion to the character: few to a bold face, whose gaps would close."""
+def _draw_extra_stroke(face: Font, character: str, rng: np.random.Generator) -> int:
+    """Draw the pixels to add around the strokes, relative to the size of the character."""
     left, top, right, bottom = face.getbbox(character)
-    most = 0.02 if "Bold" in str(face.getname()[1]) else 0.06
-    return int(rng.uniform(0, most) * max(right - left, bottom - top) + 0.5)
+    # The gaps of a bold face would close.
+    is_bold = "Bold" in str(face.getname()[1])
+    max_fraction = 0.02 if is_bold else 0.06
+    return int(rng.uniform(0, max_fraction) * max(right - left, bottom - top) + 0.5)
 
 
-def _shape(face: ImageFont.FreeTypeFont, character: str) -> NDArray[np.float64]:
-    ink = _ink(face, character)
-    scale = SHAPE / max(ink.size)
+def _normalized_shape(face: Font, character: str) -> NDArray[np.float64]:
+    """Return the ink scaled to a square `[SHAPE_SIZE * SHAPE_SIZE]`, values in 0..1."""
+    ink = _render_ink(face, character)
+    scale = SHAPE_SIZE / max(ink.size)
     width, height = (max(1, round(scale * side)) for side in ink.size)
-    square = Image.new("L", (SHAPE, SHAPE))
-    square.paste(
-        ink.resize((width, height), Image.Resampling.BOX),
-        ((SHAPE - width) // 2, (SHAPE - height) // 2),
-    )
-    values: NDArray[np.float64] = np.asarray(square, dtype=np.float64).ravel() / 255
-    return values
+    square = Image.new("L", (SHAPE_SIZE, SHAPE_SIZE))
+    offset = ((SHAPE_SIZE - width) // 2, (SHAPE_SIZE - height) // 2)
+    square.paste(ink.resize((width, height), Image.Resampling.BOX), offset)
+    shape: NDArray[np.float64] = np.asarray(square, dtype=np.float64).ravel() / 255
+    return shape
 
 
-def _source_points(ink: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float64]:
-    """`[KNOTS, KNOTS, 2]`: the point of the ink image shown at each knot of the canvas."""
-    turn, slant = rng.normal(0, np.deg2rad(7)), rng.normal(0, 0.1)
-    zoom = max(ink) / (CANVAS * rng.uniform(0.64, 0.8)) * np.exp(rng.normal(0, 0.06, 2))
-    rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
-    matrix = np.diag(zoom) @ np.array([[1, slant], [0, 1]]) @ rotation
-    steps = np.linspace(-CANVAS / 2, CANVAS / 2, KNOTS)
+def _draw_source_points(ink_size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Draw the point of the ink image that is shown at each knot of the canvas, `[WARP_KNOTS, WARP_KNOTS, 2]`."""
+    angle, slant = rng.normal(0, np.deg2rad(7)), rng.normal(0, 0.1)
+    zoom = max(ink_size) / (CANVAS_SIZE * rng.uniform(0.64, 0.8))
+    stretch = zoom * np.exp(rng.normal(0, 0.06, 2))
+    rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    matrix = np.diag(stretch) @ np.array([[1, slant], [0, 1]]) @ rotation
+    steps = np.linspace(-CANVAS_SIZE / 2, CANVAS_SIZE / 2, WARP_KNOTS)
     knots = np.stack(np.meshgrid(steps, steps), axis=-1)
-    moved = (
-        knots + rng.normal(0, CANVAS * 0.022, knots.shape) + rng.uniform(-0.05, 0.05, 2) * CANVAS
-    )
-    source: NDArray[np.float64] = moved @ matrix.T + np.array(ink) / 2
+    warp = rng.normal(0, CANVAS_SIZE * 0.022, knots.shape)
+    shift = rng.uniform(-0.05, 0.05, 2) * CANVAS_SIZE
+    source: NDArray[np.float64] = (knots + warp + shift) @ matrix.T + np.array(ink_size) / 2
     return source
 
 
 @cache
-def _boxes() -> tuple[tuple[int, int, int, int], ...]:
-    steps = np.linspace(0, CANVAS, KNOTS).round().astype(int).tolist()
+def _canvas_boxes() -> tuple[Box, ...]:
+    """Return the boxes between the knots of the canvas, row by row."""
+    steps = np.linspace(0, CANVAS_SIZE, WARP_KNOTS).round().astype(int).tolist()
     return tuple(
         (left, top, right, bottom)
         for top, bottom in itertools.pairwise(steps)
@@ -156,9 +187,10 @@ def _boxes() -> tuple[tuple[int, int, int, int], ...]:
     )
 
 
-def _mesh(points: NDArray[np.float64]) -> list[tuple[tuple[int, int, int, int], tuple[float, ...]]]:
-    """Pillow's mesh: each box of the canvas, and the corners shown there (north-west, then counter-clockwise)."""
+def _build_mesh(points: NDArray[np.float64]) -> list[tuple[Box, tuple[float, ...]]]:
+    """Return Pillow's mesh: for each box of the canvas the corners shown there, counter-clockwise from north-west."""
     corners = np.concatenate(
         [points[:-1, :-1], points[1:, :-1], points[1:, 1:], points[:-1, 1:]], axis=-1
     )
-    return list(zip(_boxes(), map(tuple, corners.reshape(-1, 8).tolist()), strict=True))
+    quads = [tuple(quad) for quad in corners.reshape(-1, 8).tolist()]
+    return list(zip(_canvas_boxes(), quads, strict=True))

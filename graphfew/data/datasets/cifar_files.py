@@ -1,4 +1,4 @@
-"""CIFAR-100's images from the forms in which people have them: class folders, a zip of those, the binary archive."""
+"""The images of CIFAR-100 from class folders, from a zip archive of these, or from the published binary archive."""
 
 from __future__ import annotations
 
@@ -6,201 +6,247 @@ import gzip
 import io
 import re
 import tarfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from graphfew.data.io import archives, cache
-from graphfew.data.io.download import fetch
-from graphfew.data.io.image_folder import BROKEN, SUFFIXES
-from graphfew.data.io.paths import Root, folder_of
+from graphfew.data.io.download import download
+from graphfew.data.io.image_folder import READ_ERRORS, SUFFIXES
+from graphfew.data.io.paths import Root, find_folder
+from graphfew.data.io.progress import with_progress
+from graphfew.errors import DatasetError, DatasetNotFoundError
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz"
 CHECKSUM = "md5:03b5dce01913d631647c71ecec9e9cb8"
-ZIP, BINARY = "cifar100.zip", "cifar-100-binary.tar.gz"
-# images per class, and the binary archive's files in the order in which they are taken
-EACH = 600
-PARTS = ("train", "test")
+ZIP_NAME = "cifar100.zip"
+BINARY_NAME = "cifar-100-binary.tar.gz"
+IMAGES_PER_CLASS = 600
 SIDE = 32
-# in a record of the binary files the superclass stands first, then the class
-LABEL, PIXELS = 1, 2
-# Bytes that no image of a zip, and not all of the binary archive, come near (3 kB and 185 MB)
-MOST, UNPACKED = 100_000, 250_000_000
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
+# Limits that no image of a zip (3 kB) and not even the whole binary archive (185 MB) come near.
+MAX_IMAGE_BYTES = 100_000
+MAX_UNPACKED_BYTES = 250_000_000
+
+_IMAGE_FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
+_BINARY_PARTS = ("train", "test")
+# A record of the binary files has the superclass in byte 0, the class in byte 1, then the pixels.
+_LABEL_BYTE, _FIRST_PIXEL_BYTE = 1, 2
+_RECORD_BYTES = _FIRST_PIXEL_BYTE + 3 * SIDE * SIDE
+
 File = TypeVar("File", str, Path)
 Images = NDArray[np.uint8]
 
 
-class Bounded(io.RawIOBase):
-    """A file that is read no further than to `most` bytes, whatever it claims to hold."""
+class LimitedReader(io.RawIOBase):
+    """A file that raises instead of reading or seeking beyond a limit.
 
-    def __init__(self, file: gzip.GzipFile, most: int) -> None:
+    `tarfile` reads as far as an archive's headers claim, and gzip inflates without end.
+
+    Args:
+        file: the file.
+        max_bytes: the limit.
+    """
+
+    def __init__(self, file: gzip.GzipFile, max_bytes: int) -> None:
         self.file = file
-        self.most = most
+        self.max_bytes = max_bytes
 
     def read(self, size: int = -1, /) -> bytes:
-        """Up to `size` bytes. Raises ValueError where that would be beyond the bound."""
-        if size < 0 or self.file.tell() + size > self.most:
-            raise ValueError(f"it unpacks to more than {self.most} bytes")
+        """Read up to `size` bytes; raise DatasetError beyond the limit."""
+        if size < 0 or self.file.tell() + size > self.max_bytes:
+            raise DatasetError(f"it unpacks to more than {self.max_bytes} bytes")
         return self.file.read(size)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """To a place counted from the start. Raises ValueError beyond the bound."""
-        if whence != io.SEEK_SET or not 0 <= offset <= self.most:
-            raise ValueError(f"it unpacks to more than {self.most} bytes")
+        """Go to a position counted from the start; raise DatasetError beyond the limit."""
+        if whence != io.SEEK_SET or not 0 <= offset <= self.max_bytes:
+            raise DatasetError(f"it unpacks to more than {self.max_bytes} bytes")
         return self.file.seek(offset)
 
     def tell(self) -> int:
-        """The place in the file."""
+        """Return the position in the file."""
         return self.file.tell()
 
 
-def images(root: Root, every: Sequence[str], wanted: Sequence[str], progress: bool) -> Images:
-    """`[len(wanted), EACH, 3, 32, 32]`: the images of the wanted ones of all classes, from the cache where it has them.
+def load_images(
+    root: Root, all_classes: Sequence[str], classes: Sequence[str], progress: bool
+) -> Images:
+    """Load the images of some classes, from the cache if they are there.
+
+    Args:
+        root: the folder of CIFAR-100, or None.
+        all_classes: names of the 100 classes.
+        classes: names of the classes to load.
+        progress: show bars.
+
+    Returns:
+        `[len(classes), IMAGES_PER_CLASS, 3, 32, 32]` uint8.
 
     Raises:
-        ValueError: files that are damaged or incomplete.
-        FileNotFoundError: `root` holds none of the formats.
-        OSError: the download failed.
+        DatasetError: files are damaged or incomplete.
+        DatasetNotFoundError: `root` contains none of the formats.
+        DownloadError: the download failed.
     """
-    place = _source(root, every[0], progress)
-    read = {BINARY: _binary, ZIP: _zip}.get(place.name, _folders)
-    parts = cache.cached(
-        f"cifar100-{_key(place, every)}",
-        wanted,
-        lambda: _whole(place, read(place, every, progress)),
-    )
-    return np.stack([parts[name] for name in wanted])
+    source = _find_source(root, all_classes[0], progress)
+
+    def decode() -> Mapping[str, Images]:
+        if source.name == BINARY_NAME:
+            images = _read_binary(source, all_classes, progress)
+        elif source.name == ZIP_NAME:
+            images = _read_zip(source, all_classes, progress)
+        else:
+            images = _read_folders(source, all_classes, progress)
+        _check_complete(source, images)
+        return images
+
+    key = f"cifar100-{_source_key(source, all_classes)}"
+    images = cache.load_or_build(key, classes, decode)
+    return np.stack([images[name] for name in classes])
 
 
-def _source(root: Root, first: str, progress: bool) -> Path:
-    """The folder of class folders, the zip or the binary archive."""
-    folder = folder_of(root, "cifar100")
+def _find_source(root: Root, first_class: str, progress: bool) -> Path:
+    """Return the folder of the class folders, the zip archive or the binary archive."""
+    folder = find_folder(root, "cifar100")
     if folder is None:
-        return fetch(URL, CHECKSUM, progress)
-    for place in (folder, folder / "cifar100"):
-        if (place / first).is_dir():
-            return place
-    for name in (ZIP, BINARY):
+        return download(URL, CHECKSUM, progress)
+    for candidate in (folder, folder / "cifar100"):
+        if (candidate / first_class).is_dir():
+            return candidate
+    for name in (ZIP_NAME, BINARY_NAME):
         if (folder / name).is_file():
             return folder / name
     if root is None:
-        return fetch(URL, CHECKSUM, progress)
-    raise FileNotFoundError(
-        f"{folder} has neither class folders such as {first} (also looked for in cifar100) nor "
-        f"{ZIP} nor {BINARY}; put the archive there ({URL}), or leave root out to download it"
+        return download(URL, CHECKSUM, progress)
+    raise DatasetNotFoundError(
+        f"{folder} has neither class folders such as {first_class} (also looked for in cifar100) nor "
+        f"{ZIP_NAME} nor {BINARY_NAME}; put the archive there ({URL}), or omit root to download it"
     )
 
 
-def _key(place: Path, every: Sequence[str]) -> str:
-    """What tells one source from another: an archive's content, or names, sizes and times of files in folders."""
-    if place.is_file():
-        return cache.content_key(place)
-    return cache.fingerprint(path for paths in _listed(place, every).values() for path in paths)
+def _source_key(source: Path, all_classes: Sequence[str]) -> str:
+    """Return a cache key: of an archive by content, of folders by names, sizes and times of the files."""
+    if source.is_file():
+        return cache.content_key(source)
+    paths: list[Path] = []
+    for class_paths in _list_folders(source, all_classes).values():
+        paths += class_paths
+    return cache.fingerprint(paths)
 
 
-def _whole(place: Path, found: Mapping[str, Images]) -> Mapping[str, Images]:
-    """Raises ValueError where a class has not as many images as were published."""
-    for name, own in found.items():
-        if len(own) != EACH:
-            raise ValueError(
-                f"{place} is incomplete: {len(own)} images of {name!r}, expected {EACH}; get CIFAR-100 "
-                f"again: {URL}"
+def _check_complete(source: Path, images: Mapping[str, Images]) -> None:
+    for name, class_images in images.items():
+        if len(class_images) != IMAGES_PER_CLASS:
+            raise DatasetError(
+                f"{source} is incomplete: {len(class_images)} images of {name!r}, expected "
+                f"{IMAGES_PER_CLASS}; get CIFAR-100 again: {URL}"
             )
-    return found
 
 
-def _listed(place: Path, every: Sequence[str]) -> dict[str, list[Path]]:
-    return {
-        name: sorted(
+def _list_folders(folder: Path, all_classes: Sequence[str]) -> dict[str, list[Path]]:
+    listing = {}
+    for name in all_classes:
+        paths = (folder / name).glob("*")
+        listing[name] = sorted(
             path
-            for path in (place / name).glob("*")
+            for path in paths
             if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
         )
-        for name in every
-    }
+    return listing
 
 
-def _folders(place: Path, every: Sequence[str], progress: bool) -> dict[str, Images]:
-    return _decoded(place, _listed(place, every), Path.read_bytes, progress)
+def _read_folders(folder: Path, all_classes: Sequence[str], progress: bool) -> dict[str, Images]:
+    return _decode(folder, _list_folders(folder, all_classes), Path.read_bytes, progress)
 
 
-def _zip(place: Path, every: Sequence[str], progress: bool) -> dict[str, Images]:
-    member = re.compile(
-        rf"(?:.*/)?([^/]+)/[^/.][^/]*({'|'.join(map(re.escape, SUFFIXES))})", re.IGNORECASE
-    )
-    found: dict[str, list[str]] = {name: [] for name in every}
+def _read_zip(path: Path, all_classes: Sequence[str], progress: bool) -> dict[str, Images]:
+    suffixes = "|".join(re.escape(suffix) for suffix in SUFFIXES)
+    pattern = re.compile(rf"(?:.*/)?([^/]+)/[^/.][^/]*({suffixes})", re.IGNORECASE)
+    entries: dict[str, list[str]] = {name: [] for name in all_classes}
     try:
-        with archives.opened(place) as archive:
-            for match in filter(None, map(member.fullmatch, sorted(archive.namelist()))):
-                if not match[0].startswith("__MACOSX"):
-                    found.get(match[1], []).append(match[0])
-            return _decoded(place, found, lambda name: archives.read(archive, name, MOST), progress)
-    except archives.BROKEN as error:
-        raise _damaged(place, error) from error
-
-
-def _decoded(
-    place: Path, files: Mapping[str, Sequence[File]], read: Callable[[File], bytes], progress: bool
-) -> dict[str, Images]:
-    shown = cache.progressing(files.items(), f"decoding {place.name}", len(files), progress)
-    try:
-        return {name: _stacked(_pixels(read(file)) for file in own) for name, own in shown}
-    except BROKEN as error:
-        raise _damaged(place, error) from error
-
-
-def _stacked(parts: Iterable[Images]) -> Images:
-    own = list(parts)
-    return np.stack(own) if own else np.empty((0, 3, SIDE, SIDE), np.uint8)
-
-
-def _pixels(data: bytes) -> Images:
-    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        if image.size != (SIDE, SIDE):
-            raise ValueError(
-                f"an image has {image.size[0]}x{image.size[1]} pixels, expected {SIDE}x{SIDE}"
+        with archives.open_zip(path) as archive:
+            for entry in sorted(archive.namelist()):
+                match = pattern.fullmatch(entry)
+                if match is None or entry.startswith("__MACOSX"):
+                    continue
+                class_name = match[1]
+                if class_name in entries:
+                    entries[class_name].append(entry)
+            return _decode(
+                path,
+                entries,
+                lambda entry: archives.read_entry(archive, entry, MAX_IMAGE_BYTES),
+                progress,
             )
+    except archives.READ_ERRORS as error:
+        raise _damage_error(path, error) from error
+
+
+def _decode(
+    source: Path,
+    files: Mapping[str, Sequence[File]],
+    read: Callable[[File], bytes],
+    progress: bool,
+) -> dict[str, Images]:
+    """Decode the image files of each class."""
+    images = {}
+    try:
+        for name, class_files in with_progress(
+            files.items(), f"decoding {source.name}", len(files), progress
+        ):
+            decoded = [_decode_image(read(file)) for file in class_files]
+            empty = np.empty((0, 3, SIDE, SIDE), np.uint8)
+            images[name] = np.stack(decoded) if decoded else empty
+    except READ_ERRORS as error:
+        raise _damage_error(source, error) from error
+    return images
+
+
+def _decode_image(data: bytes) -> Images:
+    with Image.open(io.BytesIO(data), formats=_IMAGE_FORMATS) as image:
+        if image.size != (SIDE, SIDE):
+            width, height = image.size
+            raise DatasetError(f"an image has {width}x{height} pixels, expected {SIDE}x{SIDE}")
         pixels: Images = np.asarray(image.convert("RGB")).transpose(2, 0, 1)
         return pixels
 
 
-def _binary(place: Path, every: Sequence[str], progress: bool) -> dict[str, Images]:
+def _read_binary(path: Path, all_classes: Sequence[str], progress: bool) -> dict[str, Images]:
     try:
-        with gzip.open(place) as raw, tarfile.TarFile(fileobj=Bounded(raw, UNPACKED)) as archive:
-            parts = cache.progressing(PARTS, f"reading {place.name}", len(PARTS), progress)
-            records = [_records(_member(archive, f"{part}.bin")) for part in parts]
-            names = _member(archive, "fine_label_names.txt").decode("ascii").split()
-    except (tarfile.TarError, *archives.BROKEN) as error:
-        raise _damaged(place, error) from error
-    if sorted(names) != sorted(every):
-        raise ValueError(f"{place} names other classes than CIFAR-100's; get it again: {URL}")
-    return {
-        name: np.concatenate([part[part[:, LABEL] == label, PIXELS:] for part in records]).reshape(
-            -1, 3, SIDE, SIDE
-        )
-        for label, name in enumerate(names)
-    }
+        with (
+            gzip.open(path) as file,
+            tarfile.TarFile(fileobj=LimitedReader(file, MAX_UNPACKED_BYTES)) as archive,
+        ):
+            records = []
+            for part in with_progress(
+                _BINARY_PARTS, f"reading {path.name}", len(_BINARY_PARTS), progress
+            ):
+                content = _read_member(archive, f"{part}.bin")
+                records.append(np.frombuffer(content, np.uint8).reshape(-1, _RECORD_BYTES))
+            names = _read_member(archive, "fine_label_names.txt").decode("ascii").split()
+    except (tarfile.TarError, *archives.READ_ERRORS) as error:
+        raise _damage_error(path, error) from error
+    if sorted(names) != sorted(all_classes):
+        raise DatasetError(f"{path} has other classes than CIFAR-100; get it again: {URL}")
+    images = {}
+    for label, name in enumerate(names):
+        pixels = [part[part[:, _LABEL_BYTE] == label, _FIRST_PIXEL_BYTE:] for part in records]
+        images[name] = np.concatenate(pixels).reshape(-1, 3, SIDE, SIDE)
+    return images
 
 
-def _member(archive: tarfile.TarFile, name: str) -> bytes:
+def _read_member(archive: tarfile.TarFile, name: str) -> bytes:
     member = archive.getmember(f"cifar-100-binary/{name}")
+    # Links, pipes and folders have no content of their own.
     file = archive.extractfile(member) if member.isreg() else None
     if file is None:
-        raise ValueError(f"{name} is no file")
+        raise DatasetError(f"{name} is not a regular file")
     return file.read()
 
 
-def _records(content: bytes) -> NDArray[Any]:
-    """`[n, 3074]`: superclass, class and pixels of each image."""
-    return np.frombuffer(content, np.uint8).reshape(-1, PIXELS + 3 * SIDE * SIDE)
-
-
-def _damaged(place: Path, error: Exception) -> ValueError:
-    return ValueError(
-        f"{place} is damaged ({archives.reason(error)}); delete it and get CIFAR-100 again: {URL}"
-    )
+def _damage_error(source: Path, error: Exception) -> DatasetError:
+    reason = archives.one_line(error)
+    return DatasetError(f"{source} is damaged ({reason}); delete it and get CIFAR-100 again: {URL}")

@@ -1,9 +1,6 @@
-"""A data set of one's own: a folder for each class, with images in it."""
+"""A data set from your own images: one folder per class."""
 
 from __future__ import annotations
-
-import dataclasses
-from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -12,77 +9,89 @@ from numpy.typing import NDArray
 from graphfew.data.dataset import Dataset
 from graphfew.data.io import cache
 from graphfew.data.io.image_folder import ImageListing, list_images, read_images
-from graphfew.data.io.paths import Root, check_size, require_folder
+from graphfew.data.io.paths import Root, check_image_size, require_folder
+from graphfew.data.io.progress import progress_counter
+from graphfew.data.partially_labeled import distinct_labels
+from graphfew.data.splits import Splits
+from graphfew.errors import DatasetNotFoundError, InvalidInputError
 
-HINT = "give root=, a folder with a sub-folder of images for each class"
+CLASS_FOLDERS_SPLITS = Splits(("all",), subfolders=True)
+_HINT = "pass root=, a folder with a sub-folder of images for each class"
 
 
 def class_folders(
     root: Root = None, split: str = "all", size: int = 84, channels: int = 3, progress: bool = True
 ) -> Dataset:
-    """Images of your own in class folders, `[n, channels, size, size]` uint8; classes in the order of their names.
+    """Load your own images from class folders.
 
-    `root/<class>/*.png` (or jpg, webp, bmp), or `root/<split>/<class>/*.png` with a folder for each split. Images are
-    stretched to a square by Lanczos resampling, upright as the camera was held, and kept in the cache. Those outside
-    the class folders are left out.
+    Images are `root/<class>/*.png` (or jpg, webp, bmp), or `root/<split>/<class>/*.png` with a folder for each split.
+    They are stretched to a square by Lanczos resampling, rotated as their EXIF data says, and cached. Images outside
+    of class folders are ignored.
 
     Args:
         root: the folder; None takes `$GRAPHFEW_DATA/class_folders`.
-        split: "all" reads `root` itself, any other the folder of that name in it.
-        size: pixels of a side.
-        channels: 1 for gray, 3 for red, green and blue.
+        split: `all` for `root` itself, or the name of a folder in it.
+        size: side of the images in pixels.
+        channels: 1 for gray, 3 for RGB.
         progress: show a bar.
 
+    Returns:
+        A data set with `x` `[n, channels, size, size]` uint8, and classes sorted by name.
+
     Raises:
-        ValueError: a size below 1, channels other than 1 and 3, fewer than two classes, one without images, or an image
-            that is broken.
-        FileNotFoundError: no such folder.
+        InvalidInputError: a size below 1, or channels other than 1 and 3.
+        DatasetNotFoundError: there is no such folder.
+        DatasetError: fewer than two classes, a class without images, or a damaged image.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> root = Path(tempfile.mkdtemp())
+        >>> for name in ("cat", "dog"):
+        ...     (root / name).mkdir()
+        ...     Image.new("RGB", (4, 4)).save(root / name / "1.png")
+        >>> class_folders(root, size=8, progress=False).classes
+        ('cat', 'dog')
     """
-    check_size(size)
+    check_image_size(size)
     if channels not in (1, 3):
-        raise ValueError(f"channels is {channels}; give 1 for gray or 3 for red, green and blue")
-    place = require_folder(root, "class_folders", HINT)
-    own = place if split == "all" else place / split
-    if not own.is_dir():
-        folders = (
-            ", ".join(sorted(path.name for path in place.iterdir() if path.is_dir())) or "none"
+        raise InvalidInputError(f"channels is {channels}; use 1 for gray or 3 for RGB")
+    folder = require_folder(root, "class_folders", _HINT)
+    split_folder = folder if split == "all" else folder / split
+    if not split_folder.is_dir():
+        subfolders = sorted(path.name for path in folder.iterdir() if path.is_dir())
+        raise DatasetNotFoundError(
+            f"{folder} has no folder {split!r} for the split; its folders are "
+            f"{', '.join(subfolders) or 'none'}"
         )
-        raise FileNotFoundError(
-            f"{place} has no folder {split!r} for the split; its folders are {folders}"
-        )
-    return of_listing(place.resolve().name, split, list_images(own), size, channels, progress)
+    listing = list_images(split_folder)
+    return dataset_from_images(folder.resolve().name, split, listing, size, channels, progress)
 
 
-def of_listing(
+def dataset_from_images(
     name: str, split: str, listing: ImageListing, size: int, channels: int, progress: bool
 ) -> Dataset:
-    """The data set of the labeled ones of some images, decoded once: `class_folders` says how."""
-    kept = only(listing, lambda label: label is not None)
-    classes = tuple(sorted({label for label in kept.labels if label is not None}))
-    place = {label: i for i, label in enumerate(classes)}
-    y = torch.tensor([place[str(label)] for label in kept.labels])
-    return Dataset(
-        name, split, torch.from_numpy(pixels(kept, size, channels, progress)), y, classes
-    )
+    """Create a data set from the labeled images of a listing, decoded once; see `class_folders`."""
+    labeled = listing.select(lambda label: label is not None)
+    classes = distinct_labels(labeled.labels)
+    index_of_class: dict[str | None, int] = {name: index for index, name in enumerate(classes)}
+    y = torch.tensor([index_of_class[label] for label in labeled.labels])
+    x = torch.from_numpy(_load_pixels(labeled, size, channels, progress))
+    return Dataset(name, split, x, y, classes)
 
 
-def only(listing: ImageListing, wanted: Callable[[str | None], bool]) -> ImageListing:
-    """The images whose label is wanted."""
-    pairs = [pair for pair in zip(listing.paths, listing.labels, strict=True) if wanted(pair[1])]
-    return dataclasses.replace(
-        listing, paths=tuple(path for path, _ in pairs), labels=tuple(name for _, name in pairs)
-    )
-
-
-def pixels(listing: ImageListing, size: int, channels: int, progress: bool) -> NDArray[np.uint8]:
-    """`[n, channels, size, size]`, from the cache where it has them. Raises ValueError for a broken image."""
+def _load_pixels(
+    listing: ImageListing, size: int, channels: int, progress: bool
+) -> NDArray[np.uint8]:
+    """Return `[n, channels, size, size]` images, from the cache if they are there."""
 
     def decode() -> dict[str, NDArray[np.uint8]]:
-        with cache.counting(
-            f"decoding {listing.folder.name}", len(listing.paths), progress
-        ) as show:
-            return {"x": read_images(listing, channels, size, show).x}
+        label = f"decoding {listing.folder.name}"
+        with progress_counter(label, len(listing.paths), progress) as on_progress:
+            return {"x": read_images(listing, channels, size, on_progress).x}
 
     key = f"images-{cache.fingerprint(listing.paths)}-{channels}x{size}"
-    x: NDArray[np.uint8] = cache.cached(key, ("x",), decode)["x"].astype(np.uint8, copy=False)
+    cached = cache.load_or_build(key, ("x",), decode)
+    x: NDArray[np.uint8] = cached["x"].astype(np.uint8, copy=False)
     return x

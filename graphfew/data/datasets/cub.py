@@ -6,62 +6,78 @@ from collections.abc import Callable
 from pathlib import Path
 
 from graphfew.data.dataset import Dataset
-from graphfew.data.datasets.class_folders import of_listing, only
+from graphfew.data.datasets.class_folders import dataset_from_images
 from graphfew.data.io.image_folder import list_images
-from graphfew.data.io.paths import Root, check_size, check_split, require_folder
+from graphfew.data.io.paths import Root, check_image_size, require_folder
+from graphfew.data.partially_labeled import distinct_labels
+from graphfew.data.splits import Splits
+from graphfew.errors import DatasetError, DatasetNotFoundError
 
-CLASSES = 200
-# which of the classes, in the order of their names and counted from 0, belong to a split
-SPLITS: dict[str, Callable[[int], bool]] = {
-    "train": lambda number: number % 2 == 0,
-    "val": lambda number: number % 4 == 1,
-    "test": lambda number: number % 4 == 3,
+CUB_SPLITS = Splits(("train", "val", "test"))
+N_CLASSES = 200
+# Which classes belong to a split, by their index in the order of their names.
+_BELONGS_TO: dict[str, Callable[[int], bool]] = {
+    "train": lambda index: index % 2 == 0,
+    "val": lambda index: index % 4 == 1,
+    "test": lambda index: index % 4 == 3,
 }
-HINT = (
-    "give root=, the folder that CUB_200_2011.tgz was unpacked to (class folders in CUB_200_2011/images; free for "
+_HINT = (
+    "pass root=, the folder of the extracted CUB_200_2011.tgz (class folders in CUB_200_2011/images; free for "
     "non-commercial research, from data.caltech.edu/records/20098)"
 )
 
 
 def cub(root: Root = None, split: str = "train", size: int = 84, progress: bool = True) -> Dataset:
-    """CUB-200-2011, `[n, 3, size, size]` uint8, 41 to 60 birds per class; 100, 50 and 50 classes.
+    """Load CUB-200-2011, 41 to 60 birds per class; 100, 50 and 50 classes.
 
-    Read from `root/CUB_200_2011/images/<class>/*.jpg`; `root` may also be `CUB_200_2011` or `images` itself. Decoded
+    Images are `root/CUB_200_2011/images/<class>/*.jpg`; `root` may also be `CUB_200_2011` or `images` itself. Decoded
     images are cached.
 
     Args:
         root: the folder; None takes `$GRAPHFEW_DATA/cub`.
-        split: train, val or test; no class is in two of them.
-        size: pixels of a side.
+        split: train, val or test, with disjoint classes.
+        size: side of the images in pixels.
         progress: show a bar.
 
+    Returns:
+        A data set with `x` `[n, 3, size, size]` uint8.
+
     Raises:
-        ValueError: an unknown split, a size below 1, another number of classes than 200, or a broken image.
-        FileNotFoundError: no folder, or no class folders in it.
+        InvalidInputError: an unknown split, or a size below 1.
+        DatasetNotFoundError: there is no such folder, or it has no class folders.
+        DatasetError: the number of classes is not 200, or an image is damaged.
 
-    Source: Wah, Branson, Welinder, Perona and Belongie, 2011, "The Caltech-UCSD Birds-200-2011 dataset" (non-commercial
-    research); split of Chen et al., 2019, "A closer look at few-shot classification". Deviations: images are turned
-    upright and stretched to the square by Lanczos resampling, where that code cuts the middle out of a larger square;
-    bounding boxes are not used.
+    Example:
+        >>> cub("cub/", split="test")  # doctest: +SKIP
+        Dataset('cub', split='test', 50 classes, 2958 items of shape [3, 84, 84] uint8)
+
+    Source:
+        Wah, Branson, Welinder, Perona and Belongie, 2011, "The Caltech-UCSD Birds-200-2011 dataset" (non-commercial
+        research). Split of Chen, Liu, Kira, Wang and Huang, 2019, "A closer look at few-shot classification".
+
+    Deviations:
+        Images are rotated as their EXIF data says and stretched to the square by Lanczos resampling, while that code
+        crops the center of a larger square. Bounding boxes are not used.
     """
-    check_split("cub", split, SPLITS)
-    check_size(size)
-    listing = list_images(_images(require_folder(root, "cub", HINT)))
-    classes = sorted({label for label in listing.labels if label is not None})
-    if len(classes) != CLASSES:
-        raise ValueError(
-            f"{listing.folder} has {len(classes)} class folders, expected {CLASSES}; {HINT}"
+    CUB_SPLITS.check("cub", split)
+    check_image_size(size)
+    listing = list_images(_find_images(require_folder(root, "cub", _HINT)))
+    classes = distinct_labels(listing.labels)
+    if len(classes) != N_CLASSES:
+        raise DatasetError(
+            f"{listing.folder} has {len(classes)} class folders, expected {N_CLASSES}; {_HINT}"
         )
-    kept = {name for number, name in enumerate(classes) if SPLITS[split](number)}
-    return of_listing("cub", split, only(listing, lambda label: label in kept), size, 3, progress)
+    split_classes = {name for index, name in enumerate(classes) if _BELONGS_TO[split](index)}
+    selected = listing.select(lambda label: label in split_classes)
+    return dataset_from_images("cub", split, selected, size, channels=3, progress=progress)
 
 
-def _images(folder: Path) -> Path:
-    """The folder of the class folders, which begin with 001."""
-    for place in (folder / "CUB_200_2011" / "images", folder / "images", folder):
-        if place.is_dir() and any(path.is_dir() for path in place.glob("001.*")):
-            return place
-    raise FileNotFoundError(
+def _find_images(folder: Path) -> Path:
+    """Return the folder of the class folders, the first of which starts with 001."""
+    for candidate in (folder / "CUB_200_2011" / "images", folder / "images", folder):
+        if candidate.is_dir() and any(path.is_dir() for path in candidate.glob("001.*")):
+            return candidate
+    raise DatasetNotFoundError(
         f"{folder} has no CUB_200_2011/images with class folders, the first of them "
-        f"001.Black_footed_Albatross; {HINT}"
+        f"001.Black_footed_Albatross; {_HINT}"
     )

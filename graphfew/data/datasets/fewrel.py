@@ -1,10 +1,9 @@
-"""FewRel: sentences that state a relation between two things they mention."""
+"""FewRel: sentences that state a relation between two entities."""
 
 from __future__ import annotations
 
 import collections
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,20 @@ from typing import Any
 import torch
 
 from graphfew.data.dataset import Dataset
-from graphfew.data.io.paths import Root, check_split
+from graphfew.data.io.paths import Root, require_folder
+from graphfew.data.splits import Splits
+from graphfew.errors import DatasetError, DatasetNotFoundError, InvalidInputError
 
-PAD, UNKNOWN_WORD = 0, 1
-# Of a file's relations, in the order of their names, the first ten are for training.
-TRAINING, HELD_OUT = 10, 100
-SPLITS = ("train", "val", "test", "all")
+FEWREL_SPLITS = Splits(("train", "val", "test", "all"))
+
+# Word indices.
+PADDING, UNKNOWN_WORD = 0, 1
+_N_SPECIAL_WORDS = 2
+# The first relations of a file, by name, are for training; the last sentences of each of these are for validation.
+N_TRAINING_RELATIONS = 10
+N_VALIDATION_SENTENCES = 100
+_HINT = "pass root=, the folder of FewRel's JSON files, from github.com/thunlp/FewRel"
+
 Sentence = Mapping[str, Any]
 
 
@@ -28,89 +35,111 @@ def fewrel(
     words: int = 8000,
     length: int = 40,
 ) -> Dataset:
-    """FewRel's sentences as word indices, `[n, length, 3]` int64: word, place relative to head, and to tail.
+    """Load FewRel sentences as word indices with positions.
 
-    Word 0 is padding and 1 a word that is not among the `words - 2` most frequent of the training sentences; places are
-    `i - mention + length`. Splits: `train`, the first ten relations of the file without their last 100 sentences each;
-    `val`, those; `test`, the other relations; `all`.
+    The last dimension is the word index, its position relative to the head entity, and its position relative to the
+    tail entity (`i - mention + length`). Word 0 is padding. Word 1 is any word that is not among the `words - 2` most
+    frequent of the training sentences.
 
     Args:
-        root: the JSON file, or the folder it lies in; None takes `$GRAPHFEW_DATA/fewrel`.
-        split: train, val, test or all.
-        file: the file's name in the folder, without `.json`.
-        words: size of the vocabulary, padding and the unknown word included.
-        length: words of a sentence; longer ones are cut.
+        root: the JSON file or its folder; None takes `$GRAPHFEW_DATA/fewrel`.
+        split: `train`, the first ten relations of the file without their last 100 sentences each; `val`, those
+            sentences; `test`, the other relations; or `all`.
+        file: name of the file in the folder, without `.json`.
+        words: size of the vocabulary, including padding and the unknown word.
+        length: words per sentence; longer ones are truncated.
+
+    Returns:
+        A data set with `x` `[n, length, 3]` int64, one class per relation.
 
     Raises:
-        ValueError: an unknown split, a number too small, no root, a split without relations, or a file that is not
-            FewRel's JSON.
-        FileNotFoundError: the file is not there.
+        InvalidInputError: an unknown split, or a number that is too small.
+        DatasetNotFoundError: there is no such file or folder.
+        DatasetError: the file is not FewRel's JSON, or has no relations for the split.
 
-    Source: Han, Zhu, Yu, Wang, Yao, Liu, Sun, 2018, FewRel: A Large-Scale Supervised Few-Shot Relation Classification
-    Dataset.
+    Example:
+        >>> fewrel("fewrel/", split="test")  # doctest: +SKIP
+        Dataset('fewrel-val_wiki', split='test', 6 classes, 4200 items of shape [40, 3] int64)
+
+    Source:
+        Han, Zhu, Yu, Wang, Yao, Liu and Sun, 2018, "FewRel: a large-scale supervised few-shot relation classification
+        dataset with state-of-the-art evaluation".
     """
-    check_split("fewrel", split, SPLITS)
-    if words < 3 or length < 1:
-        raise ValueError(
-            f"words is {words} and length {length}; give at least 3 words and a length of 1"
+    FEWREL_SPLITS.check("fewrel", split)
+    if words <= _N_SPECIAL_WORDS or length < 1:
+        raise InvalidInputError(
+            f"words is {words} and length {length}; use at least 3 words and a length of 1"
         )
-    path = _place(root, file)
-    content = _read(path)
+    path = _find_file(root, file)
+    content = _read_json(path)
     relations = sorted(content)
-    own = {name: _part(content[name], split) for name in _relations(relations, split)}
-    if not own:
-        raise ValueError(
-            f"{path} has {len(relations)} relations, the first {TRAINING} of which are for training; "
-            f"none is left for {split}"
+    sentences_by_relation = {
+        name: _select_sentences(content[name], split)
+        for name in _select_relations(relations, split)
+    }
+    if not sentences_by_relation:
+        raise DatasetError(
+            f"{path} has {len(relations)} relations, the first {N_TRAINING_RELATIONS} of which are for "
+            f"training; none is left for {split}"
         )
-    index = _vocabulary(
-        [s for name in relations[:TRAINING] for s in _part(content[name], "train")], words
-    )
-    x = torch.tensor([_encoded(s, index, length) for sentences in own.values() for s in sentences])
-    counts = torch.tensor([len(sentences) for sentences in own.values()])
+    training_sentences: list[Sentence] = []
+    for name in relations[:N_TRAINING_RELATIONS]:
+        training_sentences += _select_sentences(content[name], "train")
+    vocabulary = _build_vocabulary(training_sentences, words)
+    encoded = [
+        _encode_sentence(sentence, vocabulary, length)
+        for sentences in sentences_by_relation.values()
+        for sentence in sentences
+    ]
+    class_sizes = torch.tensor([len(sentences) for sentences in sentences_by_relation.values()])
     try:
-        return Dataset(f"fewrel-{file}", split, x, torch.repeat_interleave(counts), tuple(own))
+        return Dataset(
+            name=f"fewrel-{file}",
+            split=split,
+            x=torch.tensor(encoded),
+            y=torch.repeat_interleave(class_sizes),
+            classes=tuple(sentences_by_relation),
+        )
     except ValueError as error:
-        raise ValueError(f"{path}, split {split}: {error}") from error
+        raise DatasetError(f"{path}, split {split}: {error}") from error
 
 
-def _relations(names: Sequence[str], split: str) -> Sequence[str]:
+def _select_relations(relations: Sequence[str], split: str) -> Sequence[str]:
     if split == "all":
-        return names
-    return names[TRAINING:] if split == "test" else names[:TRAINING]
+        return relations
+    if split == "test":
+        return relations[N_TRAINING_RELATIONS:]
+    return relations[:N_TRAINING_RELATIONS]
 
 
-def _part(sentences: Sequence[Sentence], split: str) -> Sequence[Sentence]:
+def _select_sentences(sentences: Sequence[Sentence], split: str) -> Sequence[Sentence]:
     if split == "train":
-        return sentences[:-HELD_OUT]
-    return sentences[-HELD_OUT:] if split == "val" else sentences
+        return sentences[:-N_VALIDATION_SENTENCES]
+    if split == "val":
+        return sentences[-N_VALIDATION_SENTENCES:]
+    return sentences
 
 
-def _place(root: Root, file: str) -> Path:
-    folder = os.environ.get("GRAPHFEW_DATA")
-    if root is None and not folder:
-        raise ValueError(
-            "fewrel is read from a folder of yours; give root= (or set GRAPHFEW_DATA to the folder above "
-            "it)"
-        )
-    place = Path(root) if root is not None else Path(str(folder)) / "fewrel"
-    return place if place.suffix == ".json" else place / f"{file}.json"
-
-
-def _read(path: Path) -> Mapping[str, Sequence[Sentence]]:
+def _find_file(root: Root, file: str) -> Path:
+    if root is not None and Path(root).suffix == ".json":
+        path = Path(root)
+    else:
+        path = require_folder(root, "fewrel", _HINT) / f"{file}.json"
     if not path.is_file():
-        raise FileNotFoundError(
-            f"there is no {path}; FewRel's JSON files come from github.com/thunlp/FewRel"
-        )
+        raise DatasetNotFoundError(f"there is no {path}; {_HINT}")
+    return path
+
+
+def _read_json(path: Path) -> Mapping[str, Sequence[Sentence]]:
+    """Read the relations of a file, and access every field that is used later, so that damage is found here."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content: Mapping[str, Sequence[Sentence]] = json.loads(path.read_text(encoding="utf-8"))
         for sentences in content.values():
             for sentence in sentences:
-                (
-                    _mention(sentence, "h"),
-                    _mention(sentence, "t"),
-                    list(map(str.lower, sentence["tokens"])),
-                )
+                _mention_position(sentence, "h")
+                _mention_position(sentence, "t")
+                for token in sentence["tokens"]:
+                    str.lower(token)
     except (
         ValueError,
         KeyError,
@@ -120,32 +149,43 @@ def _read(path: Path) -> Mapping[str, Sequence[Sentence]]:
         OverflowError,
         RecursionError,
     ) as error:
-        raise ValueError(
+        raise DatasetError(
             f"{path} is not FewRel's JSON: relations with lists of sentences, each with tokens, h and t "
             f"({type(error).__name__}: {str(error)[:200]})"
         ) from error
-    checked: Mapping[str, Sequence[Sentence]] = content
-    return checked
+    return content
 
 
-def _mention(sentence: Sentence, end: str) -> int:
-    """The place of the first word of the first mention of head or tail."""
-    place = int(sentence[end][2][0][0])
-    if place < 0:
-        raise ValueError(f"a mention is at word {place}; the first word is 0")
-    return place
+def _mention_position(sentence: Sentence, entity: str) -> int:
+    """Return the index of the first word of the first mention of the head `h` or tail `t`."""
+    mentions = sentence[entity][2]
+    position = int(mentions[0][0])
+    if position < 0:
+        raise DatasetError(f"a mention is at word {position}; the first word is 0")
+    return position
 
 
-def _vocabulary(sentences: Sequence[Sentence], words: int) -> dict[str, int]:
-    count = collections.Counter(token.lower() for s in sentences for token in s["tokens"])
-    kept = sorted(count, key=lambda word: (-count[word], word))[: words - 2]
-    return {word: index for index, word in enumerate(kept, start=2)}
+def _build_vocabulary(sentences: Sequence[Sentence], words: int) -> dict[str, int]:
+    """Return the index of each of the most frequent words."""
+    counts = collections.Counter(
+        token.lower() for sentence in sentences for token in sentence["tokens"]
+    )
+    by_frequency = sorted(counts, key=lambda word: (-counts[word], word))
+    frequent_words = by_frequency[: words - _N_SPECIAL_WORDS]
+    return {word: index for index, word in enumerate(frequent_words, start=_N_SPECIAL_WORDS)}
 
 
-def _encoded(sentence: Sentence, index: Mapping[str, int], length: int) -> list[list[int]]:
-    tokens = [index.get(token.lower(), UNKNOWN_WORD) for token in sentence["tokens"][:length]]
-    tokens += [PAD] * (length - len(tokens))
-    head, tail = (min(_mention(sentence, end), length - 1) for end in ("h", "t"))
+def _encode_sentence(
+    sentence: Sentence, vocabulary: Mapping[str, int], length: int
+) -> list[list[int]]:
+    """Return `[length, 3]` word index and positions relative to head and tail."""
+    tokens = sentence["tokens"][:length]
+    words = [vocabulary.get(token.lower(), UNKNOWN_WORD) for token in tokens]
+    words += [PADDING] * (length - len(words))
+    # A mention beyond the truncated sentence counts as its last word, to keep positions in 1 .. 2 * length - 1.
+    head = min(_mention_position(sentence, "h"), length - 1)
+    tail = min(_mention_position(sentence, "t"), length - 1)
     return [
-        [token, place - head + length, place - tail + length] for place, token in enumerate(tokens)
+        [word, position - head + length, position - tail + length]
+        for position, word in enumerate(words)
     ]

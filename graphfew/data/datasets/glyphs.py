@@ -1,4 +1,4 @@
-"""Glyphs: printed characters of scripts never seen in training, drawn here, so that nothing is downloaded."""
+"""Glyphs: printed characters of scripts that training never sees, rendered locally, so that nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -13,95 +13,110 @@ from numpy.typing import NDArray
 
 from graphfew.data.dataset import Dataset
 from graphfew.data.io import cache
+from graphfew.data.io.progress import with_progress
+from graphfew.data.splits import Splits
+from graphfew.errors import InvalidInputError
 
-ITEMS = 20
-SCRIPTS = {
+ITEMS_PER_CLASS = 20
+MIN_SIZE = 8
+_SCRIPTS = {
     "train": ("LATIN", "DIGIT", "GREEK", "CYRILLIC"),
     "val": ("GEORGIAN",),
     "test": ("ARMENIAN", "LAO"),
 }
+GLYPHS_SPLITS = Splits(tuple(_SCRIPTS))
 
 
 def glyphs(split: str = "train", size: int = 28, seed: int = 0, progress: bool = True) -> Dataset:
-    """Printed letters and digits of the twelve DejaVu faces, jittered; `[n, 1, size, size]` uint8, bright on black.
+    """Load printed letters and digits in the twelve DejaVu faces, with jitter, bright on black, 20 items per class.
 
-    Each class is one character, named as Unicode names it, with 20 items; its group is its script. Train is Latin,
-    Greek, Cyrillic and ASCII digits (467 classes), val is Georgian (117), test is Armenian and Lao (101): scripts that
-    training never sees. Item facts: `face` (0..11), `codepoint`.
+    Each class is a character, named as in Unicode; its group is its script. Metadata: `face` (0..11) and `codepoint`.
 
-    A character belongs where at least 8 of the 12 faces have it (Lao and part of Georgian have exactly 8) and it does
-    not decompose into others. The 20 items take its faces in turn. Characters that look like an earlier one are left
-    out, test before val before train, so that no two classes are alike, within a split or across splits (with another
-    FreeType a few classes may differ). Jitter: stroke width, turn, slant, scale, place, a smooth warp, brightness and
-    noise. An item depends on seed, character and its number alone. Pictures are cached.
+    A character is included if at least 8 of the 12 faces contain it and it does not decompose into others. Its items
+    use its faces in turn. Characters that look like another one are removed, test before val before train, so that no
+    two classes are alike, within a split or across splits (another version of FreeType may change a few classes).
+    Jitter affects stroke width, rotation, slant, scale, position, a smooth warp, brightness and noise. An item depends
+    on the seed, its character and its number alone. Images are cached.
+
+    Args:
+        split: `train` (Latin, Greek, Cyrillic and ASCII digits, 467 classes), `val` (Georgian, 117) or `test`
+            (Armenian and Lao, 101).
+        size: side of the images in pixels, at least 8.
+        seed: seed of the jitter.
+        progress: show a bar.
+
+    Returns:
+        A data set with `x` `[n, 1, size, size]` uint8.
 
     Raises:
-        ValueError: an unknown split, a size below 8, or a negative seed.
+        InvalidInputError: an unknown split, a size below 8, or a negative seed.
 
-    Source: the DejaVu fonts 2.37, as matplotlib carries them.
+    Example:
+        >>> glyphs("test", progress=False)
+        Dataset('glyphs', split='test', 101 classes, 2020 items of shape [1, 28, 28] uint8)
+
+    Source:
+        The DejaVu fonts 2.37, which matplotlib includes.
     """
-    if split not in SCRIPTS:
-        raise ValueError(f"unknown glyphs split {split!r}; known: {', '.join(SCRIPTS)}")
-    if size < 8 or seed < 0:
-        raise ValueError(
-            f"size is {size} and seed {seed}; size must be at least 8 pixels and seed 0 or more"
+    GLYPHS_SPLITS.check("glyphs", split)
+    if size < MIN_SIZE or seed < 0:
+        raise InvalidInputError(
+            f"size is {size} and seed {seed}; size must be at least {MIN_SIZE} pixels and seed 0 or more"
         )
-    key = (
-        f"glyphs-{split}-{size}-{seed}-matplotlib{version('matplotlib')}-pillow{version('pillow')}"
+    # Both libraries affect the rendering.
+    versions = f"matplotlib{version('matplotlib')}-pillow{version('pillow')}"
+    rendered = cache.load_or_build(
+        f"glyphs-{split}-{size}-{seed}-{versions}",
+        ("images", "codes", "faces"),
+        partial(_render, split, size, seed, progress),
     )
-    drawn = cache.cached(
-        key, ("images", "codes", "faces"), partial(_draw, split, size, seed, progress)
-    )
-    names = [unicodedata.name(chr(code)) for code in drawn["codes"].tolist()]
-    codes = torch.from_numpy(drawn["codes"])
+    codes = rendered["codes"]
+    names = [unicodedata.name(chr(code)) for code in codes.tolist()]
     return Dataset(
         name="glyphs",
         split=split,
-        x=torch.from_numpy(drawn["images"].reshape(-1, 1, size, size)),
-        y=torch.arange(len(names)).repeat_interleave(ITEMS),
+        x=torch.from_numpy(rendered["images"].reshape(-1, 1, size, size)),
+        y=torch.arange(len(names)).repeat_interleave(ITEMS_PER_CLASS),
         classes=tuple(names),
         groups=tuple(name.split()[0].capitalize() for name in names),
-        items={
-            "face": torch.from_numpy(drawn["faces"].reshape(-1)),
-            "codepoint": codes.repeat_interleave(ITEMS),
+        metadata={
+            "face": torch.from_numpy(rendered["faces"].reshape(-1)),
+            "codepoint": torch.from_numpy(codes).repeat_interleave(ITEMS_PER_CLASS),
         },
     )
 
 
-def _draw(split: str, size: int, seed: int, progress: bool) -> dict[str, NDArray[Any]]:
-    """`images [classes, ITEMS, size, size]`, `codes [classes]`, `faces [classes, ITEMS]`."""
-    from graphfew.data.datasets import _glyph_rendering
+def _render(split: str, size: int, seed: int, progress: bool) -> dict[str, NDArray[Any]]:
+    """Return `images` `[classes, items, size, size]`, `codes` `[classes]` and `faces` `[classes, items]`."""
+    from graphfew.data.datasets import _glyph_rendering  # imports matplotlib
 
-    covered = _glyph_rendering.coverage()
-    codes = _codes(split)
-    faces = np.array(
-        [[covered[code][i % len(covered[code])] for i in range(ITEMS)] for code in codes]
-    )
+    faces_of_code = _glyph_rendering.find_coverage()
+    codes = _select_codes(split)
     fonts = [_glyph_rendering.load_face(face) for face in _glyph_rendering.FACES]
-    shown = cache.progressing(
-        zip(codes, faces, strict=True), f"drawing glyphs ({split})", len(codes), progress
-    )
-    images = [
-        [
-            _glyph_rendering.picture(
-                fonts[face], chr(code), size, np.random.default_rng([seed, code, item])
-            )
-            for item, face in enumerate(row)
-        ]
-        for code, row in shown
-    ]
-    return {"images": np.array(images), "codes": np.array(codes), "faces": faces}
+    images, faces = [], []
+    for code in with_progress(codes, f"rendering glyphs ({split})", len(codes), progress):
+        available = faces_of_code[code]
+        class_faces = [available[item % len(available)] for item in range(ITEMS_PER_CLASS)]
+        class_images = []
+        for item, face in enumerate(class_faces):
+            rng = np.random.default_rng([seed, code, item])
+            image = _glyph_rendering.render_character(fonts[face], chr(code), size, rng)
+            class_images.append(image)
+        images.append(class_images)
+        faces.append(class_faces)
+    return {"images": np.array(images), "codes": np.array(codes), "faces": np.array(faces)}
 
 
-def _codes(split: str) -> list[int]:
-    """The split's characters, in the order of its scripts: those unlike all of test, val and train before them."""
+def _select_codes(split: str) -> list[int]:
+    """Return the code points of a split, in the order of its scripts, without look-alikes of other splits."""
     from graphfew.data.datasets import _glyph_rendering
 
-    covered = _glyph_rendering.coverage()
-    split_of = {
-        code: name
-        for name in ("test", "val", "train")
-        for script in SCRIPTS[name]
-        for code in _glyph_rendering.letters(script, covered)
-    }
-    return [code for code in _glyph_rendering.distinct(split_of) if split_of[code] == split]
+    faces_of_code = _glyph_rendering.find_coverage()
+    split_of_code = {}
+    # The test split comes first, so that look-alikes are removed from the training split.
+    for name in ("test", "val", "train"):
+        for script in _SCRIPTS[name]:
+            for code in _glyph_rendering.find_letters(script, faces_of_code):
+                split_of_code[code] = name
+    distinct = _glyph_rendering.remove_lookalikes(split_of_code)
+    return [code for code in distinct if split_of_code[code] == split]

@@ -1,9 +1,10 @@
-"""miniImageNet and tieredImageNet, from the files in which people have them; nothing is downloaded."""
+"""miniImageNet and tieredImageNet, from the files in which they are distributed; nothing is downloaded."""
 
 from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,30 +13,33 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from graphfew.data.dataset import Dataset
-from graphfew.data.datasets.class_folders import of_listing
+from graphfew.data.datasets.class_folders import dataset_from_images
 from graphfew.data.io import pickled_images
-from graphfew.data.io.image_folder import BROKEN, ImageListing, list_images
+from graphfew.data.io.image_folder import READ_ERRORS, ImageListing, list_images
 from graphfew.data.io.npz import read_arrays
-from graphfew.data.io.paths import Root, check_size, check_split, require_folder
+from graphfew.data.io.paths import Root, check_image_size, require_folder
 from graphfew.data.io.safe_pickle import read_pickle
+from graphfew.data.splits import Splits
+from graphfew.errors import DatasetError, DatasetNotFoundError
 
-SPLITS = ("train", "val", "test")
-PHASES = {"train": "train_phase_train"}
-PICKLES = (
+IMAGENET_SPLITS = Splits(("train", "val", "test"))
+# MetaOptNet's pickles call the training split by the phase of training.
+_PHASES = {"train": "train_phase_train"}
+_PICKLE_NAMES = (
     "mini-imagenet-cache-{split}.pkl",
     "mini_imagenet_{split}.pickle",
     "miniImageNet_category_split_{phase}.pickle",
 )
-MINI_HINT = (
-    "give root=, a folder with one of: class folders of images (train/<class>/*.jpg); images/ with Ravi and "
+_MINI_HINT = (
+    "pass root=, a folder with one of: class folders of images (train/<class>/*.jpg); images/ with Ravi and "
     "Larochelle's train.csv, val.csv and test.csv; or a pickle for each split, mini-imagenet-cache-train.pkl, "
     "mini_imagenet_train.pickle or miniImageNet_category_split_train_phase_train.pickle. ImageNet's terms "
-    "forbid handing it on: get access at image-net.org; repositories of EGNN, few-shot-ssl-public and "
+    "forbid redistribution: get access at image-net.org; repositories of EGNN, few-shot-ssl-public and "
     "MetaOptNet link to the pickles"
 )
-TIERED_HINT = (
-    "give root=, a folder with one of: class folders of images (train/<class>/*.jpg); train_images_png.pkl "
-    "or train_images.npz, each with train_labels.pkl. ImageNet's terms forbid handing it on: get access at "
+_TIERED_HINT = (
+    "pass root=, a folder with one of: class folders of images (train/<class>/*.jpg); train_images_png.pkl "
+    "or train_images.npz, each with train_labels.pkl. ImageNet's terms forbid redistribution: get access at "
     "image-net.org; the repository few-shot-ssl-public links to the files"
 )
 
@@ -43,170 +47,189 @@ TIERED_HINT = (
 def mini_imagenet(
     root: Root = None, split: str = "train", size: int = 84, progress: bool = True
 ) -> Dataset:
-    """miniImageNet, `[n, 3, size, size]` uint8, 600 images per class; 64, 16 and 20 classes.
+    """Load miniImageNet, 600 images per class; 64, 16 and 20 classes.
 
-    The first of these that `root` has is read: class folders (`train/<class>/*.jpg`); `images/` with the lists
-    `train.csv`, `val.csv`, `test.csv` (`filename,label`); pickles `mini-imagenet-cache-train.pkl`,
+    The first of these in `root` is read: class folders (`train/<class>/*.jpg`); `images/` with the lists `train.csv`,
+    `val.csv` and `test.csv` (`filename,label`); the pickles `mini-imagenet-cache-train.pkl`,
     `mini_imagenet_train.pickle` or `miniImageNet_category_split_train_phase_train.pickle`. Pickles are read without
-    running anything. Where a file has no names, classes are called by their numbers.
+    executing them. Classes without a name are named by their number.
 
     Args:
         root: the folder; None takes `$GRAPHFEW_DATA/mini_imagenet`.
-        split: train, val or test; no class is in two of them.
-        size: pixels of a side.
+        split: train, val or test, with disjoint classes.
+        size: side of the images in pixels.
         progress: show a bar.
 
-    Raises:
-        ValueError: an unknown split, a size below 1, or a file that is damaged or of another form.
-        FileNotFoundError: no folder, or none of the forms in it.
+    Returns:
+        A data set with `x` `[n, 3, size, size]` uint8.
 
-    Source: Vinyals et al., 2016, "Matching networks for one shot learning"; split of Ravi and Larochelle, 2017,
-    "Optimization as a model for few-shot learning". Images are ImageNet's (non-commercial research, no handing on).
-    Deviations: images of another size are turned upright and stretched to the square by Lanczos resampling, as GNN and
-    EGNN stretch them; others cut the middle out.
+    Raises:
+        InvalidInputError: an unknown split, or a size below 1.
+        DatasetNotFoundError: there is no such folder, or it has none of the formats.
+        DatasetError: a file is damaged or has another format.
+
+    Example:
+        >>> mini_imagenet("mini_imagenet/", split="test")  # doctest: +SKIP
+        Dataset('mini-imagenet', split='test', 20 classes, 12000 items of shape [3, 84, 84] uint8)
+
+    Source:
+        Vinyals et al., 2016, "Matching networks for one shot learning". Split of Ravi and Larochelle, 2017,
+        "Optimization as a model for few-shot learning". Images of ImageNet (non-commercial research, no
+        redistribution).
+
+    Deviations:
+        Images of another size are rotated as their EXIF data says and stretched to the square by Lanczos resampling, as
+        in GNN and EGNN; others crop the center.
     """
-    check_split("mini_imagenet", split, SPLITS)
-    check_size(size)
-    folder = require_folder(root, "mini_imagenet", MINI_HINT)
-    listing = _class_folders(folder, split) or _from_csv(folder, split)
+    IMAGENET_SPLITS.check("mini_imagenet", split)
+    check_image_size(size)
+    folder = require_folder(root, "mini_imagenet", _MINI_HINT)
+    listing = _list_class_folders(folder, split) or _list_from_csv(folder, split)
     if listing is not None:
-        return of_listing("mini-imagenet", split, listing, size, 3, progress)
-    for name in PICKLES:
-        path = folder / name.format(split=split, phase=PHASES.get(split, split))
+        return dataset_from_images("mini-imagenet", split, listing, size, 3, progress)
+    for name in _PICKLE_NAMES:
+        path = folder / name.format(split=split, phase=_PHASES.get(split, split))
         if path.is_file():
-            return _dataset(
-                "mini-imagenet", split, path, pickled_images.read_pictures(path), size, progress
-            )
-    raise FileNotFoundError(f"{folder} has no miniImageNet for {split}; {MINI_HINT}")
+            source = pickled_images.read_pickled_images(path)
+            return _build_dataset("mini-imagenet", split, path, source, size, progress)
+    raise DatasetNotFoundError(f"{folder} has no miniImageNet for {split}; {_MINI_HINT}")
 
 
 def tiered_imagenet(
     root: Root = None, split: str = "train", size: int = 84, progress: bool = True
 ) -> Dataset:
-    """tieredImageNet, `[n, 3, size, size]` uint8, grouped by category; 351, 97 and 160 classes.
+    """Load tieredImageNet, grouped by category; 351, 97 and 160 classes.
 
-    The first of these that `root` has is read: class folders (`train/<class>/*.jpg`, which know no categories);
-    `train_images_png.pkl` or `train_images.npz` with `train_labels.pkl`. Pickles are read without running anything. A
-    name that two classes share is followed by their numbers. The training split takes 10 GB.
+    The first of these in `root` is read: class folders (`train/<class>/*.jpg`, without categories);
+    `train_images_png.pkl` or `train_images.npz` with `train_labels.pkl`. Pickles are read without executing them.
+    Classes with the same name get their number appended. The training split takes 10 GB of memory.
 
     Args:
         root: the folder; None takes `$GRAPHFEW_DATA/tiered_imagenet`.
-        split: train, val or test; no category is in two of them.
-        size: pixels of a side.
+        split: train, val or test, with disjoint categories.
+        size: side of the images in pixels.
         progress: show a bar.
 
+    Returns:
+        A data set with `x` `[n, 3, size, size]` uint8.
+
     Raises:
-        ValueError: an unknown split, a size below 1, or a file that is damaged or of another form.
-        FileNotFoundError: no folder, or none of the forms in it.
+        InvalidInputError: an unknown split, or a size below 1.
+        DatasetNotFoundError: there is no such folder, or it has none of the formats.
+        DatasetError: a file is damaged or has another format.
 
-    Source: Ren et al., 2018, "Meta-learning for semi-supervised few-shot classification". Images are ImageNet's
-    (non-commercial research, no handing on). Deviations: images of another size are stretched to the square by Lanczos
-    resampling; those of the NPZ, which OpenCV wrote as blue, green and red, are turned to red, green and blue.
+    Example:
+        >>> tiered_imagenet("tiered_imagenet/", split="test")  # doctest: +SKIP
+        Dataset('tiered-imagenet', split='test', 160 classes, 206209 items of shape [3, 84, 84] uint8)
+
+    Source:
+        Ren et al., 2018, "Meta-learning for semi-supervised few-shot classification". Images of ImageNet
+        (non-commercial research, no redistribution).
+
+    Deviations:
+        Images of another size are stretched to the square by Lanczos resampling. Those of the NPZ file, which OpenCV
+        wrote as BGR, are converted to RGB.
     """
-    check_split("tiered_imagenet", split, SPLITS)
-    check_size(size)
-    folder = require_folder(root, "tiered_imagenet", TIERED_HINT)
-    listing = _class_folders(folder, split)
+    IMAGENET_SPLITS.check("tiered_imagenet", split)
+    check_image_size(size)
+    folder = require_folder(root, "tiered_imagenet", _TIERED_HINT)
+    listing = _list_class_folders(folder, split)
     if listing is not None:
-        return of_listing("tiered-imagenet", split, listing, size, 3, progress)
-    pngs, arrays, labels = (
-        folder / f"{split}_{name}" for name in ("images_png.pkl", "images.npz", "labels.pkl")
-    )
-    if labels.is_file() and pngs.is_file():
-        return _dataset(
-            "tiered-imagenet",
-            split,
-            pngs,
-            _tiered(read_pickle(pngs), labels, _decoded),
-            size,
-            progress,
-        )
-    if labels.is_file() and arrays.is_file():
-        found = _tiered(_images(arrays), labels, _reversed)
-        return _dataset("tiered-imagenet", split, arrays, found, size, progress)
-    raise FileNotFoundError(f"{folder} has no tieredImageNet for {split}; {TIERED_HINT}")
+        return dataset_from_images("tiered-imagenet", split, listing, size, 3, progress)
+    labels = folder / f"{split}_labels.pkl"
+    png_images = folder / f"{split}_images_png.pkl"
+    array_images = folder / f"{split}_images.npz"
+    if labels.is_file() and png_images.is_file():
+        source = _read_tiered(read_pickle(png_images), labels, _decode_image)
+        return _build_dataset("tiered-imagenet", split, png_images, source, size, progress)
+    if labels.is_file() and array_images.is_file():
+        source = _read_tiered(_read_image_array(array_images), labels, _bgr_to_rgb)
+        return _build_dataset("tiered-imagenet", split, array_images, source, size, progress)
+    raise DatasetNotFoundError(f"{folder} has no tieredImageNet for {split}; {_TIERED_HINT}")
 
 
-def _dataset(
-    name: str, split: str, path: Path, found: pickled_images.Pictures, size: int, progress: bool
+def _build_dataset(
+    name: str,
+    split: str,
+    path: Path,
+    source: pickled_images.PickledImages,
+    size: int,
+    progress: bool,
 ) -> Dataset:
     try:
-        return pickled_images.dataset(name, split, found, size, progress)
-    except BROKEN as error:
-        raise ValueError(f"{path} cannot be used ({error}); get it again") from error
+        return pickled_images.to_dataset(name, split, source, size, progress)
+    except READ_ERRORS as error:
+        raise DatasetError(f"{path} cannot be used ({error}); get it again") from error
 
 
-def _class_folders(folder: Path, split: str) -> ImageListing | None:
+def _list_class_folders(folder: Path, split: str) -> ImageListing | None:
     return list_images(folder / split) if (folder / split).is_dir() else None
 
 
-def _from_csv(folder: Path, split: str) -> ImageListing | None:
-    """The images that the split's list names, in its order."""
-    path, images = folder / f"{split}.csv", folder / "images"
-    if not (path.is_file() and images.is_dir()):
+def _list_from_csv(folder: Path, split: str) -> ImageListing | None:
+    """List the images that the split's CSV file names, in its order."""
+    path, image_folder = folder / f"{split}.csv", folder / "images"
+    if not (path.is_file() and image_folder.is_dir()):
         return None
     with path.open(newline="", encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
-    if (
-        not rows
-        or not {"filename", "label"} <= set(rows[0])
-        or not all(r["filename"] and r["label"] for r in rows)
-    ):
-        raise ValueError(
-            f"{path} is no list of a split; give a CSV with the columns filename and label"
+    has_columns = bool(rows) and {"filename", "label"} <= set(rows[0])
+    if not has_columns or not all(row["filename"] and row["label"] for row in rows):
+        raise DatasetError(
+            f"{path} is not a list of a split; expected a CSV with the columns filename and label"
         )
-    paths = tuple(images / row["filename"] for row in rows)
-    missing = [name.name for name in paths if not name.is_file()]
+    paths = tuple(image_folder / row["filename"] for row in rows)
+    missing = [image.name for image in paths if not image.is_file()]
     if missing:
-        raise FileNotFoundError(
-            f"{images} lacks {len(missing)} of the {len(paths)} images of {path.name}, the first "
+        raise DatasetNotFoundError(
+            f"{image_folder} lacks {len(missing)} of the {len(paths)} images of {path.name}, the first "
             f"is {missing[0]}; put them there"
         )
-    return ImageListing(images, paths, tuple(row["label"] for row in rows), 0)
+    labels = tuple(row["label"] for row in rows)
+    return ImageListing(image_folder, paths, labels, n_skipped=0)
 
 
-def _tiered(images: Any, path: Path, decode: pickled_images.Picture) -> pickled_images.Pictures:
+def _read_tiered(
+    images: Any, labels_path: Path, decode: pickled_images.Decoder
+) -> pickled_images.PickledImages:
+    """Combine the images with the classes ("specific") and categories ("general") of the label file."""
     try:
-        content = pickled_images.texts(read_pickle(path))
-        labels = pickled_images.flat(content["label_specific"])
-        names, categories = (
-            dict(
-                enumerate(
-                    map(
-                        pickled_images.text,
-                        pickled_images.flat(content[f"label_{kind}_str"]).tolist(),
-                    )
-                )
-            )
-            for kind in ("specific", "general")
-        )
-        general = pickled_images.flat(content["label_general"]).tolist()
-        groups = {
-            label: categories[number]
-            for label, number in zip(labels.tolist(), general, strict=True)
-        }
-        return pickled_images.named(images, labels, names, decode, groups)
-    except pickled_images.FAULTS as error:
-        raise ValueError(
-            f"{path} does not fit ({str(error)[:500]}); its label_specific and label_general are to hold "
-            "a number for each image, and label_specific_str and label_general_str their names"
+        content = pickled_images.with_text_keys(read_pickle(labels_path))
+        labels = pickled_images.to_vector(content["label_specific"])
+        general_labels = pickled_images.to_vector(content["label_general"])
+        class_names = _names_by_number(content["label_specific_str"])
+        categories = _names_by_number(content["label_general_str"])
+        category_of_label = {}
+        for label, general in zip(labels.tolist(), general_labels.tolist(), strict=True):
+            category_of_label[label] = categories[general]
+        return pickled_images.from_labels(images, labels, class_names, decode, category_of_label)
+    except pickled_images.CONTENT_ERRORS as error:
+        raise DatasetError(
+            f"{labels_path} does not fit ({str(error)[:500]}); expected a number for each image in "
+            "label_specific and label_general, and their names in label_specific_str and "
+            "label_general_str"
         ) from error
 
 
-def _images(path: Path) -> NDArray[Any]:
+def _names_by_number(names: Any) -> Mapping[Any, str]:
+    values = pickled_images.to_vector(names).tolist()
+    return {number: pickled_images.to_text(name) for number, name in enumerate(values)}
+
+
+def _read_image_array(path: Path) -> NDArray[Any]:
     try:
         return read_arrays(path, ("images",))["images"]
     except (OSError, ValueError) as error:
-        raise ValueError(f"{error}; it is to hold the array images [n, h, w, 3]") from error
+        raise DatasetError(f"{error}; expected the array images [n, h, w, 3]") from error
 
 
-def _reversed(image: Any) -> NDArray[np.uint8]:
-    return pickled_images.whole(image)[:, :, ::-1]
+def _bgr_to_rgb(image: Any) -> NDArray[np.uint8]:
+    return pickled_images.check_image(image)[:, :, ::-1]
 
 
-def _decoded(data: Any) -> NDArray[np.uint8]:
-    """An encoded image, as bytes or an array of them."""
+def _decode_image(data: Any) -> NDArray[np.uint8]:
+    """Decode an image that is stored as bytes, or as an array of bytes."""
     if not isinstance(data, bytes) and getattr(data, "dtype", None) != np.uint8:
-        raise ValueError(f"an encoded image is a {type(data).__name__}; bytes are due")
+        raise DatasetError(f"an encoded image is a {type(data).__name__}; expected bytes")
     with Image.open(io.BytesIO(bytes(data)), formats=("PNG", "JPEG")) as image:
         return np.asarray(image.convert("RGB"))

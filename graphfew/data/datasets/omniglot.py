@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import os
 import re
@@ -15,18 +16,20 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from graphfew.data.dataset import Dataset
-from graphfew.data.datasets.rotations import rotated
+from graphfew.data.datasets.rotations import rotate_classes
 from graphfew.data.io import archives, cache
-from graphfew.data.io.download import fetch
-from graphfew.data.io.paths import Root, check_size
-from graphfew.errors import DatasetError
+from graphfew.data.io.download import download
+from graphfew.data.io.paths import Root, check_image_size
+from graphfew.data.io.progress import with_progress
+from graphfew.data.splits import Splits
+from graphfew.errors import DatasetError, DatasetNotFoundError
 
-DRAWERS = 20
-# Bytes and pixels of a side that no image of Omniglot comes near (350 bytes, 105 pixels).
-MOST, WIDEST = 100_000, 1000
-VALIDATION = ("Armenian", "Bengali", "Early_Aramaic", "Hebrew", "Mkhedruli_(Georgian)")
+N_DRAWERS = 20
+# Limits that no image of Omniglot comes near (350 bytes, 105 pixels a side).
+MAX_IMAGE_BYTES = 100_000
+MAX_SIDE = 1000
 URL = "https://raw.githubusercontent.com/brendenlake/omniglot/master/python/{name}.zip"
-# characters, and the checksum of the published file
+# The number of characters and the checksum of each published archive.
 ARCHIVES = {
     "images_background": (964, "md5:68d2efa1b9178cc56df9314c21c6e718"),
     "images_evaluation": (659, "md5:6b91aef0f799c5bb55b94e3f2daec811"),
@@ -39,31 +42,77 @@ ARCHIVES = {
         "sha256:3ccaa407515a8778e5d0861875af38b17e418f301ad5bb3b5a6b65d901a41c7f",
     ),
 }
-_MEMBER = re.compile(r"[^/]+/([^/]+/character\d+)/(\d{4})_(\d{2})\.png")
+_ENTRY = re.compile(r"[^/]+/([^/]+/character\d+)/(\d{4})_(\d{2})\.png")
+_VALIDATION_ALPHABETS = (
+    "Armenian",
+    "Bengali",
+    "Early_Aramaic",
+    "Hebrew",
+    "Mkhedruli_(Georgian)",
+)
+# Vinyals et al. train on the first 1,200 characters of both archives.
+_N_TRAINING_CHARACTERS = 1200
 _BOTH = ("images_background", "images_evaluation")
-# a split: its archives, and which characters of them, by their number (1..1623) and alphabet
-_SPLITS: dict[str, tuple[tuple[str, ...], Callable[[int, str], bool]]] = {
-    "train": (_BOTH, lambda number, alphabet: number <= 1200 and alphabet not in VALIDATION),
-    "train-mirrored": (
-        _BOTH,
-        lambda number, alphabet: number <= 1200 and alphabet not in VALIDATION,
-    ),
-    "train-doubled": (
-        _BOTH,
-        lambda number, alphabet: number <= 1200 and alphabet not in VALIDATION,
-    ),
-    "val": (_BOTH, lambda number, alphabet: number <= 1200 and alphabet in VALIDATION),
-    "trainval": (_BOTH, lambda number, alphabet: number <= 1200),
-    "test": (_BOTH, lambda number, alphabet: number > 1200),
-    "background": (("images_background",), lambda number, alphabet: True),
-    "evaluation": (("images_evaluation",), lambda number, alphabet: True),
-    "small1": (("images_background_small1",), lambda number, alphabet: True),
-    "small2": (("images_background_small2",), lambda number, alphabet: True),
+
+
+def _is_train(number: int, alphabet: str) -> bool:
+    return number <= _N_TRAINING_CHARACTERS and alphabet not in _VALIDATION_ALPHABETS
+
+
+def _is_val(number: int, alphabet: str) -> bool:
+    return number <= _N_TRAINING_CHARACTERS and alphabet in _VALIDATION_ALPHABETS
+
+
+def _is_trainval(number: int, alphabet: str) -> bool:
+    del alphabet
+    return number <= _N_TRAINING_CHARACTERS
+
+
+def _is_test(number: int, alphabet: str) -> bool:
+    del alphabet
+    return number > _N_TRAINING_CHARACTERS
+
+
+def _is_any(number: int, alphabet: str) -> bool:
+    del number, alphabet
+    return True
+
+
+# For each split its archives, and the characters of them by number (1..1623) and alphabet.
+_SPLIT_SOURCES: dict[str, tuple[tuple[str, ...], Callable[[int, str], bool]]] = {
+    "train": (_BOTH, _is_train),
+    "train-mirrored": (_BOTH, _is_train),
+    "train-doubled": (_BOTH, _is_train),
+    "val": (_BOTH, _is_val),
+    "trainval": (_BOTH, _is_trainval),
+    "test": (_BOTH, _is_test),
+    "background": (("images_background",), _is_any),
+    "evaluation": (("images_evaluation",), _is_any),
+    "small1": (("images_background_small1",), _is_any),
+    "small2": (("images_background_small2",), _is_any),
 }
+OMNIGLOT_SPLITS = Splits(tuple(_SPLIT_SOURCES), test=("test", "evaluation"))
 
 
-class Incomplete(DatasetError):
-    """An archive that is whole and lacks images."""
+class IncompleteArchiveError(DatasetError):
+    """An archive that is not damaged, but lacks images."""
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class ArchiveImage:
+    """An image of an archive; images are sorted by number and drawer.
+
+    Attributes:
+        number: number of the character, 1..1623.
+        drawer: number of the person who drew it, 1..20.
+        name: `Alphabet/characterNN`.
+        entry: name of the archive entry.
+    """
+
+    number: int
+    drawer: int
+    name: str
+    entry: str
 
 
 def omniglot(
@@ -73,129 +122,164 @@ def omniglot(
     rotations: bool = True,
     progress: bool = True,
 ) -> Dataset:
-    """Omniglot, `[n, 1, size, size]` uint8 with bright strokes on black, 20 items per class, grouped by alphabet.
+    """Load Omniglot, with bright strokes on black, 20 items per class, grouped by alphabet.
 
-    Classes are named `Alphabet/characterNN`, and with `rotations` `Alphabet/characterNN/rot090`: four classes of each
-    character, turned counter-clockwise. Item facts: `drawer`, 1..20.
-
-    Archives are read without unpacking, from `root`, else from `$GRAPHFEW_DATA/omniglot`, else from the cache, where
-    they are downloaded once and checked against the published checksum. Decoded images are cached.
+    Classes are named `Alphabet/characterNN`, with metadata `drawer`, 1..20. Archives are read without extraction, from
+    `root`, else from `$GRAPHFEW_DATA/omniglot`, else from the cache, where they are downloaded once and compared with
+    the published checksum. Decoded images are cached.
 
     Args:
-        split: `train`, `val`, `trainval`, `test` (Vinyals: 1,028, 172, 1,200 and 423 characters); `background`,
-            `evaluation`, `small1`, `small2` (as published: 964, 659, 136 and 156); `train-mirrored`: the mirror images
-            of `train`, classes new to an encoder trained on `train` (`Alphabet/characterNN/mirrored/rot090`);
-            `train-doubled`: both of these.
+        root: the folder of the archives; None takes the other two places.
+        split: `train`, `val`, `trainval` or `test` (Vinyals: 1,028, 172, 1,200 and 423 characters); `background`,
+            `evaluation`, `small1` or `small2` (as published: 964, 659, 136 and 156); `train-mirrored`, the mirror
+            images of `train`, which are new classes to an encoder trained on `train`
+            (`Alphabet/characterNN/mirrored/rot090`); `train-doubled`, both of these.
+        size: side of the images in pixels.
+        rotations: make four classes of each character, rotated counter-clockwise and named
+            `Alphabet/characterNN/rot090`.
+        progress: show bars.
+
+    Returns:
+        A data set with `x` `[n, 1, size, size]` uint8.
 
     Raises:
-        ValueError: an unknown split, or an archive that is damaged or incomplete.
-        FileNotFoundError: `root` lacks the archive.
-        OSError: the download failed.
+        InvalidInputError: an unknown split, or a size below 1.
+        DatasetError: an archive is damaged or incomplete.
+        DatasetNotFoundError: `root` lacks the archive.
+        DownloadError: the download failed.
 
-    Source: Lake, Salakhutdinov and Tenenbaum, 2015, "Human-level concept learning through probabilistic program
-    induction". Splits: Vinyals et al., 2016, "Matching networks for one shot learning", lists of Snell et al., 2017.
-    Deviations: reduced from 105x105 by Lanczos resampling, where those papers do not say which they used.
+    Example:
+        >>> omniglot("omniglot/", split="test", rotations=False)  # doctest: +SKIP
+        Dataset('omniglot', split='test', 423 classes, 8460 items of shape [1, 28, 28] uint8)
+
+    Source:
+        Lake, Salakhutdinov and Tenenbaum, 2015, "Human-level concept learning through probabilistic program
+        induction". Splits of Vinyals et al., 2016, "Matching networks for one shot learning", with the lists of Snell
+        et al., 2017.
+
+    Deviations:
+        Reduced from 105x105 by Lanczos resampling; those papers do not state their method.
     """
-    if split not in _SPLITS:
-        raise ValueError(f"unknown Omniglot split {split!r}; known: {', '.join(_SPLITS)}")
-    check_size(size)
-    files, belongs = _SPLITS[split]
-    parts = [_decoded(_archive(root, name, progress), size, progress) for name in files]
-    images, names, numbers = (
-        np.concatenate([p[key] for p in parts]) for key in ("images", "names", "numbers")
-    )
-    kept = [i for i, name in enumerate(names) if belongs(int(numbers[i]), name.split("/")[0])]
-    return _dataset(split, images[kept], [str(names[i]) for i in kept], rotations)
+    OMNIGLOT_SPLITS.check("omniglot", split)
+    check_image_size(size)
+    archive_names, belongs_to_split = _SPLIT_SOURCES[split]
+    parts = [
+        _load_archive(_find_archive(root, name, progress), size, progress) for name in archive_names
+    ]
+    images = np.concatenate([part["images"] for part in parts])
+    names = np.concatenate([part["names"] for part in parts]).tolist()
+    numbers = np.concatenate([part["numbers"] for part in parts]).tolist()
+    selected = []
+    for index, (name, number) in enumerate(zip(names, numbers, strict=True)):
+        alphabet = name.split("/")[0]
+        if belongs_to_split(number, alphabet):
+            selected.append(index)
+    return _build_dataset(split, images[selected], [names[index] for index in selected], rotations)
 
 
-def _dataset(split: str, images: NDArray[np.uint8], names: list[str], rotations: bool) -> Dataset:
-    """`images [characters, drawers, size, size]`."""
-    mirrored, seen = images[..., ::-1], [f"{name}/mirrored" for name in names]
+def _build_dataset(
+    split: str, images: NDArray[np.uint8], names: list[str], rotations: bool
+) -> Dataset:
+    """Build the data set from images `[characters, drawers, size, size]`."""
+    mirrored_images = images[..., ::-1]
+    mirrored_names = [f"{name}/mirrored" for name in names]
     if split.endswith("-mirrored"):
-        images, names = mirrored, seen
-    if split.endswith("-doubled"):
-        images, names = np.concatenate([images, mirrored]), [*names, *seen]
+        images, names = mirrored_images, mirrored_names
+    elif split.endswith("-doubled"):
+        images = np.concatenate([images, mirrored_images])
+        names = [*names, *mirrored_names]
     if rotations:
-        images, names = rotated(images, names)
+        images, names = rotate_classes(images, names)
     size = images.shape[-1]
     return Dataset(
         name="omniglot",
         split=split,
         x=torch.from_numpy(np.ascontiguousarray(images).reshape(-1, 1, size, size)),
-        y=torch.arange(len(names)).repeat_interleave(DRAWERS),
+        y=torch.arange(len(names)).repeat_interleave(N_DRAWERS),
         classes=tuple(names),
         groups=tuple(name.split("/")[0] for name in names),
-        items={"drawer": torch.arange(1, DRAWERS + 1).repeat(len(names))},
+        metadata={"drawer": torch.arange(1, N_DRAWERS + 1).repeat(len(names))},
     )
 
 
-def _archive(root: Root, name: str, progress: bool) -> Path:
+def _find_archive(root: Root, name: str, progress: bool) -> Path:
     file = f"{name}.zip"
+    url = URL.format(name=name)
     if root is not None:
-        if not (Path(root) / file).is_file():
-            raise FileNotFoundError(
-                f"{Path(root)} has no {file}; put the archive there ({URL.format(name=name)}), "
-                f"or leave root out to download it"
+        path = Path(root) / file
+        if not path.is_file():
+            raise DatasetNotFoundError(
+                f"{Path(root)} has no {file}; put the archive there ({url}), or omit root to download it"
             )
-        return Path(root) / file
-    shared = os.environ.get("GRAPHFEW_DATA")
-    if shared and (Path(shared) / "omniglot" / file).is_file():
-        return Path(shared) / "omniglot" / file
-    return fetch(URL.format(name=name), ARCHIVES[name][1], progress)
+        return path
+    data_folder = os.environ.get("GRAPHFEW_DATA")
+    if data_folder:
+        path = Path(data_folder) / "omniglot" / file
+        if path.is_file():
+            return path
+    _, checksum = ARCHIVES[name]
+    return download(url, checksum, progress)
 
 
-def _decoded(path: Path, size: int, progress: bool) -> dict[str, NDArray[Any]]:
-    """`images [characters, drawers, size, size]` uint8, `names [characters]` and `numbers [characters]`."""
-    return cache.cached(
+def _load_archive(path: Path, size: int, progress: bool) -> dict[str, NDArray[Any]]:
+    """Return `images` `[characters, drawers, size, size]` uint8, `names` and `numbers` `[characters]`."""
+    return cache.load_or_build(
         f"{path.stem}-{cache.content_key(path)}-{size}",
         ("images", "names", "numbers"),
-        lambda: _decode(path, size, progress),
+        lambda: _decode_archive(path, size, progress),
     )
 
 
-def _decode(path: Path, size: int, progress: bool) -> dict[str, NDArray[Any]]:
+def _decode_archive(path: Path, size: int, progress: bool) -> dict[str, NDArray[Any]]:
     try:
-        with archives.opened(path) as archive:
-            members = _members(path, archive.namelist())
-            shown = cache.progressing(members, f"decoding {path.name}", len(members), progress)
-            images = np.stack(
-                [_image(archives.read(archive, member[-1], MOST), size) for member in shown]
-            )
-    except Incomplete:
+        with archives.open_zip(path) as archive:
+            listing = _list_images(path, archive.namelist())
+            decoded = []
+            for image in with_progress(listing, f"decoding {path.name}", len(listing), progress):
+                data = archives.read_entry(archive, image.entry, MAX_IMAGE_BYTES)
+                decoded.append(_decode_image(data, size))
+    except IncompleteArchiveError:
         raise
-    except archives.BROKEN as error:
-        raise ValueError(
-            f"{path} is damaged ({archives.reason(error)}); delete it and get it again: "
+    except archives.READ_ERRORS as error:
+        raise DatasetError(
+            f"{path} is damaged ({archives.one_line(error)}); delete it and get it again: "
             f"{URL.format(name=path.stem)}"
         ) from error
-    characters = members[::DRAWERS]
+    first_of_each_character = listing[::N_DRAWERS]
     return {
-        "images": images.reshape(-1, DRAWERS, size, size),
-        "names": np.array([m[2] for m in characters]),
-        "numbers": np.array([m[0] for m in characters]),
+        "images": np.stack(decoded).reshape(-1, N_DRAWERS, size, size),
+        "names": np.array([image.name for image in first_of_each_character]),
+        "numbers": np.array([image.number for image in first_of_each_character]),
     }
 
 
-def _members(path: Path, files: list[str]) -> list[tuple[int, int, str, str]]:
-    """`(number, drawer, character, file)` of each image, sorted."""
-    found = sorted((int(m[2]), int(m[3]), m[1], m[0]) for m in map(_MEMBER.fullmatch, files) if m)
-    expected = ARCHIVES[path.stem][0]
-    numbers = sorted({number for number, *_ in found})
-    complete = [(n, d) for n in numbers for d in range(1, DRAWERS + 1)]
-    if len(numbers) != expected or [m[:2] for m in found] != complete:
-        raise Incomplete(
-            f"{path} is incomplete: {len(found)} images of {len(numbers)} characters, expected "
-            f"{expected * DRAWERS} of {expected}; delete it and get it again: "
+def _list_images(path: Path, entries: list[str]) -> list[ArchiveImage]:
+    """List the images of an archive, sorted, and check that none is missing."""
+    images = []
+    for entry in entries:
+        match = _ENTRY.fullmatch(entry)
+        if match is not None:
+            name, number, drawer = match.groups()
+            images.append(ArchiveImage(int(number), int(drawer), name, entry))
+    images.sort()
+    n_characters, _ = ARCHIVES[path.stem]
+    numbers = sorted({image.number for image in images})
+    expected = [(number, drawer) for number in numbers for drawer in range(1, N_DRAWERS + 1)]
+    present = [(image.number, image.drawer) for image in images]
+    if len(numbers) != n_characters or present != expected:
+        raise IncompleteArchiveError(
+            f"{path} is incomplete: {len(images)} images of {len(numbers)} characters, expected "
+            f"{n_characters * N_DRAWERS} of {n_characters}; delete it and get it again: "
             f"{URL.format(name=path.stem)}"
         )
-    return found
+    return images
 
 
-def _image(data: bytes, size: int) -> NDArray[np.uint8]:
+def _decode_image(data: bytes, size: int) -> NDArray[np.uint8]:
     with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
-        if max(image.size) > WIDEST:
-            raise ValueError(
-                f"an image has {image.size[0]}x{image.size[1]} pixels; Omniglot's have 105x105"
-            )
+        # Checked before the pixels are decoded: a small PNG can state a huge size.
+        if max(image.size) > MAX_SIDE:
+            width, height = image.size
+            raise DatasetError(f"an image has {width}x{height} pixels; Omniglot's have 105x105")
         gray = image.convert("L").resize((size, size), Image.Resampling.LANCZOS)
     return 255 - np.asarray(gray)

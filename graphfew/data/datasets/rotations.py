@@ -1,4 +1,4 @@
-"""Four classes of one: images turned by quarters."""
+"""Class augmentation by rotation: four classes from each class of images."""
 
 from __future__ import annotations
 
@@ -8,12 +8,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-TURNS = 4
+N_ROTATIONS = 4
 
 
-def rotated(images: NDArray[Any], names: Sequence[str]) -> tuple[NDArray[Any], list[str]]:
-    """Every class of `images [classes, each, ..., h, w]` in four, turned counter-clockwise, `name/rot090` and so on."""
-    turned = np.stack([np.rot90(images, turn, axes=(-2, -1)) for turn in range(TURNS)], axis=1)
-    return turned.reshape(-1, *turned.shape[2:]), [
-        f"{name}/rot{90 * turn:03d}" for name in names for turn in range(TURNS)
+def rotate_classes(images: NDArray[Any], names: Sequence[str]) -> tuple[NDArray[Any], list[str]]:
+    """Turn every class into four, whose images are rotated counter-clockwise by multiples of 90 degrees.
+
+    Args:
+        images: `[classes, each, ..., h, w]` with square images.
+        names: `[classes]` class names.
+
+    Returns:
+        `[4 * classes, each, ..., h, w]` images, the rotations of a class in sequence, and their names
+        (`name/rot090`).
+    """
+    rotations = [np.rot90(images, turns, axes=(-2, -1)) for turns in range(N_ROTATIONS)]
+    rotated = np.stack(rotations, axis=1)
+    rotated_names = [
+        f"{name}/rot{90 * turns:03d}" for name in names for turns in range(N_ROTATIONS)
     ]
+    return rotated.reshape(-1, *rotated.shape[2:]), rotated_names

@@ -1,1 +1,1 @@
-"""Readers of archives, tables, pickles (without executing them) and image folders, and the decoded-image cache."""
+"""File formats: archives, tables, pickles (read without executing them), image folders, and the array cache."""

@@ -1,4 +1,8 @@
-"""Zip archives of unknown origin: what they would inflate to is known, and bounded, before anything is inflated."""
+"""Zip archives from unknown sources: the inflated size is known, and limited, before anything is inflated.
+
+Python's `zipfile` inflates whatever an archive claims, so a file of a few kilobytes could fill the memory. This module
+checks sizes first; nothing is extracted to disk.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-# What a file may hold, or a fault of Python's own reader on what it may not.
-BROKEN = (
+from graphfew.errors import DatasetError
+
+# Everything that zipfile, zlib and numpy's NPY reader raise for damaged or hostile files.
+READ_ERRORS = (
     OSError,
     ValueError,
     KeyError,
@@ -30,83 +36,99 @@ BROKEN = (
     zipfile.BadZipFile,
     zlib.error,
 )
-# Bytes of the list of entries: tieredImageNet's and CIFAR-100's take a few megabytes, at 13 times that in memory.
-LIST = 64_000_000
-# Bytes that an entry may inflate to, whatever its size in the archive, and how many times that size beyond them.
-FREE_BYTES, RATIO = 500_000_000, 50
-_END, _END64, _LOCATOR = b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x07"
+# The central directory of tieredImageNet and CIFAR-100 archives has a few megabytes; in memory it takes 13 times that.
+MAX_DIRECTORY_BYTES = 64_000_000
+# An entry may always inflate to FREE_BYTES, and beyond that to MAX_RATIO times its compressed size.
+FREE_BYTES = 500_000_000
+MAX_RATIO = 50
+MAX_REASON_LENGTH = 500
+
+# Signatures and field offsets of the zip format (APPNOTE.TXT, sections 4.3.14 to 4.3.16).
+_END, _END64, _LOCATOR64 = b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x07"
+_MAX_TAIL = 70_000  # the end record with the longest comment
+_SIZE_OFFSET, _SIZE64_OFFSET = 12, 40
+_LOCATOR64_LENGTH, _END64_LENGTH = 20, 56
 
 
-def reason(error: BaseException) -> str:
-    """What an error says, in one line that is not too long to read."""
-    return " ".join(str(error).split())[:500] or type(error).__name__
+def one_line(error: BaseException) -> str:
+    """Return the message of an error in one line of limited length."""
+    return " ".join(str(error).split())[:MAX_REASON_LENGTH] or type(error).__name__
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[zipfile.ZipFile]:
-    """A zip archive whose entries `read` may be given.
+def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
+    """Open a zip archive, after a check of the size of its central directory.
 
     Raises:
-        ValueError: no zip archive, or one with a list of entries beyond all measure.
+        DatasetError: the file is not a zip archive, or its central directory is too large.
         OSError: the file cannot be read.
     """
-    with path.open("rb") as raw:
-        if not zipfile.is_zipfile(raw):
-            raise ValueError("it is no zip archive")
-        size = _list_size(raw)
-        if size > LIST:
-            raise ValueError(f"its list of entries takes {size} bytes; at most {LIST} are read")
-        raw.seek(0)
-        with zipfile.ZipFile(raw) as archive:
+    with path.open("rb") as file:
+        if not zipfile.is_zipfile(file):
+            raise DatasetError("not a zip archive")
+        size = _directory_size(file)
+        if size > MAX_DIRECTORY_BYTES:
+            raise DatasetError(
+                f"its list of entries takes {size} bytes; the limit is {MAX_DIRECTORY_BYTES}"
+            )
+        file.seek(0)
+        with zipfile.ZipFile(file) as archive:
             yield archive
 
 
-def read(archive: zipfile.ZipFile, name: str, most: int | None = None) -> bytes:
-    """The content of an entry, in memory.
+def read_entry(archive: zipfile.ZipFile, name: str, max_bytes: int | None = None) -> bytes:
+    """Read an entry into memory.
 
     Args:
-        archive: of `opened`.
-        name: the entry's.
-        most: bytes that it may hold; None allows `FREE`, and beyond it `RATIO` times what it takes in the archive.
+        archive: from `open_zip`.
+        name: name of the entry.
+        max_bytes: limit of the inflated size; None takes `FREE_BYTES` or `MAX_RATIO` times the compressed size,
+            whichever is larger.
 
     Raises:
-        ValueError: an entry that would inflate to more, or is compressed or encrypted in a way that is not read.
+        DatasetError: the entry would inflate beyond the limit, or is encrypted or compressed by another method.
         KeyError: no such entry.
-        zipfile.BadZipFile, zlib.error, EOFError: a damaged one.
+        zipfile.BadZipFile, zlib.error, EOFError: the entry is damaged.
     """
-    return archive.read(checked(archive, name, most))
+    return archive.read(check_entry(archive, name, max_bytes))
 
 
-def checked(archive: zipfile.ZipFile, name: str, most: int | None = None) -> zipfile.ZipInfo:
-    """The entry of that name, which may be inflated. Raises as `read` does, before anything is."""
+def check_entry(
+    archive: zipfile.ZipFile, name: str, max_bytes: int | None = None
+) -> zipfile.ZipInfo:
+    """Check that an entry is safe to inflate; arguments and errors are those of `read_entry`."""
     entry = archive.getinfo(name)
-    # Others give out all that a few kilobytes inflate to at once.
+    short_name = name[:80]
+    # Python's bzip2 and LZMA readers return everything that a block inflates to at once, before a size can be checked.
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise ValueError(
-            f"{name[:80]!r} is compressed by method {entry.compress_type}; only stored and deflated ones "
-            "are read: pack it anew"
+        raise DatasetError(
+            f"{short_name!r} is compressed by method {entry.compress_type}; only stored and deflated "
+            "entries are supported: compress it again with deflate"
         )
     if entry.flag_bits & 1:
-        raise ValueError(f"{name[:80]!r} is encrypted; pack it anew without a password")
-    allowed = max(FREE_BYTES, RATIO * entry.compress_size) if most is None else most
-    if entry.file_size > allowed:
-        raise ValueError(
-            f"{name[:80]!r} would inflate from {entry.compress_size} bytes to {entry.file_size}, and at "
-            f"most {allowed} are read; if that is meant, unpack it by hand"
+        raise DatasetError(f"{short_name!r} is encrypted; create the archive without a password")
+    if max_bytes is None:
+        max_bytes = max(FREE_BYTES, MAX_RATIO * entry.compress_size)
+    if entry.file_size > max_bytes:
+        raise DatasetError(
+            f"{short_name!r} would inflate from {entry.compress_size} bytes to {entry.file_size}; the "
+            f"limit is {max_bytes}: if the size is correct, extract the archive yourself"
         )
     return entry
 
 
-def _list_size(raw: IO[bytes]) -> int:
-    """Bytes of the list of entries, as the end of the archive states it."""
-    whole = raw.seek(0, os.SEEK_END)
-    raw.seek(max(0, whole - 70_000))
-    tail = raw.read()
-    at = tail.rfind(_END)
-    size = int(struct.unpack_from("<L", tail, at + 12)[0]) if 0 <= at <= len(tail) - 16 else 0
-    # Where the archive is a large one, the size that counts stands in a record before the end.
-    if tail[max(at - 20, 0) : at].startswith(_LOCATOR) and tail[max(at - 76, 0) : at].startswith(
-        _END64
-    ):
-        size = int(struct.unpack_from("<Q", tail, at - 76 + 40)[0])
-    return size
+def _directory_size(file: IO[bytes]) -> int:
+    """Return the size of the central directory in bytes, as the end record of the archive states it."""
+    length = file.seek(0, os.SEEK_END)
+    file.seek(max(0, length - _MAX_TAIL))
+    tail = file.read()
+    end = tail.rfind(_END)
+    if not 0 <= end <= len(tail) - 16:
+        return 0
+    # Archives in the Zip64 format state the size in a larger record, which comes before a locator and the end record.
+    locator = max(end - _LOCATOR64_LENGTH, 0)
+    end64 = max(locator - _END64_LENGTH, 0)
+    is_zip64 = tail[locator:end].startswith(_LOCATOR64) and tail[end64:locator].startswith(_END64)
+    if is_zip64:
+        return int(struct.unpack_from("<Q", tail, end64 + _SIZE64_OFFSET)[0])
+    return int(struct.unpack_from("<L", tail, end + _SIZE_OFFSET)[0])

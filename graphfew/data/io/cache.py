@@ -1,4 +1,4 @@
-"""A folder of arrays that are slow to make: written whole or not at all, and rebuilt when they cannot be read."""
+"""A folder of arrays that are slow to compute. Files are written completely or not at all, and rebuilt if damaged."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import os
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,43 +17,52 @@ from numpy.typing import NDArray
 from graphfew.data.io.npz import read_arrays
 
 Arrays = Mapping[str, NDArray[np.generic]]
-Item = TypeVar("Item")
-FORMAT = 1
-BLOCK = 1 << 20
-# Seconds after which a file that is half written is one that nobody writes any more.
-ABANDONED = 24 * 3600
+
+FORMAT_VERSION = 1
+ABANDONED_SECONDS = 24 * 3600
+_BLOCK_BYTES = 1 << 20
+_KEY_LENGTH = 16
 
 
-def folder() -> Path:
-    """`$GRAPHFEW_CACHE` where it is set, else the user's cache folder for graphfew."""
-    own = os.environ.get("GRAPHFEW_CACHE")
-    if own:
-        return Path(own)
-    import pooch  # with rich, a fifth of what the library takes to import; most work on features needs neither
+def cache_folder() -> Path:
+    """Return `$GRAPHFEW_CACHE` if it is set, else the user's cache folder for graphfew."""
+    configured = os.environ.get("GRAPHFEW_CACHE")
+    if configured:
+        return Path(configured)
+    # pooch and rich take a fifth of the library's import time, and most work on features needs neither.
+    import pooch
 
     return Path(pooch.os_cache("graphfew"))
 
 
-def cached(
+def load_or_build(
     key: str, names: Iterable[str], build: Callable[[], Arrays]
 ) -> dict[str, NDArray[np.generic]]:
-    """The arrays `names` of `build()`, read from the cache where `key` has them, else built and kept there.
+    """Load arrays from the cache, or build and store them.
 
-    A file that is damaged or lacks a name is built again. Where the folder cannot be written, the arrays are returned
-    all the same, with a warning.
+    A file that is damaged or lacks a name is built again. If the folder is not writable, the arrays are returned with
+    a warning.
+
+    Args:
+        key: name of the cache file, which has to identify the content.
+        names: names of the arrays.
+        build: computes the arrays, at least those of `names`.
+
+    Returns:
+        The arrays by name.
     """
-    path = folder() / f"{key}-v{FORMAT}.npz"
+    path = cache_folder() / f"{key}-v{FORMAT_VERSION}.npz"
     if path.is_file():
         try:
             return read_arrays(path, names)
         except (OSError, ValueError):
-            pass
+            pass  # damaged, or from another version: build it again
     arrays = dict(build())
     try:
         _write(path, arrays)
     except OSError as error:
         warnings.warn(
-            f"cannot write the cache {path} ({error}); set GRAPHFEW_CACHE to a folder you may write",
+            f"cannot write the cache {path} ({error}); set GRAPHFEW_CACHE to a writable folder",
             RuntimeWarning,
             stacklevel=3,
         )
@@ -62,47 +70,28 @@ def cached(
 
 
 def content_key(path: Path) -> str:
-    """A key of a file by its content."""
+    """Return a key of a file by its content."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(BLOCK):
+        while block := file.read(_BLOCK_BYTES):
             digest.update(block)
-    return digest.hexdigest()[:16]
+    return digest.hexdigest()[:_KEY_LENGTH]
 
 
 def fingerprint(paths: Iterable[Path]) -> str:
-    """A key of files by their names, sizes and times, for folders too big to read whole."""
+    """Return a key of files by their names, sizes and modification times, for folders too large to read."""
     digest = hashlib.sha256()
     for path in paths:
-        facts = path.stat()
-        digest.update(f"{path}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode())
-    return digest.hexdigest()[:16]
-
-
-@contextmanager
-def counting(label: str, total: int, show: bool) -> Iterator[Callable[[int], None]]:
-    """A function that is told how many are done, with a progress bar on standard error where `show` is true."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True, disable=not show) as progress:
-        bar = progress.add_task(label, total=total)
-        yield lambda done: progress.update(bar, completed=done)
-
-
-def progressing(items: Iterable[Item], label: str, total: int, show: bool) -> Iterable[Item]:
-    """The items, with a progress bar on standard error where `show` is true."""
-    from rich.console import Console
-    from rich.progress import track
-
-    return track(
-        items, label, total=total, disable=not show, console=Console(stderr=True), transient=True
-    )
+        status = path.stat()
+        digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:_KEY_LENGTH]
 
 
 def _write(path: Path, arrays: Arrays) -> None:
+    # Not `_utils.atomic_io`: several processes and threads may build the same file at once, so each writes to a
+    # temporary file with a unique name, and what a killed process leaves is removed later.
     path.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(path)
+    _remove_abandoned(path)
     handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".partial")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -113,9 +102,10 @@ def _write(path: Path, arrays: Arrays) -> None:
         raise
 
 
-def _sweep(path: Path) -> None:
-    """Take away what a process left that was killed while it wrote this file; newer ones may still be written."""
+def _remove_abandoned(path: Path) -> None:
+    """Remove partial files of killed processes; recent ones may still be in use."""
     for partial in path.parent.glob(f".{path.stem}-*.partial"):
         with suppress(OSError):
-            if time.time() - partial.stat().st_mtime > ABANDONED:
+            age = time.time() - partial.stat().st_mtime
+            if age > ABANDONED_SECONDS:
                 partial.unlink()

@@ -1,40 +1,42 @@
-"""Downloads that happen once, with a progress bar."""
+"""Downloads into the cache, once, with a progress bar."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from graphfew.data.io import cache
+from graphfew.data.io.cache import cache_folder
+from graphfew.errors import DownloadError
 
 
-def fetch(url: str, checksum: str, progress: bool) -> Path:
-    """The file in the cache, downloaded where it is not there yet; `checksum` is `md5:...` or `sha256:...`.
+def download(url: str, checksum: str, progress: bool) -> Path:
+    """Return a file of the cache, downloaded if it is not there.
+
+    Args:
+        url: address of the file.
+        checksum: `md5:...` or `sha256:...`.
+        progress: show a bar.
 
     Raises:
-        OSError: the download failed.
+        DownloadError: the download failed.
         ValueError: the file has another checksum.
     """
     import pooch
 
     name = url.rsplit("/", 1)[-1]
+    downloader = pooch.HTTPDownloader(progressbar=DownloadBar(name, progress))
     try:
-        return Path(
-            pooch.retrieve(
-                url,
-                known_hash=checksum,
-                fname=name,
-                path=cache.folder(),
-                downloader=pooch.HTTPDownloader(progressbar=Bar(name, progress)),
-            )
+        path = pooch.retrieve(
+            url, known_hash=checksum, fname=name, path=cache_folder(), downloader=downloader
         )
     except OSError as error:
-        raise OSError(
-            f"could not download {url} ({error}); download it by hand and pass its folder as root"
+        raise DownloadError(
+            f"could not download {url} ({error}); download it yourself and pass its folder as root"
         ) from error
+    return Path(path)
 
 
-class Bar:
-    """The progress bar that pooch's downloaders ask for, drawn by rich on standard error."""
+class DownloadBar:
+    """A progress bar with the interface that pooch's downloaders expect, drawn by rich on standard error."""
 
     def __init__(self, label: str, show: bool) -> None:
         from rich.console import Console
@@ -46,7 +48,7 @@ class Bar:
             TransferSpeedColumn,
         )
 
-        self.total: int = 0
+        self.total: int = 0  # set by pooch
         self._progress = Progress(
             TextColumn(label),
             BarColumn(),
@@ -59,14 +61,14 @@ class Bar:
         self._task = self._progress.add_task(label, total=None)
 
     def update(self, amount: int) -> None:
-        """`amount` more bytes have come."""
+        """Advance by a number of bytes."""
         self._progress.start()
         self._progress.update(self._task, total=self.total or None, advance=amount)
 
     def reset(self) -> None:
-        """Back to nothing: pooch sets the bar to its end with a last update."""
+        """Go back to zero: pooch completes the bar with a last update afterwards."""
         self._progress.reset(self._task)
 
     def close(self) -> None:
-        """The download is over."""
+        """Remove the bar."""
         self._progress.stop()

@@ -1,10 +1,10 @@
-"""Folders of images: a sub-folder for each class, and images without a label beside them."""
+"""Folders of images: one sub-folder per class, and unlabeled images next to them."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,184 +15,223 @@ from PIL import Image, ImageOps
 
 from graphfew.data.io import archives
 from graphfew.data.partially_labeled import Labels, PartiallyLabeledItems, check_labels
+from graphfew.errors import DatasetError, InvalidInputError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
-UNLABELED = ("unlabeled", "unlabeled")
-GREY = ("1", "L", "LA", "La")
-# EXIF's tag of how a camera was held, and its values that swap width and height.
-ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)
-# What Pillow raises for files that are damaged, inside an archive too.
-BROKEN = (*archives.BROKEN, Image.DecompressionBombError)
-Show = Callable[[int], None]
+UNLABELED_FOLDERS = ("unlabeled", "unlabelled")
+# What Pillow raises for damaged files, also inside an archive.
+READ_ERRORS = (*archives.READ_ERRORS, Image.DecompressionBombError)
+ProgressCallback = Callable[[int], None]
+
+_GRAY_MODES = ("1", "L", "LA", "La")
+# The EXIF tag for the orientation of the camera, and its values that swap width and height.
+_ORIENTATION_TAG = 0x0112
+_ROTATED_BY_90_DEGREES = (5, 6, 7, 8)
 
 
 @dataclasses.dataclass(frozen=True)
 class ImageListing:
     """The images of a folder, before any is read.
 
-    Shapes:
-        folder: where they are.
-        paths: `[n]` of the images, sorted.
-        labels: `[n]` the class folder of each; None where it has none.
-        left_out: files that are no images by their suffix.
+    Attributes:
+        folder: the folder.
+        paths: `[n]` path of each image, sorted within its class.
+        labels: `[n]` name of the class folder of each image; None for unlabeled images.
+        n_skipped: number of files without the suffix of an image.
+
+    Example:
+        >>> listing = ImageListing(Path("photos"), (Path("photos/cat/1.png"),), ("cat",), n_skipped=0)
+        >>> listing.names
+        ('cat/1.png',)
     """
 
     folder: Path
     paths: tuple[Path, ...]
     labels: Labels
-    left_out: int
+    n_skipped: int
 
     @property
     def names(self) -> tuple[str, ...]:
-        """`[n]` paths relative to the folder."""
+        """`[n]` path of each image, relative to the folder."""
         return tuple(path.relative_to(self.folder).as_posix() for path in self.paths)
+
+    def select(self, condition: Callable[[str | None], bool]) -> ImageListing:
+        """Return the images whose label meets a condition."""
+        paths, labels = [], []
+        for path, label in zip(self.paths, self.labels, strict=True):
+            if condition(label):
+                paths.append(path)
+                labels.append(label)
+        return dataclasses.replace(self, paths=tuple(paths), labels=tuple(labels))
 
 
 @dataclasses.dataclass(frozen=True)
 class ImageFormat:
-    """What the heads of all images say: sizes as (width, height), and whether any image is colored."""
+    """What the headers of a set of images state.
+
+    Attributes:
+        sizes: `[n]` (width, height) of each image.
+        colored: whether any image has color.
+    """
 
     sizes: tuple[tuple[int, int], ...]
     colored: bool
 
 
 def list_images(folder: Path, unlabeled: str | None = None) -> ImageListing:
-    """The images of a folder by class folder, those below it included; hidden files and folders are left out.
+    """List the images of a folder by class. Hidden files and folders are skipped; sub-folders of classes are included.
 
     Args:
-        folder: with a sub-folder for each class.
-        unlabeled: the sub-folder of images without a label, beside those directly in `folder`; None takes
-            "unlabeled" where it is there.
+        folder: a folder with a sub-folder for each class. Images directly in it are unlabeled.
+        unlabeled: name of a sub-folder with more unlabeled images; None takes "unlabeled" or "unlabelled" if it exists.
+
+    Returns:
+        The images, unlabeled ones included.
 
     Raises:
-        ValueError: no class folders, a class folder without images, no such unlabeled folder, or one class alone.
+        DatasetError: the folder has no class folders, a class folder has no images, or only one class has any.
+        InvalidInputError: there is no folder called `unlabeled`.
     """
-    folders = sorted(path for path in folder.iterdir() if path.is_dir() and _visible(path))
-    if unlabeled is not None and folder / unlabeled not in folders:
-        raise ValueError(f"{folder} has no folder {unlabeled!r}; its folders are {_names(folders)}")
-    free = UNLABELED if unlabeled is None else (unlabeled,)
-    classes = [path for path in folders if path.name not in free]
-    if not classes:
-        raise ValueError(
-            f"{folder} has no class folders; make a sub-folder for each class, named as the class, and "
-            "put its labeled images there"
+    subfolders = sorted(path for path in folder.iterdir() if path.is_dir() and _is_visible(path))
+    if unlabeled is not None and folder / unlabeled not in subfolders:
+        names = ", ".join(path.name for path in subfolders) or "none"
+        raise InvalidInputError(f"{folder} has no folder {unlabeled!r}; its folders are {names}")
+    unlabeled_names = UNLABELED_FOLDERS if unlabeled is None else (unlabeled,)
+    if all(path.name in unlabeled_names for path in subfolders):
+        raise DatasetError(
+            f"{folder} has no class folders; create a sub-folder for each class, named after the "
+            "class, and put its labeled images there"
         )
-    found: list[tuple[Path, str | None]] = []
-    left_out = 0
-    for place, label in [
-        (folder, None),
-        *((path, None if path.name in free else path.name) for path in folders),
-    ]:
-        files = sorted(_files(place, deep=place != folder))
-        images = [
-            path for path in files if path.suffix.lower() in SUFFIXES and path.is_file()
-        ]  # no pipe, no dead link
-        if label is not None and not images:
-            raise ValueError(
-                f"the class folder {place} has no images ({', '.join(SUFFIXES)}); put some there, or "
+    paths: list[Path] = []
+    labels: list[str | None] = []
+    n_skipped = 0
+    for subfolder in (folder, *subfolders):
+        is_unlabeled = subfolder == folder or subfolder.name in unlabeled_names
+        files = sorted(_walk(subfolder, recursive=subfolder != folder))
+        # `is_file` excludes pipes and dead links.
+        images = [path for path in files if path.suffix.lower() in SUFFIXES and path.is_file()]
+        if not images and not is_unlabeled:
+            raise DatasetError(
+                f"the class folder {subfolder} has no images ({', '.join(SUFFIXES)}); add some or "
                 "remove it"
             )
-        found += [(path, label) for path in images]
-        left_out += len(files) - len(images)
-    labels = tuple(label for _, label in found)
+        paths += images
+        labels += [None if is_unlabeled else subfolder.name] * len(images)
+        n_skipped += len(files) - len(images)
     try:
-        check_labels(labels)
-    except ValueError as error:
-        raise ValueError(f"{folder}: {error}") from error
-    return ImageListing(folder, tuple(path for path, _ in found), labels, left_out)
+        check_labels(tuple(labels))
+    except InvalidInputError as error:
+        raise DatasetError(f"{folder}: {error}") from error
+    return ImageListing(folder, tuple(paths), tuple(labels), n_skipped)
 
 
-def look(listing: ImageListing, show: Show) -> ImageFormat:
-    """Read the head of every image; `show` is told how many are done.
+def read_image_format(listing: ImageListing, on_progress: ProgressCallback) -> ImageFormat:
+    """Read the header of every image.
+
+    Args:
+        listing: from `list_images`.
+        on_progress: called with the number of images read.
 
     Raises:
-        ValueError: a file that is no image, or one with more than 8 bits per value.
+        DatasetError: a file is not an image, or has more than 8 bits per value.
     """
-    sizes, colored = [], False
-    for done, path in enumerate(listing.paths, 1):
-        with _opened(path) as image:
-            mode, turned = image.mode, image.getexif().get(ORIENTATION) in SIDEWAYS
-            sizes.append(image.size[::-1] if turned else image.size)
-        if mode[0] in "IF":
-            raise ValueError(
+    sizes: list[tuple[int, int]] = []
+    colored = False
+    for count, path in enumerate(listing.paths, 1):
+        with _open_image(path) as image:
+            mode = image.mode
+            width, height = image.size
+            if image.getexif().get(_ORIENTATION_TAG) in _ROTATED_BY_90_DEGREES:
+                width, height = height, width
+        # Pillow's modes "I", "I;16" and "F" have 16 or 32 bits.
+        if mode.startswith(("I", "F")):
+            raise DatasetError(
                 f"{path} has more than 8 bits per value (mode {mode}); convert it to 8 bits"
             )
-        colored |= mode not in GREY
-        show(done)
+        sizes.append((width, height))
+        colored = colored or mode not in _GRAY_MODES
+        on_progress(count)
     return ImageFormat(tuple(sizes), colored)
 
 
 def check_sizes(listing: ImageListing, sizes: Sequence[tuple[int, int]]) -> None:
-    """Raises ValueError where the images are not all of one size."""
-    other = next((i for i, size in enumerate(sizes) if size != sizes[0]), None)
-    if other is not None:
-        (first, second), names = (sizes[0], sizes[other]), listing.names
-        raise ValueError(
-            f"the images differ in size: {names[0]} is {first[0]}x{first[1]} and {names[other]} "
-            f"{second[0]}x{second[1]}; give --size, such as --size 32, to bring all to one"
-        )
+    """Raise DatasetError if the images do not have the same size."""
+    for name, size in zip(listing.names, sizes, strict=True):
+        if size != sizes[0]:
+            (width, height), (other_width, other_height) = sizes[0], size
+            raise DatasetError(
+                f"the images differ in size: {listing.names[0]} is {width}x{height} and {name} "
+                f"{other_width}x{other_height}; resize them all with --size, such as --size 32"
+            )
 
 
 def read_images(
-    listing: ImageListing, channels: int, size: int | None, show: Show
+    listing: ImageListing, channels: int, size: int | None, on_progress: ProgressCallback
 ) -> PartiallyLabeledItems:
-    """All images, uint8 `[n, channels, h, w]`, upright as the camera was held, see-through parts white.
+    """Read all images, rotated as their EXIF data says, transparent parts white.
 
     Args:
-        listing: of `list_images`.
-        channels: 1 for gray, 3 for red, green and blue.
-        size: stretch each to a square of so many pixels; None leaves them, which must then be of one size.
-        show: is told how many are done.
+        listing: from `list_images`.
+        channels: 1 for gray, 3 for RGB.
+        size: side in pixels of the square that each image is stretched to; None if all images have one size.
+        on_progress: called with the number of images read.
+
+    Returns:
+        The items, with `x` `[n, channels, h, w]` uint8.
 
     Raises:
-        ValueError: a broken image.
+        DatasetError: an image is damaged.
     """
-    rows: Iterable[NDArray[np.uint8]] = (_pixels(path, channels, size) for path in listing.paths)
-    out: NDArray[Any] = np.empty(0, dtype=np.uint8)
-    for i, row in enumerate(rows):
-        out = np.empty((len(listing.paths), *row.shape), dtype=np.uint8) if i == 0 else out
-        out[i] = row
-        show(i + 1)
-    return PartiallyLabeledItems(out, listing.labels, listing.names)
+    # Allocated once, when the first image shows the size: stacking a list would hold all images twice.
+    x: NDArray[Any] = np.empty(0, dtype=np.uint8)
+    for index, path in enumerate(listing.paths):
+        pixels = _read_pixels(path, channels, size)
+        if index == 0:
+            x = np.empty((len(listing.paths), *pixels.shape), dtype=np.uint8)
+        x[index] = pixels
+        on_progress(index + 1)
+    return PartiallyLabeledItems(x, listing.labels, listing.names)
 
 
-def _pixels(path: Path, channels: int, size: int | None) -> NDArray[np.uint8]:
-    """`[channels, h, w]`."""
-    with _opened(path) as image:
-        whole = _opaque(ImageOps.exif_transpose(image)).convert("L" if channels == 1 else "RGB")
-        if size is not None and whole.size != (size, size):
-            whole = whole.resize((size, size), Image.Resampling.LANCZOS)
-    pixels = np.asarray(whole)
+def _read_pixels(path: Path, channels: int, size: int | None) -> NDArray[np.uint8]:
+    """Return an image as `[channels, h, w]`."""
+    with _open_image(path) as image:
+        upright = ImageOps.exif_transpose(image)
+        converted = _on_white(upright).convert("L" if channels == 1 else "RGB")
+        if size is not None and converted.size != (size, size):
+            converted = converted.resize((size, size), Image.Resampling.LANCZOS)
+    pixels = np.asarray(converted)
     return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
 
 
-def _opaque(image: Image.Image) -> Image.Image:
+def _on_white(image: Image.Image) -> Image.Image:
+    """Put a transparent image on a white background."""
     if not image.has_transparency_data:
         return image
-    drawn = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", drawn.size, "white"), drawn)
+    foreground = image.convert("RGBA")
+    background = Image.new("RGBA", foreground.size, "white")
+    return Image.alpha_composite(background, foreground)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def _open_image(path: Path) -> Iterator[Image.Image]:
     try:
         with Image.open(path) as image:
             yield image
-    except BROKEN as error:
-        raise ValueError(
+    except READ_ERRORS as error:
+        raise DatasetError(
             f"{path} cannot be read as an image ({error}); replace or remove it"
         ) from error
 
 
-def _files(place: Path, *, deep: bool) -> Iterator[Path]:
-    for parent, folders, files in os.walk(place):
-        folders[:] = [name for name in folders if deep and _visible(Path(name))]
-        yield from (Path(parent, name) for name in files if _visible(Path(name)))
+def _walk(folder: Path, *, recursive: bool) -> Iterator[Path]:
+    for parent, subfolders, files in os.walk(folder):
+        # Assigning to the slice makes os.walk skip the other folders.
+        subfolders[:] = [name for name in subfolders if recursive and _is_visible(Path(name))]
+        for name in files:
+            if _is_visible(Path(name)):
+                yield Path(parent, name)
 
 
-def _visible(path: Path) -> bool:
+def _is_visible(path: Path) -> bool:
     return not path.name.startswith((".", "__MACOSX"))
-
-
-def _names(folders: Sequence[Path]) -> str:
-    return ", ".join(path.name for path in folders) or "none"

@@ -1,52 +1,56 @@
-"""What every loader is asked: where its files lie (the folder given, else one in `$GRAPHFEW_DATA`), split and size."""
+"""Where a data set's files are: in the folder that the caller passes, else in a folder of `$GRAPHFEW_DATA`."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from pathlib import Path
+
+from graphfew.errors import DatasetNotFoundError, InvalidInputError
 
 Root = str | os.PathLike[str] | None
 
 
-def check_split(name: str, split: str, known: Iterable[str]) -> None:
-    """Raises ValueError, which lists the known splits, for another one."""
-    if split not in known:
-        raise ValueError(f"{name} has no split {split!r}; known: {', '.join(known)}")
-
-
-def check_size(size: int) -> None:
-    """Raises ValueError where the side of an image would be no pixel long."""
+def check_image_size(size: int) -> None:
+    """Raise InvalidInputError if images would have no pixels."""
     if size < 1:
-        raise ValueError(f"size is {size}; it must be at least 1 pixel")
+        raise InvalidInputError(f"size is {size}; it must be at least 1 pixel")
 
 
-def folder_of(root: Root, name: str) -> Path | None:
-    """`root`, else `$GRAPHFEW_DATA/name` where that is a folder, else None.
+def find_folder(root: Root, name: str) -> Path | None:
+    """Return the folder of a data set: `root` if given, else `$GRAPHFEW_DATA/name` if it exists, else None.
 
     Raises:
-        FileNotFoundError: `root` is no folder.
+        DatasetNotFoundError: `root` is not a folder.
     """
     if root is not None:
         if not Path(root).is_dir():
-            raise FileNotFoundError(
-                f"there is no folder {Path(root)}; give the one that the data set lies in"
+            raise DatasetNotFoundError(
+                f"there is no folder {Path(root)}; pass the folder of the data set"
             )
         return Path(root)
-    shared = os.environ.get("GRAPHFEW_DATA")
-    own = Path(shared) / name if shared else None
-    return own if own is not None and own.is_dir() else None
+    data_folder = os.environ.get("GRAPHFEW_DATA")
+    if not data_folder:
+        return None
+    folder = Path(data_folder) / name
+    return folder if folder.is_dir() else None
 
 
 def require_folder(root: Root, name: str, hint: str) -> Path:
-    """As `folder_of`, where there must be one.
+    """Return the folder of a data set that is not downloaded.
+
+    Args:
+        root: the folder, or None.
+        name: folder of the data set in `$GRAPHFEW_DATA`.
+        hint: what to do if it is missing, the end of the error message.
 
     Raises:
-        FileNotFoundError: there is none; the message ends with the hint.
+        DatasetNotFoundError: neither folder exists.
     """
-    found = folder_of(root, name)
-    if found is None:
-        shared = os.environ.get("GRAPHFEW_DATA")
-        looked = f"there is no {Path(shared) / name}" if shared else "GRAPHFEW_DATA is not set"
-        raise FileNotFoundError(f"{looked} and no root was given; {hint}")
-    return found
+    folder = find_folder(root, name)
+    if folder is not None:
+        return folder
+    data_folder = os.environ.get("GRAPHFEW_DATA")
+    reason = "GRAPHFEW_DATA is not set"
+    if data_folder:
+        reason = f"there is no {Path(data_folder) / name}"
+    raise DatasetNotFoundError(f"{reason} and no root was given; {hint}")

@@ -1,4 +1,4 @@
-"""Images as arrays, with a class each, from the pickles in which few-shot data sets are handed on."""
+"""Images and their classes from the pickle files in which few-shot data sets are distributed."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from graphfew.data.dataset import Dataset
-from graphfew.data.io import cache
+from graphfew.data.io.progress import with_progress
 from graphfew.data.io.safe_pickle import read_pickle
+from graphfew.errors import DatasetError
 
-Images = list[Any] | NDArray[Any]
-Picture = Callable[[Any], NDArray[np.uint8]]
-FORMS = "image_data with class_dict, data with labels, or classes with their images"
-TOP = 255
-# what values of other kinds and shapes than are due may lead to
-FAULTS = (
+ImageSequence = list[Any] | NDArray[Any]
+Decoder = Callable[[Any], NDArray[np.uint8]]
+
+# What content of an unexpected type or shape may raise.
+CONTENT_ERRORS = (
     TypeError,
     ValueError,
     IndexError,
@@ -31,205 +31,235 @@ FAULTS = (
     RecursionError,
     MemoryError,
 )
+_MAX_PIXEL = 255
+_KNOWN_LAYOUTS = "image_data with class_dict, data with labels, or classes with their images"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Pictures:
-    """Images, not yet of one form, and the class of each.
+class PickledImages:
+    """Images as a file stores them, and the class of each.
 
-    Shapes:
-        images: `[n]` of whatever `decode` takes; taken out one by one where it is a list.
-        decode: an image as uint8 `[h, w, 3]`.
-        y: `[n]` int64.
-        classes: their names.
-        groups: the group of each class, or empty.
+    Attributes:
+        images: `[n]` images of any type that `decode` accepts. Elements of a list are released once they are decoded.
+        decode: converts an image to `[h, w, 3]` uint8.
+        y: `[n]` int64, class index of each image.
+        classes: name of each class.
+        groups: group of each class, or empty.
     """
 
-    images: Images
-    decode: Picture
+    images: ImageSequence
+    decode: Decoder
     y: NDArray[np.int64]
     classes: tuple[str, ...]
     groups: tuple[str, ...] = ()
 
 
-def read_pictures(path: Path) -> Pictures:
-    """The images of a pickle in any of the forms that are handed on; nothing of it is run.
+def read_pickled_images(path: Path) -> PickledImages:
+    """Read the images of a pickle file without executing it.
 
-    `image_data` with `class_dict` (a class's name and its indices), `data` with `labels` (and names by `catname2label`,
-    where they are there), or a dict of classes with a list or an array of images each.
+    Three layouts are known: `image_data` with `class_dict` (the indices of each class), `data` with `labels` (and
+    optional names, `catname2label`), and a dict from classes to lists or arrays of images.
+
+    Args:
+        path: the pickle file.
+
+    Returns:
+        The images, not yet decoded.
 
     Raises:
-        ValueError: a file that is damaged, names anything but arrays, or is of another form.
+        DatasetError: the file is damaged, refers to anything but arrays, or has another layout.
     """
-    found = read_pickle(path)
+    content = read_pickle(path)
     try:
-        content = texts(found)
+        content = with_text_keys(content)
         if "image_data" in content and "class_dict" in content:
-            return _by_index(content["image_data"], content["class_dict"])
+            return _from_indices(content["image_data"], content["class_dict"])
         if "data" in content and "labels" in content:
-            return named(
-                content["data"], content["labels"], _names(content.get("catname2label", {}))
-            )
-        return _by_class(content)
-    except FAULTS as error:
-        raise ValueError(
-            f"{path} holds no images and classes in a known form ({str(error)[:500]}); known: {FORMS}"
+            names = _names_by_label(content.get("catname2label", {}))
+            return from_labels(content["data"], content["labels"], names)
+        return _from_classes(content)
+    except CONTENT_ERRORS as error:
+        raise DatasetError(
+            f"{path} holds no images and classes in a known layout ({str(error)[:500]}); known: "
+            f"{_KNOWN_LAYOUTS}"
         ) from error
 
 
-def texts(content: Any) -> dict[Any, Any]:
-    """A dict with its keys as text where they are bytes. Raises ValueError where it is no dict."""
-    if not isinstance(content, dict):
-        raise ValueError(f"the pickle holds a {type(content).__name__}; a dict is due")
-    return {text(key): value for key, value in content.items()}
-
-
-def named(
+def from_labels(
     images: Any,
     labels: Iterable[Any],
     names: Mapping[Any, str],
-    decode: Picture | None = None,
+    decode: Decoder | None = None,
     groups: Mapping[Any, str] | None = None,
-) -> Pictures:
-    """Images and labels of any kind that sorts; classes are named by `names`, else by their label.
+) -> PickledImages:
+    """Combine images with their labels.
+
+    Args:
+        images: `[n]` list or array.
+        labels: `[n]` labels of any sortable type.
+        names: name of each label; labels without one are named by themselves.
+        decode: converts an image to `[h, w, 3]` uint8; None takes `check_image`.
+        groups: group of each label.
+
+    Returns:
+        The images, with classes in the order of their labels. Classes with the same name get their label appended.
 
     Raises:
-        ValueError: lengths that differ, or images that are no list or array.
+        DatasetError: lengths differ, or the images are not a list or array.
     """
-    held = _held(images)
-    known, y = np.unique(flat(labels), return_inverse=True)
-    if len(held) != len(y):
-        raise ValueError(
-            f"there are {len(held)} images and {len(y)} labels; one label per image is due"
+    images = _check_sequence(images)
+    distinct, y = np.unique(to_vector(labels), return_inverse=True)
+    if len(images) != len(y):
+        raise DatasetError(
+            f"there are {len(images)} images and {len(y)} labels; expected one label per image"
         )
-    own = known.tolist()
-    given = [str(names.get(label, text(label))) for label in own]
-    classes = tuple(
-        name if given.count(name) == 1 else f"{name} ({label})"
-        for name, label in zip(given, own, strict=True)
-    )
-    return Pictures(
-        held,
-        decode or whole,
+    class_labels = distinct.tolist()
+    class_names = [str(names.get(label, to_text(label))) for label in class_labels]
+    unique_names = []
+    for name, label in zip(class_names, class_labels, strict=True):
+        is_ambiguous = class_names.count(name) > 1
+        unique_names.append(f"{name} ({label})" if is_ambiguous else name)
+    return PickledImages(
+        images,
+        decode or check_image,
         y.astype(np.int64),
-        classes,
-        tuple(groups[label] for label in own) if groups else (),
+        tuple(unique_names),
+        tuple(groups[label] for label in class_labels) if groups else (),
     )
 
 
-def dataset(name: str, split: str, pictures: Pictures, size: int, progress: bool) -> Dataset:
-    """The data set `[n, 3, size, size]` of some pictures, which are used up. Raises ValueError for a broken image."""
+def to_dataset(name: str, split: str, source: PickledImages, size: int, progress: bool) -> Dataset:
+    """Decode images into a data set, `x` `[n, 3, size, size]`; `source` cannot be used afterwards.
+
+    Raises:
+        DatasetError: an image is damaged.
+    """
+    label = f"reading {name}/{split}"
     return Dataset(
         name,
         split,
-        torch.from_numpy(packed(pictures, size, f"reading {name}/{split}", progress)),
-        torch.from_numpy(pictures.y),
-        pictures.classes,
-        pictures.groups,
+        torch.from_numpy(_decode_all(source, size, label, progress)),
+        torch.from_numpy(source.y),
+        source.classes,
+        source.groups,
     )
 
 
-def packed(pictures: Pictures, size: int, label: str, progress: bool) -> NDArray[np.uint8]:
-    """`[n, 3, size, size]`: every image decoded, and stretched by Lanczos resampling where it is of another size."""
-    images = pictures.images
-    out = np.empty((len(images), 3, size, size), dtype=np.uint8)
-    for i in cache.progressing(range(len(out)), label, len(out), progress):
-        pixels = pictures.decode(images[i])
-        if isinstance(images, list):
-            images[i] = None  # so that the whole is never held twice
-        if pixels.shape[:2] != (size, size):
-            pixels = np.asarray(
-                Image.fromarray(pixels).resize((size, size), Image.Resampling.LANCZOS)
-            )
-        out[i] = pixels.transpose(2, 0, 1)
-    return out
+def with_text_keys(content: Any) -> dict[Any, Any]:
+    """Return a dict with its bytes keys as text."""
+    if not isinstance(content, dict):
+        raise DatasetError(f"the pickle holds a {type(content).__name__}; expected a dict")
+    return {to_text(key): value for key, value in content.items()}
 
 
-def whole(image: Any) -> NDArray[np.uint8]:
-    """An image, an array, as it is, uint8 `[h, w, 3]`; whole numbers may be stored as floating ones.
+def check_image(image: Any) -> NDArray[np.uint8]:
+    """Return an image array as uint8; other dtypes are accepted if all values are integers.
+
+    Args:
+        image: `[h, w, 3]` array.
+
+    Returns:
+        `[h, w, 3]` uint8.
 
     Raises:
-        ValueError: another shape, or values that are no whole numbers from 0 to 255.
+        DatasetError: another shape, or values that are not integers from 0 to 255.
     """
     if not isinstance(image, np.ndarray):
-        raise ValueError(
-            f"an image is a {type(image).__name__}; an array of numbers [h, w, 3] is due"
+        raise DatasetError(
+            f"an image is a {type(image).__name__}; expected an array of numbers [h, w, 3]"
         )
     values: NDArray[Any] = image
     if values.ndim != 3 or values.shape[2] != 3 or values.dtype.kind not in "uif":
-        raise ValueError(
-            f"an image has shape {values.shape} and dtype {values.dtype}; numbers [h, w, 3] are due"
+        raise DatasetError(
+            f"an image has shape {values.shape} and dtype {values.dtype}; expected numbers [h, w, 3]"
         )
     if values.dtype == np.uint8:
         return values
-    if not bool(np.all((values >= 0) & (values <= TOP) & (values == np.floor(values)))):
-        raise ValueError("an image has values that are no whole numbers from 0 to 255")
+    in_range = (values >= 0) & (values <= _MAX_PIXEL)
+    is_integer = values == np.floor(values)
+    if not bool(np.all(in_range & is_integer)):
+        raise DatasetError("an image has values that are not integers from 0 to 255")
     return values.astype(np.uint8)
 
 
-def flat(values: Any) -> NDArray[Any]:
-    """A list of plain values, or an array, as an array `[n]`.
+def to_vector(values: Any) -> NDArray[Any]:
+    """Return a list of scalars, or an array, as an array `[n]`.
 
     Raises:
-        ValueError: a list that holds lists: a few bytes of a pickle can stand for more of them than there is memory.
+        DatasetError: another shape or type, or a list that contains containers.
     """
     if isinstance(values, list | tuple):
-        inner = next(
-            (
-                value
-                for value in values
-                if isinstance(value, list | tuple | dict | set | np.ndarray)
-            ),
-            None,
-        )
-        if inner is not None:
-            raise ValueError(
-                f"a list of labels or numbers holds a {type(inner).__name__}; plain values are due"
-            )
+        for value in values:
+            # A pickle of a few bytes can hold lists that refer to each other, and numpy would expand them beyond all
+            # memory.
+            if isinstance(value, list | tuple | dict | set | np.ndarray):
+                raise DatasetError(
+                    f"a list of labels or numbers holds a {type(value).__name__}; expected scalars"
+                )
     elif not isinstance(values, np.ndarray):
-        raise ValueError(f"labels are a {type(values).__name__}; a list or an array is due")
-    out: NDArray[Any] = np.asarray(values)
-    if out.ndim != 1:
-        raise ValueError(f"labels have shape {out.shape}; one for each image is due, [n]")
-    return out
+        raise DatasetError(f"labels are a {type(values).__name__}; expected a list or an array")
+    vector: NDArray[Any] = np.asarray(values)
+    if vector.ndim != 1:
+        raise DatasetError(f"labels have shape {vector.shape}; expected one per image, [n]")
+    return vector
 
 
-def _by_index(content: Any, classes: Any) -> Pictures:
-    held = _held(content)
-    images = np.stack([whole(image) for image in held]) if isinstance(held, list) else held
-    labels = np.full(len(images), -1, dtype=np.int64)
-    own = {text(name): indices for name, indices in classes.items()}
-    for i, name in enumerate(sorted(own)):
-        labels[flat(own[name]).astype(np.int64)] = i
-    kept = np.flatnonzero(labels >= 0)
-    return Pictures(
-        images if len(kept) == len(images) else images[kept],
-        whole,
-        labels[kept],
-        tuple(sorted(own)),
-    )
+def to_text(name: Any) -> Any:
+    """Return bytes as text, and anything else unchanged."""
+    return name.decode("latin-1") if isinstance(name, bytes) else name
 
 
-def _by_class(content: dict[Any, Any]) -> Pictures:
-    numbered = all(isinstance(name, int | np.integer) for name in content)
-    names = sorted(content, key=None if numbered else str)
-    sizes = [len(content[name]) for name in names]
-    images = [image for name in names for image in content.pop(name)]
-    return Pictures(images, whole, np.repeat(np.arange(len(names)), sizes), tuple(map(str, names)))
+def _decode_all(source: PickledImages, size: int, label: str, progress: bool) -> NDArray[np.uint8]:
+    """Decode every image to `[n, 3, size, size]`; other sizes are stretched by Lanczos resampling."""
+    images = source.images
+    n = len(images)
+    decoded = np.empty((n, 3, size, size), dtype=np.uint8)
+    for index in with_progress(range(n), label, n, progress):
+        pixels = source.decode(images[index])
+        if isinstance(images, list):
+            images[index] = None  # release the memory: the data set would be held twice
+        if pixels.shape[:2] != (size, size):
+            resized = Image.fromarray(pixels).resize((size, size), Image.Resampling.LANCZOS)
+            pixels = np.asarray(resized)
+        decoded[index] = pixels.transpose(2, 0, 1)
+    return decoded
 
 
-def _held(images: Any) -> Images:
+def _from_indices(images: Any, class_dict: Any) -> PickledImages:
+    """Layout `image_data` and `class_dict`: images that no class lists are dropped."""
+    images = _check_sequence(images)
+    if isinstance(images, list):
+        images = np.stack([check_image(image) for image in images])
+    y = np.full(len(images), -1, dtype=np.int64)
+    indices_of_class = {to_text(name): indices for name, indices in class_dict.items()}
+    classes = sorted(indices_of_class)
+    for class_index, name in enumerate(classes):
+        y[to_vector(indices_of_class[name]).astype(np.int64)] = class_index
+    labeled = np.flatnonzero(y >= 0)
+    if len(labeled) < len(images):
+        images = images[labeled]
+    return PickledImages(images, check_image, y[labeled], tuple(classes))
+
+
+def _from_classes(content: dict[Any, Any]) -> PickledImages:
+    """Layout of a dict from classes to images; numbered classes are sorted by number."""
+    is_numbered = all(isinstance(name, int | np.integer) for name in content)
+    names = sorted(content, key=None if is_numbered else str)
+    class_sizes = [len(content[name]) for name in names]
+    images = []
+    for name in names:
+        images.extend(content.pop(name))
+    y = np.repeat(np.arange(len(names)), class_sizes)
+    return PickledImages(images, check_image, y, tuple(map(str, names)))
+
+
+def _check_sequence(images: Any) -> ImageSequence:
     if not isinstance(images, list | np.ndarray) or len(images) == 0:
-        raise ValueError(
-            f"its images are a {type(images).__name__}; a list or an array of some is due"
+        raise DatasetError(
+            f"its images are a {type(images).__name__}; expected a list or an array that is not empty"
         )
     return images
 
 
-def _names(labels: Any) -> dict[Any, str]:
-    return {label: str(text(name)) for name, label in dict(labels).items()}
-
-
-def text(name: Any) -> Any:
-    """A name as text where it is bytes."""
-    return name.decode("latin-1") if isinstance(name, bytes) else name
+def _names_by_label(labels_by_name: Any) -> dict[Any, str]:
+    return {label: str(to_text(name)) for name, label in dict(labels_by_name).items()}

@@ -1,4 +1,9 @@
-"""Pickle files of arrays, read without unpickling: nothing that a file names is imported, called or built."""
+"""Pickle files of arrays, read without unpickling: nothing that a file refers to is imported, called or built.
+
+miniImageNet, tieredImageNet and others are distributed as pickles, and `pickle.load` runs whatever code a file
+contains. An `Unpickler` with a restricted `find_class` is not enough: it still lets a file build huge objects and crash
+the interpreter by deep nesting. So this module interprets the opcodes itself, for plain values and arrays only.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +15,17 @@ from typing import Any
 
 import numpy as np
 
-from graphfew.data.io.safe_pickle_arrays import BUILDERS, MARKERS, Blank, Name, built, keys
+from graphfew.data.io.safe_pickle_arrays import (
+    ARGUMENT_NAMES,
+    BUILDERS,
+    GlobalName,
+    PendingArray,
+    check_keys,
+    set_state,
+)
+from graphfew.errors import DatasetError
 
-CONSTANTS = frozenset(
+_CONSTANT_OPCODES = frozenset(
     (
         "INT",
         "BININT",
@@ -36,9 +49,10 @@ CONSTANTS = frozenset(
         "BYTEARRAY8",
     )
 )
-GETS = frozenset(("BINGET", "LONG_BINGET", "GET"))
-# what a damaged file, or one made to harm, may lead to
-FAULTS = (
+_GET_OPCODES = frozenset(("BINGET", "LONG_BINGET", "GET"))
+_TUPLE_OPCODES = ("EMPTY_TUPLE", "TUPLE1", "TUPLE2", "TUPLE3")
+# What a damaged or hostile file may raise while it is interpreted.
+_READ_ERRORS = (
     ValueError,
     TypeError,
     IndexError,
@@ -52,195 +66,220 @@ FAULTS = (
 
 
 def read_pickle(path: Path) -> Any:
-    """What a pickle file of plain values and arrays holds, of any protocol (0 to 5), written by Python 2 or 3.
+    """Read a pickle file of plain values and arrays, of any protocol (0 to 5), written by Python 2 or 3.
 
-    Plain values are dict, list, tuple, set, frozenset, str, bytes, bytearray, int, float, bool and None; beside them
-    numpy's arrays (views of the file's bytes, most of them read-only), scalars and dtypes without fields. Texts of
-    Python 2 become str, a character for each byte. The file's steps are carried out one by one by functions of this
-    library; a step that asks for anything else ends the reading.
+    Plain values are dict, list, tuple, set, frozenset, str, bytes, bytearray, int, float, bool and None. numpy arrays,
+    scalars and dtypes without fields are supported as well. Python 2 strings become str, one character per byte.
+
+    Args:
+        path: the pickle file.
+
+    Returns:
+        The content. Most arrays are read-only views of the file's bytes.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a file that is damaged or no pickle, or that names anything else; nothing that it names was run.
+        DatasetError: the file is damaged, is not a pickle, or refers to anything else. Nothing was executed.
+
+    Example:
+        >>> import pickle, tempfile
+        >>> path = Path(tempfile.mkdtemp(), "example.pkl")
+        >>> _ = path.write_bytes(pickle.dumps({"x": np.arange(3)}))
+        >>> read_pickle(path)
+        {'x': array([0, 1, 2])}
     """
     with path.open("rb") as file:
         try:
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                return _run(content)
+                return _interpret(content)
         except UnicodeDecodeError as error:
-            raise ValueError(
-                f"{path} has texts that its protocol cannot hold ({error.reason}); write it anew with "
+            raise DatasetError(
+                f"{path} has text that its protocol cannot hold ({error.reason}); write it again with "
                 "protocol 2 or later"
             ) from error
-        except FAULTS as error:
-            reason = (
-                f"{error}"
-                if type(error) is ValueError
-                else f"damaged: {type(error).__name__} {error}"
-            )
-            raise ValueError(
-                f"{path} cannot be read as a pickle of arrays ({reason}); get it again, or write it anew "
+        except _READ_ERRORS as error:
+            is_explained = isinstance(error, DatasetError) or type(error) is ValueError
+            reason = str(error) if is_explained else f"damaged: {type(error).__name__} {error}"
+            raise DatasetError(
+                f"{path} cannot be read as a pickle of arrays ({reason}); get it again, or write it again "
                 "with plain values and numpy arrays only"
             ) from error
 
 
-def _run(content: Any) -> Any:
-    # a first reading tells which values are asked for again: the others, among them all pixels, need not be kept
-    machine = _Machine(
-        {argument for opcode, argument, _ in pickletools.genops(content) if opcode.name in GETS}
-    )
+def _interpret(content: Any) -> Any:
+    # A first pass finds the memo entries that are read later. All others, among them the pixels of every image, need
+    # not be stored, which halves the memory.
+    read_entries = {
+        argument
+        for opcode, argument, _ in pickletools.genops(content)
+        if opcode.name in _GET_OPCODES
+    }
+    machine = _PickleMachine(read_entries)
     content.seek(0)
     for opcode, argument, _ in pickletools.genops(content):
-        if opcode.name in CONSTANTS:
+        if opcode.name in _CONSTANT_OPCODES:
             machine.stack.append(argument)
         elif opcode.name != "STOP":
-            machine.step(opcode.name, argument)
-    if len(machine.stack) != 1 or machine.below:
-        raise ValueError(f"it ends with {len(machine.stack)} values where one is due")
+            machine.run(opcode.name, argument)
+    if len(machine.stack) != 1 or machine.outer_stacks:
+        raise DatasetError(f"it ends with {len(machine.stack)} values; expected one")
     return machine.stack[0]
 
 
 @dataclasses.dataclass
-class _Machine:
-    """The stack since the last mark, the stacks below earlier marks, and the values kept by number.
+class _PickleMachine:
+    """The state of the pickle interpreter.
 
-    `wanted` are the numbers that are asked for; what has another is not kept. `unfinished` holds the number under which
-    an array or dtype was kept before its state came, by its identity.
+    Attributes:
+        read_entries: memo entries that the file reads; the others are not stored.
+        stack: values since the last mark.
+        outer_stacks: the stacks below earlier marks.
+        memo: stored values by entry.
+        pending: by identity of an array or dtype whose state has not been read yet, its memo entry.
     """
 
-    wanted: set[Any]
+    read_entries: set[Any]
     stack: list[Any] = dataclasses.field(default_factory=list)
-    below: list[list[Any]] = dataclasses.field(default_factory=list)
-    kept: dict[int, Any] = dataclasses.field(default_factory=dict)
-    unfinished: dict[int, int] = dataclasses.field(default_factory=dict)
+    outer_stacks: list[list[Any]] = dataclasses.field(default_factory=list)
+    memo: dict[int, Any] = dataclasses.field(default_factory=dict)
+    pending: dict[int, int] = dataclasses.field(default_factory=dict)
 
-    def step(self, name: str, argument: Any) -> None:
-        """Carry out one step."""
+    def run(self, name: str, argument: Any) -> None:
+        """Execute one opcode."""
         match name:
             case "MEMOIZE":
-                self.keep(len(self.kept))
+                self.store(len(self.memo))
             case "BINPUT" | "LONG_BINPUT" | "PUT":
-                self.keep(argument)
+                self.store(argument)
             case "BINGET" | "LONG_BINGET" | "GET":
-                self.stack.append(self.kept[argument])
+                self.stack.append(self.memo[argument])
             case "MARK":
-                self.below.append(self.stack)
+                self.outer_stacks.append(self.stack)
                 self.stack = []
             case "REDUCE":
-                self.reduce()
+                self.call()
             case "BUILD":
-                self.build()
+                self.complete()
             case "GLOBAL":
-                self.name(*argument.split(" ", 1))
+                self.push_name(*argument.split(" ", 1))
             case "STACK_GLOBAL":
-                self.name(*self.take(2))
+                self.push_name(*self.pop(2))
             case "PROTO" | "FRAME":
                 pass
             case "POP":
-                self.since_mark() if not self.stack else self.stack.pop()
+                if self.stack:
+                    self.stack.pop()
+                else:
+                    self.pop_to_mark()
             case "POP_MARK":
-                self.since_mark()
+                self.pop_to_mark()
             case "DUP":
                 self.stack.append(self.stack[-1])
             case "APPEND" | "APPENDS" | "SETITEM" | "SETITEMS" | "ADDITEMS":
-                self.grow(name)
+                self.extend(name)
             case _:
-                made = self.plain(name)  # which may put another stack in place
-                self.stack.append(made)
+                # Built first: `pop_to_mark` replaces `self.stack`.
+                value = self.build(name)
+                self.stack.append(value)
 
-    def plain(self, name: str) -> Any:
-        """The plain value that a step makes of what lies on the stack."""
+    def build(self, name: str) -> Any:
+        """Build the plain value of an opcode from the stack."""
         match name:
             case "NONE":
                 return None
             case "NEWTRUE" | "NEWFALSE":
                 return name == "NEWTRUE"
             case "EMPTY_TUPLE" | "TUPLE1" | "TUPLE2" | "TUPLE3":
-                return self.take(("EMPTY_TUPLE", "TUPLE1", "TUPLE2", "TUPLE3").index(name))
+                return self.pop(_TUPLE_OPCODES.index(name))
             case "TUPLE":
-                return tuple(self.since_mark())
+                return tuple(self.pop_to_mark())
             case "EMPTY_LIST":
                 return []
             case "LIST":
-                return self.since_mark()
+                return self.pop_to_mark()
             case "EMPTY_DICT":
                 return {}
             case "DICT":
-                return _pairs(self.since_mark())
+                return _to_dict(self.pop_to_mark())
             case "EMPTY_SET":
                 return set()
             case "FROZENSET":
-                return frozenset(keys(self.since_mark()))
-        raise ValueError(
-            f"its step {name} builds something else than plain values and arrays; it is refused, and "
+                return frozenset(check_keys(self.pop_to_mark()))
+        raise DatasetError(
+            f"its opcode {name} builds something other than plain values and arrays, which is refused; "
             "nothing was run"
         )
 
-    def grow(self, name: str) -> None:
-        """Add the uppermost value, or pair, or all since the mark, to the container below."""
-        many = name in ("APPENDS", "SETITEMS", "ADDITEMS")
-        items = self.since_mark() if many else list(self.take(2 if name == "SETITEM" else 1))
-        container = self.stack[-1]
-        kind = {"A": list, "S": dict}[name[0]] if name != "ADDITEMS" else set
-        if type(container) is not kind:
-            raise ValueError(
-                f"its step {name} is for a {kind.__name__} and got a {type(container).__name__}"
-            )
-        if isinstance(container, list):
-            container.extend(items)
+    def extend(self, name: str) -> None:
+        """Add the top value, the top pair, or all values since the mark, to the container below."""
+        if name in ("APPENDS", "SETITEMS", "ADDITEMS"):
+            items = self.pop_to_mark()
         else:
-            container.update(keys(items) if name == "ADDITEMS" else _pairs(items))
-
-    def keep(self, number: int) -> None:
-        """Keep the uppermost value by its number."""
-        value = self.stack[-1]
-        self.kept[number] = value if number in self.wanted else None
-        if isinstance(value, Blank | np.dtype) and number in self.wanted:
-            self.unfinished[id(value)] = number
-
-    def build(self) -> None:
-        """Complete an array or dtype by its state, also where it was kept before."""
-        value, state = self.take(2)
-        number = self.unfinished.pop(id(value), None)
-        whole = built(value, state)
-        if number is not None and self.kept[number] is value:
-            self.kept[number] = whole
-        self.stack.append(whole)
-
-    def name(self, module: Any, name: Any) -> None:
-        """Push a name, which stays a name."""
-        if not (isinstance(module, str) and isinstance(name, str)):
-            raise ValueError("it names something by what is no text")
-        if (module, name) not in BUILDERS and (module, name) not in MARKERS:
-            raise ValueError(f"it names {module}.{name}, which is refused; nothing was run")
-        self.stack.append(Name(module, name))
-
-    def reduce(self) -> None:
-        """Put in place of a name and its arguments what this library's own function for it gives."""
-        name, arguments = self.take(2)
-        if (
-            not isinstance(name, Name)
-            or (name.module, name.name) not in BUILDERS
-            or not isinstance(arguments, tuple)
-        ):
-            raise ValueError(
-                "it calls something that is no known function; it is refused, and nothing was run"
+            items = list(self.pop(2 if name == "SETITEM" else 1))
+        container: Any = self.stack[-1]
+        expected: type = set if name == "ADDITEMS" else {"A": list, "S": dict}[name[0]]
+        container_type = type(container)
+        if container_type is not expected:
+            raise DatasetError(
+                f"its opcode {name} needs a {expected.__name__} and got a {container_type.__name__}"
             )
-        self.stack.append(BUILDERS[name.module, name.name](*arguments))
+        if expected is list:
+            container.extend(items)
+        elif expected is set:
+            container.update(check_keys(items))
+        else:
+            container.update(_to_dict(items))
 
-    def since_mark(self) -> list[Any]:
-        """All values since the last mark, which goes with them."""
-        own, self.stack = self.stack, self.below.pop()
-        return own
+    def store(self, entry: int) -> None:
+        """Store the top value in the memo."""
+        value = self.stack[-1]
+        # Entries that are never read are None, so that MEMOIZE still counts them.
+        self.memo[entry] = value if entry in self.read_entries else None
+        if isinstance(value, PendingArray | np.dtype) and entry in self.read_entries:
+            self.pending[id(value)] = entry
 
-    def take(self, count: int) -> tuple[Any, ...]:
-        """The uppermost values."""
+    def complete(self) -> None:
+        """Set the state of an array or dtype, also in the memo if it was stored before."""
+        value, state = self.pop(2)
+        entry = self.pending.pop(id(value), None)
+        completed = set_state(value, state)
+        if entry is not None and self.memo[entry] is value:
+            self.memo[entry] = completed
+        self.stack.append(completed)
+
+    def push_name(self, module: Any, name: Any) -> None:
+        """Push a name as a `GlobalName`, without import."""
+        if not (isinstance(module, str) and isinstance(name, str)):
+            raise DatasetError("it refers to a name that is not text")
+        if (module, name) not in BUILDERS and (module, name) not in ARGUMENT_NAMES:
+            raise DatasetError(f"it refers to {module}.{name}, which is refused; nothing was run")
+        self.stack.append(GlobalName(module, name))
+
+    def call(self) -> None:
+        """Replace a name and its arguments by the result of this library's builder for that name."""
+        name, arguments = self.pop(2)
+        is_known = isinstance(name, GlobalName) and (name.module, name.name) in BUILDERS
+        if not is_known or not isinstance(arguments, tuple):
+            raise DatasetError("it calls an unknown function, which is refused; nothing was run")
+        builder = BUILDERS[name.module, name.name]
+        self.stack.append(builder(*arguments))
+
+    def pop_to_mark(self) -> list[Any]:
+        """Remove the last mark, and return all values above it."""
+        values = self.stack
+        self.stack = self.outer_stacks.pop()
+        return values
+
+    def pop(self, count: int) -> tuple[Any, ...]:
+        """Remove and return the top values."""
         if len(self.stack) < count:
-            raise ValueError("it takes more values than there are")
-        own = tuple(self.stack[len(self.stack) - count :])
-        del self.stack[len(self.stack) - count :]
-        return own
+            raise DatasetError("it takes more values than the stack has")
+        start = len(self.stack) - count
+        values = tuple(self.stack[start:])
+        del self.stack[start:]
+        return values
 
 
-def _pairs(flat: list[Any]) -> dict[Any, Any]:
-    return dict(zip(keys(flat[::2]), flat[1::2], strict=True))
+def _to_dict(keys_and_values: list[Any]) -> dict[Any, Any]:
+    keys = check_keys(keys_and_values[::2])
+    return dict(zip(keys, keys_and_values[1::2], strict=True))

@@ -1,4 +1,4 @@
-"""Tables of features with a column of labels: CSV, NPZ and Parquet. Nothing is ever unpickled."""
+"""Tables of features with a column of labels: CSV, NPZ and Parquet. Nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import csv
 import math
 import zipfile
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -14,220 +14,270 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from graphfew.data.io import npz
-from graphfew.data.io.archives import FREE_BYTES, RATIO
-from graphfew.data.partially_labeled import Labels, PartiallyLabeledItems, labels_of
+from graphfew.data.io import archives, npz
+from graphfew.data.partially_labeled import Labels, PartiallyLabeledItems, parse_labels
+from graphfew.errors import DatasetError, InvalidInputError, MissingDependencyError
 
-SHOWN = 8
+_MAX_NAMES_SHOWN = 8
+_FIX_FEATURE = "correct it, remove the column, or name it with --id-column if it names the items"
 
 
 def read_csv(
     path: Path, label_column: str = "label", id_column: str | None = None
 ) -> PartiallyLabeledItems:
-    """A pile from a CSV in UTF-8 with a header: one row per item, every column but two a feature, float64.
+    """Read a CSV file in UTF-8 with a header: one row per item, and a feature in every other column.
 
     Args:
         path: the file.
-        label_column: class names; empty, or -1, where unknown.
-        id_column: names of the items; without one they are called by their row, from 0.
+        label_column: column of the class names; empty or -1 if unknown.
+        id_column: column of the items' names; None names them by their row, from 0.
+
+    Returns:
+        The items, with `x` `[n, F]` float64.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not a CSV, a column that is missing or there twice, a feature that is no finite number (it says in
-            which column and line), or labels that a `Pile` refuses.
+        DatasetError: the file is not CSV, a feature is not a finite number (the message gives column and line), or
+            fewer than two classes have a label.
+        InvalidInputError: a column is missing.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp(), "items.csv")
+        >>> _ = path.write_text("width,height,label\\n1,2,cat\\n3,4,dog\\n5,6,\\n")
+        >>> items = read_csv(path)
+        >>> items.x.shape, items.labels
+        ((3, 2), ('cat', 'dog', None))
     """
-    values, lines = array("d"), array("q")
-    texts: list[str] = []
+    # Compact buffers: a list of Python floats would take several times the memory of the features.
+    values = array("d")
+    line_numbers = array("q")
+    label_texts: list[str] = []
     names: list[str] = []
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file, strict=True)
             columns = [name.strip() for name in next(reader, [])]
             _check_columns(path, columns, label_column, id_column)
-            features = [
-                i for i, name in enumerate(columns) if name not in (label_column, id_column)
-            ]
-            label_at, id_at = (
-                columns.index(label_column),
-                None if id_column is None else columns.index(id_column),
-            )
-            for row in filter(None, reader):
+            label_index = columns.index(label_column)
+            id_index = None if id_column is None else columns.index(id_column)
+            feature_indices = [i for i in range(len(columns)) if i not in (label_index, id_index)]
+            for row in reader:
+                if not row:
+                    continue
+                line = reader.line_num
                 if len(row) != len(columns):
-                    raise ValueError(
-                        f"{path}, line {reader.line_num}: {len(row)} cells under {len(columns)} columns; "
-                        "give every row a cell for each column"
+                    raise DatasetError(
+                        f"{path}, line {line}: {len(row)} cells for {len(columns)} columns; every row "
+                        "needs one cell per column"
                     )
-                values.extend(_numbers(path, row, features, columns, reader.line_num))
-                texts.append(row[label_at])
-                names.append(str(len(names)) if id_at is None else row[id_at])
-                lines.append(reader.line_num)
+                values.extend(_parse_features(path, row, feature_indices, columns, line))
+                label_texts.append(row[label_index])
+                names.append(str(len(names)) if id_index is None else row[id_index])
+                line_numbers.append(line)
     except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{path} is no text in UTF-8 ({error.reason}); save it as CSV in UTF-8"
+        raise DatasetError(
+            f"{path} is not text in UTF-8 ({error.reason}); save it as CSV in UTF-8"
         ) from error
     except csv.Error as error:
-        raise ValueError(
-            f"{path}, line {reader.line_num}: not CSV ({error}); save it as CSV anew"
+        raise DatasetError(
+            f"{path}, line {reader.line_num}: not CSV ({error}); save it as CSV again"
         ) from error
-    x = np.frombuffer(values, dtype=np.float64).reshape(len(names), len(features))
-    _check_finite(x, [columns[i] for i in features], lambda row: f"{path}, line {lines[row]}")
-    return _pile(path, x, labels_of(texts), names)
+    x = np.frombuffer(values, dtype=np.float64).reshape(len(names), len(feature_indices))
+    feature_names = [columns[i] for i in feature_indices]
+    _check_finite(x, feature_names, lambda row: f"{path}, line {line_numbers[row]}")
+    return _build_items(path, x, parse_labels(label_texts), names)
 
 
 def read_npz(path: Path, features_key: str = "x", label_key: str = "y") -> PartiallyLabeledItems:
-    """A pile from two arrays of an NPZ: features `[n, F]` and labels `[n]`, text or whole numbers.
+    """Read two arrays of an NPZ file: features and labels.
 
-    Labels are unknown where they are empty, -1 or NaN. Features become float32, but float64 stays what it is. Items are
-    called by their row, from 0.
+    Args:
+        path: the file.
+        features_key: name of the features, `[n, F]`.
+        label_key: name of the labels, `[n]` text or integers; empty, -1 or NaN if unknown.
+
+    Returns:
+        The items, named by their row, with `x` `[n, F]` float64 if the file has float64, else float32.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not an NPZ, an array that is missing, holds Python objects or is of another shape, or as `read_csv`.
+        DatasetError: the file is not NPZ, an array holds Python objects or has another shape, a feature is not finite,
+            or fewer than two classes have a label.
+        InvalidInputError: an array is missing.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp(), "items.npz")
+        >>> np.savez(path, x=np.eye(3), y=np.array([0, 1, -1]))
+        >>> read_npz(path).labels
+        ('0', '1', None)
     """
-    with path.open("rb") as raw:
-        if not zipfile.is_zipfile(raw):
-            raise ValueError(
-                f"{path} is no NPZ archive; save features and labels with numpy.savez(..., "
+    with path.open("rb") as file:
+        if not zipfile.is_zipfile(file):
+            raise DatasetError(
+                f"{path} is not an NPZ archive; save features and labels with numpy.savez(..., "
                 f"{features_key}=..., {label_key}=...)"
             )
-    held = npz.names(path)
+    stored_names = npz.array_names(path)
     for key in (features_key, label_key):
-        if key not in held:
-            raise ValueError(
-                f"{path} has no array {key!r}; its arrays are {_some(held)}: name them with "
+        if key not in stored_names:
+            raise InvalidInputError(
+                f"{path} has no array {key!r}; its arrays are {_shorten(stored_names)}: set "
                 "--features-key and --label-key"
             )
     x, y = npz.read_arrays(path, (features_key, label_key)).values()
     if x.ndim != 2 or y.shape != x.shape[:1]:
-        raise ValueError(
-            f"{path}: {features_key} has shape {list(x.shape)} and {label_key} {list(y.shape)}; give "
-            "features [n, F] and one label for each, [n]"
+        raise DatasetError(
+            f"{path}: {features_key} has shape {list(x.shape)} and {label_key} {list(y.shape)}; "
+            "expected features [n, F] and one label for each, [n]"
         )
     if x.dtype.kind not in "buif":
-        raise ValueError(f"{path}: {features_key} has dtype {x.dtype}; give numbers")
-    with np.errstate(over="ignore"):
-        x = x.astype(np.float64 if x.dtype.kind == "f" and x.dtype.itemsize >= 8 else np.float32)
+        raise DatasetError(f"{path}: {features_key} has dtype {x.dtype}; expected numbers")
+    is_double = x.dtype.kind == "f" and x.dtype.itemsize >= 8
+    with np.errstate(over="ignore"):  # numbers too large become infinite and are reported below
+        x = x.astype(np.float64 if is_double else np.float32)
     _check_finite(x, range(x.shape[1]), lambda row: f"{path}, row {row}")
-    return _pile(path, x, labels_of(_texts(path, y.tolist())), [str(i) for i in range(len(x))])
+    labels = parse_labels(_label_texts(path, y.tolist()))
+    return _build_items(path, x, labels, [str(i) for i in range(len(x))])
 
 
 def read_parquet(
     path: Path, label_column: str = "label", id_column: str | None = None
 ) -> PartiallyLabeledItems:
-    """A pile from a Parquet file, as `read_csv` reads one from a CSV; nulls are unknown labels, and no features.
+    """Read a Parquet file: one row per item, and a feature in every other column.
+
+    Args:
+        path: the file.
+        label_column: column of the class names; null, empty or -1 if unknown.
+        id_column: column of the items' names; None names them by their row, from 0.
+
+    Returns:
+        The items, with `x` `[n, F]` float64.
 
     Raises:
-        ModuleNotFoundError: pyarrow is not installed.
+        MissingDependencyError: pyarrow is not installed.
         FileNotFoundError: no such file.
-        ValueError: as `read_csv`.
+        DatasetError: the file is not Parquet, a feature is null or not a finite number, or fewer than two classes have
+            a label.
+        InvalidInputError: a column is missing.
+
+    Example:
+        >>> read_parquet(Path("items.parquet"), label_column="species")  # doctest: +SKIP
     """
     try:
         arrow, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "Parquet is read through pyarrow, which is not installed; pip install "
-            '"graphfew[parquet]", or write a .csv or .npz instead'
+        raise MissingDependencyError(
+            "reading Parquet needs pyarrow, which is not installed; pip install "
+            '"graphfew[parquet]", or use .csv or .npz'
         ) from error
     with path.open("rb") as file:
         try:
-            _check_claim(path, parquet.read_metadata(file))
+            _check_stated_size(path, parquet.read_metadata(file))
             file.seek(0)
             table = parquet.read_table(file)
         except (arrow.ArrowException, OSError, MemoryError, OverflowError) as error:
-            reason = " ".join(str(error).split())[:500]
-            raise ValueError(
-                f"{path} cannot be read as Parquet ({reason}); write it anew"
+            raise DatasetError(
+                f"{path} cannot be read as Parquet ({archives.one_line(error)}); write it again"
             ) from error
     columns = list(table.column_names)
     _check_columns(path, columns, label_column, id_column)
-    features = [name for name in columns if name not in (label_column, id_column)]
-    for name in features:
-        kind = table[name].type
-        if (
-            not arrow.types.is_primitive(kind)
-            or arrow.types.is_temporal(kind)
-            or arrow.types.is_null(kind)
-        ):
-            raise ValueError(
-                f"{path}: column {name!r} holds {table[name].type}; features must be numbers: leave the "
-                "column out, or name it with --id-column if it names the items"
+    feature_names = [name for name in columns if name not in (label_column, id_column)]
+    for name in feature_names:
+        column_type = table[name].type
+        is_number = arrow.types.is_primitive(column_type) and not (
+            arrow.types.is_temporal(column_type) or arrow.types.is_null(column_type)
+        )
+        if not is_number:
+            raise DatasetError(
+                f"{path}: column {name!r} holds {column_type}; features must be numbers: remove the "
+                "column, or name it with --id-column if it names the items"
             )
-    x = np.column_stack([_floats(table[name].to_numpy()) for name in features])
-    _check_finite(x, features, lambda row: f"{path}, row {row}")
-    names = map(str, range(len(x)) if id_column is None else table[id_column].to_pylist())
-    return _pile(path, x, labels_of(_texts(path, table[label_column].to_pylist())), list(names))
+    x = np.column_stack([_to_float64(table[name].to_numpy()) for name in feature_names])
+    _check_finite(x, feature_names, lambda row: f"{path}, row {row}")
+    item_names = range(len(x)) if id_column is None else table[id_column].to_pylist()
+    labels = parse_labels(_label_texts(path, table[label_column].to_pylist()))
+    return _build_items(path, x, labels, [str(name) for name in item_names])
 
 
-def _check_claim(path: Path, told: Any) -> None:
-    """Raises ValueError where the numbers that a Parquet file claims to hold would take more than it can mean."""
-    cells = told.num_rows * told.num_columns
-    if 8 * cells > max(FREE_BYTES, RATIO * path.stat().st_size):
-        raise ValueError(
-            f"{path} claims {told.num_rows} rows of {told.num_columns} columns in {path.stat().st_size} "
-            "bytes; write it anew, or as .npz if that is meant"
+def _check_stated_size(path: Path, metadata: Any) -> None:
+    """Raise DatasetError if a Parquet file claims far more numbers than its size can hold."""
+    stated_bytes = 8 * metadata.num_rows * metadata.num_columns
+    file_bytes = path.stat().st_size
+    if stated_bytes > max(archives.FREE_BYTES, archives.MAX_RATIO * file_bytes):
+        raise DatasetError(
+            f"{path} claims {metadata.num_rows} rows of {metadata.num_columns} columns in {file_bytes} "
+            "bytes; write it again, or as .npz if the size is correct"
         )
 
 
-def _floats(column: NDArray[Any]) -> NDArray[np.float64]:
-    """A column as floating numbers; what is missing among truth values comes as None, and is NaN."""
+def _to_float64(column: NDArray[Any]) -> NDArray[np.float64]:
+    """Convert a column to float64; pyarrow returns booleans with nulls as objects, whose None becomes NaN."""
     if column.dtype == object:
         column = np.array([math.nan if value is None else value for value in column])
     return column.astype(np.float64)
 
 
-def _pile(
+def _build_items(
     path: Path, x: NDArray[Any], labels: Labels, names: Sequence[str]
 ) -> PartiallyLabeledItems:
     if not len(x):
-        raise ValueError(f"{path} has no items; give at least one labeled item of each class")
+        raise DatasetError(f"{path} has no items; it needs at least one labeled item of each class")
     try:
         return PartiallyLabeledItems(x, labels, tuple(names))
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+    except InvalidInputError as error:
+        raise DatasetError(f"{path}: {error}") from error
 
 
 def _check_columns(
     path: Path, columns: Sequence[str], label_column: str, id_column: str | None
 ) -> None:
     if not columns:
-        raise ValueError(f"{path} is empty; give a header and a row for each item")
-    twice = next((name for i, name in enumerate(columns) if name in columns[:i]), None)
-    if twice is not None:
-        raise ValueError(
-            f"{path} has two columns called {twice!r}; give every column a name of its own"
-        )
-    for option, name in (("--label-column", label_column), ("--id-column", id_column)):
-        if name is not None and name not in columns:
-            commas = " (cells must be separated by commas)" if len(columns) == 1 else ""
-            raise ValueError(
-                f"{path} has no column {name!r}; its columns are {_some(columns)}{commas}: name one of "
+        raise DatasetError(f"{path} is empty; it needs a header and a row for each item")
+    for index, name in enumerate(columns):
+        if name in columns[:index]:
+            raise DatasetError(
+                f"{path} has two columns called {name!r}; every column needs its own name"
+            )
+    options = {"--label-column": label_column, "--id-column": id_column}
+    for option, column in options.items():
+        if column is not None and column not in columns:
+            hint = " (cells must be separated by commas)" if len(columns) == 1 else ""
+            raise InvalidInputError(
+                f"{path} has no column {column!r}; its columns are {_shorten(columns)}{hint}: name one of "
                 f"them with {option}"
             )
     if not set(columns) - {label_column, id_column}:
-        raise ValueError(
-            f"{path} has no column of features beside {_some(columns)}; add the numbers that describe an "
-            "item"
+        raise DatasetError(
+            f"{path} has no feature columns, only {_shorten(columns)}; add the numbers that describe "
+            "an item"
         )
 
 
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    # The last one too: that is where labels mostly are.
-    shown = list(names) if not more else [*names[: SHOWN - 1], "…", names[-1]]
-    return ", ".join(shown) + more
+def _shorten(names: Sequence[str]) -> str:
+    """Join names, without the middle ones if there are many: labels are mostly in the last column."""
+    if len(names) <= _MAX_NAMES_SHOWN:
+        return ", ".join(names)
+    shown = [*names[: _MAX_NAMES_SHOWN - 1], "…", names[-1]]
+    return f"{', '.join(shown)} and {len(names) - _MAX_NAMES_SHOWN} more"
 
 
-def _numbers(
-    path: Path, row: Sequence[str], features: Sequence[int], columns: Sequence[str], line: int
+def _parse_features(
+    path: Path,
+    row: Sequence[str],
+    feature_indices: Sequence[int],
+    columns: Sequence[str],
+    line: int,
 ) -> list[float]:
     try:
-        return [float(row[i]) for i in features]
+        return [float(row[i]) for i in feature_indices]
     except ValueError:
-        bad = next(i for i in features if not _is_number(row[i]))
-        what = f"is text, {row[bad]!r}" if row[bad].strip() else "is empty"
-        raise ValueError(
-            f"{path}, line {line}: column {columns[bad]!r} {what}; features must be numbers: correct it, "
-            "leave the column out, or name it with --id-column if it names the items"
+        invalid = next(i for i in feature_indices if not _is_number(row[i]))
+        content = f"is text, {row[invalid]!r}" if row[invalid].strip() else "is empty"
+        raise DatasetError(
+            f"{path}, line {line}: column {columns[invalid]!r} {content}; features must be numbers: "
+            f"{_FIX_FEATURE}"
         ) from None
 
 
@@ -239,37 +289,41 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _check_finite(x: NDArray[Any], columns: Sequence[str] | range, where: Any) -> None:
-    good = np.isfinite(x)
-    if not good.all():
-        row, column = (int(i) for i in np.argwhere(~good)[0])
-        raise ValueError(
-            f"{where(row)}: column {columns[column]!r} is {x[row, column]}; features must be finite: "
-            "remove the item, or fill the value in"
+def _check_finite(
+    x: NDArray[Any], columns: Sequence[str] | range, describe_row: Callable[[int], str]
+) -> None:
+    is_finite = np.isfinite(x)
+    if not is_finite.all():
+        row, column = (int(i) for i in np.argwhere(~is_finite)[0])
+        raise DatasetError(
+            f"{describe_row(row)}: column {columns[column]!r} is {x[row, column]}; features must be "
+            "finite: remove the item, or fill the value in"
         )
 
 
-def _texts(path: Path, labels: Iterable[Any]) -> list[str]:
-    """Labels as text: whole numbers without a point, NaN and None empty.
+def _label_texts(path: Path, labels: Iterable[Any]) -> list[str]:
+    """Convert labels to text: integers without a decimal point, NaN and None as an empty text.
 
     Raises:
-        ValueError: a label that is no name: a fraction, or anything but text and numbers.
+        DatasetError: a label is a fraction, or neither text nor a number.
     """
-    out = []
-    for label in labels:
-        value = label.decode("utf-8", "replace") if isinstance(label, bytes) else label
-        if value is None or (isinstance(value, float) and math.isnan(value)):
-            out.append("")
-        elif isinstance(value, float):
-            if not value.is_integer():
-                raise ValueError(
-                    f"{path}: a label is {value}; labels must be text or whole numbers"
-                )
-            out.append(str(int(value)))
-        elif isinstance(value, str | int):
-            out.append(str(value))
-        else:
-            raise ValueError(
-                f"{path}: a label is a {type(value).__name__}; labels must be text or whole numbers"
-            )
-    return out
+    return [_label_text(path, label) for label in labels]
+
+
+def _label_text(path: Path, label: Any) -> str:
+    if isinstance(label, bytes):
+        return label.decode("utf-8", "replace")
+    if label is None:
+        return ""
+    if isinstance(label, float):
+        if math.isnan(label):
+            return ""
+        # A column of integers with gaps is read as floating point.
+        if not label.is_integer():
+            raise DatasetError(f"{path}: a label is {label}; labels must be text or integers")
+        return str(int(label))
+    if isinstance(label, str | int):
+        return str(label)
+    raise DatasetError(
+        f"{path}: a label is a {type(label).__name__}; labels must be text or integers"
+    )

@@ -18,27 +18,27 @@ from graphfew.data.io import cache
 CACHED = """
 import sys, time
 import numpy as np
-from graphfew.data import cache
+from graphfew.data.io import cache
 def build():
     time.sleep(0.3)
     return {"a": np.arange(200_000) % 251, "b": np.array(["x", "y"])}
 for _ in range(int(sys.argv[1])):
-    found = cache.cached("key", ("a", "b"), build)
+    found = cache.load_or_build("key", ("a", "b"), build)
     assert found["a"].sum() == (np.arange(200_000) % 251).sum() and found["b"].tolist() == ["x", "y"]
 print("right")
 """
 # Writes without end, so that it is killed while it does.
 WRITING = """
 import numpy as np
-from graphfew.data import cache
+from graphfew.data.io import cache
 noise = np.random.default_rng(0).random(30_000_000)
-cache.cached("key", ("a",), lambda: {"a": noise})
+cache.load_or_build("key", ("a",), lambda: {"a": noise})
 """
 FETCHED = """
 import sys
 from pathlib import Path
-from graphfew.data.download import fetch
-print(len(fetch(sys.argv[1], sys.argv[2], False).read_bytes()))
+from graphfew.data.io.download import download
+print(len(download(sys.argv[1], sys.argv[2], False).read_bytes()))
 """
 LOCKED = """
 import sys, time
@@ -80,7 +80,7 @@ def ended(processes):
 
 @pytest.mark.parametrize("state", ["no folder", "a half file", "a file of another content"])
 def test_four_processes_build_and_read_one_file(folder, state):
-    file = folder / f"key-v{cache.FORMAT}.npz"
+    file = folder / f"key-v{cache.FORMAT_VERSION}.npz"
     if state != "no folder":
         folder.mkdir()
         np.savez(file, a=np.arange(9))
@@ -90,7 +90,7 @@ def test_four_processes_build_and_read_one_file(folder, state):
     assert [path.name for path in folder.iterdir()] == [file.name]
 
 
-def test_a_process_that_is_killed_while_it_writes_harms_no_other_and_its_rest_goes(folder):
+def test_the_partial_file_of_a_killed_process_is_harmless_and_removed_later(folder):
     killed = started(WRITING)
     deadline = time.monotonic() + 120
     while (
@@ -102,14 +102,14 @@ def test_a_process_that_is_killed_while_it_writes_harms_no_other_and_its_rest_go
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
     (rest,) = folder.glob(".key-*.partial")
-    assert not (folder / f"key-v{cache.FORMAT}.npz").exists()
+    assert not (folder / f"key-v{cache.FORMAT_VERSION}.npz").exists()
     build = functools.partial(dict, a=np.ones(3))
-    assert cache.cached("key", ("a",), build)["a"].sum() == 3
+    assert cache.load_or_build("key", ("a",), build)["a"].sum() == 3
     assert rest.exists()  # another process may still be at it
     os.utime(rest, (0, 0))
-    (folder / f"key-v{cache.FORMAT}.npz").unlink()
-    cache.cached("key", ("a",), build)
-    assert [path.name for path in folder.iterdir()] == [f"key-v{cache.FORMAT}.npz"]
+    (folder / f"key-v{cache.FORMAT_VERSION}.npz").unlink()
+    cache.load_or_build("key", ("a",), build)
+    assert [path.name for path in folder.iterdir()] == [f"key-v{cache.FORMAT_VERSION}.npz"]
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def test_four_processes_download_one_file(folder, served, half):
     assert [path.name for path in folder.iterdir()] == ["archive.zip"]
 
 
-def test_a_file_of_another_checksum_is_refused_and_not_kept(folder, served):
+def test_a_file_with_another_checksum_is_rejected_and_removed(folder, served):
     process = started(FETCHED, served[0], "sha256:" + "0" * 64)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 1
@@ -151,7 +151,7 @@ def test_a_file_of_another_checksum_is_refused_and_not_kept(folder, served):
     assert list(folder.iterdir()) == []
 
 
-def test_a_benchmark_s_lock_is_held_by_one_and_free_when_that_is_killed(folder, tmp_path):
+def test_a_benchmark_lock_is_exclusive_and_released_when_its_process_is_killed(folder, tmp_path):
     first = started(LOCKED, tmp_path / "small.jsonl")
     assert first.stdout.readline() == "held\n"
     _, err = (second := started(LOCKED, tmp_path / "small.jsonl")).communicate(timeout=120)

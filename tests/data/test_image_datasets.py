@@ -98,7 +98,7 @@ FORMS = {
 
 
 @pytest.mark.parametrize("write", FORMS, ids=lambda write: write.__name__)
-def test_every_form_of_mini_imagenet_gives_the_same_images(tmp_path, write):
+def test_every_format_of_mini_imagenet_returns_the_same_images(tmp_path, write):
     write(tmp_path)
     data = mini_imagenet(tmp_path, progress=False)
     assert (data.name, data.split, data.classes) == ("mini-imagenet", "train", tuple(FORMS[write]))
@@ -127,7 +127,7 @@ def test_items_keep_the_order_of_the_file(tmp_path):
     assert torch.equal(data.x, WANTED[order])
 
 
-def test_the_forms_come_in_their_order(tmp_path):
+def test_formats_are_tried_in_order(tmp_path):
     dump(
         tmp_path / "miniImageNet_category_split_train_phase_train.pickle",
         {"data": FLAT, "labels": [0] * 3 + [1] * 3},
@@ -136,12 +136,12 @@ def test_the_forms_come_in_their_order(tmp_path):
     assert mini_imagenet(tmp_path).classes == ("n01", "n02")
 
 
-def test_harm_in_a_pickle_is_refused(tmp_path):
-    class Harm:
+def test_code_in_a_pickle_is_rejected(tmp_path):
+    class Executing:
         def __reduce__(self):
             return os.mkdir, (str(tmp_path / "came"),)
 
-    dump(tmp_path / "mini-imagenet-cache-train.pkl", {"image_data": Harm(), "class_dict": {}})
+    dump(tmp_path / "mini-imagenet-cache-train.pkl", {"image_data": Executing(), "class_dict": {}})
     with pytest.raises(
         ValueError, match=r"mini-imagenet-cache-train\.pkl cannot be read .*mkdir, which is refused"
     ):
@@ -165,7 +165,7 @@ def test_harm_in_a_pickle_is_refused(tmp_path):
         {"data": FLAT.astype(np.int32) - 1, "labels": [1] * 3 + [2] * 3},
     ],
 )
-def test_a_pickle_of_another_form_is_named(tmp_path, content):
+def test_a_pickle_with_another_layout_is_reported(tmp_path, content):
     dump(tmp_path / "mini_imagenet_test.pickle", content)
     with pytest.raises(
         ValueError, match=r"mini_imagenet_test\.pickle (holds no images|cannot be used)"
@@ -173,7 +173,7 @@ def test_a_pickle_of_another_form_is_named(tmp_path, content):
         mini_imagenet(tmp_path, "test", progress=False)
 
 
-def test_a_list_that_does_not_fit_is_named(tmp_path):
+def test_an_invalid_csv_list_is_reported(tmp_path):
     write_csv(tmp_path)
     (tmp_path / "images" / "n011.png").unlink()
     with pytest.raises(
@@ -211,7 +211,7 @@ def as_npz(root):
 
 
 @pytest.mark.parametrize("write", [as_png, as_bytes, as_npz])
-def test_every_form_of_tiered_imagenet_gives_the_same_images(tmp_path, write):
+def test_every_format_of_tiered_imagenet_returns_the_same_images(tmp_path, write):
     write_tiered(tmp_path, write)
     data = tiered_imagenet(tmp_path, "val", progress=False)
     assert (data.name, data.classes, data.groups) == (
@@ -223,21 +223,21 @@ def test_every_form_of_tiered_imagenet_gives_the_same_images(tmp_path, write):
     assert data.y.tolist() == [1, 1, 1, 0, 0, 0]
 
 
-def test_class_folders_of_tiered_imagenet_know_no_groups(tmp_path):
+def test_class_folders_of_tiered_imagenet_have_no_groups(tmp_path):
     write_folders(tmp_path, "test")
     data = tiered_imagenet(tmp_path, "test", progress=False)
     assert (data.classes, data.groups) == (("n01", "n02"), ())
     assert torch.equal(data.x, WANTED)
 
 
-def test_a_name_of_two_classes_is_followed_by_their_numbers(tmp_path):
+def test_repeated_class_names_get_their_number_appended(tmp_path):
     write_tiered(tmp_path, as_npz)
     labels = pickle.loads((tmp_path / "val_labels.pkl").read_bytes())
     dump(tmp_path / "val_labels.pkl", {**labels, "label_specific_str": ["crane"] * 5})
     assert tiered_imagenet(tmp_path, "val").classes == ("crane (2)", "crane (4)")
 
 
-def test_damaged_files_of_tiered_imagenet_are_named(tmp_path):
+def test_damaged_files_of_tiered_imagenet_are_reported(tmp_path):
     write_tiered(tmp_path, as_png)
     dump(tmp_path / "val_images_png.pkl", [b"no image"] * 6)
     with pytest.raises(ValueError, match=r"val_images_png\.pkl cannot be used"):
@@ -266,7 +266,7 @@ def test_damaged_files_of_tiered_imagenet_are_named(tmp_path):
         (class_folders, "a sub-folder of images for each class"),
     ],
 )
-def test_what_is_not_there_says_where_people_get_it(loader, words, tmp_path, monkeypatch):
+def test_a_missing_data_set_is_reported_with_its_source(loader, words, tmp_path, monkeypatch):
     monkeypatch.delenv("GRAPHFEW_DATA", raising=False)
     with pytest.raises(FileNotFoundError, match=f"no root was given; .*{words}"):
         loader()
@@ -290,7 +290,7 @@ def write_birds(images, count=200, side=20):
 
 
 @pytest.mark.parametrize("below", ["CUB_200_2011/images", "images", "."])
-def test_birds_are_split_by_their_number(tmp_path, below):
+def test_cub_classes_are_split_by_index(tmp_path, below):
     write_birds(tmp_path / below)
     parts = {
         split: cub(tmp_path, split, size=8, progress=False) for split in ("train", "val", "test")
@@ -305,13 +305,13 @@ def test_birds_are_split_by_their_number(tmp_path, below):
     assert parts["test"].x[:, 0, 0, 0].tolist() == [n for n in range(3, 200, 4) for _ in range(2)]
 
 
-def test_another_number_of_birds_is_refused(tmp_path):
+def test_another_number_of_cub_classes_is_rejected(tmp_path):
     write_birds(tmp_path / "images", 199)
     with pytest.raises(ValueError, match="has 199 class folders, expected 200"):
         cub(tmp_path)
 
 
-def test_folders_of_ones_own(tmp_path, monkeypatch):
+def test_class_folders(tmp_path, monkeypatch):
     own = tmp_path / "own"
     write_folders(own, "a")
     (own / "a" / "beside.png").write_bytes(png(PIXELS[0, 0]))
@@ -330,7 +330,7 @@ def test_folders_of_ones_own(tmp_path, monkeypatch):
         class_folders(own, channels=2)
 
 
-def test_a_changed_image_is_decoded_anew(tmp_path):
+def test_a_changed_image_is_decoded_again(tmp_path):
     write_folders(tmp_path)
     class_folders(tmp_path, "train", progress=False)
     file = tmp_path / "train" / "n01" / "0.png"
@@ -343,7 +343,7 @@ def test_a_changed_image_is_decoded_anew(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["class_folders", "mini_imagenet", "tiered_imagenet"])
-def test_runs_find_them_by_name_and_make_tasks_of_them(tmp_path, name):
+def test_load_split_and_tasks(tmp_path, name):
     write_folders(tmp_path)
     data = load_split(name, "train", str(tmp_path))
     episode, _ = gf.Tasks(data, way=2, shot=1, query=2)[0]

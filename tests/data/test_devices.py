@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import graphfew as gf
-from graphfew.data.augment import Augmented, parse_augment
+from graphfew.data.augment import AugmentedTasks, parse_augmentation
 
 DEVICES = [
     "meta",
@@ -20,7 +20,7 @@ def images():
     return gf.Dataset("images", "all", x, torch.arange(6).repeat(10), tuple("abcdef"))
 
 
-def equal_but_for_the_place(there, here, device):
+def assert_equal_on_device(there, here, device):
     assert there.device.type == device
     assert (there.shape, there.dtype) == (here.shape, here.dtype)
     if device == "cuda":
@@ -28,7 +28,7 @@ def equal_but_for_the_place(there, here, device):
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_tasks_are_gathered_where_the_items_are(device):
+def test_tasks_are_gathered_on_the_device_of_the_items(device):
     here = gf.Tasks(images(), way=3, shot=2, query=2, unlabeled=1)
     there = gf.Tasks(images().to(device), way=3, shot=2, query=2, unlabeled=1)
     (far, far_target), (near, target) = there.batch(range(4)), here.batch(range(4))
@@ -39,7 +39,7 @@ def test_tasks_are_gathered_where_the_items_are(device):
         (far.query, near.query),
         (far_target, target),
     ):
-        equal_but_for_the_place(one, other, device)
+        assert_equal_on_device(one, other, device)
     assert (far.sizes, far.way, far.n_queries, far.n_unlabeled) == (
         near.sizes,
         near.way,
@@ -52,27 +52,25 @@ def test_tasks_are_gathered_where_the_items_are(device):
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("change", ["affine", "alphabet", "crop:2", "flip", "color", "crop:2+flip"])
-def test_images_are_changed_where_they_are(device, change):
+def test_images_are_augmented_on_their_device(device, change):
     far, near = (
-        Augmented(gf.Tasks(data, way=3, shot=2, query=2), parse_augment(change), seed=1).batch(
-            range(2)
-        )[0]
+        AugmentedTasks(
+            gf.Tasks(data, way=3, shot=2, query=2), parse_augmentation(change), seed=1
+        ).batch(range(2))[0]
         for data in (images().to(device), images())
     )
-    equal_but_for_the_place(far.x, near.x, device)
+    assert_equal_on_device(far.x, near.x, device)
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_features_stay_where_the_images_were(device):
+def test_features_stay_on_the_device_of_the_images(device):
     encoder = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 4)).to(device)
     if device == "meta":  # features without values cannot be looked at for NaN
         with pytest.raises(ValueError, match="meta device, which holds shapes"):
             gf.data.encode(images().to(device), encoder, progress=False)
         return
     far = gf.data.encode(images().to(device), encoder, progress=False)
-    equal_but_for_the_place(
-        far.x, gf.data.encode(images(), encoder.cpu(), progress=False).x, device
-    )
+    assert_equal_on_device(far.x, gf.data.encode(images(), encoder.cpu(), progress=False).x, device)
 
 
 def test_labels_stay_on_the_cpu():

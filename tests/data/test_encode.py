@@ -1,4 +1,4 @@
-"""Encoding a data set once gives what encoding each task gives, and leaves the encoder as it was."""
+"""Encoding a data set once is equivalent to encoding each task, and does not change the encoder."""
 
 import numpy as np
 import pytest
@@ -7,6 +7,7 @@ from torch import nn
 
 import graphfew as gf
 from graphfew.data import encode
+from graphfew.errors import ContractError
 
 
 def images(n: int = 60) -> gf.Dataset:
@@ -15,7 +16,7 @@ def images(n: int = 60) -> gf.Dataset:
     )
 
 
-def test_tasks_of_features_answer_as_tasks_of_images():
+def test_tasks_of_features_have_the_accuracy_of_tasks_of_images():
     data = images()
     model = gf.create("egnn", encoder=gf.backbones.conv4(width=4, size=16), width=8)
     features = encode(data, model.encoder, batch=7, progress=False)
@@ -26,7 +27,7 @@ def test_tasks_of_features_answer_as_tasks_of_images():
     assert head.per_task == whole.per_task
 
 
-def test_the_encoder_is_left_in_its_own_mode_with_its_own_statistics():
+def test_the_encoder_keeps_its_training_mode_and_statistics():
     encoder = gf.backbones.conv4(width=4, size=16).train()
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
     encode(images(), encoder, progress=False)
@@ -46,6 +47,13 @@ def test_training_on_features_trains_the_whole_model():
     )
 
 
-def test_features_that_are_not_flat_are_refused():
+def test_features_that_are_not_flat_are_rejected():
     with pytest.raises(ValueError, match="must be flat"):
         encode(images(), nn.Identity(), progress=False)
+
+
+def test_a_batch_norm_without_running_statistics_is_rejected():
+    """Its features would depend on which items are encoded together."""
+    encoder = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(256, track_running_stats=False))
+    with pytest.raises(ContractError, match="running statistics"):
+        encode(images(), encoder, progress=False)

@@ -33,14 +33,14 @@ def counts(draw, role):
     ("shot", "ratio", "kept"),
     [(5, 0.2, 1), (5, 0.4, 2), (5, 0.6, 3), (5, 1.0, 5), (3, 0.5, 2), (1, 0.2, 1), (5, 0.01, 1)],
 )
-def test_a_share_of_each_class_keeps_its_label(shot, ratio, kept):
+def test_a_fraction_of_each_class_keeps_its_label(shot, ratio, kept):
     draw = Tasks(DATA, way=4, shot=shot, query=2, unlabeled=3, labeled_ratio=ratio).draw(5)
     assert counts(draw, SUPPORT) == [kept] * 4
     assert counts(draw, UNLABELED) == [shot - kept + 3] * 4
     assert counts(draw, QUERY) == [2] * 4
 
 
-def test_the_items_are_the_same_whatever_the_share():
+def test_the_items_do_not_depend_on_the_labeled_ratio():
     draws = [
         Tasks(DATA, way=4, shot=5, query=dirichlet(20), labeled_ratio=r, seed=3).draw(8)
         for r in RATIOS
@@ -52,7 +52,7 @@ def test_the_items_are_the_same_whatever_the_share():
         assert set(few.items[few.role == QUERY]) == set(more.items[more.role == QUERY])
 
 
-def test_one_of_several_shares_is_drawn_for_each_task():
+def test_one_of_several_ratios_is_drawn_per_task():
     tasks = Tasks(DATA, way=2, shot=5, query=1, labeled_ratio=RATIOS)
     kept = [counts(tasks.draw(i), SUPPORT)[0] for i in range(400)]
     shares = np.bincount(kept, minlength=6) / 400
@@ -83,7 +83,7 @@ def test_distractors_are_of_classes_outside_the_task(distractors):
     assert seen == set(range(lo, hi + 1))
 
 
-def test_distractors_leave_the_other_items_as_they_are():
+def test_distractors_do_not_change_the_other_items():
     plain, beside = (
         Tasks(DATA, way=4, shot=2, query=2, unlabeled=3, distractors=d, shuffle=False).draw(6)
         for d in (0, 2)
@@ -93,13 +93,13 @@ def test_distractors_leave_the_other_items_as_they_are():
     assert beside.role[own].tolist() == plain.role.tolist()
 
 
-def test_distractors_stand_in_no_special_place():
+def test_distractors_are_at_random_positions():
     tasks = Tasks(DATA, way=2, shot=1, query=1, unlabeled=1, distractors=2)
     place = np.mean([tasks.draw(i).label == -1 for i in range(2000)], axis=0)
     assert np.abs(place - 2 / 8).max() < 0.04
 
 
-def test_tasks_tell_of_both_only_where_they_are_asked_for():
+def test_describe_omits_both_options_at_their_defaults():
     told = Tasks(DATA, shot=5, unlabeled=2, labeled_ratio=RATIOS, distractors=(0, 2)).describe()
     assert told["labeled_ratio"] == list(RATIOS)
     assert told["distractors"] == [0, 2]
@@ -120,12 +120,12 @@ def test_tasks_tell_of_both_only_where_they_are_asked_for():
         ({"distractors": 1, "unlabeled": 21, "shot": 1}, "has 20 items"),
     ],
 )
-def test_refusals(options, words):
+def test_invalid_arguments_are_rejected(options, words):
     with pytest.raises(ValueError, match=words):
         Tasks(DATA, **options)
 
 
-def test_the_smallest_class_outside_the_task_must_do_as_a_distractor():
+def test_the_smallest_class_must_suffice_as_a_distractor():
     data = Dataset(
         name="toy",
         split="all",
@@ -137,7 +137,7 @@ def test_the_smallest_class_outside_the_task_must_do_as_a_distractor():
         Tasks(data, way=2, shot=1, query=1, unlabeled=2, distractors=1)
 
 
-def test_dropped_nodes_are_as_if_they_had_never_been():
+def test_labeled_only_equals_an_episode_without_unlabeled_nodes():
     tasks = Tasks(DATA, way=3, shot=5, query=2, labeled_ratio=0.4, shuffle=False)
     episode, _ = tasks.batch(range(3))
     whole, alone = episode.drop_unlabeled(), [tasks[i][0] for i in range(3)]
@@ -158,7 +158,7 @@ NOISE = torch.randn(200, 6, generator=torch.Generator().manual_seed(0))
 FEATURES = Dataset(name="toy", split="all", x=NOISE + Y[:, None], y=Y, classes=DATA.classes)
 
 
-def test_a_method_that_refuses_unlabeled_nodes_may_be_asked_to_drop_them():
+def test_a_method_without_unlabeled_nodes_can_drop_them():
     tasks = Tasks(FEATURES, way=3, shot=5, query=2, labeled_ratio=0.2)
     model = gf.create("prototypical", encoder=gf.backbones.identity(6))
     with pytest.raises(ValueError, match="12 unlabeled"):
@@ -172,7 +172,7 @@ def test_a_method_that_refuses_unlabeled_nodes_may_be_asked_to_drop_them():
 
 
 @pytest.mark.parametrize("transductive", [True, False])
-def test_dropping_is_compared_with_using_on_the_same_tasks(transductive):
+def test_results_with_and_without_unlabeled_nodes_are_comparable(transductive):
     tasks = Tasks(FEATURES, way=3, shot=5, query=2, labeled_ratio=0.2)
     model = gf.create(
         "label_propagation", encoder=gf.backbones.identity(6), transductive=transductive
@@ -187,7 +187,7 @@ def test_dropping_is_compared_with_using_on_the_same_tasks(transductive):
 
 
 @pytest.mark.parametrize("transductive", [True, False])
-def test_egnn_never_votes_with_hidden_labels(transductive):
+def test_egnn_does_not_use_hidden_labels(transductive):
     """The published evaluation let the supports whose labels it hid vote with their true labels."""
     tasks = Tasks(FEATURES, way=3, shot=5, query=2, labeled_ratio=0.2)
     encoder = gf.backbones.identity(6)

@@ -71,29 +71,29 @@ def stated(path, where, form, value):
 
 
 def inflated(path, name="a"):
-    with archives.opened(path) as archive:
-        return archives.read(archive, name)
+    with archives.open_zip(path) as archive:
+        return archives.read_entry(archive, name)
 
 
 @pytest.mark.usefixtures("little_memory")
-def test_an_entry_that_would_inflate_beyond_measure_is_refused_before_it_is(tmp_path):
+def test_an_entry_that_would_inflate_too_far_is_rejected_before_inflation(tmp_path):
     path = zipped(tmp_path / "bomb.zip", [("a", bytes(MB))])
     stated(path, 24, "<L", 3_000 * MB)
     with pytest.raises(
-        ValueError, match=r"'a' would inflate from \d+ bytes to 3000000000, and at most 500000000"
+        ValueError, match=r"'a' would inflate from \d+ bytes to 3000000000; the limit is 500000000"
     ):
         inflated(path)
 
 
-def test_an_entry_that_holds_more_than_it_states_is_damaged(tmp_path):
+def test_an_entry_larger_than_stated_is_damaged(tmp_path):
     path = zipped(tmp_path / "bomb.zip", [("a", bytes(MB))])
     stated(path, 24, "<L", 10)
     with pytest.raises(zipfile.BadZipFile, match="CRC"):
         inflated(path)
 
 
-def test_large_entries_that_are_hardly_compressed_are_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(archives, "FREE", 1000)
+def test_large_entries_with_little_compression_are_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "FREE_BYTES", 1000)
     noise = os.urandom(50_000)
     assert inflated(zipped(tmp_path / "large.zip", [("a", noise)])) == noise
     with pytest.raises(ValueError, match="would inflate"):
@@ -101,12 +101,12 @@ def test_large_entries_that_are_hardly_compressed_are_read(tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize("how", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_compressions_that_give_out_all_at_once_are_refused(tmp_path, how):
+def test_other_compression_methods_are_rejected(tmp_path, how):
     with pytest.raises(ValueError, match=r"compressed by method 1[24]; only stored and deflated"):
         inflated(zipped(tmp_path / "other.zip", [("a", bytes(MB))], how))
 
 
-def test_encrypted_entries_are_refused(tmp_path):
+def test_encrypted_entries_are_rejected(tmp_path):
     path = zipped(tmp_path / "secret.zip", [("a", b"text")])
     stated(path, 8, "<H", 1)
     with pytest.raises(ValueError, match="'a' is encrypted"):
@@ -114,7 +114,7 @@ def test_encrypted_entries_are_refused(tmp_path):
 
 
 @pytest.mark.usefixtures("little_memory")
-def test_a_million_entries_are_not_even_listed(tmp_path):
+def test_a_million_entries_are_rejected_before_they_are_listed(tmp_path):
     entry = (
         struct.pack("<4s6H3L5H2L", b"PK\x01\x02", 20, 20, 0, 0, 0, 0, 0, 0, 0, 20, 0, 0, 0, 0, 0, 0)
         + b"n" * 20
@@ -131,7 +131,7 @@ def test_a_million_entries_are_not_even_listed(tmp_path):
     assert time.process_time() - began < 2
 
 
-def test_so_where_the_size_stands_in_the_record_of_large_archives(tmp_path):
+def test_the_directory_size_of_zip64_archives_is_checked(tmp_path):
     large = struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, 1, 1, 10**9, 0)
     locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, 0, 1)
     end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 0xFFFF, 0xFFFF, 46, 0, 0)
@@ -140,7 +140,7 @@ def test_so_where_the_size_stands_in_the_record_of_large_archives(tmp_path):
         inflated(tmp_path / "many.zip")
 
 
-def test_omniglot_s_entries_are_small(tmp_path, monkeypatch):
+def test_large_omniglot_entries_are_rejected(tmp_path, monkeypatch):
     monkeypatch.setitem(OMNIGLOT.ARCHIVES, "images_background_small1", (1, "md5:none"))
     names = [
         f"images_background_small1/Latin/character01/0001_{drawer:02d}.png"
@@ -167,8 +167,8 @@ LISTS = {
 
 @pytest.fixture
 def one_class(monkeypatch):
-    monkeypatch.setattr("graphfew.data.datasets.cifar.lists", lambda: LISTS)
-    monkeypatch.setattr(CIFAR, "EACH", 2)
+    monkeypatch.setattr("graphfew.data.datasets.cifar.load_class_lists", lambda: LISTS)
+    monkeypatch.setattr(CIFAR, "IMAGES_PER_CLASS", 2)
 
 
 def picture():
@@ -178,7 +178,7 @@ def picture():
 
 
 @pytest.mark.usefixtures("one_class")
-def test_names_that_lead_outside_lead_nowhere(tmp_path):
+def test_entry_names_with_path_traversal_write_nothing(tmp_path):
     outside = [
         "../../came.png",
         "/tmp/came.png",
@@ -199,7 +199,7 @@ def test_names_that_lead_outside_lead_nowhere(tmp_path):
 
 
 @pytest.mark.usefixtures("one_class")
-def test_a_name_that_comes_twice_is_no_second_image(tmp_path):
+def test_repeated_entry_names_are_rejected(tmp_path):
     path = zipped(tmp_path / "cifar100.zip", [("apple/0.png", picture())] * 3)
     with pytest.raises(
         ValueError, match=r"cifar100\.zip is incomplete: 3 images of 'apple', expected 2"
@@ -234,13 +234,13 @@ def tarred(path, members):
     ],
     ids=["size", "before", "extended", "name", "link", "hard link", "pipe", "folder"],
 )
-def test_members_of_the_binary_archive_that_are_none(tmp_path, members):
+def test_invalid_members_of_the_binary_archive_are_rejected(tmp_path, members):
     tarred(tmp_path / "cifar-100-binary.tar.gz", members)
     with pytest.raises(ValueError, match=r"cifar-100-binary\.tar\.gz is damaged"):
         cifar_fs(tmp_path, "train", progress=False)
 
 
-def test_pipes_and_dead_links_among_images_are_left_out(tmp_path):
+def test_pipes_and_dead_links_among_images_are_skipped(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "0.png").write_bytes(picture())
@@ -263,13 +263,13 @@ def npz(path, header, name="x", more=64):
 @pytest.mark.parametrize(
     "shape", ["(100000000000, 4)", "(10000000,)", "(-16,)", "(" + "9" * 40 + ",)", "(0, -1)"]
 )
-def test_arrays_that_promise_more_than_there_is(tmp_path, shape):
+def test_arrays_that_state_a_wrong_size_are_rejected(tmp_path, shape):
     npz(tmp_path / "a.npz", f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}")
     with pytest.raises(ValueError, match=r"a\.npz cannot be read as NPZ \(.*x"):
         read_arrays(tmp_path / "a.npz", ("x",))
 
 
-def test_headers_that_are_none_objects_and_missing_arrays(tmp_path):
+def test_invalid_headers_objects_and_missing_arrays_are_rejected(tmp_path):
     for header, message in (
         ("(" * 3000, "a.npz"),
         ("{'a':" * 50, "a.npz"),
@@ -286,7 +286,7 @@ def test_headers_that_are_none_objects_and_missing_arrays(tmp_path):
         read_arrays(tmp_path / "a.npz", ("y",))
 
 
-def test_labels_of_another_kind_name_their_file(tmp_path):
+def test_labels_of_other_types_are_reported_with_their_file(tmp_path):
     for labels in (np.array([0.5, 1, 1]), np.array([b"\xff", b"a", b"b"]), np.zeros(3, "M8[s]")):
         np.savez(tmp_path / "t.npz", x=np.ones((3, 2)), y=labels)
         if labels.dtype.kind == "S":
@@ -296,7 +296,7 @@ def test_labels_of_another_kind_name_their_file(tmp_path):
             read_npz(tmp_path / "t.npz")
 
 
-def test_clinc150_s_arrays_that_do_not_fit(tmp_path):
+def test_inconsistent_arrays_of_clinc150_are_reported(tmp_path):
     good = {
         "x": np.ones((4, 3)),
         "y": np.array(list("abab")),
@@ -308,7 +308,7 @@ def test_clinc150_s_arrays_that_do_not_fit(tmp_path):
         clinc150(tmp_path)
 
 
-def test_truth_values_with_gaps_are_told_as_gaps(tmp_path):
+def test_booleans_with_nulls_are_reported(tmp_path):
     arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     parquet.write_table(
         arrow.table({"a": [True, None, False], "label": ["x", "y", "x"]}), tmp_path / "t.parquet"
@@ -317,9 +317,9 @@ def test_truth_values_with_gaps_are_told_as_gaps(tmp_path):
         read_parquet(tmp_path / "t.parquet")
 
 
-def test_a_parquet_file_of_more_rows_than_it_can_mean(tmp_path, monkeypatch):
+def test_a_parquet_file_with_an_implausible_number_of_rows_is_rejected(tmp_path, monkeypatch):
     arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
-    monkeypatch.setattr("graphfew.data.io.tabular.FREE", 1000)
+    monkeypatch.setattr("graphfew.data.io.archives.FREE_BYTES", 1000)
     parquet.write_table(
         arrow.table({"a": np.zeros(2 * MB), "label": ["x"] * (2 * MB)}), tmp_path / "t.parquet"
     )
@@ -329,7 +329,7 @@ def test_a_parquet_file_of_more_rows_than_it_can_mean(tmp_path, monkeypatch):
         read_parquet(tmp_path / "t.parquet")
 
 
-def test_lists_that_hold_themselves_over_and_over_are_not_followed(tmp_path):
+def test_exponentially_nested_lists_are_rejected(tmp_path):
     inner = [0]
     for _ in range(60):
         inner = [inner, inner]
@@ -345,7 +345,7 @@ def test_lists_that_hold_themselves_over_and_over_are_not_followed(tmp_path):
             mini_imagenet(tmp_path, size=4, progress=False)
 
 
-def test_nor_are_names_that_do(tmp_path):
+def test_exponentially_nested_labels_are_rejected(tmp_path):
     inner = [0]
     for _ in range(60):
         inner = [inner, inner]
@@ -374,13 +374,13 @@ SENTENCE = {"tokens": ["a", "b"], "h": ["a", "Q1", [[0]]], "t": ["b", "Q2", [[1]
         '{"P1": [{"tokens": ["a"], "h": ["a", "Q", [[1e400]]], "t": ["a", "Q", [[0]]]}]}',
     ],
 )
-def test_json_that_is_not_fewrel_s(tmp_path, text):
+def test_other_json_is_rejected_by_fewrel(tmp_path, text):
     (tmp_path / "val_wiki.json").write_text(text)
     with pytest.raises(ValueError, match=r"val_wiki\.json is not FewRel's JSON"):
         fewrel(tmp_path)
 
 
-def test_a_cache_s_file_that_lies_is_built_again(tmp_path):
+def test_a_cache_file_with_a_false_header_is_rebuilt(tmp_path):
     header = "{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000,), }"
-    npz(tmp_path / "cache" / f"key-v{cache.FORMAT}.npz", header)
-    assert cache.cached("key", ("x",), lambda: {"x": np.ones(2)})["x"].tolist() == [1, 1]
+    npz(tmp_path / "cache" / f"key-v{cache.FORMAT_VERSION}.npz", header)
+    assert cache.load_or_build("key", ("x",), lambda: {"x": np.ones(2)})["x"].tolist() == [1, 1]

@@ -18,7 +18,7 @@ from graphfew.data.io.safe_pickle import read_pickle
 PROTOCOLS = range(6)
 
 
-class Harm:
+class Executing:
     """Unpickled, it would call what it is given."""
 
     def __init__(self, function, *arguments):
@@ -108,7 +108,7 @@ VALUES = {
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("name", VALUES)
-def test_what_was_written_comes_back(read, protocol, name):
+def test_arrays_and_plain_values_round_trip(read, protocol, name):
     value = VALUES[name]
     assert same(read(pickle.dumps(value, protocol)), value)
 
@@ -139,12 +139,12 @@ PLAIN = st.recursive(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(value=PLAIN, protocol=st.sampled_from(PROTOCOLS))
-def test_anything_plain_comes_back(read, value, protocol):
+def test_any_plain_value_round_trips(read, value, protocol):
     assert same(read(pickle.dumps(value, protocol)), value)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_one_value_in_two_places_stays_one(read, protocol):
+def test_shared_values_stay_shared(read, protocol):
     array, order = np.arange(4, dtype=">u2"), np.dtype(">u4")
     a, b, c, d = read(pickle.dumps([array, array, order, [order]], protocol))
     assert a is b
@@ -159,7 +159,7 @@ def python_2(text):
 
 
 @pytest.mark.parametrize("core", [b"numpy.core", b"numpy._core"])
-def test_pickles_of_python_2_come_as_text_and_arrays(read, core):
+def test_python_2_pickles_are_read_as_text_and_arrays(read, core):
     raw = bytes(range(256)) * 3
     content = (
         b"\x80\x02}q\x00"
@@ -191,21 +191,21 @@ def test_pickles_of_python_2_come_as_text_and_arrays(read, core):
 @pytest.mark.parametrize(
     ("harm", "named"),
     [
-        (lambda path: Harm(os.system, f"touch {path}"), "system"),
-        (lambda path: Harm(os.mkdir, str(path)), "mkdir"),
-        (lambda path: Harm(eval, f"open({str(path)!r}, 'w')"), "eval"),
-        (lambda path: Harm(builtins.open, str(path), "w"), "open"),
-        (lambda path: Harm(np.save, str(path), 1), "save"),
-        (lambda path: {"data": [np.arange(3), Harm(os.mkdir, str(path))]}, "mkdir"),
+        (lambda path: Executing(os.system, f"touch {path}"), "system"),
+        (lambda path: Executing(os.mkdir, str(path)), "mkdir"),
+        (lambda path: Executing(eval, f"open({str(path)!r}, 'w')"), "eval"),
+        (lambda path: Executing(builtins.open, str(path), "w"), "open"),
+        (lambda path: Executing(np.save, str(path), 1), "save"),
+        (lambda path: {"data": [np.arange(3), Executing(os.mkdir, str(path))]}, "mkdir"),
         (lambda path: collections.OrderedDict(a=1), "OrderedDict"),
         (lambda path: os.system, "system"),
     ],
 )
-def test_what_names_anything_else_is_refused_and_not_run(read, tmp_path, protocol, harm, named):
+def test_other_names_are_rejected_and_not_run(read, tmp_path, protocol, harm, named):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with pytest.raises(
-            ValueError, match=rf"file\.pkl cannot be read .*names \S*{named}, which is refused"
+            ValueError, match=rf"file\.pkl cannot be read .*refers to \S*{named}, which is refused"
         ):
             read(pickle.dumps(harm(tmp_path / "came"), protocol))
     assert [file.name for file in tmp_path.iterdir()] == ["file.pkl"]
@@ -239,7 +239,7 @@ class Plain:
         b"\x80\x02c_codecs\nencode\nX\x01\x00\x00\x00aX\x03\x00\x00\x00hex\x86R.",
     ],
 )
-def test_other_ways_to_build_something_are_refused(read, content):
+def test_other_opcodes_that_build_objects_are_rejected(read, content):
     with pytest.raises(ValueError, match="cannot be read as a pickle of arrays"):
         read(content)
 
@@ -257,7 +257,7 @@ def test_other_ways_to_build_something_are_refused(read, content):
         (b"\x8c\x01<", b"\x8c\x01?"),
     ],
 )
-def test_arrays_whose_parts_do_not_fit_are_refused(read, before, after):
+def test_inconsistent_arrays_are_rejected(read, before, after):
     good = pickle.dumps(np.ones((2, 3), "<u2"), 4)
     assert good.count(before) == 1
     assert same(read(good), np.ones((2, 3), "<u2"))
@@ -266,15 +266,15 @@ def test_arrays_whose_parts_do_not_fit_are_refused(read, before, after):
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_a_file_that_was_cut_anywhere_is_refused(read, protocol):
+def test_a_file_truncated_anywhere_is_rejected(read, protocol):
     value = {"data": np.arange(6, dtype=np.uint8).reshape(2, 3), "labels": [1, "x", b"y", {2.5}]}
     content = pickle.dumps(value, protocol)
     for end in range(len(content)):
-        with pytest.raises(ValueError, match=r"file\.pkl (cannot be read|has texts)"):
+        with pytest.raises(ValueError, match=r"file\.pkl (cannot be read|has text)"):
             read(content[:end])
 
 
-def test_changed_bytes_give_a_value_or_one_clear_refusal(read):
+def test_changed_bytes_return_a_value_or_raise_a_clear_error(read):
     content = bytearray(
         pickle.dumps({"data": np.arange(6, dtype="<u2"), "labels": [1, "x", (2.5,)]}, 2)
     )
@@ -302,29 +302,29 @@ def test_changed_bytes_give_a_value_or_one_clear_refusal(read):
         b"\x80\x02cnumpy\ndtype\n)%b\x85R.",
     ],
 )
-def test_values_nested_too_deep_for_python_are_refused(read, content):
+def test_values_nested_too_deeply_for_python_are_rejected(read, content):
     with pytest.raises(ValueError, match="cannot be read as a pickle of arrays"):
         read(content % (b"\x85" * 100_000))
 
 
-def test_deep_lists_are_plain(read):
+def test_deeply_nested_lists_are_read(read):
     value = read(b"]" * 20_000 + b"a" * 19_999 + b".")
     assert len(value) == 1
     while value:
         (value,) = value
 
 
-def test_texts_of_python_2_in_protocol_0_say_what_to_do(read):
-    with pytest.raises(ValueError, match="write it anew with protocol 2"):
+def test_python_2_text_in_protocol_0_is_reported(read):
+    with pytest.raises(ValueError, match="write it again with protocol 2"):
         read(b"S'\\xff'\np0\n.")
 
 
-def test_a_missing_file_is_missing(tmp_path):
+def test_a_missing_file_is_reported(tmp_path):
     with pytest.raises(FileNotFoundError):
         read_pickle(tmp_path / "none.pkl")
 
 
-def test_a_big_array_is_a_view_of_the_bytes_that_were_read(read):
+def test_a_large_array_is_a_view_of_the_file(read):
     value = {"image_data": np.arange(3_000_000, dtype=np.uint8).reshape(-1, 100, 100, 3)}
     for protocol in (2, 4, 5):
         found = read(pickle.dumps(value, protocol))["image_data"]

@@ -84,28 +84,28 @@ def test_features_of_images_are_square_roots_of_one_split(tmp_path):
         (cifar_fs_features, "cifarfs_features"),
     ],
 )
-def test_what_is_not_there_or_not_readable(loader, file, tmp_path, monkeypatch):
+def test_missing_and_damaged_files_are_reported(loader, file, tmp_path, monkeypatch):
     monkeypatch.delenv("GRAPHFEW_DATA", raising=False)
     with pytest.raises(
         FileNotFoundError,
-        match=rf"GRAPHFEW_DATA is not set and no root.* give the folder of {file}",
+        match=rf"GRAPHFEW_DATA is not set and no root.* pass the folder of {file}",
     ):
         loader()
-    with pytest.raises(FileNotFoundError, match=rf"has no {file}.npz; give the folder"):
+    with pytest.raises(FileNotFoundError, match=rf"has no {file}.npz; pass the folder"):
         loader(tmp_path)
     for content in (b"", b"PK", b"text"):
         (tmp_path / f"{file}.npz").write_bytes(content)
-        with pytest.raises(ValueError, match=rf"{file}.npz cannot be read .*give the folder"):
+        with pytest.raises(ValueError, match=rf"{file}.npz cannot be read .*pass the folder"):
             loader(tmp_path)
     np.savez(tmp_path / f"{file}.npz", other=X)
     with pytest.raises(ValueError, match="cannot be read"):
         loader(tmp_path)
 
 
-def test_labels_without_a_name_are_refused(tmp_path):
+def test_labels_without_a_name_are_rejected(tmp_path):
     write_images(tmp_path, label_name=("otter", "fox"))
     with pytest.raises(
-        ValueError, match="has 2 names of a label and numbers up to 2; give the folder"
+        ValueError, match=r"there are 2 names of a label and numbers up to 2\); pass the folder"
     ):
         cifar_fs_features(tmp_path)
 
@@ -144,7 +144,7 @@ def test_the_real_intents():
 
 
 @real
-def test_intents_index_the_texts_that_they_name():
+def test_intents_match_the_published_texts():
     texts = json.loads((HERE / "clinc150" / "data_full.json").read_text())
     named = [intent for split in ("train", "val", "test") for _, intent in texts[split]]
     data = clinc150()

@@ -1,0 +1,159 @@
+"""Checks of `Tasks` against its data set, so that no draw fails: every task, even the largest, has enough items."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from graphfew.data.int_range import IntRange
+from graphfew.errors import InvalidInputError
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskRanges:
+    """The numbers of a task that may vary, as ranges.
+
+    Attributes:
+        way: classes of a task.
+        shot: support items per class.
+        unlabeled: additional unlabeled items per class.
+        distractors: classes outside the task that contribute unlabeled items.
+    """
+
+    way: IntRange
+    shot: IntRange
+    unlabeled: IntRange
+    distractors: IntRange
+
+
+def n_labeled_shots(shot: int, ratio: float) -> int:
+    """Return how many of a class's shots keep their label: at least one, and halves are rounded up."""
+    return max(1, int(shot * ratio + 0.5))
+
+
+# `tasks` is a `Tasks`, whose module imports this one.
+def check_tasks(tasks: Any) -> None:
+    """Raise InvalidInputError if an option is out of range, or the data set is too small for the largest task."""
+    _check_way(tasks)
+    _check_class_sizes(tasks)
+    _check_total_queries(tasks)
+    _check_labeled_ratio(tasks)
+    _check_distractors(tasks)
+    _check_label_noise(tasks)
+
+
+def _check_way(tasks: Any) -> None:
+    data = tasks.data
+    largest_way = tasks.ranges.way.high
+    if tasks.within_groups and not data.groups:
+        raise InvalidInputError(f"within_groups is set but {data!r} has no groups; omit it")
+    if tasks.class_pools[largest_way]:
+        return
+    if tasks.within_groups:
+        group, classes = max(data.group_classes.items(), key=lambda item: len(item[1]))
+        raise InvalidInputError(
+            f"way is {largest_way} but the largest group, {group!r}, has {len(classes)} classes"
+        )
+    raise InvalidInputError(f"way is {largest_way} but {data!r} has {len(data.classes)} classes")
+
+
+def _check_class_sizes(tasks: Any) -> None:
+    """Every class that a task may have needs items for its support, unlabeled items and balanced queries."""
+    shot = tasks.ranges.shot.high
+    unlabeled = tasks.ranges.unlabeled.high
+    query = tasks.sampler.max_per_class or 0
+    used_classes = np.unique(np.concatenate(tasks.class_pools[tasks.ranges.way.low]))
+    smallest = int(used_classes[np.argmin(tasks.class_sizes[used_classes])])
+    available = int(tasks.class_sizes[smallest])
+    needed = shot + query + unlabeled
+    if available < needed:
+        raise InvalidInputError(
+            f"class {tasks.data.classes[smallest]!r} has {available} items but a task needs up to {needed} "
+            f"of a class ({shot} support, {query} query, {unlabeled} unlabeled); use fewer"
+        )
+
+
+def _check_total_queries(tasks: Any) -> None:
+    """The classes of a task together need items for all its queries."""
+    max_total = tasks.sampler.max_total
+    if max_total is None:
+        return
+    # The smallest way has the fewest items left, because each class adds its spare items.
+    way = tasks.ranges.way.low
+    n_context = way * (tasks.ranges.shot.high + tasks.ranges.unlabeled.high)
+    smallest_totals = [
+        int(np.sort(tasks.class_sizes[pool])[:way].sum()) for pool in tasks.class_pools[way]
+    ]
+    available = min(smallest_totals) - n_context
+    if available < max_total:
+        raise InvalidInputError(
+            f"{tasks.sampler} draws up to {max_total} queries, but a {way}-way task may have only "
+            f"{available} items left after its support and unlabeled items; use fewer"
+        )
+
+
+def _check_labeled_ratio(tasks: Any) -> None:
+    if not tasks.ratios or not all(0 < ratio <= 1 for ratio in tasks.ratios):
+        raise InvalidInputError(
+            f"labeled_ratio is {tasks.labeled_ratio}; it must be above 0 and at most 1, or several such "
+            "numbers"
+        )
+
+
+def _check_distractors(tasks: Any) -> None:
+    """A task may have distractor classes in addition to its own, each with enough unlabeled items."""
+    n_distractors = tasks.ranges.distractors.high
+    unlabeled = tasks.ranges.unlabeled.high
+    way = tasks.ranges.way.high
+    if n_distractors == 0:
+        return
+    if unlabeled == 0:
+        raise InvalidInputError(
+            f"distractors is {tasks.distractors} but unlabeled is 0; a distractor class contributes as "
+            "many unlabeled items as a class of the task: set unlabeled to 1 or more"
+        )
+    if way + n_distractors > len(tasks.data.classes):
+        raise InvalidInputError(
+            f"a task may have {way} classes and {n_distractors} distractor classes, but {tasks.data!r} "
+            f"has {len(tasks.data.classes)} classes; use fewer"
+        )
+    smallest = int(np.argmin(tasks.class_sizes))
+    if tasks.class_sizes[smallest] < unlabeled:
+        raise InvalidInputError(
+            f"class {tasks.data.classes[smallest]!r} has {tasks.class_sizes[smallest]} items but a "
+            f"distractor class contributes up to {unlabeled}; use fewer"
+        )
+
+
+def _check_label_noise(tasks: Any) -> None:
+    """All support items of a task may be noisy at once, so as many unused items are needed outside its classes."""
+    if not 0 <= tasks.label_noise < 1:
+        raise InvalidInputError(
+            f"label_noise is {tasks.label_noise}; it must be at least 0 and below 1"
+        )
+    if not tasks.label_noise:
+        return
+    largest_way = tasks.ranges.way.high
+    if largest_way >= len(tasks.data.classes):
+        raise InvalidInputError(
+            f"label_noise draws items of classes outside the task, but a task may have all {largest_way} "
+            f"classes of {tasks.data!r}; use fewer ways"
+        )
+    max_support_per_class = max(
+        n_labeled_shots(tasks.ranges.shot.high, ratio) for ratio in tasks.ratios
+    )
+    n_distractor_items = tasks.ranges.distractors.high * tasks.ranges.unlabeled.high
+    for way, pools in tasks.class_pools.items():
+        needed = way * max_support_per_class
+        for pool in pools:
+            largest_classes = np.sort(tasks.class_sizes[pool])[-way:]
+            n_outside = int(tasks.class_sizes.sum() - largest_classes.sum())
+            available = n_outside - n_distractor_items
+            if available < needed:
+                raise InvalidInputError(
+                    f"label_noise may replace all {needed} support items of a {way}-way task, but only "
+                    f"{available} items are left outside its classes and distractors; use fewer ways, "
+                    "shots or distractors"
+                )

@@ -22,9 +22,9 @@ WIDTHS = {
     "W3": 128,
     "W4": 96,
     "DEPTH": 4,
-    "ANSWER": True,
+    "OUTPUT": True,
     "SLOPE": 0.01,
-    "PART": _pair_kernel.COLUMN_BLOCK,
+    "CHUNK": _pair_kernel.COLUMN_BLOCK,
     "PRECISION": "tf32",
 }
 KINDS = {torch.float32: (tl.float32, "fp32"), torch.bfloat16: (tl.bfloat16, "bf16")}
@@ -33,14 +33,14 @@ KINDS = {torch.float32: (tl.float32, "fp32"), torch.bfloat16: (tl.bfloat16, "bf1
 def argument(name, kind):
     if name in ("one", "other"):
         return "*i64"
-    if name in ("pairs", "room"):
+    if name in ("pairs", "stride"):
         return "i32"
     return f"*{kind}" if name in ("w1", "w2", "w3", "w4") else "*fp32"
 
 
 def shared(kernel, kind, pairs, capability):
     low, name = KINDS[kind]
-    constants = {**WIDTHS, "PAIRS": pairs, "KIND": low}
+    constants = {**WIDTHS, "PAIRS": pairs, "DTYPE": low}
     signature = {n: "constexpr" if n in constants else argument(n, name) for n in kernel.arg_names}
     built = compile(
         ASTSource(kernel, signature, constants),

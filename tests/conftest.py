@@ -23,7 +23,7 @@ class TritonKernelFinder(MetaPathFinder):
     ) -> ModuleSpec | None:
         return (
             PathFinder.find_spec(fullname, path)
-            if fullname == "graphfew.ops.triton_pair_mlp"
+            if fullname.startswith("graphfew.ops.triton_")
             else None
         )
 

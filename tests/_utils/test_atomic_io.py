@@ -13,11 +13,13 @@ import pytest
 from bench_records import made
 from small_specs import SMALL
 from small_specs import written as spec_file
+from typer.testing import CliRunner
 
 import graphfew as gf
 from graphfew import runs
 from graphfew._utils import atomic_io
 from graphfew.benchmark import append, read
+from graphfew.cli import app
 from graphfew.data.io import cache
 from graphfew.errors import WriteError
 
@@ -143,23 +145,26 @@ def test_cache_in_an_unwritable_folder_returns_the_arrays(tmp_path, monkeypatch,
         assert cache.load_or_build("key", ("a",), lambda: {"a": np.ones(3)})["a"].sum() == 3
 
 
-# The commands, in separate processes.
+# The commands.
 
 
 def run(*arguments, size=None):
-    """Return exit code and standard error; files are limited to `size` bytes."""
+    """Return exit code and standard error.
 
-    def limit_file_size():
-        if size is not None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-
+    With `size` the command runs in a process whose files are limited to that many bytes; otherwise
+    in this one, since a new process takes seconds to import everything.
+    """
+    arguments = [str(argument) for argument in arguments]
+    if size is None:
+        result = CliRunner().invoke(app, arguments)
+        return result.exit_code, result.stderr
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     process = subprocess.run(
-        [*COMMAND, *map(str, arguments)],
+        [*COMMAND, *arguments],
         capture_output=True,
         text=True,
         timeout=300,
-        preexec_fn=limit_file_size,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)),
         env=environment,
     )
     return process.returncode, process.stderr

@@ -131,8 +131,8 @@ class GraphMethod(nn.Module):
         """Return this method for items that are already encoded.
 
         Returns:
-            A method with the identity as encoder, `x [N, F]`. It shares the layers, so training
-            it trains this method's layers too.
+            A method with the identity as encoder, `x [N, F]`. It uses the same layers, so training
+            it trains the layers of this method too.
 
         Raises:
             InvalidInputError: the method conditions its encoder on the task, which needs the

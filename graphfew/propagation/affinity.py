@@ -68,7 +68,7 @@ def knn_mask(
     Args:
         distance: `[G, n, n]`; any increasing function of the distance.
         k: number of neighbors; all other nodes if there are no more.
-        receive_only: `[G, n]`; nodes that are nobody's neighbor. None if there are none.
+        receive_only: `[G, n]`; nodes that are never neighbors of others. None if all nodes send.
         scale: magnitude of the numbers that `distance` was computed from, which sets its rounding.
 
     Returns:

@@ -18,13 +18,13 @@ def triangle(similarity, y=(0, 1, -1)):
     return gf.MethodOutput(torch.zeros(1, 2), (graph, graph))
 
 
-def test_edge_loss_counts_the_query_s_edges_by_kind():
+def test_edge_loss_averages_query_edges_by_kind():
     out = triangle([[0.9, 0.9, 0.8], [0.9, 0.9, 0.3], [0.6, 0.1, 0.9]])
     expected = -(math.log(0.8) + math.log(0.6)) / 2 - (math.log(0.7) + math.log(0.9)) / 2
     assert gf.edge_loss(out, torch.tensor([0])).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_early_layers_weigh_half():
+def test_early_layers_have_half_the_weight():
     one = triangle([[1.0, 0.0, 0.5], [0.0, 1.0, 0.5], [0.5, 0.5, 1.0]])
     three = gf.MethodOutput(one.logits, (one.graphs[0], *[one.graphs[1]] * 3))
     target = torch.tensor([1])
@@ -34,7 +34,7 @@ def test_early_layers_weigh_half():
     )
 
 
-def test_a_task_of_one_query_counts_as_much_as_one_of_many():
+def test_tasks_have_equal_weight_for_any_number_of_queries():
     model, few, many = identity_model("egnn", width=4), task(1, 2, (1,), 1), task(2, 2, (1,), 9)
     targets = [torch.zeros(1, dtype=torch.int64), torch.arange(9) % 2]
     alone = [gf.edge_loss(model(e), t).item() for e, t in zip((few, many), targets, strict=True)]
@@ -42,7 +42,7 @@ def test_a_task_of_one_query_counts_as_much_as_one_of_many():
     assert together == pytest.approx(sum(alone) / 2)
 
 
-def test_node_loss_is_cross_entropy_over_the_task_s_own_classes():
+def test_node_loss_is_cross_entropy_over_the_classes_of_each_task():
     logits = torch.tensor([[0.0, 0.0, -torch.inf], [1.0, 0.0, 2.0]], requires_grad=True)
     loss = gf.node_loss(gf.MethodOutput(logits, ()), torch.tensor([1, 2]))
     second = math.log(math.e + 1 + math.e**2) - 2
@@ -51,7 +51,7 @@ def test_node_loss_is_cross_entropy_over_the_task_s_own_classes():
     assert torch.isfinite(logits.grad).all()
 
 
-def test_what_does_not_fit_is_refused():
+def test_mismatched_outputs_raise():
     out = triangle([[1.0, 0.0, 0.5], [0.0, 1.0, 0.5], [0.5, 0.5, 1.0]])
     for loss in (gf.edge_loss, gf.node_loss):
         with pytest.raises(ValueError, match="2 targets for 1 queries"):
@@ -61,7 +61,7 @@ def test_what_does_not_fit_is_refused():
         gf.edge_loss(near, torch.zeros(3, dtype=torch.int64))
 
 
-def test_joint_loss_is_the_sum_of_both():
+def test_edge_node_loss_is_the_sum_of_both():
     model, e = identity_model("egnn", width=4), task(1, 3, (1,), 4)
     out, target = model(e), torch.tensor([0, 1, 2, 0])
     assert gf.edge_node_loss(out, target).item() == pytest.approx(
@@ -115,7 +115,7 @@ def test_edges_between_two_queries_count():
     assert gf.edge_loss(out, torch.tensor([0, 1])).item() == pytest.approx(other, rel=1e-5)
 
 
-def test_a_certain_error_has_a_finite_loss_and_gradient():
+def test_confident_errors_have_finite_loss_and_gradient():
     similarity = torch.tensor(
         [[1.0, 1.0, 0.0], [1.0, 1.0, 1.0], [0.0, 1.0, 1.0]], requires_grad=True
     )
@@ -130,7 +130,7 @@ def test_a_certain_error_has_a_finite_loss_and_gradient():
     assert torch.isfinite(similarity.grad).all()
 
 
-def test_edges_of_one_channel_and_no_layers_are_refused():
+def test_edges_without_two_channels_raise():
     out = triangle([[1.0, 0.0, 0.5], [0.0, 1.0, 0.5], [0.5, 0.5, 1.0]])
     graph = out.graphs[-1].replace(edges=out.graphs[-1].edges[:, :1])
     with pytest.raises(ValueError, match="1 layers with 1 channels"):
@@ -139,7 +139,7 @@ def test_edges_of_one_channel_and_no_layers_are_refused():
         gf.edge_loss(gf.MethodOutput(out.logits, out.graphs[:1]), torch.tensor([0]))
 
 
-def test_smoothing_spreads_a_share_over_the_task_s_own_classes():
+def test_smoothing_is_uniform_over_the_classes_of_each_task():
     logits = torch.tensor([[0.0, 2.0, -torch.inf], [1.0, 0.0, 2.0]], requires_grad=True)
     logs = [
         [-math.log(1 + math.e**2), 2 - math.log(1 + math.e**2)],
@@ -156,7 +156,7 @@ def test_smoothing_spreads_a_share_over_the_task_s_own_classes():
     assert logits.grad[0, 2] == 0
 
 
-def test_smoothing_is_a_share():
+def test_invalid_smoothing_raises():
     for smoothing in (-0.1, 1.0):
         with pytest.raises(ValueError, match="smoothing is"):
             gf.node_loss(
@@ -164,7 +164,7 @@ def test_smoothing_is_a_share():
             )
 
 
-def test_the_edge_loss_leaves_autocast_for_what_a_gpu_refuses_there(monkeypatch):
+def test_edge_loss_disables_autocast_for_bce(monkeypatch):
     def as_on_a_gpu(*args, **options):
         assert not torch.is_autocast_enabled("cpu")
         return entropy(*args, **options)
@@ -178,7 +178,7 @@ def test_the_edge_loss_leaves_autocast_for_what_a_gpu_refuses_there(monkeypatch)
         assert gf.edge_loss(out, target) == plain
 
 
-def test_edges_of_half_precision_are_counted_beyond_256():
+def test_half_precision_edges_are_counted_in_float32():
     batch = task(0, 2, (25,), 40)
     graph = identity_model("siamese")(batch).graphs[-1]
     low = graph.edges.bfloat16()

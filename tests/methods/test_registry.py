@@ -22,7 +22,7 @@ def test_an_unknown_argument_lists_the_known_ones():
         gf.create("egnn", encoder=gf.backbones.identity(4), depth=3)
 
 
-def test_a_plain_module_needs_its_width():
+def test_modules_without_out_dim_need_dim():
     with pytest.raises(ValueError, match="pass its output width as dim="):
         gf.create("egnn", encoder=torch.nn.Linear(4, 4))
     assert gf.create("egnn", encoder=torch.nn.Linear(4, 4), dim=4).spec is None
@@ -81,7 +81,7 @@ def test_a_rejected_registration_leaves_the_existing_method():
 
 
 @pytest.mark.parametrize("name", sorted(gf.METHODS))
-def test_every_method_has_what_its_entry_says(name):
+def test_every_method_matches_its_registry_entry(name):
     method, way = gf.METHODS[name], {"way": 3} if gf.METHODS[name].fixed_way else {}
     for transductive in (False, True):
         both = {"transductive": transductive} if method.inductive and method.transductive else {}

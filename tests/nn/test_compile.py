@@ -32,19 +32,19 @@ def measured():
 
 
 @pytest.mark.parametrize("name", compiled.METHODS)
-def test_answers_are_the_same(name, measured):
+def test_compiled_logits_equal_eager(name, measured):
     logits, edges = measured["answers"][name]
     assert logits < 1e-10
     assert edges < 1e-10
 
 
 @pytest.mark.parametrize("name", compiled.TRAINED)
-def test_answers_to_tasks_of_mixed_size_are_the_same(name, measured):
+def test_compiled_logits_equal_eager_for_mixed_sizes(name, measured):
     assert measured["ragged"][name] < 1e-10
 
 
 @pytest.mark.parametrize("name", compiled.TRAINED)
-def test_training_is_the_same(name, measured):
+def test_compiled_training_equals_eager(name, measured):
     gradient, statistics, largest = measured["training"][name]
     assert largest > 0
     assert gradient < 1e-8 * max(1, largest)

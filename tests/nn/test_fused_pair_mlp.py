@@ -49,7 +49,7 @@ def relative(one, other):
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("queries", [(4, 4), (1, 5)], ids=["equal", "ragged"])
 @pytest.mark.parametrize("transductive", [True, False])
-def test_answers_are_the_same(name, queries, transductive):
+def test_fused_logits_equal_plain(name, queries, transductive):
     plain, fused = (m.eval() for m in two_models(name, transductive=transductive))
     episode = batch(*queries) if transductive else batch(*queries).inductive()
     with torch.no_grad(), gf.nn.fused_kernels(fused):
@@ -62,7 +62,7 @@ def test_answers_are_the_same(name, queries, transductive):
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("queries", [(4, 4), (1, 5)], ids=["equal", "ragged"])
 @pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
-def test_gradients_and_statistics_are_the_same(name, queries, training):
+def test_fused_gradients_and_statistics_equal_plain(name, queries, training):
     plain, fused = (m.train(training) for m in two_models(name, transductive=True))
     gradients = []
     for model in (plain, fused):
@@ -85,7 +85,7 @@ def test_gradients_and_statistics_are_the_same(name, queries, training):
 
 @pytest.mark.parametrize("depth", [1, 2, 3, 4])
 @pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
-def test_networks_of_one_to_four_maps_over_several_blocks(depth, training):
+def test_one_to_four_hidden_layers_over_several_blocks(depth, training):
     """70 pairs are three blocks, the last one not full; widths are no powers of two."""
     widths = (9, 20, 37, 18, 40)[: depth + 1]
     torch.manual_seed(depth)
@@ -110,7 +110,7 @@ def test_networks_of_one_to_four_maps_over_several_blocks(depth, training):
         )
 
 
-def test_products_take_the_precision_of_autocast():
+def test_fused_products_follow_autocast():
     plain, fused = (m.eval() for m in two_models("egnn", transductive=True))
     episode = batch(4, 4)
     with torch.no_grad(), gf.nn.fused_kernels(fused):
@@ -122,7 +122,7 @@ def test_products_take_the_precision_of_autocast():
     assert 0 < apart < 2 * usual
 
 
-def test_float64_and_dropout_take_the_plain_way():
+def test_float64_and_dropout_use_the_plain_path():
     plain, fused = (m.double() for m in two_models("egnn", transductive=True, p=0.5))
     episode = gf.collate([task(0, 3, (2,), 4)]).to(DEVICE, torch.float64)
     with gf.nn.fused_kernels(fused):
@@ -135,27 +135,27 @@ def test_float64_and_dropout_take_the_plain_way():
         assert not torch.equal(fused(episode.to(torch.float32)).logits, one)
 
 
-def test_a_model_leaves_the_block_as_it_came():
+def test_fused_kernels_restore_the_model():
     model, _ = two_models("egnn")
     with pytest.raises(RuntimeError, match="stop"), gf.nn.fused_kernels(model):
         raise RuntimeError("stop")
     assert all(m.kernel is None for m in model.modules() if isinstance(m, PairMLP))
 
 
-def test_a_model_without_networks_of_pairs_is_refused():
+def test_models_without_pairwise_mlps_raise():
     model = gf.create("prototypical", encoder=gf.backbones.identity(4))
     with pytest.raises(ValueError, match="none: use EGNN or GNN"), gf.nn.fused_kernels(model):
         pass
 
 
-def test_nodes_on_the_cpu_are_refused(monkeypatch):
+def test_nodes_on_the_cpu_raise(monkeypatch):
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     model, _ = two_models("egnn")
     with gf.nn.fused_kernels(model), pytest.raises(ValueError, match="runs on a GPU"):
         model.cpu().eval()(batch(4).to("cpu"))
 
 
-def test_kernels_compile_for_gpus_that_are_not_here():
+def test_kernels_compile_for_other_gpus():
     """Within a block's shared memory on A100 (163 KiB) and H100 (227 KiB), at EGNN's widths."""
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
     run = subprocess.run(

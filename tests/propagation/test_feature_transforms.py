@@ -18,13 +18,13 @@ from graphfew.propagation.class_priors import (
 )
 from graphfew.propagation.feature_transforms import check_center, power_normalize
 
-CENTRE = [0.1, -0.2, 0.0, 0.3, 0.05]
+CENTER = [0.1, -0.2, 0.0, 0.3, 0.05]
 
 
-@pytest.mark.parametrize("center", [None, CENTRE], ids=["own", "given"])
+@pytest.mark.parametrize("center", [None, CENTER], ids=["own", "given"])
 @pytest.mark.parametrize("power", [1.0, 0.5])
 @pytest.mark.parametrize("tasks", UNLABELED.values(), ids=UNLABELED)
-def test_features_are_prepared_task_by_task(tasks, power, center):
+def test_power_normalize_treats_each_task_separately(tasks, power, center):
     ours = power_normalize(gf.collate(tasks), power, center).x.split([len(e.y) for e in tasks])
     for e, rows in zip(tasks, ours, strict=True):
         assert (
@@ -33,8 +33,8 @@ def test_features_are_prepared_task_by_task(tasks, power, center):
         )
 
 
-@pytest.mark.parametrize("center", [CENTRE[:3], [*CENTRE[:4], math.inf]])
-def test_a_centre_has_a_finite_value_for_each_feature(center):
+@pytest.mark.parametrize("center", [CENTER[:3], [*CENTER[:4], math.inf]])
+def test_invalid_centers_raise(center):
     with pytest.raises(ValueError, match=r"the center has \d values and the encoder 5 outputs"):
         check_center(center, 5)
 
@@ -43,7 +43,7 @@ def shares(rows):
     return torch.tensor([rows], dtype=torch.float64)
 
 
-def test_proportions_are_counted_with_the_prior_s_nodes():
+def test_estimated_proportions_include_pseudo_counts():
     seen, even = shares([[1, 0], [0.5, 0.5], [1, 0], [0, 0]]), torch.tensor([0.5, 0.5]).double()
     assert estimate_proportions(seen, even, 0.0).tolist()[0] == pytest.approx([2.5 / 3, 0.5 / 3])
     assert estimate_proportions(seen, even, 1.0).tolist()[0] == pytest.approx([3.5 / 5, 1.5 / 5])
@@ -52,7 +52,7 @@ def test_proportions_are_counted_with_the_prior_s_nodes():
     ] == [0.25, 0.75]
 
 
-def test_a_prior_is_brought_to_sum_1_and_must_fit():
+def test_class_prior_is_normalized_and_checked():
     assert class_prior([1.0, 3.0], shares([[0, 0]])).tolist() == [0.25, 0.75]
     assert class_prior(None, shares([[0, 0, 0, 0]])).tolist() == [0.25] * 4
     with pytest.raises(ValueError, match="the prior has 3 classes and the task 2"):
@@ -64,7 +64,7 @@ def test_a_prior_is_brought_to_sum_1_and_must_fit():
         check_prior(None, -1.0)
 
 
-def test_transport_has_rows_and_columns_as_asked():
+def test_sinkhorn_satisfies_both_marginals():
     generator = torch.Generator().manual_seed(0)
     scores = 5 * torch.randn(3, 12, 4, generator=generator, dtype=torch.float64)
     counted = (torch.arange(12) >= 3).double()[None, :, None].expand(3, -1, -1)
@@ -79,7 +79,7 @@ def test_transport_has_rows_and_columns_as_asked():
     assert torch.allclose(log, free, rtol=0, atol=1e-8)
 
 
-def test_transport_of_a_task_does_not_depend_on_the_batch():
+def test_sinkhorn_does_not_depend_on_the_batch():
     generator = torch.Generator().manual_seed(0)
     scores = (
         torch.tensor([1.0, 20.0]).double()[:, None, None]
@@ -91,7 +91,7 @@ def test_transport_of_a_task_does_not_depend_on_the_batch():
         assert torch.equal(both[one], sinkhorn(scores[[one]], counted[[one]], prior)[0])
 
 
-def test_dense_tasks_know_their_supports():
+def test_dense_batch_marks_supports():
     label = shares([[1, 0], [0, 0], [0, 1]])
     assert DenseBatch(label, label, torch.zeros(1, 3, dtype=torch.bool)).labeled.tolist() == [
         [True, False, True]

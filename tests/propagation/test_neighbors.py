@@ -52,7 +52,7 @@ SEARCHES = {
     st.integers(1, 12),
     st.data(),
 )
-def test_the_nearest_are_found_in_blocks_of_any_size(name, nodes, seed, grid, chunk_size, data):
+def test_knn_is_exact_for_any_chunk_size(name, nodes, seed, grid, chunk_size, data):
     search, distances = SEARCHES[name]
     k, x = data.draw(st.integers(1, nodes - 1)), features(seed, nodes, grid=grid)
     found = gf.propagation.knn(x, k, search=functools.partial(search, chunk_size=chunk_size))
@@ -67,7 +67,7 @@ def test_the_nearest_are_found_in_blocks_of_any_size(name, nodes, seed, grid, ch
         assert [d[i][j] for j in chosen] == pytest.approx(nearest, abs=1e-7)
 
 
-def test_the_topology_brings_each_node_its_neighbors():
+def test_topology_connects_neighbors_to_nodes():
     found = gf.propagation.knn(features(0, 7), 3)
     topology = found.topology
     assert topology.receivers.tolist() == [i for i in range(7) for _ in range(3)]
@@ -78,7 +78,7 @@ def test_the_topology_brings_each_node_its_neighbors():
     )
 
 
-def test_equal_nodes_are_neighbors_of_each_other_not_of_themselves():
+def test_duplicates_are_neighbors_of_each_other():
     x = torch.tensor([[1.0, 2.0]] * 4 + [[9.0, 9.0]])
     for search in (propagation.exact_search, propagation.exact_cosine_search):
         found = gf.propagation.knn(x, 3, search=search)
@@ -87,7 +87,7 @@ def test_equal_nodes_are_neighbors_of_each_other_not_of_themselves():
         ]
 
 
-def test_no_table_of_all_pairs_is_held(monkeypatch):
+def test_distances_are_computed_in_chunks(monkeypatch):
     sizes = []
     topk = torch.topk
 
@@ -105,7 +105,7 @@ def test_no_table_of_all_pairs_is_held(monkeypatch):
     assert torch.equal(found.index, gf.propagation.knn(x, 4).index)
 
 
-def test_a_wrong_k_is_refused():
+def test_invalid_k_raises():
     x = features(0, 5)
     for search in (
         propagation.exact_search,
@@ -134,7 +134,7 @@ def test_a_wrong_k_is_refused():
         ([[-1], [0], [1]], "neighbors \\[-1\\] for node 0"),
     ],
 )
-def test_a_search_that_answers_wrongly_is_refused(index, message):
+def test_invalid_search_results_raise(index, message):
     index = torch.tensor(index)
     with pytest.raises(ValueError, match=message):
         gf.propagation.knn(features(0, 3), 1, search=lambda x, k: (index, index.double()))
@@ -142,7 +142,7 @@ def test_a_search_that_answers_wrongly_is_refused(index, message):
 
 @CHECKED
 @given(st.integers(2, 8), SEEDS, st.data())
-def test_union_and_mutual_are_those_of_the_matrices(nodes, seed, data):
+def test_union_and_mutual_graphs_equal_dense_matrices(nodes, seed, data):
     k = data.draw(st.integers(1, nodes - 1))
     near = gf.propagation.knn(features(seed, nodes), k)
     edges = features(seed + 1, nodes * k, 2)
@@ -172,7 +172,7 @@ def test_union_and_mutual_are_those_of_the_matrices(nodes, seed, data):
 
 
 @pytest.mark.parametrize("build", [propagation.union_graph, propagation.mutual_graph])
-def test_by_itself_the_graph_is_symmetric(build):
+def test_default_combination_is_symmetric(build):
     near = gf.propagation.knn(features(3, 12), 3)
     topology, values = build(near.topology, near.distance.view(-1, 1))
     found = dict(
@@ -186,7 +186,7 @@ def test_by_itself_the_graph_is_symmetric(build):
     assert all(found[j, i] == value for (i, j), value in found.items())
 
 
-def test_loops_and_gradients_go_through_a_union():
+def test_union_graph_keeps_self_loops_and_gradients():
     topology = gf.from_edges(torch.tensor([0, 1, 0]), torch.tensor([0, 0, 2]), 3)
     edges = torch.tensor([[5.0], [2.0], [3.0]], requires_grad=True)
     both, values = propagation.union_graph(topology, edges)
@@ -220,7 +220,7 @@ def stand_in(monkeypatch, index, distance):
     return asked
 
 
-def test_an_approximate_search_leaves_each_node_out_of_its_own(monkeypatch):
+def test_approximate_search_drops_the_node_itself(monkeypatch):
     # Of equal nodes the search may give others first, or others alone.
     index = torch.tensor([[0, 1, 2], [0, 1, 2], [0, 1, 3], [3, 2, 0]], dtype=torch.int32)
     distance = torch.tensor([[0, 0, 1], [0, 0, 1], [0, 0, 4], [0, 5, 6]], dtype=torch.float32)
@@ -237,13 +237,13 @@ def test_an_approximate_search_leaves_each_node_out_of_its_own(monkeypatch):
     assert asked["data"].tolist() == features(0, 4).tolist()
 
 
-def test_an_approximate_search_that_finds_too_few_is_refused(monkeypatch):
+def test_approximate_search_with_too_few_neighbors_raises(monkeypatch):
     stand_in(monkeypatch, torch.tensor([[0, 1], [1, -1], [2, 0]]), torch.zeros(3, 2))
     with pytest.raises(ValueError, match="fewer than 1 neighbors of node 1; use exact_search"):
         propagation.approximate_search(features(0, 3), 1)
 
 
-def test_without_pynndescent_the_error_says_how_to_get_it(monkeypatch):
+def test_missing_pynndescent_raises(monkeypatch):
     monkeypatch.setitem(sys.modules, "pynndescent", None)
     with pytest.raises(ModuleNotFoundError, match="pip install pynndescent"):
         propagation.approximate_search(features(0, 5), 2)
@@ -253,7 +253,7 @@ def test_without_pynndescent_the_error_says_how_to_get_it(monkeypatch):
     importlib.util.find_spec("pynndescent") is None, reason="pynndescent is not installed"
 )
 @pytest.mark.filterwarnings("ignore")
-def test_pynndescent_finds_nearly_what_is_near():
+def test_pynndescent_has_high_recall():
     x = features(0, 400).float()
     x[1] = x[0]
     for exact, metric in (

@@ -57,7 +57,7 @@ def positive_definite(seed, nodes, spread):
 
 @CHECKED
 @given(st.integers(1, 12), st.integers(1, 4), SEEDS, st.floats(0, 2))
-def test_conjugate_gradients_solve_every_column(nodes, columns, seed, spread):
+def test_conjugate_gradients_solve_all_columns(nodes, columns, seed, spread):
     a, b = positive_definite(seed, nodes, spread), features(seed + 1, nodes, columns)
     b = b * torch.logspace(-30, 30, columns, dtype=torch.float64)
     given = b.clone()
@@ -67,7 +67,7 @@ def test_conjugate_gradients_solve_every_column(nodes, columns, seed, spread):
     assert ((ours - theirs).norm(dim=0) <= 1e-9 * theirs.norm(dim=0)).all()
 
 
-def test_columns_are_done_at_their_own_time():
+def test_columns_converge_independently():
     a = positive_definite(0, 30, 2)
     values, vectors = torch.linalg.eigh(a)
     # Zero; solved by one step; by two; and by none within a few.
@@ -95,7 +95,7 @@ def test_columns_are_done_at_their_own_time():
     assert values.min() > 0.9
 
 
-def test_it_stops_as_soon_as_the_tolerance_is_met():
+def test_conjugate_gradients_stop_at_the_tolerance():
     a, b, rounds = positive_definite(0, 40, 3), features(1, 40, 2), []
 
     def apply(v):
@@ -118,14 +118,14 @@ def test_it_stops_as_soon_as_the_tolerance_is_met():
         propagation.conjugate_gradients(apply, b, tolerance=1e-6, max_iterations=used[1] - 1)
 
 
-def test_single_precision_is_kept():
+def test_conjugate_gradients_keep_single_precision():
     a, b = positive_definite(0, 20, 1).float(), features(1, 20, 3).float()
     ours = propagation.conjugate_gradients(lambda v: a @ v, b)
     assert ours.dtype == torch.float32
     assert torch.allclose(ours, torch.linalg.solve(a, b), rtol=0, atol=1e-5)
 
 
-def test_what_is_not_positive_definite_is_refused():
+def test_indefinite_matrices_raise():
     b = torch.ones(3, 1, dtype=torch.float64)
     for a in (-torch.eye(3, dtype=torch.float64), torch.zeros(3, 3, dtype=torch.float64)):
         with pytest.raises(ValueError, match="symmetric positive definite"):
@@ -138,7 +138,7 @@ def test_what_is_not_positive_definite_is_refused():
 @pytest.mark.parametrize(("dense", "ours"), AFFINITIES.values(), ids=AFFINITIES)
 @CHECKED
 @given(st.integers(2, 25), SEEDS, st.integers(1, 12))
-def test_sparse_affinities_are_the_dense_ones(dense, ours, nodes, seed, k):
+def test_sparse_affinities_equal_dense_ones(dense, ours, nodes, seed, k):
     x = features(seed, nodes)
     found = matrix(*ours(x, k))
     assert torch.equal(found, found.T)
@@ -146,7 +146,7 @@ def test_sparse_affinities_are_the_dense_ones(dense, ours, nodes, seed, k):
     assert torch.allclose(found, expected, rtol=0, atol=1e-10)
 
 
-def test_sparse_affinities_have_the_settings_of_the_dense_ones():
+def test_sparse_affinities_have_the_defaults_of_dense_ones():
     x = features(0, 40)
     tasks = dense_tasks(x, torch.zeros(40, 2, dtype=torch.float64))
     for dense, ours in AFFINITIES.values():
@@ -178,7 +178,7 @@ def test_sparse_affinities_have_the_settings_of_the_dense_ones():
     SEEDS,
     st.floats(0.05, 0.99),
 )
-def test_solves_are_the_dense_ones(name, nodes, classes, seed, alpha):
+def test_sparse_solutions_equal_dense_ones(name, nodes, classes, seed, alpha):
     dense, ours = AFFINITIES[name]
     x = features(seed, nodes, 6)
     label = labels(seed, nodes, classes, 2 * classes)
@@ -190,7 +190,7 @@ def test_solves_are_the_dense_ones(name, nodes, classes, seed, alpha):
     assert torch.allclose(harmonic, harmonic_scores(tasks)[0], rtol=0, atol=1e-8)
 
 
-def test_more_classes_than_are_solved_at_once():
+def test_classes_are_solved_in_column_blocks():
     x, label = features(1, 90, 6), labels(2, 90, 70, 70)
     tasks = dense_tasks(x, label, propagation.cosine_power(dense_tasks(x, label), 5)[0])
     topology, weights = propagation.sparse_cosine_power(x, 5)
@@ -213,7 +213,7 @@ def two_parts():
     return topology, (1 + 2 * heavy[:, None]).double()
 
 
-def test_harmonic_values_are_means_and_parts_without_labels_are_zero():
+def test_harmonic_function_averages_neighbors_and_is_zero_without_labels():
     topology, weights = two_parts()
     label = torch.zeros(6, 2, dtype=torch.float64)
     label[0, 0], label[2, 1] = 1, 1
@@ -227,7 +227,7 @@ def test_harmonic_values_are_means_and_parts_without_labels_are_zero():
     assert (spread[:3] > 0).all()
 
 
-def test_products_are_those_of_the_topology():
+def test_sparse_matmul_equals_propagate():
     topology, weights = propagation.sparse_self_tuning(features(0, 30), 3)
     for dtype in (torch.float32, torch.float64):
         x, w = features(1, 30, 5).to(dtype), weights.to(dtype)
@@ -242,7 +242,7 @@ def test_products_are_those_of_the_topology():
     )
 
 
-def test_graphs_that_do_not_fit_are_refused():
+def test_invalid_graphs_raise():
     near = gf.propagation.knn(features(0, 20), 3)
     distance, label = near.distance.view(-1, 1), labels(0, 20, 2, 4)
     topology, weights = gf.propagation.union_graph(near.topology, distance)
@@ -260,7 +260,7 @@ def test_graphs_that_do_not_fit_are_refused():
             propagation.spread_labels(topology, weights, label, alpha)
 
 
-def test_harmonic_values_do_not_depend_on_the_unit_of_weights():
+def test_harmonic_function_is_invariant_to_weight_scale():
     topology, weights = propagation.sparse_self_tuning(features(0, 60), 5)
     label = labels(0, 60, 3, 6)
     whole = propagation.harmonic_function(topology, weights, label, **TIGHT)

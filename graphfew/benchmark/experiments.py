@@ -19,7 +19,7 @@ from graphfew.benchmark.task_config import Draw
 from graphfew.benchmark.training_config import Training
 from graphfew.methods.registry import find_method
 from graphfew.runs import TrainConfig
-from graphfew.runs.config import LOCATION_OPTIONS
+from graphfew.runs.option_catalog import LOCATION_OPTIONS
 
 # Where and how a training runs, not what it computes; its start is told by the whole chain.
 NEUTRAL = (*LOCATION_OPTIONS, "save_every", "init_encoder")

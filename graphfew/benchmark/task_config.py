@@ -12,7 +12,7 @@ from graphfew.benchmark.toml import Table
 from graphfew.data import Dataset, Tasks
 from graphfew.data.int_range import IntOrRange, IntRange
 from graphfew.data.query_sampling import QuerySampler, parse_queries
-from graphfew.runs.config import parse_ratios
+from graphfew.runs.options import parse_ratios
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -42,6 +42,8 @@ def option_parameter(
         rich_help_panel=option.group if panel else None,
     )
     value_type: Any = list[str] if option.type is dict or multiple else option.type
+    # None tells an option that is not given from one that repeats the default: a resumed run
+    # compares the given ones with its configuration.
     if required:
         default = inspect.Parameter.empty
     elif default is None:

@@ -49,6 +49,7 @@ def interruptible() -> Iterator[Callable[[], bool]]:
     def on_signal(number: int, frame: FrameType | None) -> None:
         del frame
         received.append(number)
+        # The user may press Ctrl-C again if a long step does not end.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 

@@ -67,6 +67,7 @@ def train(
         if processes * nodes > 1:
             device = given.get("device") or (_device_type(out) if resume_run else "cpu")
             process_group = launch(processes, device, nodes)
+            # Each process has its own GPU.
             given["device"] = str(process_group.device)
         start = resume if resume_run else prepare
         prepared = start(out, given, process_group)
@@ -85,6 +86,7 @@ def _run(prepared: PreparedRun, process_group: ProcessGroup, resume_command: str
     out = prepared.run.folder
     is_first = process_group.rank == 0
     screen = console.stdout_console() if is_first else console.silent_console()
+    # Resuming a finished run must not touch its files.
     if prepared.progress.is_finished(schedule):
         screen.print(
             f"Nothing to do: the run in {out} is finished ({schedule.steps} steps).",

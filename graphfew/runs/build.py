@@ -19,9 +19,11 @@ from graphfew.errors import ConfigurationError
 from graphfew.methods.registry import find_method
 from graphfew.nn.eval_mode import eval_mode
 from graphfew.nn.method import GraphMethod, device_of
-from graphfew.runs.config import TASKS, TrainConfig, parse_ratios, training_options
+from graphfew.runs.config import TASKS, TrainConfig
 from graphfew.runs.factory import build_model, choose_loss, fit_pca, load_encoder_weights
 from graphfew.runs.objectives import build_objective
+from graphfew.runs.option_catalog import training_options
+from graphfew.runs.options import parse_ratios
 from graphfew.runs.schedule import FLOAT32, Schedule
 from graphfew.runs.state import TrainingState
 from graphfew.training.precision import supports_bfloat16
@@ -68,6 +70,7 @@ def build_state(config: TrainConfig, *, resuming: bool = False) -> TrainingState
     model.provenance = {**provenance(config, tasks, schedule), **model.provenance}
     if config.objective == TASKS:
         check_forward(model, tasks, loss)
+    # For the objective `classes` the model sees tasks only in validation.
     check_forward(model, validation)
     state = TrainingState(
         model=model,
@@ -210,6 +213,7 @@ def provenance(config: TrainConfig, tasks: Tasks, schedule: Schedule) -> dict[st
     task_options = {
         key: value for key, value in description.items() if key not in ("data", "split", "seed")
     }
+    # Keys are read from old checkpoints too: keep them when options are renamed.
     facts: dict[str, JSON] = {
         "training_seed": config.schedule.seed,
         "trained_on": f"{description['data']}/{description['split']}",

@@ -20,7 +20,7 @@ def resolve_checkpoint(path: str | Path) -> Path:
         The path of the checkpoint.
 
     Raises:
-        MissingFileError: if there is none.
+        MissingFileError: if nothing matches.
 
     Example:
         >>> from graphfew.runs import resolve_checkpoint

@@ -19,46 +19,13 @@ from graphfew.runs.options import (
     TASK_GROUP,
     TRAINING_GROUP,
     VALIDATION_GROUP,
-    Option,
     declare,
     declared_options,
+    parse_ratios,
 )
 from graphfew.runs.schedule import Schedule
 
-# Options about where a run takes place, not about its results: they may change on resuming.
-LOCATION_OPTIONS = ("root", "device")
 TASKS, CLASSES = "tasks", "classes"
-# Earlier names of options, for run folders written before they were renamed.
-RENAMED_OPTIONS = {"unlabelled": "unlabeled", "labelled_ratio": "labeled_ratio"}
-RENAMED_METHODS = {"nearest_neighbour": "nearest_neighbor"}
-
-
-def parse_ratios(text: str) -> tuple[float, ...]:
-    """Parse ratios with commas between them.
-
-    Args:
-        text: such as `"0.2,1"`.
-
-    Returns:
-        The numbers, here `(0.2, 1.0)`.
-
-    Raises:
-        ConfigurationError: if a part is not a number.
-
-    Example:
-        >>> from graphfew.runs import parse_ratios
-        >>> parse_ratios("0.2,1")
-        (0.2, 1.0)
-    """
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError as error:
-        raise ConfigurationError(
-            f"labeled_ratio is {text!r}; give a ratio such as 0.2, or several such as 0.2,0.4,1",
-            key="labeled_ratio",
-        ) from error
-
-
 QUERY_HELP = (
     "Queries: 5 (per class), 1-15, multinomial:25, dirichlet:75:2.0, single, single-class:75, "
     "one-per-class, varied:1-75, or several joined by +."
@@ -296,7 +263,7 @@ class TrainConfig:
                 f"a new run needs a method and a data set; {' and '.join(missing)} not given",
                 key=missing[0],
             )
-        known = training_options()
+        known = {**declared_options(cls), **declared_options(Schedule)}
         unknown = sorted(set(options) - set(known))
         if unknown:
             raise ConfigurationError(
@@ -354,58 +321,3 @@ class TrainConfig:
                     f"{name}, or do not freeze the encoder",
                     key="freeze_encoder",
                 )
-
-
-def training_options() -> dict[str, Option]:
-    """List the options of a training run.
-
-    Returns:
-        The declarations by name: those of `TrainConfig`, then those of `Schedule`.
-
-    Example:
-        >>> from graphfew.runs import training_options
-        >>> training_options()["batch"].default
-        32
-    """
-    return {**declared_options(TrainConfig), **declared_options(Schedule)}
-
-
-def read_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Check the options of a run folder, and give renamed ones their present name.
-
-    Args:
-        options: values by name, as saved in `config.json`.
-
-    Returns:
-        The options for `TrainConfig.from_options`.
-
-    Raises:
-        ConfigurationError: if a value has the wrong type.
-    """
-    known = training_options()
-    renamed = {}
-    for name, value in options.items():
-        name = RENAMED_OPTIONS.get(name, name)
-        if name == "method" and isinstance(value, str):
-            value = RENAMED_METHODS.get(value, value)
-        if name == "augment" and isinstance(value, str):
-            value = value.replace("colour", "color")
-        if name in known:
-            known[name].check(value)
-        renamed[name] = value
-    return renamed
-
-
-def contradictions(config: TrainConfig, options: Mapping[str, Any]) -> list[str]:
-    """Describe the options that differ from a configuration, with both values.
-
-    Args:
-        config: the configuration of a run.
-        options: options by name; those of `LOCATION_OPTIONS` may differ.
-    """
-    current = config.to_options()
-    differences = []
-    for name, value in options.items():
-        if name not in LOCATION_OPTIONS and current[name] != value:
-            differences.append(f"{name} is {current[name]!r} there and {value!r} here")
-    return differences

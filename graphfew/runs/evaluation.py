@@ -123,6 +123,7 @@ def evaluate_checkpoints(
         >>> [row.n_queries for row in evaluate_checkpoints([("untrained", model)], [tasks], 4, 2)]
         [24]
     """
+    # All checks come before the first evaluation, which may take hours.
     for tasks in task_sets:
         for name, model in models:
             if not allow_seen_classes:
@@ -187,6 +188,7 @@ def _share_classes(trained_on: str, data: str, split: str) -> bool:
         trained_parts = OMNIGLOT_PARTS.get(trained_split, frozenset({trained_split}))
         parts = OMNIGLOT_PARTS.get(split, frozenset({split}))
         return bool(trained_parts & parts)
+    # The split `all` of a data set contains every other one.
     return trained_split == split or "all" in (trained_split, split)
 
 

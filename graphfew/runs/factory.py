@@ -119,6 +119,7 @@ def method_arguments(config: TrainConfig) -> dict[str, Any]:
         arguments["metric"] = METRICS[metric]
     if config.transductive is not None:
         check_mode(config.method, config.transductive)
+        # Methods with a single mode have no such argument.
         if method.inductive and method.transductive:
             arguments["transductive"] = config.transductive
     return arguments
@@ -205,12 +206,13 @@ def load_encoder_weights(model: GraphMethod, path: str) -> None:
         path: a checkpoint, a run folder or the name of a pretrained model.
 
     Raises:
-        MissingFileError: if there is no such checkpoint.
+        MissingFileError: if the checkpoint does not exist.
         CheckpointError: if its encoder has another architecture.
     """
     source = resolve_checkpoint(path)
     other = checkpoint.load(source)
     encoder = model.encoder
+    # Wrappers have no weights that were trained: compare and load the encoder inside.
     while isinstance(encoder.net, AffineTTA | FlipTTA | PrincipalComponents):
         encoder = encoder.net.net
     spec = getattr(encoder, "spec", None)

@@ -148,8 +148,8 @@ def fit(
         progress: where to continue, with the weights and the optimizer of that step.
         on_validation_progress: called during validation with the number of completed tasks; it
             may raise to stop.
-        learner: the module that is updated, if it is not the model itself but shares its weights
-            or updates them in `after_step`.
+        learner: the module that is updated, if it is not the model itself; it has weights in common
+            with the model, or updates them in `after_step`.
         after_step: called with the number of completed steps after each step.
         process_group: processes that share each step and each validation.
 
@@ -193,6 +193,7 @@ def fit(
         raise InvalidInputError(
             f"fit() got steps={schedule.steps} and no loss; give a loss, or steps=0"
         )
+    # With an average or a classifier, the optimizer updates another module than `model`.
     learner = learner or model
     steps = train(
         learner,
@@ -229,6 +230,7 @@ def _validation_event(progress: TrainingProgress, result: Result) -> TrainingEve
         loss = progress.loss / n_steps
         accuracy = progress.accuracy / n_steps
     record = ValidationRecord(progress.step, loss, accuracy, result.mean, result.half_width)
+    # A tie is no improvement: the earlier checkpoint stays the best.
     improved = result.mean > progress.best
     after = TrainingProgress(
         step=progress.step,

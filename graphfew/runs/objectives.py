@@ -40,6 +40,7 @@ def build_objective(config: TrainConfig, state: TrainingState) -> TrainingState:
         state = dataclasses.replace(state, source=source)
     if not config.schedule.steps:
         return state
+    # Before the first step, not in it.
     state.source.batch(range(1))  # raises if items cannot be augmented
     optimizer = config.schedule.build_optimizer(state.learner)
     return dataclasses.replace(state, optimizer=optimizer)

@@ -192,6 +192,32 @@ def _value_type(annotation: Any) -> tuple[type, bool]:
     return annotation, False
 
 
+def parse_ratios(text: str) -> tuple[float, ...]:
+    """Parse ratios with commas between them.
+
+    Args:
+        text: such as `"0.2,1"`.
+
+    Returns:
+        The numbers, here `(0.2, 1.0)`.
+
+    Raises:
+        ConfigurationError: if a part is not a number.
+
+    Example:
+        >>> from graphfew.runs import parse_ratios
+        >>> parse_ratios("0.2,1")
+        (0.2, 1.0)
+    """
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ConfigurationError(
+            f"labeled_ratio is {text!r}; give a ratio such as 0.2, or several such as 0.2,0.4,1",
+            key="labeled_ratio",
+        ) from error
+
+
 def parse_key_values(pairs: Iterable[str]) -> dict[str, JSON]:
     """Parse `key=value` texts.
 

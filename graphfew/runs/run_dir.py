@@ -16,8 +16,9 @@ from graphfew._utils.atomic_io import append_text, write_text
 from graphfew._utils.model_spec import JSON
 from graphfew.errors import CheckpointError, ConfigurationError, InvalidInputError, MissingFileError
 from graphfew.nn.method import GraphMethod, device_of
-from graphfew.runs.config import TrainConfig, read_options
+from graphfew.runs.config import TrainConfig
 from graphfew.runs.fit import TrainingProgress, ValidationRecord
+from graphfew.runs.option_catalog import read_options
 from graphfew.runs.state import TrainingState
 from graphfew.serialization import checkpoint
 
@@ -81,6 +82,7 @@ def versions() -> dict[str, JSON]:
         >>> sorted(versions())
         ['graphfew', 'numpy', 'python', 'threads', 'torch']
     """
+    # Not `package.__version__`, which would import the packages.
     packages = {name: version(name) for name in ("graphfew", "torch", "numpy")}
     return {
         "python": platform.python_version(),
@@ -181,6 +183,7 @@ def _save(model: GraphMethod, path: Path, selection: Mapping[str, JSON], **optio
     """Save a model whose provenance has the selection too, for this file only."""
     training = model.provenance
     model.provenance = {**training, **selection}
+    # Training continues with the same model, whose provenance must not have the selection.
     try:
         checkpoint.save(model, path, **options)
     finally:
@@ -246,6 +249,7 @@ def parse_progress(run: RunDir, extra: Mapping[str, Any]) -> TrainingProgress:
     """
     try:
         progress = TrainingProgress(**extra)
+        # `type`, not `isinstance`: a Boolean is an int in Python.
         for name, value in dataclasses.asdict(progress).items():
             is_float = name in FLOAT_FIELDS and type(value) is float
             if type(value) is not int and not is_float:

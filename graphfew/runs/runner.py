@@ -15,9 +15,10 @@ from graphfew.errors import ConfigurationError, GraphfewError
 from graphfew.nn.method import device_of
 from graphfew.runs import run_dir
 from graphfew.runs.build import build_state
-from graphfew.runs.config import LOCATION_OPTIONS, TrainConfig, contradictions
+from graphfew.runs.config import TrainConfig
 from graphfew.runs.fit import TrainingEvent, TrainingProgress, fit
 from graphfew.runs.objectives import encode_items
+from graphfew.runs.option_catalog import LOCATION_OPTIONS, contradictions
 from graphfew.runs.run_dir import RunDir
 from graphfew.runs.state import TrainingState
 from graphfew.training.distributed import SINGLE_PROCESS, ProcessGroup, shard_batch
@@ -125,6 +126,7 @@ def prepare(
     config = TrainConfig.from_options(options)
     shard_batch(range(config.schedule.batch), process_group)
     state = build_state(config)
+    # Last, so that an invalid configuration leaves no folder behind.
     if is_writer:
         run_dir.create(run, config)
     return PreparedRun(run, config, state, TrainingProgress(), _precision_notes(config, state))
@@ -239,6 +241,7 @@ def execute(
     is_writer = process_group.rank == 0
     previous_sessions = run_dir.read_sessions(run)
     stopwatch = _Stopwatch()
+    # A frozen encoder runs once per item; checkpoints are saved from `state`, which has it.
     inner = encode_items(state) if prepared.config.freeze_encoder else state
     events = fit(
         inner.model,
@@ -262,6 +265,7 @@ def execute(
             on_event(event)
             stop_if_requested()
     except TrainingInterrupted:
+        # Also between regular saves, so that no completed step is lost.
         if is_writer:
             run_dir.save_last(run, state, now)
         raise

@@ -30,6 +30,7 @@ def synchronized_batch_norm(model: nn.Module, process_group: ProcessGroup) -> It
     if process_group.size > 1:
         for parent in model.modules():
             for name, child in parent.named_children():
+                # Subclasses may normalize in another way, so only these exact types.
                 if type(child) in (nn.BatchNorm1d, nn.BatchNorm2d):
                     replaced.append((parent, name, child))
     for parent, name, child in replaced:
@@ -45,6 +46,7 @@ def synchronized_batch_norm(model: nn.Module, process_group: ProcessGroup) -> It
 def _synchronized(norm: nn.Module, process_group: ProcessGroup) -> nn.Module:
     """A synchronized batch norm that shares the parameters and buffers of `norm`."""
     kind = _SyncBatchNorm2d if isinstance(norm, nn.BatchNorm2d) else _SyncBatchNorm1d
+    # Not a copy: parameters, buffers and hooks are the same objects, so optimizers see them.
     module = kind.__new__(kind)
     module.__dict__ = norm.__dict__ | {"process_group": process_group}
     return module
@@ -67,8 +69,10 @@ class _SyncBatchNorm:
         count = self.process_group.sum(n_values)
         mean = self.process_group.sum(wide.sum(reduced_dims)) / count
         centered = wide - mean.view(shape)
+        # From centered values: E[x²] - E[x]² would cancel for a large mean.
         variance = self.process_group.sum(centered.square().sum(reduced_dims)) / count
         if self.track_running_stats:
+            # PyTorch's running variance is the unbiased one.
             self._update_running_stats(mean.detach(), variance.detach() * count / (count - 1))
         scale = (variance + self.eps).rsqrt()
         shift = torch.zeros_like(mean)

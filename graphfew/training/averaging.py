@@ -33,6 +33,7 @@ def ema(model: nn.Module, decay: float) -> AveragedModel:
 
     @torch.no_grad()
     def average(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
+        # Such as the number of batches that a batch norm has tracked.
         if not averaged.is_floating_point():
             return current
         n = int(count)

@@ -71,6 +71,7 @@ class _AllReduceSum(torch.autograd.Function):
 
 def _all_reduce(value: Tensor) -> Tensor:
     """The sum over processes, as a new tensor."""
+    # all_reduce works in place and needs contiguous memory.
     total = value.detach().clone(memory_format=torch.contiguous_format)
     with _connection_errors_as_process_lost():
         torch.distributed.all_reduce(total)
@@ -120,11 +121,13 @@ def launch(processes: int, device: str = "cpu", nodes: int = 1) -> FabricProcess
             "omit it for single-process training"
         )
     try:
+        # An optional dependency, and slow to import.
         from lightning_fabric import Fabric
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
             "training in several processes needs Lightning Fabric; install graphfew[distributed]"
         ) from error
+    # The strategy only sets up the process group; no module is wrapped in DDP.
     fabric = Fabric(accelerator=device, devices=processes, num_nodes=nodes, strategy="ddp")
     fabric.launch()
     return FabricProcessGroup(fabric)

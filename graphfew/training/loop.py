@@ -124,6 +124,7 @@ def train(
             f"train() got batch={batch}, steps={steps}, start={start}; batch and steps must be at "
             "least 1, start at least 0"
         )
+    # This function is not a generator itself, so that invalid arguments raise at the call.
     shard_batch(range(batch), process_group)
     if not isinstance(optimizer, Optimizer):
         optimizer = optimizer(trainable_parameters(model))
@@ -211,6 +212,7 @@ class _Update:
                 loss = self.loss(output, target)
             correct = output.logits.detach().argmax(1) == target
             mean_loss, accuracy = _reduce(loss.detach(), correct, group)
+            # The mean over processes, so that all of them raise at the same step.
             if not math.isfinite(mean_loss):
                 raise NumericalError(
                     f"the loss is {mean_loss} at step {index}; lower the learning rate"
@@ -240,6 +242,7 @@ class _Update:
 
     def _backward(self, loss: Tensor) -> None:
         """Compute gradients, average them over the processes and update the weights."""
+        # None rather than zero: optimizers skip unused parameters, including their weight decay.
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         parameters = []
@@ -251,6 +254,7 @@ class _Update:
 
 def _reduce(loss: Tensor, correct: Tensor, process_group: ProcessGroup) -> tuple[float, float]:
     """Loss and accuracy over all processes, in one all-reduce."""
+    # Half precision cannot count queries exactly.
     dtype = torch.promote_types(loss.dtype, torch.float32)
     n_queries = loss.new_tensor(len(correct), dtype=dtype)
     local = torch.stack([loss.to(dtype), correct.to(dtype).sum(), n_queries])

@@ -202,6 +202,7 @@ def class_loss(output: ClassificationOutput, target: Int[Tensor, " N"]) -> Float
     return functional.cross_entropy(output.logits, target)
 
 
+# Consecutive batches use the same epoch, or two neighboring ones.
 @lru_cache(maxsize=2)
 def _epoch_order(seed: int, epoch: int, n: int) -> NDArray[np.int64]:
     """`[2, n]`: the items of an epoch in order, and a number of quarter turns for each."""

@@ -13,8 +13,9 @@ from small_specs import SMALL, spec
 import graphfew as gf
 from graphfew.benchmark import read, read_figures
 from graphfew.runs import RunDir
-from graphfew.runs.config import TrainConfig, read_options
+from graphfew.runs.config import TrainConfig
 from graphfew.runs.factory import build_model
+from graphfew.runs.option_catalog import read_options
 from graphfew.runs.run_dir import parse_progress, read_config, truncate_metrics
 
 DEEP = "[" * 200_000

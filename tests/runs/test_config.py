@@ -10,7 +10,7 @@ from graphfew import runs
 from graphfew.data.int_range import IntRange
 from graphfew.errors import ConfigurationError
 from graphfew.runs.build import training_tasks
-from graphfew.runs.config import read_options
+from graphfew.runs.option_catalog import read_options
 from graphfew.runs.run_dir import read_config
 
 

@@ -1,4 +1,4 @@
-"""`graphfew label`."""
+"""The command `graphfew label`."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from graphfew.data.io.image_folder import (
 )
 from graphfew.data.io.tabular import read_csv, read_npz, read_parquet
 from graphfew.data.partially_labeled import PartiallyLabeledItems
+from graphfew.errors import ConfigurationError, MissingFileError, WriteError
 from graphfew.estimators.classifier import FewShotClassifier
 from graphfew.labeling.label_items import LabelTable, label_items, write_table
 from graphfew.methods.registry import find_method
@@ -38,9 +39,10 @@ from graphfew.runs import parse_key_values, resolve_checkpoint
 from graphfew.serialization import checkpoint
 
 Array = NDArray[Any]
-Show = Callable[[int], None]
-FOLDER, TABLE, MODEL = "Folders of images", "Tables", "Model"
-BATCH = 256
+Progress = Callable[[int], None]
+FOLDER_PANEL, TABLE_PANEL, MODEL_PANEL = "Folders of images", "Tables", "Model"
+# Items that are encoded at a time.
+BATCH_SIZE = 256
 
 
 def label(
@@ -50,79 +52,90 @@ def label(
             help="A folder of class folders with images, or a .csv, .npz or .parquet of features."
         ),
     ],
-    out: Annotated[Path, typer.Option(help="The table to write, a .csv.")],
+    out: Annotated[Path, typer.Option(help="The .csv table to write.")],
     method: Annotated[
         str,
         typer.Option(
-            help="A method of `graphfew methods` that makes use of unlabeled nodes. One "
-            "that is trained comes from a --checkpoint of it, with its encoder.",
-            rich_help_panel=MODEL,
+            help="A method that uses unlabeled items (see `graphfew methods`). A method with "
+            "trained layers needs a --checkpoint of it.",
+            rich_help_panel=MODEL_PANEL,
         ),
     ] = "pool_prototypes",
     set_: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="KEY=VALUE", help="An argument of the method.", rich_help_panel=MODEL
+            "--set",
+            metavar="KEY=VALUE",
+            help="An argument of the method.",
+            rich_help_panel=MODEL_PANEL,
         ),
     ] = None,
     from_checkpoint: Annotated[
         Path | None,
         typer.Option(
             "--checkpoint",
-            help="What `graphfew train` wrote: its encoder turns images into features.",
-            rich_help_panel=MODEL,
+            help="A checkpoint of `graphfew train`, whose encoder computes the features of images, or the "
+            "name of a pretrained one.",
+            rich_help_panel=MODEL_PANEL,
         ),
     ] = None,
     encoder: Annotated[
-        str | None, typer.Option(help="identity: images are their pixels.", rich_help_panel=MODEL)
+        str | None,
+        typer.Option(
+            help="identity: the features of an image are its pixels.", rich_help_panel=MODEL_PANEL
+        ),
     ] = None,
     unknown_threshold: Annotated[
         float | None,
         typer.Option(
-            help="Similarity to its class below which an item is unknown.", show_default="none is"
+            help="Similarity to its class below which an item is unknown.",
+            show_default="all items are labeled",
         ),
     ] = None,
-    picture: Annotated[Path | None, typer.Option(help="Draw the items in a plane, a .png.")] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace files that are there.")
-    ] = False,
+    picture: Annotated[Path | None, typer.Option(help="A .png plot of the items to write.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
     size: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Stretch images to a square of so many pixels.",
-            show_default="as the checkpoint takes them",
-            rich_help_panel=FOLDER,
+            help="Resize images to squares of this many pixels.",
+            show_default="the size of the checkpoint",
+            rich_help_panel=FOLDER_PANEL,
         ),
     ] = None,
     unlabeled_folder: Annotated[
         str | None,
         typer.Option(
-            help="The sub-folder of images without a label, beside those directly in SOURCE.",
+            help="The sub-folder of images without a label; images directly in SOURCE have none either.",
             show_default="unlabeled",
-            rich_help_panel=FOLDER,
+            rich_help_panel=FOLDER_PANEL,
         ),
     ] = None,
     label_column: Annotated[
-        str, typer.Option(help="Class names, empty (or -1) where unknown.", rich_help_panel=TABLE)
+        str,
+        typer.Option(
+            help="The column of class names; empty or -1 if unknown.", rich_help_panel=TABLE_PANEL
+        ),
     ] = "label",
     id_column: Annotated[
         str | None,
         typer.Option(
-            help="Names of the items.", show_default="row numbers from 0", rich_help_panel=TABLE
+            help="The column of item names.",
+            show_default="row numbers from 0",
+            rich_help_panel=TABLE_PANEL,
         ),
     ] = None,
     features_key: Annotated[
-        str, typer.Option(help="The array of features in an .npz.", rich_help_panel=TABLE)
+        str, typer.Option(help="The array of features in a .npz.", rich_help_panel=TABLE_PANEL)
     ] = "x",
     label_key: Annotated[
-        str, typer.Option(help="The array of labels in an .npz.", rich_help_panel=TABLE)
+        str, typer.Option(help="The array of labels in a .npz.", rich_help_panel=TABLE_PANEL)
     ] = "y",
 ) -> None:
-    """Label a pile of items from a few labels per class, all of it together.
+    """Label items from a few labels per class, using all unlabeled items together.
 
-    The table has a row per item: its label, confidence (the share of that class), similarity (how much it is of the
-    class at all), the second class, and whether the label was given. A rare item of no class has a low similarity.
+    The table has a row per item: its label, the confidence (probability of that class), the similarity to that class,
+    the second most probable class, and whether the label was given. An out-of-distribution item has a low similarity.
     """
     with one_line_errors():
         options = parse_key_values(set_ or [])
@@ -143,54 +156,57 @@ def label(
         }
         try:
             if source.is_dir():
-                pile = _read_folder(source, unlabeled_folder, model, size, classifier)
+                items = _read_folder(source, unlabeled_folder, model, size, classifier)
             else:
-                pile = readers[source.suffix.lower()]()
-                _check_width(pile, model)
-            _finish(pile, classifier, model, unknown_threshold, out, picture)
+                items = readers[source.suffix.lower()]()
+                _check_width(items, model)
+            _label_and_write(items, classifier, model, unknown_threshold, out, picture)
         except KeyboardInterrupt as interrupt:
             typer.echo("Stopped; nothing was written.", err=True)
             raise typer.Exit(INTERRUPTED) from interrupt
 
 
-def _finish(
-    pile: PartiallyLabeledItems,
+def _label_and_write(
+    items: PartiallyLabeledItems,
     classifier: FewShotClassifier,
     model: GraphMethod | None,
     threshold: float | None,
     out: Path,
     picture: Path | None,
 ) -> None:
-    shown = console.stdout_console()
-    with console.counter_display(shown, len(pile)) as show:
-        features = _encoded(pile.x, model, lambda done: show("encoding", done))
-    items = features if isinstance(classifier.method, str) else _floating(pile.x)
-    labeling = label_items(pile, items, classifier, threshold)
+    screen = console.stdout_console()
+    with console.counter_display(screen, len(items)) as progress:
+        features = _encode(items.x, model, lambda done: progress("encoding", done))
+    # The classifier of a checkpoint encodes the items itself.
+    inputs = features if isinstance(classifier.method, str) else _to_float(items.x)
+    table = label_items(items, inputs, classifier, threshold)
+    files = [out]
+    # Both files are put in place together, after both have been written.
     with ExitStack() as stack:
-        write_table(labeling, stack.enter_context(atomic_replace(out)))
+        write_table(table, stack.enter_context(atomic_replace(out)))
         if picture is not None:
-            _draw(labeling, features, stack.enter_context(atomic_replace(picture)))
-    for line in _summary(labeling, [out, *([picture] if picture else [])]):
-        shown.print(line, highlight=False, markup=False, soft_wrap=True)
+            _save_picture(table, features, stack.enter_context(atomic_replace(picture)))
+            files.append(picture)
+    for line in _summary(table, files):
+        screen.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def _summary(labeling: LabelTable, files: list[Path]) -> list[str]:
-    pile, given, answered = labeling.pile, int(labeling.given.sum()), labeling.answered
-    counts = f"{len(pile)} items of {len(pile.classes)} classes: {given} labels were given"
-    where = f"Written: {', '.join(map(str, files))}"
-    if given == len(pile):
-        return [
-            f"{counts}, one for every item, so there was nothing to label (an empty label or -1 stands for an "
-            "unknown one).",
-            where,
-        ]
-    lines = [f"{counts}, {int(answered.sum())} found, {int(labeling.unknown.sum())} left unknown."]
-    if answered.any():
-        sure = labeling.confidence[answered]
-        lines.append(
-            f"Mean confidence {sure.mean():.3f}; {int((sure < 0.5).sum())} labels are below 0.5."
+def _summary(table: LabelTable, files: list[Path]) -> list[str]:
+    items, n_given, is_predicted = table.items, int(table.is_given.sum()), table.is_predicted
+    counts = f"{len(items)} items of {len(items.classes)} classes: {n_given} labels were given"
+    written = f"Written: {', '.join(map(str, files))}"
+    if n_given == len(items):
+        nothing = (
+            "so there was nothing to label (leave a label empty, or give -1, if it is unknown)"
         )
-    return [*lines, where]
+        return [f"{counts}, one for every item, {nothing}.", written]
+    n_predicted, n_unknown = int(is_predicted.sum()), int(table.is_unknown.sum())
+    lines = [f"{counts}, {n_predicted} predicted, {n_unknown} unknown."]
+    if n_predicted:
+        confidence = table.confidence[is_predicted]
+        n_low = int((confidence < 0.5).sum())
+        lines.append(f"Mean confidence {confidence.mean():.3f}; {n_low} labels are below 0.5.")
+    return [*lines, written]
 
 
 def _read_folder(
@@ -201,89 +217,92 @@ def _read_folder(
     classifier: FewShotClassifier,
 ) -> PartiallyLabeledItems:
     listing = list_images(source, unlabeled)
-    shown = console.stdout_console()
-    with console.counter_display(shown, 2 * len(listing.paths)) as show:
-        seen = read_image_format(listing, lambda done: show("looking at images", done))
-        channels, side = _pixels(listing, seen, model, size)
+    screen = console.stdout_console()
+    with console.counter_display(screen, 2 * len(listing.paths)) as progress:
+        seen = read_image_format(listing, lambda done: progress("checking images", done))
+        channels, side = _image_format(listing, seen, model, size)
         width, height = (side, side) if side else seen.sizes[0]
         shape = (channels, height, width)
-        _rehearse(classifier, listing, model, shape)
-        pile = read_images(
-            listing, channels, side, lambda done: show("reading images", len(listing.paths) + done)
+        _check_fit(classifier, listing, model, shape)
+        items = read_images(
+            listing,
+            channels,
+            side,
+            lambda done: progress("reading images", len(listing.paths) + done),
         )
     if listing.n_skipped:
-        shown.print(
-            f"{listing.n_skipped} files were left out: not {', '.join(SUFFIXES)}.", highlight=False
+        screen.print(
+            f"{listing.n_skipped} files were skipped: not {', '.join(SUFFIXES)}.", highlight=False
         )
-    return pile
+    return items
 
 
-def _pixels(
+def _image_format(
     listing: ImageListing, seen: ImageFormat, model: GraphMethod | None, size: int | None
 ) -> tuple[int, int | None]:
-    """Channels and side that images are read with."""
+    """Number of channels and size in pixels with which images are read."""
     if model is None:
         if size is None:
             check_sizes(listing, seen.sizes)
         return 3 if seen.colored else 1, size
-    name, arguments = _recipe(model)
+    name, arguments = _encoder_spec(model)
     channels, side = arguments.get("in_channels"), arguments.get("size")
     if channels not in (1, 3) or not isinstance(side, int):
-        raise ValueError(
-            f"the checkpoint's encoder, {name}, takes no gray or colored images; give a checkpoint of "
-            "one that does, such as conv4"
+        raise ConfigurationError(
+            f"the checkpoint's encoder, {name}, does not accept images; give a checkpoint "
+            "of one that does, such as conv4"
         )
     if size not in (None, side):
-        raise ValueError(
-            f"the checkpoint's encoder takes images of {side} pixels and --size is {size}; leave --size "
-            "out"
+        raise ConfigurationError(
+            f"the checkpoint's encoder takes images of {side} pixels and --size is {size}; omit "
+            "--size"
         )
     return int(channels), side
 
 
-def _rehearse(
+def _check_fit(
     classifier: FewShotClassifier,
     listing: ImageListing,
     model: GraphMethod | None,
     shape: tuple[int, ...],
 ) -> None:
-    """Raises, before the long work, what a fit would raise: on an item of each class and an unlabeled one."""
-    way = len(set(listing.labels) - {None})
-    values = (
-        np.cos(np.arange((way + 1) * np.prod(shape))).reshape(way + 1, *shape).astype(np.float32)
-    )
-    items = values if not isinstance(classifier.method, str) else _encoded(values, model, _silent)
-    FewShotClassifier(classifier.method, arguments=classifier.arguments).fit(
-        items, [*range(way), -1]
-    )
+    """Raise the errors of a fit before the images are read: fit to made-up items of each class."""
+    n_classes = len(set(listing.labels) - {None})
+    # Cosines: distinct items without a random generator.
+    values = np.cos(np.arange((n_classes + 1) * np.prod(shape)))
+    items: Array = values.reshape(n_classes + 1, *shape).astype(np.float32)
+    if isinstance(classifier.method, str):
+        items = _encode(items, model, lambda done: None)
+    trial = FewShotClassifier(classifier.method, arguments=classifier.arguments)
+    trial.fit(items, [*range(n_classes), -1])
 
 
-def _encoded(x: Array, model: GraphMethod | None, show: Show) -> Array:
-    """`[n, F]`: what the model's encoder gives, or the items themselves, flat."""
+def _encode(x: Array, model: GraphMethod | None, progress: Progress) -> Array:
+    """`[n, F]` features by the model's encoder; without a model, the flattened items."""
     if model is None:
-        return _floating(x).reshape(len(x), -1)
-    parts = []
+        return _to_float(x).reshape(len(x), -1)
+    features = []
     with eval_mode(model):
-        for start in range(0, len(x), BATCH):
-            batch = torch.from_numpy(_floating(x[start : start + BATCH]))
-            parts.append(model.encoder(batch.to(torch.float32)).numpy())
-            show(min(start + BATCH, len(x)))
-    return np.concatenate(parts)
+        for start in range(0, len(x), BATCH_SIZE):
+            batch = torch.from_numpy(_to_float(x[start : start + BATCH_SIZE]))
+            features.append(model.encoder(batch.to(torch.float32)).numpy())
+            progress(min(start + BATCH_SIZE, len(x)))
+    return np.concatenate(features)
 
 
-def _floating(x: Array) -> Array:
-    """Images with values 0..1, features as they are."""
-    return np.true_divide(x, np.float32(255), dtype=np.float32) if x.dtype == np.uint8 else x
+def _to_float(x: Array) -> Array:
+    """Images scaled to `[0, 1]`; features unchanged."""
+    if x.dtype != np.uint8:
+        return x
+    scaled: Array = np.true_divide(x, np.float32(255), dtype=np.float32)
+    return scaled
 
 
-def _silent(done: int) -> None:
-    del done
+def _save_picture(table: LabelTable, features: Array, path: Path) -> None:
+    # Imported here because matplotlib takes a second to import.
+    from graphfew.labeling.map_plot import plot_label_map
 
-
-def _draw(labeling: LabelTable, features: Array, path: Path) -> None:
-    from graphfew.labeling.map_plot import plot_label_map  # matplotlib takes a second to import
-
-    plot_label_map(labeling, features).savefig(path, format="png", dpi=110)
+    plot_label_map(table, features).savefig(path, format="png", dpi=110)
 
 
 def _classifier(
@@ -292,114 +311,111 @@ def _classifier(
     model: GraphMethod | None,
     from_checkpoint: Path | None,
 ) -> FewShotClassifier:
-    """Of a method that needs no training, on features; or of the checkpoint's own, on the items themselves."""
-    known = find_method(method)
-    if not known.needs_training:
-        if not known.unlabeled:
-            raise ValueError(
-                f"{method} makes no use of unlabeled items; take a method that does, such as "
+    """A classifier on features for a method without training, or the checkpoint's own on raw items."""
+    spec = find_method(method)
+    if not spec.needs_training:
+        if not spec.unlabeled:
+            raise ConfigurationError(
+                f"{method} does not use unlabeled items; use a method that does, such as "
                 "pool_prototypes (`graphfew methods` lists them)"
             )
         return FewShotClassifier(method, arguments=dict(options))
     if model is None or from_checkpoint is None:
-        raise ValueError(
-            f"{method} must be trained first: give --checkpoint, one of {method} that `graphfew train` "
-            "wrote, or a --method that needs no training, such as pool_prototypes"
+        raise ConfigurationError(
+            f"{method} must be trained first: give a --checkpoint of {method}, or a --method that needs no "
+            "training, such as pool_prototypes"
         )
-    own = "a model built by hand" if model.spec is None else model.spec.name
-    if own != method:
-        raise ValueError(
-            f"the checkpoint holds {own}, not {method}; leave --method out to use its encoder under "
-            "pool_prototypes, or give the method that it holds"
+    saved_method = "a custom model" if model.spec is None else model.spec.name
+    if saved_method != method:
+        raise ConfigurationError(
+            f"the checkpoint is of {saved_method}, not {method}; omit --method to use its encoder with "
+            "pool_prototypes, or give its method"
         )
-    if not (known.unlabeled and known.transductive):
-        raise ValueError(
-            f"{method} cannot label a pile together; leave --method out to use the checkpoint's encoder "
-            "under pool_prototypes"
+    if not (spec.unlabeled and spec.transductive):
+        raise ConfigurationError(
+            f"{method} cannot label items together; omit --method to use the checkpoint's encoder with "
+            "pool_prototypes"
         )
     if options:
-        raise ValueError(
-            f"--set {next(iter(options))}: the checkpoint's {method} has its arguments; leave --set out"
+        raise ConfigurationError(
+            f"--set {next(iter(options))}: the arguments of {method} are those of the checkpoint; omit --set"
         )
     return FewShotClassifier(resolve_checkpoint(from_checkpoint))
 
 
-def _recipe(model: GraphMethod) -> tuple[str, Mapping[str, JSON]]:
-    """Name and arguments of a checkpoint's encoder; of the one inside, where it averages or turns its features."""
-    recipe = getattr(model.encoder, "spec", None)
-    if recipe is None:
-        return "one built by hand", {}
-    name, arguments = recipe.name, recipe.arguments
-    while isinstance(
-        inner := (arguments.get("encoders") or [arguments.get("encoder")])[0], Mapping
-    ):
+def _encoder_spec(model: GraphMethod) -> tuple[str, Mapping[str, JSON]]:
+    """Name and arguments of a checkpoint's encoder, or of the innermost one inside wrappers."""
+    spec = getattr(model.encoder, "spec", None)
+    if spec is None:
+        return "a custom encoder", {}
+    name, arguments = spec.name, spec.arguments
+    while True:
+        # concat has a list of encoders, which take the same images; other wrappers have one.
+        inner = (arguments.get("encoders") or [arguments.get("encoder")])[0]
+        if not isinstance(inner, Mapping):
+            return name, arguments
         name, arguments = inner["name"], inner["arguments"]
-    return name, arguments
 
 
-def _check_width(pile: PartiallyLabeledItems, model: GraphMethod | None) -> None:
+def _check_width(items: PartiallyLabeledItems, model: GraphMethod | None) -> None:
     if model is None:
         return
-    name, arguments = _recipe(model)
-    if name != backbones.identity.__name__ or arguments.get("dim") != pile.x.shape[1]:
-        takes = (
-            f"features of {arguments['dim']} numbers"
-            if "dim" in arguments
-            else "other items than features"
-        )
-        raise ValueError(
-            f"the table has {pile.x.shape[1]} features and the checkpoint's encoder, {name}, takes "
-            f"{takes}; leave --checkpoint out, or give one that fits"
+    name, arguments = _encoder_spec(model)
+    if name != backbones.identity.__name__ or arguments.get("dim") != items.x.shape[1]:
+        accepted = "items other than features"
+        if "dim" in arguments:
+            accepted = f"{arguments['dim']} features"
+        raise ConfigurationError(
+            f"the table has {items.x.shape[1]} features and the checkpoint's encoder, {name}, takes "
+            f"{accepted}; omit --checkpoint, or give a matching one"
         )
 
 
 def _check_source(source: Path, from_checkpoint: Path | None, encoder: str | None) -> None:
     if not source.exists():
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"there is no {source}; give a folder of class folders with images, or a .csv, .npz or "
             ".parquet of features"
         )
     if not source.is_dir() and source.suffix.lower() not in (".csv", ".npz", ".parquet"):
-        raise ValueError(
+        raise ConfigurationError(
             f"{source} is neither a folder nor a .csv, .npz or .parquet; give one of these"
         )
     if encoder not in (None, "identity"):
-        raise ValueError(
+        raise ConfigurationError(
             f"--encoder is {encoder!r}; only identity needs no training; for another one give "
             "--checkpoint"
         )
     if encoder is not None and from_checkpoint is not None:
-        raise ValueError(
-            "both --encoder and --checkpoint are given; a checkpoint has its own encoder: leave one out"
+        raise ConfigurationError(
+            "--encoder and --checkpoint are both given, but a checkpoint has its encoder; omit one"
         )
     if source.is_dir() and encoder is None and from_checkpoint is None:
-        raise ValueError(
-            "images need an encoder: give --checkpoint, a file or run folder that `graphfew train` wrote, "
-            "or --encoder identity for their raw pixels, which --size brings to one size"
+        raise ConfigurationError(
+            "images need an encoder: give --checkpoint (a file, a run folder, or the name of a pretrained "
+            "model), or --encoder identity for raw pixels, with --size if the images differ in size"
         )
 
 
 def _check_target(path: Path, suffix: str, source: Path, overwrite: bool) -> None:
-    """Raises where a file cannot be written there, or must not."""
+    """Raise if a file cannot or must not be written there."""
     if path.suffix.lower() != suffix:
-        raise ValueError(f"{path} does not end in {suffix}; give a name that does")
+        raise ConfigurationError(f"{path} does not end in {suffix}; give a name that does")
     if path.resolve() == source.resolve():
-        raise ValueError(f"{path} is the source itself; give another name")
+        raise ConfigurationError(f"{path} is the source itself; give another name")
     if suffix in SUFFIXES and source.resolve() in path.resolve().parents:
-        raise ValueError(
-            f"{path} lies in {source}, where it would count as an item; give a place outside"
+        raise ConfigurationError(
+            f"{path} is in {source}, where it would count as an item; give a path outside"
         )
     if path.is_dir():
-        raise ValueError(f"{path} is a folder; give a file")
+        raise ConfigurationError(f"{path} is a folder; give a file")
     if path.exists() and not overwrite:
-        raise FileExistsError(
-            f"{path} is there already; give another name, or --overwrite to replace it"
-        )
+        raise FileExistsError(f"{path} exists; give another name, or --overwrite to replace it")
     folder = next(parent for parent in path.absolute().parents if parent.exists())
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise OSError(
-            f"{path} cannot be written ({error.strerror}: {folder}); give a place that you may write to"
+        raise WriteError(
+            f"{path} cannot be written ({error.strerror}: {folder}); give a writable path"
         ) from error

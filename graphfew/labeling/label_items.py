@@ -1,4 +1,4 @@
-"""Labels for a pile of items, as a table."""
+"""Labels for partially labeled items, as a table."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphfew.data.partially_labeled import PartiallyLabeledItems
+from graphfew.errors import InvalidInputError
 from graphfew.estimators.classifier import FewShotClassifier
 
 Array = NDArray[Any]
@@ -29,92 +30,144 @@ COLUMNS = (
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LabelTable:
-    """A pile with a label for every item.
+    """A label for every item of a partially labeled set.
 
-    Shapes:
-        pile: what was labeled.
-        shares: `[n, C]` of the classes; those of an item whose label was given are 0 and 1.
-        best: `[n]` the class with the largest share.
-        similarity: `[n]` of an item to that class, see `FewShotClassifier.similarity`.
-        unknown: `[n]` bool, items too far from their class to be of it.
+    Attributes:
+        items: the items with their given labels.
+        probs: `[n, C]` class probabilities; 0 and 1 for items with a given label.
+        predicted: `[n]` index of the most probable class.
+        similarity: `[n]` similarity of an item to that class (see `FewShotClassifier.similarity`).
+        is_unknown: `[n]` bool, items whose similarity is below the threshold.
+
+    Example:
+        >>> import numpy as np, graphfew as gf
+        >>> from graphfew.data.partially_labeled import PartiallyLabeledItems
+        >>> x = np.array([[0.0, 1.0], [1.0, 0.0], [0.1, 1.0]])
+        >>> items = PartiallyLabeledItems(x, ("cat", "dog", None), ("0", "1", "2"))
+        >>> table = label_items(items, x, gf.FewShotClassifier())
+        >>> [row[:2] for row in table.rows()]
+        [('0', 'cat'), ('1', 'dog'), ('2', 'cat')]
     """
 
-    pile: PartiallyLabeledItems
-    shares: Array
-    best: NDArray[np.int64]
+    items: PartiallyLabeledItems
+    probs: Array
+    predicted: NDArray[np.int64]
     similarity: Array
-    unknown: NDArray[np.bool_]
+    is_unknown: NDArray[np.bool_]
 
     @property
-    def given(self) -> NDArray[np.bool_]:
-        """`[n]`: whose label was known before."""
-        return self.pile.class_index >= 0
+    def is_given(self) -> NDArray[np.bool_]:
+        """`[n]` bool, items whose label was given."""
+        return self.items.class_index >= 0
 
     @property
-    def answered(self) -> NDArray[np.bool_]:
-        """`[n]`: who got a class."""
-        return ~self.given & ~self.unknown
+    def is_predicted(self) -> NDArray[np.bool_]:
+        """`[n]` bool, items whose label was predicted."""
+        return ~self.is_given & ~self.is_unknown
 
     @property
     def confidence(self) -> Array:
-        """`[n]`: the share of the best class."""
-        out: Array = self.shares[np.arange(len(self.best)), self.best]
-        return out
+        """`[n]` probability of the most probable class."""
+        confidence: Array = self.probs[np.arange(len(self.predicted)), self.predicted]
+        return confidence
 
     def rows(self) -> Iterator[tuple[str, ...]]:
-        """A row of `COLUMNS` per item. Second is the class to take if the label is wrong; an unknown item has its best
-        class there, and no confidence."""
-        classes, confidence, given = self.pile.classes, self.confidence, self.given
-        behind = self.shares.copy()
-        behind[np.arange(len(behind)), self.best] = -1
-        second = behind.argmax(1)
-        for i, name in enumerate(self.pile.names):
-            best, sure, other = classes[self.best[i]], f"{confidence[i]:.6f}", classes[second[i]]
-            answer = (UNKNOWN_LABEL, "") if self.unknown[i] else (best, sure)
-            doubt = (best, sure) if self.unknown[i] else (other, f"{behind[i, second[i]]:.6f}")
+        """Iterate over the items as rows of text.
+
+        The second label is the next probable class. An unknown item has its most probable class
+        there, and no confidence.
+
+        Returns:
+            An iterator over tuples with the fields of `COLUMNS`.
+        """
+        classes, confidence, is_given = self.items.classes, self.confidence, self.is_given
+        other_probs = self.probs.copy()
+        other_probs[np.arange(len(other_probs)), self.predicted] = -1
+        second = other_probs.argmax(1)
+        for i, name in enumerate(self.items.names):
+            first_label, first_confidence = classes[self.predicted[i]], f"{confidence[i]:.6f}"
+            second_label, second_confidence = classes[second[i]], f"{other_probs[i, second[i]]:.6f}"
+            if self.is_unknown[i]:
+                second_label, second_confidence = first_label, first_confidence
+                first_label, first_confidence = UNKNOWN_LABEL, ""
+            elif is_given[i]:
+                second_label, second_confidence = "", ""
             yield (
                 name,
-                *answer,
+                first_label,
+                first_confidence,
                 f"{self.similarity[i]:.6f}",
-                *(("", "") if given[i] else doubt),
-                "true" if given[i] else "false",
+                second_label,
+                second_confidence,
+                "true" if is_given[i] else "false",
             )
 
 
 def label_items(
-    pile: PartiallyLabeledItems,
-    items: Array,
+    items: PartiallyLabeledItems,
+    features: Array,
     classifier: FewShotClassifier,
     threshold: float | None = None,
 ) -> LabelTable:
-    """Label all of a pile together, and leave the classifier fitted to it.
+    """Label all unlabeled items together; the classifier is fitted to them.
 
     Args:
-        pile: with its labels.
-        items: `[n, ...]` its items, as the classifier takes them.
-        classifier: of any method that makes use of unlabeled items.
-        threshold: similarity to its class below which an item is unknown; None has none unknown.
+        items: the items with their given labels.
+        features: `[n, ...]` the items in the form that the classifier accepts.
+        classifier: of a method that uses unlabeled items.
+        threshold: similarity to its class below which an item is unknown; None labels all items.
+
+    Returns:
+        A label for every item.
 
     Raises:
-        ValueError: as `FewShotClassifier.fit` does, or a class that is called "unknown" itself, where there is a
-            threshold.
+        InvalidInputError: a class is called "unknown" and there is a threshold, or
+            `FewShotClassifier.fit` rejects the items.
+
+    Example:
+        >>> import numpy as np, graphfew as gf
+        >>> from graphfew.data.partially_labeled import PartiallyLabeledItems
+        >>> x = np.array([[0.0, 1.0], [1.0, 0.0], [-1.0, -1.0]])
+        >>> items = PartiallyLabeledItems(x, ("cat", "dog", None), ("0", "1", "2"))
+        >>> label_items(items, x, gf.FewShotClassifier(), threshold=0.5).is_unknown
+        array([False, False,  True])
     """
-    if threshold is not None and UNKNOWN_LABEL in pile.classes:
-        raise ValueError(
-            f"a class is called {UNKNOWN_LABEL!r}, which is the answer for items below the threshold; "
-            "give the class another name, or leave the threshold out"
+    if threshold is not None and UNKNOWN_LABEL in items.classes:
+        raise InvalidInputError(
+            f"a class is called {UNKNOWN_LABEL!r}, which is the label of items below the threshold; "
+            "rename the class, or omit the threshold"
         )
-    classifier.fit(items, pile.class_index)
-    shares = classifier.label_distributions_
-    best = shares.argmax(1)
-    similarity = classifier.similarity(items)[np.arange(len(best)), best]
-    far = similarity < threshold if threshold is not None else np.zeros(len(best), dtype=bool)
-    return LabelTable(pile, shares, best, similarity, far & (pile.class_index < 0))
+    classifier.fit(features, items.class_index)
+    probs = classifier.label_distributions_
+    predicted = probs.argmax(1)
+    similarity = classifier.similarity(features)[np.arange(len(predicted)), predicted]
+    is_unknown = np.zeros(len(predicted), dtype=bool)
+    if threshold is not None:
+        is_unknown = (similarity < threshold) & (items.class_index < 0)
+    return LabelTable(items, probs, predicted, similarity, is_unknown)
 
 
-def write_table(labeling: LabelTable, path: Path) -> None:
-    """Write the rows, under a header, as CSV in UTF-8."""
+def write_table(table: LabelTable, path: Path) -> None:
+    """Write a table as CSV in UTF-8, with a header of `COLUMNS`.
+
+    Args:
+        table: the labels.
+        path: the file, which is overwritten.
+
+    Raises:
+        OSError: the file cannot be written.
+
+    Example:
+        >>> import tempfile, numpy as np, graphfew as gf
+        >>> from graphfew.data.partially_labeled import PartiallyLabeledItems
+        >>> items = PartiallyLabeledItems(np.eye(2), ("cat", "dog"), ("0", "1"))
+        >>> table = label_items(items, items.x, gf.FewShotClassifier())
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_table(table, Path(folder) / "labels.csv")
+        ...     (Path(folder) / "labels.csv").read_text().splitlines()[1]
+        '0,cat,1.000000,1.000000,,,true'
+    """
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
-        writer.writerows(labeling.rows())
+        writer.writerows(table.rows())

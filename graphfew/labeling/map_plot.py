@@ -1,4 +1,4 @@
-"""A picture of a labeled pile: its items in a plane, and the surest and the least sure image of each class."""
+"""Plot of labeled items: a map of all items, and example images of each class."""
 
 from __future__ import annotations
 
@@ -12,67 +12,84 @@ from matplotlib.figure import Figure, SubFigure
 from numpy.typing import NDArray
 
 from graphfew.labeling.label_items import LabelTable
-from graphfew.visualization._style import CLASS_COLORS, CLASS_MARKERS
+from graphfew.visualization._style import NEUTRAL_COLOR, class_color, class_marker
 from graphfew.visualization.projection import principal_plane
 
 Array = NDArray[Any]
-# As many as are told apart, and no divisor in common with the number of colors: 56 classes look different.
-IN_LEGEND, IN_SHEET = 30, 20
-PALEST = 0.15
+MAX_CLASSES_IN_LEGEND = 30
+MAX_CLASSES_WITH_IMAGES = 20
+# Opacity of predictions at chance level and of certain ones.
+MIN_ALPHA, MAX_ALPHA = 0.15, 0.9
 
 
-def plot_label_map(labeling: LabelTable, x: Array) -> Figure:
-    """The items of a labeled pile: one color and mark per class, whose name stands at its mean.
+def plot_label_map(table: LabelTable, features: Array) -> Figure:
+    """Plot labeled items in the plane of their two principal components.
 
-    Items whose label was given have a dark outline, unsure ones are pale, unknown ones gray crosses. Where items are
-    images, a sheet beside it shows the surest and the least sure one of each class.
+    Each class has a color, a marker, and its name at its mean. Items with a given label have a dark
+    outline, predictions of low confidence are pale, and unknown items are gray crosses. If the
+    items are images, the most and the least confident image of each class are shown next to the
+    map.
 
     Args:
-        labeling: what is drawn.
-        x: `[n, F]` its items, encoded.
+        table: the labels.
+        features: `[n, F]` the encoded items.
+
+    Returns:
+        The figure.
+
+    Example:
+        >>> import numpy as np, graphfew as gf
+        >>> from graphfew.data.partially_labeled import PartiallyLabeledItems
+        >>> x = np.array([[0.0, 1.0], [1.0, 0.0], [0.1, 1.0]])
+        >>> items = PartiallyLabeledItems(x, ("cat", "dog", None), ("0", "1", "2"))
+        >>> table = gf.labeling.label_items(items, x, gf.FewShotClassifier())
+        >>> len(plot_label_map(table, x).subfigs)
+        1
     """
-    images = labeling.pile.x.ndim == 4
-    figure = Figure(figsize=(14 if images else 9, 8), layout="constrained")
-    parts = figure.subfigures(
-        1, 2 if images else 1, width_ratios=(3, 2) if images else None, squeeze=False
-    )
-    if images:
-        _draw_sheet(parts[0, 1], labeling)
-    left = parts[0, 0]
-    _draw_items(left.subplots(), labeling, principal_plane(x))
-    left.supxlabel(
-        "dark outline: label was given    ·    pale: unsure"
-        + ("    ·    gray cross: unknown" if labeling.unknown.any() else ""),
-        fontsize=10,
-    )
+    has_images = table.items.x.ndim == 4
+    figure = Figure(figsize=(14 if has_images else 9, 8), layout="constrained")
+    n_columns = 2 if has_images else 1
+    width_ratios = (3, 2) if has_images else None
+    parts = figure.subfigures(1, n_columns, width_ratios=width_ratios, squeeze=False)
+    map_figure = parts[0, 0]
+    if has_images:
+        _draw_images(parts[0, 1], table)
+    _draw_map(map_figure.subplots(), table, principal_plane(features))
+    caption = "dark outline: given label    ·    pale: low confidence"
+    if table.is_unknown.any():
+        caption += "    ·    gray cross: unknown"
+    map_figure.supxlabel(caption, fontsize=10)
     return figure
 
 
-def _draw_items(ax: Axes, labeling: LabelTable, at: Array) -> None:
-    classes = labeling.pile.classes
-    alpha = _alpha(labeling.confidence, len(classes))
-    far = labeling.unknown
+def _draw_map(ax: Axes, table: LabelTable, points: Array) -> None:
+    classes = table.items.classes
+    alpha = _alpha(table.confidence, len(classes))
+    unknown = table.is_unknown
     ax.scatter(
-        at[far, 0],
-        at[far, 1],
+        points[unknown, 0],
+        points[unknown, 1],
         marker="x",
-        color="#777777",
+        color=NEUTRAL_COLOR,
         s=30,
         linewidths=1,
-        label="unknown" if far.any() else None,
+        label="unknown" if unknown.any() else None,
     )
     for index, name in enumerate(classes):
-        marker, color = (
-            CLASS_MARKERS[index % len(CLASS_MARKERS)],
-            CLASS_COLORS[index % len(CLASS_COLORS)],
-        )
-        own = (labeling.best == index) & ~far
-        new, old = own & ~labeling.given, own & labeling.given
-        pale = [to_rgba(color, a) for a in alpha[new]]
-        ax.scatter(at[new, 0], at[new, 1], marker=marker, s=26, linewidths=0, color=pale)
+        color, marker = class_color(index), class_marker(index)
+        of_class = (table.predicted == index) & ~unknown
+        predicted, given = of_class & ~table.is_given, of_class & table.is_given
         ax.scatter(
-            at[old, 0],
-            at[old, 1],
+            points[predicted, 0],
+            points[predicted, 1],
+            marker=marker,
+            s=26,
+            linewidths=0,
+            color=[to_rgba(color, value) for value in alpha[predicted]],
+        )
+        ax.scatter(
+            points[given, 0],
+            points[given, 1],
             marker=marker,
             s=90,
             linewidths=1.6,
@@ -81,57 +98,57 @@ def _draw_items(ax: Axes, labeling: LabelTable, at: Array) -> None:
             zorder=3,
             label=name,
         )
-        ax.annotate(
-            name,
-            at[own].mean(0),
-            ha="center",
-            va="center",
-            fontsize=8,
-            fontweight="bold",
-            zorder=4,
-            bbox={
-                "boxstyle": "round,pad=0.15",
-                "facecolor": "white",
-                "edgecolor": color,
-                "alpha": 0.8,
-            },
-        )
-    if len(classes) <= IN_LEGEND:
+        _draw_class_name(ax, name, points[of_class].mean(0), color)
+    if len(classes) <= MAX_CLASSES_IN_LEGEND:
         ax.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8, frameon=False)
-    ax.set(xticks=[], yticks=[], title="Items in the plane in which they lie furthest apart")
+    ax.set(xticks=[], yticks=[], title="Items in the plane of their two principal components")
 
 
-def _alpha(confidence: Array, way: int) -> Array:
-    """From palest, where all classes are alike, to full, where one has it all."""
-    out: Array = PALEST + (0.9 - PALEST) * ((confidence - 1 / way) / (1 - 1 / way)).clip(0, 1)
-    return out
+def _draw_class_name(ax: Axes, name: str, position: Array, color: str) -> None:
+    ax.annotate(
+        name,
+        (float(position[0]), float(position[1])),
+        ha="center",
+        va="center",
+        fontsize=8,
+        fontweight="bold",
+        zorder=4,
+        bbox={"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": color, "alpha": 0.8},
+    )
 
 
-def _draw_sheet(figure: SubFigure, labeling: LabelTable) -> None:
-    """Of each class the surest and the least sure image among those that were labeled now."""
-    shown = [
-        i
-        for i in range(len(labeling.pile.classes))
-        if (labeling.answered & (labeling.best == i)).any()
-    ]
-    shown, across = shown[:IN_SHEET], 1 if len(shown) <= IN_SHEET // 2 else 2
-    figure.suptitle("Of each class: the surest, the least sure", fontsize=12)
-    if not shown:
+def _alpha(confidence: Array, n_classes: int) -> Array:
+    """Opacity: lowest for uniform probabilities, highest for a probability of 1."""
+    chance = 1 / n_classes
+    above_chance = ((confidence - chance) / (1 - chance)).clip(0, 1)
+    alpha: Array = MIN_ALPHA + (MAX_ALPHA - MIN_ALPHA) * above_chance
+    return alpha
+
+
+def _draw_images(figure: SubFigure, table: LabelTable) -> None:
+    """Draw the most and the least confident image of each class among the predicted ones."""
+    figure.suptitle("Most and least confident image of each class", fontsize=12)
+    members = []
+    for index in range(len(table.items.classes)):
+        of_class = np.flatnonzero(table.is_predicted & (table.predicted == index))
+        if len(of_class):
+            members.append(of_class)
+    members = members[:MAX_CLASSES_WITH_IMAGES]
+    if not members:
         return
-    grid = figure.subplots(math.ceil(len(shown) / across), 2 * across, squeeze=False)
-    cells = grid.reshape(-1, 2)
-    for ax in cells.ravel():
+    pairs_per_row = 1 if len(members) <= MAX_CLASSES_WITH_IMAGES // 2 else 2
+    n_rows = math.ceil(len(members) / pairs_per_row)
+    axes = figure.subplots(n_rows, 2 * pairs_per_row, squeeze=False).reshape(-1, 2)
+    for ax in axes.ravel():
         ax.axis("off")
-    for index, pair in zip(shown, cells, strict=False):
-        own = np.flatnonzero(labeling.answered & (labeling.best == index))
-        order = own[labeling.confidence[own].argsort(kind="stable")]
-        for ax, item in zip(pair, (order[-1], order[0]), strict=True):
-            ax.imshow(_picture(labeling.pile.x[item]), cmap="gray", vmin=0, vmax=255)
-            ax.set_title(
-                f"{labeling.pile.classes[index]} {labeling.confidence[item]:.2f}", fontsize=8
-            )
+    for of_class, pair in zip(members, axes, strict=False):
+        by_confidence = of_class[table.confidence[of_class].argsort(kind="stable")]
+        for ax, item in zip(pair, (by_confidence[-1], by_confidence[0]), strict=True):
+            ax.imshow(_to_pixels(table.items.x[item]), cmap="gray", vmin=0, vmax=255)
+            name = table.items.classes[table.predicted[item]]
+            ax.set_title(f"{name} {table.confidence[item]:.2f}", fontsize=8)
 
 
-def _picture(image: Array) -> Array:
-    out: Array = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
-    return out
+def _to_pixels(image: Array) -> Array:
+    pixels: Array = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
+    return pixels

@@ -1,4 +1,4 @@
-"""`graphfew label`: a folder or a table in, a table of labels out, and one clear line where that cannot be."""
+"""`graphfew label`: tables and folders in, a table of labels out, and one-line errors."""
 
 import csv
 import importlib
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
-from test_cli import call, refused
+from test_cli import assert_error, call
 
 import graphfew as gf
 
@@ -18,7 +18,7 @@ CLASSES = ("nought", "one", "two", "three")
 
 
 def digits(labels=3, each=30):
-    """Pixels `[n, 64]` of four digits, their names, and the names again but for all but a few of each."""
+    """Pixels `[n, 64]` of four digits, their names, and the few given labels."""
     x, y = load_digits(return_X_y=True)
     items = np.concatenate([np.flatnonzero(y == c)[:each] for c in range(4)])
     truth = [CLASSES[c] for c in y[items]]
@@ -52,8 +52,8 @@ def read(path):
         return list(csv.DictReader(file))
 
 
-def right(rows, truth):
-    """The share of right labels among those that were not given."""
+def accuracy(rows, truth):
+    """Accuracy over the labels that were not given."""
     new = [
         (row["label"], name)
         for row, name in zip(rows, truth, strict=True)
@@ -62,17 +62,17 @@ def right(rows, truth):
     return sum(a == b for a, b in new) / len(new)
 
 
-def test_a_table_is_labeled(call, tmp_path):
+def test_table(call, tmp_path):
     x, truth, given = digits()
     source = write_csv(tmp_path / "items.csv", x, given, [f"item {i}" for i in range(len(x))])
     code, out, err = call("label", source, "--out", tmp_path / "labels.csv", "--id-column", "id")
     assert (code, err) == (0, "")
-    assert "120 items of 4 classes: 12 labels were given, 108 found, 0 left unknown." in out
+    assert "120 items of 4 classes: 12 labels were given, 108 predicted, 0 unknown." in out
     rows = read(tmp_path / "labels.csv")
     assert [row["item"] for row in rows] == [f"item {i}" for i in range(120)]
     assert [row["given"] for row in rows] == ["true" if label else "false" for label in given]
     assert all(row["label"] == label for row, label in zip(rows, given, strict=True) if label)
-    assert right(rows, truth) > 0.9
+    assert accuracy(rows, truth) > 0.9
     for row in rows:
         assert 0 <= float(row["confidence"]) <= 1
         assert -1 <= float(row["similarity"]) <= 1
@@ -80,7 +80,7 @@ def test_a_table_is_labeled(call, tmp_path):
         assert row["second_label"] != row["label"]
 
 
-def test_the_table_says_what_the_classifier_says(call, tmp_path):
+def test_table_matches_the_classifier(call, tmp_path):
     x, _, given = digits()
     call(
         "label",
@@ -107,7 +107,7 @@ def test_the_table_says_what_the_classifier_says(call, tmp_path):
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("words", [True, False])
-def test_arrays_are_labeled(call, tmp_path, dtype, words):
+def test_arrays(call, tmp_path, dtype, words):
     x, truth, given = digits()
     y = (
         np.array(given)
@@ -127,10 +127,10 @@ def test_arrays_are_labeled(call, tmp_path, dtype, words):
     )
     assert (code, err) == (0, "")
     names = truth if words else [str(CLASSES.index(name)) for name in truth]
-    assert right(read(tmp_path / "labels.csv"), names) > 0.9
+    assert accuracy(read(tmp_path / "labels.csv"), names) > 0.9
 
 
-def test_a_folder_of_images_is_labeled_and_drawn(call, tmp_path):
+def test_folder_of_images_with_picture(call, tmp_path):
     x, truth, given = digits()
     source = write_images(tmp_path / "images", x, given)
     (source / "notes.txt").write_text("no image")
@@ -146,15 +146,15 @@ def test_a_folder_of_images_is_labeled_and_drawn(call, tmp_path):
         picture,
     )
     assert (code, err) == (0, "")
-    assert "1 files were left out" in out
+    assert "1 files were skipped" in out
     rows = read(tmp_path / "labels.csv")
-    assert right(rows, [truth[int(row["item"].split("/")[1][:3])] for row in rows]) > 0.9
+    assert accuracy(rows, [truth[int(row["item"].split("/")[1][:3])] for row in rows]) > 0.9
     with Image.open(picture) as drawn:
         assert min(drawn.size) > 500
         assert len(set(drawn.convert("L").tobytes())) > 50
 
 
-def test_images_go_through_a_checkpoint(call, tmp_path):
+def test_images_are_encoded_by_a_checkpoint(call, tmp_path):
     x, truth, given = digits()
     source = write_images(tmp_path / "images", x, given, (24, 20))
     gf.save(
@@ -165,7 +165,7 @@ def test_images_go_through_a_checkpoint(call, tmp_path):
     )
     assert (code, err) == (0, "")
     rows = read(tmp_path / "a.csv")
-    assert right(rows, [truth[int(row["item"].split("/")[1][:3])] for row in rows]) > 0.4
+    assert accuracy(rows, [truth[int(row["item"].split("/")[1][:3])] for row in rows]) > 0.4
     code, _, err = call(
         "label",
         source,
@@ -187,7 +187,7 @@ def test_images_go_through_a_checkpoint(call, tmp_path):
         lambda encoder: gf.backbones.affine_tta(gf.backbones.concat([encoder, encoder]), 2),
     ],
 )
-def test_an_encoder_around_another_takes_what_that_one_takes(call, tmp_path, wrap):
+def test_wrapped_encoders_determine_the_image_size(call, tmp_path, wrap):
     x, _, given = digits(6, 4)
     source = write_images(tmp_path / "images", x, given, (24, 20))
     encoder = wrap(gf.backbones.conv4(width=8, size=16))
@@ -196,7 +196,7 @@ def test_an_encoder_around_another_takes_what_that_one_takes(call, tmp_path, wra
         "label", source, "--checkpoint", tmp_path / "model.safetensors", "--out", tmp_path / "a.csv"
     )
     assert (code, err) == (0, "")
-    refused(
+    assert_error(
         call(
             "label",
             source,
@@ -211,7 +211,7 @@ def test_an_encoder_around_another_takes_what_that_one_takes(call, tmp_path, wra
     )
 
 
-def test_strange_items_are_left_unknown(call, tmp_path):
+def test_outliers_are_unknown(call, tmp_path):
     x, _, given = digits()
     x = np.concatenate([x, -x[:5]])
     call(
@@ -228,7 +228,7 @@ def test_strange_items_are_left_unknown(call, tmp_path):
     assert all(row["second_label"] in CLASSES and row["confidence"] == "" for row in rows[120:])
 
 
-def test_all_labeled_is_said_and_written(call, tmp_path):
+def test_fully_labeled_tables_are_written(call, tmp_path):
     x, truth, _ = digits()
     code, out, _ = call(
         "label", write_csv(tmp_path / "items.csv", x, truth), "--out", tmp_path / "labels.csv"
@@ -238,25 +238,27 @@ def test_all_labeled_is_said_and_written(call, tmp_path):
     assert [row["label"] for row in read(tmp_path / "labels.csv")] == truth
 
 
-def test_an_existing_table_stays_unless_it_is_to_be_replaced(call, tmp_path):
+def test_existing_files_are_kept_without_overwrite(call, tmp_path):
     x, _, given = digits()
     source, out = write_csv(tmp_path / "items.csv", x, given), tmp_path / "labels.csv"
     out.write_text("mine")
-    refused(call("label", source, "--out", out), "labels.csv is there already", "--overwrite")
+    assert_error(call("label", source, "--out", out), "labels.csv exists", "--overwrite")
     assert out.read_text() == "mine"
     assert call("label", source, "--out", out, "--overwrite")[0] == 0
     assert len(read(out)) == 120
 
 
-def test_an_interrupt_leaves_nothing_half_written(call, tmp_path, monkeypatch):
+def test_interrupt_leaves_no_partial_files(call, tmp_path, monkeypatch):
     x, _, given = digits()
     source = write_csv(tmp_path / "items.csv", x, given)
 
-    def stopped(labeling, path):
+    def interrupted_write(table, path):
         path.write_text("item,la")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(importlib.import_module("graphfew.cli.label"), "write_table", stopped)
+    monkeypatch.setattr(
+        importlib.import_module("graphfew.cli.label"), "write_table", interrupted_write
+    )
     code, _, err = call("label", source, "--out", tmp_path / "labels.csv")
     assert (code, err) == (130, "Stopped; nothing was written.\n")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["items.csv"]
@@ -276,9 +278,9 @@ TABLES = {
 
 
 @pytest.mark.parametrize(("content", "words"), TABLES.values(), ids=TABLES)
-def test_tables_that_cannot_be_read(call, tmp_path, content, words):
+def test_invalid_tables_are_rejected(call, tmp_path, content, words):
     (tmp_path / "items.csv").write_text(content)
-    refused(
+    assert_error(
         call("label", tmp_path / "items.csv", "--out", tmp_path / "labels.csv"), "items.csv", *words
     )
     assert not (tmp_path / "labels.csv").exists()
@@ -290,7 +292,7 @@ def test_tables_that_cannot_be_read(call, tmp_path, content, words):
         (["--method", "nothing"], ["unknown method 'nothing'"]),
         (["--method", "egnn"], ["must be trained first"]),
         (["--method", "prototypical", "--checkpoint", "no"], ["no checkpoint no"]),
-        (["--method", "simpleshot"], ["makes no use of unlabeled items"]),
+        (["--method", "simpleshot"], ["does not use unlabeled items"]),
         (["--set", "alpha=1"], ["no argument 'alpha'"]),
         (["--set", "alpha"], ["key=value"]),
         (["--encoder", "conv4"], ["only identity needs no training"]),
@@ -298,10 +300,10 @@ def test_tables_that_cannot_be_read(call, tmp_path, content, words):
         (["--checkpoint", "no"], ["there is no checkpoint no"]),
     ],
 )
-def test_options_that_do_not_fit(call, tmp_path, arguments, words):
+def test_invalid_options_are_rejected(call, tmp_path, arguments, words):
     x, _, given = digits()
     source = write_csv(tmp_path / "items.csv", x, given)
-    refused(call("label", source, "--out", tmp_path / "labels.csv", *arguments), *words)
+    assert_error(call("label", source, "--out", tmp_path / "labels.csv", *arguments), *words)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["items.csv"]
 
 
@@ -315,11 +317,11 @@ def test_options_that_do_not_fit(call, tmp_path, arguments, words):
         ("items.csv", "items.csv/o.csv", ["cannot be written"]),
     ],
 )
-def test_places_that_do_not_fit(call, tmp_path, source, out, words):
+def test_invalid_paths_are_rejected(call, tmp_path, source, out, words):
     x, _, given = digits()
     write_csv(tmp_path / "items.csv", x, given)
     (tmp_path / "items.txt").write_text("no table")
-    refused(call("label", tmp_path / source, "--out", tmp_path / out), *words)
+    assert_error(call("label", tmp_path / source, "--out", tmp_path / out), *words)
 
 
 @pytest.mark.parametrize(
@@ -336,21 +338,21 @@ def test_places_that_do_not_fit(call, tmp_path, source, out, words):
         ({"x": np.ones((2, 2)), "y": np.array([0.5, 1.0])}, ["a label is 0.5"]),
     ],
 )
-def test_arrays_that_cannot_be_read(call, tmp_path, arrays, words):
+def test_invalid_arrays_are_rejected(call, tmp_path, arrays, words):
     np.savez(tmp_path / "items.npz", **arrays)
-    refused(call("label", tmp_path / "items.npz", "--out", tmp_path / "labels.csv"), *words)
+    assert_error(call("label", tmp_path / "items.npz", "--out", tmp_path / "labels.csv"), *words)
 
 
-def test_a_file_that_is_no_archive_is_refused(call, tmp_path):
+def test_invalid_archives_are_rejected(call, tmp_path):
     (tmp_path / "items.npz").write_bytes(b"PK but no more")
-    refused(
+    assert_error(
         call("label", tmp_path / "items.npz", "--out", tmp_path / "labels.csv"),
         "items.npz is no NPZ",
         "savez",
     )
     with (tmp_path / "items.npz").open("wb") as file:
         np.save(file, np.ones(3))
-    refused(
+    assert_error(
         call("label", tmp_path / "items.npz", "--out", tmp_path / "labels.csv"),
         "items.npz is no NPZ",
         "savez",
@@ -378,29 +380,29 @@ def empty_class(folder):
     (folder / "four").mkdir()
 
 
-def of_two_sizes(folder):
+def two_sizes(folder):
     Image.new("L", (9, 8)).save(folder / "two" / "wide.png")
 
 
 @pytest.mark.parametrize(
-    ("spoil", "words"),
+    ("damage", "words"),
     [
         (broken, ["broken.png cannot be read as an image"]),
         (without_classes, ["has no class folders"]),
         (empty_class, ["four has no images"]),
-        (of_two_sizes, ["differ in size", "9x8", "--size"]),
+        (two_sizes, ["differ in size", "9x8", "--size"]),
     ],
 )
-def test_folders_that_cannot_be_read(call, folder, tmp_path, spoil, words):
-    spoil(folder)
-    refused(
+def test_invalid_folders_are_rejected(call, folder, tmp_path, damage, words):
+    damage(folder)
+    assert_error(
         call("label", folder, "--encoder", "identity", "--out", tmp_path / "labels.csv"), *words
     )
     assert not (tmp_path / "labels.csv").exists()
 
 
-def test_a_size_brings_images_to_one(call, folder, tmp_path):
-    of_two_sizes(folder)
+def test_size_resizes_images(call, folder, tmp_path):
+    two_sizes(folder)
     code, _, err = call(
         "label", folder, "--encoder", "identity", "--size", "8", "--out", tmp_path / "labels.csv"
     )
@@ -409,14 +411,14 @@ def test_a_size_brings_images_to_one(call, folder, tmp_path):
 
 
 def test_images_need_an_encoder(call, folder, tmp_path):
-    refused(
+    assert_error(
         call("label", folder, "--out", tmp_path / "labels.csv"),
         "--checkpoint",
         "--encoder identity",
     )
 
 
-def test_another_folder_may_hold_the_unlabeled(call, folder, tmp_path):
+def test_unlabeled_folder_option(call, folder, tmp_path):
     (folder / "unlabeled").rename(folder / "rest")
     code, out, _ = call(
         "label",
@@ -428,8 +430,8 @@ def test_another_folder_may_hold_the_unlabeled(call, folder, tmp_path):
         "--out",
         tmp_path / "labels.csv",
     )
-    assert (code, "8 labels were given, 8 found" in out) == (0, True)
-    refused(
+    assert (code, "8 labels were given, 8 predicted" in out) == (0, True)
+    assert_error(
         call(
             "label",
             folder,
@@ -448,14 +450,14 @@ def test_another_folder_may_hold_the_unlabeled(call, folder, tmp_path):
 @pytest.mark.skipif(importlib.util.find_spec("pyarrow") is not None, reason="pyarrow is installed")
 def test_parquet_needs_pyarrow(call, tmp_path):
     (tmp_path / "items.parquet").write_bytes(b"PAR1")
-    refused(
+    assert_error(
         call("label", tmp_path / "items.parquet", "--out", tmp_path / "labels.csv"),
         'pip install "graphfew[parquet]"',
     )
 
 
 @pytest.mark.skipif(importlib.util.find_spec("pyarrow") is None, reason="pyarrow is not installed")
-def test_parquet_is_labeled(call, tmp_path):
+def test_parquet(call, tmp_path):
     import pyarrow
     from pyarrow import parquet
 
@@ -464,4 +466,4 @@ def test_parquet_is_labeled(call, tmp_path):
     parquet.write_table(pyarrow.table(columns), tmp_path / "items.parquet")
     code, _, err = call("label", tmp_path / "items.parquet", "--out", tmp_path / "labels.csv")
     assert (code, err) == (0, "")
-    assert right(read(tmp_path / "labels.csv"), truth) > 0.9
+    assert accuracy(read(tmp_path / "labels.csv"), truth) > 0.9

@@ -73,8 +73,15 @@ $(VENV)/.installed: $(VENV)/.torch pyproject.toml
 	$(PIP) -e .
 	touch $@
 
+# The pages show tables of the benchmark records, which are read by graphfew.benchmark.
 $(VENV)/.docs: $(VENV)/.installed
-	$(PIP) -e ".[docs]"
+	$(PIP) -e ".[docs,bench]"
+	touch $@
+
+bench: $(VENV)/.bench
+
+$(VENV)/.bench: $(VENV)/.installed
+	$(PIP) -e ".[bench]"
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.installed

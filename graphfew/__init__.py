@@ -6,17 +6,14 @@ from typing import TYPE_CHECKING
 
 from graphfew import (
     backbones,
-    core,
     data,
     errors,
     evaluation,
     methods,
     nn,
     propagation,
-    serialization,
     training,
 )
-from graphfew._utils.seeding import seeded
 from graphfew.core.builders import (
     class_node_graph,
     complete_graph,
@@ -31,13 +28,9 @@ from graphfew.evaluation.accuracy import Result, evaluate
 from graphfew.evaluation.comparison import Comparison, compare, compare_results
 from graphfew.evaluation.prediction import predict
 from graphfew.methods.losses import (
-    dpgn_loss,
     edge_loss,
     edge_node_loss,
-    labeled_node_loss,
     node_loss,
-    pair_loss,
-    relation_loss,
 )
 from graphfew.methods.registry import METHODS, MethodSpec, create, register_method
 from graphfew.nn.layers import squared_euclidean
@@ -48,7 +41,7 @@ from graphfew.training.loop import TrainStep, train
 from graphfew.training.pretrain import class_loss
 
 if TYPE_CHECKING:
-    from graphfew import convert, estimators, export, visualization
+    from graphfew import convert, export, visualization
     from graphfew.estimators.classifier import FewShotClassifier
 else:
     # scikit-learn, networkx and matplotlib take longer to import than everything else,
@@ -96,32 +89,24 @@ __all__ = [
     "compare_results",
     "complete_graph",
     "convert",
-    "core",
     "create",
     "data",
-    "dpgn_loss",
     "edge_loss",
     "edge_node_loss",
     "errors",
-    "estimators",
     "evaluate",
     "evaluation",
     "export",
     "from_edges",
-    "labeled_node_loss",
     "load",
     "methods",
     "nn",
     "node_loss",
-    "pair_loss",
     "predict",
     "pretrained",
     "propagation",
     "register_method",
-    "relation_loss",
     "save",
-    "seeded",
-    "serialization",
     "squared_euclidean",
     "support_to_query_graph",
     "train",

@@ -14,6 +14,15 @@ from graphfew.methods.label_propagation import label_propagation
 from graphfew.methods.label_spreading import label_spreading
 from graphfew.methods.laplacian_shot import laplacian_shot
 from graphfew.methods.linear_head import linear_head
+from graphfew.methods.losses import (
+    dpgn_loss,
+    edge_loss,
+    edge_node_loss,
+    labeled_node_loss,
+    node_loss,
+    pair_loss,
+    relation_loss,
+)
 from graphfew.methods.matching import matching, matching_fce
 from graphfew.methods.multi_metric import multi_metric
 from graphfew.methods.nearest_neighbor import nearest_neighbor
@@ -35,6 +44,9 @@ __all__ = [
     "base_and_novel_logits",
     "bd_cspn",
     "dpgn",
+    "dpgn_loss",
+    "edge_loss",
+    "edge_node_loss",
     "egnn",
     "epnet",
     "feat",
@@ -43,17 +55,21 @@ __all__ = [
     "induction",
     "label_propagation",
     "label_spreading",
+    "labeled_node_loss",
     "laplacian_shot",
     "linear_head",
     "matching",
     "matching_fce",
     "multi_metric",
     "nearest_neighbor",
+    "node_loss",
+    "pair_loss",
     "pool_prototypes",
     "propagated_prototypes",
     "prototypical",
     "pt_map",
     "relation",
+    "relation_loss",
     "siamese",
     "simpleshot",
     "soft_k_means",

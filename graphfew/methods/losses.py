@@ -79,7 +79,7 @@ def labeled_node_loss(out: MethodOutput, target: Int[Tensor, " Q"]) -> Float[Ten
         >>> y = torch.tensor([0, 0, 1, 1, -1])
         >>> episode = gf.Episode.single(torch.randn(5, 3), y, query=y < 0, way=2)
         >>> tpn = gf.create("tpn", encoder=gf.backbones.identity(3))
-        >>> gf.labeled_node_loss(tpn(episode), torch.tensor([0])).shape
+        >>> gf.methods.labeled_node_loss(tpn(episode), torch.tensor([0])).shape
         torch.Size([])
 
     Source:
@@ -118,7 +118,7 @@ def relation_loss(out: MethodOutput, target: Int[Tensor, " Q"]) -> Float[Tensor,
     Example:
         >>> import torch, graphfew as gf
         >>> out = gf.MethodOutput(torch.zeros(2, 4), graphs=())
-        >>> gf.relation_loss(out, torch.tensor([0, 3]))
+        >>> gf.methods.relation_loss(out, torch.tensor([0, 3]))
         tensor(0.2500)
 
     Source:
@@ -206,7 +206,7 @@ def pair_loss(out: MethodOutput, target: Int[Tensor, " Q"]) -> Float[Tensor, ""]
         >>> y = torch.tensor([0, 0, 1, 1, -1])
         >>> episode = gf.Episode.single(torch.randn(5, 3), y, query=y < 0, way=2)
         >>> siamese = gf.create("siamese", encoder=gf.backbones.identity(3))
-        >>> gf.pair_loss(siamese(episode), torch.tensor([0])).shape
+        >>> gf.methods.pair_loss(siamese(episode), torch.tensor([0])).shape
         torch.Size([])
 
     Source:
@@ -255,7 +255,7 @@ def dpgn_loss(
         >>> y = torch.tensor([0, 1, -1])
         >>> episode = gf.Episode.single(torch.randn(3, 4), y, query=y < 0, way=2)
         >>> dpgn = gf.create("dpgn", encoder=gf.backbones.identity(4), way=2).eval()
-        >>> gf.dpgn_loss(dpgn(episode), torch.tensor([0])).shape
+        >>> gf.methods.dpgn_loss(dpgn(episode), torch.tensor([0])).shape
         torch.Size([])
 
     Source:

@@ -146,7 +146,7 @@ def test_loss(way, shot):
     # Edge terms are means over tasks, votes means over queries.
     count = [len(t) for t in targets]
     expected = np.mean([a for a, _ in totals]) + np.average([b for _, b in totals], weights=count)
-    actual = gf.dpgn_loss(model(gf.collate(tasks)), torch.cat(targets))
+    actual = gf.methods.dpgn_loss(model(gf.collate(tasks)), torch.cat(targets))
     assert actual.item() == pytest.approx(expected, rel=0, abs=1e-10)
 
 
@@ -175,7 +175,9 @@ def test_invalid_arguments():
     with pytest.raises(ValueError, match=r"generations must .* got 0"):
         identity_model("dpgn", generations=0)
     with pytest.raises(ValueError, match=r"edges \[E, 3\]"):
-        gf.dpgn_loss(identity_model("egnn", width=4)(task(1, 3, (1,), 2)), torch.tensor([0, 1]))
+        gf.methods.dpgn_loss(
+            identity_model("egnn", width=4)(task(1, 3, (1,), 2)), torch.tensor([0, 1])
+        )
 
 
 def test_queries_exchange_information_through_supports_only():

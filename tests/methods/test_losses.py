@@ -184,7 +184,9 @@ def test_half_precision_edges_are_counted_in_float32():
     low = graph.edges.bfloat16()
     target = torch.arange(40) % 2
     half, full = (
-        gf.pair_loss(gf.MethodOutput(torch.zeros(40, 2), (graph.replace(edges=edges),)), target)
+        gf.methods.pair_loss(
+            gf.MethodOutput(torch.zeros(40, 2), (graph.replace(edges=edges),)), target
+        )
         for edges in (low, low.float())
     )
     assert half == full

@@ -103,7 +103,7 @@ def test_conv_scores(tasks):
 def test_relation_loss(tasks):
     model = identity_model("relation", width=6)
     targets = [torch.arange(e.n_queries[0]) % e.way[0] for e in tasks]
-    actual = gf.relation_loss(model(gf.collate(tasks)), torch.cat(targets))
+    actual = gf.methods.relation_loss(model(gf.collate(tasks)), torch.cat(targets))
     errors = []
     for e, target in zip(tasks, targets, strict=True):
         scores = model(e).logits.detach().numpy()
@@ -126,6 +126,6 @@ def test_relation_conv_output_fits():
 
 def test_relation_loss_checks_number_of_targets():
     with pytest.raises(ValueError, match="3 targets for 2 queries"):
-        gf.relation_loss(
+        gf.methods.relation_loss(
             identity_model("relation", width=6)(task(1, 3, (1,), 2)), torch.tensor([0, 1, 2])
         )

@@ -55,7 +55,7 @@ def test_logits(tasks):
 def test_pair_loss(tasks):
     model = identity_model("siamese")
     targets = [torch.arange(e.n_queries[0]) % e.way[0] for e in tasks]
-    actual = gf.pair_loss(model(gf.collate(tasks)), torch.cat(targets))
+    actual = gf.methods.pair_loss(model(gf.collate(tasks)), torch.cat(targets))
     expected = []
     for e, target in zip(tasks, targets, strict=True):
         rank = {q: i for i, q in enumerate(e.query.nonzero().flatten().tolist())}
@@ -90,7 +90,9 @@ def test_learns_informative_features():
 
     model = gf.create("siamese", encoder=gf.backbones.identity(12))
     optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
-    training = gf.train(model, Loud(), loss=gf.pair_loss, batch=16, steps=150, optimizer=optimizer)
+    training = gf.train(
+        model, Loud(), loss=gf.methods.pair_loss, batch=16, steps=150, optimizer=optimizer
+    )
     steps = list(training)
     assert steps[0].accuracy < 0.6
     assert np.mean([s.accuracy for s in steps[-10:]]) > 0.85
@@ -99,4 +101,4 @@ def test_learns_informative_features():
 def test_pair_loss_checks_channels():
     e = BATCHES["equal"][0]
     with pytest.raises(ValueError, match="got 2 channels"):
-        gf.pair_loss(identity_model("egnn", width=4)(e), torch.tensor([0, 1]))
+        gf.methods.pair_loss(identity_model("egnn", width=4)(e), torch.tensor([0, 1]))

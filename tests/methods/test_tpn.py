@@ -75,7 +75,7 @@ def test_labeled_node_loss_includes_supports():
         if c >= 0
     ]
     assert len(terms) == 4 + 2 + (1 if (label >= 0).sum() == 7 else 0)
-    assert gf.labeled_node_loss(out, target).item() == pytest.approx(
+    assert gf.methods.labeled_node_loss(out, target).item() == pytest.approx(
         np.mean(terms), rel=0, abs=1e-10
     )
 
@@ -83,7 +83,7 @@ def test_labeled_node_loss_includes_supports():
 def test_labeled_node_loss_needs_node_logits():
     e = task(3, 3, (1,), 2)
     with pytest.raises(ValueError, match="got nodes"):
-        gf.labeled_node_loss(identity_model("egnn", width=4)(e), torch.tensor([0, 1]))
+        gf.methods.labeled_node_loss(identity_model("egnn", width=4)(e), torch.tensor([0, 1]))
 
 
 def test_initial_width_is_sqrt_dim():

@@ -75,7 +75,7 @@ def select_classes(dataset: Dataset, n_classes: int | None) -> Dataset:
         y=dataset.y[mask],
         classes=dataset.classes[:n_classes],
         groups=dataset.groups[:n_classes],
-        items={name: values[mask] for name, values in dataset.items.items()},
+        metadata={name: values[mask] for name, values in dataset.metadata.items()},
     )
 
 

@@ -31,7 +31,7 @@ unit-test: install-dev
 	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadfile
 
 # Every benchmark that a CPU can run; takes hours. After an interruption it continues where it stopped.
-BENCHMARKS := glyphs glyphs-unlabeled glyphs-digits clinc150 clinc150-pile cifar-fs-features omniglot cifar-fs \
+BENCHMARKS := glyphs glyphs-unlabeled glyphs-digits clinc150 clinc150-semi-supervised cifar-fs-features omniglot cifar-fs \
     omniglot-minimal omniglot-within fewrel
 bench: install
 	$(BIN)/graphfew bench $(BENCHMARKS:%=benchmarks/specs/%.toml) --keep-going

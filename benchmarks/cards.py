@@ -15,7 +15,7 @@ from typing import Any
 
 import graphfew as gf
 from benchmarks import files
-from graphfew.benchmark import Record, read
+from graphfew.benchmark import BenchmarkRecord, read_records
 
 RESULTS = Path("benchmarks/results")
 PRETRAINED = Path("graphfew/serialization/pretrained")
@@ -86,7 +86,7 @@ CHECKPOINTS = (
 )
 
 
-def card(entry: CardSource, model: gf.GraphMethod, records: Sequence[Record]) -> str:
+def card(entry: CardSource, model: gf.GraphMethod, records: Sequence[BenchmarkRecord]) -> str:
     """The model card as Markdown. Raises ValueError if there is no result of this checkpoint."""
     matches = [
         r
@@ -149,12 +149,12 @@ def _options(facts: Mapping[str, Any]) -> str:
     return f", with {', '.join(options)}" if options else ""
 
 
-def _order(record: Record) -> tuple[Any, ...]:
+def _order(record: BenchmarkRecord) -> tuple[Any, ...]:
     tasks = record.result.tasks
     return str(record.result.mode), str(tasks["query"]), tasks["way"], tasks["shot"]
 
 
-def _line(record: Record) -> str:
+def _line(record: BenchmarkRecord) -> str:
     result = record.result
     cells = (
         result.mode,
@@ -187,7 +187,7 @@ def main() -> None:
             raise SystemExit(
                 f"{best} has {best.stat().st_size:,} bytes; a pretrained checkpoint may have at most {MAX_BYTES:,}"
             )
-        records, _ = read(options.results / f"{entry.benchmark}.jsonl")
+        records, _ = read_records(options.results / f"{entry.benchmark}.jsonl")
         try:
             text = card(entry, gf.load(best), records)
         except ValueError as error:

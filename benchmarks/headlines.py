@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 
-from graphfew.benchmark import Figure, report
+from graphfew.benchmark import PublishedResult, report
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,9 +60,9 @@ HEADLINES = {
             "label propagation",
             "TIM",
             "PT-MAP",
-            "PT-MAP, even",
+            "PT-MAP, balanced",
             "propagated prototypes",
-            "propagated prototypes, even",
+            "propagated prototypes, balanced",
         ),
         (
             *_tasks((5,), (1,), query="balanced(15)"),
@@ -82,35 +82,37 @@ HEADLINES = {
 }
 
 
-def headlines(benchmarks: Sequence[report.Benchmark], figures: Sequence[Figure]) -> dict[str, str]:
+def headlines(
+    benchmarks: Sequence[report.BenchmarkResults], figures: Sequence[PublishedResult]
+) -> dict[str, str]:
     """The short tables by name, for markers `<!-- bench:NAME-short -->`, and the notes that all need as `note`."""
     found = {b.name: b for b in benchmarks}
     parts = {
-        name: [cut(table, wanted) for table in report.tables(found[name], figures)]
+        name: [cut(table, wanted) for table in report.make_tables(found[name], figures)]
         for name, wanted in HEADLINES.items()
         if name in found
     }
     short = {
-        f"{name}-short": "\n\n".join(report.titled(t) for t in own if t.lines)
+        f"{name}-short": "\n\n".join(report.render_table(t) for t in own if t.rows)
         for name, own in parts.items()
     }
     return {**short, "note": report.NOTE}
 
 
-def cut(table: report.Table, wanted: Headline) -> report.Table:
+def cut(table: report.ResultTable, wanted: Headline) -> report.ResultTable:
     """The table with the wanted rows and columns alone; rows that have nothing in these columns are left out."""
     keep = [
         i
         for i, column in enumerate(table.columns)
-        if any(_fits(column.draw, c) for c in wanted.columns)
+        if any(_fits(column.tasks_json, c) for c in wanted.columns)
     ]
     lines = [
-        dataclasses.replace(line, entries=tuple(line.entries[i] for i in keep))
-        for line in table.lines
+        dataclasses.replace(line, cells=tuple(line.cells[i] for i in keep))
+        for line in table.rows
         if line.name in wanted.rows
     ]
-    filled = tuple(line for line in lines if any(entry.cell for entry in line.entries))
-    return dataclasses.replace(table, columns=tuple(table.columns[i] for i in keep), lines=filled)
+    filled = tuple(line for line in lines if any(cell.result for cell in line.cells))
+    return dataclasses.replace(table, columns=tuple(table.columns[i] for i in keep), rows=filled)
 
 
 def _fits(draw: str, wanted: Mapping[str, object]) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks import files, headlines, method_tables, speed_tables
 from benchmarks.method_tables import markdown, percent
-from graphfew.benchmark import read_figures, report
+from graphfew.benchmark import read_published_results, report
 
 ROOT = Path(__file__).parent.parent
 README, RESULTS = "README.md", "benchmarks/RESULTS.md"
@@ -83,13 +83,13 @@ def recorded(root: Path) -> dict[str, str]:
     """The tables of every spec that has results, by its name, and the short ones of `headlines`; a document may hold
     any of them."""
     place = root / "benchmarks"
-    content = report.collect(
-        place / "results", read_figures(place / "published.toml"), place / "specs"
+    content = report.collect_report(
+        place / "results", read_published_results(place / "published.toml"), place / "specs"
     )
     whole = {
-        b.name: report.markdown(report.tables(b, content.figures))
+        b.name: report.render_markdown(report.make_tables(b, content.published))
         for b in content.benchmarks
-        if b.cells
+        if b.results
     }
     return whole | headlines.headlines(content.benchmarks, content.figures)
 
@@ -103,7 +103,7 @@ def rendered(root: Path = ROOT) -> dict[str, str]:
     for name, section in FURTHER.items():
         results = fill(results, name, section(root))
     found = recorded(root)
-    return {README: report.fill(text, found), RESULTS: report.fill(results, found)}
+    return {README: report.fill_markers(text, found), RESULTS: report.fill_markers(results, found)}
 
 
 def main() -> None:

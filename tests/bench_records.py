@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from graphfew.benchmark import Record
+from graphfew.benchmark import BenchmarkRecord, PublishedResult
 from graphfew.evaluation.accuracy import Result
 from graphfew.evaluation.mode import EvaluationMode
 from graphfew.evaluation.statistics import t_interval
@@ -65,11 +65,11 @@ def made(
     tasks: dict[str, Any] | None = None,
     model: dict[str, Any] | None = None,
     **changes: Any,
-) -> Record:
+) -> BenchmarkRecord:
     """A record whose accuracies are scattered about a mean."""
     own = result(accuracies(mean, count, noise), mode, tasks, model)
     key = f"{row}/{mode}/{tasks}/{count}/{changes.get('seed')}"
-    record = Record(
+    record = BenchmarkRecord(
         "omniglot",
         row,
         None,
@@ -88,3 +88,25 @@ def made(
         "2026-11-21T00:00:00Z",
     )
     return dataclasses.replace(record, **changes)
+
+
+def published_result(**changes: Any) -> PublishedResult:
+    """A published accuracy with the protocol of `made()`."""
+    entry = {
+        "benchmark": "omniglot",
+        "method": "prototypical",
+        "label": "Prototypes",
+        "way": 5,
+        "shot": 1,
+        "value": 98.8,
+        "backbone": "conv4-64",
+        "mode": "inductive",
+        "batch_norm": "running",
+        "query": "15",
+        "source": "Snell 2017",
+        "tag": "P",
+        "selected_on": "validation",
+        "tasks": 40,
+        **changes,
+    }
+    return PublishedResult(**{key: value for key, value in entry.items() if value is not None})

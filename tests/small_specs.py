@@ -2,7 +2,13 @@
 
 import dataclasses
 
-from graphfew.benchmark import Options, Screen, read, read_spec, run
+from graphfew.benchmark import (
+    ProgressDisplay,
+    RunOptions,
+    load_spec,
+    read_records,
+    run_benchmarks,
+)
 
 HEAD = """name = "small"
 title = "Glyphs, very little"
@@ -11,7 +17,7 @@ title = "Glyphs, very little"
 name = "glyphs"
 
 [test]
-tasks = 4
+n_tasks = 4
 batch = 2
 """
 TRAIN = """
@@ -27,7 +33,7 @@ validate_tasks = 4
 save_every = 1
 """
 DRAW = """
-[[draw]]
+[[tasks]]
 way = [3, 5]
 shot = 1
 query = 2
@@ -39,7 +45,7 @@ train = "proto"
 [[row]]
 name = "propagation"
 method = "label_propagation"
-on = "proto"
+encoder_from = "proto"
 mode = ["inductive", "transductive"]
 only = { way = 5 }
 """
@@ -58,7 +64,7 @@ def written(folder, text=SMALL, name="small.toml"):
 
 def spec(folder, text=SMALL):
     """The spec, read."""
-    return read_spec(written(folder, text))
+    return load_spec(written(folder, text))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +76,7 @@ class Told:
     steps: list = dataclasses.field(default_factory=list)
 
     def screen(self):
-        return Screen(
+        return ProgressDisplay(
             self.said.append,
             self.warned.append,
             lambda schedule, start: _Bar(self.steps.append),
@@ -96,13 +102,15 @@ class _Bar:
 def ran(folder, text=SMALL, stop=lambda: False, told=None, out=None, **options):
     """Run a spec in a folder; what the screen was told."""
     told = told or Told()
-    run([spec(folder, text)], Options(out or folder / "out", **options), told.screen(), stop)
+    run_benchmarks(
+        [spec(folder, text)], RunOptions(out or folder / "out", **options), told.screen(), stop
+    )
     return told
 
 
 def records(folder, name="small"):
     """The records of a results file, without times and places; no line may be unreadable."""
-    found, faults = read(folder / f"{name}.jsonl")
+    found, faults = read_records(folder / f"{name}.jsonl")
     assert faults == ()
     return [timeless(record) for record in found]
 

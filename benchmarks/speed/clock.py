@@ -55,7 +55,7 @@ def machine() -> dict[str, object]:
     return {
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
-        "processor": bench_machine.machine(torch.device("cpu")),
+        "processor": bench_machine.machine_name(torch.device("cpu")),
         "cores": os.cpu_count(),
         "malloc": os.environ.get("MALLOC_MMAP_MAX_", "default"),
     }

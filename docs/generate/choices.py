@@ -46,7 +46,7 @@ class Choice:
     tasks: str
     draw: Mapping[str, object]
 
-    def cells(self) -> tuple[report.Cell, report.Cell]:
+    def cells(self) -> tuple[report.AggregatedResult, report.AggregatedResult]:
         """The results of both rows."""
         recommended, alternative = (
             records.cell(self.benchmark, row.name, row.mode, **self.draw)
@@ -62,10 +62,12 @@ def _five(shot: int, query: str, **other: object) -> dict[str, object]:
 MEAN = Row("nearest class mean", INDUCTIVE, "prototypical", "no training")
 HEAD = Row("linear head", INDUCTIVE, "linear_head")
 SPREAD = Row("propagated prototypes", TRANSDUCTIVE, "propagated_prototypes")
-EVEN = Row("propagated prototypes, even", TRANSDUCTIVE, "propagated_prototypes", "`balanced=True`")
+EVEN = Row(
+    "propagated prototypes, balanced", TRANSDUCTIVE, "propagated_prototypes", "`balanced=True`"
+)
 POOL = Row("pool prototypes", SEMI, "pool_prototypes")
 POOL_EVEN = Row(
-    "pool prototypes, told the pile is even, then linear head",
+    "pool prototypes, balanced prior, then linear head",
     SEMI,
     "pool_prototypes",
     "balanced prior, then `linear_head`",
@@ -126,7 +128,7 @@ CHOICES = (
         "Few labels and an unlabeled set with OOD items; new items one at a time",
         POOL,
         LABELS,
-        "clinc150-pile",
+        "clinc150-semi-supervised",
         "75 intents, half of the unlabeled set OOD",
         {"way": 75},
     ),
@@ -134,7 +136,7 @@ CHOICES = (
         "The same, unlabeled set known to be class-balanced and without OOD items",
         POOL_EVEN,
         POOL,
-        "clinc150-pile",
+        "clinc150-semi-supervised",
         "150 intents, no OOD items",
         {"way": 150},
     ),
@@ -218,7 +220,7 @@ LOSSES = (
         "A balanced prior, and half of the unlabeled set is OOD",
         POOL_EVEN,
         LABELS,
-        "clinc150-pile",
+        "clinc150-semi-supervised",
         "75 intents, half of the unlabeled set OOD",
         {"way": 75},
     ),
@@ -226,7 +228,7 @@ LOSSES = (
         "Half of the unlabeled set is OOD, no assumption specified",
         POOL,
         Row("label spreading", SEMI, "label_spreading"),
-        "clinc150-pile",
+        "clinc150-semi-supervised",
         "75 intents, half of the unlabeled set OOD",
         {"way": 75},
     ),

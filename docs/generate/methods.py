@@ -105,7 +105,7 @@ def measured(name: str) -> list[str]:
     parts = [report.NOTE]
     for title, tables in benchmarks:
         parts.append(f"### {title}")
-        parts.extend(report.titled(table) for table in tables)
+        parts.extend(report.render_table(table) for table in tables)
     return parts
 
 

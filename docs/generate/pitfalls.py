@@ -16,10 +16,10 @@ SEMI_SUPERVISED = "semi-supervised, inductive"
 MEASURED = records.PLACE / "pitfalls" / "results.json"
 ONE = {"way": 5, "shot": 1}
 BALANCED_PRIOR = (
-    ("PT-MAP, even", TRANSDUCTIVE),
-    ("propagated prototypes, even", TRANSDUCTIVE),
-    ("TIM, even", TRANSDUCTIVE),
-    ("BD-CSPN, even", TRANSDUCTIVE),
+    ("PT-MAP, balanced", TRANSDUCTIVE),
+    ("propagated prototypes, balanced", TRANSDUCTIVE),
+    ("TIM, balanced", TRANSDUCTIVE),
+    ("BD-CSPN, balanced", TRANSDUCTIVE),
 )
 FREE = (
     ("PT-MAP", TRANSDUCTIVE),
@@ -159,7 +159,7 @@ def interval() -> str:
     """Accuracy of one model over increasing numbers of tasks."""
     even = records.cell("cifar-fs-features", "nearest class mean", INDUCTIVE, **ONE, query=BALANCED)
     rows = [
-        [f"{n:,}", records.percent(*gf.evaluation.t_interval(even.over.result.per_task[:n]))]
+        [f"{n:,}", records.percent(*gf.evaluation.t_interval(even.average.result.per_task[:n]))]
         for n in (20, 50, 100, 300, 600, 1000)
     ]
     return methods.table(["tasks", "accuracy, %"], rows)
@@ -180,7 +180,7 @@ def seeds() -> str:
             [
                 f"{row}, {mode}",
                 ", ".join(f"{mean:.2f}" for mean in means),
-                f"{100 * (cell.over.spread or 0):.2f}",
+                f"{100 * (cell.average.seed_std or 0):.2f}",
                 f"{100 * cell.records[0].result.half_width:.2f}",
             ]
         )
@@ -201,12 +201,12 @@ def unlabeled() -> str:
         ("nearest class mean, labels only", INDUCTIVE),
         ("label spreading", SEMI_SUPERVISED),
         ("pool prototypes", SEMI_SUPERVISED),
-        ("pool prototypes, told the pile is even", SEMI_SUPERVISED),
+        ("pool prototypes, balanced prior", SEMI_SUPERVISED),
     )
     rows = []
     for row, mode in names:
         in_distribution, with_ood = (
-            _accuracy("clinc150-pile", row, mode, way=way) for way in (150, 75)
+            _accuracy("clinc150-semi-supervised", row, mode, way=way) for way in (150, 75)
         )
         rows.append([row, in_distribution, with_ood])
     return methods.table(
@@ -333,7 +333,9 @@ def _accuracy(name: str, row: str, mode: str, **draw: object) -> str:
 
 def _compare_rows(name: str, rows: tuple[str, ...], head: str, **draw: object) -> str:
     """Rows of one benchmark, each with its difference from the first."""
-    cells: list[report.Cell] = [records.cell(name, row, INDUCTIVE, **draw) for row in rows]
+    cells: list[report.AggregatedResult] = [
+        records.cell(name, row, INDUCTIVE, **draw) for row in rows
+    ]
     return methods.table(
         [head, "accuracy, %", "points"],
         [

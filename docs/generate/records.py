@@ -8,21 +8,21 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import graphfew as gf
-from graphfew.benchmark import read_figures, report
+from graphfew.benchmark import read_published_results, report
 
 ROOT = Path(__file__).parents[2]
 PLACE = ROOT / "benchmarks"
 
 
 @functools.cache
-def everything() -> report.Report:
+def everything() -> report.BenchmarkReport:
     """All benchmarks that have results, with titles and published figures."""
-    return report.collect(
-        PLACE / "results", read_figures(PLACE / "published.toml"), PLACE / "specs"
+    return report.collect_report(
+        PLACE / "results", read_published_results(PLACE / "published.toml"), PLACE / "specs"
     )
 
 
-def benchmark(name: str) -> report.Benchmark:
+def benchmark(name: str) -> report.BenchmarkResults:
     """The benchmark of that name. Raises KeyError where it has no results."""
     found = {b.name: b for b in everything().benchmarks}
     if name not in found:
@@ -30,7 +30,7 @@ def benchmark(name: str) -> report.Benchmark:
     return found[name]
 
 
-def cell(name: str, row: str, mode: str, **draw: object) -> report.Cell:
+def cell(name: str, row: str, mode: str, **draw: object) -> report.AggregatedResult:
     """The one figure of a benchmark's row, in a mode, on the tasks that `draw` describes.
 
     What `draw` does not name may be anything, but there must be one such cell alone.
@@ -40,17 +40,17 @@ def cell(name: str, row: str, mode: str, **draw: object) -> report.Cell:
     """
     found = [
         c
-        for c in benchmark(name).cells
-        if c.who.row == row and c.who.mode == mode and _fits(c.drawn, draw)
+        for c in benchmark(name).results
+        if c.key.row == row and c.key.mode == mode and _fits(c.task_settings, draw)
     ]
     if len(found) != 1:
         raise KeyError(f"{name} has {len(found)} figures of {row!r}, {mode}, {draw}; one is needed")
     return found[0]
 
 
-def difference(a: report.Cell, b: report.Cell) -> str:
+def difference(a: report.AggregatedResult, b: report.AggregatedResult) -> str:
     """`+1.23 ± 0.45` points, of a to b, paired by task where the tasks are the same; else without an interval."""
-    ours, theirs = a.over.result, b.over.result
+    ours, theirs = a.average.result, b.average.result
     if ours.tasks == theirs.tasks and len(ours.per_task) == len(theirs.per_task):
         gap = gf.compare_results(ours, theirs)
         return f"{signed(100 * gap.difference)} ± {100 * gap.half_width:.2f}"
@@ -67,36 +67,35 @@ def percent(mean: float, half: float) -> str:
     return f"{100 * mean:.2f} ± {100 * half:.2f}"
 
 
-def accuracy(c: report.Cell) -> str:
+def accuracy(c: report.AggregatedResult) -> str:
     """A cell's mean and half width in per cent."""
-    return percent(c.over.result.mean, c.over.result.half_width)
+    return percent(c.average.result.mean, c.average.result.half_width)
 
 
-def of_method(method: str) -> Iterator[tuple[str, tuple[report.Table, ...]]]:
+def of_method(method: str) -> Iterator[tuple[str, tuple[report.ResultTable, ...]]]:
     """For each benchmark, by its title: the tables' rows that are of this method, and the columns that they fill."""
     whole = everything()
     for b in whole.benchmarks:
-        rows = {c.who.row for c in b.cells if c.method == method}
+        rows = {c.key.row for c in b.results if c.method == method}
         tables = (_cut(table, rows) for table in _tables(b.name)) if rows else ()
-        kept = tuple(table for table in tables if table.lines)
+        kept = tuple(table for table in tables if table.rows)
         if kept:
             yield whole.titles[b.name].title, kept
 
 
 @functools.cache
-def _tables(name: str) -> tuple[report.Table, ...]:
-    return report.tables(benchmark(name), everything().figures)
+def _tables(name: str) -> tuple[report.ResultTable, ...]:
+    return report.make_tables(benchmark(name), everything().published)
 
 
-def _cut(table: report.Table, rows: set[str]) -> report.Table:
-    lines = [line for line in table.lines if line.name in rows]
-    keep = [i for i in range(len(table.columns)) if any(line.entries[i].cell for line in lines)]
+def _cut(table: report.ResultTable, rows: set[str]) -> report.ResultTable:
+    lines = [line for line in table.rows if line.name in rows]
+    keep = [i for i in range(len(table.columns)) if any(line.cells[i].result for line in lines)]
     return dataclasses.replace(
         table,
         columns=tuple(table.columns[i] for i in keep),
-        lines=tuple(
-            dataclasses.replace(line, entries=tuple(line.entries[i] for i in keep))
-            for line in lines
+        rows=tuple(
+            dataclasses.replace(line, cells=tuple(line.cells[i] for i in keep)) for line in lines
         ),
     )
 

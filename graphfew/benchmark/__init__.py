@@ -1,62 +1,75 @@
-"""Benchmarks: specs, their runs, and the records that they leave."""
+"""Benchmarks as TOML files: specs, their runs, and the records of their results.
 
-from graphfew.benchmark.dispatch import AnyCell, all_cells
-from graphfew.benchmark.experiments import Cell, cells
-from graphfew.benchmark.loader import AnySpec, read_spec
-from graphfew.benchmark.protocol import Protocol, differences, marks, moving, of_figure, of_record
-from graphfew.benchmark.published import Figure, read_figures
-from graphfew.benchmark.records import Fault, Record, append, read
-from graphfew.benchmark.run import Options, Plan, Screen, Stopped, plan, run
-from graphfew.benchmark.semi_supervised import PileCell, PileSpec
-from graphfew.benchmark.spec import Spec
-from graphfew.benchmark.statistics import (
-    Averaged,
-    Pair,
-    Ranking,
-    averaged,
-    holm,
-    not_below_best,
-    pairwise,
-    rank,
+Needs the extra `bench`. Start reading at `run_benchmark.run_benchmarks`; a spec is defined in
+`spec`, a record in `records`, and the report in `report`.
+"""
+
+from graphfew.benchmark.experiments import (
+    AnyExperiment,
+    EpisodeExperiment,
+    SemiSupervisedExperiment,
+    list_experiments,
 )
-from graphfew.benchmark.status import Standing, survey
+from graphfew.benchmark.loader import AnyBenchmark, load_spec
+from graphfew.benchmark.protocol import EvaluationProtocol
+from graphfew.benchmark.published import PublishedResult, read_published_results
+from graphfew.benchmark.records import (
+    BenchmarkRecord,
+    UnreadableLine,
+    append_record,
+    read_records,
+)
+from graphfew.benchmark.run_benchmark import (
+    BenchmarkStopped,
+    JobStatus,
+    ProgressDisplay,
+    RunOptions,
+    RunPlan,
+    plan_run,
+    run_benchmarks,
+    run_status,
+)
+from graphfew.benchmark.semi_supervised import SemiSupervisedBenchmark
+from graphfew.benchmark.significance_tests import (
+    MethodRanking,
+    average_over_seeds,
+    compare_pairwise,
+    holm_correction,
+    not_significantly_below_best,
+    rank_methods,
+)
+from graphfew.benchmark.spec import EpisodeBenchmark
+from graphfew.benchmark.spec_fields import SpecError
 
 __all__ = [
-    "AnyCell",
-    "AnySpec",
-    "Averaged",
-    "Cell",
-    "Fault",
-    "Figure",
-    "Options",
-    "Pair",
-    "PileCell",
-    "PileSpec",
-    "Plan",
-    "Protocol",
-    "Ranking",
-    "Record",
-    "Screen",
-    "Spec",
-    "Standing",
-    "Stopped",
-    "all_cells",
-    "append",
-    "averaged",
-    "cells",
-    "differences",
-    "holm",
-    "marks",
-    "moving",
-    "not_below_best",
-    "of_figure",
-    "of_record",
-    "pairwise",
-    "plan",
-    "rank",
-    "read",
-    "read_figures",
-    "read_spec",
-    "run",
-    "survey",
+    "AnyBenchmark",
+    "AnyExperiment",
+    "BenchmarkRecord",
+    "BenchmarkStopped",
+    "EpisodeBenchmark",
+    "EpisodeExperiment",
+    "EvaluationProtocol",
+    "JobStatus",
+    "MethodRanking",
+    "ProgressDisplay",
+    "PublishedResult",
+    "RunOptions",
+    "RunPlan",
+    "SemiSupervisedBenchmark",
+    "SemiSupervisedExperiment",
+    "SpecError",
+    "UnreadableLine",
+    "append_record",
+    "average_over_seeds",
+    "compare_pairwise",
+    "holm_correction",
+    "list_experiments",
+    "load_spec",
+    "not_significantly_below_best",
+    "plan_run",
+    "rank_methods",
+    "read_published_results",
+    "read_records",
+    "run_benchmarks",
+    "run_status",
 ]

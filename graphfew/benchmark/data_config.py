@@ -1,88 +1,89 @@
-"""`Source`: the data of a spec, and how its splits are read."""
+"""The data of a benchmark: data sets by name, their splits and loader arguments."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from graphfew.benchmark.toml import Table
-from graphfew.data import DATASETS, Dataset
+from pydantic import Field, field_validator
+
+from graphfew.benchmark.spec_fields import Arguments, DatasetName, SpecModel, suggest
+from graphfew.data import Dataset
 from graphfew.data.catalog import loader_arguments
 from graphfew.runs import load_split
 
-Roots = Mapping[str, str]
+DataRoots = Mapping[str, str]
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Source:
-    """The `[data]` of a spec.
+class DataConfig(SpecModel):
+    """The table `[data]`.
 
-    Shapes:
-        name: of the catalog.
-        train, validate, test: splits; the first two are what trainings take by default.
-        arguments: of the loader, where they are not its defaults.
-        test_name, test_arguments: the data tested on, the same unless the spec says otherwise.
-        table: where the spec says so.
+    Attributes:
+        name: data set of the trainings, and of the test unless `test_name` is given.
+        train, validation, test: splits; the first two are the defaults of the trainings.
+        arguments: of the loader, without those that equal its defaults.
     """
 
-    name: str
-    train: str
-    validate: str
-    test: str
-    arguments: Mapping[str, Any]
-    test_name: str
-    test_arguments: Mapping[str, Any]
-    table: Table
+    name: DatasetName
+    train: str = "train"
+    validation: str = Field(default="val", alias="validate")
+    test: str = "test"
+    arguments: Arguments = Field(default_factory=dict)
+    test_name: DatasetName | None = None
+    test_arguments: Arguments | None = None
 
-    def load_test(self, roots: Roots) -> Dataset:
-        """The test split. Raises ValueError, with file and line, where it cannot be read."""
-        key = "test_name" if "test_name" in self.table.content else "name"
-        return load(self.test_name, self.test, self.test_arguments, roots, self.table, key)
+    @field_validator("arguments", "test_arguments")
+    @classmethod
+    def _drop_defaults(cls, arguments: dict[str, Any], info: Any) -> dict[str, Any]:
+        name = info.data.get("name")
+        if info.field_name == "test_arguments":
+            name = info.data.get("test_name") or name
+        if name is None:
+            return arguments
+        defaults = loader_arguments(name)
+        for key in arguments:
+            if key not in defaults:
+                raise ValueError(f"{name} has no argument {key!r}; {suggest(key, defaults)}")
+        return {key: value for key, value in arguments.items() if value != defaults[key]}
+
+    @property
+    def test_set(self) -> str:
+        """The name of the data set of the test."""
+        return self.test_name or self.name
+
+    @property
+    def test_loader_arguments(self) -> dict[str, Any]:
+        """The loader arguments of the test, by default those of the trainings."""
+        if self.test_arguments is not None:
+            return self.test_arguments
+        return self.arguments if self.test_set == self.name else {}
+
+    def training_defaults(self) -> dict[str, Any]:
+        """Return options of `TrainConfig` that trainings have by default."""
+        return {
+            "data": self.name,
+            "split": self.train,
+            "validate": self.validation,
+            "data_arguments": dict(self.arguments),
+        }
+
+    def load(self, split: str, roots: DataRoots) -> Dataset:
+        """Load a split of the training data.
+
+        Raises:
+            ValueError: the split is unknown or cannot be read.
+        """
+        return _load(self.name, split, roots, self.arguments)
+
+    def load_test(self, roots: DataRoots) -> Dataset:
+        """Load the test split. Raises ValueError if it is unknown or cannot be read."""
+        return _load(self.test_set, self.test, roots, self.test_loader_arguments)
 
 
-def load(
-    name: str, split: str, arguments: Mapping[str, Any], roots: Roots, table: Table, key: str
-) -> Dataset:
-    """A split; a fault says at which key of which table the spec asks for it.
-
-    Raises:
-        ValueError: an unknown split, data that is not there, or a loader that refuses it.
-    """
+def _load(name: str, split: str, roots: DataRoots, arguments: Mapping[str, Any]) -> Dataset:
     try:
         return load_split(name, split, roots.get(name), **arguments)
     except (ValueError, TypeError, OSError) as error:
-        raise table.fault(
-            f"{name}/{split} cannot be read: {' '.join(str(error).split())}", key
-        ) from error
-
-
-def read_source(table: Table) -> Source:
-    """The `[data]` of a spec. Raises ValueError for what is none."""
-    table.allow(("name", "train", "validate", "test", "arguments", "test_name", "test_arguments"))
-    name = table.choice("name", tuple(DATASETS))
-    tested = table.choice("test_name", tuple(DATASETS), name)
-    arguments = _arguments(table, "arguments", name)
-    other = _arguments(table, "test_arguments", tested)
-    own = other if "test_arguments" in table.content or tested != name else arguments
-    return Source(
-        name,
-        table.text("train", "train"),
-        table.text("validate", "val"),
-        table.text("test", "test"),
-        arguments,
-        tested,
-        own,
-        table,
-    )
-
-
-def _arguments(table: Table, key: str, name: str) -> dict[str, Any]:
-    given = table.plain(key)
-    known = loader_arguments(name)
-    stray = sorted(set(given) - set(known))
-    if stray:
-        raise table.fault(
-            f"{name} has no argument {stray[0]!r}; it takes: {', '.join(known) or 'none'}", key
-        )
-    return {name: value for name, value in given.items() if value != known[name]}
+        # Loaders explain over several lines; an error of a spec is one line.
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{name}/{split} cannot be read: {reason}") from error

@@ -1,4 +1,4 @@
-"""What a figure was made with: commit, versions, machine, memory."""
+"""The environment of a measurement: commit, versions, machine and memory."""
 
 from __future__ import annotations
 
@@ -15,69 +15,83 @@ import torch
 from graphfew._utils.model_spec import JSON
 from graphfew.runs import versions
 
-Peak = Callable[[], int | None]
-MEMORY = Path("/proc/self")
+PROC = Path("/proc/self")
+CPU_INFO = Path("/proc/cpuinfo")
+PACKAGE = Path(__file__).parents[1]
 
 
-def commit(folder: Path = Path(__file__).parent.parent) -> str | None:
-    """The commit of the package's source, with "+" where the source has changes; None outside a repository."""
-    head = _git(folder, "rev-parse", "HEAD")
-    changes = _git(folder, "status", "--porcelain", ".")
-    return None if not head or changes is None else head + ("+" if changes else "")
+def package_commit(package: Path = PACKAGE) -> str | None:
+    """Return the commit of the checkout that the package is in, with "+" if its files changed.
+
+    Returns:
+        None if the package is not part of a repository. An installed package may lie inside an
+        unrelated repository (a virtual environment usually does), so the files must be tracked.
+    """
+    if not _git(package, "ls-files", "--error-unmatch", "__init__.py"):
+        return None
+    head = _git(package, "rev-parse", "HEAD")
+    changes = _git(package, "status", "--porcelain", ".")
+    if not head or changes is None:
+        return None
+    return f"{head}+" if changes else head
 
 
 def all_versions() -> dict[str, JSON]:
-    """The versions that a result may hang on; None for what is not installed."""
-    return {
-        **versions(),
-        **{name.replace("-", "_"): _version(name) for name in ("torch-geometric", "torch-scatter")},
-    }
+    """Return the versions that may affect a result; None for packages that are not installed."""
+    found = dict(versions())
+    for name in ("torch-geometric", "torch-scatter"):
+        found[name.replace("-", "_")] = _version(name)
+    return found
 
 
-def machine(device: torch.device) -> str:
-    """The processor or the accelerator, in words."""
+def machine_name(device: torch.device) -> str:
+    """Return the name of the processor or accelerator."""
     if device.type == "cuda":
         return str(torch.cuda.get_device_name(device))
-    return _processor(Path("/proc/cpuinfo")) or platform.processor() or platform.machine()
+    return _processor_name(CPU_INFO) or platform.processor() or platform.machine()
 
 
-def now() -> str:
-    """The time, ISO 8601, UTC."""
+def utc_now() -> str:
+    """Return the current time, ISO 8601, UTC."""
     return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 @contextmanager
-def memory(device: torch.device) -> Iterator[Peak]:
-    """A function that gives the most bytes held at a time since the block began, of the accelerator where there is one;
-    None where the system does not tell.
+def peak_memory(device: torch.device) -> Iterator[Callable[[], int | None]]:
+    """Yield a function that returns the peak memory in bytes since the block was entered.
+
+    It measures the accelerator if there is one, else the process, and returns None where the
+    system does not report it.
     """
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         yield lambda: int(torch.cuda.max_memory_allocated(device))
         return
     try:
-        (MEMORY / "clear_refs").write_text("5", encoding="ascii")
+        # Linux: writing 5 resets the high-water mark of the resident memory.
+        (PROC / "clear_refs").write_text("5", encoding="ascii")
     except OSError:
         yield lambda: None
         return
-    yield _high_water
+    yield _resident_high_water
 
 
-def _high_water() -> int | None:
-    for line in (MEMORY / "status").read_text(encoding="utf-8").splitlines():
+def _resident_high_water() -> int | None:
+    for line in (PROC / "status").read_text(encoding="utf-8").splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
     return None
 
 
-def _processor(path: Path) -> str | None:
+def _processor_name(path: Path) -> str | None:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError:
         return None
-    return next(
-        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), None
-    )
+    for line in lines:
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return None
 
 
 def _version(name: str) -> str | None:
@@ -88,14 +102,9 @@ def _version(name: str) -> str | None:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
+    command = ["git", "-C", str(folder), *arguments]
     try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None

@@ -1,4 +1,4 @@
-"""`Cell`: one row, in one mode, on one kind of tasks, from one seed; its key is all that its figure hangs on."""
+"""Experiments: one row, in one mode, on one kind of tasks, from one training seed."""
 
 from __future__ import annotations
 
@@ -8,153 +8,253 @@ import inspect
 import itertools
 import json
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from graphfew._utils.model_spec import JSON
-from graphfew.benchmark.method_config import MODES, Row
-from graphfew.benchmark.records import FORMAT
-from graphfew.benchmark.spec import Spec, start_seed
-from graphfew.benchmark.task_config import Draw
-from graphfew.benchmark.training_config import Training
+from graphfew.benchmark.format_1 import row_to_format_1, to_format_1
+from graphfew.benchmark.loader import AnyBenchmark
+from graphfew.benchmark.method_config import MethodConfig
+from graphfew.benchmark.semi_supervised import (
+    ClassifierConfig,
+    LabelBudget,
+    SemiSupervisedBenchmark,
+)
+from graphfew.benchmark.spec import EpisodeBenchmark, TrainingStep
+from graphfew.benchmark.task_config import TaskConfig
 from graphfew.methods.registry import find_method
 from graphfew.runs import TrainConfig
 from graphfew.runs.option_catalog import LOCATION_OPTIONS
 
-# Where and how a training runs, not what it computes; its start is told by the whole chain.
-NEUTRAL = (*LOCATION_OPTIONS, "save_every", "init_encoder")
+# Options that do not change what a training computes. Its initialization is covered by the chain.
+NEUTRAL_OPTIONS = (*LOCATION_OPTIONS, "save_every", "init_encoder")
+# Increased only if results of the same settings change.
+KEY_FORMAT = 1
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Cell:
-    """One figure of a benchmark.
+class EpisodeExperiment:
+    """One result of an episode benchmark.
 
-    Shapes:
-        seed: of the training; None where nothing was trained, or several trainings stand behind it together.
-        transductive: the mode asked for; None is as it was trained, or the method's default.
+    Attributes:
+        seed: of the training; None if nothing was trained or if several trainings are combined.
+        transductive: the requested mode; None is as trained, or the method's default.
         drop_unlabeled: whether unlabeled items are dropped.
         count: number of tasks.
-        key: SHA-256 of all that the figure hangs on.
+        key: SHA-256 of everything that determines the result.
     """
 
-    spec: Spec
-    row: Row
+    spec: EpisodeBenchmark
+    method: MethodConfig
     seed: int | None
     transductive: bool | None
     drop_unlabeled: bool
-    draw: Draw
+    tasks: TaskConfig
     count: int
     key: str
 
     def __str__(self) -> str:
-        mode = [name for name, value in MODES.items() if value is self.transductive]
-        dropped = ["unlabeled dropped"] * self.drop_unlabeled
-        seed = [] if self.seed is None else [f"seed {self.seed}"]
-        return f"{', '.join([self.row.name, *mode, *dropped, *seed])}: {self.draw}"
+        parts = [self.method.name]
+        if self.transductive is not None:
+            parts.append("transductive" if self.transductive else "inductive")
+        if self.drop_unlabeled:
+            parts.append("unlabeled dropped")
+        if self.seed is not None:
+            parts.append(f"seed {self.seed}")
+        return f"{', '.join(parts)}: {self.tasks}"
+
+    @property
+    def training_steps(self) -> tuple[TrainingStep, ...]:
+        """The trainings that the experiment depends on, each after its initialization."""
+        steps: dict[tuple[str, int], TrainingStep] = {}
+        for chain in self.spec.checkpoint_chains(self.method, self.seed):
+            for training, seed in chain:
+                steps.setdefault((training.name, seed), (training, seed))
+        return tuple(steps.values())
 
 
-def cells(spec: Spec, most: int | None = None, only: Collection[str] = ()) -> tuple[Cell, ...]:
-    """The cells of a spec, those of one checkpoint together.
+@dataclasses.dataclass(frozen=True, eq=False)
+class SemiSupervisedExperiment:
+    """One result of a semi-supervised benchmark: a classifier on a label budget, `count` times."""
+
+    spec: SemiSupervisedBenchmark
+    method: ClassifierConfig
+    budget: LabelBudget
+    count: int
+    key: str
+
+    def __str__(self) -> str:
+        return f"{self.method.name}: {self.budget}"
+
+
+AnyExperiment = EpisodeExperiment | SemiSupervisedExperiment
+
+
+def list_experiments(
+    spec: AnyBenchmark, max_tasks: int | None = None, rows: Collection[str] = ()
+) -> tuple[AnyExperiment, ...]:
+    """Return the experiments of a spec; those that share a checkpoint follow one another.
 
     Args:
-        spec: the benchmark.
-        most: at most so many tasks in each.
-        only: names of the rows wanted; all where it is empty.
+        spec: a benchmark.
+        max_tasks: the most tasks (or repeats) per experiment.
+        rows: names of rows; all if empty.
+
+    Raises:
+        ValueError: a row that does not exist.
     """
-    found: dict[str, Cell] = {}
-    for row in spec.rows:
-        seeds = (
-            spec.training(row.trainings[0]).seeds if row.trainings and not row.together else (None,)
-        )
-        for seed, mode, drop, draw in itertools.product(seeds, row.modes, row.drop, spec.draws):
-            if row.takes(draw) and (not only or row.name in only):
-                count = draw.count if most is None else min(most, draw.count)
-                # Where nothing is unlabeled, nothing is dropped.
-                cell = _cell(spec, row, seed, mode, drop and draw.has_unlabeled, draw, count)
-                found.setdefault(cell.key, cell)
-    return tuple(found.values())
+    known = dict.fromkeys(method.name for method in spec.methods)
+    for row in rows:
+        if row not in known:
+            raise ValueError(f"{spec.path} has no row {row!r}; its rows are: {', '.join(known)}")
+    found: Iterator[AnyExperiment]
+    if isinstance(spec, SemiSupervisedBenchmark):
+        found = _semi_supervised_experiments(spec, max_tasks)
+    else:
+        found = _episode_experiments(spec, max_tasks)
+    # Settings that amount to the same have one key, and are one experiment.
+    distinct: dict[str, AnyExperiment] = {}
+    for experiment in found:
+        if not rows or experiment.method.name in rows:
+            distinct.setdefault(experiment.key, experiment)
+    return tuple(distinct.values())
 
 
-def chain(spec: Spec, name: str, seed: int) -> tuple[tuple[Training, int], ...]:
-    """The trainings behind a checkpoint with their seeds, the first one first."""
-    training = spec.training(name)
-    before = chain(spec, training.start, start_seed(spec, training, seed)) if training.start else ()
-    return (*before, (training, seed))
-
-
-def chains(spec: Spec, row: Row, seed: int | None) -> tuple[tuple[tuple[Training, int], ...], ...]:
-    """The chain behind each checkpoint that a row reads; of several seeds where it reads them together."""
-    if seed is not None:
-        return tuple(chain(spec, name, seed) for name in row.trainings)
-    return tuple(
-        chain(spec, name, own) for name in row.together for own in spec.training(name).seeds
-    )
-
-
-def options(config: TrainConfig) -> dict[str, JSON]:
-    """What a training computes: the options that are not the defaults, so that a later option changes no key."""
-    usual = TrainConfig(config.method, config.data).to_options()
-    named = {"method": config.method, "data": config.data}
-    return {
-        **named,
-        **{
-            name: value
-            for name, value in config.to_options().items()
-            if name not in NEUTRAL and value != usual[name]
-        },
+def changed_options(config: TrainConfig) -> dict[str, JSON]:
+    """Return the options that are not defaults, so that adding an option changes no key."""
+    defaults = TrainConfig(config.method, config.data).to_options()
+    changed = {
+        name: value
+        for name, value in config.to_options().items()
+        if name not in NEUTRAL_OPTIONS and value != defaults[name]
     }
+    return {"method": config.method, "data": config.data, **changed}
 
 
-def plain(value: Any) -> Any:
-    """JSON values as JSON can hold them: numbers that are not finite become text."""
+def to_finite(value: Any) -> Any:
+    """Return JSON values in which infinite numbers and NaN are text."""
     if isinstance(value, Mapping):
-        return {str(key): plain(part) for key, part in value.items()}
+        return {str(key): to_finite(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(part) for part in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+        return [to_finite(part) for part in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
 
 
-def hashed(facts: Mapping[str, Any]) -> str:
-    """SHA-256 of facts as canonical JSON."""
-    text = json.dumps(plain(facts), sort_keys=True, separators=(",", ":"), allow_nan=False)
+def hash_settings(settings: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of settings as canonical JSON."""
+    content = to_finite(settings)
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _cell(
-    spec: Spec, row: Row, seed: int | None, mode: bool | None, drop: bool, draw: Draw, count: int
-) -> Cell:
-    source = spec.source
-    behind = [step for steps in chains(spec, row, seed) for step in steps]
-    facts = {
-        "format": FORMAT,
-        "row": row.name,
-        "assumes": row.assumes,
-        "mode": _mode(spec, row, mode),
-        "drop_unlabeled": drop,
-        "draw": draw.facts(),
+def _episode_experiments(
+    spec: EpisodeBenchmark, max_tasks: int | None
+) -> Iterator[EpisodeExperiment]:
+    for method in spec.methods:
+        seeds: tuple[int | None, ...] = (None,)
+        if method.trainings and not method.encoders_from:
+            seeds = spec.training(method.trainings[0]).seeds
+        settings = itertools.product(seeds, method.modes, method.drops, spec.tasks)
+        for seed, transductive, drop, tasks in settings:
+            if not method.only.matches(tasks):
+                continue
+            count = tasks.n_tasks if max_tasks is None else min(max_tasks, tasks.n_tasks)
+            drop_unlabeled = drop and tasks.has_unlabeled
+            yield EpisodeExperiment(
+                *(spec, method, seed, transductive, drop_unlabeled, tasks, count),
+                key=_episode_key(spec, method, seed, transductive, drop_unlabeled, tasks, count),
+            )
+
+
+def _episode_key(
+    spec: EpisodeBenchmark,
+    method: MethodConfig,
+    seed: int | None,
+    transductive: bool | None,
+    drop_unlabeled: bool,
+    tasks: TaskConfig,
+    count: int,
+) -> str:
+    trainings: list[JSON] = []
+    for chain in spec.checkpoint_chains(method, seed):
+        for training, number in chain:
+            trainings.append(changed_options(spec.train_config(training, number)))
+    settings: dict[str, Any] = {
+        "format": KEY_FORMAT,
+        "row": row_to_format_1(method.name),
+        "assumes": "even" if method.assumes == "balanced" else method.assumes,
+        "mode": _effective_mode(spec, method, transductive),
+        "drop_unlabeled": drop_unlabeled,
+        "draw": tasks.to_json(),
         "tasks": count,
-        "seed": spec.seed,
+        "seed": spec.test.seed,
         "data": {
-            "name": source.test_name,
-            "split": source.test,
-            "arguments": source.test_arguments,
+            "name": spec.data.test_set,
+            "split": spec.data.test,
+            "arguments": spec.data.test_loader_arguments,
         },
-        "training": [options(training.config(number)) for training, number in behind],
-        "method": None if row.train else {"name": row.method, "arguments": row.arguments},
-        **({"together": row.together} if row.together else {}),
-        **({"views": row.views} if row.views > 1 else {}),
-        **({"mirror": row.mirror} if row.mirror is not None else {}),
+        "training": trainings,
+        "method": None,
     }
-    return Cell(spec, row, seed, mode, drop, draw, count, hashed(facts))
+    if method.train is None:
+        settings["method"] = {"name": method.method, "arguments": method.arguments}
+    if method.encoders_from:
+        settings["together"] = method.trainings
+    if method.views > 1:
+        settings["views"] = method.views
+    if method.mirror is not None:
+        settings["mirror"] = method.mirror
+    return hash_settings(to_format_1(settings))
 
 
-def _mode(spec: Spec, row: Row, asked: bool | None) -> bool | None:
-    """The mode that is meant where none is asked, so that saying it changes no key."""
-    method = find_method(row.method)
-    if not (method.inductive and method.transductive):
-        return method.transductive
-    trained = spec.training(row.train).options if row.train else {}
-    own = {**row.arguments, **trained.get("arguments", {})}
-    default = inspect.signature(method.factory).parameters["transductive"].default
-    choices = (asked, trained.get("transductive"), own.get("transductive"), default)
-    return next((choice for choice in choices if choice is not None), None)
+def _effective_mode(
+    spec: EpisodeBenchmark, method: MethodConfig, transductive: bool | None
+) -> bool | None:
+    """The mode after all defaults, so that stating the default changes no key."""
+    facts = find_method(method.method)
+    if not (facts.inductive and facts.transductive):
+        return facts.transductive
+    trained = spec.training(method.train).options if method.train else {}
+    arguments = {**method.arguments, **trained.get("arguments", {})}
+    default = inspect.signature(facts.factory).parameters["transductive"].default
+    for mode in (transductive, trained.get("transductive"), arguments.get("transductive")):
+        if isinstance(mode, bool):
+            return mode
+    return bool(default) if default is not None else None
+
+
+def _semi_supervised_experiments(
+    spec: SemiSupervisedBenchmark, max_repeats: int | None
+) -> Iterator[SemiSupervisedExperiment]:
+    sampling, data = spec.sampling, spec.data
+    count = sampling.repeats if max_repeats is None else min(max_repeats, sampling.repeats)
+    for method, budget in itertools.product(spec.methods, sampling.budgets()):
+        if not method.only.matches(budget):
+            continue
+        settings = {
+            "format": KEY_FORMAT,
+            "kind": "pile",
+            "row": {
+                "name": row_to_format_1(method.name),
+                "method": method.method,
+                "arguments": method.arguments,
+                "head": method.head,
+                "head_arguments": method.head_arguments,
+                "pile": method.unlabeled,
+                "assumes": "even" if method.assumes == "balanced" else method.assumes,
+            },
+            "pile": {"known": budget.way, "labels": budget.shot, "size": budget.unlabeled},
+            "draws": count,
+            "seed": sampling.seed,
+            "out_of_scope": sampling.out_of_scope,
+            "data": {
+                "name": data.name,
+                "train": data.train,
+                "test": data.test,
+                "arguments": data.arguments,
+            },
+        }
+        key = hash_settings(to_format_1(settings))
+        yield SemiSupervisedExperiment(spec, method, budget, count, key)

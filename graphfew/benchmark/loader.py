@@ -1,48 +1,52 @@
-"""From a TOML file to the spec of its kind."""
+"""From a TOML file to a checked benchmark spec."""
 
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from graphfew.benchmark.data_config import Source, read_source
-from graphfew.benchmark.semi_supervised import PileSpec, read_pile
-from graphfew.benchmark.spec import Spec, read_episodes
-from graphfew.benchmark.toml import Table, read_toml
+from pydantic import ValidationError
 
-AnySpec = Spec | PileSpec
-Reader = Callable[[Table, Source, Mapping[str, Any]], AnySpec]
-HEAD = ("name", "kind", "title", "about", "compare_with", "data", "row")
-KINDS: Mapping[str, tuple[Reader, tuple[str, ...]]] = {
-    "episodes": (read_episodes, ("test", "train", "draw")),
-    "pile": (read_pile, ("pile",)),
+from graphfew.benchmark.semi_supervised import SemiSupervisedBenchmark
+from graphfew.benchmark.spec import EpisodeBenchmark
+from graphfew.benchmark.spec_checks import check_episode_benchmark, with_default_names
+from graphfew.benchmark.spec_fields import SpecError, spec_error, suggest
+from graphfew.benchmark.toml_file import read_toml
+
+AnyBenchmark = EpisodeBenchmark | SemiSupervisedBenchmark
+KINDS: Mapping[str, type[AnyBenchmark]] = {
+    "episodes": EpisodeBenchmark,
+    "semi_supervised": SemiSupervisedBenchmark,
 }
 
 
-def read_spec(path: Path) -> AnySpec:
-    """The spec in a file, checked as far as can be without its data.
+def load_spec(path: Path) -> AnyBenchmark:
+    """Read a benchmark spec and check everything that needs no data.
+
+    Args:
+        path: a TOML file.
+
+    Returns:
+        The spec, with default names filled in.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: the first fault, with file and line.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is not TOML.
+        SpecError: a `ValueError` that names file, key, value and what is allowed.
     """
-    table = read_toml(path)
-    reader, own = KINDS[table.choice("kind", tuple(KINDS), "episodes")]
-    table.allow((*HEAD, *own))
-    name = table.text("name")
-    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
-        raise table.fault(
-            f"name is {name!r}, which is to name a file; use letters, digits, - and _", "name"
-        )
-    table.need("data")
-    named = {
-        "path": path,
-        "digest": hashlib.sha256(path.read_bytes()).hexdigest(),
-        "name": name,
-        "title": table.text("title", name),
-        "about": table.text("about", ""),
-    }
-    return reader(table, read_source(table.table("data")), named)
+    content = read_toml(path)
+    kind = content.get("kind", "episodes")
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise SpecError(path, ("kind",), f"{str(kind)[:80]!r} is invalid; {suggest('', KINDS)}")
+    try:
+        spec = KINDS[kind].model_validate(content)
+    except ValidationError as error:
+        raise spec_error(path, error) from error
+    spec._path = path
+    spec._digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if isinstance(spec, SemiSupervisedBenchmark):
+        return spec.checked()
+    spec = with_default_names(spec)
+    check_episode_benchmark(spec)
+    return spec

@@ -1,4 +1,4 @@
-"""One cell's record: its model on its tasks, with everything that the figure was made with."""
+"""The record of an episode experiment: its model evaluated on its tasks."""
 
 from __future__ import annotations
 
@@ -9,68 +9,81 @@ from pathlib import Path
 
 import torch
 
-from graphfew.benchmark.environment import all_versions, machine, memory, now
-from graphfew.benchmark.experiments import Cell, plain
-from graphfew.benchmark.model_loading import Shelf, model_of, ready
-from graphfew.benchmark.records import Record
-from graphfew.benchmark.training_jobs import behind, facts, job
-from graphfew.evaluation.accuracy import evaluate
+from graphfew.benchmark.environment import all_versions, machine_name, peak_memory, utc_now
+from graphfew.benchmark.experiments import EpisodeExperiment, to_finite
+from graphfew.benchmark.model_loading import FeatureCache, load_model, model_and_items
+from graphfew.benchmark.records import BenchmarkRecord
+from graphfew.benchmark.training_jobs import training_facts, training_job
+from graphfew.evaluation import evaluate
 from graphfew.nn.method import device_of
 from graphfew.runs.evaluation import QueryCounter
 
 
-def measured(
-    cell: Cell,
-    shelf: Shelf,
-    out: Path,
-    device: torch.device,
-    *,
-    command: str,
-    commit: str | None,
+@dataclasses.dataclass(frozen=True)
+class MeasurementContext:
+    """What the records of a run have in common.
+
+    Attributes:
+        out: folder of results, with the training runs below it.
+        device: where items are encoded, and where models with weights run.
+        command, commit: of the records.
+    """
+
+    out: Path
+    device: torch.device
+    command: str
+    commit: str | None
+
+
+def measure_episodes(
+    experiment: EpisodeExperiment,
+    cache: FeatureCache,
+    context: MeasurementContext,
     progress: Callable[[int], None],
-) -> Record:
-    """The record of a cell.
+) -> BenchmarkRecord:
+    """Evaluate an experiment whose trainings are finished.
 
     Args:
-        cell: with its trainings done.
-        shelf: the items of the test.
-        out: the folder of results, with the runs below it.
-        device: where items are encoded, and where the model runs if it has weights.
-        command, commit: what the record says of them.
-        progress: called with the number of tasks done; it may raise in order to stop.
+        experiment: what is evaluated.
+        cache: the test items.
+        context: folder, device, command and commit.
+        progress: called with the number of finished tasks; it may raise in order to stop.
 
     Raises:
-        FileNotFoundError: a checkpoint is not there.
+        FileNotFoundError: a checkpoint is missing.
         ValueError: the model refuses the tasks.
         ContractError: the model breaks the evaluation contract.
     """
-    spec = cell.spec
-    model, items = ready(model_of(cell, shelf, out, device), shelf)
-    tasks = QueryCounter(cell.draw.tasks(items, spec.seed))
-    place = device_of(model)
-    with memory(place) as peak:
-        began = time.perf_counter()
-        result = evaluate(model, tasks, cell.count, batch=spec.batch, progress=progress)
-        seconds, most = time.perf_counter() - began, peak()
-    told = {**plain(result.model), "input": list(shelf.items.x.shape[1:])}
-    trained = (
-        facts(job(spec, training, seed, out, {}, str(device))) for training, seed in behind(cell)
-    )
-    return Record(
+    spec, method = experiment.spec, experiment.method
+    loaded = load_model(experiment, cache.items, context.out, context.device)
+    model, items = model_and_items(loaded, cache)
+    tasks = QueryCounter(experiment.tasks.create(items, spec.test.seed))
+    device = device_of(model)
+    with peak_memory(device) as peak:
+        started = time.perf_counter()
+        result = evaluate(model, tasks, experiment.count, batch=spec.test.batch, progress=progress)
+        seconds = time.perf_counter() - started
+        memory = peak()
+    model_facts = {**to_finite(result.model), "input": list(cache.items.x.shape[1:])}
+    trainings = []
+    for training, seed in experiment.training_steps:
+        job = training_job(spec, training, seed, context.out, {}, str(context.device))
+        trainings.append(training_facts(job))
+    return BenchmarkRecord(
         benchmark=spec.name,
-        row=cell.row.name,
-        seed=cell.seed,
-        assumes=cell.row.assumes,
-        key=cell.key,
+        row=method.name,
+        seed=experiment.seed,
+        assumes=method.assumes,
+        key=experiment.key,
         spec_hash=spec.digest,
-        commit=commit,
+        commit=context.commit,
         versions=all_versions(),
-        machine=machine(place),
-        result=dataclasses.replace(result, model=told),
-        decisions=tasks.n_queries,
+        machine=machine_name(device),
+        result=dataclasses.replace(result, model=model_facts),
+        n_queries=tasks.n_queries,
         seconds=round(seconds, 6),
-        training=tuple(trained),
-        peak_memory=most,
-        command=command,
-        time=now(),
+        training=tuple(trainings),
+        peak_memory=memory,
+        command=context.command,
+        time=utc_now(),
     )

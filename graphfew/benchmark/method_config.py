@@ -1,244 +1,125 @@
-"""`Row`: a line of the tables, which is a training's checkpoints, or a method that is asked as it is."""
+"""The rows of a benchmark's tables: trained checkpoints, or methods that need no training."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
 
 from graphfew import backbones
-from graphfew.benchmark.task_config import Draw, matches, read_only
-from graphfew.benchmark.toml import Table, nearest
-from graphfew.benchmark.training_config import Training
-from graphfew.methods.registry import METHODS, create, find_method
+from graphfew.benchmark.spec_fields import Arguments, MethodName, OneOrMore, SpecModel, suggest
+from graphfew.benchmark.task_config import TaskFilter
+from graphfew.methods.registry import create, find_method
 from graphfew.runs import TrainConfig, check_mode
 from graphfew.runs.factory import method_arguments
 
-KEYS = (
-    "name",
-    "train",
-    "method",
-    "on",
-    "together",
-    "arguments",
-    "mode",
-    "drop_unlabeled",
-    "views",
-    "mirror",
-    "assumes",
-    "only",
-)
-MODES = {"inductive": False, "transductive": True}
-ASSUMES = ("nothing", "even")
+ModeName = Literal["inductive", "transductive"]
+ClassBalance = Literal["nothing", "balanced"]
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Row:
-    """A line of the tables.
+class MethodConfig(SpecModel):
+    """An entry of `[[row]]`.
 
-    Shapes:
-        train: the training whose checkpoints it is; None where a method is asked as it is.
-        method: of the registry; the training's own where there is one.
-        on: the training whose encoder the method is asked on; with neither it nor `together` it is asked on the data's
-            own features.
-        together: the trainings whose encoders, those of all their seeds, the method is asked on, their features side by
-            side.
-        arguments: of the method asked as it is.
-        modes: None is as it was trained, or the method's default.
-        drop: whether unlabeled items are dropped.
-        views: features are averaged over so many jittered copies of each image.
-        mirror: features are averaged over each image and its mirror, moved by so many pixels; None does not.
-        assumes: what the method is told of how queries are divided among classes.
-        only: the values of draws that it is tested on, by field.
-        table: where the spec says so.
+    Attributes:
+        name: of the row; by default that of the training or of the method.
+        train: the training whose checkpoints are evaluated; else `method` is given.
+        method: of the registry; that of the training if `train` is given.
+        encoder_from: the training whose encoder the method uses. Without it and without
+            `encoders_from` the method uses the data's own features.
+        encoders_from: trainings whose encoders, of all seeds, are concatenated for the method.
+        arguments: of a method that is not trained.
+        mode: by default as trained, or the method's default.
+        drop_unlabeled: whether unlabeled items are dropped.
+        views: features are averaged over this number of random affine copies of each image.
+        mirror: features are averaged over each image and its mirror, shifted by this number of
+            pixels; None averages nothing.
+        assumes: what the method assumes about the class balance of the queries.
+        only: evaluate on matching tasks only.
     """
 
-    name: str
-    train: str | None
-    method: str
-    on: str | None
-    together: tuple[str, ...]
-    arguments: Mapping[str, Any]
-    modes: tuple[bool | None, ...]
-    drop: tuple[bool, ...]
-    views: int
-    mirror: int | None
-    assumes: str
-    only: Mapping[str, tuple[Any, ...]]
-    table: Table
+    name: str = ""
+    train: str | None = None
+    method: MethodName = ""
+    encoder_from: str | None = None
+    encoders_from: OneOrMore[str] = Field(default=(), validate_default=False)
+    arguments: Arguments = Field(default_factory=dict)
+    mode: OneOrMore[ModeName] = Field(default=(), validate_default=False)
+    drop_unlabeled: OneOrMore[bool] = (False,)
+    views: int = Field(default=1, ge=1)
+    mirror: Annotated[int, Field(ge=0)] | None = None
+    assumes: ClassBalance = "nothing"
+    only: TaskFilter = TaskFilter()
+
+    @model_validator(mode="after")
+    def _check_origin(self) -> MethodConfig:
+        if (self.train is None) == (not self.method):
+            raise ValueError("give either train, the name of a training, or method")
+        if self.encoder_from is not None and self.encoders_from:
+            raise ValueError("give either encoder_from, one training, or encoders_from, several")
+        for key in ("encoder_from", "encoders_from", "arguments"):
+            if self.train is not None and key in self.model_fields_set:
+                raise ValueError(
+                    f"{key} is for untrained methods; set it in [[train]] {self.train!r}"
+                )
+        return self
+
+    @field_validator("arguments")
+    @classmethod
+    def _check_arguments(cls, arguments: dict[str, Any], info: Any) -> dict[str, Any]:
+        check_method_arguments(info.data.get("method", ""), arguments)
+        return arguments
 
     @property
     def trainings(self) -> tuple[str, ...]:
-        """The trainings that it needs, if any."""
-        return self.together or tuple(name for name in (self.train, self.on) if name is not None)
+        """The names of the trainings that the row depends on."""
+        if self.encoders_from:
+            return tuple(dict.fromkeys(self.encoders_from))
+        name = self.train or self.encoder_from
+        return (name,) if name else ()
 
-    def takes(self, draw: Draw) -> bool:
-        """Whether it is tested on these tasks."""
-        return matches(draw, self.only)
+    @property
+    def modes(self) -> tuple[bool | None, ...]:
+        """Transductive or not, for each mode; None keeps the default."""
+        if not self.mode:
+            return (None,)
+        return tuple(dict.fromkeys(mode == "transductive" for mode in self.mode))
 
+    @property
+    def drops(self) -> tuple[bool, ...]:
+        """The values of `drop_unlabeled` without repetitions."""
+        return tuple(dict.fromkeys(self.drop_unlabeled))
 
-def read_row(table: Table, trainings: Mapping[str, Training]) -> Row:
-    """An entry of `[[row]]`. Raises ValueError, with file and line, for what is none."""
-    table.allow(KEYS)
-    train, on = (_named(table, key, trainings) for key in ("train", "on"))
-    together = _together(table, trainings)
-    if (train is None) == ("method" not in table.content):
-        raise table.fault(
-            "a [[row]] has either train, the name of a [[train]], or method, a method asked as it is"
+    def factory_arguments(self, transductive: bool | None) -> dict[str, Any]:
+        """Return the arguments of an untrained method. Raises ValueError if they are invalid."""
+        config = TrainConfig(
+            self.method, "none", arguments=self.arguments, transductive=transductive
         )
-    if train is not None:
-        for key in ("on", "together", "arguments"):
-            if key in table.content:
-                raise table.fault(
-                    f"{key} in [[row]] is for a method asked as it is; a row of trained checkpoints has "
-                    f"its own; write it in [[train]] {train!r}",
-                    key,
-                )
-    method = (
-        str(trainings[train].options["method"]) if train else table.choice("method", tuple(METHODS))
-    )
-    row = Row(
-        table.text("name", train or method),
-        train,
-        method,
-        on,
-        together,
-        table.plain("arguments"),
-        _modes(table, method),
-        _drops(table),
-        table.number("views", 1, 1),
-        _mirror(table),
-        table.choice("assumes", ASSUMES, "nothing"),
-        read_only(table.table("only")),
-        table,
-    )
-    if train is None:
-        _check_untrained(row)
-    return row
+        return method_arguments(config)
+
+    def check_modes(self) -> None:
+        """Raise ValueError if the method lacks a mode of the row."""
+        for transductive in self.modes:
+            if transductive is not None:
+                check_mode(self.method, transductive)
 
 
-def untrained_arguments(row: Row, transductive: bool | None) -> dict[str, Any]:
-    """The arguments of the factory of a method asked as it is. Raises ValueError as `method_arguments` does."""
-    return method_arguments(
-        TrainConfig(row.method, "none", arguments=row.arguments, transductive=transductive)
-    )
+def check_method_arguments(method: str, arguments: dict[str, Any]) -> None:
+    """Raise ValueError for an argument that the method's factory does not take."""
+    known = find_method(method).argument_names if method else ()
+    for name in arguments:
+        if name not in known:
+            raise ValueError(f"unknown argument {name!r}; {suggest(name, known)}")
 
 
-def check_draws(row: Row, draws: Sequence[Draw], training: Training | None) -> None:
-    """Raises ValueError where the row is asked tasks that its method is not made for."""
-    asked = [draw for draw in draws if row.takes(draw)]
-    if not asked:
-        raise row.table.fault(
-            f"only in [[row]] {row.name!r} leaves none of the draws; give values that [[draw]] has",
-            "only",
-        )
-    for draw in asked:
-        if draw.has_unlabeled and not find_method(row.method).unlabeled and False in row.drop:
-            raise row.table.fault(
-                f"{row.method} makes no use of unlabeled items and [[draw]] has some; add "
-                f"drop_unlabeled = true to [[row]] {row.name!r}, or only = {{ unlabeled = [0] }}"
-            )
-        if row.train is not None and training is not None:
-            _check_fixed(row, draw, training)
-
-
-def _check_fixed(row: Row, draw: Draw, training: Training) -> None:
-    config = training.config(training.seeds[0])
-    method = find_method(row.method)
-    for key, fixed in (("way", method.fixed_way), ("shot", method.fixed_shot)):
-        own = int(str(method_arguments(config).get(key, 0))) if fixed else 0
-        if fixed and getattr(draw, key) != own:
-            raise row.table.fault(
-                f"[[row]] {row.name!r}: {row.method} was trained for {key} {own} and [[draw]] asks "
-                f"for {getattr(draw, key)}; add only = {{ {key} = [{own}] }}"
-            )
-
-
-def _named(table: Table, key: str, trainings: Mapping[str, Training]) -> str | None:
-    if key not in table.content:
-        return None
-    return _known(table, key, table.text(key), trainings)
-
-
-def _known(table: Table, key: str, name: object, trainings: Mapping[str, Training]) -> str:
-    if name not in trainings:
-        raise table.fault(
-            f"{key} in [[row]] is {name!r}, and no [[train]] is called so; "
-            f"{nearest(str(name), trainings)}",
-            key,
-        )
-    return str(name)
-
-
-def _together(table: Table, trainings: Mapping[str, Training]) -> tuple[str, ...]:
-    if "together" not in table.content:
-        return ()
-    if "on" in table.content:
-        raise table.fault(
-            "a [[row]] has either on, one training's encoder, or together, those of several; name them "
-            "all in together",
-            "together",
-        )
-    names = table.several("together", None)
-    return tuple(dict.fromkeys(_known(table, "together", name, trainings) for name in names))
-
-
-def _modes(table: Table, method: str) -> tuple[bool | None, ...]:
-    if "mode" not in table.content:
-        return (None,)
-    modes = table.several("mode", None)
-    for mode in modes:
-        if mode not in MODES:
-            raise table.fault(f"mode in [[row]] is {mode!r}; {nearest(str(mode), MODES)}", "mode")
-        try:
-            check_mode(method, MODES[mode])
-        except ValueError as error:
-            raise table.fault(f"mode in [[row]]: {error}", "mode") from error
-    return tuple(dict.fromkeys(MODES[mode] for mode in modes))
-
-
-def _drops(table: Table) -> tuple[bool, ...]:
-    given = table.several("drop_unlabeled", False)
-    if not all(isinstance(value, bool) for value in given):
-        raise table.fault(
-            f"drop_unlabeled in [[row]] is {list(given)}; give true, false, or a list of both",
-            "drop_unlabeled",
-        )
-    return tuple(dict.fromkeys(given))
-
-
-def _mirror(table: Table) -> int | None:
-    return table.number("mirror", 0, 0) if "mirror" in table.content else None
-
-
-def _check_untrained(row: Row) -> None:
-    takes = find_method(row.method).argument_names
-    stray = sorted(set(row.arguments) - set(takes))
-    if stray:
-        raise row.table.fault(
-            f"{row.method} has no argument {stray[0]!r}; {nearest(stray[0], takes)}", "arguments"
-        )
-    if not learns(row.method):
-        return
-    where = (
-        f"a [[train]] with start = {row.trainings[0]!r}" if row.trainings else "its own [[train]]"
-    )
-    raise row.table.fault(
-        f"{row.method} has weights of its own that must be trained; give it {where} (steps = 0 tests "
-        "it untrained), and name that in train",
-        "method",
-    )
-
-
-def learns(name: str) -> bool:
-    """Whether the method has weights beside its encoder's."""
+def has_own_weights(name: str) -> bool:
+    """Return whether a method has trainable weights besides those of its encoder."""
     method = find_method(name)
     if method.loss is None:
         return False
-    needed = {
-        **({"way": 5} if method.fixed_way else {}),
-        **({"shot": 1} if method.fixed_shot else {}),
-    }
-    return any(
-        p.requires_grad for p in create(name, encoder=backbones.identity(8), **needed).parameters()
-    )
+    arguments = {}
+    if method.fixed_way:
+        arguments["way"] = 5
+    if method.fixed_shot:
+        arguments["shot"] = 1
+    model = create(name, encoder=backbones.identity(8), **arguments)
+    return any(parameter.requires_grad for parameter in model.parameters())

@@ -1,4 +1,4 @@
-"""The model of a cell and the items that it is tested on: features where it takes them, each encoder's once."""
+"""The model of an experiment, and cached features of the test items."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from torch import nn
 
 from graphfew import backbones
 from graphfew._utils.model_spec import JSON, ModelSpec
-from graphfew.backbones import Backbone, affine_tta, flip_tta
+from graphfew.backbones import Backbone
 from graphfew.backbones.wrappers import AffineTTA, ConcatEncoders
-from graphfew.benchmark.experiments import Cell, chains
-from graphfew.benchmark.method_config import Row, untrained_arguments
-from graphfew.benchmark.training_jobs import folder
+from graphfew.benchmark.experiments import EpisodeExperiment
+from graphfew.benchmark.method_config import MethodConfig
+from graphfew.benchmark.training_jobs import training_run
 from graphfew.data import Dataset, encode
 from graphfew.methods.registry import create
 from graphfew.nn.method import GraphMethod
@@ -28,191 +28,186 @@ from graphfew.runs.evaluation import set_mode
 from graphfew.runs.factory import build_model
 from graphfew.serialization import checkpoint
 
-# Features of so many encoders are kept: rows of several seeds on one training's encoders come one after another.
-KEPT = 8
+# Rows with several training seeds use the same few encoders one after another.
+MAX_CACHED_ENCODERS = 8
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Shelf:
-    """The items that a benchmark is tested on, and their features under the encoders that were asked last."""
+class FeatureCache:
+    """The test items, and their features under the most recently used encoders."""
 
     items: Dataset
     features: OrderedDict[str, Dataset] = dataclasses.field(default_factory=OrderedDict)
 
-    def encoded(self, model: GraphMethod) -> Dataset:
-        """The items' features under the model's encoder."""
-        parts = [self._under(encoder) for encoder in apart(model.encoder)]
+    def encode(self, model: GraphMethod) -> Dataset:
+        """Return the features of the items under the model's encoder."""
+        parts = [self._encode_one(encoder) for encoder in split_encoder(model.encoder)]
         if len(parts) == 1:
             return parts[0]
         return dataclasses.replace(self.items, x=torch.cat([part.x for part in parts], 1))
 
-    def _under(self, encoder: nn.Module) -> Dataset:
+    def _encode_one(self, encoder: nn.Module) -> Dataset:
         weights = {name: value.contiguous() for name, value in encoder.state_dict().items()}
-        # Copies of an image are told by the recipe alone.
-        recipe = str(getattr(encoder, "spec", None)).encode()
-        key = hashlib.sha256(save(weights) + recipe).hexdigest()
+        # Weights do not tell how many copies of an image are averaged; the model spec does.
+        spec = str(getattr(encoder, "spec", None)).encode()
+        key = hashlib.sha256(save(weights) + spec).hexdigest()
         if key not in self.features:
             self.features[key] = encode(self.items, encoder, progress=False)
         self.features.move_to_end(key)
-        while len(self.features) > KEPT:
+        while len(self.features) > MAX_CACHED_ENCODERS:
             self.features.popitem(last=False)
         return self.features[key]
 
 
-def apart(encoder: nn.Module) -> list[nn.Module]:
-    """Encoders whose features side by side are this one's, so that rows may share theirs."""
-    net = encoder.net if isinstance(encoder, Backbone) else None
-    if isinstance(net, ConcatEncoders):
-        return list(net.nets)
-    if isinstance(encoder, Backbone) and isinstance(net, AffineTTA):
-        inner = [cast(Backbone, part) for part in apart(net.net)]
-        told = encoder.spec.arguments
-        copies, strength = cast(int, told["copies"]), cast(float, told["strength"])
-        return (
-            [encoder] if len(inner) == 1 else [affine_tta(part, copies, strength) for part in inner]
-        )
+def split_encoder(encoder: nn.Module) -> list[nn.Module]:
+    """Return encoders whose concatenated features are those of `encoder`.
+
+    Rows that share some of these encoders then encode every image once.
+    """
+    if not isinstance(encoder, Backbone):
+        return [encoder]
+    if isinstance(encoder.net, ConcatEncoders):
+        return list(encoder.net.nets)
+    if isinstance(encoder.net, AffineTTA):
+        parts = [cast(Backbone, part) for part in split_encoder(encoder.net.net)]
+        if len(parts) == 1:
+            return [encoder]
+        arguments = encoder.spec.arguments
+        copies, strength = cast(int, arguments["copies"]), cast(float, arguments["strength"])
+        return [backbones.affine_tta(part, copies, strength) for part in parts]
     return [encoder]
 
 
-def model_of(cell: Cell, shelf: Shelf, out: Path, device: torch.device) -> GraphMethod:
-    """The model that the cell asks for, its weights read.
+def load_model(
+    experiment: EpisodeExperiment, items: Dataset, out: Path, device: torch.device
+) -> GraphMethod:
+    """Return the model of an experiment with its trained weights.
 
     Raises:
-        FileNotFoundError: the training's checkpoint is not there.
-        ValueError: a checkpoint that cannot be read or has another start than the one beside it, or a method that
-            refuses arguments or items.
+        FileNotFoundError: a checkpoint is missing.
+        ValueError: a checkpoint cannot be read or was initialized from other weights, or the
+            method refuses its arguments or the items.
     """
-    if cell.row.train is not None:
-        trained, _ = _checkpoints(cell, out, device)[0]
-        return _viewed(
-            set_mode(trained, cell.transductive, unlabeled=not cell.drop_unlabeled), cell.row
+    method = experiment.method
+    if not method.trainings:
+        return _finish(_create_on_features(experiment, items).to(device), experiment, None)
+    trained = _load_checkpoints(experiment, out, device)
+    if method.train is not None:
+        return _finish(trained[0][0], experiment, experiment.transductive)
+    model = _create_on_encoder(experiment, [model for model, _ in trained])
+    origins: list[JSON] = []
+    for source, path in trained:
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        origins.append(
+            {"checkpoint": checkpoint_label(path), "sha256": sha256, **source.provenance}
         )
-    model = (
-        _on_encoder(cell, out, device) if cell.row.trainings else _on_features(cell, shelf, device)
+    selected_on = dict.fromkeys(
+        str(source.provenance.get("selected_on") or "nothing") for source, _ in trained
     )
-    return _viewed(set_mode(model, None, unlabeled=not cell.drop_unlabeled), cell.row)
+    model.provenance = {
+        "training_seed": experiment.seed,
+        "selected_on": ", ".join(selected_on),
+        "init_encoder": origins if method.encoders_from else origins[0],
+    }
+    return _finish(model.to(device), experiment, None)
 
 
-def untrained(cell: Cell, shelf: Shelf) -> GraphMethod:
-    """A model of the same make as the cell's, with weights as drawn. Raises ValueError as `model_of` does."""
-    row = cell.row
-    if not row.trainings:
-        return model_of(cell, shelf, Path(), torch.device("cpu"))
-    trainings = [cell.spec.training(name) for name in row.trainings]
-    models = [build_model(training.config(training.seeds[0])) for training in trainings]
-    mode = cell.transductive
-    if row.train is None:
-        model, mode = (
-            create(row.method, encoder=_joined(row, models), **untrained_arguments(row, mode)),
-            None,
-        )
-    else:
-        model = models[0]
-    return _viewed(set_mode(model, mode, unlabeled=not cell.drop_unlabeled), row)
+def untrained_model(experiment: EpisodeExperiment, items: Dataset) -> GraphMethod:
+    """Return the model of an experiment with initial weights. Raises ValueError if impossible."""
+    spec, method = experiment.spec, experiment.method
+    if not method.trainings:
+        return _finish(_create_on_features(experiment, items), experiment, None)
+    models: list[GraphMethod] = []
+    for name in method.trainings:
+        training = spec.training(name)
+        models.append(build_model(spec.train_config(training, training.seeds[0])))
+    if method.train is not None:
+        return _finish(models[0], experiment, experiment.transductive)
+    return _finish(_create_on_encoder(experiment, models), experiment, None)
 
 
-def ready(model: GraphMethod, shelf: Shelf) -> tuple[GraphMethod, Dataset]:
-    """The model and what it is tested on: features where it takes them, with the same facts in its results."""
+def model_and_items(model: GraphMethod, cache: FeatureCache) -> tuple[GraphMethod, Dataset]:
+    """Return a model and the items to evaluate it on: features, if its encoder allows it."""
     if model.condition is not None or (model.spec is not None and _is_identity(model)):
-        return model, shelf.items
+        return model, cache.items
     head = model.on_features()
     head.spec, head.provenance = model.spec, model.provenance
-    return head, shelf.encoded(model)
+    return head, cache.encode(model)
 
 
-def _viewed(model: GraphMethod, row: Row) -> GraphMethod:
-    """The model with its encoder's features averaged over copies of the images, where the row asks so."""
-    if row.views == 1 and row.mirror is None:
+def _finish(
+    model: GraphMethod, experiment: EpisodeExperiment, transductive: bool | None
+) -> GraphMethod:
+    model = set_mode(model, transductive, unlabeled=not experiment.drop_unlabeled)
+    method = experiment.method
+    if method.views == 1 and method.mirror is None:
         return model
-    if (
-        model.condition is not None
-        or not isinstance(model.encoder, Backbone)
-        or _is_identity(model)
-    ):
-        raise row.table.fault(
-            f"[[row]] {row.name!r}: {row.method} has no features of images to average over copies; "
-            "leave views and mirror out",
-            "views" if row.views > 1 else "mirror",
+    has_image_features = isinstance(model.encoder, Backbone) and not _is_identity(model)
+    if model.condition is not None or not has_image_features:
+        raise experiment.spec.method_error(
+            f"{method.method} has no image features to average; omit views and mirror",
+            method,
+            "views" if method.views > 1 else "mirror",
         )
-    encoder = model.encoder if row.views == 1 else affine_tta(model.encoder, row.views)
-    model.encoder = encoder if row.mirror is None else flip_tta(encoder, row.mirror)
+    encoder = cast(Backbone, model.encoder)
+    if method.views > 1:
+        encoder = backbones.affine_tta(encoder, method.views)
+    if method.mirror is not None:
+        encoder = backbones.flip_tta(encoder, method.mirror)
+    model.encoder = encoder
     if model.spec is not None:
-        made: JSON = {
-            "name": model.encoder.spec.name,
-            "arguments": dict(model.encoder.spec.arguments),
-        }
-        model.spec = ModelSpec(model.spec.name, {**model.spec.arguments, "encoder": made})
+        spec: JSON = {"name": encoder.spec.name, "arguments": dict(encoder.spec.arguments)}
+        model.spec = ModelSpec(model.spec.name, {**model.spec.arguments, "encoder": spec})
     return model
 
 
-def _checkpoints(cell: Cell, out: Path, device: torch.device) -> list[tuple[GraphMethod, Path]]:
-    """The models that the row reads, and the files of their weights."""
-    found = []
-    for steps in chains(cell.spec, cell.row, cell.seed):
-        runs = [folder(cell.spec, training.name, seed, out) for training, seed in steps]
+def _load_checkpoints(
+    experiment: EpisodeExperiment, out: Path, device: torch.device
+) -> list[tuple[GraphMethod, Path]]:
+    """Return the models that a row reads, with the files of their weights."""
+    spec = experiment.spec
+    loaded: list[tuple[GraphMethod, Path]] = []
+    for chain in spec.checkpoint_chains(experiment.method, experiment.seed):
+        runs = [training_run(spec, training.name, seed, out) for training, seed in chain]
         model = checkpoint.load(runs[-1].best, device=device)
         if len(runs) > 1:
-            _check_start(model, runs[-2], runs[-1])
-        found.append((model, runs[-1].best))
-    return found
+            _check_initialization(model, runs[-2], runs[-1])
+        loaded.append((model, runs[-1].best))
+    return loaded
 
 
-def _check_start(model: GraphMethod, start: RunDir, run: RunDir) -> None:
-    told = model.provenance.get("init_encoder")
-    known = told.get("sha256") if isinstance(told, dict) else None
-    if start.best.is_file() and known != hashlib.sha256(start.best.read_bytes()).hexdigest():
+def _check_initialization(model: GraphMethod, first: RunDir, run: RunDir) -> None:
+    origin = model.provenance.get("init_encoder")
+    known = origin.get("sha256") if isinstance(origin, dict) else None
+    if first.best.is_file() and known != hashlib.sha256(first.best.read_bytes()).hexdigest():
         raise ValueError(
-            f"{run.folder} was trained from other weights than those in {start.folder}; move it away to "
-            "train it anew"
+            f"{run.folder} was initialized from other weights than those in {first.folder}; move "
+            "it away to train it again"
         )
 
 
-def _on_encoder(cell: Cell, out: Path, device: torch.device) -> GraphMethod:
-    found = _checkpoints(cell, out, device)
-    encoder = _joined(cell.row, [model for model, _ in found])
-    model = create(
-        cell.row.method, encoder=encoder, **untrained_arguments(cell.row, cell.transductive)
-    )
-    origins: list[JSON] = [
-        {
-            "checkpoint": checkpoint_label(best),
-            "sha256": hashlib.sha256(best.read_bytes()).hexdigest(),
-            **trained.provenance,
-        }
-        for trained, best in found
-    ]
-    chosen = dict.fromkeys(
-        str(trained.provenance.get("selected_on") or "nothing") for trained, _ in found
-    )
-    model.provenance = {
-        "training_seed": cell.seed,
-        "selected_on": ", ".join(chosen),
-        "init_encoder": origins if cell.row.together else origins[0],
-    }
-    return model.to(device)
+def _create_on_encoder(experiment: EpisodeExperiment, models: Sequence[GraphMethod]) -> GraphMethod:
+    method: MethodConfig = experiment.method
+    encoder = models[0].encoder
+    if method.encoders_from:
+        encoder = backbones.concat([cast(Backbone, model.encoder) for model in models])
+    arguments = method.factory_arguments(experiment.transductive)
+    return create(method.method, encoder=encoder, **arguments)
 
 
-def _joined(row: Row, models: Sequence[GraphMethod]) -> nn.Module:
-    """The encoder that the row asks its method on."""
-    if not row.together:
-        return models[0].encoder
-    return backbones.concat([cast(Backbone, model.encoder) for model in models])
-
-
-def _on_features(cell: Cell, shelf: Shelf, device: torch.device) -> GraphMethod:
-    x = shelf.items.x
-    if x.ndim != 2 or not x.is_floating_point():
-        raise cell.row.table.fault(
-            f"[[row]] {cell.row.name!r}: {cell.row.method} needs features, and "
-            f"{shelf.items.name} has items of shape {list(x.shape[1:])}; give on, the name of a "
-            "[[train]] whose encoder makes features of them"
+def _create_on_features(experiment: EpisodeExperiment, items: Dataset) -> GraphMethod:
+    method = experiment.method
+    if items.x.ndim != 2 or not items.x.is_floating_point():
+        raise experiment.spec.method_error(
+            f"{method.method} needs features, but {items.name} has items of shape "
+            f"{list(items.x.shape[1:])}; set encoder_from to a training",
+            method,
         )
-    encoder = backbones.identity(int(x.shape[1]))
-    return create(
-        cell.row.method, encoder=encoder, **untrained_arguments(cell.row, cell.transductive)
-    ).to(device)
+    encoder = backbones.identity(int(items.x.shape[1]))
+    arguments = method.factory_arguments(experiment.transductive)
+    return create(method.method, encoder=encoder, **arguments)
 
 
 def _is_identity(model: GraphMethod) -> bool:
-    recipe = getattr(model.encoder, "spec", None)
-    return recipe is not None and recipe.name == "identity"
+    spec = getattr(model.encoder, "spec", None)
+    return spec is not None and spec.name == "identity"

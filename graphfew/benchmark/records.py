@@ -1,45 +1,52 @@
-"""`Record`: one line of a results file, with all that its figure hangs on."""
+"""`BenchmarkRecord`: one line of a results file, with everything that determined the result."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import Gt
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from graphfew._utils.atomic_io import append_text
 from graphfew._utils.model_spec import JSON
+from graphfew.benchmark.format_1 import from_format_1, row_from_format_1
+from graphfew.benchmark.spec_fields import format_location
 from graphfew.evaluation import EvaluationMode, Result
 
-FORMAT = 1
+FORMAT = 2
+MAX_REASON = 500
 
 
 @dataclasses.dataclass(frozen=True)
-class Record:
-    """One cell of a benchmark: a row, in a mode, on one kind of tasks, from one training seed.
+class BenchmarkRecord:
+    """The result of one experiment.
 
-    Shapes:
-        benchmark: the name of its spec.
-        row: what tables call the method.
-        seed: of the training; None where nothing was trained.
-        assumes: what the method was told of how queries are divided among classes: "nothing" or "even".
-        key: a hash of everything that the cell's figure hangs on; a cell whose key is there is not run again.
+    Attributes:
+        benchmark: name of the spec.
+        row: name of the method in tables.
+        seed: of the training; None if nothing was trained.
+        assumes: the class balance that the method assumes: "nothing" or "balanced".
+        key: hash of the experiment; an experiment whose key is in the file is not run again.
         spec_hash: SHA-256 of the spec's file.
-        commit: of the working tree that ran it, with "+" where it had changes; None outside a repository.
-        versions: of Python and the packages that matter, and the number of threads.
-        machine: processor or accelerator, in words.
-        result: accuracies of every task and what they hang on, as `evaluate` gave it.
-        decisions: queries answered, over all tasks.
-        seconds: that the evaluation took.
-        training: method, seconds, device, tasks and steps of each training behind the checkpoint, the last one last.
-        peak_memory: bytes, of the process while it evaluated (of the accelerator where it ran on one); None where the
-            system does not tell.
-        command: that made it.
-        figures: what else was measured, by name, such as the AUROC of items of no class.
-        time: when it was written, ISO 8601, UTC.
+        commit: of the checkout that holds the package, with "+" if it had changes; None if the
+            package is installed.
+        versions: of Python and the relevant packages, and the number of threads.
+        machine: name of the processor or accelerator.
+        result: accuracy of every task and the evaluation protocol.
+        n_queries: number of classified queries over all tasks.
+        seconds: duration of the evaluation.
+        training: name, method, seconds, device, tasks and steps of each training, in order.
+        peak_memory: bytes used by the process, or on the accelerator; None if not available.
+        command: the command line.
+        time: of writing, ISO 8601, UTC.
+        metrics: other measurements by name, such as the AUROC of out-of-scope items.
     """
+
+    __pydantic_config__ = ConfigDict(allow_inf_nan=False)
 
     benchmark: str
     row: str
@@ -51,131 +58,85 @@ class Record:
     versions: Mapping[str, JSON]
     machine: str
     result: Result
-    decisions: int
-    seconds: float
+    n_queries: int
+    seconds: Annotated[float, Gt(0)]
     training: tuple[Mapping[str, JSON], ...]
     peak_memory: int | None
     command: str
     time: str
-    figures: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    metrics: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     @property
     def tasks_per_second(self) -> float:
-        """Tasks evaluated per second."""
+        """Number of tasks evaluated per second."""
         return len(self.result.per_task) / self.seconds
 
     def to_line(self) -> str:
-        """The record as one line of JSON, its line break included."""
+        """Return the record as a line of JSON, including the line break."""
         content = {"format": FORMAT, **dataclasses.asdict(self), "result": self.result.to_json()}
         return json.dumps(content, separators=(",", ":"), allow_nan=False) + "\n"
 
     @classmethod
-    def of(cls, content: Mapping[str, Any]) -> Record:
-        """From the values of a line.
+    def from_json(cls, content: Mapping[str, Any]) -> BenchmarkRecord:
+        """Return a record from the values of a line, of any format up to the current one.
 
         Raises:
-            ValueError: a field that is missing, unknown or of another type, or a newer format.
+            ValueError: a newer format, or a field that is missing, unknown or invalid.
         """
         fields = dict(content)
         number = fields.pop("format", None)
         if not isinstance(number, int) or number > FORMAT:
-            raise ValueError(f"format is {number!r}; this graphfew reads up to {FORMAT}")
+            raise ValueError(f"format is {number!r}; this version of graphfew reads up to {FORMAT}")
+        if number < 2:
+            fields = _upgrade_format_1(fields)
+        result = fields.get("result")
+        if isinstance(result, dict) and isinstance(result.get("mode"), str):
+            mode = EvaluationMode.parse(result["mode"])
+            fields["result"] = {**result, "mode": dataclasses.asdict(mode)}
+        unknown = set(fields) - {field.name for field in dataclasses.fields(cls)}
+        if unknown:
+            raise ValueError(f"not a benchmark record (unknown field {sorted(unknown)[0]!r})")
         try:
-            result = Result(
-                **{
-                    **fields.pop("result"),
-                    "per_task": tuple(map(float, content["result"]["per_task"])),
-                    "mode": _mode(content["result"]["mode"]),
-                }
-            )
-            training = tuple(dict(part) for part in fields.pop("training"))
-            record = cls(result=result, training=training, **fields)
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise ValueError(f"no record of a benchmark ({str(error)[:500]})") from error
-        wrong = next(_wrong(record), None)
-        if wrong is not None:
-            raise ValueError(f"no record of a benchmark ({wrong} is not what it should be)")
+            # JSON mode is strict about types, but reads lists as tuples.
+            record = _ADAPTER.validate_json(json.dumps(fields), strict=True)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            reason = f"{format_location(first['loc'])}: {first['msg']}"
+            raise ValueError(f"not a benchmark record ({reason[:MAX_REASON]})") from error
+        if len(record.result.per_task) < 2:
+            raise ValueError("not a benchmark record (result.per_task has fewer than 2 values)")
         return record
 
 
-def _mode(text: object) -> EvaluationMode | None:
-    return (
-        EvaluationMode.parse(text.replace("unlabelled", "unlabeled"))
-        if isinstance(text, str)
-        else None
-    )
-
-
-def _wrong(record: Record) -> Iterator[str]:
-    """The names of fields that hold something else than they are to."""
-    result = record.result
-    texts = ("benchmark", "row", "assumes", "key", "spec_hash", "machine", "command", "time")
-    yield from (name for name in texts if not isinstance(getattr(record, name), str))
-    yield from (
-        name
-        for name, own, kind in (
-            ("mode", result.mode, EvaluationMode),
-            ("device", result.device, str),
-        )
-        if not isinstance(own, kind)
-    )
-    maps = {
-        "versions": record.versions,
-        "figures": record.figures,
-        "tasks": result.tasks,
-        "model": result.model,
-    }
-    yield from (name for name, own in maps.items() if not isinstance(own, Mapping))
-    numbers = {"mean": result.mean, "half_width": result.half_width, "seconds": record.seconds}
-    yield from (name for name, own in numbers.items() if not _is_number(own))
-    if len(result.per_task) < 2 or not all(map(math.isfinite, result.per_task)):
-        yield "per_task"
-    whole = {"seed": record.seed, "peak_memory": record.peak_memory, "decisions": record.decisions}
-    yield from (
-        name
-        for name, own in whole.items()
-        if type(own) is not int and not (own is None and name != "decisions")
-    )
-    if not isinstance(record.commit, str | None):
-        yield "commit"
-    if not (result.calibration_error is None or _is_number(result.calibration_error)):
-        yield "calibration_error"
-    if not all(map(_is_number, record.figures.values())):
-        yield "figures"
-    if not record.seconds > 0:
-        yield "seconds"
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
 @dataclasses.dataclass(frozen=True)
-class Fault:
-    """A line of a results file that could not be read, and why."""
+class UnreadableLine:
+    """A line of a results file that cannot be read, and the reason."""
 
     path: Path
     line: int
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.path}, line {self.line}: {self.reason}; the line is left out"
+        return f"{self.path}, line {self.line}: {self.reason}; the line is ignored"
 
 
-def append(path: Path, record: Record) -> None:
-    """Add a record to the end of a results file; folders are made, and a line that was cut short is ended first.
+def append_record(path: Path, record: BenchmarkRecord) -> None:
+    """Append a record to a results file; create folders, and end a truncated last line first.
 
     Raises:
-        Unwritten: an `OSError`: there is no room, or no right to write there; the file is as it was.
+        OSError: the file cannot be written; it is unchanged.
     """
-    cut = path.is_file() and path.stat().st_size > 0 and not _ends_line(path)
-    append_text(path, ("\n" if cut else "") + record.to_line())
+    start = "" if _ends_with_newline(path) else "\n"
+    append_text(path, start + record.to_line())
 
 
-def read(path: Path) -> tuple[tuple[Record, ...], tuple[Fault, ...]]:
-    """The records of a results file in order, and the lines that could not be read. No file has no records."""
-    records: list[Record] = []
-    faults: list[Fault] = []
+def read_records(path: Path) -> tuple[tuple[BenchmarkRecord, ...], tuple[UnreadableLine, ...]]:
+    """Return the records of a results file in order, and the lines that cannot be read.
+
+    A file that does not exist has no records.
+    """
+    records: list[BenchmarkRecord] = []
+    unreadable: list[UnreadableLine] = []
     if not path.is_file():
         return (), ()
     with path.open("rb") as file:
@@ -185,14 +146,36 @@ def read(path: Path) -> tuple[tuple[Record, ...], tuple[Fault, ...]]:
             try:
                 content = json.loads(line.decode("utf-8").strip())
                 if not isinstance(content, dict):
-                    raise ValueError(f"a JSON {type(content).__name__} where an object belongs")
-                records.append(Record.of(content))
+                    raise ValueError(f"expected a JSON object, got a {type(content).__name__}")
+                records.append(BenchmarkRecord.from_json(content))
             except (ValueError, RecursionError) as error:
-                faults.append(Fault(path, number, str(error)[:500]))
-    return tuple(records), tuple(faults)
+                unreadable.append(UnreadableLine(path, number, str(error)[:MAX_REASON]))
+    return tuple(records), tuple(unreadable)
 
 
-def _ends_line(path: Path) -> bool:
+def _upgrade_format_1(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Rename the fields and values of format 1."""
+    upgraded = dict(fields)
+    for old, new in (("decisions", "n_queries"), ("figures", "metrics")):
+        if old in upgraded:
+            upgraded[new] = upgraded.pop(old)
+    if upgraded.get("assumes") == "even":
+        upgraded["assumes"] = "balanced"
+    for name in ("benchmark", "result", "training"):
+        if name in upgraded:
+            upgraded[name] = from_format_1(upgraded[name])
+    if isinstance(upgraded.get("row"), str):
+        upgraded["row"] = row_from_format_1(upgraded["row"])
+    return upgraded
+
+
+def _ends_with_newline(path: Path) -> bool:
+    """Return whether the next line can be appended as it is."""
+    if not path.is_file() or path.stat().st_size == 0:
+        return True
     with path.open("rb") as file:
         file.seek(-1, 2)
         return file.read(1) == b"\n"
+
+
+_ADAPTER = TypeAdapter(BenchmarkRecord)

@@ -1,240 +1,156 @@
-"""`PileSpec`: a benchmark of a few labels and a pile of unlabeled items, which `FewShotClassifier` is fitted to."""
+"""`SemiSupervisedBenchmark`: `FewShotClassifier` on a few labels and many unlabeled items."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Collection, Iterator, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
 
-from graphfew._utils.model_spec import JSON
-from graphfew.benchmark.data_config import Source
-from graphfew.benchmark.experiments import hashed
-from graphfew.benchmark.method_config import ASSUMES, learns
-from graphfew.benchmark.records import FORMAT
-from graphfew.benchmark.toml import Table, nearest
-from graphfew.methods.registry import METHODS, find_method
+from pydantic import Field, field_validator, model_validator
 
-KEYS = ("labels", "size", "known", "draws", "seed", "out_of_scope")
-ROW = ("name", "method", "arguments", "head", "head_arguments", "pile", "assumes", "only")
-FIELDS = ("known", "labels", "size")
+from graphfew.benchmark.method_config import ClassBalance, check_method_arguments, has_own_weights
+from graphfew.benchmark.spec import BenchmarkSpec
+from graphfew.benchmark.spec_fields import (
+    Arguments,
+    Entries,
+    MethodName,
+    OneOrMore,
+    Seed,
+    SpecModel,
+    suggest,
+)
+from graphfew.methods.registry import find_method
 
 
 @dataclasses.dataclass(frozen=True)
-class Pile:
-    """What is fitted: labels per known class, items of the pile per class, and how many classes are known; the pile has
-    items of the others too.
+class LabelBudget:
+    """How many classes have labels, and how many items of each class are available.
+
+    Attributes:
+        way: number of classes with labels.
+        shot: labels per such class.
+        unlabeled: unlabeled items per class, of all classes of the data.
     """
 
-    known: int
-    labels: int
-    size: int
+    way: int
+    shot: int
+    unlabeled: int
 
     def __str__(self) -> str:
-        return f"{self.known} classes known, {self.labels} labels and {self.size} items of the pile per class"
+        return f"{self.way}-way {self.shot}-shot, {self.unlabeled} unlabeled items per class"
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class PileRow:
-    """A setting of `FewShotClassifier`; `pile` is whether it sees the pile, `only` the values of `Pile` it is for."""
+class BudgetFilter(SpecModel):
+    """Values of label budgets; None leaves a number open."""
 
-    name: str
-    method: str
-    arguments: Mapping[str, Any]
-    head: str | None
-    head_arguments: Mapping[str, Any]
-    pile: bool
-    assumes: str
-    only: Mapping[str, tuple[Any, ...]]
-    table: Table
+    way: OneOrMore[int] | None = None
+    shot: OneOrMore[int] | None = None
+    unlabeled: OneOrMore[int] | None = None
+
+    def matches(self, budget: LabelBudget) -> bool:
+        """Return whether every given number includes that of the budget."""
+        for field in dataclasses.fields(LabelBudget):
+            allowed = getattr(self, field.name)
+            if allowed is not None and getattr(budget, field.name) not in allowed:
+                return False
+        return True
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class PileSpec:
-    """A benchmark of kind "pile".
+class SamplingConfig(SpecModel):
+    """The table `[semi_supervised]`: every combination of its numbers is a `LabelBudget`.
 
-    Shapes:
-        path: its file; digest: the file's SHA-256.
-        out_of_scope: whether items of no class are told from the others, as an AUROC.
-        draws: how many times labels and pile are drawn; seed: of the first draw, each later one a number above.
+    Attributes:
+        repeats: how often labels and unlabeled items are drawn.
+        seed: of the first repeat; each later one adds 1.
+        out_of_scope: also measure the AUROC of in-scope against out-of-scope items.
     """
 
-    path: Path
-    digest: str
-    name: str
-    title: str
-    about: str
-    compare_with: str
-    source: Source
-    seed: int
-    draws: int
-    out_of_scope: bool
-    piles: tuple[Pile, ...]
-    rows: tuple[PileRow, ...]
-    table: Table
+    way: OneOrMore[Annotated[int, Field(ge=2)]]
+    shot: OneOrMore[Annotated[int, Field(ge=1)]] = (1,)
+    unlabeled: OneOrMore[Annotated[int, Field(ge=0)]] = (0,)
+    repeats: int = Field(default=10, ge=2)
+    seed: Seed = 0
+    out_of_scope: bool = False
+
+    def budgets(self) -> Iterator[LabelBudget]:
+        """Yield the combinations."""
+        for numbers in itertools.product(self.way, self.shot, self.unlabeled):
+            yield LabelBudget(*numbers)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class PileCell:
-    """One figure: a row on a pile, over so many draws."""
+class ClassifierConfig(SpecModel):
+    """An entry of `[[row]]`: arguments of `FewShotClassifier`.
 
-    spec: PileSpec
-    row: PileRow
-    pile: Pile
-    count: int
-    key: str
-
-    def __str__(self) -> str:
-        return f"{self.row.name}: {self.pile}"
-
-
-def read_pile(table: Table, source: Source, named: Mapping[str, Any]) -> PileSpec:
-    """The spec of a file of kind "pile".
-
-    Args:
-        table: the whole file.
-        source: its data.
-        named: path, digest, name, title and about.
-
-    Raises:
-        ValueError: the first fault, with file and line.
+    Attributes:
+        unlabeled: whether the classifier is fitted with the unlabeled items.
+        assumes: what the method assumes about the class balance of the unlabeled items.
+        only: evaluate on matching budgets only.
     """
-    own = table.table("pile")
-    own.allow(KEYS)
-    piles = tuple(
-        Pile(*values)
-        for values in itertools.product(
-            _numbers(own, "known", None, 2),
-            _numbers(own, "labels", 1, 1),
-            _numbers(own, "size", 0, 0),
-        )
-    )
-    rows = tuple(_row(entry, piles) for entry in table.some("row"))
-    for number, row in enumerate(rows):
-        for other in rows[:number]:
-            if other.name == row.name and any(
-                _takes(row, pile) and _takes(other, pile) for pile in piles
-            ):
-                raise row.table.fault(
-                    f"two entries of [[row]] are called {row.name!r}; give one another name, or each "
-                    "its own classes with only",
-                    "name",
-                )
-    compare = table.choice("compare_with", tuple(row.name for row in rows), rows[0].name)
-    return PileSpec(
-        **named,
-        compare_with=compare,
-        source=source,
-        seed=own.number("seed", 0, 0),
-        draws=own.number("draws", 10, 2),
-        out_of_scope=own.flag("out_of_scope"),
-        piles=piles,
-        rows=rows,
-        table=table,
-    )
+
+    name: str = ""
+    method: MethodName
+    arguments: Arguments = Field(default_factory=dict)
+    head: MethodName | None = None
+    head_arguments: Arguments = Field(default_factory=dict)
+    unlabeled: bool = True
+    assumes: ClassBalance = "nothing"
+    only: BudgetFilter = BudgetFilter()
+
+    @field_validator("method", "head")
+    @classmethod
+    def _reject_trainable(cls, name: str | None) -> str | None:
+        if name is not None and has_own_weights(name):
+            raise ValueError("it has weights that must be trained; give a method without training")
+        return name
+
+    @field_validator("arguments", "head_arguments")
+    @classmethod
+    def _check_arguments(cls, arguments: dict[str, Any], info: Any) -> dict[str, Any]:
+        key = "method" if info.field_name == "arguments" else "head"
+        check_method_arguments(info.data.get(key) or "", arguments)
+        return arguments
+
+    @model_validator(mode="after")
+    def _check_unlabeled(self) -> ClassifierConfig:
+        if self.unlabeled and not find_method(self.method).unlabeled:
+            raise ValueError(f"{self.method} does not use unlabeled items; set unlabeled = false")
+        return self
 
 
-def pile_cells(
-    spec: PileSpec, most: int | None = None, only: Collection[str] = ()
-) -> tuple[PileCell, ...]:
-    """The cells of a spec, at most `most` draws in each, of the rows wanted."""
-    return tuple(_cells(spec, most, only))
+class SemiSupervisedBenchmark(BenchmarkSpec):
+    """A benchmark of kind "semi_supervised"."""
 
+    kind: Literal["semi_supervised"]
+    sampling: SamplingConfig = Field(alias="semi_supervised")
+    methods: Entries[ClassifierConfig] = Field(alias="row", min_length=1)
 
-def pile_facts(pile: Pile) -> dict[str, JSON]:
-    """The numbers of a pile by name."""
-    return dataclasses.asdict(pile)
+    def checked(self) -> SemiSupervisedBenchmark:
+        """Return the spec with default names.
 
-
-def _cells(spec: PileSpec, most: int | None, only: Collection[str]) -> Iterator[PileCell]:
-    count = spec.draws if most is None else min(most, spec.draws)
-    source = spec.source
-    for row in spec.rows:
-        for pile in spec.piles:
-            if not _takes(row, pile) or (only and row.name not in only):
-                continue
-            settings = {name: getattr(row, name) for name in ROW if name != "only"}
-            facts = {
-                "format": FORMAT,
-                "kind": "pile",
-                "row": settings,
-                "pile": pile_facts(pile),
-                "draws": count,
-                "seed": spec.seed,
-                "out_of_scope": spec.out_of_scope,
-                "data": {
-                    "name": source.name,
-                    "train": source.train,
-                    "test": source.test,
-                    "arguments": source.arguments,
-                },
-            }
-            yield PileCell(spec, row, pile, count, hashed(facts))
-
-
-def _takes(row: PileRow, pile: Pile) -> bool:
-    return all(getattr(pile, name) in values for name, values in row.only.items())
-
-
-def _numbers(table: Table, key: str, default: int | None, least: int) -> tuple[int, ...]:
-    values = table.several(key, table.need(key) if default is None else default)
-    for value in values:
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise table.fault(
-                f"{key} in {table.title} is {value!r}; give a whole number, at least {least}", key
-            )
-    return values
-
-
-def _row(table: Table, piles: tuple[Pile, ...]) -> PileRow:
-    table.allow(ROW)
-    method = table.choice("method", tuple(METHODS))
-    head = table.choice("head", tuple(METHODS)) if "head" in table.content else None
-    arguments, more = (
-        _arguments(table, key, name)
-        for key, name in (("arguments", method), ("head_arguments", head))
-    )
-    only = table.table("only")
-    only.allow(FIELDS)
-    row = PileRow(
-        table.text("name", method),
-        method,
-        arguments,
-        head,
-        more,
-        table.flag("pile", True),
-        table.choice("assumes", ASSUMES, "nothing"),
-        {key: only.several(key, None) for key in only.content},
-        table,
-    )
-    if not any(_takes(row, pile) for pile in piles):
-        raise table.fault(
-            f"only in [[row]] {row.name!r} leaves nothing of [pile]; give values that it has",
-            "only",
-        )
-    if row.pile and not find_method(method).unlabeled:
-        raise table.fault(
-            f"{method} makes no use of unlabeled items; add pile = false to [[row]] {row.name!r}",
-            "method",
-        )
-    for key, name in (("method", method), ("head", head)):
-        if name is not None and learns(name):
-            raise table.fault(
-                f"{name} has weights of its own that must be trained, which a pile does not do; give a "
-                "method that needs no training",
-                key,
-            )
-    return row
-
-
-def _arguments(table: Table, key: str, method: str | None) -> dict[str, Any]:
-    given = table.plain(key)
-    known = () if method is None else find_method(method).argument_names
-    stray = next((name for name in given if name not in known), None)
-    if stray is not None:
-        raise table.fault(
-            f"{method or 'a row without head'} has no argument {stray!r}; {nearest(stray, known)}",
-            key,
-        )
-    return given
+        Raises:
+            SpecError: a row matches no budget, two rows have one name, or `compare_with` is none.
+        """
+        budgets = list(self.sampling.budgets())
+        methods: list[ClassifierConfig] = []
+        taken: set[tuple[str, LabelBudget]] = set()
+        for index, method in enumerate(self.methods):
+            method = method.model_copy(update={"name": method.name or method.method})
+            matches = {(method.name, budget) for budget in budgets if method.only.matches(budget)}
+            if not matches:
+                raise self.error("no budget of [semi_supervised] matches", "row", index, "only")
+            if matches & taken:
+                message = "an earlier row has this name; rename one, or restrict each with only"
+                raise self.error(message, "row", index, "name")
+            taken |= matches
+            methods.append(method)
+        names = [method.name for method in methods]
+        if self.compare_with and self.compare_with not in names:
+            hint = suggest(self.compare_with, names)
+            raise self.error(f"no row is called {self.compare_with!r}; {hint}", "compare_with")
+        changes = {
+            "methods": tuple(methods),
+            "compare_with": self.compare_with or names[0],
+            "title": self.title or self.name,
+        }
+        return self.model_copy(update=changes)

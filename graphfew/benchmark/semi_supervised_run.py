@@ -1,4 +1,4 @@
-"""A cell of labels and pile: `FewShotClassifier` fitted to each draw, and asked every item of the test split alone."""
+"""The record of a semi-supervised experiment: `FewShotClassifier` fitted once per repeat."""
 
 from __future__ import annotations
 
@@ -15,188 +15,198 @@ from torch import Tensor
 
 from graphfew import data
 from graphfew._utils.model_spec import JSON
-from graphfew.benchmark.data_config import Roots, load
-from graphfew.benchmark.environment import all_versions, machine, memory, now
-from graphfew.benchmark.experiments import plain
-from graphfew.benchmark.records import Record
-from graphfew.benchmark.semi_supervised import PileCell, PileSpec
+from graphfew.benchmark.data_config import DataRoots
+from graphfew.benchmark.environment import all_versions, machine_name, peak_memory, utc_now
+from graphfew.benchmark.experiments import SemiSupervisedExperiment, to_finite
+from graphfew.benchmark.measurement import MeasurementContext
+from graphfew.benchmark.records import BenchmarkRecord
+from graphfew.benchmark.semi_supervised import SemiSupervisedBenchmark
 from graphfew.data import Dataset
 from graphfew.estimators.classifier import FewShotClassifier
-from graphfew.evaluation.accuracy import Result
-from graphfew.evaluation.mode import EvaluationMode
-from graphfew.evaluation.statistics import t_interval
+from graphfew.evaluation import EvaluationMode, Result, t_interval
 
 Array = NDArray[Any]
 CPU = torch.device("cpu")
-AT_ONCE = 5000
+BATCH_SIZE = 5000
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Heap:
-    """Where labels and pile are drawn from, what is asked, and items of no class where there are some."""
+class SemiSupervisedData:
+    """Items to sample from, test items, and out-of-scope items if the spec measures them."""
 
     train: Dataset
     test: Dataset
-    strange: Tensor | None
+    out_of_scope: Tensor | None
 
 
-def heap(spec: PileSpec, roots: Roots) -> Heap:
-    """The data of a spec.
+def load_semi_supervised_data(
+    spec: SemiSupervisedBenchmark, roots: DataRoots
+) -> SemiSupervisedData:
+    """Load the data of a spec.
 
     Raises:
-        ValueError: data that is not there, items that are no features, splits of other classes, or numbers that they
-            cannot give; the message names file and line.
+        SpecError: data cannot be read, items are not features, the splits have different classes,
+            or a label budget exceeds the data.
     """
-    source, table = spec.source, spec.source.table
-    train, test = (
-        load(source.name, split, source.arguments, roots, table, "name")
-        for split in (source.train, source.test)
-    )
+    try:
+        train, test = (spec.data.load(split, roots) for split in (spec.data.train, spec.data.test))
+    except ValueError as error:
+        raise spec.error(error, "data", "name") from error
     if train.classes != test.classes or train.x.ndim != 2 or not train.x.is_floating_point():
-        raise table.fault(
-            f"{source.name}: a pile needs features, and the same classes in {source.train} and "
-            f"{source.test}; there are {len(train.classes)} and {len(test.classes)} classes, and items "
-            f"of shape {list(train.x.shape[1:])}",
-            "name",
+        raise spec.error(
+            f"{spec.data.name} must have features, and the same classes in {spec.data.train} and "
+            f"{spec.data.test}; got {len(train.classes)} and {len(test.classes)} classes, and "
+            f"items of shape {list(train.x.shape[1:])}",
+            *("data", "name"),
         )
-    for pile in spec.piles:
-        fewest = min(map(len, train.members))
-        if pile.known > len(train.classes) or pile.labels + pile.size > fewest:
-            raise spec.table.table("pile").fault(
-                f"{pile}: {source.name}/{source.train} has {len(train.classes)} "
-                f"classes, the smallest of {fewest} items; ask for fewer"
+    smallest = min(len(members) for members in train.members)
+    for budget in spec.sampling.budgets():
+        if budget.way > len(train.classes) or budget.shot + budget.unlabeled > smallest:
+            raise spec.error(
+                f"{budget}: {spec.data.name}/{spec.data.train} has {len(train.classes)} classes, "
+                f"the smallest with {smallest} items; reduce the numbers",
+                "semi_supervised",
             )
-    return Heap(train, test, _strange(spec, roots) if spec.out_of_scope else None)
+    outside = _load_out_of_scope(spec, roots) if spec.sampling.out_of_scope else None
+    return SemiSupervisedData(train, test, outside)
 
 
-def measured_pile(
-    cell: PileCell,
-    items: Heap,
-    *,
-    command: str,
-    commit: str | None,
+def measure_semi_supervised(
+    experiment: SemiSupervisedExperiment,
+    items: SemiSupervisedData,
+    context: MeasurementContext,
     progress: Callable[[int], None],
-) -> Record:
-    """The record of a cell; arguments as `measured` takes them.
+) -> BenchmarkRecord:
+    """Evaluate an experiment; arguments are those of `measure_episodes`.
 
     Raises:
         ValueError: the method refuses the items.
     """
-    spec, scores, asked = cell.spec, [], 0
-    with memory(CPU) as peak:
-        began = time.perf_counter()
-        for number in range(cell.count):
-            right, area = _score(cell, items, spec.seed + number)
-            scores.append((float(right.mean()), area))
-            asked += len(right)
-            progress(number + 1)
-        seconds, most = time.perf_counter() - began, peak()
-    return Record(
+    spec = experiment.spec
+    accuracies: list[float] = []
+    areas: list[float] = []
+    n_queries = 0
+    with peak_memory(CPU) as peak:
+        started = time.perf_counter()
+        for repeat in range(experiment.count):
+            correct, area = _run_repeat(experiment, items, spec.sampling.seed + repeat)
+            accuracies.append(float(correct.mean()))
+            n_queries += len(correct)
+            if area is not None:
+                areas.append(area)
+            progress(repeat + 1)
+        seconds = time.perf_counter() - started
+        memory = peak()
+    metrics: dict[str, float] = {}
+    if areas:
+        metrics["auroc"], metrics["auroc_half_width"] = t_interval(areas)
+    return BenchmarkRecord(
         benchmark=spec.name,
-        row=cell.row.name,
+        row=experiment.method.name,
         seed=None,
-        assumes=cell.row.assumes,
-        key=cell.key,
+        assumes=experiment.method.assumes,
+        key=experiment.key,
         spec_hash=spec.digest,
-        commit=commit,
+        commit=context.commit,
         versions=all_versions(),
-        machine=machine(CPU),
-        result=_result(cell, items, [accuracy for accuracy, _ in scores]),
-        decisions=asked,
+        machine=machine_name(CPU),
+        result=_result(experiment, items, accuracies),
+        n_queries=n_queries,
         seconds=round(seconds, 6),
         training=(),
-        peak_memory=most,
-        command=command,
-        time=now(),
-        figures=_figures([area for _, area in scores]),
+        peak_memory=memory,
+        command=context.command,
+        time=utc_now(),
+        metrics=metrics,
     )
 
 
-def draw(train: Dataset, cell: PileCell, seed: int) -> tuple[Array, Array, Array]:
-    """Features and labels to fit, -1 in the pile, which has items of every class; and the known classes."""
+def sample_items(
+    train: Dataset, experiment: SemiSupervisedExperiment, seed: int
+) -> tuple[Array, Array, Array]:
+    """Sample labeled items of some classes and unlabeled items of all classes.
+
+    Returns:
+        Features `[N, F]`, labels `[N]` with -1 for unlabeled items, and the labeled classes.
+    """
+    budget = experiment.budget
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(train.classes))
-    items = {c: rng.permutation(train.members[c]) for c in order.tolist()}
-    pile, known = cell.pile, order[: cell.pile.known]
-    support = np.concatenate([items[c][: pile.labels] for c in known.tolist()])
-    rest = np.concatenate([items[c][pile.labels : pile.labels + pile.size] for c in order.tolist()])
-    labels = np.concatenate([np.repeat(known, pile.labels), np.full(len(rest), -1)])
-    return train.x.numpy()[np.concatenate([support, rest])], labels, known
+    members = {c: rng.permutation(train.members[c]) for c in order.tolist()}
+    known = order[: budget.way]
+    labeled = [members[c][: budget.shot] for c in known.tolist()]
+    end = budget.shot + budget.unlabeled
+    unlabeled = [members[c][budget.shot : end] for c in order.tolist()]
+    n_unlabeled = sum(len(part) for part in unlabeled)
+    labels = np.concatenate([np.repeat(known, budget.shot), np.full(n_unlabeled, -1)])
+    return train.x.numpy()[np.concatenate([*labeled, *unlabeled])], labels, known
 
 
-def _score(cell: PileCell, items: Heap, seed: int) -> tuple[Array, float | None]:
-    """Which answers are right, and the area under the curve of known items against those of no class."""
-    row = cell.row
-    x, y, known = draw(items.train, cell, seed)
-    kept = slice(None) if row.pile else y >= 0
+def _run_repeat(
+    experiment: SemiSupervisedExperiment, items: SemiSupervisedData, seed: int
+) -> tuple[Array, float | None]:
+    """Return which test items are classified correctly, and the AUROC of in-scope items."""
+    method = experiment.method
+    x, y, known = sample_items(items.train, experiment, seed)
+    if not method.unlabeled:
+        x, y = x[y >= 0], y[y >= 0]
     classifier = FewShotClassifier(
-        row.method,
-        arguments=dict(row.arguments) or None,
-        head=row.head,
-        head_arguments=dict(row.head_arguments) or None,
-        batch_size=AT_ONCE,
-    )
-    fitted = classifier.fit(x[kept], y[kept])
-    truth = items.test.y.numpy()
-    asked = np.isin(truth, known)
-    queries = items.test.x.numpy()[asked]
-    right: Array = fitted.predict(queries) == truth[asked]
-    if items.strange is None:
-        return right, None
-    inside, outside = (fitted.similarity(part).max(1) for part in (queries, items.strange.numpy()))
-    return right, float(
-        roc_auc_score(
-            np.arange(len(inside) + len(outside)) < len(inside), np.concatenate([inside, outside])
-        )
-    )
+        method.method,
+        arguments=dict(method.arguments) or None,
+        head=method.head,
+        head_arguments=dict(method.head_arguments) or None,
+        batch_size=BATCH_SIZE,
+    ).fit(x, y)
+    labels = items.test.y.numpy()
+    in_scope = np.isin(labels, known)
+    queries = items.test.x.numpy()[in_scope]
+    correct: Array = classifier.predict(queries) == labels[in_scope]
+    if items.out_of_scope is None:
+        return correct, None
+    inside = classifier.similarity(queries).max(1)
+    outside = classifier.similarity(items.out_of_scope.numpy()).max(1)
+    is_inside = np.arange(len(inside) + len(outside)) < len(inside)
+    return correct, float(roc_auc_score(is_inside, np.concatenate([inside, outside])))
 
 
-def _result(cell: PileCell, items: Heap, accuracies: list[float]) -> Result:
-    mean, half = t_interval(accuracies)
-    pile, row = cell.pile, cell.row
+def _result(
+    experiment: SemiSupervisedExperiment, items: SemiSupervisedData, accuracies: list[float]
+) -> Result:
+    budget, method = experiment.budget, experiment.method
+    mean, half_width = t_interval(accuracies)
     tasks: dict[str, JSON] = {
         "data": items.test.name,
         "split": items.test.split,
-        "way": pile.known,
-        "shot": pile.labels,
-        "unlabeled": pile.size,
+        "way": budget.way,
+        "shot": budget.shot,
+        "unlabeled": budget.unlabeled,
         "query": "every item of the split",
-        "seed": cell.spec.seed,
+        "seed": experiment.spec.sampling.seed,
         "within_groups": False,
-        "pile_classes": len(items.train.classes),
+        "unlabeled_classes": len(items.train.classes),
         "drawn_from": f"{items.train.name}/{items.train.split}",
     }
     model = {
-        "method": row.method,
-        "arguments": plain(row.arguments),
-        "head": row.head,
-        "head_arguments": plain(row.head_arguments),
+        "method": method.method,
+        "arguments": to_finite(method.arguments),
+        "head": method.head,
+        "head_arguments": to_finite(method.head_arguments),
         "encoder": {"name": "identity", "arguments": {}},
         "input": list(items.test.x.shape[1:]),
     }
-    mode = EvaluationMode(transductive=False, unlabeled=row.pile)
-    return Result(mean, half, tuple(accuracies), mode, tasks, model, str(CPU))
+    mode = EvaluationMode(transductive=False, unlabeled=method.unlabeled)
+    return Result(mean, half_width, tuple(accuracies), mode, tasks, model, str(CPU))
 
 
-def _figures(areas: list[float | None]) -> dict[str, float]:
-    known = [area for area in areas if area is not None]
-    if not known:
-        return {}
-    mean, half = t_interval(known)
-    return {"auroc": mean, "auroc_half_width": half}
-
-
-def _strange(spec: PileSpec, roots: Roots) -> Tensor:
-    """The items of no class, which a data set of the catalog has beside it."""
-    name, table = spec.source.name, spec.table.table("pile")
-    reader: Callable[..., Tensor] | None = getattr(data, f"{name}_out_of_scope", None)
-    if reader is None:
-        raise table.fault(
-            f"{name} has no items out of scope; leave out_of_scope out", "out_of_scope"
-        )
+def _load_out_of_scope(spec: SemiSupervisedBenchmark, roots: DataRoots) -> Tensor:
+    """Return out-of-scope items, which some data sets have next to their classes."""
+    name = spec.data.name
+    location = ("semi_supervised", "out_of_scope")
+    load: Callable[..., Tensor] | None = getattr(data, f"{name}_out_of_scope", None)
+    if load is None:
+        raise spec.error(f"{name} has no out-of-scope items; omit out_of_scope", *location)
     try:
-        return reader(roots.get(name))
+        return load(roots.get(name))
     except (ValueError, OSError) as error:
-        raise table.fault(
-            f"{name}'s items out of scope cannot be read: {error}", "out_of_scope"
-        ) from error
+        message = f"the out-of-scope items of {name} cannot be read: {error}"
+        raise spec.error(message, *location) from error

@@ -1,162 +1,154 @@
-"""`Spec`: a benchmark as its TOML file says it, checked as far as can be without its data."""
+"""`EpisodeBenchmark`: data, trainings, test tasks and methods, as a TOML file declares them."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-from graphfew.benchmark.data_config import Source
-from graphfew.benchmark.method_config import Row, check_draws, read_row, untrained_arguments
-from graphfew.benchmark.task_config import Draw, read_draws
-from graphfew.benchmark.toml import Table, nearest
-from graphfew.benchmark.training_config import Training, read_training
-from graphfew.methods.registry import create
-from graphfew.runs.factory import build_model, choose_loss
+from pydantic import Field, PrivateAttr
+
+from graphfew.benchmark.data_config import DataConfig
+from graphfew.benchmark.method_config import MethodConfig
+from graphfew.benchmark.spec_fields import Entries, FileName, Location, Seed, SpecError, SpecModel
+from graphfew.benchmark.task_config import TaskConfig, TaskGrid
+from graphfew.benchmark.training_config import TrainingConfig
+from graphfew.runs import TrainConfig
+
+INIT_PLACEHOLDER = "the encoder of an earlier training"
+TrainingStep = tuple[TrainingConfig, int]
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Spec:
-    """A benchmark.
+class BenchmarkSpec(SpecModel):
+    """What all kinds of benchmarks have in common.
 
-    Shapes:
-        path: its file; digest: the file's SHA-256.
-        name: of its results file and of the folder of its runs.
-        compare_with: the row that paired differences are taken to.
-        seed: of the test tasks; batch: tasks evaluated together.
+    Attributes:
+        name: of the results file and of the folder of the training runs.
+        title, about: shown in reports.
+        compare_with: the row that the others are compared with; by default the first.
     """
 
-    path: Path
-    digest: str
-    name: str
-    title: str
-    about: str
-    compare_with: str
-    source: Source
-    seed: int
-    batch: int
-    trainings: tuple[Training, ...]
-    draws: tuple[Draw, ...]
-    rows: tuple[Row, ...]
-    table: Table
+    name: FileName
+    title: str = ""
+    about: str = ""
+    compare_with: str = ""
+    data: DataConfig
+    _path: Path = PrivateAttr(Path("spec.toml"))
+    _digest: str = PrivateAttr("")
 
-    def training(self, name: str) -> Training:
-        """The entry of that name."""
+    @property
+    def path(self) -> Path:
+        """The file that the spec was read from."""
+        return self._path
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the file."""
+        return self._digest
+
+    def error(self, error: Exception | str, *location: str | int) -> SpecError:
+        """Return an error at a place of the spec, extended by the key that `error` carries."""
+        key = getattr(error, "key", None)
+        full: Location = (*location, key) if isinstance(key, str) else location
+        return SpecError(self.path, full, " ".join(str(error).split()))
+
+
+class EvaluationConfig(SpecModel):
+    """The table `[test]`: number and seed of the test tasks, and how many are encoded at once."""
+
+    n_tasks: int = Field(default=1000, ge=2)
+    seed: Seed = 0
+    batch: int = Field(default=16, ge=1)
+
+
+class EpisodeBenchmark(BenchmarkSpec):
+    """A benchmark of few-shot methods on test tasks.
+
+    Attributes:
+        trainings: what is trained, in order.
+        task_grids: the entries of `[[tasks]]`, which `tasks` expands.
+        methods: the rows of the tables.
+    """
+
+    kind: Literal["episodes"] = "episodes"
+    test: EvaluationConfig = EvaluationConfig()
+    trainings: Entries[TrainingConfig] = Field(default=(), alias="train")
+    task_grids: Entries[TaskGrid] = Field(alias="tasks", min_length=1)
+    methods: Entries[MethodConfig] = Field(alias="row", min_length=1)
+
+    @cached_property
+    def tasks(self) -> tuple[TaskConfig, ...]:
+        """Every kind of test tasks."""
+        configs: list[TaskConfig] = []
+        for entry, grid in enumerate(self.task_grids):
+            configs += grid.expand(entry, self.test.n_tasks)
+        return tuple(configs)
+
+    def training(self, name: str) -> TrainingConfig:
+        """Return the training of that name."""
         return next(training for training in self.trainings if training.name == name)
 
+    def training_error(self, error: Exception | str, training: TrainingConfig) -> SpecError:
+        """Return an error of a training."""
+        return self.error(error, "train", self.trainings.index(training))
 
-def read_episodes(table: Table, source: Source, named: Mapping[str, Any]) -> Spec:
-    """The spec of a file of kind "episodes".
+    def method_error(
+        self, error: Exception | str, method: MethodConfig, key: str | None = None
+    ) -> SpecError:
+        """Return an error of a row."""
+        index = next(i for i, row in enumerate(self.methods) if row is method)
+        message = error if isinstance(error, Exception) else f"{method.name}: {error}"
+        return self.error(message, "row", index, *([key] if key else []))
 
-    Args:
-        table: the whole file.
-        source: its data.
-        named: path, digest, name, title and about.
+    def train_config(
+        self, training: TrainingConfig, seed: int, init_encoder: str = INIT_PLACEHOLDER
+    ) -> TrainConfig:
+        """Return the configuration of one seed. Raises SpecError for invalid options."""
+        options = {**self.data.training_defaults(), **training.options, "seed": seed}
+        if training.init_from:
+            options["init_encoder"] = init_encoder
+        try:
+            return TrainConfig.from_options(options)
+        except ValueError as error:
+            raise self.training_error(error, training) from error
 
-    Raises:
-        ValueError: the first fault, with file and line: an unknown key or name, a value of the wrong type or out of
-            range, a row whose method is not made for what is asked.
-    """
-    test = table.table("test")
-    test.allow(("tasks", "seed", "batch"))
-    trainings: tuple[Training, ...] = ()
-    for entry in table.tables("train"):
-        trainings += (read_training(entry, source, tuple(known.name for known in trainings)),)
-    draws = read_draws(table.some("draw"), test.number("tasks", 1000, 2))
-    rows = tuple(
-        read_row(entry, {known.name: known for known in trainings}) for entry in table.some("row")
-    )
-    spec = Spec(
-        **named,
-        compare_with=table.text("compare_with", rows[0].name),
-        source=source,
-        seed=test.number("seed", 0, 0),
-        batch=test.number("batch", 16, 1),
-        trainings=trainings,
-        draws=draws,
-        rows=rows,
-        table=table,
-    )
-    _check(spec)
-    return spec
+    def init_seed(self, training: TrainingConfig, seed: int) -> int:
+        """Return the seed of the training that this one is initialized from.
 
-
-def _check(spec: Spec) -> None:
-    for number, row in enumerate(spec.rows):
-        for other in spec.rows[:number]:
-            _check_apart(spec, other, row)
-    names = [row.name for row in spec.rows]
-    if spec.compare_with not in names:
-        raise spec.table.fault(
-            f"compare_with is {spec.compare_with!r}, and no [[row]] is called so; "
-            f"{nearest(spec.compare_with, names)}",
-            "compare_with",
-        )
-    for training in spec.trainings:
-        _check_training(spec, training)
-    for row in spec.rows:
-        _check_row(spec, row)
-
-
-def _check_apart(spec: Spec, one: Row, other: Row) -> None:
-    """Entries of one name are one line of the tables, each for draws or modes of its own."""
-    modes = set(one.modes) & set(other.modes) or None in (*one.modes, *other.modes)
-    if one.name != other.name or not modes or not set(one.drop) & set(other.drop):
-        return
-    both = next((draw for draw in spec.draws if one.takes(draw) and other.takes(draw)), None)
-    if both is not None:
-        raise other.table.fault(
-            f"two entries of [[row]] are called {one.name!r} and are both tested on {both}; give "
-            "one another name, or each its own draws with only",
-            "name" if "name" in other.table.content else None,
-        )
-
-
-def _check_training(spec: Spec, training: Training) -> None:
-    """Build it once, so that every argument is refused now."""
-    _check_splits(spec.source, training)
-    config = training.config(training.seeds[0])
-    try:
-        choose_loss(config)
-        build_model(config)
-    except ValueError as error:
-        raise training.fault(str(error)) from error
-    for seed in training.seeds if training.start else ():
-        start_seed(spec, training, seed)
-
-
-def _check_splits(source: Source, training: Training) -> None:
-    for key in ("split", "validate"):
-        split, data = training.options[key], training.options["data"]
-        if data == source.test_name and split in (source.test, "all"):
-            raise training.fault(
-                f"{key} is {split!r} of {data}, and the test is on {source.test!r} of it: the model "
-                "would know the test's items; give another split"
+        Raises:
+            SpecError: that training has several seeds, and none is `seed`.
+        """
+        first = self.training(str(training.init_from))
+        if seed in first.seeds:
+            return seed
+        if len(first.seeds) > 1:
+            raise self.error(
+                f"{training.name!r} has seed {seed}, but {first.name!r} has seeds "
+                f"{list(first.seeds)}; give them the same seeds, or {first.name!r} a single one",
+                *("train", self.trainings.index(training), "init_from"),
             )
+        return first.seeds[0]
 
+    def training_chain(self, name: str, seed: int) -> tuple[TrainingStep, ...]:
+        """Return the trainings that lead to a checkpoint, with their seeds, in order."""
+        training = self.training(name)
+        if not training.init_from:
+            return ((training, seed),)
+        before = self.training_chain(training.init_from, self.init_seed(training, seed))
+        return (*before, (training, seed))
 
-def _check_row(spec: Spec, row: Row) -> None:
-    trainings = [spec.training(name) for name in row.trainings]
-    check_draws(row, spec.draws, trainings[0] if trainings else None)
-    if row.train is not None or not trainings:
-        return
-    try:
-        encoder = build_model(trainings[0].config(trainings[0].seeds[0])).encoder
-        create(row.method, encoder=encoder, **untrained_arguments(row, row.modes[0]))
-    except (ValueError, TypeError) as error:
-        raise row.table.fault(f"[[row]] {row.name!r}: {error}") from error
+    def checkpoint_chains(
+        self, method: MethodConfig, seed: int | None
+    ) -> tuple[tuple[TrainingStep, ...], ...]:
+        """Return the chain of each checkpoint that a row reads.
 
-
-def start_seed(spec: Spec, training: Training, seed: int) -> int:
-    """The seed of the training that this one starts from: the same, or the only one. Raises ValueError for neither."""
-    first = spec.training(str(training.start))
-    if seed in first.seeds:
-        return seed
-    if len(first.seeds) > 1:
-        raise training.table.fault(
-            f"[[train]] {training.name!r} has seed {seed} and starts from {first.name!r}, which "
-            f"has seeds {list(first.seeds)}; give them the same seeds, or {first.name!r} one",
-            "start",
-        )
-    return first.seeds[0]
+        Args:
+            method: a row.
+            seed: of the training; None for rows that combine the encoders of all seeds.
+        """
+        if seed is not None:
+            return tuple(self.training_chain(name, seed) for name in method.trainings)
+        chains: list[tuple[TrainingStep, ...]] = []
+        for name in method.trainings:
+            chains += [self.training_chain(name, own) for own in self.training(name).seeds]
+        return tuple(chains)

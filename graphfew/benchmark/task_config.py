@@ -1,174 +1,155 @@
-"""`Draw`: a kind of test tasks, as a spec asks for it."""
+"""The test tasks of a benchmark: the settings of `Tasks`, and grids of them."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from pydantic import Field, PlainValidator
 
 from graphfew._utils.model_spec import JSON
-from graphfew.benchmark.toml import Table
+from graphfew.benchmark.spec_fields import OneOrMore, SpecModel
 from graphfew.data import Dataset, Tasks
-from graphfew.data.int_range import IntOrRange, IntRange
+from graphfew.data.int_range import IntRange
 from graphfew.data.query_sampling import QuerySampler, parse_queries
 from graphfew.runs.options import parse_ratios
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Draw:
-    """What `Tasks` draws, and how many tasks are asked; `table` is where the spec says so."""
+@dataclasses.dataclass(frozen=True)
+class TaskConfig:
+    """Settings of `Tasks`, and how many of these tasks are evaluated.
 
-    way: IntOrRange
-    shot: IntOrRange
+    Attributes:
+        n_tasks: number of test tasks.
+        entry: index of the `[[tasks]]` entry that they come from.
+    """
+
+    way: IntRange
+    shot: IntRange
     query: QuerySampler
-    unlabeled: IntOrRange
+    unlabeled: IntRange
     labeled_ratio: tuple[float, ...]
-    distractors: IntOrRange
+    distractors: IntRange
     label_noise: float
     within_groups: bool
-    count: int
-    table: Table
+    n_tasks: int
+    entry: int
 
     def __str__(self) -> str:
-        extra = [
-            f"{_words(getattr(self, name))} {words}"
-            for name, words in (
-                ("unlabeled", "unlabeled per class"),
-                ("distractors", "distractors"),
-            )
-            if getattr(self, name) != 0
-        ]
-        extra += [
-            f"labeled {'/'.join(f'{ratio:g}' for ratio in self.labeled_ratio)}"
-        ] * self.relabeled
-        extra += [f"label noise {self.label_noise:g}"] * bool(self.label_noise) + [
-            "within groups"
-        ] * self.within_groups
-        return ", ".join(
-            [f"{_words(self.way)}-way {_words(self.shot)}-shot, queries {self.query}", *extra]
-        )
-
-    @property
-    def relabeled(self) -> bool:
-        """Whether some shots lose their label."""
-        return self.labeled_ratio != (1.0,)
+        parts = [f"{self.way}-way {self.shot}-shot", f"queries {self.query}"]
+        if self.unlabeled.high:
+            parts.append(f"{self.unlabeled} unlabeled per class")
+        if self.distractors.high:
+            parts.append(f"{self.distractors} distractors")
+        if self.labeled_ratio != (1.0,):
+            parts.append(f"labeled {'/'.join(f'{ratio:g}' for ratio in self.labeled_ratio)}")
+        if self.label_noise:
+            parts.append(f"label noise {self.label_noise:g}")
+        if self.within_groups:
+            parts.append("within groups")
+        return ", ".join(parts)
 
     @property
     def has_unlabeled(self) -> bool:
         """Whether a task may have unlabeled items."""
-        return self.relabeled or IntRange.of(self.unlabeled).high > 0
+        return self.labeled_ratio != (1.0,) or self.unlabeled.high > 0
 
-    def tasks(self, data: Dataset, seed: int) -> Tasks:
-        """Tasks of a data set. Raises ValueError where it cannot give them; the message names file and line."""
-        try:
-            return Tasks(data, seed=seed, **{name: getattr(self, name) for name in FIELDS})
-        except ValueError as error:
-            raise self.table.fault(str(error), self.table.meant(str(error))) from error
+    @property
+    def max_supports(self) -> int:
+        """The most support items of a task."""
+        return self.way.high * self.shot.high
 
-    def facts(self) -> dict[str, JSON]:
-        """What defines the tasks beside data and seed, as JSON values."""
-        return {
-            name: str(self.query) if name == "query" else getattr(self, name) for name in FIELDS
-        }
+    def create(self, data: Dataset, seed: int) -> Tasks:
+        """Return the tasks of a data set. Raises ValueError if it cannot provide them."""
+        settings = {name: getattr(self, name) for name in TASK_DEFAULTS}
+        return Tasks(data, seed=seed, **settings)
 
-
-def read_draws(tables: tuple[Table, ...], count: int) -> tuple[Draw, ...]:
-    """Every combination of the lists of each `[[draw]]`. Raises ValueError for what is none."""
-    return tuple(draw for table in tables for draw in _combined(table, count))
-
-
-def matches(draw: Draw, only: Mapping[str, tuple[Any, ...]]) -> bool:
-    """Whether a draw passes the filter of a row; `only` is as `read_only` gives it."""
-    facts = draw.facts()
-    return all(facts[name] in values for name, values in only.items())
+    def to_json(self) -> dict[str, JSON]:
+        """Return the settings, which define the tasks together with data set and seed."""
+        settings: dict[str, JSON] = {}
+        for name in TASK_DEFAULTS:
+            value = getattr(self, name)
+            settings[name] = value.to_json() if isinstance(value, IntRange) else value
+        settings["query"] = str(self.query)
+        return settings
 
 
-def read_only(table: Table) -> dict[str, tuple[Any, ...]]:
-    """The filter of a row: for each field the values that it takes. Raises ValueError for what is none."""
-    table.allow(FIELDS)
-    read = {
-        name: tuple(_value(table, name, value) for value in table.several(name, None))
-        for name in table.content
-    }
-    return {
-        name: tuple(str(value) if isinstance(value, QuerySampler) else value for value in values)
-        for name, values in read.items()
-    }
+def _int_range(minimum: int) -> Any:
+    def parse(value: Any) -> IntRange:
+        if isinstance(value, str):
+            value = IntRange.parse(value, name="it")
+        return IntRange.of(value, name="it", minimum=minimum)
+
+    return PlainValidator(parse)
 
 
-def _combined(table: Table, count: int) -> Iterator[Draw]:
-    table.allow((*FIELDS, "tasks"))
-    own = table.number("tasks", count, 2)
-    values = [
-        tuple(_value(table, name, value) for value in table.several(name, default))
-        for name, (_, default) in FIELDS.items()
-    ]
-    for combination in itertools.product(*values):
-        yield Draw(**dict(zip(FIELDS, combination, strict=True)), count=own, table=table)
-
-
-def _value(table: Table, name: str, value: object) -> Any:
-    reader, _ = FIELDS[name]
-    try:
-        return reader(name, value)
-    except (TypeError, ValueError) as error:
-        raise table.fault(str(error), name) from error
-
-
-def _spanned(least: int) -> Callable[[str, object], IntOrRange]:
-    def read(name: str, value: object) -> IntOrRange:
-        if isinstance(value, bool) or not isinstance(value, int | str):
-            raise TypeError(
-                f'{name} is {value!r}; give a whole number such as 5, or a range such as "5-20"'
-            )
-        parsed = IntRange.parse(str(value), name=name)
-        IntRange.of(parsed, name=name, minimum=least)
-        return parsed.low if parsed.is_constant else (parsed.low, parsed.high)
-
-    return read
-
-
-def _queries(name: str, value: object) -> QuerySampler:
+def _query_sampler(value: Any) -> QuerySampler:
     if isinstance(value, bool) or not isinstance(value, int | str):
-        raise TypeError(
-            f'{name} is {value!r}; give a whole number such as 5, or text such as "dirichlet:75:2.0"'
-        )
+        raise ValueError('give a whole number such as 5, or text such as "dirichlet:75:2.0"')
     return parse_queries(str(value))
 
 
-def _shares(name: str, value: object) -> tuple[float, ...]:
+def _ratios(value: Any) -> tuple[float, ...]:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise TypeError(f"{name} is {value!r}; give a share such as 0.2")
-    given = parse_ratios(str(value))
-    if not all(0 < ratio <= 1 for ratio in given):
-        raise ValueError(f"{name} is {value!r}; it must be above 0 and at most 1")
-    return given
+        raise ValueError("give a ratio such as 0.2")
+    parsed = parse_ratios(str(value))
+    if not all(0 < ratio <= 1 for ratio in parsed):
+        raise ValueError("a ratio must be above 0 and at most 1")
+    return parsed
 
 
-def _noise(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
-        raise ValueError(f"{name} is {value!r}; give a number from 0 to below 1")
-    return float(value)
-
-
-def _flag(name: str, value: object) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError(f"{name} is {value!r}; give true or false")
-    return value
-
-
-def _words(value: IntOrRange) -> str:
-    return str(IntRange.of(value))
-
-
-FIELDS: Mapping[str, tuple[Callable[[str, object], Any], object]] = {
-    "way": (_spanned(2), 5),
-    "shot": (_spanned(1), 1),
-    "query": (_queries, 5),
-    "unlabeled": (_spanned(0), 0),
-    "labeled_ratio": (_shares, 1.0),
-    "distractors": (_spanned(0), 0),
-    "label_noise": (_noise, 0.0),
-    "within_groups": (_flag, False),
+Ways = Annotated[IntRange, _int_range(2)]
+Shots = Annotated[IntRange, _int_range(1)]
+Counts = Annotated[IntRange, _int_range(0)]
+Queries = Annotated[QuerySampler, PlainValidator(_query_sampler)]
+Ratios = Annotated[tuple[float, ...], PlainValidator(_ratios)]
+Noise = Annotated[float, Field(ge=0, lt=1)]
+TASK_DEFAULTS: dict[str, Any] = {
+    "way": IntRange(5, 5),
+    "shot": IntRange(1, 1),
+    "query": parse_queries("5"),
+    "unlabeled": IntRange(0, 0),
+    "labeled_ratio": (1.0,),
+    "distractors": IntRange(0, 0),
+    "label_noise": 0.0,
+    "within_groups": False,
 }
+
+
+class TaskFilter(SpecModel):
+    """Values of task settings, each one or several; None leaves a setting open."""
+
+    way: OneOrMore[Ways] | None = None
+    shot: OneOrMore[Shots] | None = None
+    query: OneOrMore[Queries] | None = None
+    unlabeled: OneOrMore[Counts] | None = None
+    labeled_ratio: OneOrMore[Ratios] | None = None
+    distractors: OneOrMore[Counts] | None = None
+    label_noise: OneOrMore[Noise] | None = None
+    within_groups: OneOrMore[bool] | None = None
+
+    def matches(self, tasks: TaskConfig) -> bool:
+        """Return whether every given setting includes that of the tasks."""
+        for name in TASK_DEFAULTS:
+            allowed = getattr(self, name)
+            if allowed is None:
+                continue
+            value = getattr(tasks, name)
+            if value not in allowed:
+                return False
+        return True
+
+
+class TaskGrid(TaskFilter):
+    """An entry of `[[tasks]]`: every combination of its values is a `TaskConfig`."""
+
+    n_tasks: int | None = Field(default=None, ge=2)
+
+    def expand(self, entry: int, default_n_tasks: int) -> Iterator[TaskConfig]:
+        """Yield the combinations; settings that are not given have their defaults."""
+        values = [getattr(self, name) or (default,) for name, default in TASK_DEFAULTS.items()]
+        for combination in itertools.product(*values):
+            settings = dict(zip(TASK_DEFAULTS, combination, strict=True))
+            yield TaskConfig(**settings, n_tasks=self.n_tasks or default_n_tasks, entry=entry)

@@ -1,162 +1,82 @@
-"""`Training`: one entry of a spec that is trained once per seed, with the options of `TrainConfig`."""
+"""The trainings of a benchmark, each run once per seed with the options of `TrainConfig`."""
 
 from __future__ import annotations
 
-import dataclasses
-import types
-import typing
-from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from graphfew.benchmark.data_config import Source
-from graphfew.benchmark.toml import WORDS, Table, nearest
-from graphfew.data import DATASETS
-from graphfew.methods.registry import METHODS
-from graphfew.runs import Schedule, TrainConfig
+from pydantic import BeforeValidator, Field, create_model, field_validator
 
-OWN = ("name", "seeds", "start")
-# Said by the runner: the seed from `seeds`, the others from the command line and from `start`.
-RESERVED = ("schedule", "seed", "device", "root", "init_encoder")
-SOMEWHERE = "the encoder of an earlier training"
+from graphfew.benchmark.spec_fields import (
+    Arguments,
+    DatasetName,
+    FileName,
+    MethodName,
+    OneOrMore,
+    Seed,
+    SpecModel,
+)
+from graphfew.runs import training_options
+from graphfew.runs.options import Option
 
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Training:
-    """What is trained, once per seed.
-
-    Shapes:
-        options: of `TrainConfig` and `Schedule` by name, without the seed.
-        start: the name of an earlier training whose best encoder is the start.
-        table: where the spec says so.
-    """
-
-    name: str
-    options: Mapping[str, Any]
-    seeds: tuple[int, ...]
-    start: str | None
-    table: Table
-
-    def config(self, seed: int, init_encoder: str = SOMEWHERE) -> TrainConfig:
-        """The configuration of one seed. Raises ValueError for options out of range, with file and line."""
-        options = {
-            **self.options,
-            "seed": seed,
-            **({"init_encoder": init_encoder} if self.start else {}),
-        }
-        try:
-            return TrainConfig.from_options(options)
-        except ValueError as error:
-            raise self.fault(str(error)) from error
-
-    def fault(self, message: str) -> ValueError:
-        """An error at the key that the message names, else at the entry."""
-        return self.table.fault(f"[[train]] {self.name!r}: {message}", self.table.meant(message))
+# Set by the runner: the seed from `seeds`, the others from the command line and from `init_from`.
+RESERVED = ("seed", "device", "root", "init_encoder")
 
 
-def option_types() -> dict[str, Any]:
-    """Every option that an entry may give, with its annotation."""
-    hints = {**typing.get_type_hints(TrainConfig), **typing.get_type_hints(Schedule)}
-    names = [field.name for kind in (TrainConfig, Schedule) for field in dataclasses.fields(kind)]
-    return {name: hints[name] for name in names if name not in RESERVED}
-
-
-def read_training(table: Table, source: Source, before: tuple[str, ...]) -> Training:
-    """An entry of `[[train]]`; `before` are the names of the earlier ones.
-
-    Raises:
-        ValueError: what no training can be; the message names file and line.
-    """
-    known = option_types()
-    table.allow((*OWN, *known))
-    method = table.choice("method", tuple(METHODS))
-    name = table.text("name", method)
-    if name in before:
-        raise table.fault(
-            f"two entries of [[train]] are called {name!r}; give one of them another name", "name"
-        )
-    given = {key: _option(table, key, known[key]) for key in table.content if key not in OWN}
-    usual = {
-        "data": source.name,
-        "split": source.train,
-        "validate": source.validate,
-        "data_arguments": dict(source.arguments),
-    }
-    training = Training(name, {**usual, **given}, _seeds(table), _start(table, before), table)
-    _check_names(training)
-    training.config(training.seeds[0])
-    return training
-
-
-def _check_names(training: Training) -> None:
-    data = training.options["data"]
-    if data not in DATASETS:
-        raise training.table.fault(
-            f"data in [[train]] is {data!r}; {nearest(data, DATASETS)}", "data"
-        )
-    name = training.name
-    if not name or not all(c.isalnum() or c in "-_" for c in name):
-        raise training.table.fault(
-            f"[[train]] is called {name!r}, which is to be a folder's name; use letters, "
-            "digits, - and _",
-            "name",
-        )
-
-
-def _seeds(table: Table) -> tuple[int, ...]:
-    seeds = table.several("seeds", 0)
-    if not all(
-        isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0 for seed in seeds
-    ):
-        raise table.fault(
-            f"seeds in [[train]] is {list(seeds)}; give whole numbers, 0 or more", "seeds"
-        )
-    if len(set(seeds)) < len(seeds):
-        raise table.fault(f"seeds in [[train]] is {list(seeds)}; give each seed once", "seeds")
-    return tuple(seeds)
-
-
-def _start(table: Table, before: tuple[str, ...]) -> str | None:
-    if "start" not in table.content:
-        return None
-    name = table.text("start")
-    if name not in before:
-        raise table.fault(
-            f"start in [[train]] is {name!r}, which is no earlier [[train]]; {nearest(name, before)}",
-            "start",
-        )
-    return name
-
-
-def _option(table: Table, key: str, annotation: Any) -> Any:
-    """The value as the configuration wants it; numbers where it wants text become text."""
-    value = table.content[key]
-    kinds = _kinds(annotation)
-    if dict in kinds:
-        return table.plain(key)
-    if str in kinds and isinstance(value, int | float) and not isinstance(value, bool):
-        return f"{value:g}" if isinstance(value, float) else str(value)
-    if float in kinds and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if kinds and (
-        (isinstance(value, bool) and bool not in kinds) or not isinstance(value, tuple(kinds))
-    ):
-        wanted = " or ".join(WORDS[kind] for kind in WORDS if kind in kinds)
-        raise table.fault(f"{key} in [[train]] is {value!r}; give {wanted}", key)
+def _number_to_text(value: Any) -> Any:
+    """Allow `way = 5` for options that are text because they may also be a range."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
     return value
 
 
-def _kinds(annotation: Any) -> set[type]:
-    """The plain types of an annotation; none where it has others, which only the configuration can judge."""
-    union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
-    parts = [
-        part
-        for part in (typing.get_args(annotation) if union else (annotation,))
-        if part is not type(None)
-    ]
-    kinds = {
-        dict
-        if typing.get_origin(part) is not None and issubclass(typing.get_origin(part), Mapping)
-        else part
-        for part in parts
-    }
-    return kinds if kinds <= set(WORDS) else set()
+def _spec_type(option: Option) -> Any:
+    if option.type is dict:
+        return Arguments
+    if option.type is str:
+        return Annotated[str, BeforeValidator(_number_to_text)]
+    return option.type
+
+
+# Underscores keep names such as `validate` apart from those of pydantic.
+_FIELDS: dict[str, Any] = {
+    f"{name}_": (_spec_type(option), Field(None, alias=name))
+    for name, option in training_options().items()
+    if name not in (*RESERVED, "method", "data")
+}
+_TrainingOptions: Any = create_model("_TrainingOptions", __base__=SpecModel, **_FIELDS)
+
+
+class TrainingConfig(_TrainingOptions):  # type: ignore[misc]
+    """An entry of `[[train]]`.
+
+    Attributes:
+        name: of the training; the method's name by default.
+        seeds: one run for each.
+        init_from: the name of an earlier training whose best encoder initializes this one.
+    """
+
+    method: MethodName
+    name: FileName = ""
+    data: DatasetName | None = None
+    seeds: OneOrMore[Seed] = (0,)
+    init_from: str | None = None
+
+    @field_validator("seeds")
+    @classmethod
+    def _reject_duplicates(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(seeds)) < len(seeds):
+            raise ValueError("give each seed once")
+        return seeds
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The given options of `TrainConfig` and `Schedule` by name."""
+        given: dict[str, Any] = {"method": self.method}
+        if self.data is not None:
+            given["data"] = self.data
+        for name, field in type(self).model_fields.items():
+            if field.alias is not None and name in self.model_fields_set:
+                given[field.alias] = getattr(self, name)
+        return given

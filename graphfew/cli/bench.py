@@ -5,27 +5,21 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from graphfew.benchmark import (
-    AnySpec,
-    Options,
-    Screen,
-    Standing,
-    Stopped,
-    plan,
-    read_spec,
-    run,
-    survey,
-)
 from graphfew.cli import console
 from graphfew.cli.error_handling import FAILED, INTERRUPTED, interruptible, one_line_errors
 from graphfew.data import DATASETS
+from graphfew.errors import InvalidInputError, MissingDependencyError
 from graphfew.runs.evaluation import portable_command
+
+# The extra "bench" may be missing, and its packages take time to import.
+if TYPE_CHECKING:
+    from graphfew.benchmark import AnyBenchmark, JobStatus, ProgressDisplay, RunOptions
 
 SPECS = Path("benchmarks/specs")
 RESULTS = Path("benchmarks/results")
@@ -36,69 +30,84 @@ def bench(
         list[Path] | None, typer.Argument(metavar="SPEC...", help="TOML files.", show_default=False)
     ] = None,
     out: Annotated[
-        Path, typer.Option(help="The folder of results; trainings lie in its runs/.")
+        Path, typer.Option(help="Folder of results, with the training runs in runs/.")
     ] = RESULTS,
     root: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=FOLDER", help="The folder of a data set.")
+        list[str] | None, typer.Option(metavar="NAME=FOLDER", help="Folder of a data set.")
     ] = None,
-    device: Annotated[str, typer.Option()] = "cpu",
+    device: Annotated[str, typer.Option(help="Such as cpu or cuda.")] = "cpu",
     only: Annotated[
-        list[str] | None, typer.Option(metavar="ROW", help="Only this row; give several for more.")
+        list[str] | None, typer.Option(metavar="ROW", help="Only this row; may be repeated.")
     ] = None,
     tasks: Annotated[
         int | None,
         typer.Option(
-            help="At most so many tasks in each cell, for a smaller try.",
-            show_default="as the spec says",
+            help="At most this number of tasks per experiment, for a trial run.",
+            show_default="as in the spec",
         ),
     ] = None,
     train_only: Annotated[
-        bool, typer.Option("--train-only", help="Train, and evaluate nothing.")
+        bool, typer.Option("--train-only", help="Train, but evaluate nothing.")
     ] = False,
     list_: Annotated[
-        bool, typer.Option("--list", help="Show what there is to do and what is done; run nothing.")
+        bool, typer.Option("--list", help="List what is done and what is left; run nothing.")
     ] = False,
     keep_going: Annotated[
-        bool, typer.Option("--keep-going", help="Tell of what fails, and go on with the rest.")
+        bool, typer.Option("--keep-going", help="Report failures and continue with the rest.")
     ] = False,
 ) -> None:
-    """Run benchmarks: the trainings that they need, then every figure that is not there yet.
+    """Run benchmarks: the trainings that they need, then every missing experiment.
 
-    Each figure is a line of OUT/NAME.jsonl, written when it is done. What is finished is skipped, so the same command
-    goes on with a run that was stopped.
+    Each result is a line of OUT/NAME.jsonl, written when it is complete. Finished work is skipped,
+    so the same command resumes an interrupted run.
     """
-    again = _command(specs or [], out, root, device, only, tasks, train_only, keep_going)
+    command = _command(specs or [], out, root, device, only, tasks, train_only, keep_going)
     with one_line_errors():
+        require_bench_extra()
+        from graphfew.benchmark import BenchmarkStopped, RunOptions, run_benchmarks
+
         if tasks is not None and tasks < 2:
-            raise ValueError(f"--tasks is {tasks}; an interval needs at least 2")
-        options = Options(
+            raise InvalidInputError(f"--tasks is {tasks}; an interval needs at least 2")
+        options = RunOptions(
             out,
-            _roots(root or []),
+            _parse_roots(root or []),
             device,
             tuple(only or ()),
             tasks,
             train_only,
             keep_going,
-            portable_command(again),
+            portable_command(command),
         )
-        read = _read(specs or [])
+        loaded = _load_specs(specs or [])
         shown = console.stdout_console()
         if list_:
-            _list(read, options, shown)
+            _print_status(loaded, options, shown)
             return
         with interruptible() as stop:
             try:
-                failed = run(read, options, _screen(shown), stop)
-            except Stopped as stopped:
-                typer.echo(
-                    f"S{str(stopped)[1:]}; go on with: {shlex.join(['graphfew', *again])}", err=True
-                )
+                n_failed = run_benchmarks(loaded, options, _display(shown), stop)
+            except BenchmarkStopped as stopped:
+                resume = shlex.join(["graphfew", *command])
+                typer.echo(f"S{str(stopped)[1:]}; resume with: {resume}", err=True)
                 raise typer.Exit(INTERRUPTED) from stopped
-    if failed:
+    if n_failed:
         typer.echo(
-            f"error: {failed} specs, trainings or cells failed; the others are done", err=True
+            f"error: {n_failed} specs, trainings or experiments failed; the others are done",
+            err=True,
         )
         raise typer.Exit(FAILED)
+
+
+def require_bench_extra() -> None:
+    """Raise MissingDependencyError unless the packages of the extra "bench" are installed."""
+    try:
+        import filelock  # noqa: F401
+        import jinja2  # noqa: F401
+        import pydantic  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            f'benchmarks need the package {error.name}; run: pip install "graphfew[bench]"'
+        ) from error
 
 
 def _command(
@@ -111,73 +120,92 @@ def _command(
     train_only: bool,
     keep_going: bool,
 ) -> list[str]:
-    """The command as it would be typed, options that are not the default after the specs."""
-    given = ["bench", *map(str, specs)]
-    given += [f"--out={out}"] * (out != RESULTS)
-    given += [f"--root={pair}" for pair in root or ()] + [f"--device={device}"] * (device != "cpu")
-    given += [f"--only={name}" for name in only or ()] + [f"--tasks={tasks}"] * (tasks is not None)
-    return given + ["--train-only"] * train_only + ["--keep-going"] * keep_going
+    """The command line, with options that are not the default after the specs."""
+    command = ["bench", *map(str, specs)]
+    if out != RESULTS:
+        command.append(f"--out={out}")
+    command += [f"--root={pair}" for pair in root or ()]
+    if device != "cpu":
+        command.append(f"--device={device}")
+    command += [f"--only={name}" for name in only or ()]
+    if tasks is not None:
+        command.append(f"--tasks={tasks}")
+    if train_only:
+        command.append("--train-only")
+    if keep_going:
+        command.append("--keep-going")
+    return command
 
 
-def _roots(pairs: Sequence[str]) -> dict[str, str]:
+def _parse_roots(pairs: Sequence[str]) -> dict[str, str]:
     roots: dict[str, str] = {}
     for pair in pairs:
-        name, equals, place = pair.partition("=")
-        if not (name and equals and place):
-            raise ValueError(
+        name, equals, folder = pair.partition("=")
+        if not (name and equals and folder):
+            raise InvalidInputError(
                 f"--root is {pair!r}; give NAME=FOLDER, such as omniglot=data/omniglot"
             )
         if name not in DATASETS:
-            raise ValueError(f"--root names the data set {name!r}; known: {', '.join(DATASETS)}")
-        roots[name] = place
+            known = ", ".join(DATASETS)
+            raise InvalidInputError(f"--root names the data set {name!r}; expected one of: {known}")
+        roots[name] = folder
     return roots
 
 
-def _read(paths: Sequence[Path]) -> list[AnySpec]:
+def _load_specs(paths: Sequence[Path]) -> list[AnyBenchmark]:
+    from graphfew.benchmark import load_spec
+
     if not paths:
-        there = [path.as_posix() for path in sorted(SPECS.glob("*.toml"))]
-        raise ValueError(
-            "give one or more specs"
-            + (f"; there are {', '.join(there)}" if there else ", TOML files")
-        )
-    specs = [read_spec(path) for path in paths]
-    named: dict[str, Path] = {}
+        existing = ", ".join(path.as_posix() for path in sorted(SPECS.glob("*.toml")))
+        hint = f"such as {existing}" if existing else "TOML files"
+        raise InvalidInputError(f"give one or more specs, {hint}")
+    specs = [load_spec(path) for path in paths]
+    by_name: dict[str, Path] = {}
     for spec in specs:
-        if spec.name in named:
-            raise ValueError(
-                f"{named[spec.name]} and {spec.path} are both called {spec.name!r} and would write one "
-                "results file; give each its own name, and each spec once"
+        if spec.name in by_name:
+            raise InvalidInputError(
+                f"{by_name[spec.name]} and {spec.path} have the same name {spec.name!r} and would "
+                "write the same results file; give each spec once, with its own name"
             )
-        named[spec.name] = spec.path
+        by_name[spec.name] = spec.path
     return specs
 
 
-def _screen(shown: Console) -> Screen:
-    return Screen(
-        say=lambda text: shown.print(text, highlight=False, markup=False, soft_wrap=True),
+def _display(shown: Console) -> ProgressDisplay:
+    from graphfew.benchmark import ProgressDisplay
+
+    return ProgressDisplay(
+        info=lambda text: shown.print(text, highlight=False, markup=False, soft_wrap=True),
         warn=lambda text: typer.echo(f"warning: {text}", err=True),
         training=lambda schedule, start: console.training_display(shown, schedule, start),
-        counting=lambda total: console.counter_display(shown, total),
+        evaluation=lambda total: console.counter_display(shown, total),
     )
 
 
-def _list(specs: Sequence[AnySpec], options: Options, shown: Console) -> None:
+def _print_status(specs: Sequence[AnyBenchmark], options: RunOptions, shown: Console) -> None:
+    from graphfew.benchmark import plan_run, run_status
+
     for spec in specs:
-        left = plan(spec, options, _screen(shown).warn)
-        trainings, rows = survey(left, options)
+        plan = plan_run(spec, options, _display(shown).warn)
+        trainings, rows = run_status(plan, options)
         if trainings:
-            shown.print(_table(f"{spec.name}: trainings", "steps", trainings, timed=True))
-        shown.print(_table(f"{spec.name}: rows", "figures", rows, timed=False))
+            title = f"{spec.name}: trainings"
+            shown.print(_status_table(title, "steps", trainings, timed=True))
+        shown.print(_status_table(f"{spec.name}: rows", "experiments", rows, timed=False))
 
 
-def _table(title: str, what: str, standings: Sequence[Standing], *, timed: bool) -> Table:
+def _status_table(title: str, unit: str, jobs: Sequence[JobStatus], *, timed: bool) -> Table:
     table = Table(title=title)
-    for number, name in enumerate(
-        ["name", f"{what} done", what, "state", *(["seconds per step"] if timed else [])]
-    ):
-        table.add_column(name, justify="right" if number in (1, 2, 4) else "left")
-    for one in standings:
-        state = "done" if one.done >= one.total else "begun" if one.done else "to do"
-        speed = "" if one.seconds is None else f"{one.seconds:.3g}"
-        table.add_row(one.what, str(one.done), str(one.total), state, *([speed] if timed else []))
+    for number, name in enumerate(["name", f"{unit} done", unit, "state"]):
+        table.add_column(name, justify="right" if number in (1, 2) else "left")
+    if timed:
+        table.add_column("seconds per step", justify="right")
+    for job in jobs:
+        state = "started" if job.done else "to do"
+        if job.done >= job.total:
+            state = "done"
+        cells = [job.name, str(job.done), str(job.total), state]
+        if timed:
+            cells.append("" if job.seconds_per_step is None else f"{job.seconds_per_step:.3g}")
+        table.add_row(*cells)
     return table

@@ -8,30 +8,30 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from graphfew._utils.atomic_io import write_text
+from graphfew.cli.bench import require_bench_extra
 from graphfew.cli.error_handling import one_line_errors
+from graphfew.errors import InvalidInputError, MissingFileError
 from graphfew.runs import load_split, resolve_checkpoint
 
 if TYPE_CHECKING:
-    from graphfew.benchmark.report import Markup
+    from markupsafe import Markup
 
 
 def report(
-    results: Annotated[
-        Path, typer.Argument(help="The folder that `graphfew bench` wrote its .jsonl files into.")
-    ],
+    results: Annotated[Path, typer.Argument(help="Folder of results, --out of `graphfew bench`.")],
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
     published: Annotated[
         Path | None,
         typer.Option(
-            help="A file of published figures.",
-            show_default="published.toml beside the folder, where it is",
+            help="A file of published results.",
+            show_default="published.toml next to the folder, if it exists",
         ),
     ] = None,
     specs: Annotated[
         Path | None,
         typer.Option(
-            help="The folder of the specs, for titles.",
-            show_default="specs beside the folder, where it is",
+            help="Folder of the specs, for titles.",
+            show_default="specs next to the folder, if it exists",
         ),
     ] = None,
     markdown: Annotated[
@@ -41,87 +41,93 @@ def report(
     readme: Annotated[
         Path | None,
         typer.Option(
-            help="Fill what stands between <!-- bench:NAME --> and "
-            "<!-- /bench:NAME --> in this file."
+            help="Replace the text between <!-- bench:NAME --> and <!-- /bench:NAME --> in this "
+            "file."
         ),
     ] = None,
     episode: Annotated[
         Path | None,
         typer.Option(help="A checkpoint or run folder: draw an episode in it, layer by layer."),
     ] = None,
-    data: Annotated[str | None, typer.Option(help="The episode's data set.")] = None,
-    split: Annotated[str, typer.Option(help="The episode's split.")] = "test",
-    root: Annotated[str | None, typer.Option(help="The folder of that data's archives.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the episode.")] = 0,
+    data: Annotated[str | None, typer.Option(help="Data set of the episode.")] = None,
+    split: Annotated[str, typer.Option(help="Split of the episode.")] = "test",
+    root: Annotated[str | None, typer.Option(help="Folder of that data set.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the episode.")] = 0,
 ) -> None:
-    """Results of benchmarks as one page: tables, what is significant, published figures, plots, costs, origins.
+    """Show benchmark results as one page: tables, significance, published results, plots, costs.
 
-    Lines that cannot be read are told on the page and on standard error; the rest is shown.
+    Lines that cannot be read are reported on the page and on standard error.
     """
-    from graphfew.benchmark import read_figures
-    from graphfew.benchmark.report import collect, fill, page, tables
-    from graphfew.benchmark.report import markdown as in_markdown
-
     with one_line_errors():
-        _check(out, markdown, readme, episode, data)
-        figures = _beside(results, published, "published.toml")
-        names = _beside(results, specs, "specs")
-        extra = (
-            [_episode(episode, data, split, root, seed)]
-            if episode is not None and data is not None
-            else []
+        require_bench_extra()
+        from graphfew.benchmark import read_published_results
+        from graphfew.benchmark.report import (
+            collect_report,
+            fill_markers,
+            make_tables,
+            render_markdown,
+            render_page,
         )
-        content = collect(results, read_figures(figures) if figures else (), names, extra)
-        texts = {
-            b.name: in_markdown(tables(b, content.figures)) for b in content.benchmarks if b.cells
-        }
-        filled = fill(readme.read_text(encoding="utf-8"), texts) if readme is not None else ""
-        write_text(out, page(content))
+
+        _check_paths(out, markdown, readme, episode, data)
+        published_path = _default_path(results, published, "published.toml")
+        known = read_published_results(published_path) if published_path else ()
+        spec_folder = _default_path(results, specs, "specs")
+        episodes = []
+        if episode is not None and data is not None:
+            episodes.append(_draw_episode(episode, data, split, root, seed))
+        content = collect_report(results, known, spec_folder, episodes)
+        texts: dict[str, str] = {}
+        for benchmark in content.benchmarks:
+            if benchmark.results:
+                tables = make_tables(benchmark, content.published)
+                texts[benchmark.name] = render_markdown(tables)
+        # Everything that can fail comes before the first file is written.
+        filled = ""
+        if readme is not None:
+            filled = fill_markers(readme.read_text(encoding="utf-8"), texts)
+        write_text(out, render_page(content))
         if markdown is not None:
             for name, text in texts.items():
                 write_text(markdown / f"{name}.md", text)
         if readme is not None:
             write_text(readme, filled)
-    for fault in content.faults:
-        typer.echo(f"warning: {fault}", err=True)
-    cells = sum(len(b.cells) for b in content.benchmarks)
-    typer.echo(f"{out}: {len(content.benchmarks)} benchmarks, {cells} figures")
+    for line in content.unreadable:
+        typer.echo(f"warning: {line}", err=True)
+    n_results = sum(len(benchmark.results) for benchmark in content.benchmarks)
+    typer.echo(f"{out}: {len(content.benchmarks)} benchmarks, {n_results} results")
 
 
-def _check(
+def _check_paths(
     out: Path, markdown: Path | None, readme: Path | None, episode: Path | None, data: str | None
 ) -> None:
-    """Raises before any work where a path cannot be what it is given as."""
+    """Raise an error for a path of the wrong kind."""
     if out.is_dir():
-        raise ValueError(
-            f"{out} is a folder; give a file for the page, such as {out / 'report.html'}"
-        )
+        raise InvalidInputError(f"{out} is a folder; give a file, such as {out / 'report.html'}")
     if markdown is not None and markdown.is_file():
-        raise ValueError(f"{markdown} is a file; give a folder for the Markdown tables")
+        raise InvalidInputError(f"{markdown} is a file; give a folder for the Markdown tables")
     if readme is not None and not readme.is_file():
-        raise FileNotFoundError(
-            f"{readme} is not there; give the file whose tables are to be filled"
-        )
+        raise MissingFileError(f"{readme} does not exist; give the file with the markers")
     if (episode is None) != (data is None):
-        raise ValueError(
-            "an episode needs both --episode, a checkpoint, and --data, what the task is drawn from"
+        raise InvalidInputError(
+            "an episode needs both --episode, a checkpoint, and --data, the data set of the task"
         )
 
 
-def _beside(results: Path, given: Path | None, name: str) -> Path | None:
-    """The path that was given, else the one beside the results where it is there."""
-    if given is not None:
-        if not given.exists():
-            raise FileNotFoundError(f"{given} is not there; leave the option out to go without")
-        return given
-    usual = results.resolve().parent / name
-    return usual if usual.exists() else None
+def _default_path(results: Path, given: Path | None, name: str) -> Path | None:
+    """The given path, else the one next to the results if it exists."""
+    if given is None:
+        default = results.resolve().parent / name
+        return default if default.exists() else None
+    if not given.exists():
+        raise MissingFileError(f"{given} does not exist; omit the option to go without")
+    return given
 
 
-def _episode(path: Path, data: str, split: str, root: str | None, seed: int) -> Markup:
-    from graphfew.benchmark.report import layers
+def _draw_episode(path: Path, data: str, split: str, root: str | None, seed: int) -> Markup:
+    from graphfew.benchmark.report import plot_episode_layers
     from graphfew.serialization import checkpoint
 
     model = checkpoint.load(resolve_checkpoint(path))
     name = str(model.spec.name) if model.spec is not None else "the checkpoint"
-    return layers(model, load_split(data, split, root), seed=seed, name=name)
+    return plot_episode_layers(model, load_split(data, split, root), seed=seed, name=name)

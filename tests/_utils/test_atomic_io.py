@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 import graphfew as gf
 from graphfew import runs
 from graphfew._utils import atomic_io
-from graphfew.benchmark import append, read
+from graphfew.benchmark import append_record, read_records
 from graphfew.cli import app
 from graphfew.data.io import cache
 from graphfew.errors import WriteError
@@ -49,15 +49,15 @@ def model():
     return gf.create("egnn", encoder=gf.backbones.identity(4), layers=1, width=8)
 
 
-def append_record(folder):
-    append(folder / "out.jsonl", made(mean=0.7))
+def append_made_record(folder):
+    append_record(folder / "out.jsonl", made(mean=0.7))
 
 
 WRITERS = {
     "checkpoint": ("out.safetensors", lambda folder: gf.save(model(), folder / "out")),
     "text": ("out.txt", lambda folder: atomic_io.write_text(folder / "out.txt", "long " * 500)),
     "json": ("out.json", lambda folder: runs.write_json(folder / "out.json", ["long"] * 500)),
-    "record": ("out.jsonl", append_record),
+    "record": ("out.jsonl", append_made_record),
 }
 
 
@@ -112,13 +112,13 @@ def test_error_keeps_reason_and_errno(tmp_path, monkeypatch):
 
 def test_partial_append_is_unprocess(tmp_path):
     path = tmp_path / "out.jsonl"
-    append(path, made(mean=0.7))
+    append_record(path, made(mean=0.7))
     size = path.stat().st_size
     with file_size_limit(size + 100), pytest.raises(OSError, match=r"out\.jsonl cannot be written"):
-        append(path, made(mean=0.8))
+        append_record(path, made(mean=0.8))
     assert path.stat().st_size == size
-    append(path, made(mean=0.9))
-    records, faults = read(path)
+    append_record(path, made(mean=0.9))
+    records, faults = read_records(path)
     assert (len(records), faults) == (2, ())
 
 
@@ -255,7 +255,7 @@ def test_training_on_a_full_disk_can_resume(tmp_path):
 )
 def test_commands_name_an_unwritable_path(tmp_path, arguments):
     (tmp_path / "file").write_text("old")
-    append(tmp_path / "results" / "omniglot.jsonl", made())
+    append_record(tmp_path / "results" / "omniglot.jsonl", made())
     names = {"RESULTS": tmp_path / "results", "SPEC": spec_file(tmp_path, SMALL)}
     before = contents(tmp_path)
     out = tmp_path / "file" / "below"

@@ -3,17 +3,17 @@
 import pytest
 from small_specs import CELLS, DRAW, HEAD, ROWS, SMALL, TRAIN, spec
 
-from graphfew.benchmark import all_cells, cells
-from graphfew.benchmark.experiments import chain, hashed, options, plain
+from graphfew.benchmark import list_experiments
+from graphfew.benchmark.experiments import changed_options, hash_settings, to_finite
 from graphfew.runs import TrainConfig
 
 
 def keys(folder, text=SMALL, **given):
-    return {cell.key for cell in cells(spec(folder, text), **given)}
+    return {cell.key for cell in list_experiments(spec(folder, text), **given)}
 
 
 def test_a_cell_is_a_row_in_a_mode_on_a_draw_from_a_seed(tmp_path):
-    found = cells(spec(tmp_path))
+    found = list_experiments(spec(tmp_path))
     assert len(found) == CELLS
     assert [str(cell) for cell in found] == [
         "proto, seed 0: 3-way 1-shot, queries balanced(2)",
@@ -30,7 +30,9 @@ def test_a_cell_is_a_row_in_a_mode_on_a_draw_from_a_seed(tmp_path):
 
 
 def test_untrained_rows_have_no_seed(tmp_path):
-    (cell,) = cells(spec(tmp_path, HEAD + "[[draw]]\n[[row]]\nmethod = 'label_propagation'\n"))
+    (cell,) = list_experiments(
+        spec(tmp_path, HEAD + "[[tasks]]\n[[row]]\nmethod = 'label_propagation'\n")
+    )
     assert cell.seed is None
 
 
@@ -42,7 +44,7 @@ def test_untrained_rows_have_no_seed(tmp_path):
             'title = "Another"\nabout = "much"\ncompare_with = "propagation"',
         ),
         ('name = "small"', 'name = "large"'),
-        ("[[row]]\n", '[[row]]\nmethod = "pt_map"\non = "proto"\n[[row]]\n'),
+        ("[[row]]\n", '[[row]]\nmethod = "pt_map"\nencoder_from = "proto"\n[[row]]\n'),
         ("batch = 2\n\n[[train]]", "batch = 7\n\n[[train]]"),
         ("save_every = 1", "save_every = 3"),
         ("[[train]]", '[[train]]\nname = "other"\nmethod = "matching"\n[[train]]'),
@@ -60,8 +62,8 @@ def test_what_changes_no_figure_changes_no_key(tmp_path, old, new):
 @pytest.mark.parametrize(
     ("old", "new", "kept"),
     [
-        ("tasks = 4", "tasks = 5", 0),
-        ("tasks = 4", "tasks = 4\nseed = 1", 0),
+        ("n_tasks = 4", "n_tasks = 5", 0),
+        ("n_tasks = 4", "n_tasks = 4\nseed = 1", 0),
         ("steps = 4", "steps = 5", 0),
         ("steps = 4", "steps = 4\nlr = 0.01", 0),
         ("steps = 4", 'steps = 4\nsplit = "val"', 0),
@@ -73,8 +75,8 @@ def test_what_changes_no_figure_changes_no_key(tmp_path, old, new):
         ("seeds = [0, 1]", "seeds = [0, 2]", 4),
         ('name = "propagation"', 'name = "renamed"', 4),
         ("label_propagation", "label_spreading", 4),
-        ('on = "proto"', 'on = "proto"\narguments = { power = 0.5 }', 4),
-        ('on = "proto"', 'on = "proto"\nassumes = "even"', 4),
+        ('encoder_from = "proto"', 'encoder_from = "proto"\narguments = { power = 0.5 }', 4),
+        ('encoder_from = "proto"', 'encoder_from = "proto"\nassumes = "balanced"', 4),
         ('mode = ["inductive", "transductive"]', 'mode = "transductive"', 6),
     ],
 )
@@ -92,40 +94,50 @@ def test_saying_the_usual_mode_changes_no_key(tmp_path):
 
 
 def test_fewer_tasks_have_their_own_keys(tmp_path):
-    few = cells(spec(tmp_path), most=3)
+    few = list_experiments(spec(tmp_path), max_tasks=3)
     assert {cell.count for cell in few} == {3}
     assert not {cell.key for cell in few} & keys(tmp_path)
-    assert keys(tmp_path, most=1000) == keys(tmp_path)
+    assert keys(tmp_path, max_tasks=1000) == keys(tmp_path)
 
 
 def test_only_some_rows(tmp_path):
     read = spec(tmp_path)
-    assert {cell.row.name for cell in cells(read, only=["propagation"])} == {"propagation"}
+    assert {cell.method.name for cell in list_experiments(read, rows=["propagation"])} == {
+        "propagation"
+    }
     with pytest.raises(ValueError, match="has no row 'nothing'; its rows are: proto, propagation"):
-        all_cells(read, only=["nothing"])
+        list_experiments(read, rows=["nothing"])
 
 
 def test_unlabeled_items_are_dropped_where_there_are_some(tmp_path):
-    text = HEAD + TRAIN + '[[draw]]\nshot = 2\nlabeled_ratio = [0.5, 1]\n[[row]]\non = "proto"\n'
+    text = (
+        HEAD
+        + TRAIN
+        + '[[tasks]]\nshot = 2\nlabeled_ratio = [0.5, 1]\n[[row]]\nencoder_from = "proto"\n'
+    )
     text += 'method = "label_propagation"\ndrop_unlabeled = [false, true]\n'
     dropped = [
-        (cell.draw.labeled_ratio, cell.drop_unlabeled) for cell in cells(spec(tmp_path, text))
+        (cell.tasks.labeled_ratio, cell.drop_unlabeled)
+        for cell in list_experiments(spec(tmp_path, text))
     ]
     assert dropped == [((0.5,), False), ((1.0,), False), ((0.5,), True)] * 2
 
 
 def test_a_key_hangs_on_every_training_behind_it(tmp_path):
-    second = '\n[[train]]\nname = "second"\nmethod = "relation"\nencoder_arguments = { width = 4 }\nstart = "proto"\n'
+    second = '\n[[train]]\nname = "second"\nmethod = "relation"\n'
+    second += 'encoder_arguments = { width = 4 }\ninit_from = "proto"\n'
     text = HEAD + TRAIN + second + "seeds = 1\n" + DRAW + ROWS + '[[row]]\ntrain = "second"\n'
     read = spec(tmp_path, text)
-    assert [(training.name, seed) for training, seed in chain(read, "second", 1)] == [
+    assert [(training.name, seed) for training, seed in read.training_chain("second", 1)] == [
         ("proto", 1),
         ("second", 1),
     ]
-    own = {cell.key for cell in cells(read, only=["second"])}
+    own = {cell.key for cell in list_experiments(read, rows=["second"])}
     changed = {
         cell.key
-        for cell in cells(spec(tmp_path, text.replace("steps = 4", "steps = 5")), only=["second"])
+        for cell in list_experiments(
+            spec(tmp_path, text.replace("steps = 4", "steps = 5")), rows=["second"]
+        )
     }
     assert len(own) == 2
     assert not own & changed
@@ -133,13 +145,13 @@ def test_a_key_hangs_on_every_training_behind_it(tmp_path):
 
 def test_options_that_are_the_defaults_are_left_out():
     placed = TrainConfig("egnn", "glyphs", root="here", device="cuda", init_encoder="there")
-    assert options(placed) == {"method": "egnn", "data": "glyphs"}
-    assert options(TrainConfig("egnn", "glyphs", shot="5"))["shot"] == "5"
+    assert changed_options(placed) == {"method": "egnn", "data": "glyphs"}
+    assert changed_options(TrainConfig("egnn", "glyphs", shot="5"))["shot"] == "5"
 
 
 def test_numbers_that_are_not_finite_become_text():
-    assert plain({"a": (1, float("inf")), "b": {"c": -float("inf")}}) == {
+    assert to_finite({"a": (1, float("inf")), "b": {"c": -float("inf")}}) == {
         "a": [1, "inf"],
         "b": {"c": "-inf"},
     }
-    assert hashed({"a": 1, "b": float("inf")}) == hashed({"b": float("inf"), "a": 1})
+    assert hash_settings({"a": 1, "b": float("inf")}) == hash_settings({"b": float("inf"), "a": 1})

@@ -21,27 +21,44 @@ def git(folder, *arguments):
     )
 
 
-@pytest.mark.skipif(shutil.which("git") is None, reason="git is not here")
-def test_the_commit_says_whether_the_source_has_changes(tmp_path):
-    package = tmp_path / "package"
-    package.mkdir()
-    (package / "code.py").write_text("x = 1\n")
-    assert environment.commit(package) is None
+@pytest.fixture
+def package(tmp_path):
+    """A package folder in a new repository, which does not track it yet."""
+    folder = tmp_path / "package"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("x = 1\n")
     git(tmp_path, "init")
+    return folder
+
+
+needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+
+
+@needs_git
+def test_the_commit_shows_whether_the_source_has_changes(tmp_path, package):
     git(tmp_path, "add", ".")
     git(tmp_path, "commit", "-m", "first")
-    head = environment.commit(package)
+    head = environment.package_commit(package)
     assert head is not None
     assert len(head) == 40
-    (tmp_path / "results.jsonl").write_text("beside the source\n")
-    assert environment.commit(package) == head
-    (package / "code.py").write_text("x = 2\n")
-    assert environment.commit(package) == head + "+"
+    (tmp_path / "results.jsonl").write_text("next to the source\n")
+    assert environment.package_commit(package) == head
+    (package / "__init__.py").write_text("x = 2\n")
+    assert environment.package_commit(package) == head + "+"
+
+
+@needs_git
+def test_the_commit_of_a_repository_around_an_installed_package_is_not_used(tmp_path, package):
+    """A virtual environment usually lies in the repository of some other project."""
+    (tmp_path / "other.py").write_text("y = 1\n")
+    git(tmp_path, "add", "other.py")
+    git(tmp_path, "commit", "-m", "another project")
+    assert environment.package_commit(package) is None
 
 
 def test_without_git_there_is_no_commit(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert environment.commit() is None
+    assert environment.package_commit() is None
 
 
 def test_versions_say_what_is_not_installed(monkeypatch):
@@ -58,25 +75,25 @@ def _missing(name):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
 def test_peak_memory_is_of_the_block():
-    with environment.memory(CPU) as peak:
+    with environment.peak_memory(CPU) as peak:
         before = peak()
         with mmap.mmap(-1, 40_000_000) as block:
             block.write(bytes(40_000_000))
         during = peak()
-    with environment.memory(CPU) as peak:
+    with environment.peak_memory(CPU) as peak:
         after = peak()
     assert during - before > 30_000_000
     assert after < during
 
 
 def test_where_the_system_does_not_tell_peak_memory_is_none(monkeypatch, tmp_path):
-    monkeypatch.setattr(environment, "MEMORY", tmp_path / "nowhere")
-    with environment.memory(CPU) as peak:
+    monkeypatch.setattr(environment, "PROC", tmp_path / "nowhere")
+    with environment.peak_memory(CPU) as peak:
         assert peak() is None
 
 
 def test_the_processor_has_a_name(tmp_path):
-    assert environment.machine(CPU)
+    assert environment.machine_name(CPU)
     (tmp_path / "cpuinfo").write_text("processor\t: 0\nmodel name\t: A Good One @ 3 GHz\n")
-    assert environment._processor(tmp_path / "cpuinfo") == "A Good One @ 3 GHz"
-    assert environment._processor(tmp_path / "nowhere") is None
+    assert environment._processor_name(tmp_path / "cpuinfo") == "A Good One @ 3 GHz"
+    assert environment._processor_name(tmp_path / "nowhere") is None

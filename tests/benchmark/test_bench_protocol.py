@@ -2,48 +2,36 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import pytest
-from bench_records import made
+from bench_records import made, published_result
 
 from graphfew.benchmark.protocol import (
-    backbone,
-    differences,
-    marks,
-    moving,
-    of_figure,
-    of_record,
+    EvaluationProtocol,
+    backbone_name,
+    comparison_caveats,
+    major_differences,
+    protocol_differences,
     query_name,
-    query_words,
+    query_phrase,
 )
-from graphfew.benchmark.published import Figure
+from graphfew.benchmark.published import PublishedResult
 
-FIGURE = Figure(
-    "omniglot",
-    "prototypical",
-    "Prototypes",
-    5,
-    1,
-    98.8,
-    "conv4-64",
-    "inductive",
-    "running",
-    "15",
-    "Snell 2017",
-    "P",
-    selected_on="validation",
-    tasks=40,
-)
+FIGURE = published_result()
 
 
-def changed(**changes: Any) -> Figure:
-    return dataclasses.replace(FIGURE, **changes)
+def changed(**changes: Any) -> PublishedResult:
+    return published_result(**changes)
 
 
 def test_the_same_protocol_has_no_differences() -> None:
-    assert differences(of_figure(FIGURE), of_record(made())) == ()
+    assert (
+        protocol_differences(
+            EvaluationProtocol.from_published(FIGURE), EvaluationProtocol.from_record(made())
+        )
+        == ()
+    )
 
 
 @pytest.mark.parametrize(
@@ -54,19 +42,22 @@ def test_the_same_protocol_has_no_differences() -> None:
         ({"mode": "transductive"}, "mode: transductive there, inductive here"),
         ({"batch_norm": "test batch"}, "batch norm statistics: test batch there, running here"),
         ({"split": "random 1200/423"}, "split: random 1200/423 there, the benchmark's own here"),
-        ({"assumes": "even"}, "told of the queries' division: even there, nothing here"),
+        ({"assumes": "balanced"}, "assumed class balance: balanced there, nothing here"),
         ({"selected_on": "test"}, "checkpoint selected on: test there, validation here"),
         ({"selected_on": "unknown"}, "checkpoint selected on: not known there, validation here"),
         ({"way": 20}, "way: 20 there, 5 here"),
-        ({"labeled_ratio": 0.2}, "share of shots with labels: 0.2 there, 1 here"),
+        ({"labeled_ratio": 0.2}, "fraction of shots with labels: 0.2 there, 1 here"),
         ({"unlabeled": 5}, "unlabeled items per class: 5 there, 0 here"),
         ({"unlike": ("hidden labels vote",)}, "hidden labels vote (there)"),
     ],
 )
 def test_what_moves_accuracy_is_told(changes: dict[str, Any], said: str) -> None:
-    there, here = of_figure(changed(**changes)), of_record(made())
-    assert said in moving(there, here)
-    assert said in differences(there, here)
+    there, here = (
+        EvaluationProtocol.from_published(changed(**changes)),
+        EvaluationProtocol.from_record(made()),
+    )
+    assert said in major_differences(there, here)
+    assert said in protocol_differences(there, here)
 
 
 @pytest.mark.parametrize(
@@ -81,32 +72,44 @@ def test_what_moves_accuracy_is_told(changes: dict[str, Any], said: str) -> None
 def test_what_moves_the_interval_alone_is_told_but_does_not_forbid(
     changes: dict[str, Any], said: str
 ) -> None:
-    there, here = of_figure(changed(**changes)), of_record(made())
-    assert said in differences(there, here)
-    assert moving(there, here) == ()
+    there, here = (
+        EvaluationProtocol.from_published(changed(**changes)),
+        EvaluationProtocol.from_record(made()),
+    )
+    assert said in protocol_differences(there, here)
+    assert major_differences(there, here) == ()
 
 
 @pytest.mark.parametrize("mode", ["transductive", "inductive, transductive batch norm"])
 def test_how_queries_are_drawn_moves_what_looks_at_other_queries(mode: str) -> None:
     norm = "test batch" if "norm" in mode else "running"
     figure = changed(query="one-per-class", mode=mode.split(",")[0], batch_norm=norm)
-    assert moving(of_figure(figure), of_record(made(mode=mode))) == (
-        "1 query per class there, 15 queries per class here",
-    )
+    assert major_differences(
+        EvaluationProtocol.from_published(figure), EvaluationProtocol.from_record(made(mode=mode))
+    ) == ("1 query per class there, 15 queries per class here",)
 
 
 def test_modes_of_records_are_read() -> None:
     record = made(
         mode="inductive, unlabeled nodes dropped, transductive batch norm", tasks={"unlabeled": 5}
     )
-    own = of_record(record)
+    own = EvaluationProtocol.from_record(record)
     assert (own.mode, own.batch_norm, own.unlabeled) == ("inductive", "test batch", "0")
     assert (
-        of_record(made(mode="semi-supervised, transductive", tasks={"unlabeled": 5})).unlabeled
+        EvaluationProtocol.from_record(
+            made(mode="semi-supervised, transductive", tasks={"unlabeled": 5})
+        ).unlabeled
         == "5"
     )
-    assert of_record(made(model={"selected_on": "omniglot/evaluation"})).selected_on == "test"
-    assert of_record(made(model={"selected_on": None})).selected_on == "nothing"
+    assert (
+        EvaluationProtocol.from_record(
+            made(model={"selected_on": "omniglot/evaluation"})
+        ).selected_on
+        == "test"
+    )
+    assert (
+        EvaluationProtocol.from_record(made(model={"selected_on": None})).selected_on == "nothing"
+    )
 
 
 @pytest.mark.parametrize(
@@ -114,7 +117,7 @@ def test_modes_of_records_are_read() -> None:
     [
         (
             {"name": "affine_tta", "arguments": {"encoder": {"name": "conv4", "arguments": {}}}},
-            "conv4-64, jittered copies",
+            "conv4-64, affine copies",
         ),
         ({"name": "conv4", "arguments": {"width": 32}}, "conv4-32"),
         ({"name": "conv4", "arguments": {}}, "conv4-64"),
@@ -147,7 +150,7 @@ def test_modes_of_records_are_read() -> None:
     ],
 )
 def test_backbones_have_the_names_of_papers(encoder: object, name: str) -> None:
-    assert backbone(encoder) == name
+    assert backbone_name(encoder) == name
 
 
 @pytest.mark.parametrize(
@@ -175,7 +178,7 @@ def test_draws_read_as_sentences() -> None:
         "single-class(75)",
         "varied(1-75, 1-2)",
     )
-    assert [query_words(name) for name in names] == [
+    assert [query_phrase(name) for name in names] == [
         "15 queries per class",
         "75 queries, Dirichlet(2)",
         "75 queries, multinomial",
@@ -188,12 +191,14 @@ def test_draws_read_as_sentences() -> None:
 def test_rows_of_different_tasks_are_not_compared() -> None:
     for other in (made(count=20), made(tasks={"seed": 1}), made(tasks={"shot": 5})):
         with pytest.raises(ValueError, match="only the same tasks"):
-            marks(made(), other)
+            comparison_caveats(made(), other)
 
 
 def test_rows_of_other_modes_or_assumptions_are_marked() -> None:
-    assert marks(made(), made("EGNN")) == ()
-    assert marks(made(), made(mode="transductive")) == ("mode: inductive there, transductive here",)
-    assert marks(made(), made(assumes="even")) == (
-        "told of the queries' division: nothing there, even here",
+    assert comparison_caveats(made(), made("EGNN")) == ()
+    assert comparison_caveats(made(), made(mode="transductive")) == (
+        "mode: inductive there, transductive here",
+    )
+    assert comparison_caveats(made(), made(assumes="balanced")) == (
+        "assumed class balance: nothing there, balanced here",
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import graphfew as gf
-from graphfew.benchmark.published import read_figures
+from graphfew.benchmark.published import read_published_results
 
 FILE = Path(__file__).parents[2] / "benchmarks" / "published.toml"
 ENTRY = {
@@ -29,7 +29,7 @@ ENTRY = {
 def written(tmp_path: Path, *entries: dict[str, str]) -> Path:
     path = tmp_path / "published.toml"
     blocks = (
-        "[[figure]]\n" + "".join(f"{key} = {value}\n" for key, value in entry.items())
+        "[[result]]\n" + "".join(f"{key} = {value}\n" for key, value in entry.items())
         for entry in entries
     )
     path.write_text("# figures\n\n" + "\n".join(blocks), encoding="utf-8")
@@ -37,10 +37,10 @@ def written(tmp_path: Path, *entries: dict[str, str]) -> Path:
 
 
 def test_an_entry_is_read_with_its_line_and_defaults(tmp_path: Path) -> None:
-    (figure,) = read_figures(
+    (figure,) = read_published_results(
         written(tmp_path, {**ENTRY, "interval": "0.2", "unlike": '["a leak"]'})
     )
-    assert (figure.value, figure.interval, figure.line, figure.assumes) == (98.8, 0.2, 3, "nothing")
+    assert (figure.value, figure.interval, figure.assumes) == (98.8, 0.2, "nothing")
     assert (figure.unlike, figure.selected_on, str(figure)) == (
         ("a leak",),
         "unknown",
@@ -52,60 +52,60 @@ def test_an_entry_is_read_with_its_line_and_defaults(tmp_path: Path) -> None:
     ("change", "reason"),
     [
         ({"valeu": "3"}, "did you mean 'value'"),
-        ({"value": '"98"'}, "value is '98'"),
-        ({"value": "998.8"}, "per cent"),
-        ({"mode": '"magic"'}, "known: inductive"),
-        ({"way": "true"}, "way is True"),
-        ({"way": "1"}, "at least 2"),
-        ({"tag": '"Q"'}, "tag is 'Q'"),
-        ({"unlike": "[3]"}, "list of texts"),
-        ({"line": "3"}, "no key"),
-        ({"tasks": "0"}, "tasks is 0"),
+        ({"value": '"98"'}, "value: '98' is invalid"),
+        ({"value": "998.8"}, "less than or equal to 100"),
+        ({"mode": '"magic"'}, "unknown evaluation mode 'magic'; expected 'inductive'"),
+        ({"way": "true"}, "way: True is invalid"),
+        ({"way": "1"}, "greater than or equal to 2"),
+        ({"tag": '"Q"'}, "tag: 'Q' is invalid"),
+        ({"unlike": "[3]"}, "must be a valid string"),
+        ({"line": "3"}, "unknown key"),
+        ({"tasks": "0"}, "tasks: 0 is invalid"),
     ],
 )
 def test_a_wrong_entry_is_named_with_its_line(
     tmp_path: Path, change: dict[str, str], reason: str
 ) -> None:
     with pytest.raises(ValueError, match=reason) as caught:
-        read_figures(written(tmp_path, ENTRY, {**ENTRY, "shot": "5", **change}))
-    assert "entry 2 (line 17)" in str(caught.value)
+        read_published_results(written(tmp_path, ENTRY, {**ENTRY, "shot": "5", **change}))
+    assert "published.toml: result[1]." in str(caught.value)
 
 
-def test_missing_keys_are_all_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"entry 1 \(line 3\): value, tag missing"):
-        read_figures(
+def test_a_missing_key_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"result\[0\]\.value: this key is required"):
+        read_published_results(
             written(tmp_path, {key: ENTRY[key] for key in ENTRY if key not in ("value", "tag")})
         )
 
 
 def test_the_same_figure_twice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
-        ValueError, match="line 17: Prototypes, 5-way 1-shot of Snell 2017 stands in line 3 already"
+        ValueError, match=r"result\[1\]: Prototypes, 5-way 1-shot of Snell 2017 is also result\[0\]"
     ):
-        read_figures(written(tmp_path, ENTRY, {**ENTRY, "value": "97.0"}))
+        read_published_results(written(tmp_path, ENTRY, {**ENTRY, "value": "97.0"}))
 
 
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("figure = [", "no TOML"),
-        ("[other]\n", "needs .*figure"),
-        ("figure = 3\n", "needs .*figure"),
+        ("figure = [", "not valid TOML"),
+        ("[other]\n", "unknown key; expected one of: result"),
+        ("figure = 3\n", "unknown key; expected one of: result"),
     ],
 )
 def test_a_file_of_something_else_is_refused(tmp_path: Path, text: str, reason: str) -> None:
     (tmp_path / "other.toml").write_text(text)
     with pytest.raises(ValueError, match=reason):
-        read_figures(tmp_path / "other.toml")
+        read_published_results(tmp_path / "other.toml")
 
 
 def test_no_file_is_said(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"none\.toml is not there"):
-        read_figures(tmp_path / "none.toml")
+    with pytest.raises(FileNotFoundError, match=r"none\.toml does not exist"):
+        read_published_results(tmp_path / "none.toml")
 
 
 def test_the_repositorys_figures_carry_their_caveats() -> None:
-    figures = read_figures(FILE)
+    figures = read_published_results(FILE)
     assert len({figure.benchmark for figure in figures}) >= 10
     known = {
         "egnn",
@@ -126,9 +126,9 @@ def test_the_repositorys_figures_carry_their_caveats() -> None:
         if f.method == "dpgn" and "final iterate" not in f.label
     )
     assert all(
-        f.assumes == "even" for f in figures if f.method in ("pt_map", "tim") and f.source != ""
+        f.assumes == "balanced" for f in figures if f.method in ("pt_map", "tim") and f.source != ""
     )
-    assert all(f.unlike for f in figures if f.method == "egnn" and f.mode.startswith("semi"))
+    assert all(f.unlike for f in figures if f.method == "egnn" and f.mode.unlabeled)
     assert all(
         f.unlike for f in figures if f.method == "laplacian_shot" and f.source == "Ziko et al. 2020"
     )
@@ -156,5 +156,5 @@ def test_figures_are_those_of_the_sources(
 ) -> None:
     assert any(
         (f.benchmark, f.method, f.way, f.shot, f.value) == (benchmark, method, way, shot, value)
-        for f in read_figures(FILE)
+        for f in read_published_results(FILE)
     )

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from graphfew.benchmark import Record, append, read
+from graphfew.benchmark import BenchmarkRecord, append_record, read_records
 from graphfew.evaluation import EvaluationMode, Result
 
 
-def made(row: str = "prototypical", **changes: object) -> Record:
+def made(row: str = "prototypical", **changes: object) -> BenchmarkRecord:
     result = Result(
         0.75,
         0.1,
@@ -23,7 +23,7 @@ def made(row: str = "prototypical", **changes: object) -> Record:
         "cpu",
         0.1,
     )
-    record = Record(
+    record = BenchmarkRecord(
         "glyphs",
         row,
         0,
@@ -49,22 +49,22 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "glyphs.jsonl"
     written = (made(), made("egnn", seed=None, training=(), peak_memory=None))
     for record in written:
-        append(path, record)
-    assert read(path) == (written, ())
+        append_record(path, record)
+    assert read_records(path) == (written, ())
     assert written[0].tasks_per_second == 6
 
 
 def test_no_file_has_no_records(tmp_path: Path) -> None:
-    assert read(tmp_path / "none.jsonl") == ((), ())
+    assert read_records(tmp_path / "none.jsonl") == ((), ())
 
 
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
         ('{"format": 1, "row": "cut sho', "Unterminated"),
-        ("[1, 2]", "a JSON list"),
+        ("[1, 2]", "got a list"),
         ('{"format": 99}', "format is 99"),
-        ('{"format": 1, "row": "x"}', "no record of a benchmark"),
+        ('{"format": 1, "row": "x"}', "not a benchmark record"),
         (json.dumps({**json.loads(made().to_line()), "color": "red"}), "color"),
         (json.dumps({**json.loads(made().to_line()), "key": 3}), "key"),
     ],
@@ -73,11 +73,11 @@ def test_a_corrupt_line_is_told_and_the_rest_is_read(
     tmp_path: Path, line: str, reason: str
 ) -> None:
     path = tmp_path / "glyphs.jsonl"
-    append(path, made("first"))
+    append_record(path, made("first"))
     with path.open("a", encoding="utf-8") as file:
         file.write(line + "\n")
-    append(path, made("last"))
-    records, faults = read(path)
+    append_record(path, made("last"))
+    records, faults = read_records(path)
     assert [record.row for record in records] == ["first", "last"]
     assert [fault.line for fault in faults] == [2]
     assert reason in faults[0].reason
@@ -87,10 +87,10 @@ def test_a_corrupt_line_is_told_and_the_rest_is_read(
 
 def test_a_line_cut_short_does_not_swallow_the_next(tmp_path: Path) -> None:
     path = tmp_path / "glyphs.jsonl"
-    append(path, made("first"))
+    append_record(path, made("first"))
     path.write_bytes(path.read_bytes() + b'{"format": 1, "ro')
-    append(path, made("last"))
-    records, faults = read(path)
+    append_record(path, made("last"))
+    records, faults = read_records(path)
     assert [record.row for record in records] == ["first", "last"]
     assert [fault.line for fault in faults] == [2]
 
@@ -98,6 +98,6 @@ def test_a_line_cut_short_does_not_swallow_the_next(tmp_path: Path) -> None:
 def test_bytes_that_are_no_text_are_a_fault(tmp_path: Path) -> None:
     path = tmp_path / "glyphs.jsonl"
     path.write_bytes(b"\xff\xfe\n")
-    records, faults = read(path)
+    records, faults = read_records(path)
     assert not records
     assert [fault.line for fault in faults] == [1]

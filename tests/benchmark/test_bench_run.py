@@ -27,16 +27,16 @@ from small_specs import (
 
 import graphfew as gf
 from graphfew.benchmark import (
-    Options,
-    Stopped,
-    append,
-    cells,
+    BenchmarkStopped,
+    RunOptions,
+    append_record,
+    list_experiments,
+    load_spec,
     model_loading,
-    read,
-    read_spec,
-    run,
+    read_records,
+    run_benchmarks,
 )
-from graphfew.benchmark.lock import locked
+from graphfew.benchmark.lock import results_lock
 from graphfew.data import DATASETS
 
 WEIGHTS = ("best.safetensors", "last.safetensors", "metrics.jsonl")
@@ -66,9 +66,9 @@ def weights(folder, seed=0, name="proto"):
 
 
 def test_every_cell_has_one_record_with_all_that_it_hangs_on(whole):
-    found, faults = read(whole / "out" / "small.jsonl")
+    found, faults = read_records(whole / "out" / "small.jsonl")
     assert faults == ()
-    wanted = cells(spec(whole))
+    wanted = list_experiments(spec(whole))
     assert [record.key for record in found] == [cell.key for cell in wanted]
     assert [record.seed for record in found] == [0, 0, 1, 1, 0, 0, 1, 1]
     record = found[-1]
@@ -81,7 +81,7 @@ def test_every_cell_has_one_record_with_all_that_it_hangs_on(whole):
     assert str(record.result.mode) == "transductive"
     assert record.result.model["input"] == [1, 28, 28]
     assert record.result.model["selected_on"] == "glyphs/val"
-    assert record.decisions == 4 * 5 * 2
+    assert record.n_queries == 4 * 5 * 2
     assert len(record.result.per_task) == 4
     (trained,) = record.training
     assert (
@@ -103,7 +103,7 @@ def test_every_cell_has_one_record_with_all_that_it_hangs_on(whole):
 
 
 def test_features_give_what_images_give(whole):
-    found, _ = read(whole / "out" / "small.jsonl")
+    found, _ = read_records(whole / "out" / "small.jsonl")
     model = gf.load(whole / "out" / "runs" / "small" / "proto-seed1" / "best")
     tasks = gf.Tasks(gf.data.glyphs("test"), way=5, query=2)
     assert gf.evaluate(model, tasks, n=4).per_task == found[3].result.per_task
@@ -120,7 +120,7 @@ def test_the_same_again_gives_the_same(whole, tmp_path):
 def test_what_is_finished_is_skipped(copied):
     before = (copied / "out" / "small.jsonl").read_bytes()
     told = ran(copied)
-    assert told.said == [f"small: 0 trainings and 0 cells to do, {CELLS} cells done"]
+    assert told.said == [f"small: 0 trainings and 0 experiments to do, {CELLS} experiments done"]
     assert (copied / "out" / "small.jsonl").read_bytes() == before
 
 
@@ -132,7 +132,7 @@ def test_a_corrupt_line_is_told_and_its_cell_runs_again(whole, copied):
     assert len(told.done()) == 1
     (warning,) = told.warned
     assert f"{path}, line 3: " in warning
-    found, faults = read(path)
+    found, faults = read_records(path)
     assert [fault.line for fault in faults] == [3]
     assert sorted(map(timeless, found), key=lambda r: r.key) == sorted(
         records(whole / "out"), key=lambda r: r.key
@@ -144,13 +144,15 @@ def test_a_line_cut_short_is_no_hindrance(whole, copied):
     path.write_bytes(path.read_bytes()[:-30])
     assert len(ran(copied).done()) == 1
     assert len(ran(copied).done()) == 0
-    assert {record.key for record in read(path)[0]} == {
+    assert {record.key for record in read_records(path)[0]} == {
         record.key for record in records(whole / "out")
     }
 
 
 def test_a_new_row_runs_alone(copied):
-    told = ran(copied, SMALL + '\n[[row]]\nmethod = "pt_map"\non = "proto"\nonly = { way = 3 }\n')
+    told = ran(
+        copied, SMALL + '\n[[row]]\nmethod = "pt_map"\nencoder_from = "proto"\nonly = { way = 3 }\n'
+    )
     assert [line.split(":")[1] for line in told.done()] == [" pt_map, seed 0", " pt_map, seed 1"]
     assert not [line for line in told.said if line.startswith("training")]
 
@@ -158,7 +160,7 @@ def test_a_new_row_runs_alone(copied):
 def test_views_are_averaged_and_told(copied):
     row = '\n[[row]]\nname = "{1}"\n{0}\nviews = 3\nonly = {{ way = 3 }}\n'
     rows = row.format('train = "proto"', "seen") + row.format(
-        'method = "pt_map"\non = "proto"', "map seen"
+        'method = "pt_map"\nencoder_from = "proto"', "map seen"
     )
     told = ran(copied, SMALL + rows)
     assert len(told.done()) == 4
@@ -227,7 +229,7 @@ def test_encoders_of_several_trainings_and_seeds_stand_together(copied):
 [[row]]
 name = "ensemble"
 method = "prototypical"
-together = ["proto"]
+encoders_from = ["proto"]
 views = 2
 only = { way = 3 }
 """,
@@ -254,11 +256,14 @@ only = { way = 3 }
     ("keys", "message"),
     [
         (
-            'together = ["proto", "photo"]',
-            "together in .*row.* is 'photo', and no .*train.* is called so",
+            'encoders_from = ["proto", "photo"]',
+            "encoders_from: no training is called 'photo'",
         ),
-        ("together = []", "together in .* is an empty list"),
-        ('together = "proto"\non = "proto"', "either on, one training's encoder, or together"),
+        ("encoders_from = []", "encoders_from: .* at least 1 item"),
+        (
+            'encoders_from = "proto"\nencoder_from = "proto"',
+            "either encoder_from, one training, or encoders_from",
+        ),
     ],
 )
 def test_what_stands_together_is_checked(tmp_path, keys, message):
@@ -272,7 +277,7 @@ def test_a_method_without_features_has_no_views(tmp_path):
         .replace("seeds = [0, 1]", "seeds = 3")
         .replace("proto", "tadam")
     )
-    with pytest.raises(ValueError, match="tadam has no features of images"):
+    with pytest.raises(ValueError, match="tadam has no image features"):
         ran(tmp_path, HEAD + train + DRAW + '[[row]]\ntrain = "tadam"\nviews = 2\n')
     assert not (tmp_path / "out" / "runs").exists()
 
@@ -288,7 +293,7 @@ def test_a_new_seed_trains_alone(copied):
 @pytest.mark.parametrize("steps", [1, 3, 5])
 def test_a_training_that_was_stopped_goes_on_exactly(whole, tmp_path, steps):
     told = Told()
-    with pytest.raises(Stopped, match=r"stopped after step \d of 4 of proto, seed [01]"):
+    with pytest.raises(BenchmarkStopped, match=r"stopped after step \d of 4 of proto, seed [01]"):
         ran(tmp_path, told=told, stop=lambda: len(told.steps) >= steps)
     assert not (tmp_path / "out" / "small.jsonl").exists()
     ran(tmp_path)
@@ -299,7 +304,7 @@ def test_a_training_that_was_stopped_goes_on_exactly(whole, tmp_path, steps):
 
 def test_an_evaluation_that_was_stopped_keeps_its_cells_and_goes_on(whole, tmp_path):
     told = Told()
-    with pytest.raises(Stopped, match="stopped after 3 of 8 cells of small"):
+    with pytest.raises(BenchmarkStopped, match="stopped after 3 of 8 experiments of small"):
         ran(tmp_path, told=told, stop=lambda: len(told.done()) >= 3)
     assert records(tmp_path / "out") == records(whole / "out")[:3]
     assert len(ran(tmp_path).done()) == CELLS - 3
@@ -309,7 +314,7 @@ def test_an_evaluation_that_was_stopped_keeps_its_cells_and_goes_on(whole, tmp_p
 def test_an_evaluation_stops_between_batches_of_tasks(copied):
     (copied / "out" / "small.jsonl").unlink()
     asked = []
-    with pytest.raises(Stopped, match="stopped after 0 of 8 cells"):
+    with pytest.raises(BenchmarkStopped, match="stopped after 0 of 8 experiments"):
         ran(copied, stop=lambda: len(asked) > 1 or bool(asked.append(1)))
     assert not (copied / "out" / "small.jsonl").exists()
 
@@ -318,20 +323,20 @@ KILLED = """
 import os, signal, sys
 import torch
 from pathlib import Path
-from graphfew.bench import Options, read_spec
-bench = sys.modules["graphfew.benchmark.run"]
+from graphfew.bench import RunOptions, load_spec
+bench = sys.modules["graphfew.benchmark.run_benchmark"]
 sys.path.insert(0, {tests!r})
 from small_specs import Told
 torch.set_num_threads(1)
-told, write = Told(), bench.append
+told, write = Told(), bench.append_record
 def kill(*ignored):
     os.kill(os.getpid(), signal.SIGKILL)
-def append(path, record):
+def append_record(path, record):
     write(path, record)
     kill()
 if {cells}:
-    bench.append = append
-bench.run([read_spec(Path({spec!r}))], Options(Path({out!r})), told.screen(),
+    bench.append_record = append
+bench.run_benchmarks([load_spec(Path({spec!r}))], RunOptions(Path({out!r})), told.screen(),
           lambda: not {cells} and len(told.steps) >= 4 and kill())
 """
 
@@ -350,7 +355,7 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(whole, tmp_path, done):
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
     )
     assert ended.returncode == -signal.SIGKILL, ended.stderr
-    assert len(read(tmp_path / "out" / "small.jsonl")[0]) == (1 if done else 0)
+    assert len(read_records(tmp_path / "out" / "small.jsonl")[0]) == (1 if done else 0)
     told = ran(tmp_path)
     assert len(told.done()) == CELLS - (1 if done else 0)
     if not done:
@@ -362,7 +367,7 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(whole, tmp_path, done):
 def test_two_at_once_are_refused(tmp_path):
     path = tmp_path / "out" / "small.jsonl"
     with (
-        locked(path),
+        results_lock(path),
         pytest.raises(
             ValueError, match=rf"another process \({os.getpid()}\) is writing .*small.jsonl"
         ),
@@ -374,16 +379,16 @@ def test_two_at_once_are_refused(tmp_path):
 def test_the_lock_of_a_process_that_is_gone_is_none(tmp_path):
     path = tmp_path / "small.jsonl"
     (tmp_path / ".small.jsonl.lock").write_text("999999")
-    with locked(path):
+    with results_lock(path):
         pass
-    assert list(tmp_path.iterdir()) == []
+    assert not list(tmp_path.glob("*.pid"))
 
 
 def test_a_run_of_another_training_is_told_and_left_alone(copied):
     before = weights(copied)
     with pytest.raises(
         ValueError,
-        match=r"small.toml, line 11: \[\[train\]\] 'proto': .*proto-seed0 holds another "
+        match=r"small.toml, train\[0\]: .*proto-seed0 holds another "
         r"run: steps is 4 there and 6 in the spec; move that folder away",
     ):
         ran(copied, SMALL.replace("steps = 4", "steps = 6"))
@@ -400,9 +405,9 @@ def test_a_run_of_another_training_is_told_and_left_alone(copied):
         ("steps = 4", "steps = 4\nway = 500", r"way is 500 but .* has 467 classes"),
         ("steps = 4", "steps = 4\nvalidate_shot = 30", r"a task needs up to"),
         (
-            'on = "proto"\n',
+            'encoder_from = "proto"\n',
             "",
-            r"label_propagation needs features, and glyphs has items of shape \[1, 28, 28\]; give on",
+            r"label_propagation needs features, but glyphs has items of shape \[1, 28, 28\]; set encoder_from",
         ),
         (
             'name = "glyphs"',
@@ -418,8 +423,8 @@ def test_what_data_refuse_is_told_before_any_training(tmp_path, old, new, messag
         spec(tmp_path / "good"),
         spec(tmp_path / "bad", SMALL.replace(old, new, 1).replace("small", "bad")),
     )
-    with pytest.raises(ValueError, match=rf"small.toml, line \d+: .*{message}") as caught:
-        run([good, bad], Options(tmp_path / "out"), Told().screen())
+    with pytest.raises(ValueError, match=rf"small.toml: .*{message}") as caught:
+        run_benchmarks([good, bad], RunOptions(tmp_path / "out"), Told().screen())
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out" / "runs").exists()
 
@@ -428,11 +433,12 @@ def test_data_that_are_not_there_are_one_line(tmp_path, monkeypatch):
     monkeypatch.delenv("GRAPHFEW_DATA", raising=False)
     text = HEAD.replace('"glyphs"', '"fewrel"') + DRAW + '[[row]]\nmethod = "label_propagation"\n'
     with pytest.raises(
-        ValueError, match=r"small.toml, line 5: fewrel/test cannot be read: fewrel is read from a"
+        ValueError,
+        match=r"small.toml: data.name: fewrel/test cannot be read: fewrel is read from a",
     ):
         ran(tmp_path, text)
     with pytest.raises(
-        ValueError, match=r"line 5: fewrel/test cannot be read: there is no .*val_wiki.json"
+        ValueError, match=r"data.name: fewrel/test cannot be read: there is no .*val_wiki.json"
     ):
         ran(tmp_path, text, roots={"fewrel": str(tmp_path)})
 
@@ -441,20 +447,20 @@ def test_a_spec_without_its_data_is_left_out_where_the_rest_is_to_go_on(tmp_path
     monkeypatch.setenv("GRAPHFEW_DATA", str(tmp_path / "nothing"))
     absent = HEAD.replace("small", "absent").replace("glyphs", "mini_imagenet") + DRAW
     absent = written(tmp_path, absent + TRAIN + '[[row]]\ntrain = "proto"\n', "absent.toml")
-    specs = [read_spec(absent), spec(tmp_path)]
+    specs = [load_spec(absent), spec(tmp_path)]
     with pytest.raises(ValueError, match="mini_imagenet/test cannot be read"):
-        run(specs, Options(tmp_path / "out"), Told().screen())
+        run_benchmarks(specs, RunOptions(tmp_path / "out"), Told().screen())
     assert not (tmp_path / "out" / "small.jsonl").exists()
     told = Told()
-    assert run(specs, Options(tmp_path / "out", keep_going=True), told.screen()) == 1
+    assert run_benchmarks(specs, RunOptions(tmp_path / "out", keep_going=True), told.screen()) == 1
     assert len(records(tmp_path / "out")) == CELLS
-    assert "absent is left out" in told.warned[0]
+    assert "absent is skipped" in told.warned[0]
     assert "mini_imagenet/test cannot be read" in told.warned[0]
 
 
 def test_what_fails_is_told_and_the_rest_goes_on(tmp_path):
     wild = TRAIN.replace('"proto"', '"wild"').replace("seeds = [0, 1]", "lr = 1e30")
-    after = '\n[[train]]\nname = "after"\nmethod = "relation"\nencoder_arguments = { width = 4 }\nstart = "wild"\n'
+    after = '\n[[train]]\nname = "after"\nmethod = "relation"\nencoder_arguments = { width = 4 }\ninit_from = "wild"\n'
     text = (
         HEAD
         + wild
@@ -465,14 +471,17 @@ def test_what_fails_is_told_and_the_rest_goes_on(tmp_path):
         + '[[row]]\ntrain = "wild"\n[[row]]\ntrain = "after"\n'
     )
     told = Told()
-    failed = run([spec(tmp_path, text)], Options(tmp_path / "out", keep_going=True), told.screen())
+    failed = run_benchmarks(
+        [spec(tmp_path, text)], RunOptions(tmp_path / "out", keep_going=True), told.screen()
+    )
     assert failed == 2
     assert len(told.done()) == CELLS
     assert [warning for warning in told.warned if "training wild, seed 0: " in warning], told.warned
     assert (
-        "training after, seed 0 is left out, that of its start, wild, seed 0, failed" in told.warned
+        "training after, seed 0 is skipped: the training that it is initialized from, wild, seed 0, failed"
+        in told.warned
     )
-    assert "small: 4 cells are left out, their training failed" in told.warned
+    assert "small: 4 experiments are skipped, their training failed" in told.warned
     with pytest.raises(FloatingPointError):
         ran(tmp_path, text)
 
@@ -480,8 +489,8 @@ def test_what_fails_is_told_and_the_rest_goes_on(tmp_path):
 def test_only_trainings_only_some_rows_and_fewer_tasks(tmp_path):
     assert ran(tmp_path, train_only=True).done() == []
     assert weights(tmp_path)
-    assert len(ran(tmp_path, only=("propagation",)).done()) == 4
-    few = ran(tmp_path, most=3).done()
+    assert len(ran(tmp_path, rows=("propagation",)).done()) == 4
+    few = ran(tmp_path, max_tasks=3).done()
     assert len(few) == CELLS
     assert all("(3 tasks, " in line for line in few)
     assert len(ran(tmp_path).done()) == 4
@@ -498,7 +507,7 @@ encoder_arguments = { width = 4 }
 steps = 2
 batch = 2
 validate_tasks = 4
-start = "proto"
+init_from = "proto"
 freeze_encoder = true
 seeds = 1
 """
@@ -524,7 +533,8 @@ def test_a_training_starts_from_the_best_of_another(tmp_path):
     (tmp_path / "out" / "small.jsonl").unlink()
     gf.save(second, tmp_path / "out" / "runs" / "small" / "proto-seed1" / "best")
     with pytest.raises(
-        ValueError, match=r"second-seed1 was trained from other weights than those in .*proto-seed1"
+        ValueError,
+        match=r"second-seed1 was initialized from other weights than those in .*proto-seed1",
     ):
         ran(tmp_path, CHAIN)
 
@@ -541,13 +551,15 @@ def test_methods_on_features_of_their_own(tmp_path, monkeypatch):
     )
     monkeypatch.setitem(DATASETS, "points", lambda: data)
     text = HEAD.replace('name = "glyphs"', 'name = "points"\ntest = "all"') + DRAW
-    text += '[[row]]\nmethod = "bd_cspn"\narguments = { prior_strength = inf }\nassumes = "even"\n'
+    text += (
+        '[[row]]\nmethod = "bd_cspn"\narguments = { prior_strength = inf }\nassumes = "balanced"\n'
+    )
     text += '[[row]]\nmethod = "prototypical"\n'
     ran(tmp_path, text)
     found = records(tmp_path / "out")
     assert [record.seed for record in found] == [None] * 4
     assert found[0].result.model["arguments"] == {"prior_strength": "inf"}
-    assert found[0].assumes == "even"
+    assert found[0].assumes == "balanced"
     assert found[0].training == ()
     expected = gf.evaluate(
         gf.create("bd_cspn", encoder=gf.backbones.identity(8), prior_strength=float("inf")),
@@ -571,7 +583,7 @@ def test_a_method_that_encodes_in_the_light_of_its_task_sees_the_images(tmp_path
 
 def test_tests_on_other_data_than_trained_on(tmp_path):
     text = SMALL.replace('name = "glyphs"', 'name = "glyphs"\ntest_name = "digits"\ntest = "all"')
-    ran(tmp_path, text, only=("proto",))
+    ran(tmp_path, text, rows=("proto",))
     assert {record.result.tasks["data"] for record in records(tmp_path / "out")} == {"digits"}
     assert {record.result.model["trained_on"] for record in records(tmp_path / "out")} == {
         "glyphs/train"
@@ -580,7 +592,7 @@ def test_tests_on_other_data_than_trained_on(tmp_path):
 
 def test_configurations_tell_no_place_of_this_computer(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    run([spec(tmp_path, CHAIN)], Options(Path("out")), Told().screen())
+    run_benchmarks([spec(tmp_path, CHAIN)], RunOptions(Path("out")), Told().screen())
     config = json.loads((tmp_path / "out/runs/small/second-seed1/config.json").read_text())[
         "arguments"
     ]
@@ -590,7 +602,7 @@ def test_configurations_tell_no_place_of_this_computer(tmp_path, monkeypatch):
 
 def test_records_are_whole_lines(copied):
     record = records(copied / "out")[0]
-    append(copied / "out" / "small.jsonl", dataclasses.replace(record, key="other"))
+    append_record(copied / "out" / "small.jsonl", dataclasses.replace(record, key="other"))
     assert records(copied / "out")[-1].key == "other"
 
 
@@ -607,12 +619,12 @@ def test_features_side_by_side_are_made_of_those_of_each(monkeypatch, copies):
     asked, made = [], model_loading.embed
     monkeypatch.setattr(
         model_loading,
-        "embed",
+        "encode",
         lambda *given, **how: (asked.append(given[1]), made(*given, **how))[1],
     )
-    shelf = model_loading.Shelf(gf.data.glyphs(split="val"))
+    shelf = model_loading.FeatureCache(gf.data.glyphs(split="val"))
     alone, joined = (
-        shelf.encoded(gf.create("prototypical", encoder=viewed(net))) for net in (first, both)
+        shelf.encode(gf.create("prototypical", encoder=viewed(net))) for net in (first, both)
     )
     assert [encoder.out_dim for encoder in asked] == [4, 8]
     whole = made(shelf.items, viewed(both), progress=False)

@@ -15,9 +15,13 @@ from test_report_cells import written
 from test_report_tables import FIGURE
 
 import graphfew as gf
-from graphfew.benchmark.report import collect, gather, layers, page
-from graphfew.benchmark.report.html import Markup, tag
-from graphfew.benchmark.report.significance import against
+from graphfew.benchmark.report import (
+    aggregate_results,
+    collect_report,
+    plot_episode_layers,
+    render_page,
+)
+from graphfew.benchmark.report.significance import differences_to_reference
 
 KINDS = ((1, "balanced(15)"), (5, "balanced(15)"), (1, "dirichlet(2.0, 75)"), (1, "balanced(5)"))
 VOID = {"meta", "br", "img"}
@@ -109,7 +113,7 @@ def results(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def text(results: Path) -> str:
-    return page(collect(results, [FIGURE]))
+    return render_page(collect_report(results, [FIGURE]))
 
 
 def test_the_page_is_well_formed_and_its_places_have_names_of_their_own(text: str) -> None:
@@ -156,7 +160,7 @@ def test_lines_that_cannot_be_read_are_told(text: str) -> None:
     shown = "".join(Checked(text).texts)
     assert "2 lines of the files are not in this report" in shown
     assert "glyphs.jsonl, line 25: format is 99" in shown
-    assert "metrics.jsonl, line 3: no line of metrics" in shown
+    assert "metrics.jsonl, line 3: not a line of metrics" in shown
 
 
 def test_counts_marks_and_origins_are_there(text: str) -> None:
@@ -170,14 +174,14 @@ def test_counts_marks_and_origins_are_there(text: str) -> None:
         "5pec5pec5pec",
         "a processor",
         "graphfew bench omniglot",
-        "1 rows of other tasks are left out",
+        "1 rows evaluated on other tasks are excluded",
         "against every other on the same tasks",
     ):
         assert said in shown
 
 
 def test_the_same_results_give_the_same_page(results: Path, text: str) -> None:
-    assert page(collect(results, [FIGURE])) == text
+    assert render_page(collect_report(results, [FIGURE])) == text
 
 
 def test_titles_come_from_specs_where_they_can_be_read(results: Path, tmp_path: Path) -> None:
@@ -187,7 +191,7 @@ def test_titles_come_from_specs_where_they_can_be_read(results: Path, tmp_path: 
         'title = "Omniglot, Vinyals\' split"\nabout = "All about it."\n'
     )
     (specs / "glyphs.toml").write_text("title = [")
-    shown = "".join(Checked(page(collect(results, (), specs))).texts)
+    shown = "".join(Checked(render_page(collect_report(results, (), specs))).texts)
     assert "Omniglot, Vinyals' split" in shown
     assert "All about it." in shown
     assert "glyphs" in shown
@@ -195,8 +199,8 @@ def test_titles_come_from_specs_where_they_can_be_read(results: Path, tmp_path: 
 
 def test_a_file_of_corrupt_lines_alone_is_told(tmp_path: Path) -> None:
     (tmp_path / "broken.jsonl").write_text("no\n")
-    shown = "".join(Checked(page(collect(tmp_path))).texts)
-    assert "No results that can be read." in shown
+    shown = "".join(Checked(render_page(collect_report(tmp_path))).texts)
+    assert "No readable results." in shown
     assert "broken.jsonl, line 1" in shown
 
 
@@ -205,12 +209,12 @@ def test_an_episode_is_drawn_layer_by_layer(results: Path) -> None:
     model = gf.create(
         "egnn", encoder=torch.nn.Flatten(), dim=data.x[0].numel(), width=8, transductive=False
     )
-    picture = layers(model, data, way=3, query=2)
-    assert picture == layers(model, data, way=3, query=2)
-    shown = page(collect(results, extra=[picture]))
+    picture = plot_episode_layers(model, data, way=3, query=2)
+    assert picture == plot_episode_layers(model, data, way=3, query=2)
+    shown = render_page(collect_report(results, episodes=[picture]))
     assert Checked(shown).faults == []
     assert any(
-        told and "layer by layer" in told and "of 6 queries are right" in told
+        told and "layer by layer" in told and "of 6 queries are correct" in told
         for told in Checked(shown).pictures
     )
     assert not model.transductive
@@ -220,16 +224,19 @@ def test_what_cannot_be_drawn_is_refused() -> None:
     data = gf.data.digits()
     egnn = gf.create("egnn", encoder=torch.nn.Flatten(), dim=data.x[0].numel(), width=8)
     with pytest.raises(ValueError, match="at most 60"):
-        layers(egnn, data, way=10, shot=5, query=5)
+        plot_episode_layers(egnn, data, way=10, shot=5, query=5)
     with pytest.raises(ValueError, match=r"no layers|transductive"):
-        layers(gf.create("prototypical", encoder=torch.nn.Flatten(), dim=data.x[0].numel()), data)
+        plot_episode_layers(
+            gf.create("prototypical", encoder=torch.nn.Flatten(), dim=data.x[0].numel()), data
+        )
 
 
-def test_tags_escape_texts_and_values() -> None:
-    assert tag(
-        "p", "a < b", Markup("<b>c</b>"), None, class_='x"y', aria_label="l", open=True
-    ).text == ('<p class="x&quot;y" aria-label="l" open>a &lt; b<b>c</b></p>')
-    assert tag("br").text == "<br>"
+def named_reference(folder: Path, row: str) -> Path:
+    """A folder with a spec that compares rows with `row`."""
+    specs = folder / "specs"
+    specs.mkdir()
+    (specs / "omniglot.toml").write_text(f'compare_with = "{row}"\n')
+    return specs
 
 
 def test_differences_go_to_the_row_that_the_spec_names(tmp_path: Path) -> None:
@@ -239,20 +246,21 @@ def test_differences_go_to_the_row_that_the_spec_names(tmp_path: Path) -> None:
         made("b", 0.9, noise=2, mode="transductive"),
         made("odd", 0.9, count=9),
     ]
-    (benchmark,) = gather(written(tmp_path, *records))
-    told = against(benchmark.cells, "b")
+    (benchmark,) = aggregate_results(written(tmp_path, *records))
+    told = differences_to_reference(benchmark.results, "b")
     assert told is not None
     gap = gf.compare_results(records[0].result, records[1].result)
-    shown = "".join(Checked(told.text).texts)
-    assert "Differences to b (inductive)" in shown
+    text = render_page(collect_report(tmp_path, specs=named_reference(tmp_path, "b")))
+    text = text.partition("Differences to b (inductive)")[2].partition("</details>")[0]
+    shown = "".join(Checked(text).texts)
     assert f"▲ +{100 * gap.difference:.2f} ± {100 * gap.half_width:.2f}" in shown
     assert "b (transductive)" in shown
     assert " ≠" in shown
     assert "odd" not in shown
-    first = against(benchmark.cells, "none such")
+    first = differences_to_reference(benchmark.results, "none such")
     assert first is not None
-    assert "Differences to a (inductive)" in first.text
-    assert against(benchmark.cells[:1]) is None
+    assert str(first.reference) == "a (inductive)"
+    assert differences_to_reference(benchmark.results[:1]) is None
 
 
 def test_what_else_was_measured_is_shown_and_tasks_without_ways_too(tmp_path: Path) -> None:
@@ -263,10 +271,10 @@ def test_what_else_was_measured_is_shown_and_tasks_without_ways_too(tmp_path: Pa
         written(
             tmp_path,
             made(
-                seed=seed, result=pile, figures={"auroc": 0.9 + seed / 50, "auroc_half_width": 0.02}
+                seed=seed, result=pile, metrics={"auroc": 0.9 + seed / 50, "auroc_half_width": 0.02}
             ),
         )
-    text = page(collect(tmp_path))
+    text = render_page(collect_report(tmp_path))
     shown = "".join(Checked(text).texts)
     assert Checked(text).faults == []
     assert "auroc 0.910 ± 0.020" in shown

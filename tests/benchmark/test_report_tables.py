@@ -2,47 +2,40 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from bench_records import made
+from bench_records import made, published_result
 from test_report_cells import written
 
-from graphfew.benchmark import Figure, Record
-from graphfew.benchmark.report import Table, fill, gather, markdown, tables
-from graphfew.benchmark.report.formatting import accuracy, seeds, signed
-from graphfew.benchmark.report.published_comparison import beside
-
-FIGURE = Figure(
-    "omniglot",
-    "prototypical",
-    "Prototypes",
-    5,
-    1,
-    78.8,
-    "conv4-64",
-    "inductive",
-    "running",
-    "15",
-    "Snell 2017",
-    "P",
-    selected_on="validation",
+from graphfew.benchmark import BenchmarkRecord, PublishedResult
+from graphfew.benchmark.report import (
+    ResultTable,
+    aggregate_results,
+    fill_markers,
+    make_tables,
+    render_markdown,
 )
+from graphfew.benchmark.report.formatting import format_accuracy, format_seeds, format_signed
+from graphfew.benchmark.report.published_comparison import match_published
+
+FIGURE = published_result(value=78.8, tasks=None)
 
 
-def of(folder: Path, *records: Record, figures: tuple[Figure, ...] = ()) -> tuple[Table, ...]:
-    return tables(gather(written(folder, *records))[0], figures)
+def of(
+    folder: Path, *records: BenchmarkRecord, figures: tuple[PublishedResult, ...] = ()
+) -> tuple[ResultTable, ...]:
+    return make_tables(aggregate_results(written(folder, *records))[0], figures)
 
 
 def test_one_table_for_each_family_inductive_first(tmp_path: Path) -> None:
-    records = made(mode="transductive"), made(), made(mode="transductive", assumes="even")
+    records = made(mode="transductive"), made(), made(mode="transductive", assumes="balanced")
     assert [table.family for table in of(tmp_path, *records)] == [
         "inductive",
         "transductive",
-        "transductive, told that queries are divided evenly",
+        "transductive, assuming balanced queries",
     ]
 
 
@@ -65,7 +58,7 @@ def test_columns_go_by_way_shot_and_draw_with_their_counts(tmp_path: Path) -> No
         ),
         ("20-way 1-shot", "15 queries per class"),
     ]
-    assert {(column.tasks, column.queries) for column in table.columns} == {(40, "75")}
+    assert {(column.n_tasks, column.queries) for column in table.columns} == {(40, "75")}
 
 
 def test_places_stand_in_the_heading_where_they_differ(tmp_path: Path) -> None:
@@ -76,12 +69,12 @@ def test_places_stand_in_the_heading_where_they_differ(tmp_path: Path) -> None:
 def test_the_best_and_all_not_significantly_below_are_marked(tmp_path: Path) -> None:
     records = made("low", 0.7), made("near", 0.799, noise=1), made("best", 0.8, noise=2)
     (table,) = of(tmp_path, *records)
-    assert {line.name: line.entries[0].best for line in table.lines} == {
+    assert {line.name: line.cells[0].best for line in table.rows} == {
         "near": True,
         "best": True,
         "low": False,
     }
-    assert table.lines[-1].name == "low"
+    assert table.rows[-1].name == "low"
 
 
 def test_a_result_of_other_tasks_is_marked_and_never_best(tmp_path: Path) -> None:
@@ -92,23 +85,23 @@ def test_a_result_of_other_tasks_is_marked_and_never_best(tmp_path: Path) -> Non
         made("other", 0.99, tasks={"seed": 3}),
     )
     (table,) = of(tmp_path, *records)
-    marks = {line.name: (line.entries[0].odd, line.entries[0].best) for line in table.lines}
+    marks = {line.name: (line.cells[0].deviation, line.cells[0].best) for line in table.rows}
     assert marks == {
         "a": ("", True),
         "b": ("", True),
         "few": ("10 tasks", False),
-        "other": ("other tasks (another seed of them)", False),
+        "other": ("other tasks (another seed)", False),
     }
-    assert table.columns[0].tasks == 40
+    assert table.columns[0].n_tasks == 40
 
 
 def test_a_figure_of_the_same_protocol_has_a_difference(tmp_path: Path) -> None:
     (table,) = of(tmp_path, made(), figures=(FIGURE,))
-    cell = table.lines[0].entries[0].cell
-    (pair,) = table.lines[0].entries[0].published
+    cell = table.rows[0].cells[0].result
+    (pair,) = table.rows[0].cells[0].published
     assert cell is not None
-    assert pair.moving == ()
-    assert pair.gap == pytest.approx(100 * cell.over.result.mean - 78.8)
+    assert pair.major == ()
+    assert pair.gap == pytest.approx(100 * cell.average.result.mean - 78.8)
 
 
 @pytest.mark.parametrize(
@@ -118,17 +111,17 @@ def test_a_figure_of_the_same_protocol_has_a_difference(tmp_path: Path) -> None:
         {"mode": "transductive"},
         {"batch_norm": "test batch"},
         {"split": "another"},
-        {"assumes": "even"},
+        {"assumes": "balanced"},
         {"selected_on": "test"},
         {"unlike": ("a leak",)},
     ],
 )
 def test_a_figure_of_another_protocol_has_none(tmp_path: Path, changes: dict[str, Any]) -> None:
-    (table,) = of(tmp_path, made(), figures=(dataclasses.replace(FIGURE, **changes),))
-    (pair,) = table.lines[0].entries[0].published
+    (table,) = of(tmp_path, made(), figures=(published_result(value=78.8, **changes),))
+    (pair,) = table.rows[0].cells[0].published
     assert pair.gap is None
-    assert pair.moving
-    assert "⚠" in markdown([table])
+    assert pair.major
+    assert "⚠" in render_markdown([table])
 
 
 @pytest.mark.parametrize(
@@ -146,14 +139,14 @@ def test_a_figure_of_another_protocol_has_none(tmp_path: Path, changes: dict[str
 def test_a_figure_of_other_tasks_does_not_stand_beside(
     tmp_path: Path, changes: dict[str, Any]
 ) -> None:
-    (cell,) = gather(written(tmp_path, made()))[0].cells
-    assert beside(cell, [dataclasses.replace(FIGURE, **changes)]) == ()
+    (cell,) = aggregate_results(written(tmp_path, made()))[0].results
+    assert match_published(cell, [published_result(value=78.8, **changes)]) == ()
 
 
 def test_the_most_comparable_figure_comes_first(tmp_path: Path) -> None:
-    (cell,) = gather(written(tmp_path, made()))[0].cells
+    (cell,) = aggregate_results(written(tmp_path, made()))[0].results
     others = [
-        dataclasses.replace(FIGURE, label=label, **changes)
+        published_result(label=label, value=78.8, **changes)
         for label, changes in (
             ("mode", {"mode": "transductive"}),
             ("net", {"backbone": "resnet12"}),
@@ -161,7 +154,12 @@ def test_the_most_comparable_figure_comes_first(tmp_path: Path) -> None:
             ("same", {}),
         )
     ]
-    assert [pair.figure.label for pair in beside(cell, others)] == ["same", "split", "net", "mode"]
+    assert [pair.published.label for pair in match_published(cell, others)] == [
+        "same",
+        "split",
+        "net",
+        "mode",
+    ]
 
 
 def test_markdown_equals_the_records(tmp_path: Path) -> None:
@@ -177,9 +175,9 @@ def test_markdown_equals_the_records(tmp_path: Path) -> None:
             ]
         )
     ]
-    (benchmark,) = gather(written(tmp_path, *records))
-    (table,) = tables(benchmark)
-    text = markdown([table])
+    (benchmark,) = aggregate_results(written(tmp_path, *records))
+    (table,) = make_tables(benchmark)
+    text = render_markdown([table])
     rows = [
         line.strip("| ").split(" | ")
         for line in text.splitlines()
@@ -190,10 +188,10 @@ def test_markdown_equals_the_records(tmp_path: Path) -> None:
         "5-way 5-shot<br>15 queries per class<br>40 tasks of 75 queries",
     ]
     shown = {(row[0], i): row[i] for row in rows[1:] for i in (1, 2)}
-    cells = {(cell.who.row, cell.drawn["shot"]): cell for cell in benchmark.cells}
+    cells = {(cell.key.row, cell.task_settings["shot"]): cell for cell in benchmark.results}
     for (name, shot), column in {("a", 1): 1, ("a", 5): 2, ("c", 1): 1}.items():
-        assert accuracy(cells[name, shot]) in shown[name, column]
-    assert accuracy(cells["b|<b>", 1]) in shown[r"b\|\<b\>", 1]
+        assert format_accuracy(cells[name, shot]) in shown[name, column]
+    assert format_accuracy(cells["b|<b>", 1]) in shown[r"b\|\<b\>", 1]
     assert shown["a", 1].startswith("**")
     assert "2 seeds, sd" in shown["a", 1]
     assert "‡ 12 tasks" in shown["c", 1]
@@ -206,32 +204,32 @@ def test_encoders_that_stand_together_are_counted(tmp_path: Path) -> None:
         made("a", model={"init_encoder": origins}),
         made("b", model={"init_encoder": origins[0]}),
     )
-    (benchmark,) = gather(written(tmp_path, *records))
-    assert {cell.who.row: seeds(cell) for cell in benchmark.cells} == {
-        "a": "3 encoders together",
+    (benchmark,) = aggregate_results(written(tmp_path, *records))
+    assert {cell.key.row: format_seeds(cell) for cell in benchmark.results} == {
+        "a": "3 encoders combined",
         "b": "",
     }
 
 
 def test_markers_are_filled_and_the_rest_stays() -> None:
     text = "a\n<!-- bench:x -->\nold\n<!-- /bench:x -->\nb\n<!-- bench:y -->\n<!-- /bench:y -->\n"
-    new = fill(text, {"x": r"new \1 |", "other": "not there"})
+    new = fill_markers(text, {"x": r"new \1 |", "other": "not there"})
     assert (
         new
         == "a\n<!-- bench:x -->\nnew \\1 |\n<!-- /bench:x -->\nb\n<!-- bench:y -->\n<!-- /bench:y -->\n"
     )
-    assert fill(new, {"x": r"new \1 |"}) == new
+    assert fill_markers(new, {"x": r"new \1 |"}) == new
 
 
 def test_markers_that_are_missing_are_an_error() -> None:
     with pytest.raises(ValueError, match=re.escape("<!-- bench:x -->")):
-        fill("nothing", {"x": "new"})
-    with pytest.raises(ValueError, match="without <!-- /bench:x -->"):
-        fill("<!-- bench:x -->\nold", {"x": "new"})
+        fill_markers("nothing", {"x": "new"})
+    with pytest.raises(ValueError, match="not followed by <!-- /bench:x -->"):
+        fill_markers("<!-- bench:x -->\nold", {"x": "new"})
 
 
 @pytest.mark.parametrize(
     ("gap", "text"), [(0.04, "0.0"), (-0.04, "0.0"), (1.25, "+1.2"), (-3.0, "−3.0")]
 )
 def test_signs_are_said_where_there_is_one(gap: float, text: str) -> None:
-    assert signed(gap) == text
+    assert format_signed(gap) == text

@@ -33,21 +33,27 @@ def test_a_changed_figure_of_a_spec_is_noticed(document):
     begin = text.index(f"<!-- bench:{name} -->")
     digit = next(i for i in range(text.index("| ---", begin), len(text)) if text[i] == "9")
     changed = text[:digit] + "8" + text[digit + 1 :]
-    assert report.fill(changed, {name: content}) == text != changed
+    assert report.fill_markers(changed, {name: content}) == text != changed
 
 
 @pytest.mark.parametrize("name", headlines.HEADLINES)
 def test_a_short_table_has_every_row_and_column_that_it_names(name):
     wanted = headlines.HEADLINES[name]
-    whole = next(b for b in report.gather(tables.ROOT / "benchmarks" / "results") if b.name == name)
-    cut = [headlines.cut(table, wanted) for table in report.tables(whole)]
-    assert {line.name for table in cut for line in table.lines} == set(wanted.rows)
+    whole = next(
+        b
+        for b in report.aggregate_results(tables.ROOT / "benchmarks" / "results")
+        if b.name == name
+    )
+    cut = [headlines.cut(table, wanted) for table in report.make_tables(whole)]
+    assert {line.name for table in cut for line in table.rows} == set(wanted.rows)
     assert max(len(table.columns) for table in cut) == len(wanted.columns)
 
 
 def test_a_short_table_leaves_out_rows_without_a_figure_in_its_columns():
     whole = next(
-        b for b in report.gather(tables.ROOT / "benchmarks" / "results") if b.name == "omniglot"
+        b
+        for b in report.aggregate_results(tables.ROOT / "benchmarks" / "results")
+        if b.name == "omniglot"
     )
     elsewhere = headlines.Headline(("egnn",), ({"way": 7},))
-    assert all(not headlines.cut(table, elsewhere).lines for table in report.tables(whole))
+    assert all(not headlines.cut(table, elsewhere).rows for table in report.make_tables(whole))

@@ -11,7 +11,7 @@ import pytest
 from small_specs import CELLS, SMALL, written
 from typer.testing import CliRunner
 
-from graphfew.benchmark import read
+from graphfew.benchmark import read_records
 from graphfew.cli import app
 
 LONG = SMALL.replace("steps = 4", "steps = 4000").replace(
@@ -48,12 +48,16 @@ def test_it_trains_evaluates_and_goes_on(call, tmp_path):
     assert (code, err) == (0, "")
     assert out.count(" tasks, ") == CELLS
     assert "small: propagation, transductive, seed 1: 5-way 1-shot, queries balanced(2): " in out
-    records, _ = read(tmp_path / "benchmarks" / "results" / "small.jsonl")
+    records, _ = read_records(tmp_path / "benchmarks" / "results" / "small.jsonl")
     assert len(records) == CELLS
     assert str(tmp_path) not in records[0].command
     assert records[0].command.startswith("graphfew bench ")
     assert records[0].command.endswith("small.toml")
-    assert call(path) == (0, f"small: 0 trainings and 0 cells to do, {CELLS} cells done\n", "")
+    assert call(path) == (
+        0,
+        f"small: 0 trainings and 0 experiments to do, {CELLS} experiments done\n",
+        "",
+    )
 
 
 def test_list_runs_nothing(call, tmp_path):
@@ -72,7 +76,7 @@ def test_list_runs_nothing(call, tmp_path):
 def test_options_are_kept_in_the_command(call, tmp_path):
     path = written(tmp_path)
     assert call(path, "--out", "there", "--only", "proto", "--tasks", "2", "--keep-going")[0] == 0
-    records, _ = read(tmp_path / "there" / "small.jsonl")
+    records, _ = read_records(tmp_path / "there" / "small.jsonl")
     assert records[0].command.endswith("small.toml --out=there --only=proto --tasks=2 --keep-going")
     assert {len(record.result.per_task) for record in records} == {2}
 
@@ -80,13 +84,13 @@ def test_options_are_kept_in_the_command(call, tmp_path):
 def test_without_a_spec_those_there_are_named(call, tmp_path):
     refused(call(), "give one or more specs, TOML files")
     written(tmp_path / "benchmarks" / "specs")
-    refused(call(), "there are benchmarks/specs/small.toml")
+    refused(call(), "such as benchmarks/specs/small.toml")
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["nowhere.toml"], ["there is no spec nowhere.toml"]),
+        (["nowhere.toml"], ["nowhere.toml does not exist"]),
         (["small.toml", "small.toml"], ["both called 'small'"]),
         (["small.toml", "--only", "prot"], ["has no row 'prot'", "proto, propagation"]),
         (["small.toml", "--tasks", "1"], ["--tasks is 1", "at least 2"]),
@@ -96,7 +100,7 @@ def test_without_a_spec_those_there_are_named(call, tmp_path):
         (["small.toml", "--device", "abacus"], ["the device 'abacus' cannot be used"]),
         (
             ["wrong.toml"],
-            ["wrong.toml, line 15: [[train]] has no key 'stepps'; did you mean 'steps'?"],
+            ["wrong.toml: train[0].stepps: unknown key; did you mean 'steps'?"],
         ),
     ],
 )
@@ -112,7 +116,10 @@ def test_what_fails_makes_the_exit_code(call, tmp_path):
     code, _, err = call(path, "--keep-going")
     assert code == 2
     assert "warning: training proto, seed 0: " in err
-    assert err.splitlines()[-1] == "error: 1 specs, trainings or cells failed; the others are done"
+    assert (
+        err.splitlines()[-1]
+        == "error: 1 specs, trainings or experiments failed; the others are done"
+    )
 
 
 def process(folder, *arguments):
@@ -146,7 +153,7 @@ def test_an_interrupt_says_how_to_go_on_and_two_at_once_are_refused(tmp_path):
     _, err = running.communicate(timeout=60)
     assert running.returncode == 130, err
     assert "Stopped after step " in err
-    assert "of 4000 of proto, seed 0; go on with: graphfew bench small.toml --out=here\n" in err
+    assert "of 4000 of proto, seed 0; resume with: graphfew bench small.toml --out=here\n" in err
     assert "Traceback" not in err
     (session,) = json.loads((metrics.parent / "timing.json").read_text())["sessions"]
     assert 0 < session["to_step"] < 4000
@@ -163,5 +170,5 @@ def test_the_module_is_the_command(tmp_path):
     )
     assert (done.returncode, done.stderr) == (
         2,
-        "error: there is no spec nowhere.toml; give a TOML file\n",
+        "error: nowhere.toml does not exist; give a TOML file\n",
     )

@@ -12,10 +12,10 @@ from test_report_cells import written
 from typer.testing import CliRunner
 
 import graphfew as gf
-from graphfew.benchmark.report import gather, markdown, tables
+from graphfew.benchmark.report import aggregate_results, make_tables, render_markdown
 from graphfew.cli import app
 
-FIGURE = """[[figure]]
+FIGURE = """[[result]]
 benchmark = "omniglot"
 method = "prototypical"
 label = "Prototypes"
@@ -62,9 +62,9 @@ def test_page_and_tables_are_written(
         readme,
     )
     assert (result.exit_code, result.stderr) == (0, "")
-    assert "1 benchmarks, 3 figures" in result.stdout
+    assert "1 benchmarks, 3 results" in result.stdout
     assert (tmp_path / "deep" / "r.html").read_text().startswith("<!doctype html>")
-    content = markdown(tables(gather(results)[0]))
+    content = render_markdown(make_tables(aggregate_results(results)[0]))
     assert (tmp_path / "md" / "omniglot.md").read_text() == content
     assert (
         readme.read_text() == f"# x\n<!-- bench:omniglot -->\n{content}<!-- /bench:omniglot -->\n"
@@ -124,16 +124,16 @@ def test_an_episode_of_a_checkpoint_is_drawn(
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["{results}/none"], "is no folder"),
-        (["{tmp}"], "holds no results"),
+        (["{results}/none"], "is not a folder"),
+        (["{tmp}"], "contains no results"),
         (["{results}", "--out", "{tmp}"], "is a folder"),
-        (["{results}", "--published", "{tmp}/none"], "is not there"),
-        (["{results}", "--readme", "{tmp}/none.md"], "is not there"),
+        (["{results}", "--published", "{tmp}/none"], "does not exist"),
+        (["{results}", "--readme", "{tmp}/none.md"], "does not exist"),
         (["{results}", "--episode", "{tmp}/x"], "needs both"),
         (["{results}", "--data", "glyphs"], "needs both"),
         (["{results}", "--markdown", "{results}/omniglot.jsonl"], "is a file"),
         (["{results}", "--readme", "{results}/omniglot.jsonl"], "has none of"),
-        (["{results}", "--published", "{results}/omniglot.jsonl"], "no TOML"),
+        (["{results}", "--published", "{results}/omniglot.jsonl"], "not valid TOML"),
     ],
 )
 def test_refusals_are_one_line_and_write_nothing(

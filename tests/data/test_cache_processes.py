@@ -43,8 +43,8 @@ print(len(download(sys.argv[1], sys.argv[2], False).read_bytes()))
 LOCKED = """
 import sys, time
 from pathlib import Path
-from graphfew.bench.lock import locked
-with locked(Path(sys.argv[1])):
+from graphfew.benchmark.lock import results_lock
+with results_lock(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
 """

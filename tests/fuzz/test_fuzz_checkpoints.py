@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tally import HOSTILE, Tally, altered, deep_json, json_like, mutated, written
 
 import graphfew as gf
-from graphfew.benchmark import read
+from graphfew.benchmark import read_records
 from graphfew.runs import RunDir, TrainingInterrupted, execute, load_split, prepare, resume
 from graphfew.runs.run_dir import truncate_metrics
 from graphfew.serialization import checkpoint
@@ -242,7 +242,7 @@ def test_results(tally: Tally, tmp_path: Path, content: bytes) -> None:
     path = written(tmp_path, "small.jsonl", content)
 
     def used() -> None:
-        records, faults = read(path)
+        records, faults = read_records(path)
         for record in records:
             again = json.loads(record.to_line())
             assert again["row"] == record.row

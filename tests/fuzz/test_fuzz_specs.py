@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from small_specs import SMALL
 from tally import Tally, altered, mutated, written
 
-from graphfew.benchmark import read_figures, read_spec
-from graphfew.benchmark.toml import tomllib
+from graphfew.benchmark import load_spec, read_published_results
+from graphfew.benchmark.toml_file import tomllib
 
 FUZZ = settings.get_profile("fuzz")
 ROOT = Path(__file__).parents[2] / "benchmarks"
@@ -19,7 +19,7 @@ REAL = [
     SMALL.encode(),
     *(
         (ROOT / "specs" / f"{name}.toml").read_bytes()
-        for name in ("glyphs", "clinc150-pile", "clinc150", "cifar-fs-features")
+        for name in ("glyphs", "clinc150-semi-supervised", "clinc150", "cifar-fs-features")
     ),
 ]
 VALUES = st.one_of(
@@ -123,7 +123,7 @@ LINES = st.lists(
             "[data]",
             'name = "glyphs"',
             "[test]",
-            "tasks = 4",
+            "n_tasks = 4",
             "[[row]]",
             'method = "egnn"',
             "[[train]]",
@@ -146,11 +146,11 @@ LINES = st.lists(
             "= 1",
             "\0",
             "# é",
-            "[[draw]]",
+            "[[tasks]]",
             "way = [" + "5, " * 300 + "]",
             "\ufeff",
-            "kind = 'pile'",
-            "[pile]",
+            "kind = 'semi_supervised'",
+            "[semi_supervised]",
         ]
     ),
     max_size=12,
@@ -172,14 +172,14 @@ LINES = st.lists(
 @settings(FUZZ)
 def test_spec(tally: Tally, tmp_path: Path, content: bytes) -> None:
     path = written(tmp_path, "spec.toml", content)
-    tally.judge(lambda: read_spec(path), (ValueError,), path, tmp_path)
+    tally.judge(lambda: load_spec(path), (ValueError,), path, tmp_path)
 
 
-FIGURES = b"[[figure]]".join((ROOT / "published.toml").read_bytes().split(b"[[figure]]")[:4])
+FIGURES = b"[[result]]".join((ROOT / "published.toml").read_bytes().split(b"[[result]]")[:4])
 
 
 @given(content=st.one_of(mutated(FIGURES), LINES, st.binary(max_size=60)))
 @settings(FUZZ)
 def test_published(tally: Tally, tmp_path: Path, content: bytes) -> None:
     path = written(tmp_path, "published.toml", content)
-    tally.judge(lambda: read_figures(path), (ValueError,), path, tmp_path)
+    tally.judge(lambda: read_published_results(path), (ValueError,), path, tmp_path)

@@ -9,7 +9,9 @@ from pathlib import Path
 NEEDED = {
     "graphfew/py.typed",
     "graphfew/data/datasets/cifar100.json",
-    "graphfew/benchmark/report/style.css",
+    "graphfew/benchmark/report/templates/page.html",
+    "graphfew/benchmark/report/templates/macros.html",
+    "graphfew/benchmark/report/templates/style.css",
 }
 KINDS = (".py", ".json", ".css", ".md", ".safetensors", "py.typed")
 

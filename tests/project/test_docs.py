@@ -24,7 +24,7 @@ from docs.generate import (
     tables,
 )
 from docs.generate.sections import split_shared_entries
-from graphfew.benchmark import all_cells, read_spec
+from graphfew.benchmark import list_experiments, load_spec
 from graphfew.cli import app
 from graphfew.methods import registry
 
@@ -168,7 +168,7 @@ def test_spec_of_the_guide_is_valid(tmp_path):
         (DOCS / "guides" / "reproducing-a-paper.md").read_text(encoding="utf-8"), "toml"
     )
     (tmp_path / "glyphs-mine.toml").write_text(spec, encoding="utf-8")
-    assert len(all_cells(read_spec(tmp_path / "glyphs-mine.toml"))) == 16
+    assert len(list_experiments(load_spec(tmp_path / "glyphs-mine.toml"))) == 16
 
 
 @pytest.mark.parametrize("name", methods.names())
@@ -189,7 +189,7 @@ def test_method_page_has_formula_source_and_deviations(name):
 @pytest.mark.parametrize("name", methods.names())
 def test_method_page_has_the_numbers_of_the_records(name):
     page = methods.page(name)
-    cells = [c for b in records.everything().benchmarks for c in b.cells if c.method == name]
+    cells = [c for b in records.everything().benchmarks for c in b.results if c.method == name]
     for cell in cells:
         line = next(
             line
@@ -218,10 +218,10 @@ def test_recommended_methods_win_and_losing_ones_lose():
     """A row whose order has changed belongs in the other table, or its description must change."""
     for choice in choices.CHOICES:
         take, alternative = choice.cells()
-        assert take.over.result.mean > alternative.over.result.mean, choice.situation
+        assert take.average.result.mean > alternative.average.result.mean, choice.situation
     for choice in choices.LOSSES:
         take, alternative = choice.cells()
-        assert take.over.result.mean < alternative.over.result.mean, choice.situation
+        assert take.average.result.mean < alternative.average.result.mean, choice.situation
 
 
 def test_tables_and_markers_match():
@@ -255,7 +255,7 @@ def test_claims_about_class_balance_agree_with_the_records():
         {
             row: records.cell(
                 "cifar-fs-features", row, mode, way=5, shot=1, query=query
-            ).over.result.mean
+            ).average.result.mean
             for row, mode in pitfalls.FREE
         }
         for query in (pitfalls.SINGLE, pitfalls.BALANCED, pitfalls.DIRICHLET)
@@ -271,7 +271,7 @@ def test_claims_about_one_query_per_class_agree_with_the_records():
         {
             row: records.cell(
                 "cifar-fs", row, "transductive", way=5, shot=1, query=query
-            ).over.result.mean
+            ).average.result.mean
             for row in pitfalls.TOGETHER
         }
         for query in ("one-per-class", pitfalls.BALANCED)

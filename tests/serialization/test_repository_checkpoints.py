@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import graphfew as gf
-from graphfew.benchmark import read
+from graphfew.benchmark import read_records
 
 NAMES = gf.pretrained.names()
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
@@ -61,7 +61,7 @@ def test_each_card_has_all_sections(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_accuracies_of_each_card_are_in_the_results(name):
-    records, _ = read(RESULTS / "omniglot.jsonl")
+    records, _ = read_records(RESULTS / "omniglot.jsonl")
     known = {
         f"{100 * r.result.mean:.2f} ± {100 * r.result.half_width:.2f}"
         for r in records

@@ -1,26 +1,32 @@
-"""The report of benchmarks: one page, the same tables in Markdown, pictures that need no network and no script."""
+"""The report of benchmarks: one HTML page, and the same tables in Markdown.
 
-from graphfew.benchmark.report.aggregation import Benchmark, Cell, Who, gather
-from graphfew.benchmark.report.episode_figure import layers
-from graphfew.benchmark.report.html import Markup
-from graphfew.benchmark.report.markdown import NOTE, fill, markdown, titled
-from graphfew.benchmark.report.page import Report, collect, page
-from graphfew.benchmark.report.result_tables import Table, tables
+Start reading at `page.render_page`.
+"""
+
+from graphfew.benchmark.report.aggregation import (
+    AggregatedResult,
+    BenchmarkResults,
+    ResultKey,
+    aggregate_results,
+)
+from graphfew.benchmark.report.episode_figure import plot_episode_layers
+from graphfew.benchmark.report.markdown import NOTE, fill_markers, render_markdown, render_table
+from graphfew.benchmark.report.page import BenchmarkReport, collect_report, render_page
+from graphfew.benchmark.report.result_tables import ResultTable, make_tables
 
 __all__ = [
     "NOTE",
-    "Benchmark",
-    "Cell",
-    "Markup",
-    "Report",
-    "Table",
-    "Who",
-    "collect",
-    "fill",
-    "gather",
-    "layers",
-    "markdown",
-    "page",
-    "tables",
-    "titled",
+    "AggregatedResult",
+    "BenchmarkReport",
+    "BenchmarkResults",
+    "ResultKey",
+    "ResultTable",
+    "aggregate_results",
+    "collect_report",
+    "fill_markers",
+    "make_tables",
+    "plot_episode_layers",
+    "render_markdown",
+    "render_page",
+    "render_table",
 ]

@@ -1,4 +1,4 @@
-"""Records of a results folder as cells: superseded ones left out, training seeds averaged."""
+"""Records of a results folder, aggregated: superseded ones dropped, training seeds averaged."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from graphfew._utils.model_spec import JSON
-from graphfew.benchmark import Averaged, Fault, Record, averaged, read
-from graphfew.evaluation.accuracy import Result
+from graphfew.benchmark.records import BenchmarkRecord, UnreadableLine, read_records
+from graphfew.benchmark.significance_tests import SeedAverage, average_over_seeds
+from graphfew.errors import InvalidInputError, MissingFileError
+from graphfew.evaluation import Result
 
 
 @dataclasses.dataclass(frozen=True, order=True)
-class Who:
-    """A line of the tables: what was asked, in which mode, and what it was told of the queries' division."""
+class ResultKey:
+    """A row of the tables: its name, the evaluation mode, and the class balance it assumes."""
 
     row: str
     mode: str
@@ -22,145 +24,134 @@ class Who:
 
     @property
     def family(self) -> str:
-        """What it can be compared with at a glance: the mode, and what is assumed."""
-        return (
-            self.mode
-            if self.assumes == "nothing"
-            else f"{self.mode}, told that queries are divided evenly"
-        )
+        """The rows that are comparable at a glance: their mode and their assumption."""
+        if self.assumes == "nothing":
+            return self.mode
+        return f"{self.mode}, assuming {self.assumes} queries"
 
     def __str__(self) -> str:
-        even = "" if self.assumes == "nothing" or self.assumes in self.row else f", {self.assumes}"
-        return f"{self.row}{even} ({self.mode})"
+        is_stated = self.assumes == "nothing" or self.assumes in self.row
+        name = self.row if is_stated else f"{self.row}, {self.assumes}"
+        return f"{name} ({self.mode})"
 
 
 @dataclasses.dataclass(frozen=True)
-class Cell:
-    """One line on one kind of tasks, over all its training seeds.
+class AggregatedResult:
+    """One row on one kind of tasks, over all its training seeds.
 
-    Shapes:
-        draw: the tasks without their seed, as JSON: cells of one column have the same.
-        records: one for each training seed, in order of seeds.
-        over: their average.
-        left_out: seeds whose tasks are not those of the others.
+    Attributes:
+        tasks_json: the task settings without the seed; equal for all results of a column.
+        records: one per training seed, in order of seeds.
+        average: over the seeds.
+        n_excluded: seeds that were evaluated on other tasks.
     """
 
-    who: Who
-    draw: str
-    records: tuple[Record, ...]
-    over: Averaged
-    left_out: int = 0
+    key: ResultKey
+    tasks_json: str
+    records: tuple[BenchmarkRecord, ...]
+    average: SeedAverage
+    n_excluded: int = 0
 
     @property
-    def drawn(self) -> Mapping[str, JSON]:
-        """What describes the tasks, without their seed."""
-        content: Mapping[str, JSON] = json.loads(self.draw)
-        return content
+    def task_settings(self) -> Mapping[str, JSON]:
+        """The task settings without the seed."""
+        settings: Mapping[str, JSON] = json.loads(self.tasks_json)
+        return settings
 
     @property
-    def tasks(self) -> int:
-        """The number of test tasks."""
-        return len(self.over.result.per_task)
+    def n_tasks(self) -> int:
+        """Number of test tasks."""
+        return len(self.average.result.per_task)
 
     @property
-    def which(self) -> str:
-        """Which tasks: only cells of the same can be compared."""
-        return tasks_of(self.over.result)
+    def task_identity(self) -> str:
+        """Number, settings and seed of the tasks; only results with the same are comparable."""
+        return task_identity(self.average.result)
 
     @property
-    def queries(self) -> float:
-        """Queries of one task, in the mean."""
-        return self.records[0].decisions / self.tasks
+    def queries_per_task(self) -> float:
+        """Mean number of queries."""
+        return self.records[0].n_queries / self.n_tasks
 
     @property
     def method(self) -> str:
-        """The registry's name of the method."""
-        return str(self.over.result.model.get("method", self.who.row))
+        """Name of the method in the registry."""
+        return str(self.average.result.model.get("method", self.key.row))
 
 
 @dataclasses.dataclass(frozen=True)
-class Benchmark:
+class BenchmarkResults:
     """The results of one file.
 
-    Shapes:
-        name: the spec's.
-        cells: in order of their first appearance.
-        superseded: records that a later one of the same cell replaces.
-        faults: lines that could not be read.
+    Attributes:
+        name: of the spec.
+        results: in order of their first record.
+        n_superseded: records that a later one of the same experiment replaces.
+        unreadable: lines that cannot be read.
     """
 
     name: str
-    cells: tuple[Cell, ...]
-    superseded: int
-    faults: tuple[Fault, ...]
+    results: tuple[AggregatedResult, ...]
+    n_superseded: int
+    unreadable: tuple[UnreadableLine, ...]
 
 
-def gather(folder: Path) -> tuple[Benchmark, ...]:
-    """The benchmarks of a folder's `*.jsonl`, by name.
+def aggregate_results(folder: Path) -> tuple[BenchmarkResults, ...]:
+    """Return the results of each `*.jsonl` file of a folder, by name.
 
     Raises:
-        FileNotFoundError: no such folder.
-        ValueError: no results in it.
+        FileNotFoundError: the folder does not exist.
+        ValueError: it contains no results.
     """
     if not folder.is_dir():
-        raise FileNotFoundError(
-            f"{folder} is no folder; give the one that `graphfew bench` wrote its results into"
-        )
+        raise MissingFileError(f"{folder} is not a folder; give the --out of `graphfew bench`")
     paths = sorted(folder.glob("*.jsonl"))
     if not paths:
-        raise ValueError(
-            f"{folder} holds no results (no .jsonl); run `graphfew bench` first, or give its --out"
+        raise InvalidInputError(
+            f"{folder} contains no results (*.jsonl); run `graphfew bench`, or give its --out"
         )
-    return tuple(_benchmark(path) for path in paths)
+    return tuple(_aggregate_file(path) for path in paths)
 
 
-def _benchmark(path: Path) -> Benchmark:
-    records, faults = read(path)
-    seen: dict[tuple[Who, str, int | None], list[Record]] = {}
-    for record in records:
-        seen.setdefault((_who(record), draw_of(record), record.seed), []).append(record)
-    cells: dict[tuple[Who, str], list[Record]] = {}
-    for (who, draw, _), same in seen.items():
-        cells.setdefault((who, draw), []).append(current(same))
-    return Benchmark(
-        path.stem,
-        tuple(_cell(*place, own) for place, own in cells.items()),
-        len(records) - len(seen),
-        faults,
-    )
+def select_record(records: Sequence[BenchmarkRecord]) -> BenchmarkRecord:
+    """Return the valid one among records of one experiment.
 
-
-def current(same: Sequence[Record]) -> Record:
-    """Of records of one cell, the one that counts: of the newest spec that with most tasks, of these the last.
-
-    A try with fewer tasks does not hide the full result of the same spec.
+    Of the newest spec it is the one with the most tasks, and of these the last. So a trial run
+    with few tasks does not hide the full result of the same spec.
     """
-    newest = [record for record in same if record.spec_hash == same[-1].spec_hash]
+    newest = [record for record in records if record.spec_hash == records[-1].spec_hash]
     most = max(len(record.result.per_task) for record in newest)
     return [record for record in newest if len(record.result.per_task) == most][-1]
 
 
-def draw_of(record: Record) -> str:
-    """What describes the record's tasks, without their seed, as JSON."""
-    content = {key: value for key, value in record.result.tasks.items() if key != "seed"}
-    return json.dumps(content, sort_keys=True)
-
-
-def tasks_of(result: Result) -> str:
-    """Which tasks a result is of: their number, and what describes them, seed included."""
+def task_identity(result: Result) -> str:
+    """Return number, settings and seed of a result's tasks as text."""
     return f"{len(result.per_task)} {json.dumps(dict(result.tasks), sort_keys=True)}"
 
 
-def _who(record: Record) -> Who:
-    return Who(record.row, str(record.result.mode), record.assumes)
-
-
-def _cell(who: Who, draw: str, records: Sequence[Record]) -> Cell:
-    kinds: dict[str, list[Record]] = {}
+def _aggregate_file(path: Path) -> BenchmarkResults:
+    records, unreadable = read_records(path)
+    experiments: dict[tuple[ResultKey, str, int | None], list[BenchmarkRecord]] = {}
     for record in records:
-        kinds.setdefault(tasks_of(record.result), []).append(record)
-    own = max(kinds.values(), key=lambda group: (len(group), len(group[0].result.per_task)))
-    own = sorted(own, key=lambda record: -1 if record.seed is None else record.seed)
-    return Cell(
-        who, draw, tuple(own), averaged([record.result for record in own]), len(records) - len(own)
-    )
+        key = ResultKey(record.row, str(record.result.mode), record.assumes)
+        settings = {name: value for name, value in record.result.tasks.items() if name != "seed"}
+        tasks_json = json.dumps(settings, sort_keys=True)
+        experiments.setdefault((key, tasks_json, record.seed), []).append(record)
+    seeds: dict[tuple[ResultKey, str], list[BenchmarkRecord]] = {}
+    for (key, tasks_json, _), same in experiments.items():
+        seeds.setdefault((key, tasks_json), []).append(select_record(same))
+    results = tuple(_average(key, tasks, group) for (key, tasks), group in seeds.items())
+    return BenchmarkResults(path.stem, results, len(records) - len(experiments), unreadable)
+
+
+def _average(
+    key: ResultKey, tasks_json: str, records: Sequence[BenchmarkRecord]
+) -> AggregatedResult:
+    """Average the seeds that were evaluated on the same tasks as most others."""
+    by_tasks: dict[str, list[BenchmarkRecord]] = {}
+    for record in records:
+        by_tasks.setdefault(task_identity(record.result), []).append(record)
+    used = max(by_tasks.values(), key=lambda group: (len(group), len(group[0].result.per_task)))
+    used = sorted(used, key=lambda record: -1 if record.seed is None else record.seed)
+    average = average_over_seeds([record.result for record in used])
+    return AggregatedResult(key, tasks_json, tuple(used), average, len(records) - len(used))

@@ -1,4 +1,4 @@
-"""An episode's graph after each layer of a checkpoint, as one picture."""
+"""The graph of an episode after each layer of a checkpoint, as one picture."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import io
 
 import matplotlib as mpl
 import torch
+from markupsafe import Markup
 
-from graphfew.benchmark.report.html import Markup
-from graphfew.benchmark.report.svg import embedded, framed
+from graphfew.benchmark.report.svg import captioned, embedded_image
 from graphfew.data import Dataset, Tasks
+from graphfew.errors import InvalidInputError
 from graphfew.nn.eval_mode import eval_mode
 from graphfew.nn.method import GraphMethod, MethodOutput, device_of
-from graphfew.visualization.episode_graph import plot_layers
+from graphfew.visualization import plot_layers
 
-MOST_NODES = 60
+MAX_NODES = 60
 
 
-def layers(
+def plot_episode_layers(
     model: GraphMethod,
     data: Dataset,
     *,
@@ -27,22 +28,26 @@ def layers(
     seed: int = 0,
     name: str = "the checkpoint",
 ) -> Markup:
-    """One task drawn before the first layer and after each: images as nodes, edges as dark as they say "same class".
+    """Draw one task before the first layer and after each; darker edges mean "same class".
 
     Args:
-        model: a method with a graph of whole tasks; it is asked transductively.
+        model: a method whose graphs hold whole tasks; it is evaluated in transductive mode.
         data: images `[M, 1 or 3, h, w]`; other items are drawn as boxes.
-        way, shot, query: of the task, queries per class.
+        way, shot, query: size of the task; queries per class.
         seed: of the task.
-        name: what the caption calls the model.
+        name: of the model in the caption.
+
+    Returns:
+        A figure element.
 
     Raises:
-        ValueError: a method without a transductive mode or without layers, or a task too large to draw.
+        ValueError: the method has no transductive mode or no layers, or the task is too large.
     """
-    if way * (shot + query) > MOST_NODES:
-        raise ValueError(
-            f"the task has {way * (shot + query)} items; at most {MOST_NODES} can be told apart in a "
-            "picture, so ask for fewer classes, shots or queries"
+    n_nodes = way * (shot + query)
+    if n_nodes > MAX_NODES:
+        raise InvalidInputError(
+            f"the task has {n_nodes} items; at most {MAX_NODES} are legible, so reduce way, shot "
+            "or query"
         )
     model = model if model.transductive else model.in_mode(transductive=True)
     tasks = Tasks(data, way=way, shot=shot, query=query, seed=seed)
@@ -50,25 +55,25 @@ def layers(
     with eval_mode(model):
         out = model(episode.to(device_of(model)))
     if len(out.graphs) < 2 or out.graphs[0].topology is None:
-        raise ValueError(
-            "the method has no layers between its first graph and its answer; draw a graph network such "
-            "as egnn"
-        )
-    images = episode.x if episode.x.ndim == 4 and episode.x.shape[1] in (1, 3) else None
-    right = int((out.logits.argmax(1).cpu() == target).sum())
-    told = (
-        f"An episode of {data.name}/{data.split} ({way}-way {shot}-shot, {query} queries per class) in {name}, "
-        f"layer by layer; {right} of {len(target)} queries are right at the end"
+        raise InvalidInputError("the method has no graph layers; use a graph network such as egnn")
+    is_image = episode.x.ndim == 4 and episode.x.shape[1] in (1, 3)
+    picture = _render(out, episode.x if is_image else None, target, seed)
+    n_correct = int((out.logits.argmax(1).cpu() == target).sum())
+    caption = (
+        f"An episode of {data.name}/{data.split} ({way}-way {shot}-shot, {query} queries per "
+        f"class) in {name}, layer by layer; {n_correct} of {len(target)} queries are correct after "
+        "the last layer"
     )
-    picture = _picture(out, images, target, seed)
-    return framed(
-        embedded(picture, "svg+xml", told + ". An edge is dark where the graph says 'same class'."),
-        f"{told}. Square frame, capital letter: labeled support; round frame, small letter: query and its "
-        "answer; ✗ X: wrong, the true class is X. Each class stands together on the circle.",
+    description = f"{caption}. An edge is dark if the model predicts the same class."
+    legend = (
+        f"{caption}. Square frame, capital letter: labeled support; round frame, small letter: "
+        "query and its prediction; ✗ X: wrong, the true class is X. Items of a class are adjacent "
+        "on the circle."
     )
+    return captioned(embedded_image(picture, "svg+xml", description), legend)
 
 
-def _picture(
+def _render(
     out: MethodOutput, images: torch.Tensor | None, target: torch.Tensor, seed: int
 ) -> bytes:
     figure = plot_layers(out, images=images, target=target)

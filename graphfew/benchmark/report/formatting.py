@@ -1,51 +1,63 @@
-"""Figures as text: one way of writing each, for pages and Markdown alike."""
+"""Numbers as text, the same on pages and in Markdown."""
 
 from __future__ import annotations
 
 from statistics import mean
 
-from graphfew.benchmark.report.aggregation import Cell
+from graphfew.benchmark.report.aggregation import AggregatedResult
 
-HALF = "_half_width"
-
-
-def accuracy(cell: Cell) -> str:
-    """Mean and 95 % half width over tasks in per cent."""
-    result = cell.over.result
-    return f"{100 * result.mean:.2f} ± {100 * result.half_width:.2f}"
+HALF_WIDTH = "_half_width"
 
 
-def seeds(cell: Cell) -> str:
-    """Training seeds and how far their means are apart, or encoders together; nothing where nothing was trained."""
-    if cell.records[0].seed is None:
-        origins = cell.records[0].result.model.get("init_encoder")
-        return f"{len(origins)} encoders together" if isinstance(origins, list) else ""
-    if cell.over.spread is None:
+def format_accuracy(result: AggregatedResult) -> str:
+    """Return mean and 95 % half width over tasks in percent."""
+    average = result.average.result
+    return f"{100 * average.mean:.2f} ± {100 * average.half_width:.2f}"
+
+
+def format_seeds(result: AggregatedResult) -> str:
+    """Return the number of training seeds (or of combined encoders) and their spread."""
+    record = result.records[0]
+    if record.seed is None:
+        origins = record.result.model.get("init_encoder")
+        return f"{len(origins)} encoders combined" if isinstance(origins, list) else ""
+    if result.average.seed_std is None:
         return "1 seed"
-    return f"{cell.over.seeds} seeds, sd {100 * cell.over.spread:.2f}"
+    return f"{result.average.n_seeds} seeds, sd {100 * result.average.seed_std:.2f}"
 
 
-def measured(cell: Cell) -> str:
-    """What else was measured, such as an AUROC, in the mean over training seeds; `x_half_width` stands behind `x`."""
-    names = dict.fromkeys(name for record in cell.records for name in record.figures)
-    means = {
-        name: mean(record.figures[name] for record in cell.records if name in record.figures)
-        for name in names
-    }
-    halves = {name: f" ± {means[name + HALF]:.3f}" for name in names if name + HALF in means}
-    return ", ".join(
-        f"{name.replace('_', ' ')} {value:.3f}{halves.get(name, '')}"
-        for name, value in means.items()
-        if name.removesuffix(HALF) not in halves or name in halves
-    )
+def format_metrics(result: AggregatedResult) -> str:
+    """Return the other measurements, averaged over seeds: "auroc 0.910 ± 0.020"."""
+    values: dict[str, list[float]] = {}
+    for record in result.records:
+        for name, value in record.metrics.items():
+            values.setdefault(name, []).append(value)
+    parts: list[str] = []
+    for name, numbers in values.items():
+        base = name.removesuffix(HALF_WIDTH)
+        if base != name and base in values:
+            continue
+        text = f"{name.replace('_', ' ')} {mean(numbers):.3f}"
+        if name + HALF_WIDTH in values:
+            text += f" ± {mean(values[name + HALF_WIDTH]):.3f}"
+        parts.append(text)
+    return ", ".join(parts)
 
 
-def signed(gap: float, digits: int = 1) -> str:
-    """A difference in points with its sign, 0 without one."""
-    text = f"{gap:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
-    return text[1:] if float(f"{gap:.{digits}f}") == 0 else text
+def format_signed(points: float, digits: int = 1) -> str:
+    """Return a difference with its sign; zero has none."""
+    text = f"{points:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
+    return text[1:] if float(f"{points:.{digits}f}") == 0 else text
 
 
-def count(queries: float) -> str:
-    """A number of queries: 75, or 37.4 where tasks differ."""
-    return f"{queries:.0f}" if abs(queries - round(queries)) < 1e-9 else f"{queries:.1f}"
+def format_count(queries: float) -> str:
+    """Return a number of queries: "75", or "37.4" if tasks differ."""
+    is_whole = abs(queries - round(queries)) < 1e-9
+    return f"{queries:.0f}" if is_whole else f"{queries:.1f}"
+
+
+def format_range(value: object) -> str:
+    """Return a task setting, which may be a range: "5", "5–20"."""
+    if isinstance(value, list | tuple):
+        return "–".join(format_range(part) for part in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)

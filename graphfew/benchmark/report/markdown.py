@@ -1,85 +1,93 @@
-"""The same tables in Markdown, and their place in a README."""
+"""Tables in Markdown, and replacing them in a document."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
 
-from graphfew.benchmark.report.formatting import accuracy, measured, seeds, signed
-from graphfew.benchmark.report.result_tables import Column, Entry, Table
+from graphfew.benchmark.report.formatting import (
+    format_accuracy,
+    format_metrics,
+    format_seeds,
+    format_signed,
+)
+from graphfew.benchmark.report.result_tables import ResultTable, TableCell, TaskColumn
+from graphfew.errors import InvalidInputError
 
 NOTE = (
-    "Accuracy in %, mean ± half the 95 % t-interval over tasks (training seeds averaged task by task; sd: over "
-    "seeds). **Bold**: not significantly below the best of its column (paired t-tests on the same tasks, Holm). "
-    "‡: of other tasks than its column. Published: with the difference where the protocol is the same, ⚠ where it "
-    "is not."
+    "Accuracy in %, mean ± half of the 95 % t-interval over tasks (averaged over training seeds "
+    "per task; sd: over seeds). **Bold**: not significantly below the best of its column (paired "
+    "t-tests on the same tasks, Holm). ‡: evaluated on other tasks than its column. Published: "
+    "with the difference if the protocol is the same, ⚠ if it is not."
 )
 
 
-def markdown(tables: Sequence[Table]) -> str:
-    """All tables of a benchmark with the notes that they need."""
-    return "\n\n".join([NOTE, *map(titled, tables)]) + "\n"
+def render_markdown(tables: Sequence[ResultTable]) -> str:
+    """Return all tables of a benchmark with their notes."""
+    return "\n\n".join([NOTE, *map(render_table, tables)]) + "\n"
 
 
-def titled(table: Table) -> str:
-    """One table under the name of its family of modes."""
-    return f"**{escape(table.family.capitalize())}**\n\n{grid(table)}"
+def render_table(table: ResultTable) -> str:
+    """Return a table under the name of its family of modes."""
+    lines = [
+        ["", *map(_heading, table.columns)],
+        ["---"] + ["---:"] * len(table.columns),
+        *([escape(row.name), *map(_cell, row.cells)] for row in table.rows),
+    ]
+    grid = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"**{escape(table.family.capitalize())}**\n\n{grid}"
 
 
-def grid(table: Table) -> str:
-    """One table, all columns but the first aligned right."""
-    head = ["", *map(_heading, table.columns)]
-    rows = [[escape(line.name), *map(_entry, line.entries)] for line in table.lines]
-    lines = [head, ["---"] + ["---:"] * len(table.columns), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+def fill_markers(text: str, contents: Mapping[str, str]) -> str:
+    """Replace the text between `<!-- bench:NAME -->` and `<!-- /bench:NAME -->`.
 
-
-def fill(text: str, contents: Mapping[str, str]) -> str:
-    """The text with what stands between `<!-- bench:NAME -->` and `<!-- /bench:NAME -->` replaced.
-
-    Benchmarks without markers are left out.
+    Args:
+        text: a document.
+        contents: new content by name; names without markers are ignored.
 
     Raises:
-        ValueError: no benchmark has its markers, or one lacks its end.
+        ValueError: no name has markers, or an end marker is missing.
     """
-    filled = 0
+    n_filled = 0
     for name, content in contents.items():
-        begin, end = f"<!-- bench:{name} -->", f"<!-- /bench:{name} -->"
-        if begin in text and end not in text[text.index(begin) :]:
-            raise ValueError(f"the README has {begin} without {end} after it; add that line")
-        pattern = re.compile(rf"({re.escape(begin)}\n).*?({re.escape(end)})", re.DOTALL)
-        parts = pattern.split(text)
-        text = "".join(f"{content.strip()}\n" + part if part == end else part for part in parts)
-        filled += len(parts) > 1
-    if not filled:
+        begin, end = f"<!-- bench:{name} -->\n", f"<!-- /bench:{name} -->"
+        before, marker, rest = text.partition(begin)
+        if not marker:
+            continue
+        _, end_marker, after = rest.partition(end)
+        if not end_marker:
+            raise InvalidInputError(f"{begin.strip()} is not followed by {end}; add that line")
+        text = f"{before}{begin}{content.strip()}\n{end}{after}"
+        n_filled += 1
+    if not n_filled:
         wanted = ", ".join(f"<!-- bench:{name} -->" for name in contents)
-        raise ValueError(
-            f"the README has none of {wanted}; put a line and its end <!-- /bench:NAME --> where a "
-            "table belongs"
+        raise InvalidInputError(
+            f"the document has none of {wanted}; add such a line, and <!-- /bench:NAME --> at the "
+            "end of the table"
         )
     return text
 
 
 def escape(text: str) -> str:
-    """Text that no table or tag of Markdown is broken by."""
+    """Return text without special characters of Markdown tables and tags."""
     return re.sub(r"([\\|<>*_`])", r"\\\1", " ".join(text.split()))
 
 
-def _heading(column: Column) -> str:
+def _heading(column: TaskColumn) -> str:
     return "<br>".join([*map(escape, column.head), column.counts])
 
 
-def _entry(entry: Entry) -> str:
-    if entry.cell is None:
+def _cell(cell: TableCell) -> str:
+    if cell.result is None:
         return "–"
-    value = f"**{accuracy(entry.cell)}**" if entry.best else accuracy(entry.cell)
-    parts = [
-        f"{value}{f' ‡ {entry.odd}' if entry.odd else ''}",
-        seeds(entry.cell),
-        escape(measured(entry.cell)),
-    ]
-    if entry.published:
-        nearest = entry.published[0]
-        told = "⚠" if nearest.gap is None else f"({signed(nearest.gap)})"
-        parts.append(f"published {nearest.figure} {told}")
+    value = format_accuracy(cell.result)
+    if cell.best:
+        value = f"**{value}**"
+    if cell.deviation:
+        value += f" ‡ {cell.deviation}"
+    parts = [value, format_seeds(cell.result), escape(format_metrics(cell.result))]
+    if cell.published:
+        nearest = cell.published[0]
+        comparison = "⚠" if nearest.gap is None else f"({format_signed(nearest.gap)})"
+        parts.append(f"published {nearest.published} {comparison}")
     return "<br>".join(part for part in parts if part)

@@ -1,227 +1,195 @@
-"""The report as one page that needs nothing else: no network, no script."""
+"""The report as one HTML page that needs no network and no script."""
 
 from __future__ import annotations
 
 import dataclasses
 import re
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
+from typing import Any
 
-from graphfew.benchmark import Fault, Figure
-from graphfew.benchmark.report import plot_data, plots, ranks, training_plots
-from graphfew.benchmark.report.aggregation import Benchmark, gather
-from graphfew.benchmark.report.html import Markup, fold, tag
-from graphfew.benchmark.report.html_table import grid
-from graphfew.benchmark.report.provenance import costs, provenance
-from graphfew.benchmark.report.published_tables import published
-from graphfew.benchmark.report.result_tables import tables
-from graphfew.benchmark.report.significance import against, matrices
-from graphfew.benchmark.report.svg import embedded, framed
-from graphfew.benchmark.report.titles import Title, title_of
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
-LEGEND = (
-    (
-        "98.58 ± 0.20",
-        "accuracy in %, mean ± half the 95 % t-interval over tasks; training seeds are averaged task by "
-        "task, and sd is the standard deviation of the seeds' means",
-    ),
-    (
-        "bold",
-        "not significantly below the best of its column (paired t-tests on the same tasks, Holm's correction)",
-    ),
-    ("‡", "of another number of tasks, or of other tasks, than its column: not comparable"),
-    (
-        "published",
-        "the most comparable figure, with ours minus theirs in points where the protocol is the same; ⚠ "
-        "where something that moves accuracy differs, which is listed under “Published figures”",
-    ),
+from graphfew.benchmark.published import PublishedResult
+from graphfew.benchmark.records import UnreadableLine
+from graphfew.benchmark.report import formatting
+from graphfew.benchmark.report.aggregation import BenchmarkResults, aggregate_results
+from graphfew.benchmark.report.plot_data import (
+    accuracy_over_balance,
+    accuracy_over_queries,
+    accuracy_over_shots,
+)
+from graphfew.benchmark.report.plots import render_line_plot
+from graphfew.benchmark.report.provenance import make_cost_table, make_provenance
+from graphfew.benchmark.report.published_tables import make_published_tables
+from graphfew.benchmark.report.ranks import rank_families, render_rank_diagram
+from graphfew.benchmark.report.result_tables import make_tables
+from graphfew.benchmark.report.significance import difference_matrices, differences_to_reference
+from graphfew.benchmark.report.svg import captioned, embedded_image
+from graphfew.benchmark.report.training_plots import ValidationCurve, read_curves, render_curves
+from graphfew.benchmark.toml_file import parse_toml
+
+PLOTS = (
+    ("shots", accuracy_over_shots),
+    ("queries", accuracy_over_queries),
+    ("balance", accuracy_over_balance),
 )
 
 
 @dataclasses.dataclass(frozen=True)
-class Report:
-    """All that a page shows.
+class BenchmarkTitle:
+    """Title and description of a benchmark, and the row that others are compared with."""
 
-    Shapes:
+    title: str
+    about: str = ""
+    compare_with: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class BenchmarkReport:
+    """The content of a page.
+
+    Attributes:
+        benchmarks: results by file.
+        published: published results.
         titles: of the benchmarks, by name.
         curves, pictures: of the benchmarks that have them, by name.
-        faults: of results files and of training metrics.
-        extra: pictures that belong to no benchmark, with captions.
+        unreadable: lines of results files and of training metrics.
+        episodes: pictures of episodes, with captions.
     """
 
-    benchmarks: tuple[Benchmark, ...]
-    figures: tuple[Figure, ...]
-    titles: Mapping[str, Title]
-    curves: Mapping[str, tuple[training_plots.Curve, ...]]
+    benchmarks: tuple[BenchmarkResults, ...]
+    published: tuple[PublishedResult, ...]
+    titles: Mapping[str, BenchmarkTitle]
+    curves: Mapping[str, tuple[ValidationCurve, ...]]
     pictures: Mapping[str, Markup]
-    faults: tuple[Fault, ...]
-    extra: tuple[Markup, ...] = ()
+    unreadable: tuple[UnreadableLine, ...]
+    episodes: tuple[Markup, ...] = ()
 
 
-def collect(
+def collect_report(
     folder: Path,
-    figures: Sequence[Figure] = (),
+    published: Sequence[PublishedResult] = (),
     specs: Path | None = None,
-    extra: Sequence[Markup] = (),
-) -> Report:
-    """Everything in a results folder.
+    episodes: Sequence[Markup] = (),
+) -> BenchmarkReport:
+    """Collect everything in a results folder.
+
+    Args:
+        folder: of results files, with the training runs below it.
+        published: published results.
+        specs: folder of the specs, for titles.
+        episodes: pictures from `plot_episode_layers`.
 
     Raises:
-        FileNotFoundError: no such folder.
-        ValueError: no results in it.
+        FileNotFoundError: the folder does not exist.
+        ValueError: it contains no results.
     """
-    benchmarks = gather(folder)
-    read = {b.name: training_plots.curves(folder / "runs" / b.name) for b in benchmarks}
-    faults = [fault for b in benchmarks for fault in (*b.faults, *read[b.name][1])]
-    pictures = {
-        b.name: picture for b in benchmarks if (picture := _picture(folder, b.name)) is not None
-    }
-    return Report(
+    benchmarks = aggregate_results(folder)
+    unreadable: list[UnreadableLine] = []
+    curves: dict[str, tuple[ValidationCurve, ...]] = {}
+    pictures: dict[str, Markup] = {}
+    titles: dict[str, BenchmarkTitle] = {}
+    for benchmark in benchmarks:
+        name = benchmark.name
+        titles[name] = _read_title(name, specs)
+        found, lines = read_curves(folder / "runs" / name)
+        unreadable += [*benchmark.unreadable, *lines]
+        if found:
+            curves[name] = found
+        picture = _read_picture(folder, name)
+        if picture is not None:
+            pictures[name] = picture
+    return BenchmarkReport(
         benchmarks,
-        tuple(figures),
-        {b.name: title_of(b.name, specs) for b in benchmarks},
-        {name: found for name, (found, _) in read.items() if found},
+        tuple(published),
+        titles,
+        curves,
         pictures,
-        tuple(faults),
-        tuple(extra),
+        tuple(unreadable),
+        tuple(episodes),
     )
 
 
-def page(report: Report) -> str:
-    """The page's HTML; the same report gives the same bytes."""
-    style = (
-        resources.files("graphfew.benchmark.report")
-        .joinpath("style.css")
-        .read_text(encoding="utf-8")
+def render_page(report: BenchmarkReport) -> str:
+    """Return the page's HTML; the same report gives the same text."""
+    loader = PackageLoader("graphfew.benchmark.report", "templates")
+    environment = Environment(
+        loader=loader,
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    standing = ranks.standings(report.benchmarks)
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("title", "graphfew: benchmarks"),
-        tag("style", Markup(style)),
+    environment.filters.update(
+        accuracy=formatting.format_accuracy,
+        seeds=formatting.format_seeds,
+        metrics=formatting.format_metrics,
+        signed=formatting.format_signed,
     )
-    legend = tag("dl", *(tag("div", tag("dt", mark), tag("dd", told)) for mark, told in LEGEND))
-    sections = [_section(report, benchmark) for benchmark in report.benchmarks]
-    body = tag(
-        "body",
-        tag("h1", "Benchmarks"),
-        _warning(report.faults),
-        _contents(report, bool(standing)),
-        legend,
-        tag("main", *sections, _ranks(standing), _extra(report)),
-    )
-    return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
-
-
-def anchor(name: str) -> str:
-    """A benchmark's name as it can stand in an address."""
-    return re.sub(r"[^\w-]", "-", f"bench-{name}")
-
-
-def _contents(report: Report, ranked: bool) -> Markup:
-    items = [
-        tag("li", tag("a", report.titles[b.name].title, href=f"#{anchor(b.name)}"))
-        for b in report.benchmarks
-    ]
-    if ranked:
-        items.append(tag("li", tag("a", "Ranks over benchmarks", href="#ranks")))
-    if report.extra:
-        items.append(tag("li", tag("a", "An episode, layer by layer", href="#episode")))
-    return tag("nav", tag("ul", *items), aria_label="Contents")
-
-
-def _section(report: Report, benchmark: Benchmark) -> Markup:
-    title = report.titles[benchmark.name]
-    head = tag("h2", title.title, id=anchor(benchmark.name))
-    if not benchmark.cells:
-        return tag("section", head, tag("p", "No results that can be read."))
-    cells = benchmark.cells
-    tests = sorted({f"{cell.drawn.get('data')}/{cell.drawn.get('split')}" for cell in cells})
-    return tag(
-        "section",
-        head,
-        tag("p", title.about) if title.about else None,
-        tag("p", f"Tested on {', '.join(tests)}.", class_="quiet"),
-        *(grid(table) for table in tables(benchmark, report.figures)),
-        _plots(benchmark),
-        _curves(report, benchmark.name),
-        against(cells, title.compare_with),
-        matrices(cells),
-        published(cells, report.figures, benchmark.name),
-        costs(cells),
-        report.pictures.get(benchmark.name),
-        provenance(benchmark),
+    style, _, _ = loader.get_source(environment, "style.css")
+    rankings = rank_families(report.benchmarks)
+    diagrams = [render_rank_diagram(family, f"ranks-{i}") for i, family in enumerate(rankings)]
+    return environment.get_template("page.html").render(
+        style=Markup(style),
+        report=report,
+        sections=[_section(report, benchmark) for benchmark in report.benchmarks],
+        diagrams=diagrams,
     )
 
 
-def _plots(benchmark: Benchmark) -> Markup | None:
-    kinds = (
-        ("shots", plot_data.over_shots),
-        ("queries", plot_data.over_queries),
-        ("division", plot_data.over_imbalance),
-    )
-    found = [
-        plots.plot(panel, f"{anchor(benchmark.name)}-{kind}-{number}")
-        for kind, over in kinds
-        for number, panel in enumerate(over(benchmark.cells))
-        if panel.lines
-    ]
-    return tag("div", *found, class_="plots") if found else None
+def _section(report: BenchmarkReport, benchmark: BenchmarkResults) -> dict[str, Any]:
+    """The variables of a benchmark's part of the template."""
+    name, results, title = benchmark.name, benchmark.results, report.titles[benchmark.name]
+    anchor = re.sub(r"[^\w-]", "-", f"bench-{name}")
+    section: dict[str, Any] = {"anchor": anchor, "title": title, "benchmark": benchmark}
+    if not results:
+        return section
+    plots: list[Markup] = []
+    for kind, make_plots in PLOTS:
+        for number, plot in enumerate(make_plots(results)):
+            if plot.lines:
+                plots.append(render_line_plot(plot, f"{anchor}-{kind}-{number}"))
+    curves = report.curves.get(name)
+    splits = {f"{r.task_settings.get('data')}/{r.task_settings.get('split')}" for r in results}
+    return {
+        **section,
+        "splits": sorted(splits),
+        "tables": make_tables(benchmark, report.published),
+        "plots": plots,
+        "curves": render_curves(curves, f"{anchor}-training") if curves else None,
+        "reference": differences_to_reference(results, title.compare_with),
+        "matrices": difference_matrices(results),
+        "published": make_published_tables(results, report.published, name),
+        "costs": make_cost_table(results),
+        "picture": report.pictures.get(name),
+        "provenance": make_provenance(benchmark),
+    }
 
 
-def _curves(report: Report, name: str) -> Markup | None:
-    if name not in report.curves:
-        return None
-    return fold(
-        "Training curves", training_plots.plot(report.curves[name], f"{anchor(name)}-training")
-    )
-
-
-def _ranks(standing: Sequence[ranks.Standing]) -> Markup | None:
-    if not standing:
-        return None
-    drawn = [ranks.diagram(one, f"ranks-{number}") for number, one in enumerate(standing)]
-    few = (
-        "Few benchmarks make a wide critical difference: that two methods are not told apart here does not say that "
-        "they are alike."
-    )
-    return tag("section", tag("h2", "Ranks over benchmarks", id="ranks"), tag("p", few), *drawn)
-
-
-def _extra(report: Report) -> Markup | None:
-    if not report.extra:
-        return None
-    return tag("section", tag("h2", "An episode, layer by layer", id="episode"), *report.extra)
-
-
-def _warning(faults: Sequence[Fault]) -> Markup | None:
-    if not faults:
-        return None
-    many = "line of the files is" if len(faults) == 1 else "lines of the files are"
-    return tag(
-        "div",
-        tag("p", tag("strong", f"{len(faults)} {many} not in this report:")),
-        tag(
-            "ul",
-            *(
-                tag("li", f"{fault.path.name}, line {fault.line}: {fault.reason}")
-                for fault in faults
-            ),
-        ),
-        class_="warning",
-        role="alert",
+def _read_title(name: str, specs: Path | None) -> BenchmarkTitle:
+    """The title in `<specs>/<name>.toml`; the name if there is no such readable file."""
+    path = specs / f"{name}.toml" if specs is not None else None
+    if path is None or not path.is_file():
+        return BenchmarkTitle(name)
+    try:
+        content = parse_toml(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        return BenchmarkTitle(name)
+    row = content.get("compare_with")
+    return BenchmarkTitle(
+        str(content.get("title", name)),
+        str(content.get("about", "")),
+        None if row is None else str(row),
     )
 
 
-def _picture(folder: Path, name: str) -> Markup | None:
+def _read_picture(folder: Path, name: str) -> Markup | None:
     for suffix, kind in ((".svg", "svg+xml"), (".png", "png")):
         path = folder / f"{name}-episode{suffix}"
         if path.is_file():
-            told = f"An episode of {name} as a graph, layer by layer"
-            return fold(
-                "An episode's graph", framed(embedded(path.read_bytes(), kind, told), f"{told}.")
-            )
+            description = f"An episode of {name} as a graph, layer by layer"
+            picture = embedded_image(path.read_bytes(), kind, description)
+            return captioned(picture, f"{description}.")
     return None

@@ -1,64 +1,60 @@
-"""Published figures beside our own: a difference where nothing that moves accuracy differs, else what does."""
+"""Published results that correspond to one of ours, and whether the difference is meaningful."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
 
-from graphfew.benchmark import Figure, differences, moving, of_figure, of_record
-from graphfew.benchmark.protocol import Protocol
-from graphfew.benchmark.report.aggregation import Cell
+from graphfew.benchmark.protocol import EvaluationProtocol, major_differences, protocol_differences
+from graphfew.benchmark.published import PublishedResult
+from graphfew.benchmark.report.aggregation import AggregatedResult
 
-# Fields that make it another task altogether: such a figure does not stand beside ours.
-_TASK = ("way", "shot", "unlabeled", "labeled_ratio", "distractors", "label_noise", "within_groups")
+# A published result on other tasks than these does not correspond to ours.
+TASK_FIELDS = (
+    *("way", "shot", "unlabeled", "labeled_ratio"),
+    *("distractors", "label_noise", "within_groups"),
+)
+IMBALANCED = ("dirichlet", "single-class")
 
 
 @dataclasses.dataclass(frozen=True)
-class Beside:
-    """A published figure beside one of our cells.
+class PublishedMatch:
+    """A published result next to one of ours.
 
-    Shapes:
-        moving: what differs and moves accuracy; differences: all that differs.
-        gap: ours minus theirs in points; None where anything in `moving` forbids it.
+    Attributes:
+        major: differences in protocol that affect the accuracy.
+        differences: all differences in protocol.
+        gap: ours minus theirs in points; None if there are major differences.
     """
 
-    figure: Figure
-    moving: tuple[str, ...]
+    published: PublishedResult
+    major: tuple[str, ...]
     differences: tuple[str, ...]
     gap: float | None
 
 
-def beside(cell: Cell, figures: Sequence[Figure]) -> tuple[Beside, ...]:
-    """The figures of the cell's method on such tasks, the most comparable first."""
-    own = of_record(cell.records[0])
-    same = [
-        (figure, of_figure(figure))
-        for figure in figures
-        if figure.benchmark == own.data and figure.method == cell.method
-    ]
-    found = [
-        (_unlike(there, own), _beside(figure, there, own, cell))
-        for figure, there in same
-        if all(getattr(there, name) == getattr(own, name) for name in _TASK)
-        and _alike(there.query, own.query)
-    ]
-    return tuple(pair for _, pair in sorted(found, key=lambda item: item[0]))
+def match_published(
+    result: AggregatedResult, published: Sequence[PublishedResult]
+) -> tuple[PublishedMatch, ...]:
+    """Return the published results of the same method and tasks, the most comparable first."""
+    ours = EvaluationProtocol.from_record(result.records[0])
+    matches: list[tuple[tuple[bool, bool, int], PublishedMatch]] = []
+    for other in published:
+        if other.benchmark != ours.data or other.method != result.method:
+            continue
+        theirs = EvaluationProtocol.from_published(other)
+        same_tasks = all(getattr(theirs, name) == getattr(ours, name) for name in TASK_FIELDS)
+        if not same_tasks or _balance(theirs.query) != _balance(ours.query):
+            continue
+        major = major_differences(theirs, ours)
+        gap = None if major else 100 * result.average.result.mean - other.value
+        differences = protocol_differences(theirs, ours)
+        distance = (theirs.mode != ours.mode, theirs.backbone != ours.backbone, len(major))
+        matches.append((distance, PublishedMatch(other, major, differences, gap)))
+    matches.sort(key=lambda match: match[0])
+    return tuple(match for _, match in matches)
 
 
-def _beside(figure: Figure, there: Protocol, own: Protocol, cell: Cell) -> Beside:
-    moves = moving(there, own)
-    gap = 100 * cell.over.result.mean - figure.value if not moves else None
-    return Beside(figure, moves, differences(there, own), gap)
-
-
-def _unlike(there: Protocol, own: Protocol) -> tuple[bool, bool, int]:
-    return there.mode != own.mode, there.backbone != own.backbone, len(moving(there, own))
-
-
-def _alike(there: str, own: str) -> bool:
-    """Whether two draws are of one kind: an uneven one never stands beside an even one."""
-    uneven = ("dirichlet", "single-class")
-    kinds = [
-        next((kind for kind in uneven if name.startswith(kind)), "even") for name in (there, own)
-    ]
-    return kinds[0] == kinds[1]
+def _balance(query: str) -> str:
+    """The class balance of queries: results on imbalanced ones only match their own kind."""
+    return next((kind for kind in IMBALANCED if query.startswith(kind)), "balanced")

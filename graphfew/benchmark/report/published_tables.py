@@ -1,140 +1,97 @@
-"""All published figures of a benchmark, and what keeps each from being compared with ours."""
+"""All published results of a benchmark, and what makes each incomparable with ours."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from graphfew.benchmark import Figure
-from graphfew.benchmark.protocol import query_name, query_words
-from graphfew.benchmark.report.aggregation import Cell
-from graphfew.benchmark.report.formatting import accuracy, signed
-from graphfew.benchmark.report.html import Markup, fold, heads, scroll, tag
-from graphfew.benchmark.report.html_table import LOUD
-from graphfew.benchmark.report.published_comparison import Beside, beside
-
-NOTE = (
-    "A difference is shown only where nothing that moves accuracy differs: backbone, mode, batch norm, how queries "
-    "are drawn (for what looks at other queries), split, what is assumed. Tags: C code or logs, P the paper, R a "
-    "README or another paper's table, M from memory and not checked."
-)
-HEADS = ("published", "accuracy in %", "what differs", "source", "notes")
+from graphfew.benchmark.protocol import query_name, query_phrase
+from graphfew.benchmark.published import PublishedResult
+from graphfew.benchmark.report.aggregation import AggregatedResult
+from graphfew.benchmark.report.formatting import format_accuracy, format_signed
+from graphfew.benchmark.report.published_comparison import PublishedMatch, match_published
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
-    """What figures of one source on several kinds of tasks have in common, so that they stand in one row.
+class PublishedRow:
+    """Published results of one source that differ in their tasks only.
 
-    Shapes:
-        figure: any of them, without what differs among them.
-        who: our row beside them; empty where there is none.
-        moving, rest: what differs, and moves accuracy or does not.
+    Attributes:
+        published: any of them, without the settings in which they differ.
+        ours: our corresponding row; empty if there is none.
+        major, minor: differences that affect the accuracy, and others.
     """
 
-    figure: Figure
-    who: str = ""
-    moving: tuple[str, ...] = ()
-    rest: tuple[str, ...] = ()
+    published: PublishedResult
+    ours: str = ""
+    major: tuple[str, ...] = ()
+    minor: tuple[str, ...] = ()
+
+    @property
+    def protocol(self) -> str:
+        """The protocol in words."""
+        published = self.published
+        tasks = f"{published.tasks:,} tasks" if published.tasks else "tasks not known"
+        queries = query_phrase(query_name(published.query))
+        return f"{published.backbone}, {published.mode}, {tasks}, {queries}"
+
+    @property
+    def notes(self) -> str:
+        """Caveats that the differences do not already contain."""
+        notes = [] if self.ours else list(self.published.unlike)
+        if self.published.caveat:
+            notes.append(self.published.caveat)
+        return "; ".join(notes) or "–"
 
 
-def published(cells: Sequence[Cell], figures: Sequence[Figure], name: str) -> Markup | None:
-    """All published figures of a benchmark, each with ours and what differs."""
-    own = [figure for figure in figures if figure.benchmark == name]
-    if not own:
+@dataclasses.dataclass(frozen=True)
+class PublishedTables:
+    """Rows with their accuracies in words: those that correspond to ours, and the others."""
+
+    n_results: int
+    matched: dict[PublishedRow, list[str]]
+    others: dict[PublishedRow, list[str]]
+
+    @property
+    def n_others(self) -> int:
+        """Number of published results without a corresponding row."""
+        return sum(len(lines) for lines in self.others.values())
+
+
+def make_published_tables(
+    results: Sequence[AggregatedResult], published: Sequence[PublishedResult], name: str
+) -> PublishedTables | None:
+    """Return all published results of a benchmark; None if there are none."""
+    relevant = [result for result in published if result.benchmark == name]
+    if not relevant:
         return None
-    pairs: dict[Figure, list[tuple[Cell, Beside]]] = {}
-    for cell in cells:
-        for pair in beside(cell, own):
-            pairs.setdefault(pair.figure, []).append((cell, pair))
-    met: dict[Row, list[str]] = {}
-    others: dict[Row, list[str]] = {}
-    for figure in own:
-        for cell, pair in pairs.get(figure, []):
-            rest = tuple(text for text in pair.differences if text not in pair.moving)
-            met.setdefault(Row(_common(figure), str(cell.who), pair.moving, rest), []).append(
-                _both(cell, pair)
-            )
-        if figure not in pairs:
-            others.setdefault(Row(_common(figure)), []).append(f"{_task(figure)}: {figure}")
-    first = _table(met, "Published figures") if met else None
-    second = (
-        fold(
-            f"{sum(map(len, others.values()))} more, of methods or tasks that are not here",
-            _table(others, "Other published figures"),
+    matches: dict[PublishedResult, list[tuple[AggregatedResult, PublishedMatch]]] = {}
+    for result in results:
+        for match in match_published(result, relevant):
+            matches.setdefault(match.published, []).append((result, match))
+    tables = PublishedTables(len(relevant), {}, {})
+    for other in relevant:
+        shared = other.model_copy(
+            update={"way": 0, "shot": 0, "value": 0.0, "interval": None, "labeled_ratio": 1.0}
         )
-        if others
-        else None
-    )
-    return fold(
-        f"Published figures ({len(own)}) and what they hang on", tag("p", NOTE), first, second
-    )
+        for result, match in matches.get(other, []):
+            minor = tuple(text for text in match.differences if text not in match.major)
+            row = PublishedRow(shared, str(result.key), match.major, minor)
+            tables.matched.setdefault(row, []).append(_comparison(result, match))
+        if other not in matches:
+            line = f"{_tasks(other)}: {other}"
+            tables.others.setdefault(PublishedRow(shared), []).append(line)
+    return tables
 
 
-def _table(rows: Mapping[Row, Sequence[str]], label: str) -> Markup:
-    body = [
-        tag(
-            "tr",
-            _label(row),
-            tag("td", *(tag("span", line, class_="line") for line in lines)),
-            _told(row),
-            tag("td", f"{row.figure.source} [{row.figure.tag}]"),
-            tag("td", _notes(row), class_="text"),
-        )
-        for row, lines in rows.items()
-    ]
-    return scroll(
-        tag("table", tag("thead", heads(*HEADS)), tag("tbody", *body), class_="wide"), label
-    )
+def _comparison(result: AggregatedResult, match: PublishedMatch) -> str:
+    gap = "" if match.gap is None else f", {format_signed(match.gap, 2)} points"
+    published = match.published
+    return f"{_tasks(published)}: {published}, ours {format_accuracy(result)}{gap}"
 
 
-def _label(row: Row) -> Markup:
-    figure = row.figure
-    tasks = f"{figure.tasks:,} tasks" if figure.tasks else "tasks not known"
-    facts = f"{figure.backbone}, {figure.mode}, {tasks}, {query_words(query_name(figure.query))}"
-    ours = tag("span", f"beside ours: {row.who}", class_="small") if row.who else None
-    return tag("th", figure.label, tag("span", facts, class_="small quiet"), ours, scope="row")
-
-
-def _told(row: Row) -> Markup:
-    if not row.who:
-        return tag("td", "no such row here", class_="none")
-    loud = [
-        tag("span", tag("span", LOUD, class_="loud"), f" {text}", class_="line")
-        for text in row.moving
-    ]
-    also = (
-        tag("span", f"also, but without weight: {'; '.join(row.rest)}", class_="small quiet")
-        if row.rest
-        else None
-    )
-    return tag(
-        "td",
-        *(loud or [tag("span", "nothing that moves accuracy", class_="line")]),
-        also,
-        class_="text",
-    )
-
-
-def _both(cell: Cell, pair: Beside) -> str:
-    gap = f", {signed(pair.gap, 2)} points" if pair.gap is not None else ""
-    return f"{_task(pair.figure)}: {pair.figure}, ours {accuracy(cell)}{gap}"
-
-
-def _task(figure: Figure) -> str:
-    parts = [f"{figure.way}-way {figure.shot}-shot"]
-    if figure.labeled_ratio != 1:
-        parts.append(f"{100 * figure.labeled_ratio:g} % labeled")
-    return ", ".join(parts)
-
-
-def _notes(row: Row) -> str:
-    unlike = (
-        () if row.who else row.figure.unlike
-    )  # where ours stands beside it, they are among what differs
-    return "; ".join([*unlike, *([row.figure.caveat] if row.figure.caveat else [])]) or "–"
-
-
-def _common(figure: Figure) -> Figure:
-    return dataclasses.replace(
-        figure, way=0, shot=0, value=0.0, interval=None, labeled_ratio=1.0, line=0
-    )
+def _tasks(published: PublishedResult) -> str:
+    text = f"{published.way}-way {published.shot}-shot"
+    if published.labeled_ratio != 1:
+        text += f", {100 * published.labeled_ratio:g} % labeled"
+    return text

@@ -1,4 +1,4 @@
-"""Methods ranked over benchmarks, and the diagram of which of them are told apart."""
+"""Mean ranks of methods over benchmarks, and the critical-difference diagram."""
 
 from __future__ import annotations
 
@@ -6,157 +6,165 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from graphfew.benchmark import Ranking, rank
-from graphfew.benchmark.report.aggregation import Benchmark, Cell
-from graphfew.benchmark.report.html import Markup
-from graphfew.benchmark.report.result_tables import usual
-from graphfew.benchmark.report.svg import INK, SERIES, framed, inline, short, styled
+from graphfew.benchmark.report.aggregation import AggregatedResult, BenchmarkResults
+from graphfew.benchmark.report.result_tables import usual_tasks
+from graphfew.benchmark.report.svg import (
+    INK,
+    SERIES,
+    captioned,
+    inline_svg,
+    report_style,
+    shorten,
+)
+from graphfew.benchmark.significance_tests import LEVEL, MethodRanking, rank_methods
 
 
 @dataclasses.dataclass(frozen=True)
-class Standing:
-    """The ranking of one family's methods over the benchmarks that have them all."""
+class FamilyRanking:
+    """The ranking of a family's methods over the benchmarks that have all of them."""
 
     family: str
     names: tuple[str, ...]
     benchmarks: tuple[str, ...]
-    ranking: Ranking
+    ranking: MethodRanking
+
+    @property
+    def order(self) -> list[int]:
+        """Indices of the methods, the best first."""
+        ranks = self.ranking.ranks
+        return sorted(range(len(ranks)), key=lambda i: ranks[i])
 
 
-def standings(benchmarks: Sequence[Benchmark]) -> tuple[Standing, ...]:
-    """A standing for each family that has 3 methods on 2 benchmarks.
+def rank_families(benchmarks: Sequence[BenchmarkResults]) -> tuple[FamilyRanking, ...]:
+    """Rank each family that has at least 3 methods on 2 benchmarks.
 
-    A benchmark counts once, by the mean accuracy over the kinds of tasks that it has of all these methods: kinds of
-    tasks of one data set are no independent evidence.
+    A benchmark counts once, with the mean accuracy over the kinds of tasks that it has of all
+    these methods: kinds of tasks of one data set are not independent evidence.
     """
-    families = dict.fromkeys(
-        cell.who.family for benchmark in benchmarks for cell in benchmark.cells
-    )
-    found = [
-        _standing(
-            family, {b.name: [c for c in b.cells if c.who.family == family] for b in benchmarks}
-        )
-        for family in families
-    ]
-    return tuple(standing for standing in found if standing is not None)
+    families: dict[str, dict[str, list[AggregatedResult]]] = {}
+    for benchmark in benchmarks:
+        for result in benchmark.results:
+            by_benchmark = families.setdefault(result.key.family, {})
+            by_benchmark.setdefault(benchmark.name, []).append(result)
+    rankings = [_rank_family(family, results) for family, results in families.items()]
+    return tuple(ranking for ranking in rankings if ranking is not None)
 
 
-def diagram(standing: Standing, name: str) -> Markup:
-    """The critical-difference diagram: methods at their mean ranks, a bar over those that are not told apart."""
-    ranking = standing.ranking
-    half = -(-len(standing.names) // 2)
-    with styled(grid=False):
-        figure = Figure(
-            figsize=(8.4, 1.1 + 0.27 * half + 0.12 * len(ranking.groups)), layout="constrained"
-        )
+def render_rank_diagram(family: FamilyRanking, name: str) -> Markup:
+    """Return the critical-difference diagram: a bar joins methods that do not differ."""
+    ranking = family.ranking
+    n_methods, n_groups = len(family.names), len(ranking.groups)
+    height = 1.1 + 0.27 * -(-n_methods // 2) + 0.12 * n_groups
+    with report_style(grid=False):
+        figure = Figure(figsize=(8.4, height), layout="constrained")
         ax = figure.subplots()
-        bars = 0.55 + 0.35 * len(ranking.groups)
         for number, group in enumerate(ranking.groups):
             ends = [ranking.ranks[group[0]] - 0.04, ranking.ranks[group[-1]] + 0.04]
-            ax.plot(
-                ends,
-                [-0.5 - 0.35 * number] * 2,
-                color=SERIES[0],
-                linewidth=3.5,
-                solid_capstyle="round",
-            )
-        _names(ax, standing, bars)
-        best, worst = 1.0, float(len(standing.names))
-        ax.plot(
-            [best, min(best + ranking.critical_difference, worst)],
-            [1.0, 1.0],
-            color=INK,
-            linewidth=1.5,
-            marker="|",
-            markersize=7,
-        )
-        ax.text(best, 1.35, f"critical difference {ranking.critical_difference:.2f}", fontsize=9)
-        ax.set_xlim(best - 0.05 * worst, worst + 0.05 * worst)
-        ax.xaxis.tick_top()
-        ax.spines[["left", "bottom"]].set_visible(False)
-        ax.spines["top"].set(visible=True, position=("data", 0))
-        ax.set_yticks([])
-        ax.locator_params(axis="x", integer=True)
-        picture = inline(figure, name, describe(standing))
-    told = (
-        "no evidence that the methods differ"
-        if ranking.p_value >= 0.05
-        else "the methods are not all alike"
-    )
-    return framed(
+            level = -0.5 - 0.35 * number
+            ax.plot(ends, [level, level], color=SERIES[0], linewidth=3.5, solid_capstyle="round")
+        _draw_names(ax, family, top=-0.55 - 0.35 * n_groups)
+        _draw_scale(ax, ranking.critical_difference, float(n_methods))
+        picture = inline_svg(figure, name, describe_ranking(family))
+    conclusion = "the methods differ"
+    if ranking.p_value >= LEVEL:
+        conclusion = "no evidence that the methods differ"
+    return captioned(
         picture,
-        f"{standing.family.capitalize()}: mean ranks over {', '.join(standing.benchmarks)} (1 is "
-        f"best; each counts once). Friedman: {told} (p = {ranking.p_value:.2g}). A "
-        "bar joins methods that are not told apart (Nemenyi, 5 %; Demšar 2006).",
+        f"{family.family.capitalize()}: mean ranks over {', '.join(family.benchmarks)} (1 is "
+        f"best; each counts once). Friedman: {conclusion} (p = {ranking.p_value:.2g}). A bar joins "
+        "methods without a significant difference (Nemenyi, 5 %; Demšar 2006).",
     )
 
 
-def describe(standing: Standing) -> str:
-    """The diagram in words, with its numbers."""
-    ranks = standing.ranking.ranks
-    order = sorted(range(len(ranks)), key=lambda i: ranks[i])
-    listed = ", ".join(f"{standing.names[i]} {ranks[i]:.2f}" for i in order)
-    groups = "; ".join(
-        " and ".join(standing.names[i] for i in group) for group in standing.ranking.groups
-    )
+def describe_ranking(family: FamilyRanking) -> str:
+    """Return the diagram in words, with its numbers."""
+    ranking, names = family.ranking, family.names
+    ranks = ", ".join(f"{names[i]} {ranking.ranks[i]:.2f}" for i in family.order)
+    groups = "; ".join(" and ".join(names[i] for i in group) for group in ranking.groups)
     return (
-        f"Critical-difference diagram. Mean ranks: {listed}. Critical difference "
-        f"{standing.ranking.critical_difference:.2f}. Not told apart: {groups or 'none'}."
+        f"Critical-difference diagram. Mean ranks: {ranks}. Critical difference "
+        f"{ranking.critical_difference:.2f}. Not significantly different: {groups or 'none'}."
     )
 
 
-def _names(ax: Axes, standing: Standing, bars: float) -> None:
-    """The better half of the methods on the left, the other on the right, each led to its rank."""
-    ranks = standing.ranking.ranks
-    order = sorted(range(len(ranks)), key=lambda i: ranks[i])
+def _draw_scale(ax: Axes, critical_difference: float, worst: float) -> None:
+    end = min(1.0 + critical_difference, worst)
+    ax.plot([1.0, end], [1.0, 1.0], color=INK, linewidth=1.5, marker="|", markersize=7)
+    ax.text(1.0, 1.35, f"critical difference {critical_difference:.2f}", fontsize=9)
+    ax.set_xlim(1.0 - 0.05 * worst, 1.05 * worst)
+    ax.xaxis.tick_top()
+    ax.spines[["left", "bottom"]].set_visible(False)
+    ax.spines["top"].set(visible=True, position=("data", 0))
+    ax.set_yticks([])
+    ax.locator_params(axis="x", integer=True)
+
+
+def _draw_names(ax: Axes, family: FamilyRanking, top: float) -> None:
+    """Write the better half of the methods on the left, the others on the right."""
+    ranks, order = family.ranking.ranks, family.order
     half = -(-len(order) // 2)
-    edge = 0.05 * len(order)
+    margin = 0.05 * len(order)
     for number, i in enumerate(order):
-        left = number < half
-        level = -bars - 0.55 * (number if left else len(order) - 1 - number)
-        x = 1 - edge if left else len(order) + edge
+        name, rank = shorten(family.names[i]), f"{ranks[i]:.2f}"
+        if number < half:
+            x, level = 1 - margin, top - 0.55 * number
+            text, offset, alignment = f"{name}  {rank}", -5, "right"
+        else:
+            x, level = len(order) + margin, top - 0.55 * (len(order) - 1 - number)
+            text, offset, alignment = f"{rank}  {name}", 5, "left"
         ax.plot([x, ranks[i], ranks[i]], [level, level, 0], color=INK, linewidth=0.8)
-        name = short(standing.names[i])
-        text = f"{name}  {ranks[i]:.2f}" if left else f"{ranks[i]:.2f}  {name}"
         ax.annotate(
             text,
             (x, level),
-            xytext=(-5 if left else 5, 0),
+            xytext=(offset, 0),
             textcoords="offset points",
             va="center",
-            ha="right" if left else "left",
+            ha=alignment,
             fontsize=9.5,
             annotation_clip=False,
         )
 
 
-def _standing(family: str, cells: Mapping[str, Sequence[Cell]]) -> Standing | None:
-    rows = {name: {cell.who.row for cell in own} for name, own in cells.items() if own}
+def _rank_family(
+    family: str, results: Mapping[str, Sequence[AggregatedResult]]
+) -> FamilyRanking | None:
+    rows = {name: {result.key.row for result in group} for name, group in results.items()}
+    # Leave out the benchmark with the least overlap until the others share 3 methods.
     while len(rows) > 2 and len(set.intersection(*rows.values())) < 3:
-        rows.pop(
-            min(rows, key=lambda name: sum(len(rows[name] & other) for other in rows.values()))
-        )
-    shared = sorted(set.intersection(*rows.values())) if len(rows) > 1 else []
-    if len(shared) < 3:
+        overlap = {name: sum(len(rows[name] & other) for other in rows.values()) for name in rows}
+        del rows[min(overlap, key=lambda name: overlap[name])]
+    if len(rows) < 2:
         return None
-    scores = {name: _scores(cells[name], shared) for name in rows}
-    kept = {name: own for name, own in scores.items() if own is not None}
-    if len(kept) < 2:
+    methods = sorted(set.intersection(*rows.values()))
+    if len(methods) < 3:
         return None
-    return Standing(family, tuple(shared), tuple(kept), rank(np.array(list(kept.values()))))
+    scores: dict[str, list[float]] = {}
+    for name in rows:
+        means = _mean_accuracies(results[name], methods)
+        if means is not None:
+            scores[name] = means
+    if len(scores) < 2:
+        return None
+    ranking = rank_methods(np.array(list(scores.values())))
+    return FamilyRanking(family, tuple(methods), tuple(scores), ranking)
 
 
-def _scores(cells: Sequence[Cell], names: Sequence[str]) -> list[float] | None:
-    """The mean accuracy of each method over the kinds of tasks that all of them have, on the same tasks."""
-    by_draw: dict[str, dict[str, Cell]] = {}
-    for cell in cells:
-        by_draw.setdefault(cell.draw, {})[cell.who.row] = cell
-    full = []
-    for own in by_draw.values():
-        most = usual(list(own.values()))
-        if all(name in own and own[name].which == most for name in names):
-            full.append([own[name].over.result.mean for name in names])
-    return [float(value) for value in np.mean(full, axis=0)] if full else None
+def _mean_accuracies(
+    results: Sequence[AggregatedResult], methods: Sequence[str]
+) -> list[float] | None:
+    """The mean accuracy of each method over the kinds of tasks on which all were evaluated."""
+    by_tasks: dict[str, dict[str, AggregatedResult]] = {}
+    for result in results:
+        by_tasks.setdefault(result.tasks_json, {})[result.key.row] = result
+    complete: list[list[float]] = []
+    for group in by_tasks.values():
+        usual = usual_tasks(list(group.values()))
+        if all(name in group and group[name].task_identity == usual for name in methods):
+            complete.append([group[name].average.result.mean for name in methods])
+    if not complete:
+        return None
+    return [float(value) for value in np.mean(complete, axis=0)]

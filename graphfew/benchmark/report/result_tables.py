@@ -1,35 +1,46 @@
-"""The tables of a benchmark, one for each family of modes, before they become HTML or Markdown."""
+"""The tables of a benchmark, one per evaluation mode, independent of their markup."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from graphfew._utils.model_spec import JSON
-from graphfew.benchmark import Figure, not_below_best
-from graphfew.benchmark.protocol import query_name, query_words
-from graphfew.benchmark.report.aggregation import Benchmark, Cell
-from graphfew.benchmark.report.formatting import count
-from graphfew.benchmark.report.published_comparison import Beside, beside
+from graphfew.benchmark.protocol import query_name, query_phrase
+from graphfew.benchmark.published import PublishedResult
+from graphfew.benchmark.report.aggregation import AggregatedResult, BenchmarkResults
+from graphfew.benchmark.report.formatting import format_count, format_range
+from graphfew.benchmark.report.published_comparison import PublishedMatch, match_published
+from graphfew.benchmark.significance_tests import not_significantly_below_best
 
-_PLAIN = ("data", "split", "way", "shot", "query", "within_groups", "unlabeled")
+# Settings with a place of their own in a heading; any other is written out.
+HEADING_SETTINGS = (
+    *("data", "split", "way", "shot", "query", "within_groups"),
+    *("unlabeled", "labeled_ratio", "distractors", "label_noise"),
+)
+QUERY_ORDER = (
+    *("single", "one-per-class", "balanced", "multinomial"),
+    *("dirichlet", "varied", "single-class"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
-class Column:
+class TaskColumn:
     """One kind of tasks.
 
-    Shapes:
-        draw: the tasks without their seed, as JSON.
-        head: lines of the heading: way and shot, how queries are drawn, what else is special.
-        tasks, queries: test tasks, and queries of each, of nearly all its figures; others are marked.
+    Attributes:
+        tasks_json: the task settings without the seed.
+        head: lines of the heading: way and shot, queries, other settings.
+        n_tasks: number of tasks of most results of the column.
+        queries: number of queries per task, as text.
     """
 
-    draw: str
+    tasks_json: str
     head: tuple[str, ...]
-    tasks: int
+    n_tasks: int
     queries: str
 
     @property
@@ -39,179 +50,164 @@ class Column:
 
     @property
     def counts(self) -> str:
-        """Number of tasks and of queries in words."""
-        return f"{self.tasks:,} tasks of {self.queries} queries"
+        """Number of tasks and queries in words."""
+        return f"{self.n_tasks:,} tasks of {self.queries} queries"
 
 
 @dataclasses.dataclass(frozen=True)
-class Entry:
-    """One figure of a table.
+class TableCell:
+    """One entry of a table.
 
-    Shapes:
-        cell: None where there is no result.
+    Attributes:
+        result: None if there is none.
         best: not significantly below the best of its column.
-        odd: the number of tasks, where it is not the column's, or that they are other tasks.
-        published: figures beside it, the most comparable first.
+        deviation: how its tasks differ from those of the column; empty if they do not.
+        published: corresponding published results, the most comparable first.
     """
 
-    cell: Cell | None = None
+    result: AggregatedResult | None = None
     best: bool = False
-    odd: str = ""
-    published: tuple[Beside, ...] = ()
+    deviation: str = ""
+    published: tuple[PublishedMatch, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
-class Line:
-    """One row with an entry for each column."""
+class TableRow:
+    """A method with one cell per column."""
 
     name: str
-    entries: tuple[Entry, ...]
+    cells: tuple[TableCell, ...]
 
 
 @dataclasses.dataclass(frozen=True)
-class Table:
+class ResultTable:
     """All rows of one family of modes."""
 
     family: str
-    columns: tuple[Column, ...]
-    lines: tuple[Line, ...]
+    columns: tuple[TaskColumn, ...]
+    rows: tuple[TableRow, ...]
 
 
-def tables(benchmark: Benchmark, figures: Sequence[Figure] = ()) -> tuple[Table, ...]:
-    """A table for each family: inductive first, then by name."""
-    families = dict.fromkeys(cell.who.family for cell in benchmark.cells)
+def make_tables(
+    benchmark: BenchmarkResults, published: Sequence[PublishedResult] = ()
+) -> tuple[ResultTable, ...]:
+    """Return a table per family, inductive first, then by name."""
+    families: dict[str, list[AggregatedResult]] = {}
+    for result in benchmark.results:
+        families.setdefault(result.key.family, []).append(result)
     order = sorted(families, key=lambda family: (family != "inductive", family))
-    return tuple(
-        _table(family, [cell for cell in benchmark.cells if cell.who.family == family], figures)
-        for family in order
-    )
+    return tuple(_make_table(family, families[family], published) for family in order)
 
 
-def columns(cells: Sequence[Cell]) -> tuple[Column, ...]:
-    """The kinds of tasks among cells, by way, shot and draw."""
-    by_draw: dict[str, list[Cell]] = {}
-    for cell in cells:
-        by_draw.setdefault(cell.draw, []).append(cell)
-    places = {(cell.drawn.get("data"), cell.drawn.get("split")) for cell in cells}
-    found = [_column(draw, own, show_place=len(places) > 1) for draw, own in by_draw.items()]
-    return tuple(sorted(found, key=lambda column: _order(json.loads(column.draw))))
+def task_columns(results: Sequence[AggregatedResult]) -> tuple[TaskColumn, ...]:
+    """Return the kinds of tasks among results, by way, shot and queries."""
+    by_tasks: dict[str, list[AggregatedResult]] = {}
+    for result in results:
+        by_tasks.setdefault(result.tasks_json, []).append(result)
+    splits = {(r.task_settings.get("data"), r.task_settings.get("split")) for r in results}
+    columns = [_make_column(group, show_split=len(splits) > 1) for group in by_tasks.values()]
+    return tuple(sorted(columns, key=lambda column: _column_order(json.loads(column.tasks_json))))
 
 
-def usual(cells: Sequence[Cell]) -> str:
-    """The tasks that most of a column's cells are of, as text; only cells of the same can be compared."""
-    return Counter(cell.which for cell in cells).most_common(1)[0][0]
+def usual_tasks(results: Sequence[AggregatedResult]) -> str:
+    """Return the identity of the tasks that most results of a column were evaluated on."""
+    return Counter(result.task_identity for result in results).most_common(1)[0][0]
 
 
-def _table(family: str, cells: Sequence[Cell], figures: Sequence[Figure]) -> Table:
-    heads = columns(cells)
-    names = dict.fromkeys(cell.who.row for cell in cells)
-    entries = [
-        dict(zip(names, _entries(column, names, cells, figures), strict=True)) for column in heads
+def _make_table(
+    family: str, results: Sequence[AggregatedResult], published: Sequence[PublishedResult]
+) -> ResultTable:
+    columns = task_columns(results)
+    names = dict.fromkeys(result.key.row for result in results)
+    cells = [_make_cells(column, results, published) for column in columns]
+    empty = TableCell()
+    rows = [TableRow(name, tuple(column.get(name, empty) for column in cells)) for name in names]
+    return ResultTable(family, columns, tuple(sorted(rows, key=_row_order)))
+
+
+def _make_cells(
+    column: TaskColumn,
+    results: Sequence[AggregatedResult],
+    published: Sequence[PublishedResult],
+) -> dict[str, TableCell]:
+    """The cells of a column by row."""
+    group = {r.key.row: r for r in results if r.tasks_json == column.tasks_json}
+    usual = usual_tasks(list(group.values()))
+    comparable = {row: r for row, r in group.items() if r.task_identity == usual}
+    flags = not_significantly_below_best([r.average.result for r in comparable.values()])
+    best = dict(zip(comparable, flags, strict=True))
+    cells: dict[str, TableCell] = {}
+    for row, result in group.items():
+        deviation = ""
+        if row not in comparable and result.n_tasks != column.n_tasks:
+            deviation = f"{result.n_tasks:,} tasks"
+        elif row not in comparable:
+            deviation = "other tasks (another seed)"
+        matches = match_published(result, published)
+        cells[row] = TableCell(result, best.get(row, False), deviation, matches)
+    return cells
+
+
+def _row_order(row: TableRow) -> tuple[float, ...]:
+    return tuple(-cell.result.average.result.mean if cell.result else 0.0 for cell in row.cells)
+
+
+def _make_column(results: Sequence[AggregatedResult], *, show_split: bool) -> TaskColumn:
+    usual = usual_tasks(results)
+    result = next(result for result in results if result.task_identity == usual)
+    settings = result.task_settings
+    head: list[str] = []
+    size = [
+        f"{format_range(settings[name])}-{name}" for name in ("way", "shot") if name in settings
     ]
-    lines = [Line(name, tuple(own[name] for own in entries)) for name in names]
-    return Table(family, heads, tuple(sorted(lines, key=_first_mean)))
+    if size:
+        head.append(" ".join(size))
+    if "query" in settings:
+        head.append(query_phrase(query_name(str(settings["query"]))))
+    if show_split:
+        head.append(f"{settings.get('data')}/{settings.get('split')}")
+    head += _special_settings(settings)
+    if not head:
+        head.append(str(settings.get("data")))
+    queries = format_count(result.queries_per_task)
+    return TaskColumn(result.tasks_json, tuple(head), result.n_tasks, queries)
 
 
-def _entries(
-    column: Column, names: Mapping[str, None], cells: Sequence[Cell], figures: Sequence[Figure]
-) -> list[Entry]:
-    own = {cell.who.row: cell for cell in cells if cell.draw == column.draw}
-    most = usual(list(own.values()))
-    alike = {row: cell for row, cell in own.items() if cell.which == most}
-    best = dict(
-        zip(alike, not_below_best([cell.over.result for cell in alike.values()]), strict=True)
-    )
-    return [
-        Entry(
-            own[name],
-            best.get(name, False),
-            "" if name in alike else _odd(own[name], column),
-            beside(own[name], figures),
-        )
-        if name in own
-        else Entry()
-        for name in names
-    ]
+def _special_settings(settings: Mapping[str, JSON]) -> list[str]:
+    """Settings that are not the default, in words."""
+    special: list[str] = []
+    if settings.get("within_groups"):
+        special.append("classes of one group")
+    if settings.get("labeled_ratio") not in (None, 1.0):
+        special.append(f"labels on {format_range(settings['labeled_ratio'])} of the shots")
+    if settings.get("unlabeled") not in (None, 0):
+        special.append(f"{format_range(settings['unlabeled'])} unlabeled per class")
+    if settings.get("distractors"):
+        special.append(f"{format_range(settings['distractors'])} distractor classes")
+    if settings.get("label_noise"):
+        special.append(f"label noise {format_range(settings['label_noise'])}")
+    for name, value in settings.items():
+        if name not in HEADING_SETTINGS:
+            special.append(f"{name.replace('_', ' ')}: {format_range(value)}")
+    return special
 
 
-def _odd(cell: Cell, column: Column) -> str:
+def _column_order(settings: Mapping[str, JSON]) -> tuple[object, ...]:
+    name = query_name(str(settings.get("query")))
+    kind = name.split("(")[0]
+    numbers = re.findall(r"\d+(?:\.\d+)?", name)
     return (
-        f"{cell.tasks:,} tasks"
-        if cell.tasks != column.tasks
-        else "other tasks (another seed of them)"
+        str(settings.get("data")),
+        str(settings.get("split")),
+        _lowest(settings.get("way")),
+        _lowest(settings.get("shot")),
+        QUERY_ORDER.index(kind) if kind in QUERY_ORDER else len(QUERY_ORDER),
+        float(numbers[-1]) if numbers else 0.0,
+        json.dumps(dict(settings), sort_keys=True),
     )
 
 
-def _first_mean(line: Line) -> tuple[float, ...]:
-    return tuple(-entry.cell.over.result.mean if entry.cell else 0.0 for entry in line.entries)
-
-
-def _column(draw: str, cells: Sequence[Cell], *, show_place: bool) -> Column:
-    drawn = json.loads(draw)
-    most = usual(cells)
-    cell = next(cell for cell in cells if cell.which == most)
-    place = [f"{drawn.get('data')}/{drawn.get('split')}"] if show_place else []
-    task = [f"{_range(drawn[name])}-{name}" for name in ("way", "shot") if name in drawn]
-    asked = [query_words(query_name(str(drawn["query"])))] if "query" in drawn else []
-    head = [*([" ".join(task)] if task else []), *asked, *place, *_special(drawn)]
-    return Column(draw, tuple(head or [str(drawn.get("data"))]), cell.tasks, count(cell.queries))
-
-
-def _special(drawn: Mapping[str, JSON]) -> list[str]:
-    out = []
-    if drawn.get("within_groups"):
-        out.append("classes of one group")
-    if drawn.get("labeled_ratio") not in (None, 1.0):
-        out.append(f"labels on {_range(drawn['labeled_ratio'])} of the shots")
-    if drawn.get("unlabeled") not in (None, 0):
-        out.append(f"{_range(drawn['unlabeled'])} unlabeled per class")
-    named = {"distractors": "{} distractor classes", "label_noise": "label noise {}"}
-    out += [words.format(_range(drawn[name])) for name, words in named.items() if drawn.get(name)]
-    known = (*_PLAIN, "labeled_ratio", *named)
-    return out + [
-        f"{name.replace('_', ' ')}: {_range(value)}"
-        for name, value in drawn.items()
-        if name not in known
-    ]
-
-
-def _order(drawn: Mapping[str, JSON]) -> tuple[object, ...]:
-    name = query_name(str(drawn.get("query")))
-    kinds = (
-        "single",
-        "one-per-class",
-        "balanced",
-        "multinomial",
-        "dirichlet",
-        "varied",
-        "single-class",
-    )
-    kind = next((i for i, kind in enumerate(kinds) if name.split("(")[0] == kind), len(kinds))
-    return (
-        str(drawn.get("data")),
-        str(drawn.get("split")),
-        _number(drawn.get("way")),
-        _number(drawn.get("shot")),
-        kind,
-        _last_number(name),
-        json.dumps(dict(drawn), sort_keys=True),
-    )
-
-
-def _last_number(name: str) -> float:
-    digits = "".join(c if c.isdigit() or c == "." else " " for c in name).split()
-    return float(digits[-1].strip(".") or 0) if digits else 0.0
-
-
-def _number(value: object) -> float:
-    return (
-        float(value[0] if isinstance(value, list) else value)
-        if isinstance(value, int | float | list)
-        else 0.0
-    )
-
-
-def _range(value: object) -> str:
-    if isinstance(value, list | tuple):
-        return "–".join(map(_range, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def _lowest(value: object) -> float:
+    if isinstance(value, list):
+        value = value[0]
+    return float(value) if isinstance(value, int | float) else 0.0

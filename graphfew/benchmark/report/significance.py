@@ -1,164 +1,164 @@
-"""Every row against every other on the same tasks, as tables of differences."""
+"""Differences between rows on the same tasks, with their significance."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
-from graphfew.benchmark import holm, marks, pairwise
-from graphfew.benchmark.report.aggregation import Cell, Who
-from graphfew.benchmark.report.formatting import accuracy, signed
-from graphfew.benchmark.report.html import Markup, fold, join, scroll, tag
-from graphfew.benchmark.report.html_table import heading
-from graphfew.benchmark.report.result_tables import Column, columns, usual
-from graphfew.benchmark.statistics import LEVEL
-from graphfew.evaluation.comparison import compare_results
-
-DIFFERS = "≠"
+from graphfew.benchmark.protocol import comparison_caveats
+from graphfew.benchmark.report.aggregation import AggregatedResult, ResultKey
+from graphfew.benchmark.report.formatting import format_signed
+from graphfew.benchmark.report.result_tables import TaskColumn, task_columns, usual_tasks
+from graphfew.benchmark.significance_tests import LEVEL, compare_pairwise, holm_correction
+from graphfew.evaluation import compare_results
 
 
-NOTE = (
-    "In points, paired by task; bold with ▲ or ▼: significant at 5 % after Holm's correction over all comparisons "
-    f"of the {{}}. {DIFFERS}: the two were asked or told different things (mode, batch norm, what is assumed), so "
-    "that the difference is not one of methods alone."
-)
+@dataclasses.dataclass(frozen=True)
+class AccuracyDifference:
+    """The difference of two results on the same tasks.
+
+    Attributes:
+        label: "a vs. b".
+        points: the difference.
+        half_width: half of its 95 % interval; None hides it.
+        corrected_p: p-value after Holm's correction.
+        caveats: differences in mode or assumptions.
+    """
+
+    label: str
+    points: float
+    half_width: float | None
+    corrected_p: float
+    caveats: tuple[str, ...]
+
+    @property
+    def direction(self) -> str:
+        """ "up" or "down" for a significant difference, else empty."""
+        if self.corrected_p >= LEVEL:
+            return ""
+        return "up" if self.points > 0 else "down"
+
+    @property
+    def text(self) -> str:
+        """The difference, with an arrow if it is significant."""
+        text = format_signed(self.points)
+        if self.half_width is not None:
+            text = f"{format_signed(self.points, 2)} ± {self.half_width:.2f}"
+        arrow = {"up": "▲ ", "down": "▼ "}.get(self.direction, "")
+        return arrow + text
+
+    @property
+    def title(self) -> str:
+        """The comparison in words."""
+        return "; ".join([f"{self.label}: p = {self.corrected_p:.2g}", *self.caveats])
 
 
-def against(cells: Sequence[Cell], row: str | None = None) -> Markup | None:
-    """Every row's difference to one of them on the same tasks, with its 95 % half width.
+@dataclasses.dataclass(frozen=True)
+class ReferenceTable:
+    """Differences of all rows to one of them; None if they share no tasks."""
+
+    reference: ResultKey
+    columns: tuple[TaskColumn, ...]
+    rows: tuple[tuple[ResultKey, tuple[AccuracyDifference | None, ...]], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class DifferenceMatrix:
+    """Differences of every two rows on one kind of tasks, the most accurate first.
+
+    Attributes:
+        rows: differences of each result to all; None on the diagonal.
+        n_excluded: results on other tasks.
+    """
+
+    column: TaskColumn
+    results: tuple[AggregatedResult, ...]
+    rows: tuple[tuple[AccuracyDifference | None, ...], ...]
+    n_excluded: int
+
+
+def differences_to_reference(
+    results: Sequence[AggregatedResult], row: str | None = None
+) -> ReferenceTable | None:
+    """Compare every row with one of them on the same tasks.
 
     Args:
-        row: the name of the one; the first where None or not there. Where it has several modes, the inductive one.
+        results: of a benchmark.
+        row: name of the reference; by default the first row. Its inductive mode is preferred.
+
+    Returns:
+        None if nothing can be compared.
     """
-    row = row if any(cell.who.row == row for cell in cells) else cells[0].who.row
-    own = {cell.who for cell in cells if cell.who.row == row}
-    reference = min(own, key=lambda who: (who.family != "inductive", who))
-    kinds = columns([cell for cell in cells if cell.who == reference])
-    found = [
-        _differences([cell for cell in cells if cell.draw == column.draw], reference)
-        for column in kinds
-    ]
-    whos = dict.fromkeys(cell.who for cell in cells if any(cell.who in own for own in found))
-    if not whos:
+    rows = [result.key.row for result in results]
+    row = row if row in rows else rows[0]
+    candidates = {result.key for result in results if result.key.row == row}
+    reference = min(candidates, key=lambda key: (key.family != "inductive", key))
+    columns = task_columns([result for result in results if result.key == reference])
+    by_column: list[dict[ResultKey, AccuracyDifference]] = []
+    for column in columns:
+        group = [result for result in results if result.tasks_json == column.tasks_json]
+        by_column.append(_compare_with(group, reference))
+    keys = dict.fromkeys(r.key for r in results if any(r.key in found for found in by_column))
+    if not keys:
         return None
-    head = tag("tr", tag("th", f"minus {reference}", scope="col"), *map(heading, kinds))
-    body = [
-        tag(
-            "tr",
-            tag("th", str(who), scope="row"),
-            *(own.get(who, tag("td", "–", class_="none")) for own in found),
-        )
-        for who in whos
+    table = [(key, tuple(found.get(key) for found in by_column)) for key in keys]
+    return ReferenceTable(reference, columns, tuple(table))
+
+
+def difference_matrices(results: Sequence[AggregatedResult]) -> tuple[DifferenceMatrix, ...]:
+    """Compare every two rows, for each kind of tasks."""
+    matrices: list[DifferenceMatrix] = []
+    for column in task_columns(results):
+        group = [result for result in results if result.tasks_json == column.tasks_json]
+        matrices.append(_difference_matrix(column, group))
+    return tuple(matrices)
+
+
+def _compare_with(
+    results: Sequence[AggregatedResult], reference: ResultKey
+) -> dict[ResultKey, AccuracyDifference]:
+    base = next(result for result in results if result.key == reference)
+    others = [
+        result
+        for result in results
+        if result.key != reference and result.task_identity == base.task_identity
     ]
-    return fold(
-        f"Differences to {reference}",
-        tag("p", NOTE.format("column")),
-        scroll(
-            tag("table", tag("thead", head), tag("tbody", *body)), f"Differences to {reference}"
-        ),
-    )
-
-
-def _differences(cells: Sequence[Cell], reference: Who) -> dict[Who, Markup]:
-    base = next(cell for cell in cells if cell.who == reference)
-    own = [cell for cell in cells if cell.who != reference and cell.which == base.which]
-    pairs = [compare_results(cell.over.result, base.over.result) for cell in own]
-    adjusted = holm([pair.p_value for pair in pairs])
-    return {
-        cell.who: _gap(
-            100 * pair.difference,
-            p < LEVEL,
-            marks(base.records[0], cell.records[0]),
-            f"{cell.who} against {reference}: p = {p:.2g}",
-            100 * pair.half_width,
+    tests = [compare_results(other.average.result, base.average.result) for other in others]
+    corrected = holm_correction([test.p_value for test in tests])
+    differences: dict[ResultKey, AccuracyDifference] = {}
+    for other, test, p_value in zip(others, tests, corrected, strict=True):
+        differences[other.key] = AccuracyDifference(
+            f"{other.key} vs. {reference}",
+            100 * test.difference,
+            100 * test.half_width,
+            p_value,
+            comparison_caveats(base.records[0], other.records[0]),
         )
-        for cell, pair, p in zip(own, pairs, adjusted, strict=True)
-    }
+    return differences
 
 
-def matrices(cells: Sequence[Cell]) -> Markup:
-    """For each kind of tasks, every two rows on the same tasks: difference and significance."""
-    parts = [
-        fold(
-            f"{column.title}; {column.counts}",
-            _matrix(column, [cell for cell in cells if cell.draw == column.draw]),
-        )
-        for column in columns(cells)
-    ]
-    return fold(
-        "Which differences stand: every row against every other on the same tasks",
-        tag("p", f"Row minus column. {NOTE.format('table')}"),
-        *parts,
-    )
-
-
-def _matrix(column: Column, cells: Sequence[Cell]) -> Markup:
-    most = usual(cells)
-    own = sorted(
-        (cell for cell in cells if cell.which == most), key=lambda cell: -cell.over.result.mean
-    )
-    pairs = {(pair.a, pair.b): pair for pair in pairwise([cell.over.result for cell in own])}
-    head = tag(
-        "tr",
-        tag("th", "accuracy in %", scope="col"),
-        *(
-            tag("th", tag("abbr", str(i + 1), title=str(cell.who)), scope="col")
-            for i, cell in enumerate(own)
-        ),
-    )
-    rows = []
-    for a, cell in enumerate(own):
-        row = [
-            tag(
-                "th",
-                f"{a + 1}. {cell.who}",
-                tag("span", accuracy(cell), class_="small quiet"),
-                scope="row",
-            )
-        ]
-        for b, other in enumerate(own):
-            pair = pairs.get((min(a, b), max(a, b)))
-            if pair is None:
-                row.append(tag("td", "·", class_="none"))
+def _difference_matrix(column: TaskColumn, results: Sequence[AggregatedResult]) -> DifferenceMatrix:
+    usual = usual_tasks(results)
+    group = [result for result in results if result.task_identity == usual]
+    group.sort(key=lambda result: -result.average.result.mean)
+    tests = {(test.a, test.b): test for test in compare_pairwise([r.average.result for r in group])}
+    rows: list[tuple[AccuracyDifference | None, ...]] = []
+    for a, first in enumerate(group):
+        row: list[AccuracyDifference | None] = []
+        for b, second in enumerate(group):
+            if a == b:
+                row.append(None)
                 continue
-            gap = 100 * pair.comparison.difference * (1 if a < b else -1)
-            unlike = marks(cell.records[0], other.records[0])
+            test = tests[min(a, b), max(a, b)]
+            sign = 1 if a < b else -1
             row.append(
-                _gap(
-                    gap,
-                    pair.significant,
-                    unlike,
-                    f"{cell.who} against {other.who}: p = {pair.adjusted:.2g}",
+                AccuracyDifference(
+                    f"{first.key} vs. {second.key}",
+                    sign * 100 * test.comparison.difference,
+                    None,
+                    test.corrected_p,
+                    comparison_caveats(first.records[0], second.records[0]),
                 )
             )
-        rows.append(tag("tr", *row))
-    left = len(cells) - len(own)
-    note = (
-        tag("p", f"{left} rows of other tasks are left out: no difference to them means anything.")
-        if left
-        else ""
-    )
-    return join(
-        [
-            scroll(
-                tag("table", tag("thead", head), tag("tbody", *rows), class_="matrix"),
-                f"Differences, {column.title}",
-            ),
-            note,
-        ]
-    )
-
-
-def _gap(
-    gap: float, significant: bool, unlike: tuple[str, ...], told: str, half: float | None = None
-) -> Markup:
-    sign = tag("span", f" {DIFFERS}", class_="quiet") if unlike else None
-    kind = ("up" if gap > 0 else "down") if significant else None
-    text = signed(gap) if half is None else f"{signed(gap, 2)} ± {half:.2f}"
-    text = f"{'▲' if gap > 0 else '▼'} {text}" if significant else text
-    return tag(
-        "td",
-        tag("strong", text) if significant else text,
-        sign,
-        class_=kind,
-        title=told + (f"; {'; '.join(unlike)}" if unlike else ""),
-    )
+        rows.append(tuple(row))
+    return DifferenceMatrix(column, tuple(group), tuple(rows), len(results) - len(group))

@@ -1,4 +1,4 @@
-"""Pictures of matplotlib as inline SVG that follows the page: its colors, its fonts, light and dark."""
+"""Matplotlib figures as inline SVG with the page's fonts and colors, in light and dark mode."""
 
 from __future__ import annotations
 
@@ -9,23 +9,25 @@ from contextlib import AbstractContextManager
 from typing import Any, Final
 
 import matplotlib as mpl
+from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
-from graphfew.benchmark.report.html import Markup, tag
-
-# Colors that stand for the page's own; each is replaced by its variable.
+# Placeholders for the colors of the page; each is replaced by its CSS variable.
 INK, LINE, PAPER = "#010203", "#a1a2a3", "#fdfcfb"
-SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a6d00", "#6a3d9a")
-LONGEST = 40
+SERIES = (
+    *("#0072b2", "#d55e00", "#009e73", "#cc79a7"),
+    *("#e69f00", "#56b4e9", "#8a6d00", "#6a3d9a"),
+)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DASHES = ("-", "--", "-.", ":", "-", "--", "-.", ":")
-_VARIABLES = {
+MAX_LABEL = 40
+VARIABLES = {
     INK: "currentColor",
     LINE: "var(--line)",
     PAPER: "var(--paper)",
     **{color: f"var(--s{number})" for number, color in enumerate(SERIES, 1)},
 }
-_STYLE: Final[Any] = {
+STYLE: Final[Any] = {
     "svg.fonttype": "none",
     "font.size": 10.5,
     "text.color": INK,
@@ -48,20 +50,23 @@ _STYLE: Final[Any] = {
 }
 
 
-def short(name: str) -> str:
-    """A name cut so that a label leaves room for the plot."""
-    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
+def shorten(name: str) -> str:
+    """Return a label that leaves room for the plot."""
+    return name if len(name) <= MAX_LABEL else f"{name[: MAX_LABEL - 1]}…"
 
 
-def styled(*, grid: bool = True) -> AbstractContextManager[None]:
-    """Within it, figures are drawn in the report's style."""
-    return mpl.rc_context({**_STYLE, "axes.grid": grid})
+def report_style(*, grid: bool = True) -> AbstractContextManager[None]:
+    """Return a context in which figures have the style of the report."""
+    return mpl.rc_context({**STYLE, "axes.grid": grid})
 
 
-def inline(figure: Figure, name: str, description: str) -> Markup:
-    """The figure as an `<svg>` element that carries its description; `name` keeps its inner references its own.
+def inline_svg(figure: Figure, name: str, description: str) -> Markup:
+    """Return the figure as an `<svg>` element; the same figure gives the same text.
 
-    The same figure gives the same text.
+    Args:
+        figure: drawn in `report_style()`.
+        name: unique on the page; it prefixes the ids in the element.
+        description: the figure in words, for screen readers.
     """
     buffer = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
@@ -69,26 +74,31 @@ def inline(figure: Figure, name: str, description: str) -> Markup:
     text = re.sub(r"<metadata>.*?</metadata>", "", buffer.getvalue(), flags=re.DOTALL)
     text = text[text.index("<svg") :].strip()
     text = re.sub(r'(id="|href="#|url\(#)', rf"\1{name}-", text)
-    for color, variable in _VARIABLES.items():
+    for color, variable in VARIABLES.items():
         text = text.replace(color, variable)
     head, _, body = text.partition(">")
     box = re.search(r'viewBox="[^"]+"', head)
     width = re.search(r'width="([\d.]+)pt"', head)
+    # Points to CSS pixels.
     size = f"max-width:{float(width[1]) * 4 / 3:.0f}px" if width else ""
-    label = tag("title", description).text
-    attributes = tag(
-        "svg", role="img", aria_label=description, style=size, class_="plot"
-    ).text.partition("></svg>")[0]
-    spaces = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
-    return Markup(f"{attributes} {spaces} {box[0] if box else ''}>{label}{body}")
+    start = Markup('<svg role="img" aria-label="{}" style="{}" class="plot" {}>').format(
+        description,
+        size,
+        Markup(
+            'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+            + (box[0] if box else "")
+        ),
+    )
+    return start + Markup("<title>{}</title>").format(description) + Markup(body)
 
 
-def embedded(content: bytes, kind: str, description: str) -> Markup:
-    """A picture as an `<img>` that holds its bytes; `kind` is png or svg+xml."""
+def embedded_image(content: bytes, kind: str, description: str) -> Markup:
+    """Return an `<img>` that contains its bytes; `kind` is png or svg+xml."""
     data = base64.b64encode(content).decode()
-    return tag("img", src=f"data:image/{kind};base64,{data}", alt=description, class_="picture")
+    template = Markup('<img src="data:image/{};base64,{}" alt="{}" class="picture">')
+    return template.format(kind, data, description)
 
 
-def framed(picture: Markup, caption: str) -> Markup:
-    """A picture with its caption under it."""
-    return tag("figure", picture, tag("figcaption", caption))
+def captioned(picture: Markup, caption: str) -> Markup:
+    """Return a picture with a caption."""
+    return Markup("<figure>{}<figcaption>{}</figcaption></figure>").format(picture, escape(caption))

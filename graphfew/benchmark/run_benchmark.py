@@ -1,0 +1,329 @@
+"""Running benchmarks: the missing trainings, then the missing experiments, each saved when done."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+
+import torch
+
+from graphfew.benchmark.data_config import DataRoots
+from graphfew.benchmark.environment import package_commit
+from graphfew.benchmark.experiments import (
+    AnyExperiment,
+    EpisodeExperiment,
+    SemiSupervisedExperiment,
+    list_experiments,
+)
+from graphfew.benchmark.loader import AnyBenchmark
+from graphfew.benchmark.lock import results_lock
+from graphfew.benchmark.measurement import MeasurementContext, measure_episodes
+from graphfew.benchmark.model_loading import FeatureCache
+from graphfew.benchmark.preflight import check_before_run, load_test_items
+from graphfew.benchmark.records import BenchmarkRecord, append_record, read_records
+from graphfew.benchmark.semi_supervised import SemiSupervisedBenchmark
+from graphfew.benchmark.semi_supervised_run import (
+    load_semi_supervised_data,
+    measure_semi_supervised,
+)
+from graphfew.benchmark.training_jobs import (
+    TrainingJob,
+    is_finished,
+    job_progress,
+    open_job,
+    seconds_per_step,
+    training_jobs,
+    training_run,
+)
+from graphfew.evaluation import ContractError
+from graphfew.runs import Schedule, TrainingEvent, TrainingInterrupted, execute, resolve_device
+
+FAILURES = (ValueError, TypeError, OSError, RuntimeError, ContractError, FloatingPointError)
+Stop = Callable[[], bool]
+Measure = Callable[[AnyExperiment, Callable[[int], None]], BenchmarkRecord]
+
+
+class BenchmarkStopped(Exception):
+    """The run was stopped; everything that was finished is saved."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RunOptions:
+    """How benchmarks are run.
+
+    Attributes:
+        out: folder of results files, with the training runs below it.
+        roots: folders of data sets, by name.
+        rows: names of rows; all if empty.
+        max_tasks: the most tasks per experiment.
+        train_only: stop before the first evaluation.
+        keep_going: report what fails and continue with the rest.
+        command: the command line, for the records.
+    """
+
+    out: Path
+    roots: DataRoots = dataclasses.field(default_factory=dict)
+    device: str = "cpu"
+    rows: tuple[str, ...] = ()
+    max_tasks: int | None = None
+    train_only: bool = False
+    keep_going: bool = False
+    command: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class ProgressDisplay:
+    """Functions that show the progress of a run.
+
+    Attributes:
+        info, warn: show a line of text.
+        training: a progress bar over the steps of a schedule, from a step on.
+        evaluation: a progress bar over a number of tasks.
+    """
+
+    info: Callable[[str], None]
+    warn: Callable[[str], None]
+    training: Callable[[Schedule, int], AbstractContextManager[Callable[[TrainingEvent], None]]]
+    evaluation: Callable[[int], AbstractContextManager[Callable[[str, int], None]]]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RunPlan:
+    """What is left of a spec: experiments without a record, and the trainings they need."""
+
+    spec: AnyBenchmark
+    path: Path
+    experiments: tuple[AnyExperiment, ...]
+    missing: tuple[AnyExperiment, ...]
+    jobs: tuple[TrainingJob, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class JobStatus:
+    """Progress of a training, in steps, or of a row, in experiments.
+
+    Attributes:
+        seconds_per_step: of a training; None if no step was timed, and for rows.
+    """
+
+    name: str
+    done: int
+    total: int
+    seconds_per_step: float | None = None
+
+
+def plan_run(spec: AnyBenchmark, options: RunOptions, warn: Callable[[str], None]) -> RunPlan:
+    """Return what is left to do.
+
+    Args:
+        spec: a benchmark.
+        options: of the run.
+        warn: called for each unreadable line of the results file; its experiment counts as missing.
+
+    Raises:
+        ValueError: a row that does not exist, or a run folder of another training.
+    """
+    path = options.out / f"{spec.name}.jsonl"
+    records, unreadable = read_records(path)
+    for line in unreadable:
+        warn(str(line))
+    done = {record.key for record in records}
+    experiments = list_experiments(spec, options.max_tasks, options.rows)
+    missing = tuple(e for e in experiments if e.key not in done)
+    needed = training_jobs(missing, options.out, options.roots, options.device)
+    jobs = tuple(job for job in needed if not is_finished(job))
+    return RunPlan(spec, path, experiments, missing, jobs)
+
+
+def run_status(
+    plan: RunPlan, options: RunOptions
+) -> tuple[tuple[JobStatus, ...], tuple[JobStatus, ...]]:
+    """Return the progress of the trainings and of the rows. Raises as `job_progress` does."""
+    trainings: list[JobStatus] = []
+    for job in training_jobs(plan.experiments, options.out, options.roots, options.device):
+        tally = job_progress(job)
+        step = 0 if tally is None else tally.step
+        total = job.config.schedule.steps
+        trainings.append(JobStatus(str(job), step, total, seconds_per_step(job)))
+    missing = {experiment.key for experiment in plan.missing}
+    totals: dict[str, list[bool]] = {}
+    for experiment in plan.experiments:
+        is_done = experiment.key not in missing
+        totals.setdefault(experiment.method.name, []).append(is_done)
+    rows = [JobStatus(name, sum(done), len(done)) for name, done in totals.items()]
+    return tuple(trainings), tuple(rows)
+
+
+def run_benchmarks(
+    specs: Sequence[AnyBenchmark],
+    options: RunOptions,
+    display: ProgressDisplay,
+    stop: Stop = lambda: False,
+) -> int:
+    """Run what is left of every spec.
+
+    Returns:
+        The number of specs, trainings and experiments that failed, with `keep_going`.
+
+    Raises:
+        BenchmarkStopped: `stop` returned True.
+        ValueError: a spec cannot be run, or another process is writing the same results; before
+            the first training where possible.
+    """
+    resolve_device(options.device)
+    with ExitStack() as locks:
+        for spec in specs:
+            locks.enter_context(results_lock(options.out / f"{spec.name}.jsonl"))
+        plans = [plan_run(spec, options, display.warn) for spec in specs]
+        runs = [_BenchmarkRun(plan, options, display, stop) for plan in plans]
+        # All specs are checked before the first one trains for hours.
+        ready = [run for run in runs if run.check()]
+        failed = len(runs) - len(ready)
+        for run in ready:
+            failed += run.run()
+    return failed
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _BenchmarkRun:
+    """One spec of a run; methods return what failed."""
+
+    plan: RunPlan
+    options: RunOptions
+    display: ProgressDisplay
+    stop: Stop
+
+    def check(self) -> bool:
+        try:
+            check_before_run(self.plan.missing, self.plan.jobs, self.options.roots)
+        except FAILURES as error:
+            self._report(f"{self.plan.spec.name} is skipped", error)
+            return False
+        return True
+
+    def run(self) -> int:
+        plan, name = self.plan, self.plan.spec.name
+        n_done = len(plan.experiments) - len(plan.missing)
+        self.display.info(
+            f"{name}: {len(plan.jobs)} trainings and {len(plan.missing)} experiments to do, "
+            f"{n_done} experiments done"
+        )
+        failed = self._train_all()
+        if self.options.train_only:
+            return len(failed)
+        failed_runs = {job.run.folder for job in failed}
+        ready = [e for e in plan.missing if not failed_runs & self._run_folders(e)]
+        if len(ready) < len(plan.missing):
+            n_skipped = len(plan.missing) - len(ready)
+            self.display.warn(f"{name}: {n_skipped} experiments are skipped, their training failed")
+        return len(failed) + (self._evaluate_all(ready) if ready else 0)
+
+    def _train_all(self) -> list[TrainingJob]:
+        failed: list[TrainingJob] = []
+        for job in self.plan.jobs:
+            init = job.config.init_encoder
+            blocker = next((bad for bad in failed if bad.run.best.as_posix() == init), None)
+            if blocker is not None:
+                self.display.warn(
+                    f"training {job} is skipped: the training that it is initialized from, "
+                    f"{blocker}, failed"
+                )
+                failed.append(job)
+                continue
+            try:
+                self._train(job)
+            except FAILURES as error:
+                self._report(f"training {job}", error)
+                failed.append(job)
+        return failed
+
+    def _train(self, job: TrainingJob) -> None:
+        prepared = open_job(job)
+        schedule, first = prepared.config.schedule, prepared.progress.step
+        self.display.info(
+            f"training {job}: {first} of {schedule.steps} steps done, in {job.run.folder}"
+        )
+        for note in prepared.notes:
+            self.display.warn(f"since {job} started, {note}; it may differ in the last digits")
+        try:
+            with self.display.training(schedule, first) as watch:
+                execute(prepared, on_event=watch, should_stop=self.stop)
+        except TrainingInterrupted as interrupt:
+            raise BenchmarkStopped(
+                f"stopped after step {interrupt.step} of {schedule.steps} of {job}"
+            ) from interrupt
+
+    def _evaluate_all(self, experiments: Sequence[AnyExperiment]) -> int:
+        name = self.plan.spec.name
+        measure = _open_measure(self.plan.spec, self.options)
+        n_failed, n_tasks_done = 0, 0
+        with self.display.evaluation(sum(e.count for e in experiments)) as show:
+            for number, experiment in enumerate(experiments):
+
+                def progress(
+                    tasks: int,
+                    experiment: AnyExperiment = experiment,
+                    number: int = number,
+                    before: int = n_tasks_done,
+                ) -> None:
+                    show(f"{name}: {experiment}", before + tasks)
+                    if self.stop():
+                        raise BenchmarkStopped(
+                            f"stopped after {number} of {len(experiments)} experiments of {name}"
+                        )
+
+                try:
+                    progress(0)
+                    record = measure(experiment, progress)
+                    append_record(self.plan.path, record)
+                    self.display.info(
+                        f"{name}: {experiment}: {record.result}, {record.seconds:.1f} s"
+                    )
+                except FAILURES as error:
+                    self._report(f"{name}: {experiment}", error)
+                    n_failed += 1
+                n_tasks_done += experiment.count
+        return n_failed
+
+    def _run_folders(self, experiment: AnyExperiment) -> set[Path]:
+        if isinstance(experiment, SemiSupervisedExperiment):
+            return set()
+        folders: set[Path] = set()
+        for training, seed in experiment.training_steps:
+            run = training_run(experiment.spec, training.name, seed, self.options.out)
+            folders.add(run.folder)
+        return folders
+
+    def _report(self, what: str, error: Exception) -> None:
+        """Show what failed, or raise the error unless the run keeps going."""
+        if not self.options.keep_going:
+            raise error
+        reason = " ".join(str(error).split()) or type(error).__name__
+        self.display.warn(f"{what}: {reason}")
+
+
+def _open_measure(spec: AnyBenchmark, options: RunOptions) -> Measure:
+    """Load the data of a spec and return the function that measures its experiments."""
+    device = torch.device(options.device)
+    context = MeasurementContext(options.out, device, options.command, package_commit())
+    if isinstance(spec, SemiSupervisedBenchmark):
+        items = load_semi_supervised_data(spec, options.roots)
+
+        def measure_classifier(
+            experiment: AnyExperiment, progress: Callable[[int], None]
+        ) -> BenchmarkRecord:
+            assert isinstance(experiment, SemiSupervisedExperiment)
+            return measure_semi_supervised(experiment, items, context, progress)
+
+        return measure_classifier
+    cache = FeatureCache(load_test_items(spec, options.roots))
+
+    def measure_method(
+        experiment: AnyExperiment, progress: Callable[[int], None]
+    ) -> BenchmarkRecord:
+        assert isinstance(experiment, EpisodeExperiment)
+        return measure_episodes(experiment, cache, context, progress)
+
+    return measure_method

@@ -45,6 +45,9 @@ def eval_mode(model: nn.Module, *, transductive_bn: bool = False) -> Iterator[No
         transductive_bn: let batch norm use the statistics of the current batch, queries included.
             Running statistics are unchanged afterwards.
 
+    Yields:
+        None, once: the model is in evaluation mode in the body of the `with` statement.
+
     Raises:
         ContractError: a batch norm without running statistics, unless `transductive_bn` is set.
 

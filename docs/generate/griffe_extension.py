@@ -6,11 +6,11 @@ from typing import Any
 
 import griffe
 
-from docs.generate.sections import split_shared_entries
+from docs.generate.sections import convert
 
 
-class SplitEntries(griffe.Extension):
-    """Split docstring entries that document several names."""
+class ConvertDocstrings(griffe.Extension):
+    """Convert the docstrings of classes and functions to griffe's sections."""
 
     def on_class_instance(self, *, cls: griffe.Class, **_: Any) -> None:
         """Convert the docstring of a class."""
@@ -21,6 +21,6 @@ class SplitEntries(griffe.Extension):
         _rewrite(func)
 
 
-def _rewrite(found: griffe.Object) -> None:
-    if found.docstring:
-        found.docstring.value = split_shared_entries(found.docstring.value)
+def _rewrite(documented: griffe.Object) -> None:
+    if documented.docstring:
+        documented.docstring.value = convert(documented.docstring.value)

@@ -18,11 +18,12 @@ MODULES = (
     *(name for name in gf.__all__ if isinstance(getattr(gf, name), ModuleType)),
     "data.augment",
 )
-# Functions and classes know their module; other values do not.
+# Functions and classes have `__module__`; other values are listed here.
 VALUES = {
     "gf.METHODS": "graphfew.methods.registry.METHODS",
     "gf.backbones.BACKBONES": "graphfew.backbones.BACKBONES",
     "gf.data.DATASETS": "graphfew.data.catalog.DATASETS",
+    "gf.data.SPLITS": "graphfew.data.catalog.SPLITS",
 }
 
 

@@ -23,7 +23,7 @@ from docs.generate import (
     records,
     tables,
 )
-from docs.generate.sections import split_shared_entries
+from docs.generate.sections import convert, split_shared_entries
 from graphfew.benchmark import list_experiments, load_spec
 from graphfew.cli import app
 from graphfew.methods import registry
@@ -194,7 +194,7 @@ def test_method_page_has_the_numbers_of_the_records(name):
         line = next(
             line
             for line in page.splitlines()
-            if line.startswith(f"| {escaped(cell.who.row)} |") and records.accuracy(cell) in line
+            if line.startswith(f"| {escaped(cell.key.row)} |") and records.accuracy(cell) in line
         )
         assert line.count("|") > 2
     assert (methods.UNMEASURED in page) is (not cells)
@@ -286,6 +286,13 @@ def test_shared_entries_are_split_in_the_reference():
         split_shared_entries(text)
         == f"One.\n\nAttributes:\n{attributes}\nRaises:\n    E: a, b: c.\n"
     )
+
+
+def test_examples_and_formulas_are_code_in_the_reference():
+    text = "One.\n\nFormula:\n    a_i * b_i\n\n    c_i\n\nExample:\n    >>> [0][:1]\n    [0]\n"
+    formula = "    ```text\n    a_i * b_i\n\n    c_i\n    ```\n"
+    expected = f"One.\n\nFormula:\n{formula}\nExamples:\n    >>> [0][:1]\n    [0]\n"
+    assert convert(text) == expected
 
 
 def test_reference_lists_every_public_name():

@@ -90,8 +90,8 @@ def broken(site: Path) -> list[str]:
             target = (file.parent / unquote(parts.path)).resolve() if parts.path else file
             if not target.is_file():
                 faults.append(f"{file.name}: no {url}")
-            elif target in found and unquote(parts.fragment) not in found[target].places:
-                faults.append(f"{file.name}: no place {url}")
+            elif target in found and unquote(parts.fragment) not in found[target].anchors:
+                faults.append(f"{file.name}: no anchor {url}")
     return faults
 
 
@@ -99,10 +99,10 @@ def test_site_has_a_page_for_every_method_and_name(site):
     for name in methods.names():
         text = (site / "methods" / f"{name}.html").read_text(encoding="utf-8")
         assert all(
-            f'id="{place}"' in text for place in ("formula", "source", "deviations", "measured")
+            f'id="{anchor}"' in text for anchor in ("formula", "source", "deviations", "measured")
         )
-    places = {place for _, page in pages(site) for place in page.places}
-    assert [name for name in names.public() if names.definition(name) not in places] == []
+    anchors = {anchor for _, page in pages(site) for anchor in page.anchors}
+    assert [name for name in names.public() if names.definition(name) not in anchors] == []
 
 
 def test_site_has_no_broken_links_or_external_resources(site):
@@ -135,5 +135,5 @@ def test_broken_link_and_external_script_are_detected(tmp_path):
     assert broken(tmp_path) == [
         "a.html loads https://example.org/x.js",
         "a.html: no b.html",
-        "a.html: no place #y",
+        "a.html: no anchor #y",
     ]

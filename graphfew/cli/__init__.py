@@ -19,6 +19,7 @@ app = typer.Typer(
     name="graphfew",
     no_args_is_help=True,
     add_completion=False,
+    # Bugs keep Python's plain traceback; typer's shows local variables, such as whole tensors.
     pretty_exceptions_enable=False,
     help="Few-shot learning as a graph problem.",
 )
@@ -44,5 +45,6 @@ def main(
     """Few-shot learning as a graph problem."""
 
 
+# This is the order of `graphfew --help`.
 for command in (train, evaluate, bench, report, label, methods, data, demo):
     app.command()(command)

@@ -41,6 +41,7 @@ def option_parameter(
         show_default=_shown_default(option, default_text),
         rich_help_panel=option.group if panel else None,
     )
+    # Tables are given as repeated KEY=VALUE texts, which `given_options` parses.
     value_type: Any = list[str] if option.type is dict or multiple else option.type
     # None tells an option that is not given from one that repeats the default: a resumed run
     # compares the given ones with its configuration.
@@ -61,6 +62,7 @@ def _shown_default(option: Option, default_text: str | None) -> str | bool:
     text = default_text or option.default_text
     if text is not None:
         return text
+    # `is False`, not `==`: a default of 0 equals False and must be shown.
     if option.default is None or option.default is False or option.default == {}:
         return False
     return str(option.default)
@@ -72,7 +74,9 @@ def with_parameters(
     """Decorate a command: its `**options` become these parameters, which typer then reads."""
 
     def decorate(command: Command) -> Command:
+        # typer needs annotations as objects; `from __future__ import annotations` makes them text.
         signature = inspect.signature(command, eval_str=True)
+        # Keyword-only, because options with and without default are in any order.
         own = [
             parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
             for parameter in signature.parameters.values()
@@ -80,6 +84,7 @@ def with_parameters(
         ]
         # Generated parameters first: panels of `--help` are in the order of the declarations.
         merged = signature.replace(parameters=[*parameters, *own])
+        # typer reads `inspect.signature`, which prefers `__signature__` to the function's own.
         command.__signature__ = merged  # type: ignore[attr-defined]
         return command
 
@@ -98,6 +103,7 @@ def given_options(values: Mapping[str, Any], declared: Mapping[str, Option]) -> 
         if value is None:
             continue
         if declared[name].type is dict:
+            # A repeatable option that is not given may arrive as an empty list.
             if value:
                 given[name] = parse_key_values(value)
             continue

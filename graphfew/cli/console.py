@@ -24,6 +24,7 @@ def stdout_console() -> Console:
 
 def silent_console() -> Console:
     """A console that prints nothing, for all processes but the first."""
+    # Not a terminal: a live display would start a thread that refreshes a bar nobody sees.
     return Console(quiet=True, force_terminal=False, file=io.StringIO())
 
 
@@ -54,6 +55,7 @@ def training_display(
     Yields:
         The function to call after each event.
     """
+    # The control characters of a bar would fill a log file.
     if not screen.is_terminal:
         yield _line_printer(screen, schedule)
         return
@@ -69,8 +71,10 @@ def training_display(
 
         def on_event(event: TrainingEvent) -> None:
             if event.record is not None:
+                # Otherwise rich colors every number of the line.
                 screen.print(format_validation(event.record, schedule.steps), highlight=False)
             elif event.step is not None:
+                # Steps of earlier sessions took none of the time since `started`.
                 n_steps = event.progress.step - start
                 speed = n_steps * schedule.batch / (time.perf_counter() - started)
                 note = (
@@ -88,6 +92,7 @@ def _line_printer(screen: Console, schedule: Schedule) -> Callable[[TrainingEven
     def on_event(event: TrainingEvent) -> None:
         if event.record is not None:
             line = format_validation(event.record, schedule.steps)
+            # Not rich, which would wrap the line. Flushed, so that `tail -f` shows it at once.
             print(line, file=screen.file, flush=True)
 
     return on_event

@@ -12,6 +12,8 @@ import typer
 from graphfew.errors import GraphfewError
 
 # Exit codes.
+# 2 is also click's code for wrong usage; 130 is 128 + SIGINT, as shells report Ctrl-C. Job
+# scripts may restart a run that ended with 3.
 FAILED, PROCESS_LOST, INTERRUPTED = 2, 3, 130
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # Errors of the user's input, of files and of the data; others are bugs and keep their traceback.
@@ -31,6 +33,7 @@ def one_line_errors() -> Iterator[None]:
     try:
         yield
     except EXPECTED_ERRORS as error:
+        # One line, so that logs can be searched; some exceptions have no message at all.
         message = " ".join(str(error).split()) or type(error).__name__
         typer.echo(f"error: {message}", err=True)
         raise typer.Exit(FAILED) from error
@@ -43,6 +46,7 @@ def interruptible() -> Iterator[Callable[[], bool]]:
     Yields:
         A function that returns whether a signal was received.
     """
+    # The handler only records the signal: raising from it could hit the middle of a step or a save.
     received: list[int] = []
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
 
@@ -56,6 +60,7 @@ def interruptible() -> Iterator[Callable[[], bool]]:
     for number in SIGNALS:
         signal.signal(number, on_signal)
     try:
+        # A function instead of a value, because it must read the list at the time of the call.
         yield lambda: bool(received)
     finally:
         for number, handler in handlers.items():

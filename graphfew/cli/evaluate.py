@@ -42,6 +42,7 @@ SHARED_OPTIONS = (
     "within_groups",
     "device",
 )
+# The options of training with other defaults: the test split, and no default data set.
 PARAMETERS = [
     option_parameter(OPTIONS["data"], required=True, panel=False),
     option_parameter(OPTIONS["root"], panel=False),
@@ -56,6 +57,7 @@ PARAMETERS = [
     ),
     option_parameter(OPTIONS["transductive"], default_text="as in training", panel=False),
 ]
+# Real defaults instead of None: nothing is compared with a saved configuration here.
 PARAMETERS += [
     option_parameter(OPTIONS[name], default=OPTIONS[name].default, panel=False)
     for name in SHARED_OPTIONS
@@ -91,8 +93,10 @@ def evaluate(
     The difference of each checkpoint to the first one is paired by task.
     """
     with one_line_errors():
+        # First, because the evaluation may take hours and writes the file at its end.
         if out is not None and out.is_dir():
             raise ConfigurationError(f"{out} is a folder; give a file for the results", key="out")
+        # Every path is resolved before the first model is loaded.
         files = [resolve_checkpoint(path) for path in checkpoints]
         device = resolve_device(options["device"])
         models = []
@@ -104,6 +108,7 @@ def evaluate(
         screen = console.stdout_console()
         total = len(task_sets) * len(models) * tasks
         with console.counter_display(screen, total) as on_progress:
+            # The generator runs here: the progress display must close before the table is printed.
             rows = list(
                 evaluate_checkpoints(
                     models,
@@ -116,6 +121,7 @@ def evaluate(
             )
         screen.print(_table(rows))
         if out is not None:
+            # As typed, but without the folders of this machine: reports are shared.
             write_json(out, report(portable_command(sys.argv[1:]), rows))
 
 
@@ -133,6 +139,7 @@ def _task_sets(options: dict[str, Any], seed: int) -> list[Tasks]:
         within_groups=options["within_groups"],
     )
     queries = options["query"] or [OPTIONS["query"].default]
+    # `replace` shares the loaded data between the sets of tasks.
     return [dataclasses.replace(tasks, query=parse_queries(query)) for query in queries]
 
 

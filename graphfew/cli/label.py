@@ -138,6 +138,7 @@ def label(
     the second most probable class, and whether the label was given. An out-of-distribution item has a low similarity.
     """
     with one_line_errors():
+        # All checks that need no data come first: reading and encoding may take minutes.
         options = parse_key_values(set_ or [])
         _check_source(source, from_checkpoint, encoder)
         _check_target(out, ".csv", source, overwrite)
@@ -149,6 +150,7 @@ def label(
             else checkpoint.load(resolve_checkpoint(from_checkpoint))
         )
         classifier = _classifier(method, options, model, from_checkpoint)
+        # Deferred, so that the reader runs inside the block that handles an interrupt.
         readers: Mapping[str, Callable[[], PartiallyLabeledItems]] = {
             ".csv": lambda: read_csv(source, label_column, id_column),
             ".npz": lambda: read_npz(source, features_key, label_key),
@@ -161,6 +163,7 @@ def label(
                 items = readers[source.suffix.lower()]()
                 _check_width(items, model)
             _label_and_write(items, classifier, model, unknown_threshold, out, picture)
+        # KeyboardInterrupt is not an Exception, so `one_line_errors` does not catch it.
         except KeyboardInterrupt as interrupt:
             typer.echo("Stopped; nothing was written.", err=True)
             raise typer.Exit(INTERRUPTED) from interrupt
@@ -188,6 +191,7 @@ def _label_and_write(
             _save_picture(table, features, stack.enter_context(atomic_replace(picture)))
             files.append(picture)
     for line in _summary(table, files):
+        # Class names and paths may look like rich's markup, and a long path must not be broken.
         screen.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
@@ -218,6 +222,7 @@ def _read_folder(
 ) -> PartiallyLabeledItems:
     listing = list_images(source, unlabeled)
     screen = console.stdout_console()
+    # Each image is opened twice: once to check its format, once to read its pixels.
     with console.counter_display(screen, 2 * len(listing.paths)) as progress:
         seen = read_image_format(listing, lambda done: progress("checking images", done))
         channels, side = _image_format(listing, seen, model, size)
@@ -274,6 +279,7 @@ def _check_fit(
     if isinstance(classifier.method, str):
         items = _encode(items, model, lambda done: None)
     trial = FewShotClassifier(classifier.method, arguments=classifier.arguments)
+    # The last item is unlabeled, which the method must accept too.
     trial.fit(items, [*range(n_classes), -1])
 
 
@@ -284,6 +290,7 @@ def _encode(x: Array, model: GraphMethod | None, progress: Progress) -> Array:
     features = []
     with eval_mode(model):
         for start in range(0, len(x), BATCH_SIZE):
+            # Tables may be float64, while the weights of encoders are float32.
             batch = torch.from_numpy(_to_float(x[start : start + BATCH_SIZE]))
             features.append(model.encoder(batch.to(torch.float32)).numpy())
             progress(min(start + BATCH_SIZE, len(x)))
@@ -294,6 +301,7 @@ def _to_float(x: Array) -> Array:
     """Images scaled to `[0, 1]`; features unchanged."""
     if x.dtype != np.uint8:
         return x
+    # `x / 255` would allocate a float64 copy of all images, twice the size of this one.
     scaled: Array = np.true_divide(x, np.float32(255), dtype=np.float32)
     return scaled
 
@@ -302,6 +310,7 @@ def _save_picture(table: LabelTable, features: Array, path: Path) -> None:
     # Imported here because matplotlib takes a second to import.
     from graphfew.labeling.map_plot import plot_label_map
 
+    # `format` is needed because the path is a temporary one that does not end in .png.
     plot_label_map(table, features).savefig(path, format="png", dpi=110)
 
 
@@ -401,6 +410,7 @@ def _check_target(path: Path, suffix: str, source: Path, overwrite: bool) -> Non
     """Raise if a file cannot or must not be written there."""
     if path.suffix.lower() != suffix:
         raise ConfigurationError(f"{path} does not end in {suffix}; give a name that does")
+    # Resolved, so that a link or `..` cannot hide that both are the same file.
     if path.resolve() == source.resolve():
         raise ConfigurationError(f"{path} is the source itself; give another name")
     if suffix in SUFFIXES and source.resolve() in path.resolve().parents:
@@ -411,7 +421,9 @@ def _check_target(path: Path, suffix: str, source: Path, overwrite: bool) -> Non
         raise ConfigurationError(f"{path} is a folder; give a file")
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} exists; give another name, or --overwrite to replace it")
+    # Folders are created on writing; the nearest existing parent decides whether that works.
     folder = next(parent for parent in path.absolute().parents if parent.exists())
+    # A trial is more reliable than `os.access`, in particular on network file systems.
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass

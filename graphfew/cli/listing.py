@@ -14,6 +14,7 @@ from graphfew.data import DATASETS, SPLITS, Dataset
 from graphfew.data.io import cache
 from graphfew.methods.registry import METHODS
 
+# `apple` is the first class of CIFAR-100: its folder shows that class folders are there.
 CIFAR_FILES = ("cifar100.zip", "cifar-100-binary.tar.gz", "apple", "cifar100/apple")
 IMAGENET_FILES = ("train", "*.pkl", "*.pickle", "*.csv", "*.npz")
 # Folder in GRAPHFEW_DATA, patterns of which one must match, and whether it can be downloaded.
@@ -77,6 +78,7 @@ def _location(name: str) -> str:
     if is_downloadable:
         folders.append(cache.cache_folder())
     for folder in folders:
+        # `next` stops at the first match, because a folder may hold a million files.
         if any(next(folder.glob(pattern), None) for pattern in patterns):
             return f"found in {folder}"
     searched = f" in {' and '.join(map(str, folders))}" if folders else ""

@@ -64,7 +64,9 @@ def train(
     with one_line_errors():
         given = given_options({"method": method, **options}, OPTIONS)
         process_group: ProcessGroup = SINGLE_PROCESS
+        # Before anything else: the processes that `launch` starts run this command too.
         if processes * nodes > 1:
+            # A resumed run keeps its kind of device unless --device is given.
             device = given.get("device") or (_device_type(out) if resume_run else "cpu")
             process_group = launch(processes, device, nodes)
             # Each process has its own GPU.
@@ -94,8 +96,10 @@ def _run(prepared: PreparedRun, process_group: ProcessGroup, resume_command: str
         )
         return
     if is_first:
+        # On standard error, because the output contains results only.
         for note in prepared.notes:
             typer.echo(f"note: {note}", err=True)
+    # Only around the training: before it, Ctrl-C may end the program at once, as nothing is lost.
     with interruptible() as should_stop:
         try:
             with console.training_display(screen, schedule, prepared.progress.step) as on_event:
@@ -114,11 +118,14 @@ def _run(prepared: PreparedRun, process_group: ProcessGroup, resume_command: str
                 )
             raise typer.Exit(INTERRUPTED) from interrupt
         except ProcessLostError as error:
+            # Raised from a collective call, so nothing can be saved here: other processes may
+            # be gone, and this one may be in the middle of a step.
             typer.echo(
                 f"error: {error}; the run is unchanged since its last save, "
                 f"continue with: {resume_command}",
                 err=True,
             )
+            # A code of its own, so that a job script can tell a lost machine from an error.
             raise typer.Exit(PROCESS_LOST) from error
     screen.print(
         f"Done: best validation accuracy {100 * progress.best:.2f} %, in {out}.",
@@ -129,6 +136,7 @@ def _run(prepared: PreparedRun, process_group: ProcessGroup, resume_command: str
 
 def _resume_command(out: Path, processes: int, nodes: int) -> str:
     """The command that continues the run."""
+    # No other options: the run folder has them, and given ones would have to agree with it.
     command = ["graphfew", "train", "--resume", "--out", str(out)]
     if processes > 1:
         command += ["--processes", str(processes)]

@@ -47,6 +47,7 @@ class ModelFactory:
         self._models: dict[tuple[bool, torch.dtype], GraphMethod] = {}
 
     def __getstate__(self) -> dict[str, Any]:
+        # A pickle holds what models are built from, and builds them again on demand.
         return {**self.__dict__, "_models": {}}
 
     def model(self, *, transductive: bool, dtype: torch.dtype) -> GraphMethod:
@@ -69,6 +70,7 @@ class ModelFactory:
         return None if model.spec is None else model.spec.name
 
     def _build(self, transductive: bool) -> GraphMethod:
+        # The content, not the path: the file may be gone when an estimator is unpickled.
         if self.content is not None:
             model = load_bytes(self.content)
             if model.transductive == transductive:
@@ -77,6 +79,7 @@ class ModelFactory:
         spec = find_method(self.method)
         arguments = dict(self.arguments or {})
         if spec.inductive and spec.transductive:
+            # A mode among the given arguments takes precedence.
             arguments = {"transductive": transductive, **arguments}
         return create(self.method, encoder=backbones.identity(self.n_features), **arguments)
 
@@ -126,6 +129,7 @@ def has_trainable_layers(model: GraphMethod) -> bool:
 
 def _check_episode(model: GraphMethod, X: Any, class_index: Array, n_classes: int) -> None:
     """Run the method's own check on the smallest episode: one item per class and one query."""
+    # Checks depend on shapes and classes only, so the first item doubles as the query.
     first = [int(np.flatnonzero(class_index == c)[0]) for c in range(n_classes)]
     items = torch.tensor(_validation.to_dense(X[[*first, first[0]]]))
     labels = torch.tensor([*range(n_classes), UNKNOWN])

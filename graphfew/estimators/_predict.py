@@ -38,6 +38,7 @@ def unit_features(model: GraphMethod, X: Any, batch_size: int) -> Tensor:
     features = []
     with eval_mode(model):
         for start in range(0, X.shape[0], batch_size):
+            # Sparse items are dense one batch at a time, never as a whole.
             items = torch.tensor(_validation.to_dense(X[start : start + batch_size]))
             features.append(clamp_magnitude(model.encoder(items)))
     return F.normalize(torch.cat(features).flatten(1), dim=1)

@@ -123,6 +123,7 @@ def encode_labels(
             'classes (mark unlabeled items by -1, None or "unlabeled")'
         )
     class_index = np.full(len(labels), UNKNOWN, dtype=np.int64)
+    # Every known label is among the sorted classes, so the insertion point is its index.
     class_index[~unlabeled] = np.searchsorted(classes, known.astype(classes.dtype))
     return classes, class_index
 
@@ -133,6 +134,7 @@ def mark_unknown(labels: Array, is_unknown: Array, unknown_label: Any) -> Array:
         unknown_label = -1 if labels.dtype.kind in "biuf" else "unknown"
     dtype: Any = object
     if labels.dtype != object:
+        # A common dtype first: NumPy would cut "unknown" to the width of the class names.
         dtype = np.result_type(labels.dtype, np.asarray(unknown_label).dtype)
     marked: Array = np.where(
         is_unknown, np.asarray(unknown_label, dtype=dtype), labels.astype(dtype)
@@ -184,6 +186,7 @@ def _stack_vectors(vectors: list[Any]) -> Array:
 
 
 def _object_array(values: Any) -> Array:
+    # Filled, not converted: np.array would make a matrix of sequences of equal length.
     array = np.empty(len(values), dtype=object)
     array[:] = values
     return array

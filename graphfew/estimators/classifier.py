@@ -158,6 +158,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             >>> classifier.partial_fit([[-1, 0]], ["c"]).predict([[-2, 0]])
             array(['c'], dtype='<U1')
         """
+        # Part of scikit-learn's signature; here classes may appear with any call.
         del classes
         if not hasattr(self, "classes_"):
             return self.fit(X, y)
@@ -271,8 +272,10 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         classes, class_index = _validation.encode_labels(labels, self.classes_)
         n_unlabeled = int((class_index < 0).sum())
         _validation.check_sparse(X, n_unlabeled, transductive=self.transductive)
+        # Classes are sorted, so a new one shifts the columns of those after it.
         previous_columns = np.searchsorted(classes, self.classes_)
         previous_index = previous_columns[self.label_distributions_.argmax(1)]
+        # From here on, items that were unlabeled before count with their predicted class.
         all_items = _validation.vstack(self._X, X)
         all_indices = np.concatenate([previous_index, class_index])
         self._check_models(all_items, all_indices, len(classes))
@@ -375,6 +378,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 dtype=[np.float64, np.float32],
                 allow_nd=self._is_checkpoint(),
                 accept_sparse="csr",
+                # Predictions use these items later, when the caller may have overwritten the array.
                 copy=True,
                 order="C",
             )
@@ -408,6 +412,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             dtype = _validation.float_dtype(queries)
             model = self._head_factory.model(transductive=False, dtype=dtype)
             class_index = self.label_distributions_.argmax(1)
+        # Transductive predictions depend on the other queries, so these cannot be split.
         step = queries.shape[0] if self.transductive else self.batch_size
         context = _validation.to_dense(self._X.astype(queries.dtype, copy=False))
         probs = []

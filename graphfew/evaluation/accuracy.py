@@ -161,6 +161,7 @@ def evaluate(
             f"evaluate got n={n}, batch={batch}; an interval needs n >= 2, and batch >= 1"
         )
     if transductive_bn:
+        # Batch statistics must come from one task; others in the batch would leak into them.
         batch = 1
     parts: list[_BatchResult] = []
     # Mode and input shape of the first batch; None in a process that has no batch.
@@ -170,6 +171,7 @@ def evaluate(
         for index, episode, target in _local_batches(model, tasks, n, batch, process_group):
             if protocol is None:
                 protocol = _mode(model, episode, transductive_bn), list(episode.x.shape[1:])
+                # Once per evaluation, because the check takes several forward passes.
                 check_contract(model, episode, transductive_bn=transductive_bn)
             parts.append(_evaluate_batch(model, index, episode, target))
             tasks_done += episode.n_tasks
@@ -179,6 +181,7 @@ def evaluate(
     gathered = process_group.gather((protocol, parts))
     mode, input_shape = next(protocol for protocol, _ in gathered if protocol is not None)
     all_parts = [part for _, process_parts in gathered for part in process_parts]
+    # In the order of the tasks, so that results do not depend on the number of processes.
     all_parts.sort(key=lambda part: part.index)
     accuracies = [accuracy for part in all_parts for accuracy in part.accuracies]
     mean, half_width = t_interval(accuracies)

@@ -58,6 +58,7 @@ def check_contract(model: GraphMethod, episode: Episode, *, transductive_bn: boo
 def _check_order(model: GraphMethod, task: Episode, logits: Tensor) -> None:
     order = torch.arange(len(task.y) - 1, -1, -1, device=task.y.device)
     if model.node_order_matters:
+        # Some methods read the support as a sequence; only the other nodes are reversed then.
         support = torch.nonzero(task.labeled).flatten()
         order = torch.cat([support, order[~task.labeled[order]]])
     reordered = Episode(task.x[order], task.y[order], task.query[order], task.sizes, task.way)
@@ -82,6 +83,7 @@ def _check_other_task(model: GraphMethod, episode: Episode, logits: Tensor) -> N
     two_tasks = model(episode.take([0, 1])).logits
     n_queries, way = logits.shape
     _check_equal(
+        # The batch pads logits to the largest way of its tasks.
         two_tasks[:n_queries, :way],
         logits,
         "predictions of a task change when another task is in the batch",

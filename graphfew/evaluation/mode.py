@@ -74,6 +74,7 @@ class EvaluationMode:
             >>> EvaluationMode.parse("transductive").transductive
             True
         """
+        # Results that were saved before the spelling changed.
         text = text.replace("unlabelled", "unlabeled")
         parts = text.split(", ")
         mode = cls(

@@ -37,6 +37,7 @@ def calibration_error(
     Deviations:
         None.
     """
+    # Bins are open on the left, (0, 1/n], so that confidence 1 is in the last one.
     bin_index = (confidence.double() * n_bins).ceil().long().clamp(1, n_bins) - 1
     # |B_b| cancels: the sum over a bin of (correct - confidence) is |B_b| times its gap.
     gap = correct.double() - confidence.double()

@@ -77,6 +77,7 @@ class PairKernel(torch.autograd.Function):
         pairs_per_block = PAIRS_PER_BLOCK[config.dtype]
         n_pairs = len(first)
         n_blocks = -(-n_pairs // pairs_per_block)
+        # Moments are `[B, 2, W]`: each block writes its own, and their sum has a fixed order.
         shape = (n_pairs,) if config.returns_values else (n_blocks, 2, arguments.widths[-1])
         out = x.new_empty(shape, dtype=torch.float32)
         with torch.autocast(x.device.type, enabled=False):
@@ -102,6 +103,7 @@ class PairKernel(torch.autograd.Function):
         from graphfew.ops import triton_pair_mlp
 
         config = ctx.config
+        # One slot for both kinds: the tail of values, or the mean of moments.
         x, first, second, tail_or_mean, *layers = ctx.saved_tensors
         tail = tail_or_mean if config.returns_values else None
         arguments = KernelArguments.create(config, x, tail, layers)
@@ -112,12 +114,15 @@ class PairKernel(torch.autograd.Function):
             width = arguments.widths[-1]
             grad = _moment_gradient(tail_or_mean, grads[0], grads[1], n_pairs, width)
         n_blocks = -(-n_pairs // BACKWARD_PAIRS_PER_BLOCK)
+        # Each program holds a copy of the weight gradients: no more programs than processors.
         n_programs = min(n_blocks, _max_programs(x.device))
+        # Nodes are shared by many pairs: the kernel adds to them atomically, in no fixed order.
         d_x = torch.zeros_like(arguments.x)
         # Every program adds to a row of its own, so that weight gradients need no atomic
         # operations; the rows are summed afterwards.
         lengths = [part.numel() for part in arguments.parts]
         d_parts = d_x.new_zeros(n_programs, sum(lengths))
+        # The kernel gets the addresses in the first row, and the row length to step to its own.
         d_first_row = torch.split(d_parts[0], lengths)
         triton_pair_mlp.backward[(n_programs,)](
             *arguments.tensors(first, second),
@@ -181,6 +186,7 @@ class KernelArguments:
     @property
     def part_indices(self) -> list[int]:
         """The index in `parts` of each of the kernels' nine arrays; unused arrays get the first."""
+        # An unused array still needs a valid address, although the kernels never read it.
         n_used = 2 * len(self.widths)
         indices = [index if index < n_used else 0 for index in range(2 * MAX_LAYERS)]
         return [*indices, len(self.parts) - 1 if self.config.returns_values else 0]
@@ -196,6 +202,7 @@ class KernelArguments:
         dtypes = {torch.float32: tl.float32, torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}
         n_unused = MAX_LAYERS - len(self.widths)
         widths = [*self.widths, *[COLUMN_BLOCK] * n_unused]
+        # The same switch as for matmul: TF32 only if the caller has allowed it.
         is_exact = torch.get_float32_matmul_precision() == "highest"
         return {
             "IN": self.x.shape[1],
@@ -223,6 +230,7 @@ def _combine_moments(
     Chan's parallel formula, which is stable where a difference of squares is not.
     """
     counts = blocks.new_full((len(blocks), 1), float(pairs_per_block))
+    # The last block may be filled in part only.
     counts[-1] = n_pairs - pairs_per_block * (len(blocks) - 1)
     mean = (counts * blocks[:, 0]).sum(0) / n_pairs
     within = blocks[:, 1].sum(0)

@@ -74,6 +74,7 @@ def eval_mode(model: nn.Module, *, transductive_bn: bool = False) -> Iterator[No
         with torch.no_grad():
             yield
     finally:
+        # Attribute by attribute: `module.train(mode)` would also set all submodules.
         for module, mode in modes.items():
             module.training = mode
         for name, buffer in saved_buffers.items():

@@ -77,6 +77,7 @@ def fused_pair_values(
     Raises:
         InvalidInputError: the nodes are on the CPU, outside Triton's interpreter.
     """
+    # A grid of zero blocks cannot be launched.
     if not len(first) or _needs_plain_path(net, x):
         values: Tensor = net((x[first] - x[second]).abs())
         return values
@@ -87,6 +88,7 @@ def fused_pair_values(
         )
     is_training = net.training
     steps = _fold_batch_statistics(net, x, first, second) if is_training else fold_batch_norms(net)
+    # The output layer has a single row of weights, which the kernel applies as `tail`.
     *hidden, (tail, tail_bias, _) = steps
     config = KernelConfig.create(hidden[0][2], returns_values=True, device=x.device)
     pair_values = PairKernel.apply(config, x, first, second, tail[0], *_tensors(hidden))  # type: ignore[no-untyped-call]
@@ -119,8 +121,11 @@ def _fold_batch_statistics(
     linears = [module for module in net if isinstance(module, nn.Linear)]
     norms = [module for module in net if isinstance(module, RowNorm)]
     steps: list[LinearStep] = []
+    # Layer by layer: the statistics of one depend on the folded layers before it. There is one
+    # more linear layer than norms, the output.
     for linear, row_norm in zip(linears, norms, strict=False):
         norm = row_norm.norm
+        # No bias in the kernel: the variance does not depend on it, and the mean gets it below.
         zeros = linear.weight.new_zeros(linear.out_features)
         config = KernelConfig.create(row_norm.slope, returns_values=False, device=x.device)
         mean_without_bias, variance = PairKernel.apply(  # type: ignore[no-untyped-call]

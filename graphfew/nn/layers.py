@@ -50,6 +50,7 @@ class RowNorm(nn.Module):
 
     def forward(self, rows: Float[Tensor, "P C"]) -> Float[Tensor, "P C"]:
         """Return `[P, C]`, normalized by the batch (training) or running statistics (evaluation)."""
+        # `[1, P, 1, C]` permuted to `[1, C, P, 1]`: channels-last without a copy.
         image = rows[None, :, None, :].permute(0, 3, 1, 2)
         out: Tensor = self.norm(image)
         if self.slope is not None:
@@ -193,6 +194,7 @@ class Layers(nn.Module):
 
     def __init__(self, steps: Iterable[Callable[[Graph], Graph]]) -> None:
         super().__init__()
+        # Next to the registered modules, because steps may be plain functions.
         self._steps = tuple(steps)
         for index, step in enumerate(self._steps):
             if isinstance(step, nn.Module):
@@ -289,6 +291,7 @@ def _edge_argument(conv: nn.Module, *, edges: bool) -> str | None:
         if parameter.default is parameter.empty
         and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
     ]
+    # The first two parameters are the nodes and `edge_index`, whatever their names.
     accepted = [p.name for p in parameters[2:] if p.name in ("edge_attr", "edge_weight")]
     missing = [other for other in required[2:] if not (edges and other in accepted)]
     if not any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):

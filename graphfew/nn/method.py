@@ -185,6 +185,7 @@ class GraphMethod(nn.Module):
         other.has_both_modes = self.has_both_modes
         if changes_mode:
             trained_mode = "transductive" if self.transductive else "inductive"
+            # After two changes of mode, the first entry remains: the mode that was trained.
             other.provenance = {"trained_mode": trained_mode, **self.provenance}
         return other
 
@@ -213,6 +214,7 @@ class GraphMethod(nn.Module):
             "unlabeled": self.unlabeled,
             "build_other_mode": self.build_other_mode,
         }
+        # A new shell around the same modules: weights are shared, and trained through either.
         copy = GraphMethod(**{**arguments, **changes})
         copy.has_both_modes = self.has_both_modes
         return copy
@@ -250,6 +252,7 @@ class GraphMethod(nn.Module):
             Logits `[Q, max(way)]` and the graph after each layer.
         """
         graph = self.embed(encoded)
+        # `graphs[0]` is the graph before the first layer.
         graphs = (graph, *self.layers(graph))
         return MethodOutput(self.readout(graphs[-1]), graphs)
 
@@ -284,6 +287,7 @@ class GraphMethod(nn.Module):
 
 
 def _then_on_features(build: Callable[[], GraphMethod]) -> Callable[[], GraphMethod]:
+    # Deferred: the other mode is built only if it is used.
     def build_on_features() -> GraphMethod:
         return build().on_features()
 

@@ -54,6 +54,7 @@ class PairMLP(nn.Sequential):
         torch.Size([10, 1])
     """
 
+    # Class attributes that context managers override on instances; no state dict has them.
     recompute = False
     kernel: PairKernel | None = None
 
@@ -131,6 +132,7 @@ def pair_edges(
         `[E, 1]`.
     """
     if net.kernel is not None:
+        # |x_i - x_j| is symmetric: one value per unordered pair serves both of its edges.
         values = net.kernel(net, x, *topology.pair_nodes())
         return topology.pairs_to_edges(values, self_loop_value=self_loop_value)
     # A compiler fuses what chunks and folding are for.
@@ -204,6 +206,7 @@ def _fixed_statistics(net: nn.Module) -> Iterator[None]:
 
 
 def fold(net: nn.Sequential) -> EdgeFunction:
+    # Momentum 0 keeps the running statistics; the counter still advances and is reset below.
     """Return a function that computes a frozen pairwise MLP, with batch norm folded in.
 
     Folding happens once here, so that chunks of pairs share it.
@@ -220,6 +223,7 @@ def fold(net: nn.Sequential) -> EdgeFunction:
     low = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else dtype
     # The buffered path multiplies with MKL; where oneDNN is faster, the plain path uses it.
     uses_onednn = dtype == torch.float32 and prefers_convolution()
+    # Buffers are overwritten by the next chunk, so autograd must not need their content.
     if device == "cpu" and low == dtype and not uses_onednn and not torch.is_grad_enabled():
         return buffered_pair_mlp(steps)
     return plain_pair_mlp(steps, low)
@@ -239,6 +243,7 @@ def plain_pair_mlp(steps: Sequence[LinearStep], low: torch.dtype) -> EdgeFunctio
         weights.
     """
     dtype, device = steps[-1][0].dtype, steps[-1][0].device.type
+    # Cast once instead of in every chunk.
     steps = [(weight.to(low), bias.to(low), slope) for weight, bias, slope in steps]
 
     def apply(a: Tensor, b: Tensor) -> Tensor:

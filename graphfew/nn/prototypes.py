@@ -33,6 +33,7 @@ def class_mean_graph(episode: Episode) -> Graph:
     topology = class_node_graph(episode)
     into_classes = topology.slice_receivers(len(episode.y))
     edges = episode.x.new_ones(len(topology.receivers), 1)
+    # All edges are 1, so any slice of the right length holds the right values.
     weights = into_classes.normalize(edges[: len(into_classes.receivers)])
     means = into_classes.propagate(weights, episode.x)
     return Graph(torch.cat([episode.x, means]), edges, topology, episode)

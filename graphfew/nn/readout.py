@@ -30,6 +30,7 @@ def one_hot(episode: Episode, like: Tensor) -> Float[Tensor, "N way"]:
         >>> one_hot(episode, episode.x).tolist()
         [[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]]
     """
+    # `F.one_hot` rejects the label -1; the product makes these rows zero again.
     labels = F.one_hot(episode.y.clamp_min(0), max(episode.way))
     return labels.to(like.dtype) * episode.labeled[:, None]
 
@@ -80,6 +81,8 @@ def log_class_votes(graph: Graph) -> Float[Tensor, "Q way"]:
         tensor([[0.2500, 0.7500]])
     """
     votes = class_votes(graph)
+    # A class without votes has a finite logit, because the gradient of log(0) is not; -inf is
+    # for classes that the task lacks.
     tiny = torch.finfo(votes.dtype).tiny
     return votes.clamp_min(tiny).log().masked_fill(~valid_class_mask(graph.episode), -torch.inf)
 
@@ -150,6 +153,7 @@ def node_logits(graph: Graph) -> Float[Tensor, "Q way"]:
         >>> gf.nn.node_logits(graph).tolist()
         [[0.0, 0.0]]
     """
+    # Class nodes, if any, come after the items.
     return graph.nodes[: len(graph.episode.y)][graph.episode.query]
 
 
@@ -167,6 +171,7 @@ def class_of_node(graph: Graph) -> Int[Tensor, " M"]:
     items = way.new_full((len(episode.y),), -1)
     class_nodes = torch.arange(sum(episode.way), device=way.device)
     first_of_task = way.cumsum(0) - way
+    # Without `output_size`, a GPU would be synchronized to compute it.
     offsets = torch.repeat_interleave(first_of_task, way, output_size=len(class_nodes))
     return torch.cat([items, class_nodes - offsets])
 
@@ -174,9 +179,11 @@ def class_of_node(graph: Graph) -> Int[Tensor, " M"]:
 def _max_per_query_and_class(graph: Graph, edge: Tensor, edge_class: Tensor) -> Tensor:
     """Scatter channel 0 of the selected edges to `[Q, max(way)]`, with their maximum."""
     episode = graph.episode
+    # The row of each query in the logits.
     query_rank = episode.query.cumsum(0) - 1
     width = max(episode.way)
     index = query_rank[graph.topology.receivers[edge]] * width + edge_class
+    # A class without an edge keeps -inf, hence probability 0.
     logits = graph.edges.new_full((sum(episode.n_queries) * width,), -torch.inf)
     logits = logits.scatter_reduce(0, index, graph.edges[edge, 0], reduce="amax")
     return logits.view(-1, width)

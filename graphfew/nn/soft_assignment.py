@@ -86,6 +86,7 @@ class SoftAssignment:
         prior = class_prior(self.prior, tasks.one_hot)
         if self.balanced:
             return sinkhorn(scores, is_unknown, prior)
+        # The first round has no assignment to estimate proportions from.
         proportions = prior[None]
         if previous is not None:
             proportions = estimate_proportions(previous, prior, self.strength)

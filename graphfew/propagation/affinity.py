@@ -132,6 +132,7 @@ def self_tuning(tasks: DenseBatch, k: int = 7) -> Float[Tensor, "G n n"]:
     """
     _check_k(k)
     distance = squared_distances(tasks.x, tasks.x)
+    # Rounding of ‖a‖² + ‖b‖² - 2 a·b grows with ‖x‖², so ties are judged relative to it.
     scale = tasks.x.square().sum(2).amax(1)[:, None, None]
     is_neighbor = knn_mask(distance, k, tasks.receive_only, scale)
     width = distance.masked_fill(~is_neighbor, 0).amax(2).sqrt()
@@ -177,6 +178,7 @@ def cosine_power(tasks: DenseBatch, k: int = 10, power: float = 3.0) -> Float[Te
     _check_k(k)
     x = F.normalize(tasks.x, dim=2)
     similarity = torch.bmm(x, x.mT)
+    # Cosines are at most 1, so ties need no other scale.
     is_neighbor = knn_mask(-similarity, k, tasks.receive_only)
     weights = similarity.clamp_min(0).pow(power) * is_neighbor
     return _mask_senders((weights + weights.mT) / 2, tasks.receive_only)
@@ -257,6 +259,7 @@ def sparse_cosine_power(
         Those of `cosine_power`; of tied neighbors only `k` in total are used.
     """
     neighbors = knn(x, min(k, len(x) - 1), search=search)
+    # Cosine searches return 1 - cosine.
     weights = (1 - neighbors.distance).clamp_min(0).pow(power).view(-1, 1)
     return union_graph(neighbors.topology, weights, _mean)
 

@@ -107,6 +107,7 @@ def estimate_proportions(
     if math.isinf(strength):
         return prior.expand(len(probs), -1)
     counts = probs.sum(1)
+    # TINY avoids 0 / 0 for strength 0 in a task without assigned nodes.
     pseudo_counts = strength * len(prior) + TINY
     return (counts + pseudo_counts * prior) / (counts.sum(1, keepdim=True) + pseudo_counts)
 
@@ -152,12 +153,14 @@ def sinkhorn(
     shift = torch.zeros_like(target)
     probs, error = problem.probs_and_error(shift)
     for _ in range(MAX_ITERATIONS):
+        # Converged tasks stay fixed, so that a result does not depend on the rest of the batch.
         is_active = error > tolerance
         if not bool(is_active.any()):
             break
         ratio = target.clamp_min(TINY) / probs.sum(1).clamp_min(TINY)
         sinkhorn_shift = shift + ratio.log()
         sinkhorn_probs, sinkhorn_error = problem.probs_and_error(sinkhorn_shift)
+        # Newton is fast near the solution but may overshoot far from it: take the better one.
         newton_shift = sinkhorn_shift + problem.newton_step(sinkhorn_probs)
         _, newton_error = problem.probs_and_error(newton_shift)
         better = torch.where(newton_error < sinkhorn_error, newton_shift, sinkhorn_shift)
@@ -188,5 +191,6 @@ class _ColumnSums:
         # rank-one term removes that direction.
         regularizer = self.target.mean(1)[:, None, None] / probs.shape[2]
         step, _ = torch.linalg.solve_ex(jacobian + regularizer, (self.target - columns)[..., None])
+        # `solve_ex` does not raise for a singular task; its step becomes 0 instead of NaN.
         out: Tensor = step[..., 0].nan_to_num(0.0, 0.0, 0.0)
         return out

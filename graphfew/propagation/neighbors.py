@@ -196,6 +196,7 @@ def approximate_search(
             "approximate_search needs pynndescent, which is not installed; "
             "run pip install pynndescent, or use exact_search"
         ) from error
+    # pynndescent counts each node as its own nearest neighbor.
     search = NNDescent(
         x.detach().cpu().numpy(), metric=metric, n_neighbors=k + 1, random_state=seed
     )
@@ -233,6 +234,7 @@ def knn(x: Float[Tensor, "N F"], k: int, *, search: Search = exact_search) -> Ne
             f"the search returned indices {tuple(index.shape)} and distances "
             f"{tuple(distance.shape)}; it must return [N, k] of both, {(len(x), k)}"
         )
+    # A custom search may return anything, and a wrong index fails only later and elsewhere.
     is_self = index == torch.arange(len(x), device=index.device)[:, None]
     is_invalid = is_self | (index < 0) | (index >= len(x))
     invalid_nodes = torch.nonzero(is_invalid.any(1)).flatten()
@@ -349,6 +351,7 @@ def _nearest_others(
         rows = slice(start, min(start + step, n_nodes))
         table = distances(rows)
         table.diagonal(start).fill_(torch.inf)  # the distances to the nodes themselves
+        # Row slices are contiguous, so `out` writes each chunk directly into the result.
         torch.topk(table, k, dim=1, largest=False, out=(distance[rows], index[rows]))
     return index, distance
 

@@ -123,6 +123,7 @@ def conjugate_gradients(
             f"tolerance is {tolerance} and max_iterations {max_iterations}; both must be positive"
         )
     length = torch.linalg.vector_norm(b, dim=0)
+    # A column of zeros stays zero instead of becoming NaN.
     residual = b / length.clamp_min(torch.finfo(b.dtype).tiny)
     x, direction = torch.zeros_like(b), residual.clone()
     squared_norm = _squared_norms(residual)
@@ -135,6 +136,7 @@ def conjugate_gradients(
         if require_convergence:
             _check_curvature(curvature, is_active)
         # A converged column takes steps of 0 from here on, so it does not depend on the others.
+        # Its 0 / 0 is harmless: `where` discards the branch, and there are no gradients.
         step = torch.where(is_active, squared_norm / curvature, 0)
         x.addcmul_(direction, step)
         residual.addcmul_(image, step, value=-1)
@@ -259,6 +261,7 @@ def harmonic_function(
     solution = _solve_in_column_blocks(
         topology, among_unlabeled, from_labels, tolerance, max_iterations
     )
+    # The solve was for D^½ F; labeled rows of the solution are 0.
     return solution.div_(root_degree).add_(label)
 
 
@@ -337,6 +340,7 @@ def _root_degree(topology: Topology, weights: Tensor, label: Tensor) -> Tensor:
             f"with {n_edges} edges and {topology.num_nodes} nodes needs weights {(n_edges, 1)} "
             f"and a row of label for every node"
         )
+    # Equal only up to rounding, because both sums add the weights in other orders.
     in_degree = topology.sum(weights)
     out_degree = torch.zeros_like(in_degree).index_add_(0, topology.senders, weights)
     is_equal = torch.isclose(in_degree, out_degree, rtol=1e-3, atol=TINY).all(1)

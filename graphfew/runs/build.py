@@ -52,6 +52,7 @@ def build_state(config: TrainConfig, *, resuming: bool = False) -> TrainingState
         >>> build_state(config).validation.describe()["split"]
         'val'
     """
+    # Cheap checks first: a wrong loss, device or argument is reported before data are loaded.
     loss = choose_loss(config)
     device = resolve_device(config.device)
     model = build_model(config)
@@ -61,12 +62,15 @@ def build_state(config: TrainConfig, *, resuming: bool = False) -> TrainingState
     validation_data = _load_for(config, config.validate, device)
     tasks = training_tasks(config, training_data)
     validation = validation_tasks(config, validation_data)
+    # Weights are drawn on the CPU and then moved, so a seed gives the same ones on every device.
     model = model.to(device)
+    # On resuming the checkpoint has these weights, and the file of `init_encoder` may be gone.
     if not resuming and config.init_encoder is not None:
         load_encoder_weights(model, config.init_encoder)
         fit_pca(model, training_data)
     model.encoder.requires_grad_(not config.freeze_encoder)
     schedule = supported_schedule(config.schedule, device)
+    # `load_encoder_weights` has recorded the origin of the encoder in the provenance; keep it.
     model.provenance = {**provenance(config, tasks, schedule), **model.provenance}
     if config.objective == TASKS:
         check_forward(model, tasks, loss)
@@ -79,6 +83,7 @@ def build_state(config: TrainConfig, *, resuming: bool = False) -> TrainingState
         schedule=schedule,
         loss=loss,
         optimizer=None,
+        # By default the model itself is trained; `build_objective` may replace these three.
         method=model,
         learner=model,
         source=tasks,
@@ -113,6 +118,7 @@ def _load_for(config: TrainConfig, split: str, device: torch.device) -> Dataset:
     if device.type != "cuda":
         return data
     free, _ = torch.cuda.mem_get_info(device)
+    # At most a quarter of what is free: activations, gradients and optimizer state need the rest.
     return data.to(device) if 4 * data.x.nbytes <= free else data
 
 
@@ -141,6 +147,7 @@ def load_split(name: str, split: str, root: str | None = None, **arguments: Any)
     if name not in DATASETS:
         return load(name, split=split, root=root, **arguments)  # raises with the known names
     parameters = inspect.signature(DATASETS[name]).parameters
+    # A loader without such a parameter would ignore the option silently; reject it instead.
     if "split" not in parameters and split != "all":
         raise ConfigurationError(f"{name} has no split {split!r}; its only one is all", key="split")
     if "root" not in parameters and root is not None:
@@ -156,6 +163,7 @@ def load_split(name: str, split: str, root: str | None = None, **arguments: Any)
             key="data_arguments",
         )
     options = {"split": split, "root": root, **arguments}
+    # None is left out, so that the default of the loader applies.
     accepted = {
         key: value for key, value in options.items() if key in parameters and value is not None
     }
@@ -177,6 +185,7 @@ def training_tasks(config: TrainConfig, data: Dataset) -> Tasks:
 def validation_tasks(config: TrainConfig, data: Dataset) -> Tasks:
     """Create the validation tasks, with a seed of their own. Raises ValueError as `Tasks` does."""
     way = config.validate_way
+    # 5-way is the usual benchmark; weights that depend on the way allow no other than theirs.
     if way is None:
         way = config.way if find_method(config.method).fixed_way else "5"
     shot = config.shot if config.validate_shot is None else config.validate_shot
@@ -225,8 +234,10 @@ def provenance(config: TrainConfig, tasks: Tasks, schedule: Schedule) -> dict[st
     }
     values = config.to_options()
     for name, option in training_options().items():
+        # Defaults are left out: a new option does not change the provenance of runs without it.
         if option.recorded and values[name] != option.default:
             facts[name] = values[name]
+    # The device may have replaced bfloat16 by float32; record what was used.
     if config.schedule.precision != FLOAT32:
         facts["precision_used"] = schedule.precision
     return facts
@@ -253,6 +264,7 @@ def check_forward(
     """
     device = device_of(model)
     episode, target = tasks[0]
+    # In evaluation mode, or the check would move batch-norm statistics before the first step.
     with eval_mode(model):
         output = model(episode.to(device))
         if loss is not None:
@@ -277,6 +289,8 @@ def resolve_device(name: str) -> torch.device:
         device(type='cpu')
     """
     try:
+        # `torch.device` accepts every well-formed name; only an allocation shows whether the
+        # device can be used. Without CUDA support, PyTorch raises an AssertionError there.
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:

@@ -32,9 +32,11 @@ def resolve_checkpoint(path: str | Path) -> Path:
     if path.is_dir():
         path = path / "best.safetensors"
     elif path.suffix != SUFFIX:
+        # Not `with_suffix`, which would cut off what follows a dot in the name: `resnet.v2`.
         path = path.with_name(path.name + SUFFIX)
     if path.is_file():
         return path
+    # After the files: a local file with the name of a pretrained model takes precedence.
     if name in pretrained.names():
         return pretrained.path(name)
     raise MissingFileError(

@@ -98,6 +98,8 @@ class TrainConfig:
         metavar="KEY=VALUE",
     )
     split: str = declare("train", "The split to train on.", TASK_GROUP)
+    # Numbers of items are text, because each may be a range. `parse` only validates it here:
+    # the text is what `config.json` stores, and `build` parses it again.
     way: str = declare(
         "5",
         "Classes per task: 5, or a range 5-20.",
@@ -238,6 +240,7 @@ class TrainConfig:
                 "freeze_encoder needs a trained encoder; give its checkpoint as init_encoder",
                 key="freeze_encoder",
             )
+        # Configurations also come from JSON and from Python code, where typer has checked nothing.
         for name, option in declared_options(TrainConfig).items():
             option.check(getattr(self, name))
         self._check_objective()
@@ -257,6 +260,7 @@ class TrainConfig:
             ConfigurationError: if `method` or `data` is missing, or an option is unknown or
                 invalid.
         """
+        # The dataclass itself would raise a TypeError about positional arguments.
         missing = [name for name in ("method", "data") if name not in options]
         if missing:
             raise ConfigurationError(
@@ -269,6 +273,7 @@ class TrainConfig:
             raise ConfigurationError(
                 f"unknown option {unknown[0]!r}; expected one of {', '.join(known)}", key=unknown[0]
             )
+        # Names are unique over both records, so the name alone decides where a value goes.
         schedule_names = {field.name for field in dataclasses.fields(Schedule)}
         schedule_options: dict[str, Any] = {}
         config_options: dict[str, Any] = {}
@@ -298,6 +303,7 @@ class TrainConfig:
 
     def _check_frozen_encoder(self) -> None:
         """Check the options that need a frozen encoder, or exclude one."""
+        # An option without effect is an error: `config.json` would record what never happened.
         if not self.freeze_encoder:
             for name, value, default in (
                 ("views", self.views, 1),
@@ -311,6 +317,8 @@ class TrainConfig:
                         key=name,
                     )
             return
+        # Both need the encoder in every step: augmented images have new features, and the
+        # objective `classes` trains the encoder itself.
         for name, conflicts in (
             ("augment", self.augment is not None),
             ("objective=classes", self.objective == CLASSES),

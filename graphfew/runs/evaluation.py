@@ -134,10 +134,13 @@ def evaluate_checkpoints(
         first: Result | None = None
         for name, model in models:
             counter = QueryCounter(tasks)
+            # `evaluate` counts from 0 for each model; the display counts over all of them.
             progress = partial(_report_progress, on_progress, name, completed)
             result = evaluate(model, counter, n, batch=batch, progress=progress)
+            # The first model of a task set is the baseline of the others.
             comparison = None if first is None else compare_results(result, first)
             yield EvaluationRow(name, counter.n_queries, result, comparison)
+            # `or` is a test for None only: Result defines neither `__bool__` nor `__len__`.
             first = first or result
             completed += n
 
@@ -185,6 +188,7 @@ def _share_classes(trained_on: str, data: str, split: str) -> bool:
     if trained_data != data:
         return False
     if data == "omniglot":
+        # A split that is not in the table consists of itself.
         trained_parts = OMNIGLOT_PARTS.get(trained_split, frozenset({trained_split}))
         parts = OMNIGLOT_PARTS.get(split, frozenset({split}))
         return bool(trained_parts & parts)
@@ -239,8 +243,10 @@ def report(command: str, rows: Sequence[EvaluationRow]) -> dict[str, JSON]:
     results: list[JSON] = []
     comparisons: list[JSON] = []
     for row in rows:
+        # Earlier reports have these keys too, such as `decisions` for the number of queries.
         results.append({"checkpoint": row.name, "decisions": row.n_queries, **row.result.to_json()})
         if row.comparison is not None:
+            # Every task set has the same first checkpoint, so `rows[0]` names the baseline of all.
             comparisons.append(_comparison_to_json(row.name, row.comparison, rows[0].name))
     return {
         "command": command,

@@ -52,6 +52,7 @@ def build_model(config: TrainConfig) -> GraphMethod:
     """
     arguments = method_arguments(config)
     seed = config.schedule.seed
+    # Two blocks, so that the error names the factory that failed.
     try:
         encoder = _build_encoder(config)
     except FACTORY_ERRORS as error:
@@ -65,8 +66,10 @@ def build_model(config: TrainConfig) -> GraphMethod:
 
 def _build_encoder(config: TrainConfig) -> Backbone:
     """The backbone, wrapped for test-time augmentation and PCA as configured."""
+    # A seed among the encoder's own arguments takes precedence.
     arguments = {"seed": config.schedule.seed, **config.encoder_arguments}
     encoder = backbones.create(config.encoder, **arguments)
+    # The order matters: PCA is outermost, so it is fitted on features averaged over the views.
     if config.views != 1:
         encoder = backbones.affine_tta(encoder, config.views)
     if config.mirror is not None:
@@ -107,6 +110,7 @@ def method_arguments(config: TrainConfig) -> dict[str, Any]:
     method = find_method(config.method)
     arguments: dict[str, Any] = dict(config.arguments)
     if method.fixed_way:
+        # `--set way=...` takes precedence over `--way`.
         arguments.setdefault("way", _fixed_number(config, "way", "classes"))
     if method.fixed_shot:
         arguments.setdefault("shot", _fixed_number(config, "shot", "shots"))
@@ -116,6 +120,7 @@ def method_arguments(config: TrainConfig) -> dict[str, Any]:
             raise ConfigurationError(
                 f"unknown metric {metric!r}; expected one of {', '.join(METRICS)}", key="arguments"
             )
+        # Configurations are JSON and name the metric; the factory takes the function.
         arguments["metric"] = METRICS[metric]
     if config.transductive is not None:
         check_mode(config.method, config.transductive)
@@ -187,6 +192,7 @@ def choose_loss(config: TrainConfig) -> Callable[[Any, Tensor], Tensor] | None:
     loss = find_method(config.method).loss
     if config.loss is not None:
         loss = LOSSES[config.loss]
+    # Before the next check: with `steps=0` a method is saved as it is, trainable or not.
     if not has_steps:
         return None
     if loss is None:
@@ -223,6 +229,7 @@ def load_encoder_weights(model: GraphMethod, path: str) -> None:
             "give the same encoder and arguments"
         )
     encoder.load_state_dict(other.encoder.state_dict())
+    # The path may be reused by a later run; the digest identifies the weights.
     digest = hashlib.sha256(source.read_bytes()).hexdigest()
     origin = {"checkpoint": checkpoint_label(source), "sha256": digest}
     model.provenance = {"init_encoder": {**origin, **other.provenance}}
@@ -241,10 +248,13 @@ def fit_pca(model: GraphMethod, data: Dataset) -> None:
     net = getattr(model.encoder, "net", None)
     if not isinstance(net, PrincipalComponents):
         return
+    # Evenly spaced instead of random: this needs no seed and covers a data set that is sorted
+    # by class as a whole.
     n_items = min(MAX_PCA_ITEMS, len(data))
     index = torch.linspace(0, len(data) - 1, n_items).long()
     # A data set has no empty classes, so classes without a selected item are dropped.
     present, y = torch.unique(data.y[index], return_inverse=True)
     classes = tuple(data.classes[c] for c in present.tolist())
     subset = Dataset(data.name, data.split, data.x[index], y, classes)
+    # `net.net` is the encoder without the projection, which has no axes yet.
     net.fit(encode(subset, net.net, progress=False).x)

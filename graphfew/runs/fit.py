@@ -40,7 +40,9 @@ class TrainingProgress:
     """
 
     step: int = 0
+    # -1 instead of 0, because a run of 0 steps is validated at step 0.
     validated: int = -1
+    # Below every accuracy: the first validation is an improvement even at accuracy 0.
     best: float = -1.0
     loss: float = 0.0
     accuracy: float = 0.0
@@ -59,6 +61,7 @@ class TrainingProgress:
         """Check whether a validation is pending at this step."""
         is_last = self.step == schedule.steps
         is_regular = self.step > 0 and self.step % schedule.validate_every == 0
+        # A resumed run must not repeat a validation that was saved at this step.
         return (is_last or is_regular) and self.validated != self.step
 
     def has_ended(self, schedule: Schedule) -> bool:
@@ -171,6 +174,7 @@ def fit(
     """
     now = progress or TrainingProgress()
 
+    # A closure on purpose: it reads the current `now`, which the loops below rebind.
     def pending_validation() -> Iterator[TrainingEvent]:
         if validation is None or not now.is_validation_step(schedule):
             return
@@ -195,6 +199,8 @@ def fit(
         )
     # With an average or a classifier, the optimizer updates another module than `model`.
     learner = learner or model
+    # Tasks, seeds and learning rate of a step follow from its index: with weights and optimizer
+    # restored, `start` is all that `train` needs to continue bit for bit.
     steps = train(
         learner,
         tasks,
@@ -212,6 +218,7 @@ def fit(
     )
     for step in steps:
         now = now.add(step)
+        # Before the event: a caller who saves at it must save the updated average.
         after_step(now.step)
         yield TrainingEvent(now, step=step)
         for event in pending_validation():
@@ -225,6 +232,7 @@ def _validation_event(progress: TrainingProgress, result: Result) -> TrainingEve
     """The event of a validation; sums over steps start again after it."""
     loss = None
     accuracy = None
+    # -1 means that no validation has taken place yet.
     n_steps = progress.step - max(progress.validated, 0)
     if n_steps:
         loss = progress.loss / n_steps

@@ -30,12 +30,14 @@ def build_objective(config: TrainConfig, state: TrainingState) -> TrainingState:
     Raises:
         ValueError: if the model has no trainable parameters, or items to augment are not images.
     """
+    # First, because the classifier is built on `state.method`, which this replaces.
     if config.schedule.average is not None:
         state = _add_average(config, state, config.schedule.average)
     augment = None if config.augment is None else parse_augmentation(config.augment)
     if config.objective == CLASSES:
         state = _add_classifier(config, state, augment)
     elif augment is not None:
+        # Drawn from the seed and the indices of the batch, so a resumed run repeats it exactly.
         source = AugmentedTasks(state.tasks, augment, config.schedule.seed)
         state = dataclasses.replace(state, source=source)
     if not config.schedule.steps:
@@ -48,8 +50,11 @@ def build_objective(config: TrainConfig, state: TrainingState) -> TrainingState:
 
 def _add_average(config: TrainConfig, state: TrainingState, decay: float) -> TrainingState:
     """Train a second copy of the model, whose moving average is validated and saved."""
+    # Built again instead of deep-copied: `build_other_mode` is a closure, which a deep copy
+    # would share, and with it the modules of the original.
     method = build_model(config).to(device_of(state.model))
     method.load_state_dict(state.model.state_dict())
+    # `load_state_dict` copies values, not `requires_grad`.
     method.encoder.requires_grad_(not config.freeze_encoder)
     return dataclasses.replace(
         state,
@@ -107,6 +112,8 @@ def encode_items(state: TrainingState) -> TrainingState:
         dataclasses.replace(source, data=encode(source.data, encoder, progress=False))
         for source in (state.tasks, state.validation)
     )
+    # `on_features` shares the layers instead of copying them, so the optimizer, the moving
+    # average and the checkpoints, which are built on the full models, see every update.
     method = state.method.on_features()
     return dataclasses.replace(
         state,

@@ -48,8 +48,10 @@ def read_options(options: Mapping[str, Any]) -> dict[str, Any]:
         name = RENAMED_OPTIONS.get(name, name)
         if name == "method" and isinstance(value, str):
             value = RENAMED_METHODS.get(value, value)
+        # Earlier versions wrote `colour:0.4`.
         if name == "augment" and isinstance(value, str):
             value = value.replace("colour", "color")
+        # Unknown names pass here; `from_options` rejects them with the list of known ones.
         if name in known:
             known[name].check(value)
         renamed[name] = value

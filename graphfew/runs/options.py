@@ -114,8 +114,10 @@ class Option:
             >>> training_options()["way"].parse_value(5)
             '5'
         """
+        # `isinstance(True, int)` holds, but `way=true` is a mistake and not the number 1.
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if self.type is str and is_number:
+            # `:g` turns the 5.0 of a spec into "5", which the parser of ranges accepts.
             value = f"{value:g}" if isinstance(value, float) else str(value)
         elif self.type is float and is_number:
             value = float(value)
@@ -127,6 +129,7 @@ class Option:
 
     def _check_type(self, value: Any) -> None:
         """Raise unless the value has the option's type; Booleans are not numbers here."""
+        # An integer is a valid float, as in `--lr 1`, but not the other way round.
         allowed = (int, float) if self.type is float else (self.type,)
         if self.type is dict:
             allowed = (Mapping,)
@@ -161,6 +164,7 @@ def declare(default: Any, help: str, group: str, **declaration: Any) -> Any:
 
 def declared_options(record: type) -> dict[str, Option]:
     """Collect the options that a dataclass declares, by name and in order."""
+    # Annotations are text in modules with `from __future__ import annotations`.
     hints = typing.get_type_hints(record)
     options = {}
     for field in dataclasses.fields(record):
@@ -187,6 +191,7 @@ def _value_type(annotation: Any) -> tuple[type, bool]:
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         members = [part for part in typing.get_args(annotation) if part is not type(None)]
         return members[0], True
+    # A generic alias, such as Mapping[str, JSON]; tables are the only kind that options use.
     if typing.get_origin(annotation) is not None:
         return dict, False
     return annotation, False
@@ -237,6 +242,7 @@ def parse_key_values(pairs: Iterable[str]) -> dict[str, JSON]:
     """
     values: dict[str, JSON] = {}
     for pair in pairs:
+        # `partition`, because the value may contain `=` too.
         key, equals, text = pair.partition("=")
         if not (key and equals):
             raise ConfigurationError(f"{pair!r} does not have the form key=value")
@@ -250,6 +256,7 @@ def parse_key_values(pairs: Iterable[str]) -> dict[str, JSON]:
 
 
 def _parse_json_or_text(text: str) -> JSON:
+    # JSON first, so that 3, true and [1, 2] keep their types; other text needs no quotes.
     try:
         value: JSON = json.loads(text)
     except json.JSONDecodeError:

@@ -87,6 +87,7 @@ def versions() -> dict[str, JSON]:
     return {
         "python": platform.python_version(),
         **packages,
+        # It changes the order of floating-point sums, and with it the last digits of results.
         "threads": torch.get_num_threads(),
     }
 
@@ -151,6 +152,7 @@ def append_metrics(run: RunDir, record: ValidationRecord) -> None:
 
 def read_sessions(run: RunDir) -> list[Mapping[str, JSON]]:
     """Read the complete sessions of a run's timing; empty if the file is missing or damaged."""
+    # Timing is informative only: a damaged file must not prevent resuming.
     try:
         sessions = json.loads(run.timing.read_text(encoding="utf-8"))["sessions"]
         return [session for session in sessions if all(name in session for name in SESSION_FIELDS)]
@@ -205,6 +207,7 @@ def restore(run: RunDir, state: TrainingState, *, write: bool = True) -> Trainin
     Raises:
         CheckpointError: if the checkpoint is corrupt or of another model.
     """
+    # Without a checkpoint the run was stopped before its first save and starts again at step 0.
     progress = TrainingProgress()
     if run.last.is_file():
         extra = checkpoint.read_extra(run.last)
@@ -216,6 +219,8 @@ def restore(run: RunDir, state: TrainingState, *, write: bool = True) -> Trainin
             learner=state.separate_learner,
         )
         progress = parse_progress(run, extra)
+    # Steps after the checkpoint are repeated and will append their lines again. With several
+    # processes only one of them may write.
     if write:
         truncate_metrics(run, progress.validated)
     return progress

@@ -83,6 +83,7 @@ class _Stopwatch:
 
     def add(self, event: TrainingEvent, batch: int) -> None:
         """Account for the time since the previous event."""
+        # An event is timed from the previous one, so the time of saves counts too.
         seconds = time.perf_counter() - self.started
         if event.step is None:
             self.validating += seconds
@@ -121,9 +122,11 @@ def prepare(
     """
     run = RunDir(out)
     is_writer = process_group.rank == 0
+    # Before data are loaded and the device is used, which may take minutes.
     if is_writer:
         run_dir.check_new(run)
     config = TrainConfig.from_options(options)
+    # Only for its error: a batch that cannot be split must fail before the folder exists.
     shard_batch(range(config.schedule.batch), process_group)
     state = build_state(config)
     # Last, so that an invalid configuration leaves no folder behind.
@@ -158,6 +161,7 @@ def resume(
     """
     run = RunDir(out)
     config, versions_before = run_dir.read_config(run)
+    # An option that contradicts the folder would otherwise be ignored silently.
     differences = contradictions(config, options)
     if differences:
         raise ConfigurationError(
@@ -167,6 +171,7 @@ def resume(
     locations = {name: options[name] for name in LOCATION_OPTIONS if name in options}
     config = dataclasses.replace(config, **locations)
     shard_batch(range(config.schedule.batch), process_group)
+    # A run that was stopped before its first save has no weights yet and needs `init_encoder`.
     state = build_state(config, resuming=run.last.is_file())
     progress = run_dir.restore(run, state, write=process_group.rank == 0)
     notes = (*_version_notes(versions_before), *_precision_notes(config, state))
@@ -231,9 +236,11 @@ def execute(
     device = device_of(state.model)
 
     def stop_if_requested(completed_tasks: int = 0) -> None:
+        # The signature is that of `on_validation_progress`.
         del completed_tasks
         # All processes must stop at the same step, also if only one received the signal.
         n_requests = process_group.sum(torch.tensor(float(should_stop()), device=device))
+        # After the last validation nothing is left to interrupt, so the run ends normally.
         if float(n_requests) and not now.is_finished(schedule):
             raise TrainingInterrupted(now.step)
 
@@ -251,6 +258,8 @@ def execute(
         loss=state.loss,
         optimizer=state.optimizer,
         progress=now,
+        # Processes may have different numbers of batches to validate, so that an all-reduce in
+        # each batch would deadlock.
         on_validation_progress=stop_if_requested if is_single else None,
         learner=inner.learner,
         after_step=inner.after_step,
@@ -260,6 +269,7 @@ def execute(
         for event in events:
             now = event.progress
             stopwatch.add(event, schedule.batch)
+            # Before the callback, which may read the files, or raise.
             if is_writer:
                 _save_event(prepared, event)
             on_event(event)
@@ -270,6 +280,7 @@ def execute(
             run_dir.save_last(run, state, now)
         raise
     finally:
+        # Also after an error, because the time was spent.
         if is_writer:
             sessions: list[JSON] = [*previous_sessions, _session(prepared, now, stopwatch)]
             run_dir.write_json(run.timing, {"sessions": sessions})

@@ -176,6 +176,8 @@ class Schedule:
         if self.halve_every is not None:
             schedulers.append(StepLR(optimizer, step_size=self.halve_every, gamma=0.5))
         if self.warmup:
+            # At step k the factor is (k + 1) / (warmup + 1): the first step already moves the
+            # weights, and step `warmup` has the full rate.
             start_factor = 1 / (self.warmup + 1)
             schedulers.append(
                 LinearLR(optimizer, start_factor=start_factor, total_iters=self.warmup)
@@ -184,6 +186,8 @@ class Schedule:
             return LambdaLR(optimizer, lambda step: 1.0)
         if len(schedulers) == 1:
             return schedulers[0]
+        # Each one is called at every step, so the factors multiply; SequentialLR would run them
+        # one after the other.
         return ChainedScheduler(schedulers, optimizer=optimizer)
 
     @property

@@ -106,6 +106,7 @@ def with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """The state of an optimizer by name: `optimizer/<index of the weight>/<name>`."""
     tensors = {}
+    # Only the state: learning rates and other options belong to the configuration.
     for index, values in optimizer.state_dict()["state"].items():
         for name, value in values.items():
             tensors[f"{OPTIMIZER}{index}/{name}"] = value

@@ -228,10 +228,12 @@ def _load_tensors(
         _check_weights(learner, learner_weights, path)
     state = None if optimizer is None else optimizer_state(optimizer, tensors, path)
 
+    # Values are copied into the existing tensors, which optimizers and averages refer to.
     model.load_state_dict(weights)
     if learner is not None:
         learner.load_state_dict(learner_weights)
     if optimizer is not None:
+        # The groups stay those of this optimizer; the schedule sets their rate by the step.
         param_groups = optimizer.state_dict()["param_groups"]
         optimizer.load_state_dict({"state": state, "param_groups": param_groups})
     model.provenance = header.provenance
@@ -253,6 +255,7 @@ def _model_spec(header: Header, path: str | Path) -> ModelSpec:
 
 def _build_model(spec: ModelSpec, path: str | Path, weights: Mapping[str, Tensor]) -> GraphMethod:
     try:
+        # Before anything is built: the spec of a damaged file could ask for terabytes.
         too_large = next(_large_arguments(spec.arguments), None)
         if too_large is not None:
             name, value = too_large
@@ -299,6 +302,7 @@ def _limit_parameters(n_tensors: int, n_values: int) -> Iterator[None]:
                 f"the model spec needs more weights than the {n_values} values of the file"
             )
 
+    # The hook is global: modules that other threads build meanwhile are counted too.
     handle = register_module_parameter_registration_hook(check)
     try:
         yield
@@ -307,6 +311,7 @@ def _limit_parameters(n_tensors: int, n_values: int) -> Iterator[None]:
 
 
 def _check_weights(model: nn.Module, weights: Mapping[str, Tensor], path: str | Path) -> None:
+    # `load_state_dict` would copy the tensors that match before it raises.
     expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     saved = {name: tuple(value.shape) for name, value in weights.items()}
     for name in sorted(expected.keys() | saved.keys()):

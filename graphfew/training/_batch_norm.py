@@ -26,6 +26,7 @@ def synchronized_batch_norm(model: nn.Module, process_group: ProcessGroup) -> It
         model: its `BatchNorm1d` and `BatchNorm2d` submodules are replaced temporarily.
         process_group: the processes that share each batch.
     """
+    # Collected first: a replacement inside the loop would change what `modules` iterates over.
     replaced: list[tuple[nn.Module, str, nn.Module]] = []
     if process_group.size > 1:
         for parent in model.modules():
@@ -39,12 +40,13 @@ def synchronized_batch_norm(model: nn.Module, process_group: ProcessGroup) -> It
         yield
     finally:
         for parent, name, child in replaced:
+            # The replacement has its own `__dict__`: a mode set inside the block is carried back.
             child.training = getattr(parent, name).training
             setattr(parent, name, child)
 
 
 def _synchronized(norm: nn.Module, process_group: ProcessGroup) -> nn.Module:
-    """A synchronized batch norm that shares the parameters and buffers of `norm`."""
+    """A synchronized batch norm on the parameters and buffers of `norm`."""
     kind = _SyncBatchNorm2d if isinstance(norm, nn.BatchNorm2d) else _SyncBatchNorm1d
     # Not a copy: parameters, buffers and hooks are the same objects, so optimizers see them.
     module = kind.__new__(kind)
@@ -85,6 +87,7 @@ class _SyncBatchNorm:
     @torch.no_grad()
     def _update_running_stats(self: Any, mean: Tensor, variance: Tensor) -> None:
         """Move the running statistics towards those of the batch, as PyTorch's batch norm does."""
+        # In place, because the original module shares these buffers.
         self.num_batches_tracked.add_(1)
         momentum = self.momentum
         if momentum is None:

@@ -33,10 +33,11 @@ def ema(model: nn.Module, decay: float) -> AveragedModel:
 
     @torch.no_grad()
     def average(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
-        # Such as the number of batches that a batch norm has tracked.
+        # Integers, such as the number of batches that a batch norm has tracked, have no average.
         if not averaged.is_floating_point():
             return current
         n = int(count)
+        # n / (n + 9) lets the first steps forget the initial weights before `decay` takes over.
         return averaged.lerp(current, 1 - min(decay, n / (n + 9)))
 
     averaged_model = AveragedModel(model, avg_fn=average, use_buffers=True)

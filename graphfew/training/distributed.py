@@ -115,6 +115,7 @@ def _average_group(parameters: Sequence[nn.Parameter], process_group: ProcessGro
     has_gradient = []
     for parameter in parameters:
         gradient = parameter.grad
+        # As numbers, because they are summed too: a parameter may be used in some processes only.
         has_gradient.append(0.0 if gradient is None else 1.0)
         if gradient is None:
             gradient = torch.zeros_like(parameter)
@@ -124,4 +125,5 @@ def _average_group(parameters: Sequence[nn.Parameter], process_group: ProcessGro
     mean = process_group.sum(flat) / process_group.size
     parts = torch.split(mean, [parameter.numel() for parameter in parameters])
     for parameter, part, n in zip(parameters, parts, n_present.tolist(), strict=True):
+        # A view would keep the whole flat buffer alive as long as one gradient exists.
         parameter.grad = part.view_as(parameter).clone() if n else None

@@ -50,6 +50,7 @@ class FabricProcessGroup:
     def gather(self, value: T) -> list[T]:
         """Collect the value of every process. Raises ProcessLostError if one has ended."""
         values: list[T | None] = [None] * self.size
+        # Pickles the values: for small Python objects, not for tensors on a GPU.
         with _connection_errors_as_process_lost():
             torch.distributed.all_gather_object(values, value)
         return values  # type: ignore[return-value]

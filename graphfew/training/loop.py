@@ -145,7 +145,7 @@ def train(
 
 
 def trainable_parameters(model: nn.Module) -> list[nn.Parameter]:
-    """The parameters that require gradients. Raises InvalidInputError if there are none."""
+    """The parameters that require gradients. Raises InvalidInputError if no parameter does."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if not parameters:
         raise InvalidInputError(
@@ -200,6 +200,7 @@ class _Update:
     def __call__(self, index: int) -> TrainStep:
         """Compute the loss on the step's tasks and update the weights."""
         group = self.process_group
+        # The indices of tasks follow from the step, so a resumed run continues with the same ones.
         indices = shard_batch(range(index * self.batch, (index + 1) * self.batch), group)
         episode, target = self.tasks.batch(indices)
         device = next(self.model.parameters()).device
@@ -223,6 +224,7 @@ class _Update:
     @contextmanager
     def _training_state(self) -> Iterator[None]:
         """Training mode and temporary patches of the model, for the duration of one step."""
+        # `train()` overwrites the mode of every module, such as batch norms that the caller fixed.
         modes = {module: module.training for module in self.model.modules()}
         try:
             self.model.train()
@@ -246,6 +248,7 @@ class _Update:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         parameters = []
+        # In the optimizer's order: all processes must reduce the same tensors in the same order.
         for group in self.optimizer.param_groups:
             parameters.extend(group["params"])
         average_gradients(parameters, self.process_group)

@@ -29,9 +29,11 @@ def supports_bfloat16(device: torch.device | str = "cpu") -> bool:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if kind != "cpu":
         return True
+    # macOS and Windows write arm64, Linux writes aarch64.
     if platform.machine().lower() in ("arm64", "aarch64"):
         return _arm_supports_bfloat16()
     features = _x86_features()
+    # `amx_tile` is what PyTorch before 2.11 reports; processors with it also have AMX's bfloat16.
     return any(features.get(name, False) for name in ("avx512_bf16", "amx_bf16", "amx_tile"))
 
 

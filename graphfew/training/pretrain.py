@@ -156,6 +156,7 @@ class ClassificationBatches:
             for image, quarter_turns in zip(x, rotation, strict=True):
                 rotated.append(torch.rot90(image, int(quarter_turns), (1, 2)))
             x = torch.stack(rotated)
+            # Class c, rotated r times, is class 4 c + r.
             y = y * N_ROTATIONS + torch.from_numpy(rotation)
         if self.augment is not None:
             # Each item is augmented independently, as if it were a task of its own.
@@ -165,6 +166,7 @@ class ClassificationBatches:
     def _positions(self, indices: range) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Item index and number of quarter turns at positions of the endless sequence."""
         n = len(self.data)
+        # A batch may reach from one epoch into the next; positions count from the first of them.
         first_epoch, last_epoch = indices[0] // n, indices[-1] // n
         epochs = range(first_epoch, last_epoch + 1)
         orders = np.concatenate([_epoch_order(self.seed, epoch, n) for epoch in epochs], axis=1)
@@ -207,4 +209,5 @@ def class_loss(output: ClassificationOutput, target: Int[Tensor, " N"]) -> Float
 def _epoch_order(seed: int, epoch: int, n: int) -> NDArray[np.int64]:
     """`[2, n]`: the items of an epoch in order, and a number of quarter turns for each."""
     rng = np.random.default_rng((seed, epoch))
+    # Rotations are drawn after the permutation, so the order is the same without them.
     return np.stack([rng.permutation(n), rng.integers(N_ROTATIONS, size=n)])

@@ -54,9 +54,11 @@ def plot_confusion_matrix(
         '1 task: 2 of 3 correct'
     """
     scores = predictions.logits if isinstance(predictions, MethodOutput) else predictions
+    # Logits `[Q, way]`, or class indices `[Q]`.
     predicted = scores.argmax(1) if scores.ndim == 2 else scores
     episode = predictions.graphs[0].episode if isinstance(predictions, MethodOutput) else None
     if queries is None:
+        # Plain tensors do not know their tasks, so all queries count as one.
         queries = (len(predicted),) if episode is None else episode.n_queries
     if not len(predicted) == len(target) == sum(queries):
         raise InvalidInputError(
@@ -70,6 +72,7 @@ def plot_confusion_matrix(
     if episode is not None and len(episode.way) == len(queries):
         ways = list(episode.way)
     else:
+        # Without an episode, the largest index that occurs is the best guess.
         pairs = zip(targets, predicted_classes, strict=True)
         ways = [1 + int(torch.cat(pair).max()) for pair in pairs]
     return _plot_per_task(targets, predicted_classes, ways)
@@ -77,6 +80,7 @@ def plot_confusion_matrix(
 
 def count_predictions(target: Tensor, predicted: Tensor, n_classes: int) -> Tensor:
     """`[n_classes, n_classes]` int64: queries of each true class (row) by predicted class (column)."""
+    # A pair of classes as one number: a single bincount replaces an accumulating scatter.
     flat = torch.bincount(target * n_classes + predicted, minlength=n_classes * n_classes)
     return flat.view(n_classes, n_classes)
 
@@ -104,6 +108,7 @@ def _plot_combined(
     n_tasks = len(targets)
     task_names = _names_per_task(names, n_tasks)
     index_of: dict[str, int] = {}
+    # Classes stay in the order of their first appearance.
     for class_names in task_names:
         for name in class_names:
             index_of.setdefault(name, len(index_of))
@@ -131,6 +136,7 @@ def _plot_combined(
 
 
 def _names_per_task(names: ClassNames, n_tasks: int) -> list[list[str]]:
+    # A str is itself a sequence of str: only the elements tell a shared list from a list per task.
     shared = [name for name in names if isinstance(name, str)]
     if len(shared) == len(names):
         return [shared] * n_tasks
@@ -143,6 +149,7 @@ def _names_per_task(names: ClassNames, n_tasks: int) -> list[list[str]]:
 
 def _plot_matrix(ax: Axes, counts: Tensor, labels: Sequence[str]) -> None:
     n_classes = len(labels)
+    # Relative to the row, because classes differ in queries; a class may have none at all.
     fraction = counts / counts.sum(1, keepdim=True).clamp_min(1)
     ax.imshow(fraction.numpy(), cmap="Blues", vmin=0, vmax=1)
     if max(map(len, labels)) > 2:
@@ -158,6 +165,7 @@ def _plot_matrix(ax: Axes, counts: Tensor, labels: Sequence[str]) -> None:
     if n_classes > MAX_CLASSES_WITH_COUNTS:
         return
     for row, column in counts.nonzero().tolist():
+        # Black is not readable on the dark end of the color map.
         color = "white" if fraction[row, column] > 0.6 else "black"
         text = str(int(counts[row, column]))
         ax.text(column, row, text, ha="center", va="center", fontsize=9, color=color)

@@ -39,7 +39,7 @@ def plot_training_curves(
 
     Raises:
         MissingFileError: a log does not exist.
-        InvalidInputError: there are no runs, or a log is empty or cannot be read.
+        InvalidInputError: `runs` is empty, or a log is empty or cannot be read.
 
     Example:
         >>> import json, pathlib, tempfile
@@ -70,6 +70,7 @@ def plot_training_curves(
             "linestyle": LINE_STYLES[index % len(LINE_STYLES)],
             "marker": RUN_MARKERS[index % len(RUN_MARKERS)],
             "markersize": 5,
+            # About a dozen markers per curve, whatever the number of validations.
             "markevery": max(1, len(log) // 12),
         }
         _plot_accuracy(accuracy_ax, log, name, style)
@@ -79,6 +80,7 @@ def plot_training_curves(
         ax.set(xlabel="step", title=title)
         ax.spines[["top", "right"]].set_visible(False)
         ax.grid(alpha=0.3)
+    # One legend serves both axes, because they show the same runs.
     handles, labels = accuracy_ax.get_legend_handles_labels()
     figure.legend(
         handles,
@@ -119,6 +121,7 @@ def _parse_entry(line: str) -> dict[str, float]:
     entry = {}
     for name in FIELDS:
         value = values.get(name)
+        # JSON has no NaN: an entry without a value has null, or lacks the key.
         entry[name] = math.nan if value is None else float(value)
     return entry
 
@@ -126,6 +129,7 @@ def _parse_entry(line: str) -> dict[str, float]:
 def _name_by_folder(paths: Sequence[str | Path]) -> dict[str, str | Path]:
     """Name each run by the last part of its folder, or by the whole path if that is not unique."""
     folders = [_run_folder(Path(path)) for path in paths]
+    # Resolved, because `.` has no name.
     names = [folder.resolve().name for folder in folders]
     named_runs = {}
     for name, folder, path in zip(names, folders, paths, strict=True):

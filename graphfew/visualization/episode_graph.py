@@ -58,7 +58,7 @@ def plot_graph(
         The axes.
 
     Raises:
-        IndexError: there is no such task.
+        IndexError: `task` is out of range.
         InvalidInputError: the number of images, predictions or targets does not match the task.
 
     Example:
@@ -76,6 +76,7 @@ def plot_graph(
     _check_length("predictions", predictions, len(queries), "queries")
     _check_length("target", target, len(queries), "queries")
     if ax is None:
+        # Not from pyplot, whose global registry keeps every figure alive until it is closed.
         ax = Figure(figsize=(6, 6)).add_axes((0.01, 0.01, 0.98, 0.98))
     if positions is None:
         positions = spring_positions(net, seed)
@@ -126,7 +127,7 @@ def plot_before_after(
         The figure.
 
     Raises:
-        IndexError: there is no such task.
+        IndexError: `task` is out of range.
         InvalidInputError: the number of images or targets does not match the task.
 
     Example:
@@ -198,7 +199,7 @@ def plot_layers(
         The figure.
 
     Raises:
-        IndexError: there is no such task.
+        IndexError: `task` is out of range.
         InvalidInputError: the number of images or targets does not match the task.
 
     Example:
@@ -212,8 +213,10 @@ def plot_layers(
     _check_length("target", target, out.graphs[0].episode.n_queries[task], "queries")
     nets = [to_networkx(graph, task) for graph in out.graphs]
     if positions is None:
+        # A copy, because the targets are entered as labels, for the layout only.
         positions = _class_circle_positions(nets[0].copy(), target)
     if max_weight is None:
+        # Over all layers, so that the same gray is the same value in every plot.
         weights = [net.edges[edge]["weight"] for net in nets for edge in net.edges]
         max_weight = max(weights, default=1.0)
     n_columns = min(len(nets), 2)
@@ -245,9 +248,15 @@ def plot_layers(
 def spring_positions(net: TaskGraph, seed: int = 0) -> Positions:
     """Spring layout of the stronger edges, without overlapping nodes; deterministic for a seed."""
     strong: TaskGraph = nx.Graph(net)
+    # A complete graph would collapse: its many weak edges outweigh the strong ones.
     strong.remove_edges_from([(a, b) for a, b in net.edges if net.edges[a, b]["weight"] < 0.1])
     positions: Positions = nx.spring_layout(
-        strong, weight="weight", seed=seed, iterations=300, k=2.2 / max(len(net), 1) ** 0.5
+        strong,
+        weight="weight",
+        seed=seed,
+        iterations=300,
+        # The ideal distance; networkx's default is 1 / √n.
+        k=2.2 / max(len(net), 1) ** 0.5,
     )
     return _separate(positions)
 
@@ -255,6 +264,7 @@ def spring_positions(net: TaskGraph, seed: int = 0) -> Positions:
 def circle_positions(net: TaskGraph) -> Positions:
     """Circular layout, support items first, ordered by class."""
     order = sorted(net, key=lambda n: (net.nodes[n]["query"], net.nodes[n]["label"], n))
+    # `circular_layout` follows the order of insertion.
     ring: TaskGraph = nx.Graph()
     ring.add_nodes_from(order)
     positions: Positions = nx.circular_layout(ring)
@@ -274,6 +284,7 @@ def _separate(positions: Positions, min_distance: float = 0.26) -> Positions:
     nodes = list(positions)
     points = np.array([positions[node] for node in nodes], dtype=float).reshape(-1, 2)
     for _ in range(200):
+        # `[n, n, 2]`: offsets[i, j] points from node j to node i.
         offsets = points[:, None] - points[None]
         distances = np.linalg.norm(offsets, axis=-1)
         too_close = (distances < min_distance) & ~np.eye(len(points), dtype=bool)
@@ -332,6 +343,7 @@ def _draw_image(
     if image is None:
         content: Any = TextArea("   ")
     else:
+        # A fixed range; by default matplotlib stretches each image to its own contrast.
         content = OffsetImage(_to_pixels(image), zoom=0.85, cmap="gray_r", norm=Normalize(0, 1))
     box = AnnotationBbox(content, (position[0], position[1]), bboxprops=frame, pad=0.15)
     ax.add_artist(box)
@@ -380,6 +392,7 @@ def _label_offset(direction: NDArray[Any]) -> tuple[float, float]:
 
 
 def _to_pixels(image: Tensor) -> NDArray[Any]:
+    # matplotlib has channels last, and no channel axis in gray images.
     pixels = image.detach().float().cpu().movedim(0, -1).numpy()
     return pixels[..., 0] if pixels.shape[-1] == 1 else pixels
 

@@ -50,7 +50,7 @@ def plot_projection(
         The figure.
 
     Raises:
-        IndexError: there is no such task.
+        IndexError: `task` is out of range.
         InvalidInputError: the items are not encoded, or the number of predictions, targets or names
             does not match the task.
 
@@ -99,6 +99,7 @@ def principal_plane(x: Array) -> Array:
     from sklearn.decomposition import PCA  # imported here because it takes a second
 
     unit = x / np.linalg.norm(x, axis=1, keepdims=True).clip(1e-12)
+    # PCA may choose a randomized solver. Tiny tasks have fewer than two components; pad them.
     components = PCA(min(2, *unit.shape), random_state=0).fit_transform(unit)
     plane: Array = np.pad(components, ((0, 0), (0, 2 - components.shape[1])))
     return plane
@@ -210,10 +211,12 @@ def _label_wrong(ax: Axes, points: Array, letters: list[str]) -> None:
     # Label sizes are in points of the page, so the data limits must be final.
     ax.autoscale_view()
     on_page = ax.transData.transform(points) * 72 / ax.figure.dpi
+    # From top to bottom, so that the result does not depend on the order of the queries.
     for index in np.argsort(-on_page[:, 1], kind="stable"):
         offset = LABEL_OFFSETS[0]
         for candidate in LABEL_OFFSETS:
             gaps = [np.abs(on_page[index] + candidate - other) for other in used]
+            # Two labels overlap only if they are close in both directions.
             if all((gap > LABEL_SIZE).any() for gap in gaps):
                 offset = candidate
                 break

@@ -63,6 +63,7 @@ def write_record(path: Path, record: DemoRecord) -> None:
         {**dataclasses.asdict(result), "result": result.result.to_json()}
         for result in record.episodes
     ]
+    # Each result is a line of its own, so that a diff of two runs shows which ones changed.
     parts = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in header.items()]
     parts += [_json_lines("labeling", labeling), _json_lines("episodes", episodes)]
     write_text(path, "{\n" + ",\n".join(parts) + "\n}\n")
@@ -106,8 +107,10 @@ def _processor_name() -> str:
 def write_accuracy_plot(path: Path, record: DemoRecord) -> None:
     """Draw the accuracies of both parts with their intervals."""
     figure = Figure(figsize=(13, 4.8), layout="constrained")
+    # `dict.fromkeys` drops duplicates in order, unlike a set.
     datasets = list(dict.fromkeys(result.data for result in record.labeling))
     axes = figure.subplots(1, len(datasets) + 1)
+    # The last axes are left for the episodes.
     for ax, data in zip(axes, datasets, strict=False):
         bars = {r.method: r.interval() for r in record.labeling if r.data == data}
         _plot_bars(ax, f"One label per class:\n{data}", bars, highlight="graphfew")
@@ -129,6 +132,7 @@ def _plot_bars(ax: Axes, title: str, bars: dict[str, tuple[float, float]], highl
     drawn = ax.barh(list(bars), means, xerr=half_widths, color=colors, capsize=3)
     labels = [f"{mean:.1f}" for mean in means]
     ax.bar_label(drawn, labels, label_type="center", color="white", fontsize=8)
+    # barh draws from bottom to top, but the first method belongs to the top.
     ax.invert_yaxis()
     ax.set_title(title, fontsize=10)
     ax.set_xlabel("accuracy in %")
@@ -154,4 +158,5 @@ def write_episode_plot(
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure as PNG, whole or not at all."""
     with atomic_replace(path) as temporary:
+        # `format` is needed because the temporary file does not end in .png.
         figure.savefig(temporary, format="png", dpi=120)

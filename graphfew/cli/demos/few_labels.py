@@ -66,6 +66,7 @@ def digit_tasks(n_draws: int, seed: int) -> Iterator[LabelingTask]:
     digits = load_digits()
     features = digits.data / 16
     for draw in range(n_draws):
+        # A stream per draw: with more draws the earlier ones stay the same.
         rng = np.random.default_rng([seed, draw])
         yield LabelingTask(features, digits.target, _one_label_per_class(digits.target, rng))
 
@@ -78,6 +79,7 @@ def glyph_tasks(glyphs: Dataset, n_draws: int, seed: int) -> Iterator[LabelingTa
     for draw in range(n_draws):
         rng = np.random.default_rng([seed, draw])
         classes = rng.choice(len(glyphs.classes), N_GLYPH_CLASSES, replace=False)
+        # Class numbers keep their gaps: every method accepts arbitrary labels.
         mask = np.isin(target, classes)
         labels = _one_label_per_class(target[mask], rng)
         yield LabelingTask(features[mask], target[mask], labels)
@@ -107,6 +109,7 @@ def labeling_methods() -> dict[str, LabelingMethod]:
 
 def _labels_only(estimator: Callable[[], Any]) -> LabelingMethod:
     def label_items(features: Array, labels: Array) -> Array:
+        # An inductive baseline: it never sees the unlabeled items before it labels them.
         labeled = labels != UNLABELED
         predicted: Array = estimator().fit(features[labeled], labels[labeled]).predict(features)
         return predicted
@@ -116,6 +119,7 @@ def _labels_only(estimator: Callable[[], Any]) -> LabelingMethod:
 
 def _semi_supervised(estimator: Callable[[], Any]) -> LabelingMethod:
     def label_items(features: Array, labels: Array) -> Array:
+        # `transduction_` is the attribute of scikit-learn's semi-supervised estimators.
         predicted: Array = estimator().fit(features, labels).transduction_
         return predicted
 
@@ -129,6 +133,7 @@ def compare_labeling(
     methods = labeling_methods()
     accuracies: dict[str, list[float]] = {title: [] for title in methods}
     for task in tasks:
+        # All methods get the same draw, so no difference is due to the choice of labeled items.
         for title, label_items in methods.items():
             accuracies[title].append(_accuracy(label_items, task))
         advance("")

@@ -120,6 +120,7 @@ def _train_models(
     tasks = data.Tasks(glyphs, way=20, shot=1, query=5, seed=seed)
     with stage(console, "Training prototypes", plan.encoder) as advance:
         _fit(prototypes, tasks, plan.encoder, batch=3, lr=2e-3, seed=seed, advance=advance)
+    # As hard to distinguish as new classes, because the encoder was not trained on them.
     mirrored = dataclasses.replace(glyphs, x=glyphs.x.flip(3).contiguous())
     features = data.encode(mirrored, encoder, progress=False)
     # On the validation script, training with 5-shot tasks was best also for 1-shot tasks.
@@ -135,6 +136,7 @@ def _train_models(
     ):
         with stage(console, f"Training {title}", n_steps) as advance:
             _fit(
+                # The encoder is not trained here: the tasks hold its features already.
                 model.on_features(),
                 tasks,
                 n_steps,
@@ -154,6 +156,7 @@ def _train_models(
     pixels = create("nearest_neighbor", encoder=nn.Flatten(), dim=glyphs.x[0].numel())
     return {
         "EGNN, transductive": egnn,
+        # `in_mode` shares the weights: one training serves both modes.
         "EGNN, inductive": egnn.in_mode(transductive=False),
         "GNN, transductive": gnn,
         "GNN, inductive": gnn.in_mode(transductive=False),
@@ -195,6 +198,7 @@ def _evaluate_models(
 ) -> Iterator[FullDemoResult]:
     for data_title, dataset in datasets.items():
         for shot in SHOTS:
+            # `seed` and `seed + 1` are those of training tasks; tests and the plot have others.
             tasks = data.Tasks(dataset, way=WAY, shot=shot, query=5, seed=seed + 2)
             for method, model in models.items():
                 result = evaluate(model, tasks, plan.test_tasks)

@@ -78,10 +78,12 @@ def run_demo(
             advance("encode")
         labeling = _label_items(console, features, plan, seed)
         egnn, episodes = _run_episodes(console, images["train"], features, plan, seed)
+        # `process_time` counts all threads, and everything since the start of the process.
         seconds = {"wall": time.perf_counter() - start, "processor": time.process_time()}
         record = DemoRecord(seed, dataclasses.asdict(plan), seconds, labeling, episodes)
         write_accuracy_plot(out / "accuracy.png", record)
         write_episode_plot(out / "episode.png", egnn, images["test"], features, seed)
+        # Last, so that the results exist only if the pictures do.
         write_record(out / "results.json", record)
     console.print(
         f"Wrote {out / 'results.json'}, {out / 'accuracy.png'} and {out / 'episode.png'} "

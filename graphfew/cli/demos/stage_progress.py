@@ -44,6 +44,7 @@ def _progress_bar(console: Console, title: str, n_steps: int) -> Iterator[Advanc
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
+    # The bar vanishes at the end: one line per stage remains, as without a terminal.
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(title, total=n_steps, note="")
         yield lambda note: bar.update(task, advance=1, note=note)

@@ -68,6 +68,7 @@ def select_classes(dataset: Dataset, n_classes: int | None) -> Dataset:
     """The first classes of a data set, or all of them."""
     if n_classes is None:
         return dataset
+    # The first classes, so the remaining labels need no renumbering.
     mask = dataset.y < n_classes
     return dataclasses.replace(
         dataset,
@@ -82,6 +83,7 @@ def select_classes(dataset: Dataset, n_classes: int | None) -> Dataset:
 def train_head(glyphs: Dataset, n_steps: int, seed: int, advance: Advance) -> GraphMethod:
     """Prototypes over an MLP head on the frozen encoder, trained on encoded glyphs."""
     channels = glyphs.x.shape[1]
+    # Modules draw their weights from the global generator, which `seeded` restores.
     with seeded(seed):
         head = nn.Sequential(
             nn.Linear(channels, HIDDEN_CHANNELS), nn.ReLU(), nn.Linear(HIDDEN_CHANNELS, channels)
@@ -99,6 +101,7 @@ def train_egnn(
     """EGNN layers over the frozen head of `prototypes`, trained on the same encoded glyphs."""
     head = prototypes.encoder
     egnn = create("egnn", encoder=head, dim=glyphs.x.shape[1], seed=seed)
+    # Encoded once: the head stays fixed while the EGNN layers are trained.
     features = encode(glyphs, head, progress=False)
     tasks = Tasks(features, way=WAY, shot=1, query=varied((1, 30)), seed=seed + 1)
     _fit(egnn.on_features(), tasks, n_steps, batch=24, lr=1e-3, seed=seed, advance=advance)

@@ -27,9 +27,9 @@ def option_parameter(
 
     Args:
         option: the declaration.
-        default: value of an option that is not given; None lets the command know that it is not.
-        default_text: the default that `--help` shows; None for that of the declaration.
-        help: help text; None for that of the declaration.
+        default: value of an option that is not given; None lets the command detect that.
+        default_text: the default that `--help` shows; None for the declared one.
+        help: help text; None for the declared one.
         required: the option must be given.
         multiple: the option may be given several times.
         panel: list the option under the heading of its group.
@@ -43,7 +43,7 @@ def option_parameter(
     )
     # Tables are given as repeated KEY=VALUE texts, which `given_options` parses.
     value_type: Any = list[str] if option.type is dict or multiple else option.type
-    # None tells an option that is not given from one that repeats the default: a resumed run
+    # None marks an option that is not given, unlike one that repeats the default: a resumed run
     # compares the given ones with its configuration.
     if required:
         default = inspect.Parameter.empty

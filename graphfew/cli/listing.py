@@ -17,7 +17,7 @@ from graphfew.methods.registry import METHODS
 # `apple` is the first class of CIFAR-100: its folder shows that class folders are there.
 CIFAR_FILES = ("cifar100.zip", "cifar-100-binary.tar.gz", "apple", "cifar100/apple")
 IMAGENET_FILES = ("train", "*.pkl", "*.pickle", "*.csv", "*.npz")
-# Folder in GRAPHFEW_DATA, patterns of which one must match, and whether it can be downloaded.
+# Folder in GRAPHFEW_DATA, patterns (one must match), and whether it can be downloaded.
 FILES: dict[str, tuple[str, tuple[str, ...], bool]] = {
     "omniglot": ("omniglot", ("images_*.zip",), True),
     "fewrel": ("fewrel", ("*.json",), False),

@@ -59,7 +59,7 @@ def train(
 
     The run folder gets config.json, metrics.jsonl, best.safetensors, last.safetensors and
     timing.json. Ctrl-C saves; --resume continues and yields the same weights as an uninterrupted
-    run. Validation tasks have a seed of their own.
+    run. Validation tasks have their own seed.
     """
     with one_line_errors():
         given = given_options({"method": method, **options}, OPTIONS)
@@ -125,7 +125,7 @@ def _run(prepared: PreparedRun, process_group: ProcessGroup, resume_command: str
                 f"continue with: {resume_command}",
                 err=True,
             )
-            # A code of its own, so that a job script can tell a lost machine from an error.
+            # A separate exit code, so that a job script can tell a lost machine from an error.
             raise typer.Exit(PROCESS_LOST) from error
     screen.print(
         f"Done: best validation accuracy {100 * progress.best:.2f} %, in {out}.",

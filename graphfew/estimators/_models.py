@@ -47,7 +47,6 @@ class ModelFactory:
         self._models: dict[tuple[bool, torch.dtype], GraphMethod] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        # A pickle holds what models are built from, and builds them again on demand.
         return {**self.__dict__, "_models": {}}
 
     def model(self, *, transductive: bool, dtype: torch.dtype) -> GraphMethod:
@@ -70,7 +69,6 @@ class ModelFactory:
         return None if model.spec is None else model.spec.name
 
     def _build(self, transductive: bool) -> GraphMethod:
-        # The content, not the path: the file may be gone when an estimator is unpickled.
         if self.content is not None:
             model = load_bytes(self.content)
             if model.transductive == transductive:

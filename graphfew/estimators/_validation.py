@@ -222,7 +222,7 @@ def _is_unlabeled(labels: Array) -> NDArray[np.bool_]:
 
 def _is_unlabeled_mark(label: Any) -> bool:
     if label is None or type(label).__name__ == "NAType":
-        # pandas' NA is a type of its own: comparing it yields NA, which has no truth value.
+        # pandas' NA has its own type: comparing it yields NA, which has no truth value.
         return True
     is_nan = bool(label != label)
     return is_nan or (isinstance(label, str) and label in UNLABELED_MARKS)

@@ -136,9 +136,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None) -> FewShotClassifier:
-        """Add items, and with them classes.
+        """Add items, and possibly classes.
 
-        The labels that were predicted for earlier items are kept from then on, so a class that is
+        Labels that were predicted for earlier items are not revised, so a class that is
         added later is not assigned to any of them. If it fails, the classifier is unchanged.
 
         Args:

@@ -118,7 +118,7 @@ class PairKernel(torch.autograd.Function):
         n_programs = min(n_blocks, _max_programs(x.device))
         # Nodes are shared by many pairs: the kernel adds to them atomically, in no fixed order.
         d_x = torch.zeros_like(arguments.x)
-        # Every program adds to a row of its own, so that weight gradients need no atomic
+        # Every program adds to its own row, so that weight gradients need no atomic
         # operations; the rows are summed afterwards.
         lengths = [part.numel() for part in arguments.parts]
         d_parts = d_x.new_zeros(n_programs, sum(lengths))

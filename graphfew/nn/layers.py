@@ -291,7 +291,7 @@ def _edge_argument(conv: nn.Module, *, edges: bool) -> str | None:
         if parameter.default is parameter.empty
         and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
     ]
-    # The first two parameters are the nodes and `edge_index`, whatever their names.
+    # The first two parameters are the nodes and `edge_index`, regardless of their names.
     accepted = [p.name for p in parameters[2:] if p.name in ("edge_attr", "edge_weight")]
     missing = [other for other in required[2:] if not (edges and other in accepted)]
     if not any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):

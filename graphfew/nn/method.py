@@ -124,7 +124,7 @@ class GraphMethod(nn.Module):
 
     @property
     def one_graph_per_query(self) -> bool:
-        """Whether every query needs a graph of its own to be independent of the others."""
+        """Whether every query needs its own graph to be independent of the others."""
         return not (self.transductive or self.independent_queries)
 
     def on_features(self) -> GraphMethod:
@@ -220,7 +220,7 @@ class GraphMethod(nn.Module):
         return copy
 
     def encode(self, episode: Episode) -> Episode:
-        """Encode the items of an episode, each once, whatever the number of its graphs.
+        """Encode the items of an episode, once each, regardless of the number of graphs.
 
         Args:
             episode: an episode with items `x [N, ...]`.

@@ -132,7 +132,6 @@ def pair_edges(
         `[E, 1]`.
     """
     if net.kernel is not None:
-        # |x_i - x_j| is symmetric: one value per unordered pair serves both of its edges.
         values = net.kernel(net, x, *topology.pair_nodes())
         return topology.pairs_to_edges(values, self_loop_value=self_loop_value)
     # A compiler fuses what chunks and folding are for.

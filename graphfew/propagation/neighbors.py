@@ -63,7 +63,7 @@ def exact_search(
     Args:
         x: nodes `[N, F]`.
         k: number of neighbors, `1 .. N-1`.
-        chunk_size: nodes per matrix product; None for as many as need 256 MiB.
+        chunk_size: nodes per matrix product; None to use about 256 MiB.
 
     Returns:
         Indices, nearest first, and distances, `[N, k]` each.
@@ -95,7 +95,7 @@ def exact_cosine_search(
     Args:
         x: nodes `[N, F]`.
         k: number of neighbors, `1 .. N-1`.
-        chunk_size: nodes per matrix product; None for as many as need 256 MiB.
+        chunk_size: nodes per matrix product; None to use about 256 MiB.
 
     Returns:
         Indices, nearest first, and distances `1 - cos`, `[N, k]` each.
@@ -128,7 +128,7 @@ def query_neighbors(
         queries: `[Q, F]`, none of them a node of `x`.
         x: nodes `[N, F]`.
         k: number of neighbors, `1 .. N`.
-        chunk_size: queries per matrix product; None for as many as need 256 MiB.
+        chunk_size: queries per matrix product; None to use about 256 MiB.
 
     Returns:
         Indices into `x`, nearest first, and distances, `[Q, k]` each.
@@ -359,7 +359,7 @@ def _nearest_others(
 def _rows_per_chunk(chunk_size: int | None, x: Tensor) -> int:
     if chunk_size is not None and chunk_size < 1:
         raise InvalidInputError(
-            f"chunk_size is {chunk_size}; give at least 1 node, or None for as many as need "
+            f"chunk_size is {chunk_size}; give at least 1 node, or None to use about "
             f"{2 * CHUNK_BYTES} bytes"
         )
     return chunk_size or max(1, CHUNK_BYTES // (len(x) * x.element_size()))

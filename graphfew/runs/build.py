@@ -183,7 +183,7 @@ def training_tasks(config: TrainConfig, data: Dataset) -> Tasks:
 
 
 def validation_tasks(config: TrainConfig, data: Dataset) -> Tasks:
-    """Create the validation tasks, with a seed of their own. Raises ValueError as `Tasks` does."""
+    """Create the validation tasks, with their own seed. Raises ValueError as `Tasks` does."""
     way = config.validate_way
     # 5-way is the usual benchmark; weights that depend on the way allow no other than theirs.
     if way is None:

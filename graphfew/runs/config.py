@@ -66,8 +66,8 @@ class TrainConfig:
             principal components of the training split.
         objective: `"tasks"`; or `"classes"`: the encoder learns to classify `batch` items of the
             split at a time, and is validated through the method on tasks.
-        turns: with `"classes"`, each rotation of a class by 90° is a class of its own.
-        loss: name of the loss; None for that of the method's paper.
+        turns: with `"classes"`, each rotation of a class by 90° is a separate class.
+        loss: name of the loss; None for the loss of the method's paper.
         device: device of the model.
         validate: split that selects the best checkpoint; never a test split.
         validate_way: as `way`; None for 5, or `way` if the method has a fixed one.

@@ -169,7 +169,7 @@ def check_unseen_classes(name: str, model: GraphMethod, tasks: Tasks) -> None:
     description = tasks.describe()
     data, split = str(description["data"]), str(description["split"])
     provenance: object = model.provenance
-    # An encoder that was pretrained has a provenance of its own, and so on.
+    # A pretrained encoder has its own provenance, which may name another encoder in turn.
     while isinstance(provenance, Mapping):
         trained_on = str(provenance.get("trained_on"))
         if _share_classes(trained_on, data, split):

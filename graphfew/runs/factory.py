@@ -174,7 +174,7 @@ def choose_loss(config: TrainConfig) -> Callable[[Any, Tensor], Tensor] | None:
         config: the configuration.
 
     Returns:
-        The named loss, else that of the method's paper; None if there are no steps.
+        The configured loss, otherwise the loss of the method's paper; None if there are no steps.
 
     Raises:
         ConfigurationError: if steps are requested of a method without training, and no loss is

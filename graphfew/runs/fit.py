@@ -22,7 +22,7 @@ from graphfew.training.loop import TrainStep, train
 
 @dataclasses.dataclass(frozen=True)
 class TrainingProgress:
-    """Progress of a training run: what it needs besides the weights to continue exactly.
+    """Progress of a training run: what it needs, in addition to the weights, to continue exactly.
 
     Attributes:
         step: number of completed steps.
@@ -147,7 +147,7 @@ def fit(
         validation: tasks to validate on; None for no validation.
         schedule: steps, batch size, learning rate, seed and intervals.
         loss: the loss; may be None only if `schedule.steps` is 0.
-        optimizer: an optimizer with the schedule's learning rate; None for that of the schedule.
+        optimizer: an optimizer with the schedule's learning rate; None builds the schedule's one.
         progress: where to continue, with the weights and the optimizer of that step.
         on_validation_progress: called during validation with the number of completed tasks; it
             may raise to stop.

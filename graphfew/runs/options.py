@@ -42,7 +42,7 @@ class Option:
         exclusive: the bounds of an open interval.
         parse: parser of its text form, called with the text to check it.
         metavar: placeholder in `--help`.
-        default_text: the default in words, if the value does not say it.
+        default_text: the default in words, if the value is not descriptive.
         recorded: recorded in a checkpoint's provenance if it differs from the default.
         name, type, nullable, default: those of the field.
 

@@ -1,4 +1,4 @@
-"""`TrainingState`: what a training run works on."""
+"""`TrainingState`: model, tasks, loss and optimizer of a training run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def no_op(steps_done: int) -> None:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TrainingState:
-    """What a training run works on; `build_state` creates it.
+    """Model, tasks, loss and optimizer of a training run; `build_state` creates it.
 
     Attributes:
         model: the method that is validated and saved.

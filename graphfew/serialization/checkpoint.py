@@ -255,7 +255,7 @@ def _model_spec(header: Header, path: str | Path) -> ModelSpec:
 
 def _build_model(spec: ModelSpec, path: str | Path, weights: Mapping[str, Tensor]) -> GraphMethod:
     try:
-        # Before anything is built: the spec of a damaged file could ask for terabytes.
+        # Before anything is built: the spec of a damaged file could request terabytes.
         too_large = next(_large_arguments(spec.arguments), None)
         if too_large is not None:
             name, value = too_large

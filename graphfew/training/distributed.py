@@ -42,7 +42,7 @@ class ProcessGroup(Protocol):
         ...
 
     def sum(self, value: Tensor) -> Tensor:
-        """Sum a tensor over all processes (all-reduce); gradients are summed likewise."""
+        """Sum a tensor over all processes (all-reduce); gradients are summed too."""
         ...
 
     def gather(self, value: T) -> list[T]:

@@ -96,7 +96,7 @@ def launch(processes: int, device: str = "cpu", nodes: int = 1) -> FabricProcess
     Args:
         processes: number of processes on this machine; on `cuda`, one per GPU.
         device: `"cpu"` or `"cuda"`.
-        nodes: number of machines, each with as many processes.
+        nodes: number of machines, each with `processes` processes.
 
     Returns:
         The process group, for `train(process_group=...)` and `evaluate`; move the model to its

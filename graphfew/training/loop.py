@@ -88,8 +88,8 @@ def train(
             lr=1e-3)` that is called with the trainable parameters.
         scheduler: factory of a learning-rate scheduler, such as `functools.partial(
             torch.optim.lr_scheduler.CosineAnnealingLR, T_max=steps)`; it is advanced to `start`,
-            then once per step. With None the learning rate is that of the optimizer; you may
-            also step a scheduler of your own in the loop body.
+            then once per step. None leaves the optimizer's learning rate unchanged; you
+            may also step your own scheduler in the loop body.
         start: index of the first step.
         seed: seed of dropout and any other randomness in training.
         precision: dtype in which the encoder multiplies during training; bfloat16 is about twice

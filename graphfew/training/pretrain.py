@@ -99,7 +99,7 @@ class ClassificationBatches:
         seed: seed of the order, of rotations and of augmentation.
         augment: random augmentation of images; None for none.
         turns: rotate each square image by a random multiple of 90°; each rotation of a class is
-            a class of its own.
+            a separate class.
 
     Raises:
         InvalidInputError: if `turns` is set and the items are not square images.
@@ -159,7 +159,7 @@ class ClassificationBatches:
             # Class c, rotated r times, is class 4 c + r.
             y = y * N_ROTATIONS + torch.from_numpy(rotation)
         if self.augment is not None:
-            # Each item is augmented independently, as if it were a task of its own.
+            # Each item is augmented independently, as if it were a separate task.
             x = augment_images(self.augment, x, torch.arange(len(x)), self.seed, indices)
         return ClassificationBatch(x), y
 

@@ -58,7 +58,7 @@ def plot_confusion_matrix(
     predicted = scores.argmax(1) if scores.ndim == 2 else scores
     episode = predictions.graphs[0].episode if isinstance(predictions, MethodOutput) else None
     if queries is None:
-        # Plain tensors do not know their tasks, so all queries count as one.
+        # Plain tensors have no task boundaries, so all queries count as one task.
         queries = (len(predicted),) if episode is None else episode.n_queries
     if not len(predicted) == len(target) == sum(queries):
         raise InvalidInputError(
@@ -136,7 +136,7 @@ def _plot_combined(
 
 
 def _names_per_task(names: ClassNames, n_tasks: int) -> list[list[str]]:
-    # A str is itself a sequence of str: only the elements tell a shared list from a list per task.
+    # A str is itself a sequence of str: only the elements show whether the list is shared.
     shared = [name for name in names if isinstance(name, str)]
     if len(shared) == len(names):
         return [shared] * n_tasks

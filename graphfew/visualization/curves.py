@@ -70,7 +70,7 @@ def plot_training_curves(
             "linestyle": LINE_STYLES[index % len(LINE_STYLES)],
             "marker": RUN_MARKERS[index % len(RUN_MARKERS)],
             "markersize": 5,
-            # About a dozen markers per curve, whatever the number of validations.
+            # About a dozen markers per curve, regardless of the number of validations.
             "markevery": max(1, len(log) // 12),
         }
         _plot_accuracy(accuracy_ax, log, name, style)

@@ -63,7 +63,7 @@ def write_record(path: Path, record: DemoRecord) -> None:
         {**dataclasses.asdict(result), "result": result.result.to_json()}
         for result in record.episodes
     ]
-    # Each result is a line of its own, so that a diff of two runs shows which ones changed.
+    # Each result has its own line, so that a diff of two runs shows which ones changed.
     parts = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in header.items()]
     parts += [_json_lines("labeling", labeling), _json_lines("episodes", episodes)]
     write_text(path, "{\n" + ",\n".join(parts) + "\n}\n")
@@ -156,7 +156,7 @@ def write_episode_plot(
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, whole or not at all."""
+    """Write a figure as PNG, atomically."""
     with atomic_replace(path) as temporary:
         # `format` is needed because the temporary file does not end in .png.
         figure.savefig(temporary, format="png", dpi=120)

@@ -29,7 +29,7 @@ LabelingMethod = Callable[[Array, Array], Array]
 
 @dataclasses.dataclass(frozen=True)
 class LabelingTask:
-    """A data set of which one item per class is labeled.
+    """A data set with one labeled item per class.
 
     Attributes:
         features: `[n, F]`.

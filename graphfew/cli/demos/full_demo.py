@@ -78,7 +78,7 @@ def run_full_demo(out: Path, seed: int = 0, plan: FullDemoPlan | None = None) ->
 
     Prototypes train the encoder. EGNN and GNN then learn on its features of mirrored glyphs: the
     encoder has not seen them, so they are as hard to distinguish as new classes. The encoder
-    stays frozen, so the methods differ in nothing else. EGNN is one model, evaluated
+    stays frozen, so the methods are the only difference. EGNN is one model, evaluated
     transductively and inductively.
 
     Writes `egnn.safetensors`, `episode.png` and, last, `results.json` into `out`.

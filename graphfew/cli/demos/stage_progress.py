@@ -17,7 +17,7 @@ TABLE_WIDTH = 120
 
 
 def demo_console() -> Console:
-    """Standard output."""
+    """A console on standard output; wide if that is not a terminal."""
     # Without a terminal rich assumes 80 columns, which would break the tables' rows.
     return Console() if sys.stdout.isatty() else Console(width=TABLE_WIDTH)
 

@@ -48,7 +48,7 @@ class EpisodeResult:
 
 
 def pretrained_models() -> dict[str, GraphMethod]:
-    """Prototypes and EGNN as the library ships them, for encoded items.
+    """The pretrained prototypes and EGNN of the library, for encoded items.
 
     Both checkpoints hold the same encoder weights, so the difference between them is that between
     the two methods.

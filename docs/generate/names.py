@@ -28,77 +28,76 @@ VALUES = {
 
 
 def public() -> tuple[str, ...]:
-    """All public names except modules: `gf.create`, `gf.data.glyphs`, ..."""
+    """Return all public names except modules: `gf.create`, `gf.data.glyphs`, ..."""
     return tuple(f"gf.{name}" for name in _all() if not isinstance(value(f"gf.{name}"), ModuleType))
 
 
 def modules() -> tuple[str, ...]:
-    """The public modules: `gf.data`, ..."""
+    """Return the public modules: `gf.data`, ..."""
     return tuple(f"gf.{name}" for name in gf.__all__ if isinstance(value(f"gf.{name}"), ModuleType))
 
 
 def value(name: str) -> Any:
-    """The object with this public name."""
-    found: Any = gf
-    for part in name.split(".")[1:]:
-        found = getattr(found, part)
-    return found
+    """Return the object with a public name."""
+    current: Any = gf
+    for attribute in name.split(".")[1:]:
+        current = getattr(current, attribute)
+    return current
 
 
 def definition(name: str) -> str:
-    """The full path of a name's definition, such as `graphfew.evaluation.accuracy.evaluate`.
+    """Return the full path of a name's definition, such as `graphfew.evaluation.accuracy.evaluate`.
 
     Raises:
-        KeyError: the name is neither a class nor a function, and not in `VALUES`.
+        KeyError: if the name is neither a class nor a function, and not in `VALUES`.
     """
-    found = value(name)
-    if inspect.isclass(found) or inspect.isfunction(found):
-        return f"{found.__module__}.{found.__qualname__}"
+    documented = value(name)
+    if inspect.isclass(documented) or inspect.isfunction(documented):
+        return f"{documented.__module__}.{documented.__qualname__}"
     if name not in VALUES:
         raise KeyError(
-            f"{name} is no class or function; say in docs/generate/names.py where it is defined"
+            f"{name} is neither a class nor a function; add its module to VALUES in "
+            "docs/generate/names.py"
         )
     return VALUES[name]
 
 
 def home(name: str) -> str:
-    """The sub-package that defines a name, such as `evaluation` or `data`."""
+    """Return the sub-package that defines a name, such as `evaluation` or `data`."""
     return definition(name).split(".")[1]
 
 
-def claimed() -> frozenset[str]:
-    """The sub-packages that have a reference page."""
-    return frozenset(
-        module
-        for path in sorted(API.glob("*.md"))
-        for found in MARKER.findall(path.read_text("utf-8"))
-        for module in found.split()
-        if module != REST
-    )
+def packages_with_page() -> frozenset[str]:
+    """Return the sub-packages that have a reference page."""
+    packages: set[str] = set()
+    for path in API.glob("*.md"):
+        for marker in MARKER.findall(path.read_text("utf-8")):
+            packages.update(marker.split())
+    return frozenset(packages - {REST})
 
 
-def of_modules(wanted: Sequence[str]) -> tuple[str, ...]:
-    """The public names defined in these sub-packages, each by its shortest name.
+def of_modules(packages: Sequence[str]) -> tuple[str, ...]:
+    """Return the public names defined in these sub-packages, each in its shortest form.
 
     `*` means all sub-packages without a page.
     """
     homes = {name: home(name) for name in public()}
-    order = [m for m in wanted if m != REST]
-    if REST in wanted:
-        order += sorted(set(homes.values()) - claimed())
-    short: dict[str, str] = {}
+    order = [package for package in packages if package != REST]
+    if REST in packages:
+        order += sorted(set(homes.values()) - packages_with_page())
+    shortest: dict[str, str] = {}
     for name in homes:
         path = definition(name)
-        if path not in short or name.count(".") < short[path].count("."):
-            short[path] = name
-    return tuple(name for module in order for name in short.values() if homes[name] == module)
+        if path not in shortest or name.count(".") < shortest[path].count("."):
+            shortest[path] = name
+    return tuple(name for package in order for name in shortest.values() if homes[name] == package)
 
 
-def directives(wanted: Sequence[str]) -> str:
-    """mkdocstrings blocks for the names of these sub-packages, with public names as headings."""
+def directives(packages: Sequence[str]) -> str:
+    """Return mkdocstrings blocks for these sub-packages, with public names as headings."""
     blocks = [
         f"::: {definition(name)}\n    options:\n      heading: {name}\n      toc_label: {name}"
-        for name in of_modules(wanted)
+        for name in of_modules(packages)
     ]
     return "\n\n".join(blocks)
 
@@ -107,11 +106,11 @@ def _all() -> Iterator[str]:
     yield from gf.__all__
     for path in MODULES:
         module = value(f"gf.{path}")
-        own = getattr(module, "__all__", None) or [
+        exported = getattr(module, "__all__", None) or [
             name
-            for name, found in vars(module).items()
+            for name, member in vars(module).items()
             if not name.startswith("_")
-            and inspect.isfunction(found)
-            and found.__module__ == module.__name__
+            and inspect.isfunction(member)
+            and member.__module__ == module.__name__
         ]
-        yield from (f"{path}.{name}" for name in own)
+        yield from (f"{path}.{name}" for name in exported)

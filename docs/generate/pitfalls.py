@@ -13,7 +13,7 @@ from graphfew.benchmark import report
 
 INDUCTIVE, TRANSDUCTIVE = "inductive", "transductive"
 SEMI_SUPERVISED = "semi-supervised, inductive"
-MEASURED = records.PLACE / "pitfalls" / "results.json"
+MEASURED = records.BENCHMARKS / "pitfalls" / "results.json"
 ONE = {"way": 5, "shot": 1}
 BALANCED_PRIOR = (
     ("PT-MAP, balanced", TRANSDUCTIVE),
@@ -59,7 +59,7 @@ def balance() -> str:
 
 def together() -> str:
     """The same weights with each query alone, and with all queries together."""
-    places = [
+    comparisons = [
         ("cifar-fs", "egnn", BALANCED),
         ("cifar-fs", "gnn", BALANCED),
         ("omniglot", "egnn", "balanced(5)"),
@@ -68,7 +68,7 @@ def together() -> str:
         ("cifar-fs-features", "label propagation", DIRICHLET),
     ]
     rows = []
-    for name, row, query in places:
+    for name, row, query in comparisons:
         alone, both = (
             records.cell(name, row, mode, **ONE, query=query) for mode in (INDUCTIVE, TRANSDUCTIVE)
         )

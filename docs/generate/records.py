@@ -1,4 +1,4 @@
-"""The records of benchmarks, as the documentation asks for them."""
+"""Benchmark records for the tables of the documentation."""
 
 from __future__ import annotations
 
@@ -11,94 +11,107 @@ import graphfew as gf
 from graphfew.benchmark import read_published_results, report
 
 ROOT = Path(__file__).parents[2]
-PLACE = ROOT / "benchmarks"
+BENCHMARKS = ROOT / "benchmarks"
 
 
 @functools.cache
-def everything() -> report.BenchmarkReport:
-    """All benchmarks that have results, with titles and published figures."""
-    return report.collect_report(
-        PLACE / "results", read_published_results(PLACE / "published.toml"), PLACE / "specs"
-    )
+def load_report() -> report.BenchmarkReport:
+    """Return all benchmarks that have results, with titles and published numbers."""
+    published = read_published_results(BENCHMARKS / "published.toml")
+    return report.collect_report(BENCHMARKS / "results", published, BENCHMARKS / "specs")
 
 
 def benchmark(name: str) -> report.BenchmarkResults:
-    """The benchmark of that name. Raises KeyError where it has no results."""
-    found = {b.name: b for b in everything().benchmarks}
-    if name not in found:
-        raise KeyError(f"no results of a benchmark {name!r}; there are: {', '.join(found)}")
-    return found[name]
-
-
-def cell(name: str, row: str, mode: str, **draw: object) -> report.AggregatedResult:
-    """The one figure of a benchmark's row, in a mode, on the tasks that `draw` describes.
-
-    What `draw` does not name may be anything, but there must be one such cell alone.
+    """Return the results of one benchmark.
 
     Raises:
-        KeyError: there is no such cell, or there are several.
+        KeyError: if the benchmark has no results.
     """
-    found = [
-        c
-        for c in benchmark(name).results
-        if c.key.row == row and c.key.mode == mode and _fits(c.task_settings, draw)
+    benchmarks = {results.name: results for results in load_report().benchmarks}
+    if name not in benchmarks:
+        raise KeyError(f"benchmark {name!r} has no results; expected one of {[*benchmarks]}")
+    return benchmarks[name]
+
+
+def cell(name: str, row: str, mode: str, **task_settings: object) -> report.AggregatedResult:
+    """Return the only result of a row in one mode on tasks with these settings.
+
+    Settings that are not given may have any value, as long as a single result matches.
+
+    Raises:
+        KeyError: if no result or several results match.
+    """
+    matches = [
+        result
+        for result in benchmark(name).results
+        if result.key.row == row
+        and result.key.mode == mode
+        and _has_settings(result.task_settings, task_settings)
     ]
-    if len(found) != 1:
-        raise KeyError(f"{name} has {len(found)} figures of {row!r}, {mode}, {draw}; one is needed")
-    return found[0]
+    if len(matches) != 1:
+        raise KeyError(
+            f"{name} has {len(matches)} results of {row!r}, {mode}, {task_settings}; one is needed"
+        )
+    return matches[0]
 
 
 def difference(a: report.AggregatedResult, b: report.AggregatedResult) -> str:
-    """`+1.23 ± 0.45` points, of a to b, paired by task where the tasks are the same; else without an interval."""
-    ours, theirs = a.average.result, b.average.result
-    if ours.tasks == theirs.tasks and len(ours.per_task) == len(theirs.per_task):
-        gap = gf.compare_results(ours, theirs)
-        return f"{signed(100 * gap.difference)} ± {100 * gap.half_width:.2f}"
-    return signed(100 * (ours.mean - theirs.mean))
+    """Format the difference from `b` to `a` in points, such as `+1.23 ± 0.45`.
+
+    The interval is that of the paired difference; it is omitted if the tasks differ.
+    """
+    first, second = a.average.result, b.average.result
+    if first.tasks == second.tasks and len(first.per_task) == len(second.per_task):
+        comparison = gf.compare_results(first, second)
+        return f"{signed(100 * comparison.difference)} ± {100 * comparison.half_width:.2f}"
+    return signed(100 * (first.mean - second.mean))
 
 
 def signed(points: float) -> str:
-    """A number with its sign, a true minus among them."""
+    """Format a number with its sign, using the typographic minus."""
     return f"{points:+.2f}".replace("-", "\N{MINUS SIGN}")
 
 
-def percent(mean: float, half: float) -> str:
-    """`98.67 ± 0.18`."""
-    return f"{100 * mean:.2f} ± {100 * half:.2f}"
+def percent(mean: float, half_width: float) -> str:
+    """Format a mean and its interval in percent, such as `98.67 ± 0.18`."""
+    return f"{100 * mean:.2f} ± {100 * half_width:.2f}"
 
 
-def accuracy(c: report.AggregatedResult) -> str:
-    """A cell's mean and half width in per cent."""
-    return percent(c.average.result.mean, c.average.result.half_width)
+def accuracy(result: report.AggregatedResult) -> str:
+    """Format the mean accuracy and its interval in percent."""
+    return percent(result.average.result.mean, result.average.result.half_width)
 
 
 def of_method(method: str) -> Iterator[tuple[str, tuple[report.ResultTable, ...]]]:
-    """For each benchmark, by its title: the tables' rows that are of this method, and the columns that they fill."""
-    whole = everything()
-    for b in whole.benchmarks:
-        rows = {c.key.row for c in b.results if c.method == method}
-        tables = (_cut(table, rows) for table in _tables(b.name)) if rows else ()
-        kept = tuple(table for table in tables if table.rows)
-        if kept:
-            yield whole.titles[b.name].title, kept
+    """Yield the title and the tables of each benchmark that includes a method.
+
+    The tables are restricted to the rows of the method and the columns that have a value.
+    """
+    titles = load_report().titles
+    for results in load_report().benchmarks:
+        rows = {result.key.row for result in results.results if result.method == method}
+        if not rows:
+            continue
+        selected = [_select_rows(table, rows) for table in _tables(results.name)]
+        tables = tuple(table for table in selected if table.rows)
+        if tables:
+            yield titles[results.name].title, tables
 
 
 @functools.cache
 def _tables(name: str) -> tuple[report.ResultTable, ...]:
-    return report.make_tables(benchmark(name), everything().published)
+    return report.make_tables(benchmark(name), load_report().published)
 
 
-def _cut(table: report.ResultTable, rows: set[str]) -> report.ResultTable:
-    lines = [line for line in table.rows if line.name in rows]
-    keep = [i for i in range(len(table.columns)) if any(line.cells[i].result for line in lines)]
-    return dataclasses.replace(
-        table,
-        columns=tuple(table.columns[i] for i in keep),
-        rows=tuple(
-            dataclasses.replace(line, cells=tuple(line.cells[i] for i in keep)) for line in lines
-        ),
+def _select_rows(table: report.ResultTable, names: set[str]) -> report.ResultTable:
+    rows = [row for row in table.rows if row.name in names]
+    columns = [i for i in range(len(table.columns)) if any(row.cells[i].result for row in rows)]
+    selected = tuple(
+        dataclasses.replace(row, cells=tuple(row.cells[i] for i in columns)) for row in rows
     )
+    titles = tuple(table.columns[i] for i in columns)
+    return dataclasses.replace(table, columns=titles, rows=selected)
 
 
-def _fits(drawn: Mapping[str, object], wanted: Mapping[str, object]) -> bool:
-    return all(drawn.get(key) == value for key, value in wanted.items())
+def _has_settings(settings: Mapping[str, object], expected: Mapping[str, object]) -> bool:
+    return all(settings.get(key) == value for key, value in expected.items())

@@ -73,7 +73,7 @@ class Backbone(nn.Module):
         return torch.cat([self.net(chunk) for chunk in torch.split(x, chunk_size)])
 
     def _chunk_size(self, x: Tensor) -> int:
-        """Return how many items to encode at once: all, except for images on a CPU in evaluation."""
+        """Return how many items to encode at once: all, except images on a CPU in evaluation."""
         if x.ndim != 4 or not len(x) or x.device.type != "cpu" or torch.is_grad_enabled():
             return len(x)
         for module in self.net.modules():

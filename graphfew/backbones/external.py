@@ -149,9 +149,10 @@ def pooler_output(output: Any, mask: Bool[Tensor, "N L"] | None) -> Float[Tensor
     if _output_field(output, "last_hidden_state") is None:
         fields = output if isinstance(output, Mapping) else getattr(output, "__dict__", {})
         raise InvalidTypeError(
-            f"the model returned a {type(output).__name__} with fields {', '.join(fields) or 'none'};"
-            " it needs pooler_output, image_embeds, text_embeds or last_hidden_state, or pass "
-            "pooling= a function of the output and the mask (a tuple comes from return_dict=False)"
+            f"the model returned a {type(output).__name__} with fields "
+            f"{', '.join(fields) or 'none'}; it needs pooler_output, image_embeds, text_embeds or "
+            "last_hidden_state, or pass pooling= a function of the output and the mask (a tuple "
+            "comes from return_dict=False)"
         )
     return mean_pool(output, mask)
 
@@ -339,8 +340,8 @@ def tokenize(
     if not torch.equal(ids != pad_token_id, mask):
         text = int(((ids != pad_token_id) != mask).any(1).nonzero()[0])
         raise InvalidInputError(
-            f"in text {text} the id {pad_token_id} is not only padding; add a separate padding token: "
-            "tokenizer.add_special_tokens({'pad_token': '[PAD]'}), then "
+            f"in text {text} the id {pad_token_id} is not only padding; add a separate padding "
+            "token: tokenizer.add_special_tokens({'pad_token': '[PAD]'}), then "
             "model.resize_token_embeddings(len(tokenizer))"
         )
     return ids.to(torch.int64)

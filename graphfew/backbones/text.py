@@ -199,8 +199,8 @@ class WordEmbedding(nn.Module):
         shape = (self.length, 1 + self.n_mentions)
         if x.dtype != torch.int64 or tuple(x.shape[1:]) != shape:
             raise InvalidInputError(
-                f"the text encoder got items of shape {tuple(x.shape[1:])}, {x.dtype}; it was built "
-                f"for int64 items of shape {shape}: words, then positions relative to "
+                f"the text encoder got items of shape {tuple(x.shape[1:])}, {x.dtype}; it was "
+                f"built for int64 items of shape {shape}: words, then positions relative to "
                 f"{self.n_mentions} mentions"
             )
         largest = x.amax((0, 1)).tolist()

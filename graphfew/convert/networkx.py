@@ -167,8 +167,8 @@ def _episode(
 ) -> Episode:
     if graph.is_multigraph():
         raise InvalidTypeError(
-            f"the graph{where} is a {type(graph).__name__}; merge its parallel edges, since an edge "
-            "has one value"
+            f"the graph{where} is a {type(graph).__name__}; merge its parallel edges, since an "
+            "edge has one value"
         )
     if not len(graph):
         raise InvalidInputError(f"the graph{where} has no nodes; a task needs items")
@@ -177,8 +177,8 @@ def _episode(
         missing = [name for name in names if name not in attributes]
         if missing:
             raise InvalidInputError(
-                f"node {node!r}{where} has no attribute {missing[0]!r}; every node needs {x!r} (its "
-                f"item), {label!r} (class index, -1 unknown) and {query!r} (true or false)"
+                f"node {node!r}{where} has no attribute {missing[0]!r}; every node needs {x!r} "
+                f"(its item), {label!r} (class index, -1 unknown) and {query!r} (true or false)"
             )
     items = {node: attributes[x] for node, attributes in graph.nodes(data=True)}
     labels = [graph.nodes[node][label] for node in graph]

@@ -1,4 +1,4 @@
-"""Validation of an episode: every check that the constructor of `Episode` makes, and its messages."""
+"""Validation of an episode: the checks of the constructor of `Episode`, and their messages."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from graphfew.errors import InvalidInputError, InvalidTypeError
 
 
 def check_tensors(x: Tensor, y: Tensor, query: Tensor) -> None:
-    """Check types, devices, lengths, dtypes and shapes of the three tensors, and that `x` is finite."""
+    """Check types, devices, lengths, dtypes and shapes of the tensors, and that `x` is finite."""
     for name, value in (("x", x), ("y", y), ("query", query)):
         _check_dense(name, value)
     if not x.device == y.device == query.device:
         raise InvalidInputError(
-            f"x is on {x.device}, y on {y.device} and query on {query.device}; move all to one device"
+            f"x is on {x.device}, y on {y.device} and query on {query.device}; move all to one "
+            "device"
         )
     if not len(x) == len(y) == len(query):
         raise InvalidInputError(

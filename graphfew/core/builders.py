@@ -185,7 +185,7 @@ def recognize_topology(
 
 
 def _stays_inside_tasks(episode: Episode, edge_index: Tensor, num_nodes: int) -> bool:
-    """Return whether no edge leaves its task and, with class nodes, each connects item and class."""
+    """Return whether edges stay inside tasks and, with class nodes, connect item and class."""
     n_items, task = len(episode.y), episode.task
     if num_nodes > n_items:
         if num_nodes != n_items + sum(episode.way):

@@ -342,8 +342,8 @@ class Topology:
     def _complete_sizes(self) -> tuple[int, ...]:
         if self.sizes is None:
             raise InvalidInputError(
-                "this topology is not made of complete graphs; build it with complete_graph(sizes), "
-                "or use apply_edges, which takes any topology"
+                "this topology is not made of complete graphs; build it with "
+                "complete_graph(sizes), or use apply_edges, which takes any topology"
             )
         return self.sizes
 

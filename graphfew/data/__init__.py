@@ -1,6 +1,7 @@
 """Data sets in memory, and the tasks drawn from them: start with `Dataset` and `Tasks`.
 
-`datasets/` has one loader per data set, `io/` reads file formats; `query_sampling` and `augment` vary the tasks.
+`datasets/` has one loader per data set, `io/` reads file formats; `query_sampling` and `augment`
+vary the tasks.
 """
 
 from graphfew.data import augment

@@ -1,4 +1,4 @@
-"""Checks of `Tasks` against its data set, so that no draw fails: every task, even the largest, has enough items."""
+"""Checks of `Tasks` against its data set, so that no draw fails, even of the largest task."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class TaskRanges:
 
 
 def n_labeled_shots(shot: int, ratio: float) -> int:
-    """Return how many of a class's shots keep their label: at least one, and halves are rounded up."""
+    """Return how many shots of a class keep their label: at least one, halves rounded up."""
     return max(1, int(shot * ratio + 0.5))
 
 
 # `tasks` is a `Tasks`, whose module imports this one.
 def check_tasks(tasks: Any) -> None:
-    """Raise InvalidInputError if an option is out of range, or the data set is too small for the largest task."""
+    """Raise InvalidInputError if an option is invalid or the largest task does not fit the data."""
     _check_way(tasks)
     _check_class_sizes(tasks)
     _check_total_queries(tasks)
@@ -60,7 +60,7 @@ def _check_way(tasks: Any) -> None:
 
 
 def _check_class_sizes(tasks: Any) -> None:
-    """Every class that a task may have needs items for its support, unlabeled items and balanced queries."""
+    """Check that each class has items for its support, unlabeled items and balanced queries."""
     shot = tasks.ranges.shot.high
     unlabeled = tasks.ranges.unlabeled.high
     query = tasks.sampler.max_per_class or 0
@@ -70,13 +70,13 @@ def _check_class_sizes(tasks: Any) -> None:
     needed = shot + query + unlabeled
     if available < needed:
         raise InvalidInputError(
-            f"class {tasks.data.classes[smallest]!r} has {available} items but a task needs up to {needed} "
-            f"of a class ({shot} support, {query} query, {unlabeled} unlabeled); use fewer"
+            f"class {tasks.data.classes[smallest]!r} has {available} items but a task needs up to "
+            f"{needed} of a class ({shot} support, {query} query, {unlabeled} unlabeled); use fewer"
         )
 
 
 def _check_total_queries(tasks: Any) -> None:
-    """The classes of a task together need items for all its queries."""
+    """Check that the classes of a task together have items for all its queries."""
     max_total = tasks.sampler.max_total
     if max_total is None:
         return
@@ -97,13 +97,13 @@ def _check_total_queries(tasks: Any) -> None:
 def _check_labeled_ratio(tasks: Any) -> None:
     if not tasks.ratios or not all(0 < ratio <= 1 for ratio in tasks.ratios):
         raise InvalidInputError(
-            f"labeled_ratio is {tasks.labeled_ratio}; it must be above 0 and at most 1, or several such "
-            "numbers"
+            f"labeled_ratio is {tasks.labeled_ratio}; it must be above 0 and at most 1, or several "
+            "such numbers"
         )
 
 
 def _check_distractors(tasks: Any) -> None:
-    """A task may have distractor classes in addition to its own, each with enough unlabeled items."""
+    """Check that there are enough distractor classes, each with enough unlabeled items."""
     n_distractors = tasks.ranges.distractors.high
     unlabeled = tasks.ranges.unlabeled.high
     way = tasks.ranges.way.high
@@ -111,13 +111,13 @@ def _check_distractors(tasks: Any) -> None:
         return
     if unlabeled == 0:
         raise InvalidInputError(
-            f"distractors is {tasks.distractors} but unlabeled is 0; a distractor class contributes as "
-            "many unlabeled items as a class of the task: set unlabeled to 1 or more"
+            f"distractors is {tasks.distractors} but unlabeled is 0; a distractor class "
+            "contributes as many unlabeled items as a class of the task: set unlabeled to 1 or more"
         )
     if way + n_distractors > len(tasks.data.classes):
         raise InvalidInputError(
-            f"a task may have {way} classes and {n_distractors} distractor classes, but {tasks.data!r} "
-            f"has {len(tasks.data.classes)} classes; use fewer"
+            f"a task may have {way} classes and {n_distractors} distractor classes, but "
+            f"{tasks.data!r} has {len(tasks.data.classes)} classes; use fewer"
         )
     smallest = int(np.argmin(tasks.class_sizes))
     if tasks.class_sizes[smallest] < unlabeled:
@@ -128,7 +128,7 @@ def _check_distractors(tasks: Any) -> None:
 
 
 def _check_label_noise(tasks: Any) -> None:
-    """All support items of a task may be noisy at once, so as many unused items are needed outside its classes."""
+    """Check that all support items of a task could be replaced by unused items of other classes."""
     if not 0 <= tasks.label_noise < 1:
         raise InvalidInputError(
             f"label_noise is {tasks.label_noise}; it must be at least 0 and below 1"
@@ -138,8 +138,8 @@ def _check_label_noise(tasks: Any) -> None:
     largest_way = tasks.ranges.way.high
     if largest_way >= len(tasks.data.classes):
         raise InvalidInputError(
-            f"label_noise draws items of classes outside the task, but a task may have all {largest_way} "
-            f"classes of {tasks.data!r}; use fewer ways"
+            "label_noise draws items of classes outside the task, but a task may have all "
+            f"{largest_way} classes of {tasks.data!r}; use fewer ways"
         )
     max_support_per_class = max(
         n_labeled_shots(tasks.ranges.shot.high, ratio) for ratio in tasks.ratios
@@ -153,7 +153,7 @@ def _check_label_noise(tasks: Any) -> None:
             available = n_outside - n_distractor_items
             if available < needed:
                 raise InvalidInputError(
-                    f"label_noise may replace all {needed} support items of a {way}-way task, but only "
-                    f"{available} items are left outside its classes and distractors; use fewer ways, "
-                    "shots or distractors"
+                    f"label_noise may replace all {needed} support items of a {way}-way task, but "
+                    f"only {available} items are left outside its classes and distractors; use "
+                    "fewer ways, shots or distractors"
                 )

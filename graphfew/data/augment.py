@@ -29,8 +29,9 @@ class Augmentation:
 
     Attributes:
         name: the text form, which `parse_augmentation` reads.
-        transform: `(images, task, generator) -> images`. `images` are `[N, c, h, w]` in 0..1 on any device; `task`
-            `[N]` is the number of each image's task, ascending from 0, on the CPU like the generator.
+        transform: `(images, task, generator) -> images`. `images` are `[N, c, h, w]` in 0..1 on any
+            device; `task` `[N]` is the number of each image's task, ascending from 0, on the CPU
+            like the generator.
 
     Example:
         >>> invert = Augmentation("invert", lambda images, task, generator: 1 - images)
@@ -45,7 +46,8 @@ class Augmentation:
 def affine(strength: float = 1.0) -> Augmentation:
     """Rotate (up to 12 degrees), scale (15 %), shear (0.2) and shift (6 % of the side) each image.
 
-    All four are uniform, independent and multiplied by `strength`. Pixels from outside the image are black.
+    All four are uniform, independent and multiplied by `strength`. Pixels from outside the image
+    are black.
 
     Args:
         strength: factor of all four.
@@ -71,10 +73,10 @@ def affine(strength: float = 1.0) -> Augmentation:
 
 
 def alphabet(strength: float = 1.0) -> Augmentation:
-    """Transform all images of a task alike, as if they came from another alphabet, then each image as `affine` does.
+    """Transform all images of a task alike, as if from another alphabet, then each as `affine`.
 
-    The shared transform rotates (by any angle), stretches (up to 20 %), shears (0.3) and, in half of the tasks,
-    mirrors.
+    The shared transform rotates (by any angle), stretches (up to 20 %), shears (0.3) and, in half
+    of the tasks, mirrors.
 
     Args:
         strength: strength of the second transform.
@@ -96,7 +98,8 @@ def alphabet(strength: float = 1.0) -> Augmentation:
         per_image = affine_matrices(uniform, factor)
         n_tasks = int(task[-1]) + 1
         per_task = _alphabet_matrices(torch.rand(5, n_tasks, generator=generator))[task]
-        # Composition of affine maps [A | b]: the task's linear map applies to both parts of the image's.
+        # Composition of affine maps [A | b]: the task's linear map applies to both parts of the
+        # image's.
         linear = per_task @ per_image[:, :, :2]
         shift = per_task @ per_image[:, :, 2:]
         return _warp(images, torch.cat([linear, shift], 2))
@@ -105,7 +108,7 @@ def alphabet(strength: float = 1.0) -> Augmentation:
 
 
 def crop(padding: int = 4) -> Augmentation:
-    """Shift each image by up to `padding` pixels in each direction. Pixels from outside the image are black.
+    """Shift each image by up to `padding` pixels in each direction, and fill with black.
 
     Args:
         padding: largest shift.
@@ -158,9 +161,10 @@ def flip() -> Augmentation:
 
 
 def color(strength: float = 0.4) -> Augmentation:
-    """Multiply brightness and contrast of each image by `1 ± strength`, and shift each channel by `± strength / 4`.
+    """Change the brightness, contrast and color balance of each image at random.
 
-    The result is clipped to 0..1.
+    Brightness and contrast are multiplied by up to `1 ± strength`, and each channel is shifted by
+    up to `± strength / 4`. The result is clipped to 0..1.
 
     Args:
         strength: largest change.
@@ -260,8 +264,8 @@ def parse_augmentation(text: str) -> Augmentation:
 class AugmentedTasks:
     """Tasks with randomly changed images.
 
-    The changes depend on `seed` and on the indices of a batch alone, so training that is resumed from a checkpoint sees
-    the same images.
+    The changes depend on `seed` and on the indices of a batch alone, so training that is resumed
+    from a checkpoint sees the same images.
 
     Args:
         tasks: source of tasks of images, `[N, c, h, w]`.

@@ -59,7 +59,7 @@ _COMMON_ARGUMENTS = ("root", "split", "progress")
 
 
 def loader_arguments(name: str) -> dict[str, Any]:
-    """Return the arguments of a data set's loader, except root, split and progress, with their defaults.
+    """Return the specific arguments of a loader (not root, split or progress) with defaults.
 
     Example:
         >>> loader_arguments("digits")

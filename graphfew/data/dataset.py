@@ -28,16 +28,18 @@ class Dataset:
     Attributes:
         name: name of the data set.
         split: name of the split.
-        x: `[n, ...]` items on any device: uint8 images `[n, c, h, w]`, floating features, or int64 word indices.
+        x: `[n, ...]` items on any device: uint8 images `[n, c, h, w]`, floating features, or int64
+            word indices.
         y: `[n]` int64 on the CPU, class index of each item, `0 .. len(classes) - 1`.
         classes: name of each class.
         groups: group of each class (the alphabet in Omniglot), or empty.
         metadata: further attributes of the items, each `[n, ...]` (the `drawer` in Omniglot).
 
     Raises:
-        InvalidTypeError: `x` or `y` is not a dense tensor of a supported dtype, or names are not a tuple of text.
-        InvalidInputError: there are no items, lengths differ, `x` is not finite, a label has no class, a class has no
-            item, a class name is repeated, or `y` is not on the CPU.
+        InvalidTypeError: `x` or `y` is not a dense tensor of a supported dtype, or names are not a
+            tuple of text.
+        InvalidInputError: there are no items, lengths differ, `x` is not finite, a label has no
+            class, a class has no item, a class name is repeated, or `y` is not on the CPU.
 
     Example:
         >>> Dataset("points", "all", torch.zeros(4, 2), torch.tensor([0, 0, 1, 1]), ("a", "b"))
@@ -61,16 +63,16 @@ class Dataset:
         for key, value in self.metadata.items():
             if len(value) != len(self.y):
                 raise InvalidInputError(
-                    f"metadata[{key!r}] has {len(value)} values and x {len(self.x)} items; pass one "
-                    "per item"
+                    f"metadata[{key!r}] has {len(value)} values and x {len(self.x)} items; pass "
+                    "one per item"
                 )
 
     def __repr__(self) -> str:
         shape = list(self.x.shape[1:])
         dtype = str(self.x.dtype).removeprefix("torch.")
         return (
-            f"Dataset({self.name!r}, split={self.split!r}, {len(self.classes)} classes, {len(self)} items "
-            f"of shape {shape} {dtype})"
+            f"Dataset({self.name!r}, split={self.split!r}, {len(self.classes)} classes, "
+            f"{len(self)} items of shape {shape} {dtype})"
         )
 
     def __len__(self) -> int:
@@ -78,7 +80,7 @@ class Dataset:
 
     @cached_property
     def members(self) -> tuple[NDArray[np.int64], ...]:
-        """For each class the indices of its items, ascending."""
+        """Indices of the items of each class, ascending."""
         y = self.y.numpy(force=True)
         class_sizes = np.bincount(y, minlength=len(self.classes))
         items_by_class = np.argsort(y, kind="stable")
@@ -86,12 +88,14 @@ class Dataset:
 
     @cached_property
     def group_classes(self) -> Mapping[str, NDArray[np.int64]]:
-        """For each group the indices of its classes, ascending; empty if the data set has no groups."""
+        """Indices of the classes of each group, ascending; empty if there are no groups."""
         groups = np.array(self.groups)
         return {name: np.flatnonzero(groups == name) for name in dict.fromkeys(self.groups)}
 
     def to(self, device: torch.device | str) -> Dataset:
-        """Return the data set with `x` on a device, where its tasks are then gathered. Images stay uint8.
+        """Return the data set with `x` on a device, where its tasks are then gathered.
+
+        Images stay uint8.
 
         Example:
             >>> data = arrays(torch.zeros(4, 2), [0, 0, 1, 1])
@@ -107,7 +111,8 @@ class Dataset:
             index: `[m]` indices of items.
 
         Returns:
-            `[m, ...]` a copy on the device of `x`: float32, with uint8 values divided by 255; int64 stays int64.
+            `[m, ...]` a copy on the device of `x`: float32, with uint8 values divided by 255; int64
+            stays int64.
 
         Example:
             >>> data = arrays(torch.full((4, 1, 2, 2), 255, dtype=torch.uint8), [0, 0, 1, 1])
@@ -121,8 +126,8 @@ class Dataset:
             return self.x[index].to(torch.float32)
         if self.x.device.type != "cpu":
             return self.x[index].to(torch.float32) / 255
-        # numpy converts and divides in one pass and one thread; for batches of small images that is faster than torch,
-        # whose threads cost more than they save.
+        # numpy converts and divides in one pass and one thread; for batches of small images that is
+        # faster than torch, whose threads cost more than they save.
         pixels = self.x.numpy()[index.numpy()]
         return torch.from_numpy(np.true_divide(pixels, np.float32(255), dtype=np.float32))
 
@@ -131,8 +136,8 @@ def arrays(x: Any, y: Any, *, name: str = "arrays", split: str = "all") -> Datas
     """Create a data set from arrays, tensors or nested lists.
 
     Args:
-        x: `[n, ...]` items. uint8 stays uint8 (images `[n, c, h, w]`, 0..255); other integers and booleans become
-            float32.
+        x: `[n, ...]` items. uint8 stays uint8 (images `[n, c, h, w]`, 0..255); other integers and
+            booleans become float32.
         y: `[n]` labels of any sortable type.
         name: name of the data set.
         split: name of the split.
@@ -193,8 +198,8 @@ def _check_types(x: Tensor, y: Tensor) -> None:
     for name, value in (("x", x), ("y", y)):
         if not isinstance(value, Tensor) or value.layout != torch.strided:
             raise InvalidTypeError(
-                f"{name} must be a dense torch.Tensor, got {type(value).__name__}; convert it, or use "
-                "`arrays`"
+                f"{name} must be a dense torch.Tensor, got {type(value).__name__}; convert it, or "
+                "use `arrays`"
             )
     if y.device.type != "cpu":
         raise InvalidInputError(
@@ -204,7 +209,8 @@ def _check_types(x: Tensor, y: Tensor) -> None:
     is_floating = x.is_floating_point() and x.dtype.itemsize > 1
     if x.dtype not in (torch.uint8, torch.int64) and not is_floating:
         raise InvalidTypeError(
-            f"x is {x.dtype}; it must be uint8 (images), floating (features) or int64 (word indices)"
+            f"x is {x.dtype}; it must be uint8 (images), floating (features) or int64 (word "
+            "indices)"
         )
     if y.dtype != torch.int64:
         raise InvalidTypeError(

@@ -28,8 +28,8 @@ def encode(
 
     Args:
         data: items `[n, ...]` that the encoder accepts.
-        encoder: a module or function `[N, ...] -> [N, F]`. It runs in evaluation mode and without gradients, and its
-            training mode is restored.
+        encoder: a module or function `[N, ...] -> [N, F]`. It runs in evaluation mode and without
+            gradients, and its training mode is restored.
         batch: number of items that are encoded at a time.
         progress: show a bar.
 
@@ -38,8 +38,8 @@ def encode(
 
     Raises:
         InvalidInputError: the features are not `[n, F]`, or not finite.
-        ContractError: a batch norm of the encoder has no running statistics, so that features would depend on the other
-            items of a batch.
+        ContractError: a batch norm of the encoder has no running statistics, so that features would
+            depend on the other items of a batch.
 
     Example:
         >>> import graphfew as gf
@@ -60,6 +60,7 @@ def encode(
     x = torch.cat(parts)
     if x.ndim != 2:
         raise InvalidInputError(
-            f"the encoder returns items of shape {tuple(x.shape[1:])}; features must be flat, [n, F]"
+            f"the encoder returns items of shape {tuple(x.shape[1:])}; features must be flat, [n, "
+            "F]"
         )
     return dataclasses.replace(data, x=x)

@@ -1,4 +1,4 @@
-"""Inclusive ranges of integers, such as "5 to 20 shots": one parser and one text form for the whole package."""
+"""Inclusive ranges of integers, such as "5 to 20 shots", with one text form and its parser."""
 
 from __future__ import annotations
 

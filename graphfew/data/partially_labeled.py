@@ -13,7 +13,8 @@ from graphfew.errors import InvalidInputError
 
 Labels = tuple[str | None, ...]
 
-# Spellings of an unknown label: -1 is that of this library and of scikit-learn, "-1.0" what a table makes of it.
+# Spellings of an unknown label: -1 is that of this library and of scikit-learn, "-1.0" what a table
+# makes of it.
 UNLABELED_TEXTS = ("", "-1", "-1.0", "unlabeled", "unlabelled")
 
 
@@ -42,8 +43,8 @@ class PartiallyLabeledItems:
     def __post_init__(self) -> None:
         if not len(self.x) == len(self.labels) == len(self.names):
             raise InvalidInputError(
-                f"there are {len(self.x)} items, {len(self.labels)} labels and {len(self.names)} names; "
-                "pass one label and one name per item"
+                f"there are {len(self.x)} items, {len(self.labels)} labels and {len(self.names)} "
+                "names; pass one label and one name per item"
             )
         check_labels(self.labels)
 
@@ -94,6 +95,6 @@ def check_labels(labels: Labels) -> None:
         )
     if len(classes) == 1:
         raise InvalidInputError(
-            f"all labeled items belong to one class, {classes[0]!r}; label items of a second class, "
-            "too (an empty label or -1 means unknown)"
+            f"all labeled items belong to one class, {classes[0]!r}; label items of a second "
+            "class, too (an empty label or -1 means unknown)"
         )

@@ -1,7 +1,8 @@
 """Query sampling: how many queries of each class a task has, as records with one text form.
 
-`str(sampler)` is that form, as results and checkpoints store it, and `parse_queries` reads it back. `parse_queries`
-also accepts a shorter form that needs no quotes in a shell: `"15"` for `"balanced(15)"`.
+`str(sampler)` is that form, as results and checkpoints store it, and `parse_queries` reads it back.
+`parse_queries` also accepts a shorter form that needs no quotes in a shell: `"15"` for
+`"balanced(15)"`.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from graphfew.data.int_range import IntOrRange, IntRange
 Counts = NDArray[np.int64]
 
 KNOWN_FORMS = (
-    "5 or balanced:5 (per class; 1-15 for a range), one-per-class, single, single-class:75, multinomial:25, "
-    "dirichlet:75:2.0, varied:1-75, and several joined by + for a mixture (single+varied:1-75)"
+    "5 or balanced:5 (per class; 1-15 for a range), one-per-class, single, single-class:75, "
+    "multinomial:25, dirichlet:75:2.0, varied:1-75, and several joined by + for a mixture "
+    "(single+varied:1-75)"
 )
 
 
@@ -30,9 +32,11 @@ class QuerySampler(Protocol):
     """A rule for the number of queries of each class. Any object with these members works.
 
     Attributes:
-        max_per_class: largest number of queries of one class, if every class must be able to supply that many. None:
-            a class with too few items supplies what it has, and the other classes supply the rest (`fit_queries`).
-        max_total: largest number of queries of one task; None if it is `max_per_class * way`, or unknown.
+        max_per_class: largest number of queries of one class, if every class must be able to supply
+            that many. None: a class with too few items supplies what it has, and the other classes
+            supply the rest (`fit_queries`).
+        max_total: largest number of queries of one task; None if it is `max_per_class * way`, or
+            unknown.
 
     Example:
         >>> isinstance(balanced(5), QuerySampler)
@@ -192,8 +196,9 @@ class VariedQueries:
         real_total = _log_uniform(rng, float(self.total.low), float(self.total.high + 1))
         total = min(int(real_total), self.total.high)
         proportions = rng.dirichlet(np.full(way, _log_uniform(rng, *self.concentration)))
-        # A multinomial draw, not rounding: with as many queries as classes, rounding would often give each class
-        # exactly one query, and a model would learn that queries exclude each other.
+        # A multinomial draw, not rounding: with as many queries as classes, rounding would often
+        # give each class exactly one query, and a model would learn that queries exclude each
+        # other.
         return rng.multinomial(total, proportions)
 
 
@@ -337,7 +342,8 @@ def dirichlet(total: IntOrRange, concentration: float = 2.0) -> DirichletQueries
         75
 
     Source:
-        Veilleux, Boudiaf, Piantanida and Ben Ayed, 2021, "Realistic evaluation of transductive few-shot learning".
+        Veilleux, Boudiaf, Piantanida and Ben Ayed, 2021, "Realistic evaluation of transductive
+        few-shot learning".
 
     Deviations:
         The total may be a range.
@@ -350,10 +356,13 @@ def dirichlet(total: IntOrRange, concentration: float = 2.0) -> DirichletQueries
 def varied(
     total: IntOrRange = (1, 75), concentration: tuple[float, float] = (0.5, 100.0)
 ) -> VariedQueries:
-    """Sample tasks of every size and class balance, to train transductive models that do not rely on either.
+    """Sample tasks of every size and class balance.
 
-    The total is drawn log-uniformly, then proportions from a symmetric Dirichlet distribution whose concentration is
-    drawn log-uniformly, then the class of each query independently with these proportions.
+    For the training of transductive models that must rely on neither.
+
+    The total is drawn log-uniformly, then proportions from a symmetric Dirichlet distribution whose
+    concentration is drawn log-uniformly, then the class of each query independently with these
+    proportions.
 
     Args:
         total: range of the number of queries of a task.
@@ -363,7 +372,8 @@ def varied(
         A sampler with the text form `varied(1-75, 0.5-100)`.
 
     Raises:
-        ValueError: fewer than one query, or concentrations that are not positive, finite and in ascending order.
+        ValueError: fewer than one query, or concentrations that are not positive, finite and in
+            ascending order.
 
     Example:
         >>> varied((1, 30)).draw(np.random.default_rng(0), 5).tolist()
@@ -401,7 +411,8 @@ def fit_queries(counts: Counts, capacity: Counts, rng: np.random.Generator) -> C
     Args:
         counts: `[way]` number of queries drawn for each class.
         capacity: `[way]` number of items that each class has left.
-        rng: draws the classes that supply the moved queries, without replacement; unchanged if `counts` fits.
+        rng: draws the classes that supply the moved queries, without replacement; unchanged if
+            `counts` fits.
 
     Returns:
         `[way]` counts with the same sum, none above `capacity`.
@@ -420,8 +431,8 @@ def fit_queries(counts: Counts, capacity: Counts, rng: np.random.Generator) -> C
     spare = capacity - clipped
     if excess > spare.sum():
         raise ValueError(
-            f"the task needs {counts.sum()} queries but its classes have {capacity.sum()} items left; "
-            f"use fewer queries, shots or unlabeled items"
+            f"the task needs {counts.sum()} queries but its classes have {capacity.sum()} items "
+            f"left; use fewer queries, shots or unlabeled items"
         )
     return clipped + rng.multivariate_hypergeometric(spare, excess)
 
@@ -430,9 +441,12 @@ def parse_queries(text: str) -> QuerySampler:
     """Read a query sampler from text.
 
     Args:
-        text: the form that `str` of a sampler returns, such as `"dirichlet(2.0, 75)"`, or the short form of the command
-            line: `"5"`, `"balanced:1-15"`, `"one-per-class"`, `"single"`, `"single-class:75"`, `"multinomial:25"`,
-            `"dirichlet:75:2.0"`, `"varied:1-75"`. Several joined by `+` are a mixture: `"single+varied:1-75"`.
+        text: the form that `str` of a sampler returns, such as `"dirichlet(2.0, 75)"`, or the short
+            form of the command
+            line: `"5"`, `"balanced:1-15"`, `"one-per-class"`, `"single"`, `"single-class:75"`,
+                `"multinomial:25"`,
+            `"dirichlet:75:2.0"`, `"varied:1-75"`. Several joined by `+` are a mixture:
+            `"single+varied:1-75"`.
 
     Returns:
         The sampler; `parse_queries(str(sampler)) == sampler` for every sampler of this module.
@@ -461,7 +475,8 @@ def _parse_sampler(text: str) -> QuerySampler:
         name = stored[1]
         arguments = [argument.strip() for argument in stored[2].split(",")]
         if name == "dirichlet":
-            # The stored form has the concentration first, the short form and the function have the total first.
+            # The stored form has the concentration first, the short form and the function have the
+            # total first.
             arguments.reverse()
     else:
         name, *arguments = text.split(":")

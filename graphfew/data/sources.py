@@ -11,7 +11,7 @@ from graphfew.core.episode import Episode
 
 @runtime_checkable
 class TaskSource(Protocol):
-    """Anything that returns a batch of tasks by their indices, and the same tasks for the same indices.
+    """Anything that returns a batch of tasks by index, the same tasks for the same indices.
 
     Example:
         >>> import graphfew as gf
@@ -26,7 +26,7 @@ class TaskSource(Protocol):
 
 @runtime_checkable
 class BatchSource(Protocol):
-    """Anything that returns a batch by indices: a `TaskSource`, or batches of another kind that a module accepts.
+    """Anything that returns a batch by index: a `TaskSource`, or another source of batches.
 
     `ClassificationBatches` for `Classifier` is an example of the latter.
 

@@ -14,7 +14,8 @@ class Splits:
 
     Attributes:
         names: name of each split, in the order in which they are listed.
-        test: splits that results are reported on. They are never used for training or model selection.
+        test: splits that results are reported on. They are never used for training or model
+            selection.
         subfolders: whether any sub-folder of the data set is a split, too.
 
     Example:

@@ -33,8 +33,8 @@ class TaskDraw:
 
     Attributes:
         items: `[N]` index of each node's item in the data set.
-        label: `[N]` class index of each node within the task, hidden labels included; -1 for items of distractor
-            classes.
+        label: `[N]` class index of each node within the task, hidden labels included; -1 for items
+            of distractor classes.
         role: `[N]` SUPPORT, UNLABELED or QUERY.
         classes: `[way]` class index in the data set of each class of the task.
 
@@ -55,29 +55,36 @@ class TaskDraw:
 class Tasks:
     """Few-shot tasks of a data set. There is no end: `tasks[i]` is a task for any `i >= 0`.
 
-    `tasks[i]` depends on `(seed, i)` alone. Its items are drawn on the CPU, so they are the same on every machine; the
-    episode is on the device of the data set's `x`. Classes are drawn without replacement, in random order, and no item
-    appears twice in a task.
+    `tasks[i]` depends on `(seed, i)` alone. Its items are drawn on the CPU, so they are the same on
+    every machine; the episode is on the device of the data set's `x`. Classes are drawn without
+    replacement, in random order, and no item appears twice in a task.
 
     Args:
         data: items and classes.
-        way: number of classes: an int, or an inclusive range `(low, high)` that is drawn uniformly per task.
+        way: number of classes: an int, or an inclusive range `(low, high)` that is drawn uniformly
+            per task.
         shot: support items per class (int or range).
-        query: queries per class (int or range), or a `QuerySampler`. If a class has too few items left for the queries
-            that a sampler draws, the other classes of the task supply the rest.
+        query: queries per class (int or range), or a `QuerySampler`. If a class has too few items
+            left for the queries that a sampler draws, the other classes of the task supply the
+            rest.
         unlabeled: additional unlabeled items per class (int or range).
         seed: seed of all draws.
-        within_groups: draw all classes of a task from one group, chosen uniformly among groups with enough classes.
-        shuffle: whether nodes are in random order. If False, they are sorted by role (support, unlabeled, query) and
-            class. The items are the same.
-        label_noise: probability with which each support item is replaced by an item of a class outside the task, under
-            the same label. The other items are the same for every noise level.
-        labeled_ratio: fraction of each class's shots that keep their label, at least one; the others become unlabeled
-            items. One of several fractions is drawn uniformly per task. The items are the same for every ratio.
-        distractors: number of classes outside the task (int or range) that contribute `unlabeled` items each.
+        within_groups: draw all classes of a task from one group, chosen uniformly among groups with
+            enough classes.
+        shuffle: whether nodes are in random order. If False, they are sorted by role (support,
+            unlabeled, query) and class. The items are the same.
+        label_noise: probability with which each support item is replaced by an item of a class
+            outside the task, under the same label. The other items are the same for every noise
+            level.
+        labeled_ratio: fraction of each class's shots that keep their label, at least one; the
+            others become unlabeled items. One of several fractions is drawn uniformly per task. The
+            items are the same for every ratio.
+        distractors: number of classes outside the task (int or range) that contribute `unlabeled`
+            items each.
 
     Raises:
-        InvalidInputError: a number out of range, or a data set with too few classes or items for the largest task.
+        InvalidInputError: a number out of range, or a data set with too few classes or items for
+            the largest task.
 
     Example:
         >>> import graphfew as gf
@@ -119,7 +126,7 @@ class Tasks:
         return self.batch((index,))
 
     def batch(self, indices: Iterable[SupportsIndex]) -> tuple[Episode, Int[Tensor, " Q"]]:
-        """Return several tasks as one episode; equal to `collate` of the single tasks, but gathered at once.
+        """Return several tasks as one episode: `collate` of the single tasks, but gathered at once.
 
         Args:
             indices: numbers of the tasks.
@@ -145,7 +152,8 @@ class Tasks:
         role = np.concatenate([draw.role for draw in draws])
         x = self.data.gather(items)
         is_query = role == QUERY
-        # Draws are valid by construction, and validation would read the device's memory for every batch.
+        # Draws are valid by construction, and validation would read the device's memory for every
+        # batch.
         episode = unchecked_episode(
             x=x,
             y=torch.from_numpy(np.where(role == SUPPORT, label, UNKNOWN)).to(x.device),
@@ -202,8 +210,9 @@ class Tasks:
         return TaskDraw(items[order], label[order], role[order], classes)
 
     def describe(self) -> dict[str, Any]:
-        """Return what defines these tasks, ready for JSON: a range is `[low, high]`, a sampler its text form.
+        """Return what defines these tasks, ready for JSON.
 
+        A range is `[low, high]`, and a sampler its text form.
         Options that are rarely used appear only if they differ from their default.
 
         Example:
@@ -263,7 +272,7 @@ class Tasks:
 
     @cached_property
     def class_pools(self) -> Mapping[int, tuple[Index, ...]]:
-        """For each way the class sets that a task is drawn from: all classes, or each group that is large enough."""
+        """Class sets that a task is drawn from, by way: all classes, or each group of that size."""
         pools = [np.arange(len(self.data.classes))]
         if self.within_groups:
             pools = list(self.data.group_classes.values())

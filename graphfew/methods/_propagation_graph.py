@@ -95,8 +95,8 @@ def _sparse_graph(episode: Episode, affinity: SparseAffinity, transductive: bool
     """Build the sparse graph of one large task."""
     if episode.n_tasks > 1:
         raise InvalidInputError(
-            f"the episode has {episode.n_tasks} tasks, one of them with {max(episode.sizes)} nodes; "
-            f"pass tasks with more than {DENSE_NODES} nodes one at a time"
+            f"the episode has {episode.n_tasks} tasks, one of them with {max(episode.sizes)} "
+            f"nodes; pass tasks with more than {DENSE_NODES} nodes one at a time"
         )
     if transductive:
         topology, weights = affinity.graph(episode.x)

@@ -65,8 +65,8 @@ def alpha_tim(
         A transductive `GraphMethod` with logits `[Q, way]`. It needs no training.
 
     Raises:
-        InvalidInputError: if `alpha` is not positive or is 1, `steps` is below 1 or `center` has the wrong
-            length; later, if a task has unlabeled nodes.
+        InvalidInputError: if `alpha` is not positive or is 1, `steps` is below 1 or `center` has
+            the wrong length; later, if a task has unlabeled nodes.
 
     Example:
         >>> import torch

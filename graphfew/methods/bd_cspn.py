@@ -115,8 +115,8 @@ def bd_cspn(
         A transductive `GraphMethod` with logits `[Q, way]`. It needs no training.
 
     Raises:
-        InvalidInputError: if the prior is not positive, `prior_strength` is negative or `center` has the
-            wrong length; later, if a task has unlabeled nodes.
+        InvalidInputError: if the prior is not positive, `prior_strength` is negative or `center`
+            has the wrong length; later, if a task has unlabeled nodes.
 
     Example:
         >>> import torch

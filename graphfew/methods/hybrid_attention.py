@@ -130,8 +130,8 @@ def hybrid_attention(
         An inductive `GraphMethod` with logits `[Q, way]`, trained with `node_loss`.
 
     Raises:
-        InvalidInputError: if `shot` is below 1; later, if a class has another number of supports, or a
-            task has unlabeled nodes.
+        InvalidInputError: if `shot` is below 1; later, if a class has another number of supports,
+            or a task has unlabeled nodes.
 
     Example:
         >>> import torch

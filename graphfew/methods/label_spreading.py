@@ -91,8 +91,8 @@ def label_spreading(
         A `GraphMethod` with logits `[Q, way]`. It needs no training.
 
     Raises:
-        InvalidInputError: if `alpha` is outside `(0, 1)`, `steps` is below 1, or `center` has the wrong
-            length; later, if `steps` is given and a task is too large for dense arrays.
+        InvalidInputError: if `alpha` is outside `(0, 1)`, `steps` is below 1, or `center` has the
+            wrong length; later, if `steps` is given and a task is too large for dense arrays.
 
     Example:
         >>> import torch

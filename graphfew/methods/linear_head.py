@@ -109,7 +109,8 @@ def linear_head(
         An inductive `GraphMethod` with logits `[Q, way]`. It needs no training.
 
     Raises:
-        InvalidInputError: if `inv_regularization` is not positive; later, if a task has unlabeled nodes.
+        InvalidInputError: if `inv_regularization` is not positive; later, if a task has unlabeled
+            nodes.
 
     Example:
         >>> import torch

@@ -341,7 +341,7 @@ def _generation_loss(graph: Graph, target: Tensor) -> Tensor:
 def _edge_weights(
     graph: Graph, target: Tensor, *, supports_only: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """Weights `[E]` that average the edges of each kind per task and then tasks, and the kind `[E]`.
+    """Weights `[E]` that average edges by kind and task, then tasks, and the kind `[E]`.
 
     The kind is 1 for edges between nodes of the same class, else 0. Edges without a query, or with
     an unknown class at one end, have weight 0; with `supports_only` only those from supports to
@@ -377,5 +377,6 @@ def _weighted_bce(similarity: Tensor, weight: Tensor, is_same: Tensor) -> Tensor
 def _check_length(out: MethodOutput, target: Tensor) -> None:
     if len(target) != len(out.logits):
         raise InvalidInputError(
-            f"got {len(target)} targets for {len(out.logits)} queries; pass one class index per query"
+            f"got {len(target)} targets for {len(out.logits)} queries; pass one class index per "
+            "query"
         )

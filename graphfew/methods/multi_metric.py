@@ -104,8 +104,8 @@ def multi_metric(
         An inductive `GraphMethod` with logits `[Q, way]`, trained with `node_loss`.
 
     Raises:
-        InvalidInputError: if `num_metrics` is below 1 or `num_iterations` is negative; later, if a task
-            has unlabeled nodes.
+        InvalidInputError: if `num_metrics` is below 1 or `num_iterations` is negative; later, if a
+            task has unlabeled nodes.
 
     Example:
         >>> import torch

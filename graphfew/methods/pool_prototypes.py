@@ -186,9 +186,9 @@ def pool_prototypes(
         A `GraphMethod` with logits `[Q, way]`. It needs no training.
 
     Raises:
-        InvalidInputError: if `prior_weight` is outside 0 to 1, `outlier_threshold`, `inv_temperature` or
-            `n_components` is not positive, the prior is not positive, or `center` has the wrong
-            length.
+        InvalidInputError: if `prior_weight` is outside 0 to 1, `outlier_threshold`,
+            `inv_temperature` or `n_components` is not positive, the prior is not positive, or
+            `center` has the wrong length.
 
     Example:
         >>> import torch

@@ -84,8 +84,8 @@ def propagated_prototypes(
         A transductive `GraphMethod` with logits `[Q, way]`. It needs no training.
 
     Raises:
-        InvalidInputError: if `smoothing` is outside `[0, 1)`, `k` is below 1, the prior is not positive,
-            `prior_strength` is negative or `center` has the wrong length.
+        InvalidInputError: if `smoothing` is outside `[0, 1)`, `k` is below 1, the prior is not
+            positive, `prior_strength` is negative or `center` has the wrong length.
 
     Example:
         >>> import torch

@@ -56,8 +56,8 @@ def pt_map(
         A transductive `GraphMethod` with logits `[Q, way]`. It needs no training.
 
     Raises:
-        InvalidInputError: if the prior is not positive, `prior_strength` is negative or `center` has the
-            wrong length.
+        InvalidInputError: if the prior is not positive, `prior_strength` is negative or `center`
+            has the wrong length.
 
     Example:
         >>> import torch

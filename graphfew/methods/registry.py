@@ -159,8 +159,8 @@ def create(
 
     Raises:
         TypeError: the encoder is not callable.
-        InvalidInputError: an unknown name, an encoder of unknown output width, or an argument that the
-            factory does not have.
+        InvalidInputError: an unknown name, an encoder of unknown output width, or an argument that
+            the factory does not have.
 
     Example:
         >>> import graphfew as gf
@@ -182,7 +182,8 @@ def create(
     out_dim = dim if dim is not None else getattr(encoder, "out_dim", None)
     if out_dim is None:
         raise InvalidInputError(
-            f"the encoder, a {encoder_type}, has no attribute out_dim; pass its output width as dim="
+            f"the encoder, a {encoder_type}, has no attribute out_dim; pass its output width as "
+            "dim="
         )
     with seeded(seed):
         model = method.factory(encoder, dim=out_dim, **arguments)

@@ -53,8 +53,8 @@ def conv_relation_net(dim: int, channels: int, width: int, hidden: int) -> nn.Se
     """Build the paper's relation network of flattened feature maps, `[P, 2 dim] -> [P, 1]`.
 
     Raises:
-        InvalidInputError: if the features are not square maps of that many channels, or the maps are
-            smaller than 4 pixels.
+        InvalidInputError: if the features are not square maps of that many channels, or the maps
+            are smaller than 4 pixels.
     """
     side = math.isqrt(dim // channels)
     if side * side * channels != dim or side < 4:

@@ -40,8 +40,8 @@ def simpleshot(
         An inductive `GraphMethod` with logits `[Q, way]`. It needs no training.
 
     Raises:
-        InvalidInputError: if `center` has another length than `dim` or a value that is not finite; later,
-            if a task has unlabeled nodes.
+        InvalidInputError: if `center` has another length than `dim` or a value that is not finite;
+            later, if a task has unlabeled nodes.
 
     Example:
         >>> import torch

@@ -94,8 +94,8 @@ def tim(
         A transductive `GraphMethod` with logits `[Q, way]`. It needs no training.
 
     Raises:
-        InvalidInputError: if `steps` is below 1, the prior is not positive, `prior_strength` is negative
-            or `center` has the wrong length; later, if a task has unlabeled nodes.
+        InvalidInputError: if `steps` is below 1, the prior is not positive, `prior_strength` is
+            negative or `center` has the wrong length; later, if a task has unlabeled nodes.
 
     Example:
         >>> import torch

@@ -25,7 +25,7 @@ MAX_LOG_WIDTH = 30.0
 
 
 class KernelWidth(nn.Module):
-    """Kernel width `[N, 1]` per node: √dim times the exponential of a network initialized near 0."""
+    """Kernel width `[N, 1]` per node: √dim times the exponential of a network, at first near 0."""
 
     def __init__(self, dim: int, channels: int | None, hidden: int) -> None:
         super().__init__()
@@ -141,8 +141,8 @@ def tpn(
         A `GraphMethod` with logits `[Q, way]`, trained with `labeled_node_loss`.
 
     Raises:
-        InvalidInputError: if `alpha` is outside `(0, 1)`, `k` is below 1, or `channels` does not fit
-            `dim`.
+        InvalidInputError: if `alpha` is outside `(0, 1)`, `k` is below 1, or `channels` does not
+            fit `dim`.
 
     Example:
         >>> import torch

@@ -1,4 +1,4 @@
-"""Autograd function around the Triton kernels of the pairwise MLP, and the layout of its arguments."""
+"""Autograd function of the Triton kernels of the pairwise MLP, and its argument layout."""
 
 from __future__ import annotations
 
@@ -241,7 +241,7 @@ def _combine_moments(
 def _moment_gradient(
     mean: Tensor, d_mean: Tensor, d_variance: Tensor, n_pairs: int, width: int
 ) -> Float[Tensor, "2 W"]:
-    """The gradient of mean and variance with respect to a row z, as `a + c z`: a and c, `[2, width]`."""
+    """Gradient of mean and variance with respect to a row z, as `a + c z`: a, c `[2, width]`."""
     out = mean.new_zeros(2, width)
     out[1, : len(mean)] = 2 * d_variance / n_pairs
     out[0, : len(mean)] = d_mean / n_pairs - mean * out[1, : len(mean)]

@@ -155,7 +155,7 @@ def _chunk_slices(
 
 
 def _even_slices(length: int, max_size: int) -> Iterator[slice]:
-    """Split `0 .. length` into slices of equal size, at most `max_size`; the last may be shorter."""
+    """Split `0 .. length` into slices of equal size, at most `max_size`, with a shorter last."""
     n_slices = -(-length // max_size)
     size = -(-length // n_slices)
     for start in range(0, length, size):

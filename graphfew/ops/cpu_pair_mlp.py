@@ -1,4 +1,4 @@
-"""CPU tuning of frozen pair MLPs: reused buffers, biases folded into the products, chunks that fit the cache."""
+"""CPU tuning of frozen pair MLPs: buffers, biases as matrix columns, chunks for the cache."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class _Buffers:
         self._views: dict[int, tuple[list[Tensor], list[Tensor]]] = {}
 
     def views(self, n_rows: int) -> tuple[list[Tensor], list[Tensor]]:
-        """The buffers' first rows, `[n_rows, in + 1]` with the column of ones and `[n_rows, in]` without."""
+        """First rows of the buffers: `[n_rows, in + 1]` with the ones, `[n_rows, in]` without."""
         if not self._buffers or n_rows > len(self._buffers[0]):
             self._buffers = self._allocate(n_rows)
             self._views.clear()

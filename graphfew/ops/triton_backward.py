@@ -10,7 +10,7 @@ from graphfew.ops.triton_forward import leaky_relu, load_weight
 
 @triton.jit
 def leaky_relu_grad(grad, z, SLOPE: tl.constexpr):
-    """Backpropagate through the activation; `z` may be its input or output, since the sign is equal."""
+    """Backpropagate through the activation; `z` is its input or output, which have equal sign."""
     return tl.where(z > 0, grad, grad * SLOPE)
 
 

@@ -178,7 +178,7 @@ class _ColumnSums:
         self.target = target
 
     def probs_and_error(self, shift: Tensor) -> tuple[Tensor, Tensor]:
-        """Class probabilities `[G, n, way]`, and the relative error of their column sums `[G, 1]`."""
+        """Class probabilities `[G, n, way]`, and the relative error of column sums `[G, 1]`."""
         probs = class_softmax(self.scores + shift[:, None]) * self.is_counted
         error = (probs.sum(1) - self.target).abs().amax(1, keepdim=True)
         return probs, error / self.target.amax(1, keepdim=True)

@@ -1,4 +1,4 @@
-"""Normalization of features for methods that need no training: power, centering, unit length, PCA."""
+"""Normalization of features for training-free methods: power, centering, unit length, PCA."""
 
 from __future__ import annotations
 
@@ -145,7 +145,8 @@ def _center_adaptively(
     x = F.normalize(tasks.x - support_mean, dim=2)
     class_means = F.normalize(torch.bmm(tasks.one_hot.mT, x) / shots, dim=2)
     is_unknown = unknown_mask(tasks)
-    # Rows have length 1, so twice the inner product is minus the squared distance, up to a constant.
+    # Rows have length 1, so twice the inner product is minus the squared distance, up to a
+    # constant.
     scale = 2 * scale_sharpness(sharpness, tasks.one_hot.shape[2])
     scores = scale * torch.bmm(x, class_means.mT)
     proportions = (class_softmax(scores) * is_unknown).sum(1) / is_unknown.sum(1)

@@ -139,7 +139,8 @@ def query_neighbors(
     Example:
         >>> import torch
         >>> from graphfew.propagation import query_neighbors
-        >>> index, distance = query_neighbors(torch.tensor([[2.0]]), torch.tensor([[0.0], [1.0]]), 1)
+        >>> queries, corpus = torch.tensor([[2.0]]), torch.tensor([[0.0], [1.0]])
+        >>> index, distance = query_neighbors(queries, corpus, 1)
         >>> index.tolist(), distance.tolist()
         ([[1]], [[1.0]])
     """

@@ -1,4 +1,4 @@
-"""Label spreading and harmonic functions: closed forms on dense tasks, iterative on sparse graphs."""
+"""Label spreading and harmonic functions: closed forms for dense tasks, iterations for sparse."""
 
 from __future__ import annotations
 

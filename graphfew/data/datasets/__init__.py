@@ -1,1 +1,1 @@
-"""Loaders of the data sets that the catalog knows by name, one file each, with the names of their splits."""
+"""Loaders of the data sets in the catalog, one file each, with the names of their splits."""

@@ -1,4 +1,4 @@
-"""Rendering of glyphs: which characters the DejaVu faces contain, and a jittered image of a character."""
+"""Rendering of glyphs: the characters of the DejaVu faces, and jittered images of them."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def find_coverage() -> dict[int, tuple[int, ...]]:
 def find_letters(script: str, faces_of_code: dict[int, tuple[int, ...]]) -> list[int]:
     """Return the letters and decimal digits of a script that at least `MIN_FACES` faces contain.
 
-    Characters that decompose (accented or compatibility characters) are excluded: they differ from another one by a
-    mark, or not at all.
+    Characters that decompose (accented or compatibility characters) are excluded: they differ from
+    another one by a mark, or not at all.
 
     Args:
         script: the first word of the characters' Unicode names.
@@ -83,8 +83,8 @@ def find_letters(script: str, faces_of_code: dict[int, tuple[int, ...]]) -> list
 def remove_lookalikes(codes: Iterable[int]) -> list[int]:
     """Return the code points whose shape in DejaVu Sans differs from that of every earlier one.
 
-    Shapes are cropped to their ink and scaled to one size, so a lower-case letter with the shape of its capital is a
-    look-alike, too.
+    Shapes are cropped to their ink and scaled to one size, so a lower-case letter with the shape of
+    its capital is a look-alike, too.
     """
     face = load_face(FACES[0])
     distinct: list[int] = []
@@ -162,7 +162,7 @@ def _normalized_shape(face: Font, character: str) -> NDArray[np.float64]:
 
 
 def _draw_source_points(ink_size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float64]:
-    """Draw the point of the ink image that is shown at each knot of the canvas, `[WARP_KNOTS, WARP_KNOTS, 2]`."""
+    """Draw the point of the ink image shown at each knot, `[WARP_KNOTS, WARP_KNOTS, 2]`."""
     angle, slant = rng.normal(0, np.deg2rad(7)), rng.normal(0, 0.1)
     zoom = max(ink_size) / (CANVAS_SIZE * rng.uniform(0.64, 0.8))
     stretch = zoom * np.exp(rng.normal(0, 0.06, 2))
@@ -188,7 +188,7 @@ def _canvas_boxes() -> tuple[Box, ...]:
 
 
 def _build_mesh(points: NDArray[np.float64]) -> list[tuple[Box, tuple[float, ...]]]:
-    """Return Pillow's mesh: for each box of the canvas the corners shown there, counter-clockwise from north-west."""
+    """Return Pillow's mesh: each box of the canvas, and the corners of the ink shown there."""
     corners = np.concatenate(
         [points[:-1, :-1], points[1:, :-1], points[1:, 1:], points[:-1, 1:]], axis=-1
     )

@@ -24,10 +24,11 @@ def cifar_fs(
 ) -> Dataset:
     """Load CIFAR-FS, 600 images per class, grouped by superclass; 64, 16 and 20 classes.
 
-    The images are read from class folders (`apple/*.png`, or webp or jpg, also in a folder `cifar100`), from
-    `cifar100.zip` with such folders, or from the published `cifar-100-binary.tar.gz`. The latter is downloaded if there
-    is no folder. Decoded images are cached. The images of a class are in the order of their names; those of the binary
-    archive are in its order, training before test.
+    The images are read from class folders (`apple/*.png`, or webp or jpg, also in a folder
+    `cifar100`), from `cifar100.zip` with such folders, or from the published
+    `cifar-100-binary.tar.gz`. The latter is downloaded if there is no folder. Decoded images are
+    cached. The images of a class are in the order of their names; those of the binary archive are
+    in its order, training before test.
 
     Args:
         root: the folder of CIFAR-100; None takes `$GRAPHFEW_DATA/cifar100`, or downloads.
@@ -49,9 +50,9 @@ def cifar_fs(
         Dataset('cifar-fs', split='test', 20 classes, 12000 items of shape [3, 32, 32] uint8)
 
     Source:
-        Bertinetto, Henriques, Torr and Vedaldi, 2019, "Meta-learning with differentiable closed-form solvers". Images
-        of Krizhevsky, 2009, "Learning multiple layers of features from tiny images" (no formal license: research use
-        with citation).
+        Bertinetto, Henriques, Torr and Vedaldi, 2019, "Meta-learning with differentiable
+        closed-form solvers". Images of Krizhevsky, 2009, "Learning multiple layers of features from
+        tiny images" (no formal license: research use with citation).
     """
     return _load("cifar_fs", root, split, rotations, progress)
 
@@ -83,8 +84,9 @@ def fc100(
         Dataset('fc100', split='test', 20 classes, 12000 items of shape [3, 32, 32] uint8)
 
     Source:
-        Oreshkin, Rodríguez López and Lacoste, 2018, "TADAM: task dependent adaptive metric for improved few-shot
-        learning". Images of Krizhevsky, 2009, "Learning multiple layers of features from tiny images" (no formal
+        Oreshkin, Rodríguez López and Lacoste, 2018, "TADAM: task dependent adaptive metric for
+        improved few-shot learning". Images of Krizhevsky, 2009, "Learning multiple layers of
+        features from tiny images" (no formal
         license: research use with citation).
     """
     return _load("fc100", root, split, rotations, progress)

@@ -1,4 +1,4 @@
-"""The images of CIFAR-100 from class folders, from a zip archive of these, or from the published binary archive."""
+"""Images of CIFAR-100 from class folders, a zip archive of them, or the binary archive."""
 
 from __future__ import annotations
 
@@ -122,13 +122,14 @@ def _find_source(root: Root, first_class: str, progress: bool) -> Path:
     if root is None:
         return download(URL, CHECKSUM, progress)
     raise DatasetNotFoundError(
-        f"{folder} has neither class folders such as {first_class} (also looked for in cifar100) nor "
-        f"{ZIP_NAME} nor {BINARY_NAME}; put the archive there ({URL}), or omit root to download it"
+        f"{folder} has neither class folders such as {first_class} (also looked for in cifar100) "
+        f"nor {ZIP_NAME} nor {BINARY_NAME}; put the archive there ({URL}), or omit root to "
+        "download it"
     )
 
 
 def _source_key(source: Path, all_classes: Sequence[str]) -> str:
-    """Return a cache key: of an archive by content, of folders by names, sizes and times of the files."""
+    """Return a cache key: the content of an archive, or names, sizes and times in folders."""
     if source.is_file():
         return cache.content_key(source)
     paths: list[Path] = []

@@ -24,9 +24,9 @@ def class_folders(
 ) -> Dataset:
     """Load your own images from class folders.
 
-    Images are `root/<class>/*.png` (or jpg, webp, bmp), or `root/<split>/<class>/*.png` with a folder for each split.
-    They are stretched to a square by Lanczos resampling, rotated as their EXIF data says, and cached. Images outside
-    of class folders are ignored.
+    Images are `root/<class>/*.png` (or jpg, webp, bmp), or `root/<split>/<class>/*.png` with a
+    folder for each split. They are stretched to a square by Lanczos resampling, rotated as their
+    EXIF data says, and cached. Images outside of class folders are ignored.
 
     Args:
         root: the folder; None takes `$GRAPHFEW_DATA/class_folders`.

@@ -22,16 +22,16 @@ _BELONGS_TO: dict[str, Callable[[int], bool]] = {
     "test": lambda index: index % 4 == 3,
 }
 _HINT = (
-    "pass root=, the folder of the extracted CUB_200_2011.tgz (class folders in CUB_200_2011/images; free for "
-    "non-commercial research, from data.caltech.edu/records/20098)"
+    "pass root=, the folder of the extracted CUB_200_2011.tgz (class folders in "
+    "CUB_200_2011/images; free for non-commercial research, from data.caltech.edu/records/20098)"
 )
 
 
 def cub(root: Root = None, split: str = "train", size: int = 84, progress: bool = True) -> Dataset:
     """Load CUB-200-2011, 41 to 60 birds per class; 100, 50 and 50 classes.
 
-    Images are `root/CUB_200_2011/images/<class>/*.jpg`; `root` may also be `CUB_200_2011` or `images` itself. Decoded
-    images are cached.
+    Images are `root/CUB_200_2011/images/<class>/*.jpg`; `root` may also be `CUB_200_2011` or
+    `images` itself. Decoded images are cached.
 
     Args:
         root: the folder; None takes `$GRAPHFEW_DATA/cub`.
@@ -52,12 +52,14 @@ def cub(root: Root = None, split: str = "train", size: int = 84, progress: bool 
         Dataset('cub', split='test', 50 classes, 2958 items of shape [3, 84, 84] uint8)
 
     Source:
-        Wah, Branson, Welinder, Perona and Belongie, 2011, "The Caltech-UCSD Birds-200-2011 dataset" (non-commercial
-        research). Split of Chen, Liu, Kira, Wang and Huang, 2019, "A closer look at few-shot classification".
+        Wah, Branson, Welinder, Perona and Belongie, 2011, "The Caltech-UCSD Birds-200-2011 dataset"
+        (non-commercial research). Split of Chen, Liu, Kira, Wang and Huang, 2019, "A closer look at
+        few-shot classification".
 
     Deviations:
-        Images are rotated as their EXIF data says and stretched to the square by Lanczos resampling, while that code
-        crops the center of a larger square. Bounding boxes are not used.
+        Images are rotated as their EXIF data says and stretched to the square by Lanczos
+        resampling, while that code crops the center of a larger square. Bounding boxes are not
+        used.
     """
     CUB_SPLITS.check("cub", split)
     check_image_size(size)

@@ -15,7 +15,9 @@ _MAX_GRAY = 16
 
 
 def digits(size: int = 28) -> Dataset:
-    """Load 1,797 handwritten digits of ten classes, with bright strokes on black. The only split is `all`.
+    """Load 1,797 handwritten digits of ten classes, with bright strokes on black.
+
+    The only split is `all`.
 
     Args:
         size: side of the images in pixels.
@@ -31,7 +33,8 @@ def digits(size: int = 28) -> Dataset:
         Dataset('digits', split='all', 10 classes, 1797 items of shape [1, 8, 8] uint8)
 
     Source:
-        Alpaydin and Kaynak, 1998, "Optical recognition of handwritten digits", its test set, in scikit-learn.
+        Alpaydin and Kaynak, 1998, "Optical recognition of handwritten digits", its test set, in
+        scikit-learn.
 
     Deviations:
         Enlarged from 8x8 by bicubic interpolation.

@@ -20,7 +20,8 @@ FEWREL_SPLITS = Splits(("train", "val", "test", "all"))
 # Word indices.
 PADDING, UNKNOWN_WORD = 0, 1
 _N_SPECIAL_WORDS = 2
-# The first relations of a file, by name, are for training; the last sentences of each of these are for validation.
+# The first relations of a file, by name, are for training; the last sentences of each of these are
+# for validation.
 N_TRAINING_RELATIONS = 10
 N_VALIDATION_SENTENCES = 100
 _HINT = "pass root=, the folder of FewRel's JSON files, from github.com/thunlp/FewRel"
@@ -37,14 +38,14 @@ def fewrel(
 ) -> Dataset:
     """Load FewRel sentences as word indices with positions.
 
-    The last dimension is the word index, its position relative to the head entity, and its position relative to the
-    tail entity (`i - mention + length`). Word 0 is padding. Word 1 is any word that is not among the `words - 2` most
-    frequent of the training sentences.
+    The last dimension is the word index, its position relative to the head entity, and its position
+    relative to the tail entity (`i - mention + length`). Word 0 is padding. Word 1 is any word that
+    is not among the `words - 2` most frequent of the training sentences.
 
     Args:
         root: the JSON file or its folder; None takes `$GRAPHFEW_DATA/fewrel`.
-        split: `train`, the first ten relations of the file without their last 100 sentences each; `val`, those
-            sentences; `test`, the other relations; or `all`.
+        split: `train`, the first ten relations of the file without their last 100 sentences each;
+            `val`, those sentences; `test`, the other relations; or `all`.
         file: name of the file in the folder, without `.json`.
         words: size of the vocabulary, including padding and the unknown word.
         length: words per sentence; longer ones are truncated.
@@ -62,8 +63,8 @@ def fewrel(
         Dataset('fewrel-val_wiki', split='test', 6 classes, 4200 items of shape [40, 3] int64)
 
     Source:
-        Han, Zhu, Yu, Wang, Yao, Liu and Sun, 2018, "FewRel: a large-scale supervised few-shot relation classification
-        dataset with state-of-the-art evaluation".
+        Han, Zhu, Yu, Wang, Yao, Liu and Sun, 2018, "FewRel: a large-scale supervised few-shot
+        relation classification dataset with state-of-the-art evaluation".
     """
     FEWREL_SPLITS.check("fewrel", split)
     if words <= _N_SPECIAL_WORDS or length < 1:
@@ -79,8 +80,8 @@ def fewrel(
     }
     if not sentences_by_relation:
         raise DatasetError(
-            f"{path} has {len(relations)} relations, the first {N_TRAINING_RELATIONS} of which are for "
-            f"training; none is left for {split}"
+            f"{path} has {len(relations)} relations, the first {N_TRAINING_RELATIONS} of which are "
+            f"for training; none is left for {split}"
         )
     training_sentences: list[Sentence] = []
     for name in relations[:N_TRAINING_RELATIONS]:
@@ -131,7 +132,7 @@ def _find_file(root: Root, file: str) -> Path:
 
 
 def _read_json(path: Path) -> Mapping[str, Sequence[Sentence]]:
-    """Read the relations of a file, and access every field that is used later, so that damage is found here."""
+    """Read the relations of a file, and check every field that is used later."""
     try:
         content: Mapping[str, Sequence[Sentence]] = json.loads(path.read_text(encoding="utf-8"))
         for sentences in content.values():
@@ -150,8 +151,8 @@ def _read_json(path: Path) -> Mapping[str, Sequence[Sentence]]:
         RecursionError,
     ) as error:
         raise DatasetError(
-            f"{path} is not FewRel's JSON: relations with lists of sentences, each with tokens, h and t "
-            f"({type(error).__name__}: {str(error)[:200]})"
+            f"{path} is not FewRel's JSON: relations with lists of sentences, each with tokens, h "
+            f"and t ({type(error).__name__}: {str(error)[:200]})"
         ) from error
     return content
 
@@ -182,7 +183,8 @@ def _encode_sentence(
     tokens = sentence["tokens"][:length]
     words = [vocabulary.get(token.lower(), UNKNOWN_WORD) for token in tokens]
     words += [PADDING] * (length - len(words))
-    # A mention beyond the truncated sentence counts as its last word, to keep positions in 1 .. 2 * length - 1.
+    # A mention beyond the truncated sentence counts as its last word, to keep positions in 1 .. 2 *
+    # length - 1.
     head = min(_mention_position(sentence, "h"), length - 1)
     tail = min(_mention_position(sentence, "t"), length - 1)
     return [

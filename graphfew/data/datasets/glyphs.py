@@ -1,4 +1,4 @@
-"""Glyphs: printed characters of scripts that training never sees, rendered locally, so that nothing is downloaded."""
+"""Glyphs: printed characters, rendered locally, with other scripts for training and test."""
 
 from __future__ import annotations
 
@@ -28,19 +28,21 @@ GLYPHS_SPLITS = Splits(tuple(_SCRIPTS))
 
 
 def glyphs(split: str = "train", size: int = 28, seed: int = 0, progress: bool = True) -> Dataset:
-    """Load printed letters and digits in the twelve DejaVu faces, with jitter, bright on black, 20 items per class.
+    """Load printed letters and digits with jitter, bright on black, 20 items per class.
 
-    Each class is a character, named as in Unicode; its group is its script. Metadata: `face` (0..11) and `codepoint`.
+    Each class is a character, named as in Unicode; its group is its script. Metadata: `face`
+    (0..11) and `codepoint`.
 
-    A character is included if at least 8 of the 12 faces contain it and it does not decompose into others. Its items
-    use its faces in turn. Characters that look like another one are removed, test before val before train, so that no
-    two classes are alike, within a split or across splits (another version of FreeType may change a few classes).
-    Jitter affects stroke width, rotation, slant, scale, position, a smooth warp, brightness and noise. An item depends
-    on the seed, its character and its number alone. Images are cached.
+    A character is included if at least 8 of the 12 faces contain it and it does not decompose into
+    others. Its items use its faces of DejaVu in turn. Characters that look like another one are removed, test
+    before val before train, so that no two classes are alike, within a split or across splits
+    (another version of FreeType may change a few classes). Jitter affects stroke width, rotation,
+    slant, scale, position, a smooth warp, brightness and noise. An item depends on the seed, its
+    character and its number alone. Images are cached.
 
     Args:
-        split: `train` (Latin, Greek, Cyrillic and ASCII digits, 467 classes), `val` (Georgian, 117) or `test`
-            (Armenian and Lao, 101).
+        split: `train` (Latin, Greek, Cyrillic and ASCII digits, 467 classes), `val` (Georgian, 117)
+            or `test` (Armenian and Lao, 101).
         size: side of the images in pixels, at least 8.
         seed: seed of the jitter.
         progress: show a bar.
@@ -61,7 +63,8 @@ def glyphs(split: str = "train", size: int = 28, seed: int = 0, progress: bool =
     GLYPHS_SPLITS.check("glyphs", split)
     if size < MIN_SIZE or seed < 0:
         raise InvalidInputError(
-            f"size is {size} and seed {seed}; size must be at least {MIN_SIZE} pixels and seed 0 or more"
+            f"size is {size} and seed {seed}; size must be at least {MIN_SIZE} pixels and seed 0 "
+            "or more"
         )
     # Both libraries affect the rendering.
     versions = f"matplotlib{version('matplotlib')}-pillow{version('pillow')}"
@@ -87,7 +90,7 @@ def glyphs(split: str = "train", size: int = 28, seed: int = 0, progress: bool =
 
 
 def _render(split: str, size: int, seed: int, progress: bool) -> dict[str, NDArray[Any]]:
-    """Return `images` `[classes, items, size, size]`, `codes` `[classes]` and `faces` `[classes, items]`."""
+    """Return images `[C, items, size, size]`, code points `[C]` and faces `[C, items]`."""
     from graphfew.data.datasets import _glyph_rendering  # imports matplotlib
 
     faces_of_code = _glyph_rendering.find_coverage()
@@ -108,7 +111,7 @@ def _render(split: str, size: int, seed: int, progress: bool) -> dict[str, NDArr
 
 
 def _select_codes(split: str) -> list[int]:
-    """Return the code points of a split, in the order of its scripts, without look-alikes of other splits."""
+    """Return the code points of a split by script, without look-alikes in other splits."""
     from graphfew.data.datasets import _glyph_rendering
 
     faces_of_code = _glyph_rendering.find_coverage()

@@ -1,4 +1,4 @@
-"""miniImageNet and tieredImageNet, from the files in which they are distributed; nothing is downloaded."""
+"""miniImageNet and tieredImageNet, from the files in which they are distributed."""
 
 from __future__ import annotations
 
@@ -31,16 +31,18 @@ _PICKLE_NAMES = (
     "miniImageNet_category_split_{phase}.pickle",
 )
 _MINI_HINT = (
-    "pass root=, a folder with one of: class folders of images (train/<class>/*.jpg); images/ with Ravi and "
-    "Larochelle's train.csv, val.csv and test.csv; or a pickle for each split, mini-imagenet-cache-train.pkl, "
-    "mini_imagenet_train.pickle or miniImageNet_category_split_train_phase_train.pickle. ImageNet's terms "
-    "forbid redistribution: get access at image-net.org; repositories of EGNN, few-shot-ssl-public and "
-    "MetaOptNet link to the pickles"
+    "pass root=, a folder with one of: class folders of images (train/<class>/*.jpg); images/ with "
+    "Ravi and Larochelle's train.csv, val.csv and test.csv; or a pickle for each split, "
+    "mini-imagenet-cache-train.pkl, mini_imagenet_train.pickle or "
+    "miniImageNet_category_split_train_phase_train.pickle. ImageNet's terms forbid redistribution: "
+    "get access at image-net.org; repositories of EGNN, few-shot-ssl-public and MetaOptNet link to "
+    "the pickles"
 )
 _TIERED_HINT = (
-    "pass root=, a folder with one of: class folders of images (train/<class>/*.jpg); train_images_png.pkl "
-    "or train_images.npz, each with train_labels.pkl. ImageNet's terms forbid redistribution: get access at "
-    "image-net.org; the repository few-shot-ssl-public links to the files"
+    "pass root=, a folder with one of: class folders of images (train/<class>/*.jpg); "
+    "train_images_png.pkl or train_images.npz, each with train_labels.pkl. ImageNet's terms forbid "
+    "redistribution: get access at image-net.org; the repository few-shot-ssl-public links to the "
+    "files"
 )
 
 
@@ -49,10 +51,11 @@ def mini_imagenet(
 ) -> Dataset:
     """Load miniImageNet, 600 images per class; 64, 16 and 20 classes.
 
-    The first of these in `root` is read: class folders (`train/<class>/*.jpg`); `images/` with the lists `train.csv`,
-    `val.csv` and `test.csv` (`filename,label`); the pickles `mini-imagenet-cache-train.pkl`,
-    `mini_imagenet_train.pickle` or `miniImageNet_category_split_train_phase_train.pickle`. Pickles are read without
-    executing them. Classes without a name are named by their number.
+    The first of these in `root` is read: class folders (`train/<class>/*.jpg`); `images/` with the
+    lists `train.csv`, `val.csv` and `test.csv` (`filename,label`); the pickles
+    `mini-imagenet-cache-train.pkl`, `mini_imagenet_train.pickle` or
+    `miniImageNet_category_split_train_phase_train.pickle`. Pickles are read without executing them.
+    Classes without a name are named by their number.
 
     Args:
         root: the folder; None takes `$GRAPHFEW_DATA/mini_imagenet`.
@@ -73,13 +76,13 @@ def mini_imagenet(
         Dataset('mini-imagenet', split='test', 20 classes, 12000 items of shape [3, 84, 84] uint8)
 
     Source:
-        Vinyals et al., 2016, "Matching networks for one shot learning". Split of Ravi and Larochelle, 2017,
-        "Optimization as a model for few-shot learning". Images of ImageNet (non-commercial research, no
-        redistribution).
+        Vinyals et al., 2016, "Matching networks for one shot learning". Split of Ravi and
+        Larochelle, 2017, "Optimization as a model for few-shot learning". Images of ImageNet
+        (non-commercial research, no redistribution).
 
     Deviations:
-        Images of another size are rotated as their EXIF data says and stretched to the square by Lanczos resampling, as
-        in GNN and EGNN; others crop the center.
+        Images of another size are rotated as their EXIF data says and stretched to the square by
+        Lanczos resampling, as in GNN and EGNN; others crop the center.
     """
     IMAGENET_SPLITS.check("mini_imagenet", split)
     check_image_size(size)
@@ -101,8 +104,9 @@ def tiered_imagenet(
     """Load tieredImageNet, grouped by category; 351, 97 and 160 classes.
 
     The first of these in `root` is read: class folders (`train/<class>/*.jpg`, without categories);
-    `train_images_png.pkl` or `train_images.npz` with `train_labels.pkl`. Pickles are read without executing them.
-    Classes with the same name get their number appended. The training split takes 10 GB of memory.
+    `train_images_png.pkl` or `train_images.npz` with `train_labels.pkl`. Pickles are read without
+    executing them. Classes with the same name get their number appended. The training split takes
+    10 GB of memory.
 
     Args:
         root: the folder; None takes `$GRAPHFEW_DATA/tiered_imagenet`.
@@ -120,15 +124,16 @@ def tiered_imagenet(
 
     Example:
         >>> tiered_imagenet("tiered_imagenet/", split="test")  # doctest: +SKIP
-        Dataset('tiered-imagenet', split='test', 160 classes, 206209 items of shape [3, 84, 84] uint8)
+        Dataset('tiered-imagenet', split='test', 160 classes, 206209 items of shape [3, 84, 84]
+        uint8)
 
     Source:
-        Ren et al., 2018, "Meta-learning for semi-supervised few-shot classification". Images of ImageNet
-        (non-commercial research, no redistribution).
+        Ren et al., 2018, "Meta-learning for semi-supervised few-shot classification". Images of
+        ImageNet (non-commercial research, no redistribution).
 
     Deviations:
-        Images of another size are stretched to the square by Lanczos resampling. Those of the NPZ file, which OpenCV
-        wrote as BGR, are converted to RGB.
+        Images of another size are stretched to the square by Lanczos resampling. Those of the NPZ
+        file, which OpenCV wrote as BGR, are converted to RGB.
     """
     IMAGENET_SPLITS.check("tiered_imagenet", split)
     check_image_size(size)
@@ -182,8 +187,8 @@ def _list_from_csv(folder: Path, split: str) -> ImageListing | None:
     missing = [image.name for image in paths if not image.is_file()]
     if missing:
         raise DatasetNotFoundError(
-            f"{image_folder} lacks {len(missing)} of the {len(paths)} images of {path.name}, the first "
-            f"is {missing[0]}; put them there"
+            f"{image_folder} lacks {len(missing)} of the {len(paths)} images of {path.name}, the "
+            f"first is {missing[0]}; put them there"
         )
     labels = tuple(row["label"] for row in rows)
     return ImageListing(image_folder, paths, labels, n_skipped=0)
@@ -192,7 +197,7 @@ def _list_from_csv(folder: Path, split: str) -> ImageListing | None:
 def _read_tiered(
     images: Any, labels_path: Path, decode: pickled_images.Decoder
 ) -> pickled_images.PickledImages:
-    """Combine the images with the classes ("specific") and categories ("general") of the label file."""
+    """Combine images with the classes ("specific") and categories ("general") of a label file."""
     try:
         content = pickled_images.with_text_keys(read_pickle(labels_path))
         labels = pickled_images.to_vector(content["label_specific"])

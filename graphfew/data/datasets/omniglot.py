@@ -124,16 +124,17 @@ def omniglot(
 ) -> Dataset:
     """Load Omniglot, with bright strokes on black, 20 items per class, grouped by alphabet.
 
-    Classes are named `Alphabet/characterNN`, with metadata `drawer`, 1..20. Archives are read without extraction, from
-    `root`, else from `$GRAPHFEW_DATA/omniglot`, else from the cache, where they are downloaded once and compared with
-    the published checksum. Decoded images are cached.
+    Classes are named `Alphabet/characterNN`, with metadata `drawer`, 1..20. Archives are read
+    without extraction, from `root`, else from `$GRAPHFEW_DATA/omniglot`, else from the cache, where
+    they are downloaded once and compared with the published checksum. Decoded images are cached.
 
     Args:
         root: the folder of the archives; None takes the other two places.
-        split: `train`, `val`, `trainval` or `test` (Vinyals: 1,028, 172, 1,200 and 423 characters); `background`,
-            `evaluation`, `small1` or `small2` (as published: 964, 659, 136 and 156); `train-mirrored`, the mirror
-            images of `train`, which are new classes to an encoder trained on `train`
-            (`Alphabet/characterNN/mirrored/rot090`); `train-doubled`, both of these.
+        split: `train`, `val`, `trainval` or `test` (Vinyals: 1,028, 172, 1,200 and 423 characters);
+            `background`, `evaluation`, `small1` or `small2` (as published: 964, 659, 136 and 156);
+            `train-mirrored`, the mirror images of `train`, which are new classes to an encoder
+            trained on `train` (`Alphabet/characterNN/mirrored/rot090`); `train-doubled`, both of
+            these.
         size: side of the images in pixels.
         rotations: make four classes of each character, rotated counter-clockwise and named
             `Alphabet/characterNN/rot090`.
@@ -153,9 +154,9 @@ def omniglot(
         Dataset('omniglot', split='test', 423 classes, 8460 items of shape [1, 28, 28] uint8)
 
     Source:
-        Lake, Salakhutdinov and Tenenbaum, 2015, "Human-level concept learning through probabilistic program
-        induction". Splits of Vinyals et al., 2016, "Matching networks for one shot learning", with the lists of Snell
-        et al., 2017.
+        Lake, Salakhutdinov and Tenenbaum, 2015, "Human-level concept learning through probabilistic
+        program induction". Splits of Vinyals et al., 2016, "Matching networks for one shot
+        learning", with the lists of Snell et al., 2017.
 
     Deviations:
         Reduced from 105x105 by Lanczos resampling; those papers do not state their method.
@@ -209,7 +210,8 @@ def _find_archive(root: Root, name: str, progress: bool) -> Path:
         path = Path(root) / file
         if not path.is_file():
             raise DatasetNotFoundError(
-                f"{Path(root)} has no {file}; put the archive there ({url}), or omit root to download it"
+                f"{Path(root)} has no {file}; put the archive there ({url}), or omit root to "
+                "download it"
             )
         return path
     data_folder = os.environ.get("GRAPHFEW_DATA")
@@ -222,7 +224,7 @@ def _find_archive(root: Root, name: str, progress: bool) -> Path:
 
 
 def _load_archive(path: Path, size: int, progress: bool) -> dict[str, NDArray[Any]]:
-    """Return `images` `[characters, drawers, size, size]` uint8, `names` and `numbers` `[characters]`."""
+    """Return images `[characters, drawers, size, size]`, names and numbers `[characters]`."""
     return cache.load_or_build(
         f"{path.stem}-{cache.content_key(path)}-{size}",
         ("images", "names", "numbers"),

@@ -1,4 +1,4 @@
-"""Data sets that are distributed as features: the utterances of CLINC150 and the images of CIFAR-FS."""
+"""Data sets that are distributed as features: CLINC150 and CIFAR-FS."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ CIFAR_FS_FEATURES_SPLITS = Splits(("val", "test"))
 _CLINC150_FILE = "minilm_embeddings.npz"
 _CIFAR_FS_FILE = "cifarfs_features.npz"
 _CLINC150_HINT = (
-    f"pass the folder of {_CLINC150_FILE}: the arrays x [n, 384], y, split and domain [n] and oos [m, 384], the "
-    "utterances of github.com/clinc/oos-eval embedded by sentence-transformers' all-MiniLM-L6-v2"
+    f"pass the folder of {_CLINC150_FILE}: the arrays x [n, 384], y, split and domain [n] and oos "
+    "[m, 384], the utterances of github.com/clinc/oos-eval embedded by sentence-transformers' "
+    "all-MiniLM-L6-v2"
 )
 _CIFAR_FS_HINT = (
-    f"pass the folder of {_CIFAR_FS_FILE}: the arrays features [n, F], label and split [n], and label_name and "
-    "split_name that they index"
+    f"pass the folder of {_CIFAR_FS_FILE}: the arrays features [n, F], label and split [n], and "
+    "label_name and split_name that they index"
 )
 Arrays = dict[str, NDArray[Any]]
 
@@ -37,11 +38,13 @@ Arrays = dict[str, NDArray[Any]]
 def clinc150(root: Root = None, split: str = "all") -> Dataset:
     """Load sentence features of the utterances of CLINC150, 150 intents grouped by domain.
 
-    The features are those of all-MiniLM-L6-v2, mean-pooled and of unit length. All splits have the same classes.
+    The features are those of all-MiniLM-L6-v2, mean-pooled and of unit length. All splits have the
+    same classes.
 
     Args:
         root: the folder of `minilm_embeddings.npz`; None takes `$GRAPHFEW_DATA/clinc150`.
-        split: all (22,500 utterances), or train, val or test (100, 20 and 30 utterances of each intent).
+        split: all (22,500 utterances), or train, val or test (100, 20 and 30 utterances of each
+            intent).
 
     Returns:
         A data set with `x` `[n, 384]` float32.
@@ -56,8 +59,9 @@ def clinc150(root: Root = None, split: str = "all") -> Dataset:
         Dataset('clinc150-minilm', split='all', 150 classes, 22500 items of shape [384] float32)
 
     Source:
-        Larson et al., 2019, "An evaluation dataset for intent classification and out-of-scope prediction" (CC BY 3.0).
-        Features of Reimers and Gurevych, 2019, "Sentence-BERT" (Apache-2.0).
+        Larson et al., 2019, "An evaluation dataset for intent classification and out-of-scope
+        prediction" (CC BY 3.0). Features of Reimers and Gurevych, 2019, "Sentence-BERT"
+        (Apache-2.0).
 
     Deviations:
         Features instead of text.
@@ -101,17 +105,19 @@ def clinc150_out_of_scope(root: Root = None) -> Tensor:
         torch.Size([1200, 384])
 
     Source:
-        Larson et al., 2019, "An evaluation dataset for intent classification and out-of-scope prediction" (CC BY 3.0).
+        Larson et al., 2019, "An evaluation dataset for intent classification and out-of-scope
+        prediction" (CC BY 3.0).
     """
     content = _read_file(root, "clinc150", _CLINC150_FILE, ("oos",), _CLINC150_HINT)
     return torch.from_numpy(content["oos"].astype(np.float32))
 
 
 def cifar_fs_features(root: Root = None, split: str = "test") -> Dataset:
-    """Load features of the validation and test images of CIFAR-FS: square roots of pooled activations, at least 0.
+    """Load features of the validation and test images of CIFAR-FS.
 
-    They come from a residual network of ten convolutions, trained by classification on the training classes of CIFAR-FS
-    alone.
+    Features are square roots of pooled activations, at least 0.
+    They come from a residual network of ten convolutions, trained by classification on the training
+    classes of CIFAR-FS alone.
 
     Args:
         root: the folder of `cifarfs_features.npz`; None takes `$GRAPHFEW_DATA/cifar100`.
@@ -130,8 +136,8 @@ def cifar_fs_features(root: Root = None, split: str = "test") -> Dataset:
         Dataset('cifar-fs-features', split='test', 20 classes, 12000 items of shape [256] float32)
 
     Source:
-        Computed for this library. Images of Krizhevsky, 2009 (no formal license: research use with citation), classes
-        of Bertinetto et al., 2019, as in `cifar_fs`.
+        Computed for this library. Images of Krizhevsky, 2009 (no formal license: research use with
+        citation), classes of Bertinetto et al., 2019, as in `cifar_fs`.
     """
     CIFAR_FS_FEATURES_SPLITS.check("cifar_fs_features", split)
     names = ("features", "label", "label_name", "split", "split_name")

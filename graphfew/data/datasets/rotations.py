@@ -12,15 +12,15 @@ N_ROTATIONS = 4
 
 
 def rotate_classes(images: NDArray[Any], names: Sequence[str]) -> tuple[NDArray[Any], list[str]]:
-    """Turn every class into four, whose images are rotated counter-clockwise by multiples of 90 degrees.
+    """Turn every class into four: its images rotated counter-clockwise by 0, 90, 180 and 270°.
 
     Args:
         images: `[classes, each, ..., h, w]` with square images.
         names: `[classes]` class names.
 
     Returns:
-        `[4 * classes, each, ..., h, w]` images, the rotations of a class in sequence, and their names
-        (`name/rot090`).
+        `[4 * classes, each, ..., h, w]` images, the rotations of a class in sequence, and their
+        names (`name/rot090`).
     """
     rotations = [np.rot90(images, turns, axes=(-2, -1)) for turns in range(N_ROTATIONS)]
     rotated = np.stack(rotations, axis=1)

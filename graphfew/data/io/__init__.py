@@ -1,1 +1,1 @@
-"""File formats: archives, tables, pickles (read without executing them), image folders, and the array cache."""
+"""File formats: archives, tables, pickles (never executed), image folders, the array cache."""

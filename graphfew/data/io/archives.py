@@ -1,7 +1,7 @@
-"""Zip archives from unknown sources: the inflated size is known, and limited, before anything is inflated.
+"""Zip archives from unknown sources: sizes are checked before anything is inflated.
 
-Python's `zipfile` inflates whatever an archive claims, so a file of a few kilobytes could fill the memory. This module
-checks sizes first; nothing is extracted to disk.
+Python's `zipfile` inflates whatever an archive claims, so a file of a few kilobytes could fill the
+memory. This module checks sizes first; nothing is extracted to disk.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ READ_ERRORS = (
     zipfile.BadZipFile,
     zlib.error,
 )
-# The central directory of tieredImageNet and CIFAR-100 archives has a few megabytes; in memory it takes 13 times that.
+# The central directory of tieredImageNet and CIFAR-100 archives has a few megabytes; in memory it
+# takes 13 times that.
 MAX_DIRECTORY_BYTES = 64_000_000
 # An entry may always inflate to FREE_BYTES, and beyond that to MAX_RATIO times its compressed size.
 FREE_BYTES = 500_000_000
@@ -82,11 +83,12 @@ def read_entry(archive: zipfile.ZipFile, name: str, max_bytes: int | None = None
     Args:
         archive: from `open_zip`.
         name: name of the entry.
-        max_bytes: limit of the inflated size; None takes `FREE_BYTES` or `MAX_RATIO` times the compressed size,
-            whichever is larger.
+        max_bytes: limit of the inflated size; None takes `FREE_BYTES` or `MAX_RATIO` times the
+            compressed size, whichever is larger.
 
     Raises:
-        DatasetError: the entry would inflate beyond the limit, or is encrypted or compressed by another method.
+        DatasetError: the entry would inflate beyond the limit, or is encrypted or compressed by
+            another method.
         KeyError: no such entry.
         zipfile.BadZipFile, zlib.error, EOFError: the entry is damaged.
     """
@@ -99,11 +101,12 @@ def check_entry(
     """Check that an entry is safe to inflate; arguments and errors are those of `read_entry`."""
     entry = archive.getinfo(name)
     short_name = name[:80]
-    # Python's bzip2 and LZMA readers return everything that a block inflates to at once, before a size can be checked.
+    # Python's bzip2 and LZMA readers return everything that a block inflates to at once, before a
+    # size can be checked.
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise DatasetError(
-            f"{short_name!r} is compressed by method {entry.compress_type}; only stored and deflated "
-            "entries are supported: compress it again with deflate"
+            f"{short_name!r} is compressed by method {entry.compress_type}; only stored and "
+            "deflated entries are supported: compress it again with deflate"
         )
     if entry.flag_bits & 1:
         raise DatasetError(f"{short_name!r} is encrypted; create the archive without a password")
@@ -111,21 +114,22 @@ def check_entry(
         max_bytes = max(FREE_BYTES, MAX_RATIO * entry.compress_size)
     if entry.file_size > max_bytes:
         raise DatasetError(
-            f"{short_name!r} would inflate from {entry.compress_size} bytes to {entry.file_size}; the "
-            f"limit is {max_bytes}: if the size is correct, extract the archive yourself"
+            f"{short_name!r} would inflate from {entry.compress_size} bytes to {entry.file_size}; "
+            f"the limit is {max_bytes}: if the size is correct, extract the archive yourself"
         )
     return entry
 
 
 def _directory_size(file: IO[bytes]) -> int:
-    """Return the size of the central directory in bytes, as the end record of the archive states it."""
+    """Return the size of the central directory in bytes, as the end record states it."""
     length = file.seek(0, os.SEEK_END)
     file.seek(max(0, length - _MAX_TAIL))
     tail = file.read()
     end = tail.rfind(_END)
     if not 0 <= end <= len(tail) - 16:
         return 0
-    # Archives in the Zip64 format state the size in a larger record, which comes before a locator and the end record.
+    # Archives in the Zip64 format state the size in a larger record, which comes before a locator
+    # and the end record.
     locator = max(end - _LOCATOR64_LENGTH, 0)
     end64 = max(locator - _END64_LENGTH, 0)
     is_zip64 = tail[locator:end].startswith(_LOCATOR64) and tail[end64:locator].startswith(_END64)

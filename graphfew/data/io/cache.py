@@ -1,4 +1,4 @@
-"""A folder of arrays that are slow to compute. Files are written completely or not at all, and rebuilt if damaged."""
+"""A cache of arrays that are slow to compute: written atomically, and rebuilt if damaged."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ def cache_folder() -> Path:
     configured = os.environ.get("GRAPHFEW_CACHE")
     if configured:
         return Path(configured)
-    # pooch and rich take a fifth of the library's import time, and most work on features needs neither.
+    # pooch and rich take a fifth of the library's import time, and most work on features needs
+    # neither.
     import pooch
 
     return Path(pooch.os_cache("graphfew"))
@@ -40,8 +41,8 @@ def load_or_build(
 ) -> dict[str, NDArray[np.generic]]:
     """Load arrays from the cache, or build and store them.
 
-    A file that is damaged or lacks a name is built again. If the folder is not writable, the arrays are returned with
-    a warning.
+    A file that is damaged or lacks a name is built again. If the folder is not writable, the arrays
+    are returned with a warning.
 
     Args:
         key: name of the cache file, which has to identify the content.
@@ -79,7 +80,7 @@ def content_key(path: Path) -> str:
 
 
 def fingerprint(paths: Iterable[Path]) -> str:
-    """Return a key of files by their names, sizes and modification times, for folders too large to read."""
+    """Return a key of files by name, size and modification time, for folders too large to read."""
     digest = hashlib.sha256()
     for path in paths:
         status = path.stat()
@@ -88,14 +89,16 @@ def fingerprint(paths: Iterable[Path]) -> str:
 
 
 def _write(path: Path, arrays: Arrays) -> None:
-    # Not `_utils.atomic_io`: several processes and threads may build the same file at once, so each writes to a
-    # temporary file with a unique name, and what a killed process leaves is removed later.
+    # Not `_utils.atomic_io`: several processes and threads may build the same file at once, so each
+    # writes to a temporary file with a unique name, and what a killed process leaves is removed
+    # later.
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(path)
     handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".partial")
     try:
         with os.fdopen(handle, "wb") as file:
-            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # numpy types its own flag as a keyword
+            # numpy's type stub treats every keyword as its flag `allow_pickle`.
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
         os.replace(partial, path)
     except BaseException:
         Path(partial).unlink(missing_ok=True)

@@ -36,7 +36,7 @@ def download(url: str, checksum: str, progress: bool) -> Path:
 
 
 class DownloadBar:
-    """A progress bar with the interface that pooch's downloaders expect, drawn by rich on standard error."""
+    """A progress bar with the interface of pooch's downloaders, drawn by rich on standard error."""
 
     def __init__(self, label: str, show: bool) -> None:
         from rich.console import Console

@@ -40,7 +40,8 @@ class ImageListing:
         n_skipped: number of files without the suffix of an image.
 
     Example:
-        >>> listing = ImageListing(Path("photos"), (Path("photos/cat/1.png"),), ("cat",), n_skipped=0)
+        >>> paths = (Path("photos/cat/1.png"),)
+        >>> listing = ImageListing(Path("photos"), paths, ("cat",), n_skipped=0)
         >>> listing.names
         ('cat/1.png',)
     """
@@ -79,17 +80,21 @@ class ImageFormat:
 
 
 def list_images(folder: Path, unlabeled: str | None = None) -> ImageListing:
-    """List the images of a folder by class. Hidden files and folders are skipped; sub-folders of classes are included.
+    """List the images of a folder by class.
+
+    Hidden files and folders are skipped; sub-folders of classes are included.
 
     Args:
         folder: a folder with a sub-folder for each class. Images directly in it are unlabeled.
-        unlabeled: name of a sub-folder with more unlabeled images; None takes "unlabeled" or "unlabelled" if it exists.
+        unlabeled: name of a sub-folder with more unlabeled images; None takes "unlabeled" or
+            "unlabelled" if it exists.
 
     Returns:
         The images, unlabeled ones included.
 
     Raises:
-        DatasetError: the folder has no class folders, a class folder has no images, or only one class has any.
+        DatasetError: the folder has no class folders, a class folder has no images, or only one
+            class has any.
         InvalidInputError: there is no folder called `unlabeled`.
     """
     subfolders = sorted(path for path in folder.iterdir() if path.is_dir() and _is_visible(path))
@@ -173,7 +178,8 @@ def read_images(
     Args:
         listing: from `list_images`.
         channels: 1 for gray, 3 for RGB.
-        size: side in pixels of the square that each image is stretched to; None if all images have one size.
+        size: side in pixels of the square that each image is stretched to; None if all images have
+            one size.
         on_progress: called with the number of images read.
 
     Returns:
@@ -182,7 +188,8 @@ def read_images(
     Raises:
         DatasetError: an image is damaged.
     """
-    # Allocated once, when the first image shows the size: stacking a list would hold all images twice.
+    # Allocated once, when the first image shows the size: stacking a list would hold all images
+    # twice.
     x: NDArray[Any] = np.empty(0, dtype=np.uint8)
     for index, path in enumerate(listing.paths):
         pixels = _read_pixels(path, channels, size)

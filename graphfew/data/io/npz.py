@@ -1,4 +1,4 @@
-"""NPZ files from unknown sources: never unpickled, and no array larger than the file states and holds."""
+"""NPZ files from unknown sources: never unpickled, and sizes are checked before reading."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def read_arrays(path: Path, names: Iterable[str]) -> dict[str, NDArray[Any]]:
 
     Raises:
         MissingFileError: no such file.
-        DatasetError: the file is not an NPZ file, or an array is missing, damaged, holds Python objects, differs from
-            its stated size, or exceeds the limits of `archives`.
+        DatasetError: the file is not an NPZ file, or an array is missing, damaged, holds Python
+            objects, differs from its stated size, or exceeds the limits of `archives`.
     """
     arrays: dict[str, NDArray[Any]] = {}
     try:
@@ -64,11 +64,13 @@ def _read_array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
     with archive.open(entry) as file:
         header = io.BytesIO(file.read(_MAX_HEADER_BYTES))
     shape, dtype = _read_header(name, header)
-    # numpy would allocate the stated shape before it reads: compare with what the entry holds first.
+    # numpy would allocate the stated shape before it reads: compare with what the entry holds
+    # first.
     stated_bytes = header.tell() + math.prod(shape) * dtype.itemsize
     if stated_bytes != entry.file_size:
         raise DatasetError(
-            f"{name} does not have the size that it states, shape {str(shape)[:80]} of {str(dtype)[:80]}"
+            f"{name} does not have the size that it states, shape {str(shape)[:80]} of "
+            f"{str(dtype)[:80]}"
         )
     with archive.open(entry) as file:
         array: NDArray[Any] = npy.read_array(file, allow_pickle=False)
@@ -94,5 +96,6 @@ def _read_header(name: str, header: io.BytesIO) -> tuple[tuple[int, ...], np.dty
 
 def _read_error(path: Path, error: BaseException) -> DatasetError:
     return DatasetError(
-        f"{path} cannot be read as NPZ ({archives.one_line(error)}); write it again with numpy.savez"
+        f"{path} cannot be read as NPZ ({archives.one_line(error)}); write it again with "
+        "numpy.savez"
     )

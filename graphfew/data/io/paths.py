@@ -1,4 +1,4 @@
-"""Where a data set's files are: in the folder that the caller passes, else in a folder of `$GRAPHFEW_DATA`."""
+"""Folders of data sets: the one that the caller passes, else one in `$GRAPHFEW_DATA`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def check_image_size(size: int) -> None:
 
 
 def find_folder(root: Root, name: str) -> Path | None:
-    """Return the folder of a data set: `root` if given, else `$GRAPHFEW_DATA/name` if it exists, else None.
+    """Return the folder of a data set: `root`, else `$GRAPHFEW_DATA/name`, else None.
 
     Raises:
         DatasetNotFoundError: `root` is not a folder.

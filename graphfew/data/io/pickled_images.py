@@ -40,7 +40,8 @@ class PickledImages:
     """Images as a file stores them, and the class of each.
 
     Attributes:
-        images: `[n]` images of any type that `decode` accepts. Elements of a list are released once they are decoded.
+        images: `[n]` images of any type that `decode` accepts. Elements of a list are released once
+            they are decoded.
         decode: converts an image to `[h, w, 3]` uint8.
         y: `[n]` int64, class index of each image.
         classes: name of each class.
@@ -57,8 +58,9 @@ class PickledImages:
 def read_pickled_images(path: Path) -> PickledImages:
     """Read the images of a pickle file without executing it.
 
-    Three layouts are known: `image_data` with `class_dict` (the indices of each class), `data` with `labels` (and
-    optional names, `catname2label`), and a dict from classes to lists or arrays of images.
+    Three layouts are known: `image_data` with `class_dict` (the indices of each class), `data` with
+    `labels` (and optional names, `catname2label`), and a dict from classes to lists or arrays of
+    images.
 
     Args:
         path: the pickle file.
@@ -102,7 +104,8 @@ def from_labels(
         groups: group of each label.
 
     Returns:
-        The images, with classes in the order of their labels. Classes with the same name get their label appended.
+        The images, with classes in the order of their labels. Classes with the same name get their
+        label appended.
 
     Raises:
         DatasetError: lengths differ, or the images are not a list or array.
@@ -171,7 +174,8 @@ def check_image(image: Any) -> NDArray[np.uint8]:
     values: NDArray[Any] = image
     if values.ndim != 3 or values.shape[2] != 3 or values.dtype.kind not in "uif":
         raise DatasetError(
-            f"an image has shape {values.shape} and dtype {values.dtype}; expected numbers [h, w, 3]"
+            f"an image has shape {values.shape} and dtype {values.dtype}; expected numbers [h, w, "
+            "3]"
         )
     if values.dtype == np.uint8:
         return values
@@ -190,8 +194,8 @@ def to_vector(values: Any) -> NDArray[Any]:
     """
     if isinstance(values, list | tuple):
         for value in values:
-            # A pickle of a few bytes can hold lists that refer to each other, and numpy would expand them beyond all
-            # memory.
+            # A pickle of a few bytes can hold lists that refer to each other, and numpy would
+            # expand them beyond all memory.
             if isinstance(value, list | tuple | dict | set | np.ndarray):
                 raise DatasetError(
                     f"a list of labels or numbers holds a {type(value).__name__}; expected scalars"
@@ -210,7 +214,7 @@ def to_text(name: Any) -> Any:
 
 
 def _decode_all(source: PickledImages, size: int, label: str, progress: bool) -> NDArray[np.uint8]:
-    """Decode every image to `[n, 3, size, size]`; other sizes are stretched by Lanczos resampling."""
+    """Decode images to `[n, 3, size, size]`; other sizes are stretched by Lanczos resampling."""
     images = source.images
     n = len(images)
     decoded = np.empty((n, 3, size, size), dtype=np.uint8)
@@ -256,7 +260,8 @@ def _from_classes(content: dict[Any, Any]) -> PickledImages:
 def _check_sequence(images: Any) -> ImageSequence:
     if not isinstance(images, list | np.ndarray) or len(images) == 0:
         raise DatasetError(
-            f"its images are a {type(images).__name__}; expected a list or an array that is not empty"
+            f"its images are a {type(images).__name__}; expected a list or an array that is not "
+            "empty"
         )
     return images
 

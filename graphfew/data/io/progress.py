@@ -1,4 +1,4 @@
-"""Progress bars on standard error, for decoding and encoding. rich is imported when a bar is shown."""
+"""Progress bars on standard error, for decoding and encoding."""
 
 from __future__ import annotations
 

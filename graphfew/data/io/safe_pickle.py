@@ -1,8 +1,9 @@
-"""Pickle files of arrays, read without unpickling: nothing that a file refers to is imported, called or built.
+"""Pickle files of arrays, read without unpickling: nothing is imported or called.
 
-miniImageNet, tieredImageNet and others are distributed as pickles, and `pickle.load` runs whatever code a file
-contains. An `Unpickler` with a restricted `find_class` is not enough: it still lets a file build huge objects and crash
-the interpreter by deep nesting. So this module interprets the opcodes itself, for plain values and arrays only.
+miniImageNet, tieredImageNet and others are distributed as pickles, and `pickle.load` runs whatever
+code a file contains. An `Unpickler` with a restricted `find_class` is not enough: it still lets a
+file build huge objects and crash the interpreter by deep nesting. So this module interprets the
+opcodes itself, for plain values and arrays only.
 """
 
 from __future__ import annotations
@@ -66,10 +67,11 @@ _READ_ERRORS = (
 
 
 def read_pickle(path: Path) -> Any:
-    """Read a pickle file of plain values and arrays, of any protocol (0 to 5), written by Python 2 or 3.
+    """Read a pickle file of plain values and arrays (protocols 0 to 5, Python 2 or 3).
 
-    Plain values are dict, list, tuple, set, frozenset, str, bytes, bytearray, int, float, bool and None. numpy arrays,
-    scalars and dtypes without fields are supported as well. Python 2 strings become str, one character per byte.
+    Plain values are dict, list, tuple, set, frozenset, str, bytes, bytearray, int, float, bool and
+    None. numpy arrays, scalars and dtypes without fields are supported as well. Python 2 strings
+    become str, one character per byte.
 
     Args:
         path: the pickle file.
@@ -79,7 +81,8 @@ def read_pickle(path: Path) -> Any:
 
     Raises:
         FileNotFoundError: no such file.
-        DatasetError: the file is damaged, is not a pickle, or refers to anything else. Nothing was executed.
+        DatasetError: the file is damaged, is not a pickle, or refers to anything else. Nothing was
+            executed.
 
     Example:
         >>> import pickle, tempfile
@@ -94,21 +97,21 @@ def read_pickle(path: Path) -> Any:
                 return _interpret(content)
         except UnicodeDecodeError as error:
             raise DatasetError(
-                f"{path} has text that its protocol cannot hold ({error.reason}); write it again with "
-                "protocol 2 or later"
+                f"{path} has text that its protocol cannot hold ({error.reason}); write it again "
+                "with protocol 2 or later"
             ) from error
         except _READ_ERRORS as error:
             is_explained = isinstance(error, DatasetError) or type(error) is ValueError
             reason = str(error) if is_explained else f"damaged: {type(error).__name__} {error}"
             raise DatasetError(
-                f"{path} cannot be read as a pickle of arrays ({reason}); get it again, or write it again "
-                "with plain values and numpy arrays only"
+                f"{path} cannot be read as a pickle of arrays ({reason}); get it again, or write "
+                "it again with plain values and numpy arrays only"
             ) from error
 
 
 def _interpret(content: Any) -> Any:
-    # A first pass finds the memo entries that are read later. All others, among them the pixels of every image, need
-    # not be stored, which halves the memory.
+    # A first pass finds the memo entries that are read later. All others, among them the pixels of
+    # every image, need not be stored, which halves the memory.
     read_entries = {
         argument
         for opcode, argument, _ in pickletools.genops(content)
@@ -206,8 +209,8 @@ class _PickleMachine:
             case "FROZENSET":
                 return frozenset(check_keys(self.pop_to_mark()))
         raise DatasetError(
-            f"its opcode {name} builds something other than plain values and arrays, which is refused; "
-            "nothing was run"
+            f"its opcode {name} builds something other than plain values and arrays, which is "
+            "refused; nothing was run"
         )
 
     def extend(self, name: str) -> None:
@@ -256,7 +259,7 @@ class _PickleMachine:
         self.stack.append(GlobalName(module, name))
 
     def call(self) -> None:
-        """Replace a name and its arguments by the result of this library's builder for that name."""
+        """Replace a name and its arguments by the result of the builder for that name."""
         name, arguments = self.pop(2)
         is_known = isinstance(name, GlobalName) and (name.module, name.name) in BUILDERS
         if not is_known or not isinstance(arguments, tuple):

@@ -1,4 +1,4 @@
-"""Builders for the few objects that a pickle of arrays may contain; each one checks its arguments."""
+"""Builders for the few objects that a pickle of arrays may contain; all check their arguments."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def _check_shape(shape: Any) -> tuple[int, ...]:
 
 
 def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any, axes: Any = None) -> NDArray[Any]:
-    """Build an array of pickle protocol 5; an array with another memory layout comes with the order of its axes."""
+    """Build an array of pickle protocol 5; `axes` gives the order of its axes in memory."""
     if order == "K" and axes is not None:
         transposed: NDArray[Any] = _build_array(shape, dtype, False, data).transpose(axes)
         return transposed

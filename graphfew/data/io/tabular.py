@@ -25,7 +25,7 @@ _FIX_FEATURE = "correct it, remove the column, or name it with --id-column if it
 def read_csv(
     path: Path, label_column: str = "label", id_column: str | None = None
 ) -> PartiallyLabeledItems:
-    """Read a CSV file in UTF-8 with a header: one row per item, and a feature in every other column.
+    """Read a CSV file in UTF-8 with a header: one row per item, one column per feature.
 
     Args:
         path: the file.
@@ -37,8 +37,8 @@ def read_csv(
 
     Raises:
         FileNotFoundError: no such file.
-        DatasetError: the file is not CSV, a feature is not a finite number (the message gives column and line), or
-            fewer than two classes have a label.
+        DatasetError: the file is not CSV, a feature is not a finite number (the message gives
+            column and line), or fewer than two classes have a label.
         InvalidInputError: a column is missing.
 
     Example:
@@ -68,8 +68,8 @@ def read_csv(
                 line = reader.line_num
                 if len(row) != len(columns):
                     raise DatasetError(
-                        f"{path}, line {line}: {len(row)} cells for {len(columns)} columns; every row "
-                        "needs one cell per column"
+                        f"{path}, line {line}: {len(row)} cells for {len(columns)} columns; every "
+                        "row needs one cell per column"
                     )
                 values.extend(_parse_features(path, row, feature_indices, columns, line))
                 label_texts.append(row[label_index])
@@ -98,12 +98,13 @@ def read_npz(path: Path, features_key: str = "x", label_key: str = "y") -> Parti
         label_key: name of the labels, `[n]` text or integers; empty, -1 or NaN if unknown.
 
     Returns:
-        The items, named by their row, with `x` `[n, F]` float64 if the file has float64, else float32.
+        The items, named by their row, with `x` `[n, F]` float64 if the file has float64, else
+        float32.
 
     Raises:
         FileNotFoundError: no such file.
-        DatasetError: the file is not NPZ, an array holds Python objects or has another shape, a feature is not finite,
-            or fewer than two classes have a label.
+        DatasetError: the file is not NPZ, an array holds Python objects or has another shape, a
+            feature is not finite, or fewer than two classes have a label.
         InvalidInputError: an array is missing.
 
     Example:
@@ -158,8 +159,8 @@ def read_parquet(
     Raises:
         MissingDependencyError: pyarrow is not installed.
         FileNotFoundError: no such file.
-        DatasetError: the file is not Parquet, a feature is null or not a finite number, or fewer than two classes have
-            a label.
+        DatasetError: the file is not Parquet, a feature is null or not a finite number, or fewer
+            than two classes have a label.
         InvalidInputError: a column is missing.
 
     Example:
@@ -191,8 +192,8 @@ def read_parquet(
         )
         if not is_number:
             raise DatasetError(
-                f"{path}: column {name!r} holds {column_type}; features must be numbers: remove the "
-                "column, or name it with --id-column if it names the items"
+                f"{path}: column {name!r} holds {column_type}; features must be numbers: remove "
+                "the column, or name it with --id-column if it names the items"
             )
     x = np.column_stack([_to_float64(table[name].to_numpy()) for name in feature_names])
     _check_finite(x, feature_names, lambda row: f"{path}, row {row}")
@@ -207,13 +208,13 @@ def _check_stated_size(path: Path, metadata: Any) -> None:
     file_bytes = path.stat().st_size
     if stated_bytes > max(archives.FREE_BYTES, archives.MAX_RATIO * file_bytes):
         raise DatasetError(
-            f"{path} claims {metadata.num_rows} rows of {metadata.num_columns} columns in {file_bytes} "
-            "bytes; write it again, or as .npz if the size is correct"
+            f"{path} claims {metadata.num_rows} rows of {metadata.num_columns} columns in "
+            f"{file_bytes} bytes; write it again, or as .npz if the size is correct"
         )
 
 
 def _to_float64(column: NDArray[Any]) -> NDArray[np.float64]:
-    """Convert a column to float64; pyarrow returns booleans with nulls as objects, whose None becomes NaN."""
+    """Convert a column to float64, with NaN for None."""
     if column.dtype == object:
         column = np.array([math.nan if value is None else value for value in column])
     return column.astype(np.float64)
@@ -245,18 +246,18 @@ def _check_columns(
         if column is not None and column not in columns:
             hint = " (cells must be separated by commas)" if len(columns) == 1 else ""
             raise InvalidInputError(
-                f"{path} has no column {column!r}; its columns are {_shorten(columns)}{hint}: name one of "
-                f"them with {option}"
+                f"{path} has no column {column!r}; its columns are {_shorten(columns)}{hint}: name "
+                f"one of them with {option}"
             )
     if not set(columns) - {label_column, id_column}:
         raise DatasetError(
-            f"{path} has no feature columns, only {_shorten(columns)}; add the numbers that describe "
-            "an item"
+            f"{path} has no feature columns, only {_shorten(columns)}; add the numbers that "
+            "describe an item"
         )
 
 
 def _shorten(names: Sequence[str]) -> str:
-    """Join names, without the middle ones if there are many: labels are mostly in the last column."""
+    """Join names, without the middle ones if there are many."""
     if len(names) <= _MAX_NAMES_SHOWN:
         return ", ".join(names)
     shown = [*names[: _MAX_NAMES_SHOWN - 1], "…", names[-1]]
@@ -276,8 +277,8 @@ def _parse_features(
         invalid = next(i for i in feature_indices if not _is_number(row[i]))
         content = f"is text, {row[invalid]!r}" if row[invalid].strip() else "is empty"
         raise DatasetError(
-            f"{path}, line {line}: column {columns[invalid]!r} {content}; features must be numbers: "
-            f"{_FIX_FEATURE}"
+            f"{path}, line {line}: column {columns[invalid]!r} {content}; features must be "
+            f"numbers: {_FIX_FEATURE}"
         ) from None
 
 
@@ -296,8 +297,8 @@ def _check_finite(
     if not is_finite.all():
         row, column = (int(i) for i in np.argwhere(~is_finite)[0])
         raise DatasetError(
-            f"{describe_row(row)}: column {columns[column]!r} is {x[row, column]}; features must be "
-            "finite: remove the item, or fill the value in"
+            f"{describe_row(row)}: column {columns[column]!r} is {x[row, column]}; features must "
+            "be finite: remove the item, or fill the value in"
         )
 
 

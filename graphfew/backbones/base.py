@@ -62,6 +62,8 @@ class Backbone(nn.Module):
             x = x.contiguous(memory_format=torch.channels_last)
         if self.precision == torch.float32:
             return self._encode(x)
+        # Autocast instead of `half()`: weights stay float32, so the precision can change at any
+        # time.
         with torch.autocast(x.device.type, dtype=self.precision):
             return self._encode(x).float()
 
@@ -80,6 +82,7 @@ class Backbone(nn.Module):
             # Batch norm in training depends on the whole batch, and a hook may look at it.
             if module.training or module._forward_hooks or module._forward_pre_hooks:
                 return len(x)
+        # At least one: a single image may exceed a chunk.
         return max(1, MAX_PIXELS // x[0, 0].numel())
 
 
@@ -151,6 +154,7 @@ def build_trunk(
     try:
         with torch.no_grad():
             out_dim = trunk(torch.zeros(1, in_channels, size, size)).shape[1]
+    # What torch raises if a kernel or a pooling window is larger than its input.
     except RuntimeError as error:
         raise InvalidInputError(
             f"{name} got size={size}: its convolutions and max-pools reduce such an image to "

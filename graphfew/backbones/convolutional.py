@@ -84,6 +84,7 @@ def gnn_omniglot(
         the text of the paper all four have a max-pool.
     """
     check_positive("gnn_omniglot", out_dim=out_dim, in_channels=in_channels, size=size)
+    # Activations have no state, so one instance serves all blocks.
     activation = nn.LeakyReLU(0.1)
     with seeded(seed):
         layers = [
@@ -94,6 +95,7 @@ def gnn_omniglot(
         ]
         trunk, flat_dim = build_trunk("gnn_omniglot", in_channels, size, layers)
         projection = nn.Linear(flat_dim, out_dim, bias=False)
+        # One flat sequence: a nested trunk would change the keys of saved weights.
         net = FusedSequential(*trunk, projection, nn.BatchNorm1d(out_dim), nn.LeakyReLU())
     arguments = {"out_dim": out_dim, "in_channels": in_channels, "size": size}
     return Backbone(net, out_dim, ModelSpec("gnn_omniglot", arguments))
@@ -202,6 +204,7 @@ def _block(
         nn.Conv2d(n_in, n_out, kernel_size=3, padding=padding, bias=bias),
         nn.BatchNorm2d(n_out),
     ]
+    # Max-pooling commutes with a monotone activation, which then sees a quarter of the values.
     if pool:
         layers.append(nn.MaxPool2d(2))
     layers.append(activation)

@@ -60,6 +60,7 @@ def as_module(encoder: nn.Module | Callable[[Tensor], Tensor], dim: int | None =
     """Return a module unchanged, and any other callable as a `FunctionEncoder`."""
     if isinstance(encoder, nn.Module):
         return encoder
+    # Calling a class would construct a module from the items instead of encoding them.
     if not callable(encoder) or isinstance(encoder, type):
         raise InvalidTypeError(
             f"the encoder is {encoder!r}; give a module or a function from items [N, ...] to "
@@ -117,6 +118,7 @@ def mean_pool(output: Any, mask: Bool[Tensor, "N L"] | None) -> Float[Tensor, "N
         return states.mean((2, 3))
     if mask is None:
         return states.mean(1)
+    # A count of at least 1, so that a text of padding alone gives zeros instead of NaN.
     weights = mask[..., None].to(states.dtype)
     mean: Tensor = (states * weights).sum(1) / weights.sum(1).clamp_min(1)
     return mean
@@ -145,6 +147,7 @@ def pooler_output(output: Any, mask: Bool[Tensor, "N L"] | None) -> Float[Tensor
     for name in ("pooler_output", "image_embeds", "text_embeds"):
         features = _output_field(output, name)
         if features is not None:
+            # Convolutional models pool to [N, F, 1, 1].
             return features.flatten(1)
     if _output_field(output, "last_hidden_state") is None:
         fields = output if isinstance(output, Mapping) else getattr(output, "__dict__", {})
@@ -161,6 +164,7 @@ def call_by_keyword(model: nn.Module, x: Tensor, mask: Tensor | None) -> Any:
     """Pass token ids as `input_ids` with `attention_mask`, anything else as `pixel_values`."""
     if mask is None:
         return model(pixel_values=x)
+    # As integers, the form in which tokenizers return the attention mask.
     return model(input_ids=x, attention_mask=mask.to(torch.int64))
 
 
@@ -267,6 +271,8 @@ class HuggingFaceEncoder(nn.Module):
                 "data.arrays converts them to float32), or pass call="
             )
         mask = self._token_mask(x) if is_tokens else None
+        # A model in half precision needs images in the dtype of its weights; token ids stay
+        # integers.
         model_input = x
         if uses_keywords and not is_tokens:
             parameter = next(self.model.parameters(), None)
@@ -274,6 +280,7 @@ class HuggingFaceEncoder(nn.Module):
         output = self.call(self.model, model_input, mask)
         features = self.pooling(output, mask)
         features = check_features(features, len(x), self.out_dim, type(self.model).__name__)
+        # Features continue in the dtype of the images; that of token ids says nothing about them.
         if x.dtype.is_floating_point:
             return features.to(x.dtype)
         return features.to(torch.promote_types(features.dtype, torch.float32))
@@ -348,6 +355,7 @@ def tokenize(
 
 
 def _hidden_size(config: Any) -> int | None:
+    # Hierarchical models of images have a width per stage; features come from the last one.
     hidden_sizes = getattr(config, "hidden_sizes", None)
     last_size = hidden_sizes[-1] if hidden_sizes else None
     size: int | None = getattr(config, "hidden_size", last_size)

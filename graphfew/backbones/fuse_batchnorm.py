@@ -29,6 +29,7 @@ class FusedSequential(nn.Sequential):
             return out
         fused_norm: nn.Module | None = None
         for layer, next_layer in itertools.zip_longest(self, list(self)[1:]):
+            # Already applied, as part of the convolution before it.
             if layer is fused_norm:
                 continue
             if (

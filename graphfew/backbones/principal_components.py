@@ -103,6 +103,7 @@ class PrincipalComponents(nn.Module):
                 f"{components} principal components need more than {components} items, got "
                 f"{len(features)}; use fewer components, or more items"
             )
+        # In double precision, because the covariance squares the condition number.
         unit = F.normalize(features.to(torch.float64), dim=1)
         centered = unit - unit.mean(0)
         # eigh sorts eigenvalues in ascending order.

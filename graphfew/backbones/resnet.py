@@ -178,6 +178,7 @@ class WideResidualBlock(nn.Module):
     def __init__(self, n_in: int, n_out: int, stride: int, drop: float) -> None:
         super().__init__()
         self.before = nn.Sequential(nn.BatchNorm2d(n_in), nn.ReLU())
+        # Only the first convolution comes before a batch norm, so only that one is fused.
         self.branch = FusedSequential(
             nn.Conv2d(n_in, n_out, 3, stride=stride, padding=1, bias=False),
             nn.BatchNorm2d(n_out),
@@ -215,4 +216,5 @@ def _wide_layers(in_channels: int, depth: int, factor: int, drop: float) -> list
 
 
 def _conv_norm(n_in: int, n_out: int) -> list[nn.Module]:
+    # The shift of the batch norm makes a bias of the convolution redundant.
     return [nn.Conv2d(n_in, n_out, 3, padding=1, bias=False), nn.BatchNorm2d(n_out)]

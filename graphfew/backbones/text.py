@@ -182,6 +182,7 @@ class WordEmbedding(nn.Module):
         self.length, self.n_mentions, self.n_words = length, n_mentions, n_words
         # The names `word` and `place` are part of the keys in checkpoints.
         self.word = nn.Embedding(n_words, word_dim, padding_idx=PAD)
+        # Relative positions run from 1 - length to length - 1; items hold them plus `length`.
         self.place = nn.ModuleList(
             nn.Embedding(2 * length, position_dim) for _ in range(n_mentions)
         )
@@ -203,6 +204,8 @@ class WordEmbedding(nn.Module):
                 f"built for int64 items of shape {shape}: words, then positions relative to "
                 f"{self.n_mentions} mentions"
             )
+        # Checked here, because on a GPU an invalid index is a device-side assertion without
+        # context.
         largest = x.amax((0, 1)).tolist()
         n_positions = 2 * self.length
         positions_fit = all(position < n_positions for position in largest[1:])
@@ -230,6 +233,7 @@ class ConvTextEncoder(nn.Module):
 
     def forward(self, x: Shaped[Tensor, "N L C"]) -> Float[Tensor, "N F"]:
         """Encode items `[N, L, C]` to `[N, out_dim]`; a sentence of padding alone gives zeros."""
+        # An even window gives one position too many.
         hidden = self.conv(self.embedding(x).mT).relu()[..., : x.shape[1]]
         # After a ReLU, the zeros of masked words never exceed those of real words.
         is_word = (x[..., 0] != PAD)[:, None]

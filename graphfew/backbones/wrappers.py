@@ -151,6 +151,7 @@ class AffineTTA(nn.Module):
 
     def forward(self, x: Float[Tensor, "N c h w"]) -> Float[Tensor, "N F"]:
         """Encode images to `[N, F]`, one copy at a time, so that memory does not grow."""
+        # The first matrix is the identity, and needs no resampling.
         total = self.net(x)
         for matrix in self.matrices[1:]:
             theta = matrix.to(x).expand(len(x), 2, 3)
@@ -178,6 +179,7 @@ class FlipTTA(nn.Module):
         k, height, width = self.shift, x.shape[2], x.shape[3]
         offsets = [(0, 0)]
         if k:
+            # In the padded image, (k, k) is the original position.
             offsets = [(k, k), (0, k), (2 * k, k), (k, 0), (k, 2 * k)]
         padded = F.pad(x, (k, k, k, k))
         copies = [padded[:, :, i : i + height, j : j + width] for i, j in offsets]

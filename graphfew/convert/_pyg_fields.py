@@ -46,6 +46,7 @@ def task_sizes(part: Data) -> list[int]:
         return _int_list(part.sizes)
     if part.get("batch") is None:
         return [n_items]
+    # `batch` also counts class nodes, which follow the items.
     task = part.batch[:n_items]
     if bool((task.diff() < 0).any()):
         raise InvalidInputError(
@@ -63,6 +64,7 @@ def task_ways(part: Data) -> list[int]:
     """Return the classes of each task of a part, by its `way`, else by the largest label."""
     if "way" in part:
         return _int_list(part.way)
+    # Right if every class has a labeled item, which an episode requires.
     labels = torch.split(part.y, task_sizes(part))
     return [int(y.max()) + 1 for y in labels]
 

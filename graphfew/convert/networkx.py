@@ -62,6 +62,7 @@ def to_networkx(
             out.nodes[node]["x"] = x[item].detach().cpu().numpy()
     if isinstance(source, Graph):
         weights = _weight_matrix(source, first, size, channel)
+        # The upper triangle without the diagonal: each edge once, and no self-loops.
         rows, columns = np.nonzero(np.triu(weights, 1))
         for i, j in zip(rows.tolist(), columns.tolist(), strict=True):
             out.add_edge(i, j, weight=float(weights[i, j]))
@@ -114,6 +115,7 @@ def from_networkx(
     tasks = [graphs] if isinstance(graphs, nx.Graph) else list(graphs)
     if not tasks:
         raise InvalidInputError("from_networkx got no graphs; pass at least one")
+    # Messages name the graph only if there are several.
     episodes = []
     for number, task in enumerate(tasks):
         where = f" of graph {number}" if len(tasks) > 1 else ""
@@ -135,9 +137,11 @@ def from_networkx(
 def _weight_matrix(graph: Graph, first: int, size: int, channel: int) -> Any:
     """Return the mean of both directions between the items of a task, `[size, size]`."""
     receivers, senders = graph.topology.receivers - first, graph.topology.senders - first
+    # Numbers inside the task: other tasks and class nodes fall outside 0 .. size-1.
     inside = (receivers >= 0) & (receivers < size) & (senders >= 0) & (senders < size)
     weight = torch.zeros(size, size, dtype=torch.float64)
     cells = (receivers[inside].cpu(), senders[inside].cpu())
+    # In double precision, so that the mean is not rounded to float32.
     weight[cells] = graph.edges[inside, channel].detach().double().cpu()
     return ((weight + weight.T) / 2).numpy()
 
@@ -155,6 +159,7 @@ def _edge_lists(
             value = _edge_value(attributes, weight, a, b)
             edge_index.append((index[a], index[b]))
             values.append(value)
+            # networkx lists an undirected edge once.
             if a != b and not graph.is_directed():
                 edge_index.append((index[b], index[a]))
                 values.append(value)
@@ -198,6 +203,7 @@ def _stack_items(items: Mapping[Hashable, Any], dtype: torch.dtype | None, where
                 f"nodes {first_node!r} and {node!r}{where} have items of shapes "
                 f"{tuple(first.shape)} and {tuple(item.shape)}; all items need the same shape"
             )
+    # The order of the dict is that of the nodes in the networkx graph.
     stacked = torch.stack(list(tensors.values()))
     return stacked if dtype is None else stacked.to(dtype)
 

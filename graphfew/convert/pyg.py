@@ -158,6 +158,7 @@ def from_pyg(data: Data) -> Graph:
         item = part.edge_index + first_item[number]
         class_node = part.edge_index - n + first_class[number]
         indices.append(torch.where(part.edge_index < n, item, class_node))
+    # All items first, then all class nodes: the order of a `Graph`.
     nodes = torch.cat(items + class_nodes)
     edges = torch.cat([_edge_values(part) for part in parts])
     topology, order = recognize_topology(episode, torch.cat(indices, dim=1), len(nodes))
@@ -180,6 +181,7 @@ def _split_edges(graph: Graph) -> list[dict[str, Tensor]]:
     """Return edge_index, numbered inside the task, and edge_attr of each task."""
     _check_class_nodes(graph)
     topology = graph.topology
+    # torch-geometric numbers the nodes of each `Data` from 0 and adds offsets in a `Batch`.
     task, index_in_task = _task_and_index(graph)
     edge_task = task[topology.receivers]
     if bool((edge_task != task[topology.senders]).any()):
@@ -212,6 +214,7 @@ def _task_and_index(graph: Graph) -> tuple[Tensor, Tensor]:
     class_task = torch.repeat_interleave(way)
     first_class = way.cumsum(0) - way
     class_index = torch.arange(len(class_task), device=device) - first_class[class_task]
+    # Inside a `Data`, class nodes follow the items of their task.
     class_index = class_index + sizes[class_task]
     return torch.cat([task, class_task]), torch.cat([index, class_index])
 
@@ -232,6 +235,7 @@ def _check_edges(part: Data) -> None:
             "the Data has no edge_index; a graph needs it as [2, E] (for items alone use "
             "episode_from_pyg)"
         )
+    # `min` of an empty tensor raises; a graph may have no edges.
     if index.numel() and not 0 <= int(index.min()) <= int(index.max()) < len(part.x):
         raise InvalidInputError(
             f"edge_index names nodes {int(index.min())} to {int(index.max())}; "
@@ -249,4 +253,5 @@ def _edge_values(part: Data) -> Tensor:
     values: Tensor | None = part.get("edge_attr")
     if values is None:
         return torch.ones(part.edge_index.shape[1], 1, dtype=part.x.dtype, device=part.x.device)
+    # torch-geometric also allows one scalar per edge, [E].
     return values[:, None] if values.ndim == 1 else values

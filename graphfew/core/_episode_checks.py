@@ -99,6 +99,7 @@ def check_members(
         )
     n_tasks, max_way = len(way), max(way)
     labeled = y != -1
+    # As if every task had `max_way` classes: one bincount for all tasks, masked afterwards.
     class_of_node = task[labeled] * max_way + y[labeled]
     shots = torch.bincount(class_of_node, minlength=n_tasks * max_way).view(n_tasks, max_way)
     has_class = torch.arange(max_way, device=y.device) < torch.tensor(way, device=y.device)[:, None]

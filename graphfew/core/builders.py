@@ -100,6 +100,7 @@ def class_node_graph(episode: Episode) -> Topology:
     device = episode.y.device
     way = torch.tensor(episode.way, device=device)
     n_queries = torch.tensor(episode.n_queries, device=device)
+    # cumsum(0) - way is the exclusive prefix sum, the number of classes in earlier tasks.
     first_class = n_items + way.cumsum(0) - way
 
     support = torch.nonzero(episode.labeled).flatten()
@@ -165,6 +166,7 @@ def recognize_topology(
     Raises:
         InvalidInputError: an index is not in `0 .. num_nodes-1`.
     """
+    # One integer per edge, which sorts by receiver, then sender.
     order = torch.argsort(edge_index[1] * num_nodes + edge_index[0], stable=True)
     edge_index = edge_index[:, order]
     n_items = len(episode.y)
@@ -194,5 +196,6 @@ def _stays_inside_tasks(episode: Episode, edge_index: Tensor, num_nodes: int) ->
         if not bool((n_item_ends == 1).all()):
             return False
         way = torch.tensor(episode.way, device=task.device)
+        # Class nodes follow the items, task by task.
         task = torch.cat([task, torch.repeat_interleave(way)])
     return bool((task[edge_index[0]] == task[edge_index[1]]).all())

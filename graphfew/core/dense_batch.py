@@ -67,6 +67,7 @@ def map_to_edges(episode: Episode, fn: Callable[[DenseBatch], Tensor]) -> Float[
     edges = values.new_zeros(n_edges, values.shape[-1])
     for nodes, value in parts:
         indices = _edge_indices(episode, nodes)
+        # Out of place, so that gradients reach the values of every group.
         edges = edges.index_copy(0, indices, value.flatten(0, 2))
     return edges
 
@@ -217,6 +218,7 @@ def _groups(
     episode: Episode, x: Tensor, edges: Tensor | None
 ) -> Iterator[tuple[Tensor, DenseBatch]]:
     """Yield the nodes `[G, n]` of all tasks of each size and way, and the tasks themselves."""
+    # On the CPU: `nonzero` on a GPU would synchronize for each group.
     sizes, ways = torch.tensor(episode.sizes), torch.tensor(episode.way)
     first_node = sizes.cumsum(0) - sizes
     shapes = sorted(set(zip(episode.sizes, episode.way, strict=True)))
@@ -290,6 +292,7 @@ def _set_query_edges(graph: Graph, parts: list[tuple[Tensor, Tensor]]) -> Tensor
 def _edge_indices(episode: Episode, nodes: Tensor) -> Tensor:
     """Return the indices `[G * n * n]` of the edges of complete graphs over nodes `[G, n]`."""
     sizes = torch.tensor(episode.sizes, device=nodes.device)
+    # A complete task of n nodes has n * n edges, self-loops included, and tasks are adjacent.
     first_edge = (sizes * sizes).cumsum(0) - sizes * sizes
     edge_in_task = torch.arange(nodes.shape[1] ** 2, device=nodes.device)
     task = episode.task[nodes[:, 0]]

@@ -134,6 +134,7 @@ class Episode:
         Returns:
             The converted episode.
         """
+        # A dtype in the arguments must not reach the labels and the query mask.
         x = self.x.to(*args, **kwargs)
         return _derive(self, x=x, y=self.y.to(x.device), query=self.query.to(x.device))
 
@@ -226,6 +227,7 @@ def unchecked_episode(**fields: Any) -> Episode:
     For code whose episodes are valid by construction: validation takes a pass over the data and
     a device synchronization.
     """
+    # Without __init__, and so without the validation of __post_init__.
     episode = object.__new__(Episode)
     for name in _FIELDS:
         object.__setattr__(episode, name, fields.get(name))
@@ -286,6 +288,7 @@ def task_index(sizes: Sequence[int], device: torch.device) -> Int[Tensor, " N"]:
 def _derive(episode: Episode, **changes: Any) -> Episode:
     """Copy a valid episode with changes that keep it valid; `origin` is dropped unless given."""
     fields = {name: getattr(episode, name) for name in _FIELDS}
+    # `origin` promises equal features of copies, which a change need not preserve.
     fields["origin"] = None
     fields.update(changes)
     return unchecked_episode(**fields)

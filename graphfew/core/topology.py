@@ -157,6 +157,8 @@ class Topology:
         one_way, other_way = self._pair_edges
         shape = (len(self.receivers), values.shape[1])
         edges = values.new_full(shape, self_loop_value)
+        # Both copies are out of place; their gradients add up, since one row of `values` feeds two
+        # edges.
         edges = edges.index_copy(0, one_way, values)
         return edges.index_copy(0, other_way, values)
 
@@ -240,6 +242,7 @@ class Topology:
         Returns:
             A topology over the same nodes, and the indices `[E2]` of its edges in this one.
         """
+        # `nonzero` is ascending, so the remaining edges stay sorted by receiver.
         edges = torch.nonzero(mask[self.receivers]).flatten()
         edge_index = (self.senders[edges], self.receivers[edges])
         return Topology(self.num_nodes, self.device, edge_index=edge_index), edges

@@ -36,6 +36,7 @@ def n_labeled_shots(shot: int, ratio: float) -> int:
 # `tasks` is a `Tasks`, whose module imports this one.
 def check_tasks(tasks: Any) -> None:
     """Raise InvalidInputError if an option is invalid or the largest task does not fit the data."""
+    # First, because the other checks need at least one pool of classes for every way.
     _check_way(tasks)
     _check_class_sizes(tasks)
     _check_total_queries(tasks)
@@ -49,6 +50,7 @@ def _check_way(tasks: Any) -> None:
     largest_way = tasks.ranges.way.high
     if tasks.within_groups and not data.groups:
         raise InvalidInputError(f"within_groups is set but {data!r} has no groups; omit it")
+    # A pool that is large enough for the largest way is large enough for every smaller one.
     if tasks.class_pools[largest_way]:
         return
     if tasks.within_groups:
@@ -63,7 +65,9 @@ def _check_class_sizes(tasks: Any) -> None:
     """Check that each class has items for its support, unlabeled items and balanced queries."""
     shot = tasks.ranges.shot.high
     unlabeled = tasks.ranges.unlabeled.high
+    # Samplers without a limit per class take missing queries from other classes (`fit_queries`).
     query = tasks.sampler.max_per_class or 0
+    # The smallest way has the most pools; their union has every class that a task may have.
     used_classes = np.unique(np.concatenate(tasks.class_pools[tasks.ranges.way.low]))
     smallest = int(used_classes[np.argmin(tasks.class_sizes[used_classes])])
     available = int(tasks.class_sizes[smallest])
@@ -148,6 +152,7 @@ def _check_label_noise(tasks: Any) -> None:
     for way, pools in tasks.class_pools.items():
         needed = way * max_support_per_class
         for pool in pools:
+            # The worst case: a task of the largest classes of its pool leaves the fewest items.
             largest_classes = np.sort(tasks.class_sizes[pool])[-way:]
             n_outside = int(tasks.class_sizes.sum() - largest_classes.sum())
             available = n_outside - n_distractor_items

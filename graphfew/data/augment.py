@@ -66,6 +66,7 @@ def affine(strength: float = 1.0) -> Augmentation:
 
     def transform(images: Tensor, task: Tensor, generator: torch.Generator) -> Tensor:
         del task
+        # Drawn on the CPU, so that a seed gives the same transforms on every device.
         uniform = torch.rand(6, len(images), generator=generator)
         return _warp(images, affine_matrices(uniform, factor))
 
@@ -96,6 +97,7 @@ def alphabet(strength: float = 1.0) -> Augmentation:
     def transform(images: Tensor, task: Tensor, generator: torch.Generator) -> Tensor:
         uniform = torch.rand(6, len(images), generator=generator)
         per_image = affine_matrices(uniform, factor)
+        # `task` ascends and is on the CPU, so this needs no synchronization with a GPU.
         n_tasks = int(task[-1]) + 1
         per_task = _alphabet_matrices(torch.rand(5, n_tasks, generator=generator))[task]
         # Composition of affine maps [A | b]: the task's linear map applies to both parts of the
@@ -131,6 +133,7 @@ def crop(padding: int = 4) -> Augmentation:
         n, _, height, width = images.shape
         padded = functional.pad(images, (padding,) * 4)
         top, left = torch.randint(0, 2 * padding + 1, (2, n, 1), generator=generator)
+        # One gather for all images, of `[n, h]` rows and `[n, w]` columns of the padded images.
         rows = (top + torch.arange(height)).to(images.device)
         columns = (left + torch.arange(width)).to(images.device)
         image = torch.arange(n, device=images.device)
@@ -188,6 +191,7 @@ def color(strength: float = 0.4) -> Augmentation:
         shift = factor / 4 * (2 * torch.rand(n, channels, 1, 1, generator=generator) - 1)
         brightness, contrast = factors.to(images.device)
         brightened = images * brightness
+        # Contrast changes around the mean of the brightened image, so that it keeps the brightness.
         mean = brightened.mean((1, 2, 3), keepdim=True)
         changed: Tensor = (brightened - mean) * contrast + mean + shift.to(images.device)
         return changed.clamp(0, 1)
@@ -222,6 +226,7 @@ def compose(*parts: Augmentation) -> Augmentation:
     return Augmentation("+".join(part.name for part in parts), transform)
 
 
+# The defaults have to equal those of the functions, because `_name` omits them from the text form.
 _FACTORIES: Mapping[str, Callable[..., Augmentation]] = {
     "affine": lambda strength="1": affine(float(strength)),
     "alphabet": lambda strength="1": alphabet(float(strength)),
@@ -252,6 +257,7 @@ def parse_augmentation(text: str) -> Augmentation:
         name, *values = part.split(":")
         try:
             parts.append(_FACTORIES[name](*values))
+        # An unknown name, too many values, or a value that is no number or out of range.
         except (KeyError, TypeError, ValueError) as error:
             reason = f" ({error})" if isinstance(error, ValueError) else ""
             raise InvalidInputError(
@@ -297,7 +303,9 @@ class AugmentedTasks:
             InvalidInputError: the items are not images.
         """
         episode, target = self.tasks.batch(indices)
+        # On the CPU, where the transforms draw their random numbers.
         task = task_index(episode.sizes, torch.device("cpu"))
+        # `encode` only replaces the items, so it serves for changed images as well as for features.
         augmented = episode.encode(
             lambda images: augment_images(self.augmentation, images, task, self.seed, indices)
         )
@@ -337,6 +345,7 @@ def augment_images(
             f"items have shape {tuple(images.shape[1:])}, but {augmentation.name} needs images "
             "[c, h, w]; omit the augmentation"
         )
+    # SeedSequence mixes its input, so that neighboring seeds and indices give unrelated numbers.
     sequence = np.random.SeedSequence((seed, indices[0], indices[-1]))
     state = int(sequence.generate_state(1, np.uint64)[0])
     return augmentation.transform(images, task, torch.Generator().manual_seed(state))
@@ -344,6 +353,8 @@ def augment_images(
 
 def _warp(images: Tensor, matrices: Tensor) -> Tensor:
     """Resample each image at the positions that its matrix `[2, 3]` gives."""
+    # With align_corners=False, -1 and 1 are the outer borders of the image, so that a shift is a
+    # fraction of the side at every size.
     grid = functional.affine_grid(matrices.to(images), list(images.shape), align_corners=False)
     return functional.grid_sample(images, grid, align_corners=False)
 
@@ -358,6 +369,7 @@ def _alphabet_matrices(uniform: Tensor) -> Tensor:
         `[n, 2, 2]` matrices.
     """
     angle = 2 * math.pi * uniform[0]
+    # One axis is enough: followed by a rotation by any angle, it gives every reflection.
     mirror = torch.where(uniform[1] < 0.5, -1.0, 1.0)
     stretch_x = 1 + 0.2 * (2 * uniform[2] - 1)
     stretch_y = 1 + 0.2 * (2 * uniform[3] - 1)

@@ -65,6 +65,7 @@ def loader_arguments(name: str) -> dict[str, Any]:
         >>> loader_arguments("digits")
         {'size': 28}
     """
+    # Read from the signature, so that a new option of a loader needs no entry here.
     parameters = inspect.signature(DATASETS[name]).parameters
     return {
         key: parameter.default

@@ -21,6 +21,7 @@ _META_DEVICE = (
 )
 
 
+# eq=False: the generated comparison would compare tensors, whose truth value is ambiguous.
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """Items with class labels, completely in memory.
@@ -83,12 +84,14 @@ class Dataset:
         """Indices of the items of each class, ascending."""
         y = self.y.numpy(force=True)
         class_sizes = np.bincount(y, minlength=len(self.classes))
+        # One sort instead of a pass per class; stable, so that the items of a class stay ascending.
         items_by_class = np.argsort(y, kind="stable")
         return tuple(np.split(items_by_class, np.cumsum(class_sizes)[:-1]))
 
     @cached_property
     def group_classes(self) -> Mapping[str, NDArray[np.int64]]:
         """Indices of the classes of each group, ascending; empty if there are no groups."""
+        # In order of first appearance, unlike a set: the draws of `Tasks` depend on the order.
         groups = np.array(self.groups)
         return {name: np.flatnonzero(groups == name) for name in dict.fromkeys(self.groups)}
 
@@ -120,11 +123,13 @@ class Dataset:
             tensor([1., 1., 1., 1.])
         """
         index = torch.as_tensor(index).to(self.x.device)
+        # Word indices are looked up in an embedding, which needs integers.
         if self.x.dtype == torch.int64:
             return self.x[index]
         if self.x.dtype != torch.uint8:
             return self.x[index].to(torch.float32)
         if self.x.device.type != "cpu":
+            # Indexed while the items are uint8, so that only a quarter of the bytes is gathered.
             return self.x[index].to(torch.float32) / 255
         # numpy converts and divides in one pass and one thread; for batches of small images that is
         # faster than torch, whose threads cost more than they save.
@@ -183,7 +188,9 @@ def _to_numeric_tensor(x: Any) -> Tensor:
             raise InvalidInputError(_META_DEVICE)
         tensor = x.detach().cpu()
     else:
-        values = np.array(x)  # a copy, so that the data set does not change with the array
+        # A copy, so that the data set does not change with the array.
+        values = np.array(x)
+        # Booleans, unsigned and signed integers, and floating point; no text, objects or complex.
         if values.dtype.kind not in "buif":
             raise InvalidTypeError(
                 f"x has dtype {values.dtype}; pass numbers: uint8 images or features"
@@ -248,6 +255,7 @@ def _check_finite(x: Tensor) -> None:
 
 def _check_names(classes: tuple[str, ...], groups: tuple[str, ...]) -> None:
     for name, value in (("classes", classes), ("groups", groups)):
+        # A single text would pass as a sequence of names of one letter each.
         if not isinstance(value, tuple) or not all(isinstance(part, str) for part in value):
             raise InvalidTypeError(f"{name} is {reprlib.repr(value)}; pass a tuple of names")
     if groups and len(groups) != len(classes):
@@ -266,6 +274,7 @@ def _check_labels(y: Tensor, classes: tuple[str, ...]) -> None:
             f"labels run from {lowest} to {highest} but there are {len(classes)} class names; "
             f"labels must be in 0..{len(classes) - 1}"
         )
+    # A class without items would otherwise fail only once a task draws it.
     class_sizes = torch.bincount(y, minlength=len(classes))
     empty = (class_sizes == 0).nonzero()
     if len(empty):

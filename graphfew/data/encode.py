@@ -56,6 +56,8 @@ def encode(
         for start in with_progress(starts, label, len(starts), progress):
             indices = np.arange(start, min(start + batch, len(data)))
             features = encoder(data.gather(indices).to(device))
+            # Moved back at once: the features of all items may exceed the memory of the encoder's
+            # device.
             parts.append(features.to(data.x.device))
     x = torch.cat(parts)
     if x.ndim != 2:

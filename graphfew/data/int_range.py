@@ -8,6 +8,8 @@ from typing import TypeAlias
 
 import numpy as np
 
+# At most 18 digits, so that a number fits into int64; ASCII, since `\d` matches the digits of other
+# scripts, too.
 _TEXT = re.compile(r"\s*(\d{1,18})(?:-(\d{1,18}))?\s*", re.ASCII)
 
 
@@ -106,6 +108,7 @@ class IntRange:
             >>> IntRange(3, 3).draw(np.random.default_rng(0))
             3
         """
+        # Without a draw, a constant option has no influence on the draws that follow.
         if self.is_constant:
             return self.low
         return int(rng.integers(self.low, self.high + 1))
@@ -127,6 +130,7 @@ def _bounds(value: object) -> tuple[int, int] | None:
     """Return `(low, high)`, or None if `value` is not a range."""
     if isinstance(value, IntRange):
         return value.low, value.high
+    # JSON has no tuples: `to_json` writes a list, and a saved range comes back as one.
     pair = tuple(value) if isinstance(value, tuple | list) else (value, value)
     if len(pair) != 2:
         return None

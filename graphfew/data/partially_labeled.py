@@ -66,6 +66,7 @@ class PartiallyLabeledItems:
 
 def distinct_labels(labels: Labels) -> tuple[str, ...]:
     """Return the distinct labels, sorted, without None."""
+    # Sorted, so that class indices do not depend on the order of the items.
     return tuple(sorted({label for label in labels if label is not None}))
 
 

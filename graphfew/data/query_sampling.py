@@ -66,6 +66,7 @@ class BalancedQueries:
     max_total: ClassVar[None] = None
 
     def __str__(self) -> str:
+        # Equal samplers need one text form: `balanced(1)` is `one-per-class`.
         return "one-per-class" if self == one_per_class() else f"balanced({self.per_class})"
 
     @property
@@ -147,6 +148,7 @@ class DirichletQueries:
         _check_concentration(self.concentration)
 
     def __str__(self) -> str:
+        # Results store this text: concentration first, and written as 2.0 rather than 2.
         return f"dirichlet({_float_text(self.concentration, trim='0')}, {self.total})"
 
     @property
@@ -193,6 +195,7 @@ class VariedQueries:
 
     def draw(self, rng: np.random.Generator, way: int) -> Counts:
         """Draw the number of queries of each class, `[way]` int64."""
+        # Truncated below high + 1, so that high itself is drawn; exp may round up, hence `min`.
         real_total = _log_uniform(rng, float(self.total.low), float(self.total.high + 1))
         total = min(int(real_total), self.total.high)
         proportions = rng.dirichlet(np.full(way, _log_uniform(rng, *self.concentration)))
@@ -348,6 +351,7 @@ def dirichlet(total: IntOrRange, concentration: float = 2.0) -> DirichletQueries
     Deviations:
         The total may be a range.
     """
+    # Also converts to float here, because `__post_init__` of a frozen record cannot.
     return DirichletQueries(
         IntRange.of(total, name="total", minimum=1), _check_concentration(concentration)
     )
@@ -434,6 +438,8 @@ def fit_queries(counts: Counts, capacity: Counts, rng: np.random.Generator) -> C
             f"the task needs {counts.sum()} queries but its classes have {capacity.sum()} items "
             f"left; use fewer queries, shots or unlabeled items"
         )
+    # Every spare item is equally likely to supply a moved query: a draw without replacement, of
+    # which only the number per class matters.
     return clipped + rng.multivariate_hypergeometric(spare, excess)
 
 
@@ -480,6 +486,7 @@ def _parse_sampler(text: str) -> QuerySampler:
             arguments.reverse()
     else:
         name, *arguments = text.split(":")
+    # A bare number or range, such as 5 or 1-15, is the argument of `balanced`.
     if name not in _SAMPLERS:
         name, arguments = "balanced", [name, *arguments]
     max_arguments, build = _SAMPLERS[name]
@@ -501,6 +508,7 @@ def _largest_remainder(proportions: NDArray[np.float64], total: int) -> Counts:
     exact = proportions * total
     counts = np.floor(exact).astype(np.int64)
     missing = total - counts.sum()
+    # Ascending negative remainders; stable, so that ties go to the first classes on every machine.
     largest_remainders = np.argsort(counts - exact, kind="stable")
     counts[largest_remainders[:missing]] += 1
     return counts

@@ -24,6 +24,7 @@ from graphfew.errors import InvalidInputError
 Index = NDArray[np.int64]
 SUPPORT, UNLABELED, QUERY = ROLES = 0, 1, 2
 # Up to this size, permuting a class is faster than numpy's choice without replacement.
+# The two give different items, so another size would change the tasks of a seed.
 _MAX_PERMUTED_CLASS = 1000
 
 
@@ -107,6 +108,7 @@ class Tasks:
     distractors: IntOrRange = 0
 
     def __post_init__(self) -> None:
+        # operator.index refuses floats now; SeedSequence would refuse them at the first draw.
         if operator.index(self.seed) < 0:
             raise InvalidInputError(f"seed is {self.seed}; it must be 0 or more")
         check_tasks(self)
@@ -192,7 +194,9 @@ class Tasks:
         n_queries = fit_queries(self.sampler.draw(rng, len(classes)), capacity, rng)
         counts = n_context + n_queries
 
+        # One draw per class for all roles, so that no item has two of them.
         items = _draw_items(rng, [self.data.members[c] for c in classes], counts)
+        # Drawn after the items, so that they are the same for every ratio.
         ratio = self.ratios[IntRange(0, len(self.ratios) - 1).draw(rng)]
         n_labeled = n_labeled_shots(shot, ratio)
         role = _build_roles(n_labeled, n_context - n_labeled, n_queries)
@@ -205,6 +209,7 @@ class Tasks:
         label = np.concatenate([label, np.full(n_distractors, UNKNOWN)])
 
         order = rng.permutation(len(items)) if self.shuffle else np.argsort(role, kind="stable")
+        # Last of all draws, so that the other items are the same for every noise level.
         if self.label_noise:
             items = self._add_label_noise(rng, items, role, classes)
         return TaskDraw(items[order], label[order], role[order], classes)
@@ -303,7 +308,8 @@ class Tasks:
         """Replace support items at random by items of classes outside the task."""
         is_replaced = (role == SUPPORT) & (rng.random(len(items)) < self.label_noise)
         is_outside: NDArray[np.bool_] = ~np.isin(self.data.y.numpy(force=True), classes)
-        is_outside[items] = False  # items of distractor classes are in the task already
+        # Items of distractor classes are in the task already.
+        is_outside[items] = False
         replaced = np.flatnonzero(is_replaced)
         noisy: Index = items.copy()
         noisy[replaced] = rng.choice(np.flatnonzero(is_outside), len(replaced), replace=False)
@@ -337,4 +343,5 @@ def _build_roles(n_support: int, n_unlabeled: int, n_queries: Index) -> Index:
     counts[:, SUPPORT] = n_support
     counts[:, UNLABELED] = n_unlabeled
     counts[:, QUERY] = n_queries
+    # Rows are classes and columns are roles, so that `ravel` goes class by class.
     return np.array(ROLES * len(n_queries)).repeat(counts.ravel())

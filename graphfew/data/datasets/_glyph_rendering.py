@@ -41,6 +41,7 @@ def face_path(face: str) -> Path:
 
 def load_face(face: str) -> Font:
     """Load a face at the size of the rendering."""
+    # The basic layout is part of Pillow; Raqm is optional, and may place glyphs differently.
     return ImageFont.truetype(str(face_path(face)), FONT_SIZE, layout_engine=ImageFont.Layout.BASIC)
 
 
@@ -70,6 +71,7 @@ def find_letters(script: str, faces_of_code: dict[int, tuple[int, ...]]) -> list
     for code, faces in faces_of_code.items():
         character = chr(code)
         is_letter = unicodedata.category(character) in LETTER_CATEGORIES
+        # In this order: characters that are not letters may have no Unicode name.
         if (
             is_letter
             and len(faces) >= MIN_FACES
@@ -92,6 +94,7 @@ def remove_lookalikes(codes: Iterable[int]) -> list[int]:
     for code in codes:
         shape = _normalized_shape(face, chr(code))
         squared_distance = ((shapes - shape) ** 2).sum(1)
+        # Relative to both norms, so that the amount of ink in a character does not matter.
         scale = np.linalg.norm(shape) * np.linalg.norm(shapes, axis=1)
         is_alike = squared_distance < LOOKALIKE_THRESHOLD * scale
         if not is_alike.any():
@@ -116,6 +119,7 @@ def render_character(
     """
     # The order of the random draws defines the data set: it must not change.
     ink = _render_ink(face, character, stroke=_draw_extra_stroke(face, character, rng))
+    # Warped on a large canvas and reduced afterwards: warping the small image would blur it.
     warped = ink.transform(
         (CANVAS_SIZE, CANVAS_SIZE),
         Image.Transform.MESH,
@@ -164,7 +168,9 @@ def _normalized_shape(face: Font, character: str) -> NDArray[np.float64]:
 def _draw_source_points(ink_size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float64]:
     """Draw the point of the ink image shown at each knot, `[WARP_KNOTS, WARP_KNOTS, 2]`."""
     angle, slant = rng.normal(0, np.deg2rad(7)), rng.normal(0, 0.1)
+    # Pillow maps backward, from the canvas to the ink, so a large zoom gives a small character.
     zoom = max(ink_size) / (CANVAS_SIZE * rng.uniform(0.64, 0.8))
+    # Log-normal, so that stretching and squeezing by a factor are equally likely.
     stretch = zoom * np.exp(rng.normal(0, 0.06, 2))
     rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     matrix = np.diag(stretch) @ np.array([[1, slant], [0, 1]]) @ rotation
@@ -189,6 +195,7 @@ def _canvas_boxes() -> tuple[Box, ...]:
 
 def _build_mesh(points: NDArray[np.float64]) -> list[tuple[Box, tuple[float, ...]]]:
     """Return Pillow's mesh: each box of the canvas, and the corners of the ink shown there."""
+    # Pillow expects the corners in the order north-west, south-west, south-east, north-east.
     corners = np.concatenate(
         [points[:-1, :-1], points[1:, :-1], points[1:, 1:], points[:-1, 1:]], axis=-1
     )

@@ -112,6 +112,7 @@ def _load(name: str, root: Root, split: str, rotations: bool, progress: bool) ->
     class_size = images.shape[1]
     if rotations:
         images, classes = rotate_classes(images, classes)
+        # The four rotations of a class are adjacent, so groups are repeated rather than tiled.
         groups = np.repeat(groups, N_ROTATIONS).tolist()
     return Dataset(
         name=name.replace("_", "-"),

@@ -57,12 +57,14 @@ class LimitedReader(io.RawIOBase):
 
     def read(self, size: int = -1, /) -> bytes:
         """Read up to `size` bytes; raise DatasetError beyond the limit."""
+        # A negative size would read everything.
         if size < 0 or self.file.tell() + size > self.max_bytes:
             raise DatasetError(f"it unpacks to more than {self.max_bytes} bytes")
         return self.file.read(size)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
         """Go to a position counted from the start; raise DatasetError beyond the limit."""
+        # tarfile only seeks from the start.
         if whence != io.SEEK_SET or not 0 <= offset <= self.max_bytes:
             raise DatasetError(f"it unpacks to more than {self.max_bytes} bytes")
         return self.file.seek(offset)
@@ -91,6 +93,7 @@ def load_images(
         DatasetNotFoundError: `root` contains none of the formats.
         DownloadError: the download failed.
     """
+    # All classes are decoded and cached together: both data sets and all their splits use them.
     source = _find_source(root, all_classes[0], progress)
 
     def decode() -> Mapping[str, Images]:
@@ -165,12 +168,14 @@ def _read_folders(folder: Path, all_classes: Sequence[str], progress: bool) -> d
 
 def _read_zip(path: Path, all_classes: Sequence[str], progress: bool) -> dict[str, Images]:
     suffixes = "|".join(re.escape(suffix) for suffix in SUFFIXES)
+    # A class folder at any depth, and a file in it that is not hidden.
     pattern = re.compile(rf"(?:.*/)?([^/]+)/[^/.][^/]*({suffixes})", re.IGNORECASE)
     entries: dict[str, list[str]] = {name: [] for name in all_classes}
     try:
         with archives.open_zip(path) as archive:
             for entry in sorted(archive.namelist()):
                 match = pattern.fullmatch(entry)
+                # macOS adds a second folder of metadata files with the names of the images.
                 if match is None or entry.startswith("__MACOSX"):
                     continue
                 class_name = match[1]
@@ -207,6 +212,8 @@ def _decode(
 
 
 def _decode_image(data: bytes) -> Images:
+    # Pillow would try all of its decoders on an untrusted file. Opening reads the header only, so
+    # the size is checked before any pixel is decoded.
     with Image.open(io.BytesIO(data), formats=_IMAGE_FORMATS) as image:
         if image.size != (SIDE, SIDE):
             width, height = image.size
@@ -218,6 +225,7 @@ def _decode_image(data: bytes) -> Images:
 def _read_binary(path: Path, all_classes: Sequence[str], progress: bool) -> dict[str, Images]:
     try:
         with (
+            # Not tarfile.open with "r:gz", which would inflate without a limit.
             gzip.open(path) as file,
             tarfile.TarFile(fileobj=LimitedReader(file, MAX_UNPACKED_BYTES)) as archive,
         ):
@@ -226,6 +234,7 @@ def _read_binary(path: Path, all_classes: Sequence[str], progress: bool) -> dict
                 _BINARY_PARTS, f"reading {path.name}", len(_BINARY_PARTS), progress
             ):
                 content = _read_member(archive, f"{part}.bin")
+                # A truncated file is not a multiple of the record size, so `reshape` raises.
                 records.append(np.frombuffer(content, np.uint8).reshape(-1, _RECORD_BYTES))
             names = _read_member(archive, "fine_label_names.txt").decode("ascii").split()
     except (tarfile.TarError, *archives.READ_ERRORS) as error:
@@ -234,6 +243,7 @@ def _read_binary(path: Path, all_classes: Sequence[str], progress: bool) -> dict
         raise DatasetError(f"{path} has other classes than CIFAR-100; get it again: {URL}")
     images = {}
     for label, name in enumerate(names):
+        # Labels count in the order of the archive's names, which need not be that of `all_classes`.
         pixels = [part[part[:, _LABEL_BYTE] == label, _FIRST_PIXEL_BYTE:] for part in records]
         images[name] = np.concatenate(pixels).reshape(-1, 3, SIDE, SIDE)
     return images

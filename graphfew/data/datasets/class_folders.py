@@ -66,6 +66,7 @@ def class_folders(
             f"{', '.join(subfolders) or 'none'}"
         )
     listing = list_images(split_folder)
+    # Resolved, because the name of Path(".") is empty.
     return dataset_from_images(folder.resolve().name, split, listing, size, channels, progress)
 
 

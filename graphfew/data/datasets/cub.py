@@ -69,6 +69,7 @@ def cub(root: Root = None, split: str = "train", size: int = 84, progress: bool 
         raise DatasetError(
             f"{listing.folder} has {len(classes)} class folders, expected {N_CLASSES}; {_HINT}"
         )
+    # Names start with the number of the class, so sorting them gives the official order.
     split_classes = {name for index, name in enumerate(classes) if _BELONGS_TO[split](index)}
     selected = listing.select(lambda label: label in split_classes)
     return dataset_from_images("cub", split, selected, size, channels=3, progress=progress)

@@ -43,6 +43,7 @@ def digits(size: int = 28) -> Dataset:
     from sklearn.datasets import load_digits  # scikit-learn takes a second to import
 
     source = load_digits()
+    # The gray values of scikit-learn run from 0 to 16.
     small_images = np.rint(source.images * (255 / _MAX_GRAY)).astype(np.uint8)
     images = []
     for small in small_images:

@@ -83,6 +83,8 @@ def fewrel(
             f"{path} has {len(relations)} relations, the first {N_TRAINING_RELATIONS} of which are "
             f"for training; none is left for {split}"
         )
+    # From the training sentences for every split: the splits have to agree on word indices, and
+    # words that occur only in test sentences have to stay unknown.
     training_sentences: list[Sentence] = []
     for name in relations[:N_TRAINING_RELATIONS]:
         training_sentences += _select_sentences(content[name], "train")
@@ -101,6 +103,7 @@ def fewrel(
             y=torch.repeat_interleave(class_sizes),
             classes=tuple(sentences_by_relation),
         )
+    # `Dataset` refuses, for example, a relation that has no sentences left for the split.
     except ValueError as error:
         raise DatasetError(f"{path}, split {split}: {error}") from error
 
@@ -140,8 +143,10 @@ def _read_json(path: Path) -> Mapping[str, Sequence[Sentence]]:
                 _mention_position(sentence, "h")
                 _mention_position(sentence, "t")
                 for token in sentence["tokens"]:
+                    # Raises TypeError unless the token is text.
                     str.lower(token)
     except (
+        # JSON allows infinite numbers (OverflowError in `int`) and any depth (RecursionError).
         ValueError,
         KeyError,
         TypeError,
@@ -171,6 +176,7 @@ def _build_vocabulary(sentences: Sequence[Sentence], words: int) -> dict[str, in
     counts = collections.Counter(
         token.lower() for sentence in sentences for token in sentence["tokens"]
     )
+    # Ties are sorted by word, so that the vocabulary does not depend on the order of sentences.
     by_frequency = sorted(counts, key=lambda word: (-counts[word], word))
     frequent_words = by_frequency[: words - _N_SPECIAL_WORDS]
     return {word: index for index, word in enumerate(frequent_words, start=_N_SPECIAL_WORDS)}
@@ -183,8 +189,8 @@ def _encode_sentence(
     tokens = sentence["tokens"][:length]
     words = [vocabulary.get(token.lower(), UNKNOWN_WORD) for token in tokens]
     words += [PADDING] * (length - len(words))
-    # A mention beyond the truncated sentence counts as its last word, to keep positions in 1 .. 2 *
-    # length - 1.
+    # A mention beyond the truncated sentence counts as its last word, so that positions stay in
+    # 1 .. 2 * length - 1.
     head = min(_mention_position(sentence, "h"), length - 1)
     tail = min(_mention_position(sentence, "t"), length - 1)
     return [

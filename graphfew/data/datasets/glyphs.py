@@ -33,12 +33,12 @@ def glyphs(split: str = "train", size: int = 28, seed: int = 0, progress: bool =
     Each class is a character, named as in Unicode; its group is its script. Metadata: `face`
     (0..11) and `codepoint`.
 
-    A character is included if at least 8 of the 12 faces contain it and it does not decompose into
-    others. Its items use its faces of DejaVu in turn. Characters that look like another one are removed, test
-    before val before train, so that no two classes are alike, within a split or across splits
-    (another version of FreeType may change a few classes). Jitter affects stroke width, rotation,
-    slant, scale, position, a smooth warp, brightness and noise. An item depends on the seed, its
-    character and its number alone. Images are cached.
+    A character is included if at least 8 of the 12 DejaVu faces contain it and it does not
+    decompose into others. Its items use its faces in turn. Characters that look like another one
+    are removed, test before val before train, so that no two classes are alike, within a split or
+    across splits (another version of FreeType may change a few classes). Jitter affects stroke
+    width, rotation, slant, scale, position, a smooth warp, brightness and noise. An item depends
+    on the seed, its character and its number alone. Images are cached.
 
     Args:
         split: `train` (Latin, Greek, Cyrillic and ASCII digits, 467 classes), `val` (Georgian, 117)
@@ -102,6 +102,7 @@ def _render(split: str, size: int, seed: int, progress: bool) -> dict[str, NDArr
         class_faces = [available[item % len(available)] for item in range(ITEMS_PER_CLASS)]
         class_images = []
         for item, face in enumerate(class_faces):
+            # A generator per item: a common one would make an item depend on those before it.
             rng = np.random.default_rng([seed, code, item])
             image = _glyph_rendering.render_character(fonts[face], chr(code), size, rng)
             class_images.append(image)

@@ -162,6 +162,7 @@ def _build_dataset(
     progress: bool,
 ) -> Dataset:
     try:
+        # Images are decoded only here, so damaged ones raise here.
         return pickled_images.to_dataset(name, split, source, size, progress)
     except READ_ERRORS as error:
         raise DatasetError(f"{path} cannot be used ({error}); get it again") from error
@@ -176,8 +177,10 @@ def _list_from_csv(folder: Path, split: str) -> ImageListing | None:
     path, image_folder = folder / f"{split}.csv", folder / "images"
     if not (path.is_file() and image_folder.is_dir()):
         return None
+    # utf-8-sig drops the byte-order mark of spreadsheets, which would join the first column name.
     with path.open(newline="", encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
+    # DictReader fills the missing cells of short rows with None.
     has_columns = bool(rows) and {"filename", "label"} <= set(rows[0])
     if not has_columns or not all(row["filename"] and row["label"] for row in rows):
         raise DatasetError(

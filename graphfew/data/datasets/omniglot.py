@@ -42,6 +42,7 @@ ARCHIVES = {
         "sha256:3ccaa407515a8778e5d0861875af38b17e418f301ad5bb3b5a6b65d901a41c7f",
     ),
 }
+# Folder, alphabet and character; then the numbers of the character and of its drawer.
 _ENTRY = re.compile(r"[^/]+/([^/]+/character\d+)/(\d{4})_(\d{2})\.png")
 _VALIDATION_ALPHABETS = (
     "Armenian",
@@ -195,6 +196,7 @@ def _build_dataset(
     return Dataset(
         name="omniglot",
         split=split,
+        # torch cannot represent the negative strides of the mirrored view.
         x=torch.from_numpy(np.ascontiguousarray(images).reshape(-1, 1, size, size)),
         y=torch.arange(len(names)).repeat_interleave(N_DRAWERS),
         classes=tuple(names),
@@ -240,6 +242,7 @@ def _decode_archive(path: Path, size: int, progress: bool) -> dict[str, NDArray[
             for image in with_progress(listing, f"decoding {path.name}", len(listing), progress):
                 data = archives.read_entry(archive, image.entry, MAX_IMAGE_BYTES)
                 decoded.append(_decode_image(data, size))
+    # Its message is complete; as a ValueError it would be reported as damage below.
     except IncompleteArchiveError:
         raise
     except archives.READ_ERRORS as error:
@@ -247,6 +250,7 @@ def _decode_archive(path: Path, size: int, progress: bool) -> dict[str, NDArray[
             f"{path} is damaged ({archives.one_line(error)}); delete it and get it again: "
             f"{URL.format(name=path.stem)}"
         ) from error
+    # The listing is sorted and complete, so every 20th image starts a character.
     first_of_each_character = listing[::N_DRAWERS]
     return {
         "images": np.stack(decoded).reshape(-1, N_DRAWERS, size, size),
@@ -284,4 +288,5 @@ def _decode_image(data: bytes, size: int) -> NDArray[np.uint8]:
             width, height = image.size
             raise DatasetError(f"an image has {width}x{height} pixels; Omniglot's have 105x105")
         gray = image.convert("L").resize((size, size), Image.Resampling.LANCZOS)
+    # The published images have black strokes on white.
     return 255 - np.asarray(gray)

@@ -73,6 +73,7 @@ def clinc150(root: Root = None, split: str = "all") -> Dataset:
         in_split = np.ones(len(content["y"]), bool)
         if split != "all":
             in_split = content["split"] == split
+        # All utterances of an intent have one domain, so the first one gives it.
         intents, first_items, y = np.unique(
             content["y"][in_split], return_index=True, return_inverse=True
         )
@@ -181,6 +182,7 @@ def _read_file(root: Root, folder: str, file: str, names: tuple[str, ...], hint:
 def _dataset_errors(file: str, hint: str) -> Iterator[None]:
     """Turn what arrays of unexpected shapes and dtypes raise into a DatasetError."""
     try:
+        # Roots of negative numbers and overflows become NaN or infinity, which `Dataset` reports.
         with np.errstate(invalid="ignore", over="ignore"):
             yield
     except (

@@ -23,6 +23,7 @@ def rotate_classes(images: NDArray[Any], names: Sequence[str]) -> tuple[NDArray[
         names (`name/rot090`).
     """
     rotations = [np.rot90(images, turns, axes=(-2, -1)) for turns in range(N_ROTATIONS)]
+    # Axis 1 makes the four rotations of a class adjacent once the axes are merged.
     rotated = np.stack(rotations, axis=1)
     rotated_names = [
         f"{name}/rot{90 * turns:03d}" for name in names for turns in range(N_ROTATIONS)

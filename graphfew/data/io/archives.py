@@ -67,6 +67,7 @@ def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
     with path.open("rb") as file:
         if not zipfile.is_zipfile(file):
             raise DatasetError("not a zip archive")
+        # ZipFile parses the whole central directory as soon as it is opened.
         size = _directory_size(file)
         if size > MAX_DIRECTORY_BYTES:
             raise DatasetError(
@@ -108,10 +109,12 @@ def check_entry(
             f"{short_name!r} is compressed by method {entry.compress_type}; only stored and "
             "deflated entries are supported: compress it again with deflate"
         )
+    # Bit 0 of the flags marks an encrypted entry (APPNOTE.TXT, section 4.4.4).
     if entry.flag_bits & 1:
         raise DatasetError(f"{short_name!r} is encrypted; create the archive without a password")
     if max_bytes is None:
         max_bytes = max(FREE_BYTES, MAX_RATIO * entry.compress_size)
+    # zipfile returns at most the stated size, so it is safe to trust it as a limit.
     if entry.file_size > max_bytes:
         raise DatasetError(
             f"{short_name!r} would inflate from {entry.compress_size} bytes to {entry.file_size}; "
@@ -125,7 +128,9 @@ def _directory_size(file: IO[bytes]) -> int:
     length = file.seek(0, os.SEEK_END)
     file.seek(max(0, length - _MAX_TAIL))
     tail = file.read()
+    # The last signature, as in zipfile: bytes before it may look like another one.
     end = tail.rfind(_END)
+    # Cut off before the size field; ZipFile raises for such a file.
     if not 0 <= end <= len(tail) - 16:
         return 0
     # Archives in the Zip64 format state the size in a larger record, which comes before a locator

@@ -18,9 +18,11 @@ from graphfew.data.io.npz import read_arrays
 
 Arrays = Mapping[str, NDArray[np.generic]]
 
+# Part of every file name: increase it if the meaning of cached arrays changes.
 FORMAT_VERSION = 1
 ABANDONED_SECONDS = 24 * 3600
 _BLOCK_BYTES = 1 << 20
+# Hexadecimal digits: 64 bits tell files apart, and names stay short.
 _KEY_LENGTH = 16
 
 
@@ -84,6 +86,7 @@ def fingerprint(paths: Iterable[Path]) -> str:
     digest = hashlib.sha256()
     for path in paths:
         status = path.stat()
+        # A path cannot contain NUL, so two different lists never give the same bytes.
         digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:_KEY_LENGTH]
 
@@ -99,7 +102,9 @@ def _write(path: Path, arrays: Arrays) -> None:
         with os.fdopen(handle, "wb") as file:
             # numpy's type stub treats every keyword as its flag `allow_pickle`.
             np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+        # Atomic within a file system, hence the temporary file in the same folder.
         os.replace(partial, path)
+    # Interrupts included: otherwise the partial file would remain for a day.
     except BaseException:
         Path(partial).unlink(missing_ok=True)
         raise

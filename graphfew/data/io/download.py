@@ -23,8 +23,10 @@ def download(url: str, checksum: str, progress: bool) -> Path:
     import pooch
 
     name = url.rsplit("/", 1)[-1]
+    # pooch accepts any object with `total`, `update`, `reset` and `close` as a progress bar.
     downloader = pooch.HTTPDownloader(progressbar=DownloadBar(name, progress))
     try:
+        # Compares the checksum of a file in the cache, too, and downloads it again if it differs.
         path = pooch.retrieve(
             url, known_hash=checksum, fname=name, path=cache_folder(), downloader=downloader
         )
@@ -62,6 +64,7 @@ class DownloadBar:
 
     def update(self, amount: int) -> None:
         """Advance by a number of bytes."""
+        # Started by the first bytes, so that a file in the cache shows no bar.
         self._progress.start()
         self._progress.update(self._task, total=self.total or None, advance=amount)
 

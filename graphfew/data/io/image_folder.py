@@ -112,6 +112,7 @@ def list_images(folder: Path, unlabeled: str | None = None) -> ImageListing:
     n_skipped = 0
     for subfolder in (folder, *subfolders):
         is_unlabeled = subfolder == folder or subfolder.name in unlabeled_names
+        # Only images directly in the folder are unlabeled: below it, sub-folders are classes.
         files = sorted(_walk(subfolder, recursive=subfolder != folder))
         # `is_file` excludes pipes and dead links.
         images = [path for path in files if path.suffix.lower() in SUFFIXES and path.is_file()]
@@ -215,6 +216,7 @@ def _on_white(image: Image.Image) -> Image.Image:
     """Put a transparent image on a white background."""
     if not image.has_transparency_data:
         return image
+    # Conversion to RGB alone would show the arbitrary colors of transparent pixels.
     foreground = image.convert("RGBA")
     background = Image.new("RGBA", foreground.size, "white")
     return Image.alpha_composite(background, foreground)
@@ -223,6 +225,7 @@ def _on_white(image: Image.Image) -> Image.Image:
 @contextmanager
 def _open_image(path: Path) -> Iterator[Image.Image]:
     try:
+        # Pillow decodes lazily: what the caller does with the image may raise as well.
         with Image.open(path) as image:
             yield image
     except READ_ERRORS as error:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from graphfew.data.io import archives
 from graphfew.errors import DatasetError, MissingFileError
 
+# Version 3.0 exists only for field names of structured dtypes, which no data set here has.
 _HEADER_READERS = {
     (1, 0): npy.read_array_header_1_0,
     (2, 0): npy.read_array_header_2_0,
@@ -89,6 +90,7 @@ def _read_header(name: str, header: io.BytesIO) -> tuple[tuple[int, ...], np.dty
             f"{name} cannot be read: it holds Python objects, which are never unpickled "
             "(allow_pickle=False); save text with dtype str and numbers as numbers"
         )
+    # Two negative lengths have a positive product, which would pass the check of the size.
     if any(length < 0 for length in shape):
         raise DatasetError(f"{name} states the shape {shape}")
     return shape, dtype

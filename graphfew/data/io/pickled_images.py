@@ -180,6 +180,7 @@ def check_image(image: Any) -> NDArray[np.uint8]:
     if values.dtype == np.uint8:
         return values
     in_range = (values >= 0) & (values <= _MAX_PIXEL)
+    # NaN fails both conditions.
     is_integer = values == np.floor(values)
     if not bool(np.all(in_range & is_integer)):
         raise DatasetError("an image has values that are not integers from 0 to 255")
@@ -210,6 +211,7 @@ def to_vector(values: Any) -> NDArray[Any]:
 
 def to_text(name: Any) -> Any:
     """Return bytes as text, and anything else unchanged."""
+    # latin-1 accepts every byte; text of Python 2 does not state its encoding.
     return name.decode("latin-1") if isinstance(name, bytes) else name
 
 
@@ -233,6 +235,7 @@ def _from_indices(images: Any, class_dict: Any) -> PickledImages:
     """Layout `image_data` and `class_dict`: images that no class lists are dropped."""
     images = _check_sequence(images)
     if isinstance(images, list):
+        # A list cannot be indexed by an array, as below.
         images = np.stack([check_image(image) for image in images])
     y = np.full(len(images), -1, dtype=np.int64)
     indices_of_class = {to_text(name): indices for name, indices in class_dict.items()}
@@ -247,11 +250,13 @@ def _from_indices(images: Any, class_dict: Any) -> PickledImages:
 
 def _from_classes(content: dict[Any, Any]) -> PickledImages:
     """Layout of a dict from classes to images; numbered classes are sorted by number."""
+    # As text, class 10 would come before class 2.
     is_numbered = all(isinstance(name, int | np.integer) for name in content)
     names = sorted(content, key=None if is_numbered else str)
     class_sizes = [len(content[name]) for name in names]
     images = []
     for name in names:
+        # Popped, or the dict would hold the images that `_decode_all` releases.
         images.extend(content.pop(name))
     y = np.repeat(np.arange(len(names)), class_sizes)
     return PickledImages(images, check_image, y, tuple(map(str, names)))

@@ -12,6 +12,7 @@ Item = TypeVar("Item")
 @contextmanager
 def progress_counter(label: str, total: int, show: bool) -> Iterator[Callable[[int], None]]:
     """Show a progress bar and yield a function that sets the number of completed steps."""
+    # Imported here, because rich takes a large part of the import time of the library.
     from rich.console import Console
     from rich.progress import Progress
 

@@ -93,6 +93,7 @@ def read_pickle(path: Path) -> Any:
     """
     with path.open("rb") as file:
         try:
+            # Mapped into memory: the opcodes copy their arguments, so a second copy would be waste.
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
                 return _interpret(content)
         except UnicodeDecodeError as error:
@@ -101,6 +102,7 @@ def read_pickle(path: Path) -> Any:
                 "with protocol 2 or later"
             ) from error
         except _READ_ERRORS as error:
+            # pickletools raises plain ValueErrors with an explanation; subclasses have none.
             is_explained = isinstance(error, DatasetError) or type(error) is ValueError
             reason = str(error) if is_explained else f"damaged: {type(error).__name__} {error}"
             raise DatasetError(
@@ -151,6 +153,7 @@ class _PickleMachine:
         """Execute one opcode."""
         match name:
             case "MEMOIZE":
+                # MEMOIZE has no argument: its entry is the number of entries so far.
                 self.store(len(self.memo))
             case "BINPUT" | "LONG_BINPUT" | "PUT":
                 self.store(argument)
@@ -164,12 +167,15 @@ class _PickleMachine:
             case "BUILD":
                 self.complete()
             case "GLOBAL":
+                # pickletools joins module and name by a blank.
                 self.push_name(*argument.split(" ", 1))
             case "STACK_GLOBAL":
                 self.push_name(*self.pop(2))
+            # Frames only help to read from a stream, and every protocol is accepted.
             case "PROTO" | "FRAME":
                 pass
             case "POP":
+                # As in `pickle`, POP on an empty stack removes the mark.
                 if self.stack:
                     self.stack.pop()
                 else:
@@ -238,6 +244,7 @@ class _PickleMachine:
         value = self.stack[-1]
         # Entries that are never read are None, so that MEMOIZE still counts them.
         self.memo[entry] = value if entry in self.read_entries else None
+        # BUILD replaces the placeholder by another object, also where the memo refers to it.
         if isinstance(value, PendingArray | np.dtype) and entry in self.read_entries:
             self.pending[id(value)] = entry
 
@@ -246,6 +253,7 @@ class _PickleMachine:
         value, state = self.pop(2)
         entry = self.pending.pop(id(value), None)
         completed = set_state(value, state)
+        # A later opcode may have overwritten the entry.
         if entry is not None and self.memo[entry] is value:
             self.memo[entry] = completed
         self.stack.append(completed)

@@ -37,8 +37,10 @@ class PendingArray:
 
 def set_state(value: Any, state: Any) -> Any:
     """Return an array or dtype with the state that the pickle gives it."""
+    # Version, byte order, subtype, names, fields, and three numbers that the code implies.
     if isinstance(value, np.dtype) and isinstance(state, tuple) and len(state) >= 8:
         return _with_byte_order(value, *state[1:5])
+    # Version, shape, dtype, whether the order is Fortran's, and the values.
     if isinstance(value, PendingArray) and isinstance(state, tuple) and len(state) == 5:
         return _build_array(*state[1:])
     raise DatasetError(
@@ -68,6 +70,7 @@ def check_keys(values: list[Any]) -> list[Any]:
 def _build_array(shape: Any, dtype: Any, is_fortran: Any, raw: Any) -> NDArray[Any]:
     if isinstance(dtype, np.dtype) and dtype.kind == "O":
         return _build_object_array(shape, is_fortran, raw)
+    # Python 2 writes bytes as text, one character per byte.
     data = raw.encode("latin-1") if isinstance(raw, str) else raw
     if not isinstance(data, bytes | bytearray) or not isinstance(dtype, np.dtype):
         raise DatasetError(
@@ -93,6 +96,7 @@ def _build_object_array(shape: Any, is_fortran: Any, values: Any) -> NDArray[Any
 
 
 def _check_shape(shape: Any) -> tuple[int, ...]:
+    # The exact type excludes bool; two negative lengths would have a positive product.
     if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
         raise DatasetError(f"an array has shape {shape!r}; expected integers of at least 0")
     return shape
@@ -109,6 +113,7 @@ def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any, axes: Any = None
 def _start_array(kind: Any, shape: Any, code: Any) -> PendingArray:
     if kind != GlobalName("numpy", "ndarray"):
         raise DatasetError(f"an array has type {kind!r}; only numpy.ndarray is supported")
+    # numpy writes an empty shape and dtype here; the real ones follow with BUILD.
     return PendingArray()
 
 
@@ -146,6 +151,7 @@ def _encode_text(text: Any, encoding: Any = "") -> bytes:
 
 
 def _build_bytes() -> bytes:
+    # Protocols before 3 write empty bytes as a call of `bytes` without arguments.
     return b""
 
 

@@ -55,7 +55,9 @@ def read_csv(
     label_texts: list[str] = []
     names: list[str] = []
     try:
+        # csv needs newline="" for line breaks inside cells; utf-8-sig drops a byte-order mark.
         with path.open(newline="", encoding="utf-8-sig") as file:
+            # strict: raise on malformed quotes instead of guessing.
             reader = csv.reader(file, strict=True)
             columns = [name.strip() for name in next(reader, [])]
             _check_columns(path, columns, label_column, id_column)
@@ -63,8 +65,10 @@ def read_csv(
             id_index = None if id_column is None else columns.index(id_column)
             feature_indices = [i for i in range(len(columns)) if i not in (label_index, id_index)]
             for row in reader:
+                # A blank line, such as the last one.
                 if not row:
                     continue
+                # Cells may contain line breaks, so this is not the number of the row.
                 line = reader.line_num
                 if len(row) != len(columns):
                     raise DatasetError(
@@ -175,6 +179,7 @@ def read_parquet(
         ) from error
     with path.open("rb") as file:
         try:
+            # Before reading: run lengths let a small file claim billions of equal numbers.
             _check_stated_size(path, parquet.read_metadata(file))
             file.seek(0)
             table = parquet.read_table(file)
@@ -187,6 +192,7 @@ def read_parquet(
     feature_names = [name for name in columns if name not in (label_column, id_column)]
     for name in feature_names:
         column_type = table[name].type
+        # Arrow counts dates and times as primitive, too.
         is_number = arrow.types.is_primitive(column_type) and not (
             arrow.types.is_temporal(column_type) or arrow.types.is_null(column_type)
         )
@@ -215,6 +221,7 @@ def _check_stated_size(path: Path, metadata: Any) -> None:
 
 def _to_float64(column: NDArray[Any]) -> NDArray[np.float64]:
     """Convert a column to float64, with NaN for None."""
+    # pyarrow returns booleans with nulls as objects.
     if column.dtype == object:
         column = np.array([math.nan if value is None else value for value in column])
     return column.astype(np.float64)
@@ -260,6 +267,7 @@ def _shorten(names: Sequence[str]) -> str:
     """Join names, without the middle ones if there are many."""
     if len(names) <= _MAX_NAMES_SHOWN:
         return ", ".join(names)
+    # The label is mostly in the last column.
     shown = [*names[: _MAX_NAMES_SHOWN - 1], "…", names[-1]]
     return f"{', '.join(shown)} and {len(names) - _MAX_NAMES_SHOWN} more"
 
@@ -272,6 +280,7 @@ def _parse_features(
     line: int,
 ) -> list[float]:
     try:
+        # The whole row at once; only a failure looks for the cell that caused it.
         return [float(row[i]) for i in feature_indices]
     except ValueError:
         invalid = next(i for i in feature_indices if not _is_number(row[i]))

@@ -51,13 +51,20 @@ def to_networkx(
         >>> gf.convert.to_networkx(episode).nodes[2]
         {'label': -1, 'query': True}
     """
-    episode = source if isinstance(source, Episode) else source.episode
-    x = source.x if isinstance(source, Episode) else source.nodes
-    first, size = sum(episode.sizes[:task]), episode.sizes[task]
+    if isinstance(source, Episode):
+        episode = source
+        x = source.x
+    else:
+        episode = source.episode
+        x = source.nodes
+    first = sum(episode.sizes[:task])
+    size = episode.sizes[task]
     out: TaskGraph = nx.Graph()
     for node in range(size):
         item = first + node
-        out.add_node(node, label=int(episode.y[item]), query=bool(episode.query[item]))
+        label = int(episode.y[item])
+        is_query = bool(episode.query[item])
+        out.add_node(node, label=label, query=is_query)
         if features:
             out.nodes[node]["x"] = x[item].detach().cpu().numpy()
     if isinstance(source, Graph):
@@ -127,23 +134,27 @@ def from_networkx(
         edge_dtype = dtype or torch.get_default_dtype()
     edge_index, values = _edge_lists(tasks, weight)
     n_items = len(episode.y)
-    topology, order = recognize_topology(
-        episode, torch.tensor(edge_index, dtype=torch.int64).view(-1, 2).T, n_items
-    )
+    index = torch.tensor(edge_index, dtype=torch.int64).view(-1, 2).T
+    topology, order = recognize_topology(episode, index, n_items)
     edges = torch.tensor(values, dtype=edge_dtype)[order, None]
-    return Graph(episode.x.reshape(n_items, -1).to(edge_dtype), edges, topology, episode)
+    nodes = episode.x.reshape(n_items, -1).to(edge_dtype)
+    return Graph(nodes, edges, topology, episode)
 
 
 def _weight_matrix(graph: Graph, first: int, size: int, channel: int) -> Any:
     """Return the mean of both directions between the items of a task, `[size, size]`."""
-    receivers, senders = graph.topology.receivers - first, graph.topology.senders - first
+    receivers = graph.topology.receivers - first
+    senders = graph.topology.senders - first
     # Numbers inside the task: other tasks and class nodes fall outside 0 .. size-1.
-    inside = (receivers >= 0) & (receivers < size) & (senders >= 0) & (senders < size)
+    receiver_inside = (receivers >= 0) & (receivers < size)
+    sender_inside = (senders >= 0) & (senders < size)
+    inside = receiver_inside & sender_inside
     weight = torch.zeros(size, size, dtype=torch.float64)
     cells = (receivers[inside].cpu(), senders[inside].cpu())
     # In double precision, so that the mean is not rounded to float32.
     weight[cells] = graph.edges[inside, channel].detach().double().cpu()
-    return ((weight + weight.T) / 2).numpy()
+    mean = (weight + weight.T) / 2
+    return mean.numpy()
 
 
 def _edge_lists(
@@ -185,13 +196,20 @@ def _episode(
                 f"node {node!r}{where} has no attribute {missing[0]!r}; every node needs {x!r} "
                 f"(its item), {label!r} (class index, -1 unknown) and {query!r} (true or false)"
             )
-    items = {node: attributes[x] for node, attributes in graph.nodes(data=True)}
-    labels = [graph.nodes[node][label] for node in graph]
-    y = torch.tensor([UNKNOWN if value is None else int(value) for value in labels])
-    query_mask = torch.tensor([bool(graph.nodes[node][query]) for node in graph])
+    items: dict[Hashable, Any] = {}
+    labels: list[int] = []
+    is_query: list[bool] = []
+    for node, attributes in graph.nodes(data=True):
+        items[node] = attributes[x]
+        value = attributes[label]
+        labels.append(UNKNOWN if value is None else int(value))
+        is_query.append(bool(attributes[query]))
+    y = torch.tensor(labels)
+    query_mask = torch.tensor(is_query)
     # An episode needs two classes; its constructor reports a class without support by name.
     way = max(int(y.max()) + 1, 2)
-    return Episode.single(_stack_items(items, dtype, where), y, query_mask, way)
+    stacked = _stack_items(items, dtype, where)
+    return Episode.single(stacked, y, query_mask, way)
 
 
 def _stack_items(items: Mapping[Hashable, Any], dtype: torch.dtype | None, where: str) -> Tensor:

@@ -76,14 +76,18 @@ def to_pyg_batch(source: Episode | Graph) -> Batch:
     episode = source.episode if isinstance(source, Graph) else source
     sizes = list(episode.sizes)
     if isinstance(source, Graph):
-        x, edges = _split_nodes(source), _split_edges(source)
+        x = _split_nodes(source)
+        edges = _split_edges(source)
     else:
-        x, edges = list(torch.split(episode.x, sizes)), [{} for _ in sizes]
-    y, query = torch.split(episode.y, sizes), torch.split(episode.query, sizes)
+        x = list(torch.split(episode.x, sizes))
+        edges = [{} for _ in sizes]
+    y = torch.split(episode.y, sizes)
+    query = torch.split(episode.query, sizes)
     tasks = []
     for t, way in enumerate(episode.way):
         way_tensor = torch.tensor([way], device=episode.y.device)
-        tasks.append(Data(x=x[t], y=y[t], query=query[t], way=way_tensor, **edges[t]))
+        task = Data(x=x[t], y=y[t], query=query[t], way=way_tensor, **edges[t])
+        tasks.append(task)
     return Batch.from_data_list(tasks)
 
 
@@ -161,7 +165,8 @@ def from_pyg(data: Data) -> Graph:
     # All items first, then all class nodes: the order of a `Graph`.
     nodes = torch.cat(items + class_nodes)
     edges = torch.cat([_edge_values(part) for part in parts])
-    topology, order = recognize_topology(episode, torch.cat(indices, dim=1), len(nodes))
+    edge_index = torch.cat(indices, dim=1)
+    topology, order = recognize_topology(episode, edge_index, len(nodes))
     return Graph(nodes, edges[order], topology, episode)
 
 
@@ -174,7 +179,10 @@ def _split_nodes(graph: Graph) -> list[Tensor]:
         return items
     _check_class_nodes(graph)
     class_nodes = torch.split(graph.nodes[n_items:], list(episode.way))
-    return [torch.cat(parts) for parts in zip(items, class_nodes, strict=True)]
+    parts = []
+    for task_items, task_classes in zip(items, class_nodes, strict=True):
+        parts.append(torch.cat([task_items, task_classes]))
+    return parts
 
 
 def _split_edges(graph: Graph) -> list[dict[str, Tensor]]:
@@ -191,20 +199,23 @@ def _split_edges(graph: Graph) -> list[dict[str, Tensor]]:
     # Class nodes come after all items, so edges sorted by receiver are not sorted by task.
     order = torch.argsort(edge_task, stable=True)
     n_edges = torch.bincount(edge_task, minlength=graph.episode.n_tasks).tolist()
-    senders, receivers = index_in_task[topology.senders], index_in_task[topology.receivers]
-    indices = torch.split(torch.stack([senders, receivers])[:, order], n_edges, dim=1)
+    senders = index_in_task[topology.senders]
+    receivers = index_in_task[topology.receivers]
+    edge_index = torch.stack([senders, receivers])[:, order]
+    indices = torch.split(edge_index, n_edges, dim=1)
     values = torch.split(graph.edges[order], n_edges)
-    return [
-        {"edge_index": index, "edge_attr": value}
-        for index, value in zip(indices, values, strict=True)
-    ]
+    fields = []
+    for index, value in zip(indices, values, strict=True):
+        fields.append({"edge_index": index, "edge_attr": value})
+    return fields
 
 
 def _task_and_index(graph: Graph) -> tuple[Tensor, Tensor]:
     """Return the task of each node and its index inside the task, class nodes after items."""
     episode = graph.episode
     device = episode.y.device
-    task, n_items = episode.task, len(episode.y)
+    task = episode.task
+    n_items = len(episode.y)
     sizes = torch.tensor(episode.sizes, device=device)
     first_item = sizes.cumsum(0) - sizes
     index = torch.arange(n_items, device=device) - first_item[task]
@@ -213,14 +224,18 @@ def _task_and_index(graph: Graph) -> tuple[Tensor, Tensor]:
     way = torch.tensor(episode.way, device=device)
     class_task = torch.repeat_interleave(way)
     first_class = way.cumsum(0) - way
-    class_index = torch.arange(len(class_task), device=device) - first_class[class_task]
+    class_number = torch.arange(len(class_task), device=device)
+    class_index = class_number - first_class[class_task]
     # Inside a `Data`, class nodes follow the items of their task.
     class_index = class_index + sizes[class_task]
-    return torch.cat([task, class_task]), torch.cat([index, class_index])
+    all_tasks = torch.cat([task, class_task])
+    all_indices = torch.cat([index, class_index])
+    return all_tasks, all_indices
 
 
 def _check_class_nodes(graph: Graph) -> None:
-    n_extra, n_classes = len(graph.nodes) - len(graph.episode.y), sum(graph.episode.way)
+    n_extra = len(graph.nodes) - len(graph.episode.y)
+    n_classes = sum(graph.episode.way)
     if n_extra not in (0, n_classes):
         raise InvalidInputError(
             f"the graph has {n_extra} nodes in addition to its items, and {n_classes} classes; a "

@@ -58,9 +58,11 @@ def check_sizes(n_items: int, sizes: tuple[int, ...], way: tuple[int, ...]) -> N
             f"sizes {sizes} sum to {sum(sizes)} but x has {n_items} items; "
             "every task needs its own items"
         )
-    if min(way) < 2:
+    smallest_way = min(way)
+    if smallest_way < 2:
         raise InvalidInputError(
-            f"way is {min(way)} in task {way.index(min(way))}; a task needs at least 2 classes"
+            f"way is {smallest_way} in task {way.index(smallest_way)}; "
+            "a task needs at least 2 classes"
         )
     for task, (size, n_classes) in enumerate(zip(sizes, way, strict=True)):
         if n_classes > size:
@@ -74,17 +76,19 @@ def check_labels(y: Tensor, query: Tensor, task: Tensor, way: tuple[int, ...]) -
     labeled_query = query & (y != -1)
     if bool(labeled_query.any()):
         node = int(labeled_query.nonzero()[0])
+        label = int(y[node])
         raise InvalidInputError(
-            f"query node {node} carries label {int(y[node])}; set it to -1 and keep the label as "
-            "the target"
+            f"query node {node} carries label {label}; set it to -1 and keep the label as the "
+            "target"
         )
     way_of_node = torch.tensor(way, device=y.device)[task]
     out_of_range = (y < -1) | (y >= way_of_node)
     if bool(out_of_range.any()):
         node = int(out_of_range.nonzero()[0])
+        label = int(y[node])
         t = int(task[node])
         raise InvalidInputError(
-            f"node {node} has label {int(y[node])} in task {t}, a {way[t]}-way task; "
+            f"node {node} has label {label} in task {t}, a {way[t]}-way task; "
             f"labels run from 0 to {way[t] - 1}, and -1 means unknown"
         )
 
@@ -94,15 +98,18 @@ def check_members(
 ) -> None:
     """Check that every task has a query and every class a labeled support node."""
     if min(n_queries) < 1:
-        raise InvalidInputError(
-            f"task {n_queries.index(min(n_queries))} has no query; mark at least one node in query"
-        )
-    n_tasks, max_way = len(way), max(way)
+        empty_task = n_queries.index(min(n_queries))
+        raise InvalidInputError(f"task {empty_task} has no query; mark at least one node in query")
+    n_tasks = len(way)
+    max_way = max(way)
     labeled = y != -1
     # As if every task had `max_way` classes: one bincount for all tasks, masked afterwards.
     class_of_node = task[labeled] * max_way + y[labeled]
-    shots = torch.bincount(class_of_node, minlength=n_tasks * max_way).view(n_tasks, max_way)
-    has_class = torch.arange(max_way, device=y.device) < torch.tensor(way, device=y.device)[:, None]
+    shots = torch.bincount(class_of_node, minlength=n_tasks * max_way)
+    shots = shots.view(n_tasks, max_way)
+    classes = torch.arange(max_way, device=y.device)
+    way_of_task = torch.tensor(way, device=y.device)
+    has_class = classes < way_of_task[:, None]
     missing = has_class & (shots == 0)
     if bool(missing.any()):
         t, c = missing.nonzero()[0].tolist()
@@ -143,7 +150,8 @@ def _check_finite(x: Tensor) -> None:
         return
     finite = torch.isfinite(x)
     if not bool(finite.all()):
-        item = int((~finite).reshape(len(x), -1).any(1).nonzero()[0])
+        is_invalid = (~finite).reshape(len(x), -1).any(1)
+        item = int(is_invalid.nonzero()[0])
         raise InvalidInputError(
             f"x has NaN or infinite values (first in item {item}); remove or impute them first"
         )

@@ -104,19 +104,24 @@ def class_node_graph(episode: Episode) -> Topology:
     first_class = n_items + way.cumsum(0) - way
 
     support = torch.nonzero(episode.labeled).flatten()
-    support_class = first_class[episode.task[support]] + episode.y[support]
+    support_task = episode.task[support]
+    support_class = first_class[support_task] + episode.y[support]
     query = torch.nonzero(episode.query).flatten()
     query_rank, class_node = ragged_product(n_queries, way)
 
     senders = torch.cat([support, n_items + class_node])
     receivers = torch.cat([support_class, query[query_rank]])
-    topology = from_edges(senders, receivers, n_items + sum(episode.way))
+    # Class nodes have the largest numbers, so edges into queries come before those into classes.
+    num_nodes = n_items + sum(episode.way)
+    topology = from_edges(senders, receivers, num_nodes)
     # Batched inner products between items and class nodes need one way for all tasks.
     common_way = common_size(episode.way)
     if common_way is None:
         return topology
     return dataclasses.replace(
-        topology, items_per_task=common_size(episode.sizes), classes_per_task=common_way
+        topology,
+        items_per_task=common_size(episode.sizes),
+        classes_per_task=common_way,
     )
 
 
@@ -143,7 +148,9 @@ def support_to_query_graph(episode: Episode) -> Topology:
     n_support = torch.bincount(episode.task[support], minlength=episode.n_tasks)
     n_queries = torch.tensor(episode.n_queries, device=n_support.device)
     query_rank, support_rank = ragged_product(n_queries, n_support)
-    topology = from_edges(support[support_rank], query[query_rank], len(episode.y))
+    senders = support[support_rank]
+    receivers = query[query_rank]
+    topology = from_edges(senders, receivers, len(episode.y))
     return dataclasses.replace(topology, items_per_task=common_size(episode.sizes))
 
 
@@ -167,28 +174,38 @@ def recognize_topology(
         InvalidInputError: an index is not in `0 .. num_nodes-1`.
     """
     # One integer per edge, which sorts by receiver, then sender.
-    order = torch.argsort(edge_index[1] * num_nodes + edge_index[0], stable=True)
+    edge_number = edge_index[1] * num_nodes + edge_index[0]
+    order = torch.argsort(edge_number, stable=True)
     edge_index = edge_index[:, order]
+    senders, receivers = edge_index[0], edge_index[1]
     n_items = len(episode.y)
     # Compare numbers of edges first: the index of a complete graph may be large.
     n_complete_edges = sum(n * n for n in episode.sizes)
     if num_nodes == n_items and edge_index.shape[1] == n_complete_edges:
         complete = complete_graph(episode.sizes, episode.y.device)
-        if torch.equal(edge_index, torch.stack([complete.senders, complete.receivers])):
+        complete_index = torch.stack([complete.senders, complete.receivers])
+        if torch.equal(edge_index, complete_index):
             return complete, order
-    topology = from_edges(edge_index[0], edge_index[1], num_nodes)
-    classes_per_task = common_size(episode.way) if num_nodes > n_items else 0
-    if classes_per_task is None or not _stays_inside_tasks(episode, edge_index, num_nodes):
+    topology = from_edges(senders, receivers, num_nodes)
+    classes_per_task: int | None = 0
+    if num_nodes > n_items:
+        classes_per_task = common_size(episode.way)
+    if classes_per_task is None:
+        return topology, order
+    if not _stays_inside_tasks(episode, edge_index, num_nodes):
         return topology, order
     topology = dataclasses.replace(
-        topology, items_per_task=common_size(episode.sizes), classes_per_task=classes_per_task
+        topology,
+        items_per_task=common_size(episode.sizes),
+        classes_per_task=classes_per_task,
     )
     return topology, order
 
 
 def _stays_inside_tasks(episode: Episode, edge_index: Tensor, num_nodes: int) -> bool:
     """Return whether edges stay inside tasks and, with class nodes, connect item and class."""
-    n_items, task = len(episode.y), episode.task
+    n_items = len(episode.y)
+    task = episode.task
     if num_nodes > n_items:
         if num_nodes != n_items + sum(episode.way):
             return False
@@ -198,4 +215,6 @@ def _stays_inside_tasks(episode: Episode, edge_index: Tensor, num_nodes: int) ->
         way = torch.tensor(episode.way, device=task.device)
         # Class nodes follow the items, task by task.
         task = torch.cat([task, torch.repeat_interleave(way)])
-    return bool((task[edge_index[0]] == task[edge_index[1]]).all())
+    sender_task = task[edge_index[0]]
+    receiver_task = task[edge_index[1]]
+    return bool((sender_task == receiver_task).all())

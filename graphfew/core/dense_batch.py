@@ -67,8 +67,9 @@ def map_to_edges(episode: Episode, fn: Callable[[DenseBatch], Tensor]) -> Float[
     edges = values.new_zeros(n_edges, values.shape[-1])
     for nodes, value in parts:
         indices = _edge_indices(episode, nodes)
+        group_edges = value.flatten(0, 2)
         # Out of place, so that gradients reach the values of every group.
-        edges = edges.index_copy(0, indices, value.flatten(0, 2))
+        edges = edges.index_copy(0, indices, group_edges)
     return edges
 
 
@@ -88,7 +89,8 @@ def map_to_nodes(episode: Episode, fn: Callable[[DenseBatch], Tensor]) -> Float[
         return values.flatten(0, 1)
     out = values.new_zeros(len(episode.y), values.shape[2])
     for nodes, value in parts:
-        out = out.index_copy(0, nodes.flatten(), value.flatten(0, 1))
+        group_features = value.flatten(0, 1)
+        out = out.index_copy(0, nodes.flatten(), group_features)
     return out
 
 
@@ -105,9 +107,11 @@ def map_to_node_scores(graph: Graph, fn: Callable[[DenseBatch], Tensor]) -> Floa
     Raises:
         InvalidInputError: the topology is not complete.
     """
-    graph.topology.matrices(graph.edges)  # raises if the topology is not complete
+    # Raises if the topology is not complete.
+    graph.topology.matrices(graph.edges)
     groups = _groups(graph.episode, graph.nodes, graph.edges)
-    return _merge_scores(graph.episode, _apply(fn, groups))
+    parts = _apply(fn, groups)
+    return _merge_scores(graph.episode, parts)
 
 
 def update_class_nodes(graph: Graph, fn: Callable[[DenseBatch], Tensor]) -> Float[Tensor, "M F"]:
@@ -154,13 +158,15 @@ def update_classes_and_queries(
     Returns:
         The updated graph.
     """
-    class_nodes, scores = [], []
+    class_nodes = []
+    scores = []
     for nodes, rows, tasks in _class_node_groups(graph):
         task_classes, task_scores = fn(tasks)
         class_nodes.append((rows, task_classes))
         scores.append((nodes, task_scores))
     return graph.replace(
-        nodes=_set_class_nodes(graph, class_nodes), edges=_set_query_edges(graph, scores)
+        nodes=_set_class_nodes(graph, class_nodes),
+        edges=_set_query_edges(graph, scores),
     )
 
 
@@ -170,7 +176,8 @@ def class_softmax(scores: Float[Tensor, "G n way"]) -> Float[Tensor, "G n way"]:
     torch's softmax vectorizes over the contiguous dimension. There are few classes and many
     nodes, so the nodes are made contiguous, which is many times faster.
     """
-    return scores.mT.contiguous().softmax(1).mT
+    by_class = scores.mT.contiguous()
+    return by_class.softmax(1).mT
 
 
 def weighted_class_means(
@@ -186,7 +193,8 @@ def weighted_class_means(
         Class means, `[G, way, F]`.
     """
     total = weight.sum(1, keepdim=True)
-    return torch.bmm((weight / total).mT, x)
+    fraction = weight / total
+    return torch.bmm(fraction.mT, x)
 
 
 def scale_sharpness(sharpness: float, way: int) -> float:
@@ -219,25 +227,36 @@ def _groups(
 ) -> Iterator[tuple[Tensor, DenseBatch]]:
     """Yield the nodes `[G, n]` of all tasks of each size and way, and the tasks themselves."""
     # On the CPU: `nonzero` on a GPU would synchronize for each group.
-    sizes, ways = torch.tensor(episode.sizes), torch.tensor(episode.way)
+    sizes = torch.tensor(episode.sizes)
+    ways = torch.tensor(episode.way)
     first_node = sizes.cumsum(0) - sizes
+    # One group per shape, so that a closed form is one batched call instead of one per task.
     shapes = sorted(set(zip(episode.sizes, episode.way, strict=True)))
     for size, way in shapes:
-        tasks = torch.nonzero((sizes == size) & (ways == way)).flatten()
-        nodes = (first_node[tasks][:, None] + torch.arange(size)).to(episode.y.device)
+        is_member = (sizes == size) & (ways == way)
+        tasks = torch.nonzero(is_member).flatten()
+        nodes = first_node[tasks][:, None] + torch.arange(size)
+        nodes = nodes.to(episode.y.device)
+        group_edges = edges
         if len(shapes) == 1:
             # All tasks have the same shape, so views replace the copies of indexing.
-            y, query = episode.y.view(-1, size), episode.query.view(-1, size)
-            features, group_edges = x.view(-1, size, x.shape[1]), edges
+            y = episode.y.view(-1, size)
+            query = episode.query.view(-1, size)
+            features = x.view(-1, size, x.shape[1])
         else:
-            y, query, features = episode.y[nodes], episode.query[nodes], x[nodes]
-            group_edges = None if edges is None else edges[_edge_indices(episode, nodes)]
+            y = episode.y[nodes]
+            query = episode.query[nodes]
+            features = x[nodes]
+            if edges is not None:
+                group_edges = edges[_edge_indices(episode, nodes)]
         matrices = None
         if group_edges is not None:
-            matrices = group_edges.view(-1, size, size, group_edges.shape[1])
+            n_channels = group_edges.shape[1]
+            matrices = group_edges.view(-1, size, size, n_channels)
         # one_hot accepts no -1, so unknown labels become class 0 and are masked.
         is_known = (y >= 0)[..., None]
-        one_hot = F.one_hot(y.clamp_min(0), way).to(x.dtype) * is_known
+        one_hot = F.one_hot(y.clamp_min(0), way)
+        one_hot = one_hot.to(x.dtype) * is_known
         yield nodes, DenseBatch(features, one_hot, query, matrices)
 
 
@@ -247,13 +266,16 @@ def _class_node_groups(graph: Graph) -> Iterator[tuple[Tensor, Tensor, DenseBatc
     Class nodes are numbered from 0, after the items.
     """
     episode = graph.episode
-    n_items, device = len(episode.y), episode.y.device
+    n_items = len(episode.y)
+    device = episode.y.device
     ways = torch.tensor(episode.way)
     first_class = (ways.cumsum(0) - ways).to(device)
     class_nodes = graph.nodes[n_items:]
     for nodes, tasks in _groups(episode, graph.nodes[:n_items], None):
-        task, way = episode.task[nodes[:, 0]], tasks.one_hot.shape[2]
-        rows = first_class[task, None] + torch.arange(way, device=device)
+        task = episode.task[nodes[:, 0]]
+        way = tasks.one_hot.shape[2]
+        class_in_task = torch.arange(way, device=device)
+        rows = first_class[task, None] + class_in_task
         yield nodes, rows, dataclasses.replace(tasks, class_nodes=class_nodes[rows])
 
 
@@ -265,8 +287,9 @@ def _merge_scores(episode: Episode, parts: list[tuple[Tensor, Tensor]]) -> Tenso
     max_way = max(episode.way)
     scores = values.new_full((len(episode.y), max_way), -torch.inf)
     for nodes, value in parts:
-        n_missing = max_way - value.shape[-1]
-        padded = F.pad(value.flatten(0, 1), (0, n_missing), value=-torch.inf)
+        node_scores = value.flatten(0, 1)
+        n_missing = max_way - node_scores.shape[1]
+        padded = F.pad(node_scores, (0, n_missing), value=-torch.inf)
         scores = scores.index_copy(0, nodes.flatten(), padded)
     return scores
 
@@ -283,17 +306,20 @@ def _set_class_nodes(graph: Graph, parts: list[tuple[Tensor, Tensor]]) -> Tensor
 def _set_query_edges(graph: Graph, parts: list[tuple[Tensor, Tensor]]) -> Tensor:
     """Replace the edges into queries by class scores of their nodes."""
     episode = graph.episode
-    query_scores = _merge_scores(episode, parts)[episode.query]
+    scores = _merge_scores(episode, parts)
+    query_scores = scores[episode.query]
     # Edges are sorted by receiver, and queries come before class nodes: these edges come first.
-    scores = query_scores[valid_class_mask(episode)]
-    return torch.cat([scores[:, None], graph.edges[len(scores) :]])
+    query_edges = query_scores[valid_class_mask(episode)]
+    other_edges = graph.edges[len(query_edges) :]
+    return torch.cat([query_edges[:, None], other_edges])
 
 
 def _edge_indices(episode: Episode, nodes: Tensor) -> Tensor:
     """Return the indices `[G * n * n]` of the edges of complete graphs over nodes `[G, n]`."""
     sizes = torch.tensor(episode.sizes, device=nodes.device)
     # A complete task of n nodes has n * n edges, self-loops included, and tasks are adjacent.
-    first_edge = (sizes * sizes).cumsum(0) - sizes * sizes
+    n_edges = sizes * sizes
+    first_edge = n_edges.cumsum(0) - n_edges
     edge_in_task = torch.arange(nodes.shape[1] ** 2, device=nodes.device)
     task = episode.task[nodes[:, 0]]
     return (first_edge[task][:, None] + edge_in_task).flatten()

@@ -136,7 +136,12 @@ class Episode:
         """
         # A dtype in the arguments must not reach the labels and the query mask.
         x = self.x.to(*args, **kwargs)
-        return _derive(self, x=x, y=self.y.to(x.device), query=self.query.to(x.device))
+        return _derive(
+            self,
+            x=x,
+            y=self.y.to(x.device),
+            query=self.query.to(x.device),
+        )
 
     def take(self, tasks: Sequence[int]) -> Episode:
         """Select tasks.
@@ -148,9 +153,11 @@ class Episode:
             An episode of these tasks.
         """
         starts = [0, *itertools.accumulate(self.sizes)]
-        ranges = [torch.arange(starts[t], starts[t] + self.sizes[t]) for t in tasks]
+        ranges = [torch.arange(starts[t], starts[t + 1]) for t in tasks]
         nodes = torch.cat(ranges).to(self.y.device)
-        origin = None if self.origin is None else self.origin[nodes]
+        origin = None
+        if self.origin is not None:
+            origin = self.origin[nodes]
         return _derive(
             self,
             x=self.x[nodes],
@@ -196,21 +203,25 @@ class Episode:
         device = self.y.device
         context = torch.nonzero(~self.query).flatten()
         query = torch.nonzero(self.query).flatten()
+        sizes = torch.tensor(self.sizes, device=device)
         n_queries = torch.tensor(self.n_queries, device=device)
-        n_context = torch.tensor(self.sizes, device=device) - n_queries
+        n_context = sizes - n_queries
         new_task, member = ragged_product(n_queries, n_context)
         # Context copies come sorted by new task. A stable sort of context followed by queries
         # then puts each query last in its new task.
         query_task = torch.arange(len(query), device=device)
         order = torch.cat([new_task, query_task]).argsort(stable=True)
         nodes = torch.cat([context[member], query])[order]
-        old_task = [t for t, n in enumerate(self.n_queries) for _ in range(n)]
+        old_task: list[int] = []
+        for t, n in enumerate(self.n_queries):
+            old_task += [t] * n
+        new_sizes = [self.sizes[t] - self.n_queries[t] + 1 for t in old_task]
         return _derive(
             self,
             x=self.x[nodes],
             y=self.y[nodes],
             query=self.query[nodes],
-            sizes=tuple(self.sizes[t] - self.n_queries[t] + 1 for t in old_task),
+            sizes=tuple(new_sizes),
             way=_select(self.way, old_task),
             n_queries=(1,) * len(old_task),
             n_unlabeled=_select(self.n_unlabeled, old_task),
@@ -266,6 +277,7 @@ def collate(episodes: Sequence[Episode]) -> Episode:
         raise InvalidInputError(
             f"collate got episodes on {' and '.join(devices)}; move all to one device"
         )
+    # `origin` is dropped, because its node numbers count within the separate episodes.
     return _derive(
         episodes[0],
         x=torch.cat([episode.x for episode in episodes]),

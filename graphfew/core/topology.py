@@ -77,7 +77,8 @@ class Topology:
     def ptr(self) -> Int[Tensor, " N1"]:
         """`[N + 1]` int64; the edges of receiver `i` are `ptr[i] .. ptr[i+1]`."""
         counts = torch.bincount(self.receivers, minlength=self.num_nodes)
-        return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+        ends = counts.cumsum(0)
+        return torch.cat([counts.new_zeros(1), ends])
 
     @cached_property
     def is_self_loop(self) -> Bool[Tensor, " E"]:
@@ -120,7 +121,8 @@ class Topology:
         edges = self.pairs_to_edges(values, self_loop_value=0.0)
         chunks = torch.split(x, chunk_size or len(x))
         self_loops = map_chunks(lambda rows: fn(rows, rows), chunks, len(x))
-        return edges.index_copy(0, torch.nonzero(self.is_self_loop).flatten(), self_loops)
+        loop_edges = torch.nonzero(self.is_self_loop).flatten()
+        return edges.index_copy(0, loop_edges, self_loops)
 
     def pair_differences(self, x: Float[Tensor, "N F"]) -> Float[Tensor, "P F"]:
         """Compute `|x_i - x_j|` of each unordered pair of distinct nodes.
@@ -137,7 +139,8 @@ class Topology:
         if self.task_size is not None:
             return circulant.differences(x, self.task_size)
         one, other = self.pair_nodes()
-        return (x.index_select(0, one) - x.index_select(0, other)).abs()
+        difference = x.index_select(0, one) - x.index_select(0, other)
+        return difference.abs()
 
     def pairs_to_edges(
         self, values: Float[Tensor, "P C"], *, self_loop_value: float
@@ -155,8 +158,8 @@ class Topology:
             InvalidInputError: the topology is not complete.
         """
         one_way, other_way = self._pair_edges
-        shape = (len(self.receivers), values.shape[1])
-        edges = values.new_full(shape, self_loop_value)
+        n_edges, n_channels = len(self.receivers), values.shape[1]
+        edges = values.new_full((n_edges, n_channels), self_loop_value)
         # Both copies are out of place; their gradients add up, since one row of `values` feeds two
         # edges.
         edges = edges.index_copy(0, one_way, values)
@@ -194,8 +197,11 @@ class Topology:
         check_chunk_size(chunk_size)
         n_edges = len(self.receivers)
         if chunk_size is None or n_edges <= chunk_size:
-            return fn(x.index_select(0, self.receivers), x.index_select(0, self.senders))
-        return self._apply_chunked(fn, x, torch.arange(n_edges, device=x.device), chunk_size)
+            receiver_features = x.index_select(0, self.receivers)
+            sender_features = x.index_select(0, self.senders)
+            return fn(receiver_features, sender_features)
+        edges = torch.arange(n_edges, device=x.device)
+        return self._apply_chunked(fn, x, edges, chunk_size)
 
     def inner_products(self, x: Float[Tensor, "N F"]) -> Float[Tensor, "E 1"]:
         """Compute the inner product of the two nodes of each edge.
@@ -213,7 +219,11 @@ class Topology:
         if n_items is None:
             return self.apply_edges(lambda a, b: (a * b).sum(1, keepdim=True), x)
         return batched.inner_products(
-            x, n_items, self.classes_per_task, self.receivers, self.senders
+            x,
+            n_items,
+            self.classes_per_task,
+            self.receivers,
+            self.senders,
         )
 
     def slice_receivers(self, start: int) -> Topology:
@@ -230,8 +240,9 @@ class Topology:
         """
         # Edges are sorted by receiver, so those of the last nodes are a slice.
         first_edge = int(self.ptr[start])
-        edge_index = (self.senders[first_edge:], self.receivers[first_edge:] - start)
-        return Topology(self.num_nodes - start, self.device, edge_index=edge_index)
+        senders = self.senders[first_edge:]
+        receivers = self.receivers[first_edge:] - start
+        return Topology(self.num_nodes - start, self.device, edge_index=(senders, receivers))
 
     def select_receivers(self, mask: Bool[Tensor, " N"]) -> tuple[Topology, Int[Tensor, " E2"]]:
         """Keep the edges into marked nodes.
@@ -321,7 +332,11 @@ class Topology:
         if stays_inside_tasks and weights.shape[1] == 1:
             assert self.items_per_task is not None
             return batched.propagate_sparse(
-                weights, x, self.items_per_task, self.receivers, self.senders
+                weights,
+                x,
+                self.items_per_task,
+                self.receivers,
+                self.senders,
             )
         return ragged.propagate(weights, x, self.senders, self.receivers, self.ptr)
 
@@ -338,8 +353,12 @@ class Topology:
             InvalidInputError: the topology is not complete.
         """
         sizes = self._complete_sizes
+        # Views: the edges of a task are contiguous, and sorted by receiver, then sender.
         parts = torch.split(edges, [n * n for n in sizes])
-        return tuple(part.view(n, n, -1) for part, n in zip(parts, sizes, strict=True))
+        matrices = []
+        for part, n in zip(parts, sizes, strict=True):
+            matrices.append(part.view(n, n, -1))
+        return tuple(matrices)
 
     @property
     def _complete_sizes(self) -> tuple[int, ...]:
@@ -372,12 +391,15 @@ class Topology:
     ) -> Tensor:
         one_way, _ = self._pair_edges
         if origin is not None:
-            one, other = origin[self.senders[one_way]], origin[self.receivers[one_way]]
+            one = origin[self.senders[one_way]]
+            other = origin[self.receivers[one_way]]
             return apply_to_distinct_pairs(fn, x, chunk_size, one, other, origin)
         # Tasks of a single node have no pairs; `fn` still decides the number of channels.
         if chunk_size is None or not len(one_way):
             one, other = self.pair_nodes()
-            return fn(x.index_select(0, one), x.index_select(0, other))
+            one_features = x.index_select(0, one)
+            other_features = x.index_select(0, other)
+            return fn(one_features, other_features)
         # In circulant order, chunks are views of x; otherwise the rows of each pair are gathered.
         if self.task_size is not None:
             chunks = circulant.pair_chunks(x, self.task_size, chunk_size)
@@ -388,7 +410,8 @@ class Topology:
         """Apply `fn` to the nodes of the edges with these indices `[P]`, in chunks."""
 
         def apply(chunk: Tensor) -> Tensor:
-            receivers, senders = self.receivers[chunk], self.senders[chunk]
-            return fn(x.index_select(0, receivers), x.index_select(0, senders))
+            receiver_features = x.index_select(0, self.receivers[chunk])
+            sender_features = x.index_select(0, self.senders[chunk])
+            return fn(receiver_features, sender_features)
 
         return map_chunks(apply, torch.split(edges, chunk_size), len(edges))

@@ -49,7 +49,7 @@ class RowNorm(nn.Module):
         self.slope = slope
 
     def forward(self, rows: Float[Tensor, "P C"]) -> Float[Tensor, "P C"]:
-        """Return `[P, C]`, normalized by the batch (training) or running statistics (evaluation)."""
+        """Return `[P, C]`, normalized by batch (training) or running statistics (evaluation)."""
         # `[1, P, 1, C]` permuted to `[1, C, P, 1]`: channels-last without a copy.
         image = rows[None, :, None, :].permute(0, 3, 1, 2)
         out: Tensor = self.norm(image)

@@ -323,7 +323,7 @@ KILLED = """
 import os, signal, sys
 import torch
 from pathlib import Path
-from graphfew.bench import RunOptions, load_spec
+from graphfew.benchmark import RunOptions, load_spec
 bench = sys.modules["graphfew.benchmark.run_benchmark"]
 sys.path.insert(0, {tests!r})
 from small_specs import Told
@@ -331,7 +331,7 @@ torch.set_num_threads(1)
 told, write = Told(), bench.append_record
 def kill(*ignored):
     os.kill(os.getpid(), signal.SIGKILL)
-def append_record(path, record):
+def append(path, record):
     write(path, record)
     kill()
 if {cells}:

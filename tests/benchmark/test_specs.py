@@ -10,9 +10,11 @@ from graphfew.benchmark import (
     RunOptions,
     list_experiments,
     load_spec,
+    read_published_results,
     read_records,
     run_benchmarks,
 )
+from graphfew.benchmark.experiments import changed_options
 
 FOLDER = Path(__file__).parents[2] / "benchmarks" / "specs"
 SPECS = sorted(FOLDER.glob("*.toml"))

@@ -16,21 +16,21 @@ def seeded(*seed: int) -> Iterator[None]:
     """Seed PyTorch's random generators inside a `with` block, and restore them afterwards.
 
     Covers the CPU and, if available, the current CUDA device. The generators of Python and NumPy
-    are left alone.
+    are unaffected.
 
     Args:
         *seed: one or more integers, mixed by NumPy's `SeedSequence`, so that `seeded(1, 2)` and
             `seeded(2, 1)` are independent.
 
-    Returns:
-        A context manager.
+    Yields:
+        None, once: the generators are seeded in the body of the `with` statement.
 
     Raises:
-        InvalidInputError: there is no integer, or a negative one.
+        InvalidInputError: if no integer is given, or a negative one.
 
     Example:
         >>> import torch
-        >>> from graphfew import seeded
+        >>> from graphfew._utils.seeding import seeded
         >>> with seeded(0):
         ...     first = torch.rand(2)
         >>> with seeded(0):

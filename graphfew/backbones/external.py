@@ -315,8 +315,8 @@ def tokenize(
         Token ids, `[N, L]` int64.
 
     Raises:
-        InvalidInputError: there are no texts or no padding id, or the padding id also occurs in
-            texts, so that the mask cannot be recovered from the ids.
+        InvalidInputError: `texts` is empty, the padding id is unknown, or it also occurs in texts,
+            so that the mask cannot be recovered from the ids.
 
     Example:
         >>> import torch

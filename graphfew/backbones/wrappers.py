@@ -222,9 +222,13 @@ def affine_matrices(uniform: Float[Tensor, "6 n"], strength: float) -> Float[Ten
     """
     angle, scale_x, scale_y, shear, shift_x, shift_y = strength * (2 * uniform - 1)
     angle = angle * math.radians(12)
-    scale_x, scale_y = 1 + 0.15 * scale_x, 1 + 0.15 * scale_y
+    cos, sin = angle.cos(), angle.sin()
+    scale_x = 1 + 0.15 * scale_x
+    scale_y = 1 + 0.15 * scale_y
+    shear = 0.2 * shear
     # Coordinates run over two units, so 0.12 is 6 % of the size.
-    shear, shift_x, shift_y = 0.2 * shear, 0.12 * shift_x, 0.12 * shift_y
-    row_x = torch.stack([angle.cos() * scale_x, (shear - angle.sin()) * scale_y, shift_x], 1)
-    row_y = torch.stack([angle.sin() * scale_x, angle.cos() * scale_y, shift_y], 1)
+    shift_x = 0.12 * shift_x
+    shift_y = 0.12 * shift_y
+    row_x = torch.stack([cos * scale_x, (shear - sin) * scale_y, shift_x], 1)
+    row_y = torch.stack([sin * scale_x, cos * scale_y, shift_y], 1)
     return torch.stack([row_x, row_y], 1)

@@ -121,6 +121,7 @@ def check_members(
 def int_tuple(name: str, values: Any) -> tuple[int, ...]:
     """Convert a sequence of integers, of Python or NumPy, to a tuple."""
     try:
+        # operator.index refuses 2.5, which `int` would truncate.
         return tuple(map(operator.index, values))
     except TypeError as error:
         raise InvalidTypeError(

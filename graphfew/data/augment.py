@@ -99,7 +99,8 @@ def alphabet(strength: float = 1.0) -> Augmentation:
         per_image = affine_matrices(uniform, factor)
         # `task` ascends and is on the CPU, so this needs no synchronization with a GPU.
         n_tasks = int(task[-1]) + 1
-        per_task = _alphabet_matrices(torch.rand(5, n_tasks, generator=generator))[task]
+        task_uniform = torch.rand(5, n_tasks, generator=generator)
+        per_task = _alphabet_matrices(task_uniform)[task]
         # Composition of affine maps [A | b]: the task's linear map applies to both parts of the
         # image's.
         linear = per_task @ per_image[:, :, :2]
@@ -374,15 +375,16 @@ def _alphabet_matrices(uniform: Tensor) -> Tensor:
     stretch_x = 1 + 0.2 * (2 * uniform[2] - 1)
     stretch_y = 1 + 0.2 * (2 * uniform[3] - 1)
     shear = 0.3 * (2 * uniform[4] - 1)
-    rotation_rows = [
-        torch.stack([angle.cos(), -angle.sin()], 1),
-        torch.stack([angle.sin(), angle.cos()], 1),
-    ]
+    cos, sin = angle.cos(), angle.sin()
+    zero = torch.zeros_like(shear)
+    rotation_rows = [torch.stack([cos, -sin], 1), torch.stack([sin, cos], 1)]
     shape_rows = [
         torch.stack([mirror * stretch_x, shear], 1),
-        torch.stack([torch.zeros_like(shear), stretch_y], 1),
+        torch.stack([zero, stretch_y], 1),
     ]
-    return torch.stack(rotation_rows, 1) @ torch.stack(shape_rows, 1)
+    rotation = torch.stack(rotation_rows, 1)
+    shape = torch.stack(shape_rows, 1)
+    return rotation @ shape
 
 
 def _check_strength(name: str, strength: float) -> float:

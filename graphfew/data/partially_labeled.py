@@ -1,4 +1,4 @@
-"""Items of which some have a label, as the readers of image folders and tables return them."""
+"""Partially labeled items, as the readers of image folders and tables return them."""
 
 from __future__ import annotations
 

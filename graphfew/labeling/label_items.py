@@ -82,11 +82,13 @@ class LabelTable:
         """
         classes, confidence, is_given = self.items.classes, self.confidence, self.is_given
         other_probs = self.probs.copy()
+        # Below every probability, so that argmax gives the second class.
         other_probs[np.arange(len(other_probs)), self.predicted] = -1
         second = other_probs.argmax(1)
         for i, name in enumerate(self.items.names):
             first_label, first_confidence = classes[self.predicted[i]], f"{confidence[i]:.6f}"
             second_label, second_confidence = classes[second[i]], f"{other_probs[i, second[i]]:.6f}"
+            # The most probable class is what to enter if the item is not unknown after all.
             if self.is_unknown[i]:
                 second_label, second_confidence = first_label, first_confidence
                 first_label, first_confidence = UNKNOWN_LABEL, ""
@@ -134,8 +136,8 @@ def label_items(
     """
     if threshold is not None and UNKNOWN_LABEL in items.classes:
         raise InvalidInputError(
-            f"a class is called {UNKNOWN_LABEL!r}, which is the label of items below the threshold; "
-            "rename the class, or omit the threshold"
+            f"a class is called {UNKNOWN_LABEL!r}, which is the label of items below the "
+            "threshold; rename the class, or omit the threshold"
         )
     classifier.fit(features, items.class_index)
     probs = classifier.label_distributions_
@@ -143,6 +145,7 @@ def label_items(
     similarity = classifier.similarity(features)[np.arange(len(predicted)), predicted]
     is_unknown = np.zeros(len(predicted), dtype=bool)
     if threshold is not None:
+        # A given label stays, however dissimilar the item is to its class.
         is_unknown = (similarity < threshold) & (items.class_index < 0)
     return LabelTable(items, probs, predicted, similarity, is_unknown)
 
@@ -168,6 +171,7 @@ def write_table(table: LabelTable, path: Path) -> None:
         '0,cat,1.000000,1.000000,,,true'
     """
     with path.open("w", newline="", encoding="utf-8") as file:
+        # csv ends lines with \r\n by default, on every system.
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         writer.writerows(table.rows())

@@ -98,6 +98,7 @@ def _draw_map(ax: Axes, table: LabelTable, points: Array) -> None:
             zorder=3,
             label=name,
         )
+        # Every class has an item, since its labels are given: the mean is never empty.
         _draw_class_name(ax, name, points[of_class].mean(0), color)
     if len(classes) <= MAX_CLASSES_IN_LEGEND:
         ax.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8, frameon=False)
@@ -119,6 +120,7 @@ def _draw_class_name(ax: Axes, name: str, position: Array, color: str) -> None:
 
 def _alpha(confidence: Array, n_classes: int) -> Array:
     """Opacity: lowest for uniform probabilities, highest for a probability of 1."""
+    # The largest of n probabilities is at least 1/n.
     chance = 1 / n_classes
     above_chance = ((confidence - chance) / (1 - chance)).clip(0, 1)
     alpha: Array = MIN_ALPHA + (MAX_ALPHA - MIN_ALPHA) * above_chance
@@ -128,6 +130,7 @@ def _alpha(confidence: Array, n_classes: int) -> Array:
 def _draw_images(figure: SubFigure, table: LabelTable) -> None:
     """Draw the most and the least confident image of each class among the predicted ones."""
     figure.suptitle("Most and least confident image of each class", fontsize=12)
+    # Without items whose label was given: their confidence is 1 by definition.
     members = []
     for index in range(len(table.items.classes)):
         of_class = np.flatnonzero(table.is_predicted & (table.predicted == index))
@@ -141,9 +144,11 @@ def _draw_images(figure: SubFigure, table: LabelTable) -> None:
     axes = figure.subplots(n_rows, 2 * pairs_per_row, squeeze=False).reshape(-1, 2)
     for ax in axes.ravel():
         ax.axis("off")
+    # Not strict: the last row may have an empty pair of axes.
     for of_class, pair in zip(members, axes, strict=False):
         by_confidence = of_class[table.confidence[of_class].argsort(kind="stable")]
         for ax, item in zip(pair, (by_confidence[-1], by_confidence[0]), strict=True):
+            # Fixed limits, or matplotlib would stretch the contrast of each gray image.
             ax.imshow(_to_pixels(table.items.x[item]), cmap="gray", vmin=0, vmax=255)
             name = table.items.classes[table.predicted[item]]
             ax.set_title(f"{name} {table.confidence[item]:.2f}", fontsize=8)

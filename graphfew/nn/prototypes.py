@@ -46,7 +46,7 @@ def task_class_means(episode: Episode) -> Float[Tensor, "tasks F"]:
         episode: an encoded episode, `x [N, F]`.
 
     Returns:
-        `[n_tasks, F]`; every class of a task has the same weight, regardless of its number of supports.
+        `[n_tasks, F]`; every class of a task has the same weight, whatever its number of supports.
     """
     means = class_mean_graph(episode).nodes[len(episode.y) :]
     way = torch.tensor(episode.way, device=means.device)

@@ -118,19 +118,23 @@ def render_character(
         `[size, size]` uint8.
     """
     # The order of the random draws defines the data set: it must not change.
-    ink = _render_ink(face, character, stroke=_draw_extra_stroke(face, character, rng))
+    stroke = _draw_extra_stroke(face, character, rng)
+    ink = _render_ink(face, character, stroke=stroke)
+    mesh = _build_mesh(_draw_source_points(ink.size, rng))
     # Warped on a large canvas and reduced afterwards: warping the small image would blur it.
     warped = ink.transform(
         (CANVAS_SIZE, CANVAS_SIZE),
         Image.Transform.MESH,
-        _build_mesh(_draw_source_points(ink.size, rng)),
+        mesh,
         Image.Resampling.BILINEAR,
     )
     reduced = warped.resize((size, size), Image.Resampling.LANCZOS)
     pixels = np.asarray(reduced, dtype=np.float64)
-    noise = rng.normal(0, rng.uniform(5, 25), (size, size))
+    noise_level = rng.uniform(5, 25)
+    noise = rng.normal(0, noise_level, (size, size))
     brightness = rng.uniform(0.75, 1.0)
-    return np.clip(np.rint(pixels * brightness + noise), 0, 255).astype(np.uint8)
+    noisy = np.rint(pixels * brightness + noise)
+    return np.clip(noisy, 0, 255).astype(np.uint8)
 
 
 def _render_ink(face: Font, character: str, stroke: int = 0) -> Image.Image:
@@ -150,7 +154,9 @@ def _draw_extra_stroke(face: Font, character: str, rng: np.random.Generator) -> 
     # The gaps of a bold face would close.
     is_bold = "Bold" in str(face.getname()[1])
     max_fraction = 0.02 if is_bold else 0.06
-    return int(rng.uniform(0, max_fraction) * max(right - left, bottom - top) + 0.5)
+    fraction = rng.uniform(0, max_fraction)
+    longer_side = max(right - left, bottom - top)
+    return int(fraction * longer_side + 0.5)
 
 
 def _normalized_shape(face: Font, character: str) -> NDArray[np.float64]:
@@ -158,27 +164,34 @@ def _normalized_shape(face: Font, character: str) -> NDArray[np.float64]:
     ink = _render_ink(face, character)
     scale = SHAPE_SIZE / max(ink.size)
     width, height = (max(1, round(scale * side)) for side in ink.size)
+    scaled = ink.resize((width, height), Image.Resampling.BOX)
     square = Image.new("L", (SHAPE_SIZE, SHAPE_SIZE))
-    offset = ((SHAPE_SIZE - width) // 2, (SHAPE_SIZE - height) // 2)
-    square.paste(ink.resize((width, height), Image.Resampling.BOX), offset)
-    shape: NDArray[np.float64] = np.asarray(square, dtype=np.float64).ravel() / 255
+    left = (SHAPE_SIZE - width) // 2
+    top = (SHAPE_SIZE - height) // 2
+    square.paste(scaled, (left, top))
+    pixels = np.asarray(square, dtype=np.float64)
+    shape: NDArray[np.float64] = pixels.ravel() / 255
     return shape
 
 
 def _draw_source_points(ink_size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float64]:
     """Draw the point of the ink image shown at each knot, `[WARP_KNOTS, WARP_KNOTS, 2]`."""
-    angle, slant = rng.normal(0, np.deg2rad(7)), rng.normal(0, 0.1)
+    angle = rng.normal(0, np.deg2rad(7))
+    slant = rng.normal(0, 0.1)
     # Pillow maps backward, from the canvas to the ink, so a large zoom gives a small character.
     zoom = max(ink_size) / (CANVAS_SIZE * rng.uniform(0.64, 0.8))
     # Log-normal, so that stretching and squeezing by a factor are equally likely.
     stretch = zoom * np.exp(rng.normal(0, 0.06, 2))
-    rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    matrix = np.diag(stretch) @ np.array([[1, slant], [0, 1]]) @ rotation
+    cos, sin = np.cos(angle), np.sin(angle)
+    rotation = np.array([[cos, -sin], [sin, cos]])
+    shear = np.array([[1, slant], [0, 1]])
+    matrix = np.diag(stretch) @ shear @ rotation
     steps = np.linspace(-CANVAS_SIZE / 2, CANVAS_SIZE / 2, WARP_KNOTS)
     knots = np.stack(np.meshgrid(steps, steps), axis=-1)
     warp = rng.normal(0, CANVAS_SIZE * 0.022, knots.shape)
     shift = rng.uniform(-0.05, 0.05, 2) * CANVAS_SIZE
-    source: NDArray[np.float64] = (knots + warp + shift) @ matrix.T + np.array(ink_size) / 2
+    center = np.array(ink_size) / 2
+    source: NDArray[np.float64] = (knots + warp + shift) @ matrix.T + center
     return source
 
 
@@ -186,18 +199,18 @@ def _draw_source_points(ink_size: tuple[int, int], rng: np.random.Generator) -> 
 def _canvas_boxes() -> tuple[Box, ...]:
     """Return the boxes between the knots of the canvas, row by row."""
     steps = np.linspace(0, CANVAS_SIZE, WARP_KNOTS).round().astype(int).tolist()
-    return tuple(
-        (left, top, right, bottom)
-        for top, bottom in itertools.pairwise(steps)
-        for left, right in itertools.pairwise(steps)
-    )
+    boxes = []
+    for top, bottom in itertools.pairwise(steps):
+        for left, right in itertools.pairwise(steps):
+            boxes.append((left, top, right, bottom))
+    return tuple(boxes)
 
 
 def _build_mesh(points: NDArray[np.float64]) -> list[tuple[Box, tuple[float, ...]]]:
     """Return Pillow's mesh: each box of the canvas, and the corners of the ink shown there."""
-    # Pillow expects the corners in the order north-west, south-west, south-east, north-east.
-    corners = np.concatenate(
-        [points[:-1, :-1], points[1:, :-1], points[1:, 1:], points[:-1, 1:]], axis=-1
-    )
+    north_west, north_east = points[:-1, :-1], points[:-1, 1:]
+    south_west, south_east = points[1:, :-1], points[1:, 1:]
+    # Counter-clockwise, as Pillow expects the corners.
+    corners = np.concatenate([north_west, south_west, south_east, north_east], axis=-1)
     quads = [tuple(quad) for quad in corners.reshape(-1, 8).tolist()]
     return list(zip(_canvas_boxes(), quads, strict=True))

@@ -26,7 +26,7 @@ def cifar_fs(
 
     The images are read from class folders (`apple/*.png`, or webp or jpg, also in a folder
     `cifar100`), from `cifar100.zip` with such folders, or from the published
-    `cifar-100-binary.tar.gz`. The latter is downloaded if there is no folder. Decoded images are
+    `cifar-100-binary.tar.gz`. The latter is downloaded if the folder is missing. Decoded images are
     cached. The images of a class are in the order of their names; those of the binary archive are
     in its order, training before test.
 

@@ -40,7 +40,7 @@ def class_folders(
 
     Raises:
         InvalidInputError: a size below 1, or channels other than 1 and 3.
-        DatasetNotFoundError: there is no such folder.
+        DatasetNotFoundError: the folder does not exist.
         DatasetError: fewer than two classes, a class without images, or a damaged image.
 
     Example:

@@ -44,7 +44,7 @@ def cub(root: Root = None, split: str = "train", size: int = 84, progress: bool 
 
     Raises:
         InvalidInputError: an unknown split, or a size below 1.
-        DatasetNotFoundError: there is no such folder, or it has no class folders.
+        DatasetNotFoundError: the folder does not exist, or it has no class folders.
         DatasetError: the number of classes is not 200, or an image is damaged.
 
     Example:

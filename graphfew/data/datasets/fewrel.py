@@ -55,7 +55,7 @@ def fewrel(
 
     Raises:
         InvalidInputError: an unknown split, or a number that is too small.
-        DatasetNotFoundError: there is no such file or folder.
+        DatasetNotFoundError: the file or folder does not exist.
         DatasetError: the file is not FewRel's JSON, or has no relations for the split.
 
     Example:

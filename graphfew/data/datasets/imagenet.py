@@ -68,7 +68,7 @@ def mini_imagenet(
 
     Raises:
         InvalidInputError: an unknown split, or a size below 1.
-        DatasetNotFoundError: there is no such folder, or it has none of the formats.
+        DatasetNotFoundError: the folder does not exist, or it has none of the formats.
         DatasetError: a file is damaged or has another format.
 
     Example:
@@ -119,7 +119,7 @@ def tiered_imagenet(
 
     Raises:
         InvalidInputError: an unknown split, or a size below 1.
-        DatasetNotFoundError: there is no such folder, or it has none of the formats.
+        DatasetNotFoundError: the folder does not exist, or it has none of the formats.
         DatasetError: a file is damaged or has another format.
 
     Example:

@@ -51,7 +51,7 @@ def clinc150(root: Root = None, split: str = "all") -> Dataset:
 
     Raises:
         InvalidInputError: an unknown split.
-        DatasetNotFoundError: there is no such file or folder.
+        DatasetNotFoundError: the file or folder does not exist.
         DatasetError: the file is damaged or lacks an array.
 
     Example:
@@ -98,7 +98,7 @@ def clinc150_out_of_scope(root: Root = None) -> Tensor:
         `[1200, 384]` float32 features like those of `clinc150`.
 
     Raises:
-        DatasetNotFoundError: there is no such file or folder.
+        DatasetNotFoundError: the file or folder does not exist.
         DatasetError: the file is damaged or lacks the array.
 
     Example:
@@ -129,7 +129,7 @@ def cifar_fs_features(root: Root = None, split: str = "test") -> Dataset:
 
     Raises:
         InvalidInputError: an unknown split.
-        DatasetNotFoundError: there is no such file or folder.
+        DatasetNotFoundError: the file or folder does not exist.
         DatasetError: the file is damaged or lacks an array.
 
     Example:

@@ -95,7 +95,7 @@ def list_images(folder: Path, unlabeled: str | None = None) -> ImageListing:
     Raises:
         DatasetError: the folder has no class folders, a class folder has no images, or only one
             class has any.
-        InvalidInputError: there is no folder called `unlabeled`.
+        InvalidInputError: the folder `unlabeled` does not exist.
     """
     subfolders = sorted(path for path in folder.iterdir() if path.is_dir() and _is_visible(path))
     if unlabeled is not None and folder / unlabeled not in subfolders:

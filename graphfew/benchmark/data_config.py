@@ -38,8 +38,11 @@ class DataConfig(SpecModel):
         name = info.data.get("name")
         if info.field_name == "test_arguments":
             name = info.data.get("test_name") or name
+        # An invalid name has its own error.
         if name is None:
             return arguments
+        # The arguments are part of the hash: an argument that is written out with its default
+        # value must not make another experiment of the same data.
         defaults = loader_arguments(name)
         for key in arguments:
             if key not in defaults:
@@ -56,6 +59,7 @@ class DataConfig(SpecModel):
         """The loader arguments of the test, by default those of the trainings."""
         if self.test_arguments is not None:
             return self.test_arguments
+        # Another data set has another loader, so the arguments cannot be inherited.
         return self.arguments if self.test_set == self.name else {}
 
     def training_defaults(self) -> dict[str, Any]:

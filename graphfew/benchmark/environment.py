@@ -30,6 +30,7 @@ def package_commit(package: Path = PACKAGE) -> str | None:
     if not _git(package, "ls-files", "--error-unmatch", "__init__.py"):
         return None
     head = _git(package, "rev-parse", "HEAD")
+    # Below the package only: a run changes the results files of the checkout itself.
     changes = _git(package, "status", "--porcelain", ".")
     if not head or changes is None:
         return None
@@ -79,6 +80,7 @@ def peak_memory(device: torch.device) -> Iterator[Callable[[], int | None]]:
 def _resident_high_water() -> int | None:
     for line in (PROC / "status").read_text(encoding="utf-8").splitlines():
         if line.startswith("VmHWM:"):
+            # The kernel reports kB.
             return int(line.split()[1]) * 1024
     return None
 
@@ -102,6 +104,7 @@ def _version(name: str) -> str | None:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
+    # Provenance is optional: without git, or on a file system that hangs, a run must not fail.
     command = ["git", "-C", str(folder), *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)

@@ -122,6 +122,7 @@ def list_experiments(
 
 def changed_options(config: TrainConfig) -> dict[str, JSON]:
     """Return the options that are not defaults, so that adding an option changes no key."""
+    # Compared with the defaults of the same method and data, which have no defaults themselves.
     defaults = TrainConfig(config.method, config.data).to_options()
     changed = {
         name: value
@@ -145,6 +146,7 @@ def to_finite(value: Any) -> Any:
 def hash_settings(settings: Mapping[str, Any]) -> str:
     """Return the SHA-256 of settings as canonical JSON."""
     content = to_finite(settings)
+    # Canonical: the order of keys in a spec and the spacing must not change the hash.
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -154,13 +156,17 @@ def _episode_experiments(
 ) -> Iterator[EpisodeExperiment]:
     for method in spec.methods:
         seeds: tuple[int | None, ...] = (None,)
+        # A row that combines the encoders of all seeds has a single result.
         if method.trainings and not method.encoders_from:
             seeds = spec.training(method.trainings[0]).seeds
+        # Seeds vary slowest: consecutive experiments then read one checkpoint, whose features of
+        # the test items are still cached.
         settings = itertools.product(seeds, method.modes, method.drops, spec.tasks)
         for seed, transductive, drop, tasks in settings:
             if not method.only.matches(tasks):
                 continue
             count = tasks.n_tasks if max_tasks is None else min(max_tasks, tasks.n_tasks)
+            # Without unlabeled items there is nothing to drop; the two experiments are one.
             drop_unlabeled = drop and tasks.has_unlabeled
             yield EpisodeExperiment(
                 *(spec, method, seed, transductive, drop_unlabeled, tasks, count),
@@ -178,6 +184,7 @@ def _episode_key(
     count: int,
 ) -> str:
     trainings: list[JSON] = []
+    # The whole chain: a result also depends on the training of the initial encoder.
     for chain in spec.checkpoint_chains(method, seed):
         for training, number in chain:
             trainings.append(changed_options(spec.train_config(training, number)))
@@ -188,6 +195,7 @@ def _episode_key(
         "mode": _effective_mode(spec, method, transductive),
         "drop_unlabeled": drop_unlabeled,
         "draw": tasks.to_json(),
+        # A trial run with fewer tasks has another hash, so it never replaces the full one.
         "tasks": count,
         "seed": spec.test.seed,
         "data": {
@@ -198,8 +206,11 @@ def _episode_key(
         "training": trainings,
         "method": None,
     }
+    # Of a trained method the options of the training contain name and arguments.
     if method.train is None:
         settings["method"] = {"name": method.method, "arguments": method.arguments}
+    # Settings that are newer than the first records are hashed only if they are used, so that
+    # the hashes of earlier records stay valid.
     if method.encoders_from:
         settings["together"] = method.trainings
     if method.views > 1:
@@ -219,6 +230,7 @@ def _effective_mode(
     trained = spec.training(method.train).options if method.train else {}
     arguments = {**method.arguments, **trained.get("arguments", {})}
     default = inspect.signature(facts.factory).parameters["transductive"].default
+    # The most specific setting first.
     for mode in (transductive, trained.get("transductive"), arguments.get("transductive")):
         if isinstance(mode, bool):
             return mode
@@ -247,6 +259,8 @@ def _semi_supervised_experiments(
             },
             "pile": {"known": budget.way, "labels": budget.shot, "size": budget.unlabeled},
             "draws": count,
+            # One seed for all rows: they are fitted on the same samples, and their differences are
+            # paired.
             "seed": sampling.seed,
             "out_of_scope": sampling.out_of_scope,
             "data": {

@@ -22,6 +22,8 @@ NAMES = {
     "concat": "together",
 }
 # Arguments of methods; an old name may have several new ones.
+# Only the hash needs these names: the mapping cannot be inverted, because several arguments
+# had one name. Records therefore keep the names of arguments under which they were measured.
 ARGUMENTS = {
     "conditional_weight": "conditional",
     "feature_attention": "feature",
@@ -81,10 +83,12 @@ def _rename(value: Any, names: Mapping[str, str], spellings: Any) -> Any:
         if value in names:
             return names[value]
         for before, after in spellings:
+            # Only the start is a word boundary, so that compounds such as "neighbors" are covered.
             value = re.sub(rf"\b{before}", after, value)
         return value
     if isinstance(value, Mapping):
         return {
+            # Keys are identifiers and are renamed as a whole; spellings are for text.
             _rename(str(key), names, ()): _rename(part, names, spellings)
             for key, part in value.items()
         }

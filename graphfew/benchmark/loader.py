@@ -43,6 +43,7 @@ def load_spec(path: Path) -> AnyBenchmark:
         spec = KINDS[kind].model_validate(content)
     except ValidationError as error:
         raise spec_error(path, error) from error
+    # Before the checks, because their errors name the file.
     spec._path = path
     spec._digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if isinstance(spec, SemiSupervisedBenchmark):

@@ -23,10 +23,14 @@ def results_lock(path: Path) -> Iterator[None]:
     lock_path = path.with_name(f".{path.name}.lock")
     # The number is kept apart, because locking a file may truncate it.
     holder = path.with_name(f".{path.name}.pid")
+    # A lock of the operating system rather than a file that exists: it ends with its process,
+    # even if that is killed. The file itself remains, since another process may just have
+    # opened it.
     lock = FileLock(lock_path)
     with errors_naming_path(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            # Waiting would hide that the same benchmark was started twice.
             lock.acquire(timeout=0)
         except Timeout:
             raise ValueError(
@@ -40,6 +44,7 @@ def results_lock(path: Path) -> Iterator[None]:
         yield
     finally:
         with suppress(OSError):
+            # Before the release: afterward the file may already name the next process.
             holder.unlink(missing_ok=True)
         lock.release()
 

@@ -56,6 +56,8 @@ def measure_episodes(
     """
     spec, method = experiment.spec, experiment.method
     loaded = load_model(experiment, cache.items, context.out, context.device)
+    # Items are encoded outside the measurement: rows use the same features, and the first one
+    # would pay for all.
     model, items = model_and_items(loaded, cache)
     tasks = QueryCounter(experiment.tasks.create(items, spec.test.seed))
     device = device_of(model)
@@ -64,9 +66,11 @@ def measure_episodes(
         result = evaluate(model, tasks, experiment.count, batch=spec.test.batch, progress=progress)
         seconds = time.perf_counter() - started
         memory = peak()
+    # An argument may be infinite, for which JSON has no number.
     model_facts = {**to_finite(result.model), "input": list(cache.items.x.shape[1:])}
     trainings = []
     for training, seed in experiment.training_steps:
+        # Only the run folder is read, so the folders of the data sets do not matter.
         job = training_job(spec, training, seed, context.out, {}, str(context.device))
         trainings.append(training_facts(job))
     return BenchmarkRecord(

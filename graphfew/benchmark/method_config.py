@@ -41,6 +41,7 @@ class MethodConfig(SpecModel):
     train: str | None = None
     method: MethodName = ""
     encoder_from: str | None = None
+    # Empty if absent, but at least one if given.
     encoders_from: OneOrMore[str] = Field(default=(), validate_default=False)
     arguments: Arguments = Field(default_factory=dict)
     mode: OneOrMore[ModeName] = Field(default=(), validate_default=False)
@@ -66,6 +67,8 @@ class MethodConfig(SpecModel):
     @field_validator("arguments")
     @classmethod
     def _check_arguments(cls, arguments: dict[str, Any], info: Any) -> dict[str, Any]:
+        # The method is missing here if it is invalid or given by `train`; both have their own
+        # error.
         check_method_arguments(info.data.get("method", ""), arguments)
         return arguments
 
@@ -82,6 +85,7 @@ class MethodConfig(SpecModel):
         """Transductive or not, for each mode; None keeps the default."""
         if not self.mode:
             return (None,)
+        # Repeated values would be evaluated twice under one hash.
         return tuple(dict.fromkeys(mode == "transductive" for mode in self.mode))
 
     @property
@@ -116,6 +120,7 @@ def has_own_weights(name: str) -> bool:
     method = find_method(name)
     if method.loss is None:
         return False
+    # Any size will do, since it does not decide whether there are weights.
     arguments = {}
     if method.fixed_way:
         arguments["way"] = 5

@@ -41,15 +41,19 @@ class FeatureCache:
 
     def encode(self, model: GraphMethod) -> Dataset:
         """Return the features of the items under the model's encoder."""
+        # Concatenated encoders are cached one by one, so a row that combines five encoders
+        # reuses the features of the rows that use one.
         parts = [self._encode_one(encoder) for encoder in split_encoder(model.encoder)]
         if len(parts) == 1:
             return parts[0]
         return dataclasses.replace(self.items, x=torch.cat([part.x for part in parts], 1))
 
     def _encode_one(self, encoder: nn.Module) -> Dataset:
+        # safetensors rejects views with other strides.
         weights = {name: value.contiguous() for name, value in encoder.state_dict().items()}
         # Weights do not tell how many copies of an image are averaged; the model spec does.
         spec = str(getattr(encoder, "spec", None)).encode()
+        # By content: two checkpoints may have the same frozen encoder.
         key = hashlib.sha256(save(weights) + spec).hexdigest()
         if key not in self.features:
             self.features[key] = encode(self.items, encoder, progress=False)
@@ -73,6 +77,8 @@ def split_encoder(encoder: nn.Module) -> list[nn.Module]:
         if len(parts) == 1:
             return [encoder]
         arguments = encoder.spec.arguments
+        # Averages over copies commute with concatenation, so that each part is averaged by
+        # itself.
         copies, strength = cast(int, arguments["copies"]), cast(float, arguments["strength"])
         return [backbones.affine_tta(part, copies, strength) for part in parts]
     return [encoder]
@@ -128,8 +134,10 @@ def untrained_model(experiment: EpisodeExperiment, items: Dataset) -> GraphMetho
 
 def model_and_items(model: GraphMethod, cache: FeatureCache) -> tuple[GraphMethod, Dataset]:
     """Return a model and the items to evaluate it on: features, if its encoder allows it."""
+    # An encoder that is conditioned on its task has other features in each of them.
     if model.condition is not None or (model.spec is not None and _is_identity(model)):
         return model, cache.items
+    # The record describes the whole model, although only its head is run.
     head = model.on_features()
     head.spec, head.provenance = model.spec, model.provenance
     return head, cache.encode(model)
@@ -142,6 +150,7 @@ def _finish(
     method = experiment.method
     if method.views == 1 and method.mirror is None:
         return model
+    # Copies are made of images; features, or encoders that see the task, have none.
     has_image_features = isinstance(model.encoder, Backbone) and not _is_identity(model)
     if model.condition is not None or not has_image_features:
         raise experiment.spec.method_error(
@@ -177,6 +186,7 @@ def _load_checkpoints(
 
 
 def _check_initialization(model: GraphMethod, first: RunDir, run: RunDir) -> None:
+    # The first training may have been repeated since, with other weights under the same path.
     origin = model.provenance.get("init_encoder")
     known = origin.get("sha256") if isinstance(origin, dict) else None
     if first.best.is_file() and known != hashlib.sha256(first.best.read_bytes()).hexdigest():

@@ -35,10 +35,12 @@ def check_before_run(
         return
     spec = episodes[0].spec
     items = load_test_items(spec, roots)
+    # A dict keeps the order of the file, so that the first error is that of the first entry.
     for tasks in {experiment.tasks: None for experiment in episodes}:
         _check_tasks_exist(spec, tasks, items)
     for experiment in _smallest_experiments(episodes):
         _try_experiment(experiment, items)
+    # Seeds differ in their weights, not in what can fail.
     first_seeds: dict[str, TrainingJob] = {}
     for job in jobs:
         first_seeds.setdefault(job.training.name, job)
@@ -81,6 +83,7 @@ def _check_tasks_exist(spec: EpisodeBenchmark, tasks: TaskConfig, items: Dataset
 
 def _try_training(job: TrainingJob) -> None:
     try:
+        # The initial encoder may still have to be trained, so it is not read.
         build_state(job.config, resuming=True)
     except (ValueError, TypeError, OSError) as error:
         raise job.spec.training_error(error, job.training) from error

@@ -124,7 +124,10 @@ class EvaluationProtocol:
             unlabeled=str(result.unlabeled),
             labeled_ratio=_to_text(result.labeled_ratio),
             distractors=str(result.distractors),
+            # Published results with noise say so in `unlike`, since its kind differs from paper to
+            # paper.
             label_noise="0",
+            # These benchmarks are defined by tasks within one alphabet.
             within_groups=_to_text(result.benchmark.endswith(("-within", "-minimal"))),
             tasks=result.tasks,
             unlike=result.unlike,
@@ -171,12 +174,14 @@ def comparison_caveats(a: BenchmarkRecord, b: BenchmarkRecord) -> tuple[str, ...
 
 def backbone_name(encoder: object) -> str:
     """Return the name that papers use for a model spec; "unknown" without a spec."""
+    # Models without a spec come from user code.
     if not isinstance(encoder, Mapping):
         return UNKNOWN
     name = str(encoder.get("name", UNKNOWN))
     arguments = dict(encoder.get("arguments") or {})
     inner = arguments.get("encoder")
     if name == "affine_tta":
+        # Test-time averaging raises the accuracy, so it is part of the name.
         return f"{backbone_name(inner)}, affine copies"
     if name == "flip_tta":
         return f"{backbone_name(inner)}, mirrored copies"
@@ -197,6 +202,7 @@ def query_name(form: str) -> str:
     Descriptions that are not a query sampler stay as they are.
     """
     try:
+        # Published results quote papers, so that not every description can be parsed.
         return str(parse_queries(form))
     except ValueError:
         return form
@@ -220,6 +226,7 @@ def _minor_fields(a: EvaluationProtocol, b: EvaluationProtocol) -> list[str]:
     independent = [p.batch_norm == "running" and p.mode.endswith("inductive") for p in (a, b)]
     if all(independent):
         minor.append("query")
+    # Selecting on the test split is the only kind that makes an accuracy too high.
     if {a.selected_on, b.selected_on} <= {"validation", "nothing"}:
         minor.append("selected_on")
     return minor
@@ -234,6 +241,7 @@ def _describe(
         label = "" if name == "query" else f"{FIELD_LABELS.get(name, name)}: "
         if there != here:
             described.append(f"{label}{_show(name, there)} there, {_show(name, here)} here")
+        # Two unknown values may well differ.
         elif there == UNKNOWN:
             described.append(f"{label}{_show(name, there)} in both")
     return tuple(described)
@@ -251,6 +259,7 @@ def _show(name: str, value: Any) -> str:
 
 def _mode_name(mode: EvaluationMode) -> str:
     """The mode without what other fields of the protocol contain."""
+    # Batch norm and dropped items have fields of their own.
     return str(EvaluationMode(mode.transductive, mode.unlabeled))
 
 

@@ -104,6 +104,8 @@ def read_published_results(path: Path) -> tuple[PublishedResult, ...]:
 def _reject_duplicates(results: Sequence[PublishedResult], path: Path) -> None:
     first_entries: dict[PublishedResult, int] = {}
     for index, result in enumerate(results):
+        # Without the values: two values for one setting mean that one of them was copied
+        # wrongly.
         facts = result.model_copy(update={"value": 0.0, "interval": None, "caveat": ""})
         if facts in first_entries:
             raise SpecError(

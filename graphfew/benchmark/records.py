@@ -46,6 +46,7 @@ class BenchmarkRecord:
         metrics: other measurements by name, such as the AUROC of out-of-scope items.
     """
 
+    # JSON has no NaN: a record with one could be written but not read again.
     __pydantic_config__ = ConfigDict(allow_inf_nan=False)
 
     benchmark: str
@@ -84,15 +85,19 @@ class BenchmarkRecord:
             ValueError: a newer format, or a field that is missing, unknown or invalid.
         """
         fields = dict(content)
+        # A newer format is an error even if all fields match: their meaning may have changed.
         number = fields.pop("format", None)
         if not isinstance(number, int) or number > FORMAT:
             raise ValueError(f"format is {number!r}; this version of graphfew reads up to {FORMAT}")
+        # Upgraded before validation, so that a single schema describes all records.
         if number < 2:
             fields = _upgrade_format_1(fields)
         result = fields.get("result")
         if isinstance(result, dict) and isinstance(result.get("mode"), str):
+            # The file has the mode in words; the schema validates the fields of the dataclass.
             mode = EvaluationMode.parse(result["mode"])
             fields["result"] = {**result, "mode": dataclasses.asdict(mode)}
+        # Ignored, an unknown field could hide a setting that makes two results incomparable.
         unknown = set(fields) - {field.name for field in dataclasses.fields(cls)}
         if unknown:
             raise ValueError(f"not a benchmark record (unknown field {sorted(unknown)[0]!r})")
@@ -103,6 +108,7 @@ class BenchmarkRecord:
             first = error.errors(include_url=False)[0]
             reason = f"{format_location(first['loc'])}: {first['msg']}"
             raise ValueError(f"not a benchmark record ({reason[:MAX_REASON]})") from error
+        # The interval of every report needs a standard deviation over tasks.
         if len(record.result.per_task) < 2:
             raise ValueError("not a benchmark record (result.per_task has fewer than 2 values)")
         return record
@@ -126,6 +132,8 @@ def append_record(path: Path, record: BenchmarkRecord) -> None:
     Raises:
         OSError: the file cannot be written; it is unchanged.
     """
+    # A process that was killed while it wrote leaves half a line. Appending to it would make
+    # the new record unreadable as well.
     start = "" if _ends_with_newline(path) else "\n"
     append_text(path, start + record.to_line())
 
@@ -139,6 +147,7 @@ def read_records(path: Path) -> tuple[tuple[BenchmarkRecord, ...], tuple[Unreada
     unreadable: list[UnreadableLine] = []
     if not path.is_file():
         return (), ()
+    # Bytes: a line that is not UTF-8 must not make the other records unreadable.
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
@@ -148,7 +157,9 @@ def read_records(path: Path) -> tuple[tuple[BenchmarkRecord, ...], tuple[Unreada
                 if not isinstance(content, dict):
                     raise ValueError(f"expected a JSON object, got a {type(content).__name__}")
                 records.append(BenchmarkRecord.from_json(content))
+            # The parser recurses, so deep nesting is a fault of the line like any other.
             except (ValueError, RecursionError) as error:
+                # Messages may quote the whole line, which has thousands of accuracies.
                 unreadable.append(UnreadableLine(path, number, str(error)[:MAX_REASON]))
     return tuple(records), tuple(unreadable)
 

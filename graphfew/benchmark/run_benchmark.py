@@ -40,6 +40,8 @@ from graphfew.benchmark.training_jobs import (
 from graphfew.evaluation import ContractError
 from graphfew.runs import Schedule, TrainingEvent, TrainingInterrupted, execute, resolve_device
 
+# What a bad spec, file or model may raise. Any other error is a fault of the code and ends the
+# run, even with keep_going.
 FAILURES = (ValueError, TypeError, OSError, RuntimeError, ContractError, FloatingPointError)
 Stop = Callable[[], bool]
 Measure = Callable[[AnyExperiment, Callable[[int], None]], BenchmarkRecord]
@@ -132,6 +134,8 @@ def plan_run(spec: AnyBenchmark, options: RunOptions, warn: Callable[[str], None
     done = {record.key for record in records}
     experiments = list_experiments(spec, options.max_tasks, options.rows)
     missing = tuple(e for e in experiments if e.key not in done)
+    # Only of missing experiments: results remain valid without the checkpoints that they came
+    # from.
     needed = training_jobs(missing, options.out, options.roots, options.device)
     jobs = tuple(job for job in needed if not is_finished(job))
     return RunPlan(spec, path, experiments, missing, jobs)
@@ -172,7 +176,10 @@ def run_benchmarks(
         ValueError: a spec cannot be run, or another process is writing the same results; before
             the first training where possible.
     """
+    # Before the data is read, which may take minutes.
     resolve_device(options.device)
+    # All locks come before the plans: a plan would be out of date if another process finished
+    # experiments in between.
     with ExitStack() as locks:
         for spec in specs:
             locks.enter_context(results_lock(options.out / f"{spec.name}.jsonl"))
@@ -213,6 +220,7 @@ class _BenchmarkRun:
         failed = self._train_all()
         if self.options.train_only:
             return len(failed)
+        # Other rows do not depend on the failed trainings, so they are still evaluated.
         failed_runs = {job.run.folder for job in failed}
         ready = [e for e in plan.missing if not failed_runs & self._run_folders(e)]
         if len(ready) < len(plan.missing):
@@ -224,6 +232,7 @@ class _BenchmarkRun:
         failed: list[TrainingJob] = []
         for job in self.plan.jobs:
             init = job.config.init_encoder
+            # A configuration refers to its initial encoder by path only.
             blocker = next((bad for bad in failed if bad.run.best.as_posix() == init), None)
             if blocker is not None:
                 self.display.warn(
@@ -251,6 +260,7 @@ class _BenchmarkRun:
             with self.display.training(schedule, first) as watch:
                 execute(prepared, on_event=watch, should_stop=self.stop)
         except TrainingInterrupted as interrupt:
+            # Not among FAILURES, so that keep_going does not catch it.
             raise BenchmarkStopped(
                 f"stopped after step {interrupt.step} of {schedule.steps} of {job}"
             ) from interrupt
@@ -264,6 +274,8 @@ class _BenchmarkRun:
 
                 def progress(
                     tasks: int,
+                    # Defaults bind the values of this iteration; a closure would see those of
+                    # the last one.
                     experiment: AnyExperiment = experiment,
                     number: int = number,
                     before: int = n_tasks_done,
@@ -277,6 +289,8 @@ class _BenchmarkRun:
                 try:
                     progress(0)
                     record = measure(experiment, progress)
+                    # Each result is saved at once: a run that is killed repeats one experiment
+                    # at most.
                     append_record(self.plan.path, record)
                     self.display.info(
                         f"{name}: {experiment}: {record.result}, {record.seconds:.1f} s"
@@ -284,6 +298,7 @@ class _BenchmarkRun:
                 except FAILURES as error:
                     self._report(f"{name}: {experiment}", error)
                     n_failed += 1
+                # Also after a failure, or the bar would not reach its end.
                 n_tasks_done += experiment.count
         return n_failed
 
@@ -307,6 +322,8 @@ class _BenchmarkRun:
 def _open_measure(spec: AnyBenchmark, options: RunOptions) -> Measure:
     """Load the data of a spec and return the function that measures its experiments."""
     device = torch.device(options.device)
+    # The commit is read once: the files of a checkout may change during a run of days, but the
+    # code in memory does not.
     context = MeasurementContext(options.out, device, options.command, package_commit())
     if isinstance(spec, SemiSupervisedBenchmark):
         items = load_semi_supervised_data(spec, options.roots)

@@ -136,6 +136,8 @@ class SemiSupervisedBenchmark(BenchmarkSpec):
         taken: set[tuple[str, LabelBudget]] = set()
         for index, method in enumerate(self.methods):
             method = method.model_copy(update={"name": method.name or method.method})
+            # Entries with one name are allowed if their budgets differ: they form one row of
+            # the table.
             matches = {(method.name, budget) for budget in budgets if method.only.matches(budget)}
             if not matches:
                 raise self.error("no budget of [semi_supervised] matches", "row", index, "only")

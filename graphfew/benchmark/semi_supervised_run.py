@@ -59,6 +59,7 @@ def load_semi_supervised_data(
             f"items of shape {list(train.x.shape[1:])}",
             *("data", "name"),
         )
+    # Fewer items would silently change the budget of single classes.
     smallest = min(len(members) for members in train.members)
     for budget in spec.sampling.budgets():
         if budget.way > len(train.classes) or budget.shot + budget.unlabeled > smallest:
@@ -89,6 +90,7 @@ def measure_semi_supervised(
     with peak_memory(CPU) as peak:
         started = time.perf_counter()
         for repeat in range(experiment.count):
+            # The seed does not depend on the row, so that differences between rows are paired.
             correct, area = _run_repeat(experiment, items, spec.sampling.seed + repeat)
             accuracies.append(float(correct.mean()))
             n_queries += len(correct)
@@ -131,11 +133,15 @@ def sample_items(
     """
     budget = experiment.budget
     rng = np.random.default_rng(seed)
+    # Everything is permuted before the budget selects: the samples of a small budget are then
+    # part of those of a larger one, and curves over budgets are smooth.
     order = rng.permutation(len(train.classes))
     members = {c: rng.permutation(train.members[c]) for c in order.tolist()}
     known = order[: budget.way]
     labeled = [members[c][: budget.shot] for c in known.tolist()]
+    # Unlabeled items follow the labeled ones, so that none is both.
     end = budget.shot + budget.unlabeled
+    # Of all classes: classes without labels are the distractors of the method.
     unlabeled = [members[c][budget.shot : end] for c in order.tolist()]
     n_unlabeled = sum(len(part) for part in unlabeled)
     labels = np.concatenate([np.repeat(known, budget.shot), np.full(n_unlabeled, -1)])
@@ -158,11 +164,13 @@ def _run_repeat(
         batch_size=BATCH_SIZE,
     ).fit(x, y)
     labels = items.test.y.numpy()
+    # No classifier can predict a class that it has no label of.
     in_scope = np.isin(labels, known)
     queries = items.test.x.numpy()[in_scope]
     correct: Array = classifier.predict(queries) == labels[in_scope]
     if items.out_of_scope is None:
         return correct, None
+    # A query is in scope to the degree that it is similar to its best class.
     inside = classifier.similarity(queries).max(1)
     outside = classifier.similarity(items.out_of_scope.numpy()).max(1)
     is_inside = np.arange(len(inside) + len(outside)) < len(inside)

@@ -74,6 +74,7 @@ class MethodRanking:
                 for method in order[start:]
                 if self.ranks[method] - self.ranks[best] < self.critical_difference
             )
+            # A bar that lies within another adds nothing to the diagram.
             is_covered = any(set(group) <= set(larger) for larger in groups)
             if len(group) > 1 and not is_covered:
                 groups.append(group)
@@ -95,6 +96,8 @@ def average_over_seeds(results: Sequence[Result]) -> SeedAverage:
                 f"results on different tasks cannot be averaged: {len(first.per_task)} of "
                 f"{dict(first.tasks)} and {len(other.per_task)} of {dict(other.tasks)}"
             )
+    # First over seeds, then over tasks: the interval is about new tasks given these trainings.
+    # How much the trainings differ is reported separately.
     per_task = np.mean([result.per_task for result in results], axis=0)
     mean, half_width = t_interval(per_task)
     average = dataclasses.replace(
@@ -121,6 +124,8 @@ def holm_correction(p_values: Sequence[float]) -> tuple[float, ...]:
     n_tests = len(p_values)
     corrected = [0.0] * n_tests
     largest = 0.0
+    # The k-th smallest p-value is multiplied by the number of hypotheses that are still open.
+    # The stable sort gives ties the order of the arguments.
     for position, index in enumerate(np.argsort(p_values, kind="stable").tolist()):
         # A later test is never more significant than an earlier one.
         largest = max(largest, min(1.0, p_values[index] * (n_tests - position)))
@@ -148,6 +153,8 @@ def not_significantly_below_best(results: Sequence[Result]) -> tuple[bool, ...]:
     """
     if not results:
         return ()
+    # Comparing all with the best needs n - 1 tests instead of n (n - 1) / 2, so the correction
+    # costs less power.
     best = int(np.argmax([result.mean for result in results]))
     others = [index for index in range(len(results)) if index != best]
     below: set[int] = set()
@@ -179,12 +186,15 @@ def rank_methods(accuracies: NDArray[np.float64]) -> MethodRanking:
             f"rank_methods got accuracies of shape {accuracies.shape}; it needs finite values of "
             f"at least 2 benchmarks (rows) and 3 to {MAX_METHODS} methods (columns)"
         )
+    # Negative, because rank 1 is the highest accuracy.
     ranks = stats.rankdata(-accuracies, axis=1)
     statistic, p_value = 0.0, 1.0
     # Friedman's statistic is undefined if every benchmark ranks all methods equally.
     if np.ptp(ranks) > 0:
         test = stats.friedmanchisquare(*accuracies.T)
         statistic, p_value = float(test.statistic), float(test.pvalue)
+    # Nemenyi: the studentized range for infinitely many degrees of freedom, divided by the root
+    # of two because ranks of two methods are compared.
     quantile = float(stats.studentized_range.ppf(1 - LEVEL, k, np.inf)) / 2**0.5
     critical_difference = quantile * (k * (k + 1) / (6 * n)) ** 0.5
     mean_ranks = tuple(map(float, ranks.mean(0)))

@@ -15,6 +15,8 @@ from graphfew.benchmark.task_config import TaskConfig, TaskGrid
 from graphfew.benchmark.training_config import TrainingConfig
 from graphfew.runs import TrainConfig
 
+# `TrainConfig` requires an initial encoder for some options, such as freeze_encoder; its path
+# depends on the output folder, which a spec does not know.
 INIT_PLACEHOLDER = "the encoder of an earlier training"
 TrainingStep = tuple[TrainingConfig, int]
 
@@ -33,6 +35,7 @@ class BenchmarkSpec(SpecModel):
     about: str = ""
     compare_with: str = ""
     data: DataConfig
+    # Set by `load_spec`. Private attributes are not keys of the file, and copies keep them.
     _path: Path = PrivateAttr(Path("spec.toml"))
     _digest: str = PrivateAttr("")
 
@@ -50,6 +53,7 @@ class BenchmarkSpec(SpecModel):
         """Return an error at a place of the spec, extended by the key that `error` carries."""
         key = getattr(error, "key", None)
         full: Location = (*location, key) if isinstance(key, str) else location
+        # Factories explain over several lines; the command line shows an error as one.
         return SpecError(self.path, full, " ".join(str(error).split()))
 
 
@@ -96,6 +100,7 @@ class EpisodeBenchmark(BenchmarkSpec):
         self, error: Exception | str, method: MethodConfig, key: str | None = None
     ) -> SpecError:
         """Return an error of a row."""
+        # By identity: two entries may be equal, and only one of them is the invalid one.
         index = next(i for i, row in enumerate(self.methods) if row is method)
         message = error if isinstance(error, Exception) else f"{method.name}: {error}"
         return self.error(message, "row", index, *([key] if key else []))
@@ -118,6 +123,8 @@ class EpisodeBenchmark(BenchmarkSpec):
         Raises:
             SpecError: that training has several seeds, and none is `seed`.
         """
+        # With equal seeds each run continues its own predecessor. A single first run is shared by
+        # all seeds, whose spread then excludes that of the initial encoder.
         first = self.training(str(training.init_from))
         if seed in first.seeds:
             return seed

@@ -19,10 +19,12 @@ def with_default_names(spec: EpisodeBenchmark) -> EpisodeBenchmark:
     """
     trainings: list[TrainingConfig] = []
     for index, training in enumerate(spec.trainings):
+        # Tables are immutable, so that a hash stays valid; defaults are set on copies.
         training = training.model_copy(update={"name": training.name or training.method})
         names = [earlier.name for earlier in trainings]
         if training.name in names:
             raise spec.error(f"the name {training.name!r} is taken", "train", index, "name")
+        # The order of the file is the order of training, and it rules out cycles.
         if training.init_from is not None and training.init_from not in names:
             message = f"no earlier training is called {training.init_from!r}; "
             message += suggest(training.init_from, names)
@@ -66,6 +68,7 @@ def _check_distinct(spec: EpisodeBenchmark, first: MethodConfig, second: MethodC
     if first.name != second.name or not set(first.drops) & set(second.drops):
         return
     same_modes = set(first.modes) & set(second.modes)
+    # The default mode of a method may be either, so it overlaps with both.
     default_mode = None in (*first.modes, *second.modes)
     if not same_modes and not default_mode:
         return
@@ -81,6 +84,8 @@ def _check_distinct(spec: EpisodeBenchmark, first: MethodConfig, second: MethodC
 
 def _check_training(spec: EpisodeBenchmark, training: TrainingConfig) -> None:
     config = spec.train_config(training, training.seeds[0])
+    # A training that has seen the test items, or selects its checkpoint on them, makes all
+    # results of the spec too optimistic.
     for key in ("split", "validate"):
         split = getattr(config, key)
         if config.data == spec.data.test_set and split in (spec.data.test, "all"):
@@ -89,6 +94,7 @@ def _check_training(spec: EpisodeBenchmark, training: TrainingConfig) -> None:
                 *("train", spec.trainings.index(training), key),
             )
     try:
+        # Seeds change weights, not validity, so that a single one is built.
         choose_loss(config)
         build_model(config)
     except ValueError as error:
@@ -118,6 +124,8 @@ def _check_method(spec: EpisodeBenchmark, method: MethodConfig) -> None:
     if method.train is None and method.trainings:
         training = spec.training(method.trainings[0])
         try:
+            # Built here, since a wrong argument would otherwise fail
+            # after hours of training.
             encoder = build_model(spec.train_config(training, training.seeds[0])).encoder
             create(method.method, encoder=encoder, **method.factory_arguments(method.modes[0]))
         except (ValueError, TypeError) as error:
@@ -127,6 +135,8 @@ def _check_method(spec: EpisodeBenchmark, method: MethodConfig) -> None:
 def _check_tasks(spec: EpisodeBenchmark, method: MethodConfig, tasks: TaskConfig) -> None:
     """Raise SpecError if the method cannot be evaluated on the tasks."""
     facts = find_method(method.method)
+    # The method would ignore the items silently, and its row would look
+    # like one that uses them.
     if tasks.has_unlabeled and not facts.unlabeled and False in method.drops:
         raise spec.method_error(
             f"{method.method} does not use unlabeled items, but some tasks have them; set "

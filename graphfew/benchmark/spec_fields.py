@@ -51,7 +51,11 @@ class SpecModel(BaseModel):
     """Base of all tables of a spec: strict types, no unknown keys, immutable."""
 
     model_config = ConfigDict(
-        strict=True, frozen=True, arbitrary_types_allowed=True, populate_by_name=True
+        # Strict, because TOML has types: text instead of a number is a mistake, not a spelling.
+        strict=True,
+        frozen=True,
+        arbitrary_types_allowed=True,
+        populate_by_name=True,
     )
 
     @model_validator(mode="before")
@@ -59,6 +63,7 @@ class SpecModel(BaseModel):
     def _reject_unknown_keys(cls, values: Any) -> Any:
         if not isinstance(values, Mapping):
             raise PydanticCustomError("table", "give a table")
+        # `extra="forbid"` of pydantic would report the key, but not the most similar one.
         known = [field.alias or name for name, field in cls.model_fields.items()]
         for key in values:
             if key not in known:
@@ -89,6 +94,7 @@ def format_location(location: Location) -> str:
 
 def spec_error(path: Path, error: ValidationError) -> SpecError:
     """Return the first error of a validation as a `SpecError`."""
+    # Only the first: later errors are often its consequences.
     first = error.errors(include_url=False)[0]
     location: Location = first["loc"]
     context = first.get("ctx", {})
@@ -101,6 +107,7 @@ def spec_error(path: Path, error: ValidationError) -> SpecError:
     if kind == "value_error":
         # Readers of single values name the option "it".
         message = str(context["error"]).removeprefix(f"it is {first['input']!r}; ")
+    # A table would be quoted with all its keys, which hides the message.
     value = repr(first["input"])
     if isinstance(first["input"], dict) or len(value) > MAX_VALUE_LENGTH:
         return SpecError(path, location, message)
@@ -128,8 +135,11 @@ def _entries(value: Any) -> Any:
     return tuple(value)
 
 
+# A single value is a grid with one point.
 OneOrMore = Annotated[tuple[T, ...], BeforeValidator(_to_tuple), Field(min_length=1)]
+# Single brackets, [train] instead of [[train]], give a table instead of an array.
 Entries = Annotated[tuple[T, ...], BeforeValidator(_entries)]
+# Functions, since users may register methods and data sets after this module is imported.
 MethodName = Annotated[str, one_of(lambda: METHODS)]
 DatasetName = Annotated[str, one_of(lambda: DATASETS)]
 # Names of files and of folders.

@@ -72,6 +72,7 @@ class TaskConfig:
         for name in TASK_DEFAULTS:
             value = getattr(self, name)
             settings[name] = value.to_json() if isinstance(value, IntRange) else value
+        # The canonical name: "5" and "balanced:5" are the same tasks and have the same hash.
         settings["query"] = str(self.query)
         return settings
 
@@ -86,6 +87,7 @@ def _int_range(minimum: int) -> Any:
 
 
 def _query_sampler(value: Any) -> QuerySampler:
+    # In Python true is an integer.
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise ValueError('give a whole number such as 5, or text such as "dirichlet:75:2.0"')
     return parse_queries(str(value))
@@ -94,6 +96,7 @@ def _query_sampler(value: Any) -> QuerySampler:
 def _ratios(value: Any) -> tuple[float, ...]:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError("give a ratio such as 0.2")
+    # Read by the parser of the command line, so that both accept the same forms.
     parsed = parse_ratios(str(value))
     if not all(0 < ratio <= 1 for ratio in parsed):
         raise ValueError("a ratio must be above 0 and at most 1")
@@ -106,6 +109,8 @@ Counts = Annotated[IntRange, _int_range(0)]
 Queries = Annotated[QuerySampler, PlainValidator(_query_sampler)]
 Ratios = Annotated[tuple[float, ...], PlainValidator(_ratios)]
 Noise = Annotated[float, Field(ge=0, lt=1)]
+# All settings that define tasks. Grids, filters and hashes iterate over this table, so a new
+# setting cannot be forgotten in one of them.
 TASK_DEFAULTS: dict[str, Any] = {
     "way": IntRange(5, 5),
     "shot": IntRange(1, 1),

@@ -24,6 +24,7 @@ RESERVED = ("seed", "device", "root", "init_encoder")
 
 def _number_to_text(value: Any) -> Any:
     """Allow `way = 5` for options that are text because they may also be a range."""
+    # The text of a number must not depend on how it is written: 1.0 and 1 are one option.
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, int) and not isinstance(value, bool):
@@ -45,6 +46,8 @@ _FIELDS: dict[str, Any] = {
     for name, option in training_options().items()
     if name not in (*RESERVED, "method", "data")
 }
+# Generated from the options of `TrainConfig`: a new option is available in specs at once, with
+# its type. None only marks the absence of a key.
 _TrainingOptions: Any = create_model("_TrainingOptions", __base__=SpecModel, **_FIELDS)
 
 
@@ -76,6 +79,7 @@ class TrainingConfig(_TrainingOptions):  # type: ignore[misc]
         given: dict[str, Any] = {"method": self.method}
         if self.data is not None:
             given["data"] = self.data
+        # Only what is given: defaults come from the method and from [data].
         for name, field in type(self).model_fields.items():
             if field.alias is not None and name in self.model_fields_set:
                 given[field.alias] = getattr(self, name)

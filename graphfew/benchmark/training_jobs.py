@@ -64,6 +64,7 @@ def training_job(
     init_encoder = ""
     if before:
         first, first_seed = before[-1]
+        # With forward slashes, so that the configuration is the same on every system.
         init_encoder = training_run(spec, first.name, first_seed, out).best.as_posix()
     config = spec.train_config(training, seed, init_encoder)
     config = dataclasses.replace(config, root=roots.get(config.data), device=device)
@@ -88,6 +89,8 @@ def job_progress(job: TrainingJob) -> TrainingProgress | None:
     existing = config.to_options()
     differences: list[str] = []
     for name, wanted in job.config.to_options().items():
+        # A run may move to another device or data folder; any other option would give other
+        # weights.
         if name not in NEUTRAL_OPTIONS and existing[name] != wanted:
             differences.append(f"{name} is {existing[name]!r} there and {wanted!r} in the spec")
     if differences:
@@ -104,6 +107,7 @@ def job_progress(job: TrainingJob) -> TrainingProgress | None:
 def is_finished(job: TrainingJob) -> bool:
     """Return whether nothing is left to train. Raises ValueError as `job_progress` does."""
     tally = job_progress(job)
+    # Experiments read the best checkpoint; a run that lost it has to be trained again.
     if tally is None or not job.run.best.is_file():
         return False
     return tally.is_finished(job.config.schedule)
@@ -131,6 +135,7 @@ def training_facts(job: TrainingJob) -> dict[str, JSON]:
         "name": job.training.name,
         "method": job.config.method,
         "seed": job.seed,
+        # Validation is listed apart: its share depends on the spec, not on the method.
         "seconds": round(sum(session["training_seconds"] for session in counted), 3),
         "validating_seconds": round(sum(session["validating_seconds"] for session in counted), 3),
         "timed_steps": sum(session["to_step"] - session["from_step"] for session in counted),

@@ -388,7 +388,7 @@ def test_a_run_of_another_training_is_told_and_left_alone(copied):
     before = weights(copied)
     with pytest.raises(
         ValueError,
-        match=r"small.toml, train\[0\]: .*proto-seed0 holds another "
+        match=r"small.toml: train\[0\]: .*proto-seed0 holds another "
         r"run: steps is 4 there and 6 in the spec; move that folder away",
     ):
         ran(copied, SMALL.replace("steps = 4", "steps = 6"))
@@ -412,9 +412,9 @@ def test_a_run_of_another_training_is_told_and_left_alone(copied):
         (
             'name = "glyphs"',
             'name = "glyphs"\ntest = "tset"',
-            r"glyphs/tset cannot be read: unknown glyphs split 'tset'",
+            r"glyphs/tset cannot be read: glyphs has no split 'tset'",
         ),
-        ('name = "glyphs"', 'name = "glyphs"\ntrain = "tarin"', r"unknown glyphs split 'tarin'"),
+        ('name = "glyphs"', 'name = "glyphs"\ntrain = "tarin"', r"glyphs has no split 'tarin'"),
         ("width = 4", "width = 4, size = 32", r"conv4 got items of shape \(1, 28, 28\)"),
     ],
 )
@@ -434,7 +434,7 @@ def test_data_that_are_not_there_are_one_line(tmp_path, monkeypatch):
     text = HEAD.replace('"glyphs"', '"fewrel"') + DRAW + '[[row]]\nmethod = "label_propagation"\n'
     with pytest.raises(
         ValueError,
-        match=r"small.toml: data.name: fewrel/test cannot be read: fewrel is read from a",
+        match=r"small.toml: data.name: fewrel/test cannot be read: GRAPHFEW_DATA is not set",
     ):
         ran(tmp_path, text)
     with pytest.raises(
@@ -616,7 +616,7 @@ def test_features_side_by_side_are_made_of_those_of_each(monkeypatch, copies):
         if copies > 1
         else (lambda encoder: encoder)
     )
-    asked, made = [], model_loading.embed
+    asked, made = [], model_loading.encode
     monkeypatch.setattr(
         model_loading,
         "encode",

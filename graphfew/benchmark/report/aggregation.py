@@ -71,6 +71,7 @@ class AggregatedResult:
     @property
     def queries_per_task(self) -> float:
         """Mean number of queries."""
+        # All records have the same tasks, hence the same queries.
         return self.records[0].n_queries / self.n_tasks
 
     @property
@@ -134,8 +135,12 @@ def _aggregate_file(path: Path) -> BenchmarkResults:
     experiments: dict[tuple[ResultKey, str, int | None], list[BenchmarkRecord]] = {}
     for record in records:
         key = ResultKey(record.row, str(record.result.mode), record.assumes)
+        # Columns ignore the seed of the tasks; results with another one are marked in their
+        # cell.
         settings = {name: value for name, value in record.result.tasks.items() if name != "seed"}
         tasks_json = json.dumps(settings, sort_keys=True)
+        # Not grouped by hash: a record of an older spec has another hash, but belongs to the
+        # same cell.
         experiments.setdefault((key, tasks_json, record.seed), []).append(record)
     seeds: dict[tuple[ResultKey, str], list[BenchmarkRecord]] = {}
     for (key, tasks_json, _), same in experiments.items():
@@ -151,6 +156,7 @@ def _average(
     by_tasks: dict[str, list[BenchmarkRecord]] = {}
     for record in records:
         by_tasks.setdefault(task_identity(record.result), []).append(record)
+    # Tasks are paired over seeds, so seeds with other tasks cannot enter the average.
     used = max(by_tasks.values(), key=lambda group: (len(group), len(group[0].result.per_task)))
     used = sorted(used, key=lambda record: -1 if record.seed is None else record.seed)
     average = average_over_seeds([record.result for record in used])

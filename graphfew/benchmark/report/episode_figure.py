@@ -49,6 +49,7 @@ def plot_episode_layers(
             f"the task has {n_nodes} items; at most {MAX_NODES} are legible, so reduce way, shot "
             "or query"
         )
+    # Inductive graphs hold one query each, which shows little.
     model = model if model.transductive else model.in_mode(transductive=True)
     tasks = Tasks(data, way=way, shot=shot, query=query, seed=seed)
     episode, target = tasks.batch(range(1))
@@ -78,6 +79,7 @@ def _render(
 ) -> bytes:
     figure = plot_layers(out, images=images, target=target)
     buffer = io.BytesIO()
+    # Without salt and date the same checkpoint would give another file each time.
     with mpl.rc_context({"svg.hashsalt": f"episode-{seed}", "svg.fonttype": "none"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     return buffer.getvalue()

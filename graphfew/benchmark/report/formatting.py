@@ -35,6 +35,7 @@ def format_metrics(result: AggregatedResult) -> str:
     parts: list[str] = []
     for name, numbers in values.items():
         base = name.removesuffix(HALF_WIDTH)
+        # Shown with the value that it belongs to.
         if base != name and base in values:
             continue
         text = f"{name.replace('_', ' ')} {mean(numbers):.3f}"
@@ -46,7 +47,9 @@ def format_metrics(result: AggregatedResult) -> str:
 
 def format_signed(points: float, digits: int = 1) -> str:
     """Return a difference with its sign; zero has none."""
+    # The minus sign is as wide as the plus sign, so that columns align.
     text = f"{points:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
+    # Rounded first: -0.04 is "0.0", not "−0.0".
     return text[1:] if float(f"{points:.{digits}f}") == 0 else text
 
 

@@ -70,6 +70,7 @@ def fill_markers(text: str, contents: Mapping[str, str]) -> str:
 
 def escape(text: str) -> str:
     """Return text without special characters of Markdown tables and tags."""
+    # Names of rows come from specs and may contain any character.
     return re.sub(r"([\\|<>*_`])", r"\\\1", " ".join(text.split()))
 
 
@@ -87,6 +88,7 @@ def _cell(cell: TableCell) -> str:
         value += f" ‡ {cell.deviation}"
     parts = [value, format_seeds(cell.result), escape(format_metrics(cell.result))]
     if cell.published:
+        # One line has room for the most comparable result; the page lists all of them.
         nearest = cell.published[0]
         comparison = "⚠" if nearest.gap is None else f"({format_signed(nearest.gap)})"
         parts.append(f"published {nearest.published} {comparison}")

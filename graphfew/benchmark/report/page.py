@@ -118,6 +118,7 @@ def render_page(report: BenchmarkReport) -> str:
     environment = Environment(
         loader=loader,
         autoescape=True,
+        # A misspelled variable is an error instead of an empty cell.
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -128,7 +129,9 @@ def render_page(report: BenchmarkReport) -> str:
         metrics=formatting.format_metrics,
         signed=formatting.format_signed,
     )
+    # Inline, so that the page is one file that can be sent and archived.
     style, _, _ = loader.get_source(environment, "style.css")
+    # Ranks compare benchmarks, so they come before the sections of each one.
     rankings = rank_families(report.benchmarks)
     diagrams = [render_rank_diagram(family, f"ranks-{i}") for i, family in enumerate(rankings)]
     return environment.get_template("page.html").render(
@@ -142,6 +145,7 @@ def render_page(report: BenchmarkReport) -> str:
 def _section(report: BenchmarkReport, benchmark: BenchmarkResults) -> dict[str, Any]:
     """The variables of a benchmark's part of the template."""
     name, results, title = benchmark.name, benchmark.results, report.titles[benchmark.name]
+    # Names of benchmarks come from file names; anchors also prefix the ids of figures.
     anchor = re.sub(r"[^\w-]", "-", f"bench-{name}")
     section: dict[str, Any] = {"anchor": anchor, "title": title, "benchmark": benchmark}
     if not results:
@@ -174,6 +178,7 @@ def _read_title(name: str, specs: Path | None) -> BenchmarkTitle:
     if path is None or not path.is_file():
         return BenchmarkTitle(name)
     try:
+        # Not validated: results stay readable when their spec has become invalid.
         content = parse_toml(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError):
         return BenchmarkTitle(name)

@@ -66,6 +66,7 @@ def accuracy_over_queries(results: Sequence[AggregatedResult]) -> tuple[LinePlot
         kind, concentration, number = _parse_query_name(result)
         if number is None:
             return None
+        # The number is the axis, so that it is removed from the settings that define a plot.
         settings = {**result.task_settings, "query": f"{kind} {concentration}".strip()}
         return _key(settings), (number, format_count(number))
 
@@ -132,6 +133,7 @@ def _line_plot(title: str, axis: str, by_tick: Mapping[Tick, list[AggregatedResu
             average = result.average.result
             point = PlotPoint(tick[0], 100 * average.mean, 100 * average.half_width)
             points.setdefault(str(result.key), []).append(point)
+    # A line needs two points.
     lines = [(name, tuple(line)) for name, line in points.items() if len(line) > 1]
     lines.sort(key=lambda line: (-len(line[1]), -line[1][-1].mean))
     results = [result for group in by_tick.values() for result in group]
@@ -147,6 +149,7 @@ def _count_phrase(results: Sequence[AggregatedResult]) -> str:
     if queries[0] != queries[-1]:
         n_queries += f" to {format_count(queries[-1])}"
     phrase = f"{n_tasks} tasks of {n_queries} queries each"
+    # Results with other seeds or numbers of tasks are comparable within their intervals only.
     identities = {result.task_identity for result in results}
     if len(identities) != len({result.tasks_json for result in results}):
         phrase += "; not all lines are of the same tasks"
@@ -154,6 +157,7 @@ def _count_phrase(results: Sequence[AggregatedResult]) -> str:
 
 
 def _evenly_spaced(plot: LinePlot) -> LinePlot:
+    # The positions so far only define the order.
     positions = {x: float(number) for number, (x, _) in enumerate(plot.ticks)}
     lines = []
     for name, points in plot.lines:

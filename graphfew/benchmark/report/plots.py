@@ -54,6 +54,7 @@ def offset_positions(
 ) -> list[float]:
     """Shift the positions a little per line, so that intervals do not hide one another."""
     shift = 0.012 * (number - (n_lines - 1) / 2)
+    # The shift is the same distance on paper for either scale.
     if _is_logarithmic(plot):
         return [x * (1 + 2 * shift) for x in positions]
     return [x + shift * (plot.ticks[-1][0] - plot.ticks[0][0]) for x in positions]
@@ -81,6 +82,7 @@ def spread_labels(values: Sequence[float], gap: float, low: float, high: float) 
     moved = [values[i] for i in order]
     for i in range(1, len(moved)):
         moved[i] = max(moved[i], moved[i - 1] + gap)
+    # The first pass only moves labels up; this one returns those that left the range.
     if moved and moved[-1] > high:
         moved[-1] = max(high, low + gap * (len(moved) - 1))
         for i in range(len(moved) - 2, -1, -1):
@@ -95,6 +97,7 @@ def _format_axes(ax: Axes, plot: LinePlot) -> None:
     if _is_logarithmic(plot):
         ax.set_xscale("log")
     ax.set_xticks([x for x, _ in plot.ticks], [label for _, label in plot.ticks])
+    # A logarithmic axis would label values that were not evaluated.
     ax.minorticks_off()
     ax.set_xlabel(plot.axis)
     ax.set_ylabel("accuracy in %")
@@ -123,4 +126,5 @@ def _label_lines(ax: Axes, ends: Sequence[tuple[str, float, float]]) -> None:
 
 def _is_logarithmic(plot: LinePlot) -> bool:
     first, last = plot.ticks[0][0], plot.ticks[-1][0]
+    # Shots such as 1, 5 and 20: on a linear axis the small ones are too close to be read.
     return not plot.categorical and first > 0 and last / first > 6

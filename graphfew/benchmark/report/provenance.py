@@ -64,7 +64,9 @@ def make_cost_table(results: Sequence[AggregatedResult]) -> CostTable:
     facts = [{row.facts[i] for row in rows} for i in range(2)]
     return CostTable(
         rows=tuple(rows),
+        # The bars of a column are scaled to its largest number.
         maxima=tuple(max(row.numbers[i] for row in rows) for i in range(3)),
+        # What all rows have in common is stated once above the table.
         shared_facts=tuple(next(iter(values)) for values in facts if len(values) == 1),
         varying=tuple(i for i, values in enumerate(facts) if len(values) > 1),
     )
@@ -90,6 +92,7 @@ def _cost_row(name: str, result: AggregatedResult) -> CostRow:
     records = result.records
     speed = mean(record.tasks_per_second for record in records)
     training = mean(_training_seconds(record) for record in records)
+    # Memory must suffice for every seed, while times are averaged.
     memory = max((record.peak_memory or 0) for record in records) / 2**20
     column = task_columns([result])[0]
     facts = (records[0].machine, f"{column.title}; {column.counts}")
@@ -104,6 +107,7 @@ def _training_seconds(record: BenchmarkRecord) -> float:
 def _origin(record: BenchmarkRecord) -> tuple[str, ...]:
     versions = ", ".join(f"{name} {value}" for name, value in record.versions.items())
     commit = f"graphfew {record.versions.get('graphfew')}, installed"
+    # The sign for changed files must survive the cut.
     if record.commit is not None:
         commit = record.commit[:12] + ("+" if record.commit.endswith("+") else "")
     device = record.result.device

@@ -43,12 +43,16 @@ def match_published(
         if other.benchmark != ours.data or other.method != result.method:
             continue
         theirs = EvaluationProtocol.from_published(other)
+        # Other sizes of tasks are different results; other protocols are the same result,
+        # measured in another way, and are shown with their differences.
         same_tasks = all(getattr(theirs, name) == getattr(ours, name) for name in TASK_FIELDS)
         if not same_tasks or _balance(theirs.query) != _balance(ours.query):
             continue
         major = major_differences(theirs, ours)
+        # A number would be read as a result even with a warning next to it.
         gap = None if major else 100 * result.average.result.mean - other.value
         differences = protocol_differences(theirs, ours)
+        # The first match is shown in tables of a single line.
         distance = (theirs.mode != ours.mode, theirs.backbone != ours.backbone, len(major))
         matches.append((distance, PublishedMatch(other, major, differences, gap)))
     matches.sort(key=lambda match: match[0])

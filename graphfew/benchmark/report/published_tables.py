@@ -71,6 +71,8 @@ def make_published_tables(
             matches.setdefault(match.published, []).append((result, match))
     tables = PublishedTables(len(relevant), {}, {})
     for other in relevant:
+        # Results that differ in these fields only come from one row of a paper and share one
+        # line.
         shared = other.model_copy(
             update={"way": 0, "shot": 0, "value": 0.0, "interval": None, "labeled_ratio": 1.0}
         )

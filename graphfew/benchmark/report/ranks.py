@@ -63,6 +63,8 @@ def render_rank_diagram(family: FamilyRanking, name: str) -> Markup:
         figure = Figure(figsize=(8.4, height), layout="constrained")
         ax = figure.subplots()
         for number, group in enumerate(ranking.groups):
+            # Slightly longer than the distance of the ranks, so that a bar touches the lines of
+            # its ends.
             ends = [ranking.ranks[group[0]] - 0.04, ranking.ranks[group[-1]] + 0.04]
             level = -0.5 - 0.35 * number
             ax.plot(ends, [level, level], color=SERIES[0], linewidth=3.5, solid_capstyle="round")
@@ -106,6 +108,7 @@ def _draw_scale(ax: Axes, critical_difference: float, worst: float) -> None:
 def _draw_names(ax: Axes, family: FamilyRanking, top: float) -> None:
     """Write the better half of the methods on the left, the others on the right."""
     ranks, order = family.ranking.ranks, family.order
+    # Rounded up.
     half = -(-len(order) // 2)
     margin = 0.05 * len(order)
     for number, i in enumerate(order):
@@ -134,6 +137,7 @@ def _rank_family(
 ) -> FamilyRanking | None:
     rows = {name: {result.key.row for result in group} for name, group in results.items()}
     # Leave out the benchmark with the least overlap until the others share 3 methods.
+    # Ranks need every method on every benchmark.
     while len(rows) > 2 and len(set.intersection(*rows.values())) < 3:
         overlap = {name: sum(len(rows[name] & other) for other in rows.values()) for name in rows}
         del rows[min(overlap, key=lambda name: overlap[name])]
@@ -163,6 +167,7 @@ def _mean_accuracies(
     complete: list[list[float]] = []
     for group in by_tasks.values():
         usual = usual_tasks(list(group.values()))
+        # A kind of tasks that lacks one method would favor the others.
         if all(name in group and group[name].task_identity == usual for name in methods):
             complete.append([group[name].average.result.mean for name in methods])
     if not complete:

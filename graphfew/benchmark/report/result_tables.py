@@ -105,6 +105,7 @@ def task_columns(results: Sequence[AggregatedResult]) -> tuple[TaskColumn, ...]:
     for result in results:
         by_tasks.setdefault(result.tasks_json, []).append(result)
     splits = {(r.task_settings.get("data"), r.task_settings.get("split")) for r in results}
+    # A heading names the split only if columns differ in it.
     columns = [_make_column(group, show_split=len(splits) > 1) for group in by_tasks.values()]
     return tuple(sorted(columns, key=lambda column: _column_order(json.loads(column.tasks_json))))
 
@@ -132,6 +133,7 @@ def _make_cells(
 ) -> dict[str, TableCell]:
     """The cells of a column by row."""
     group = {r.key.row: r for r in results if r.tasks_json == column.tasks_json}
+    # Bold needs paired tests, so results on other tasks cannot be among the best.
     usual = usual_tasks(list(group.values()))
     comparable = {row: r for row, r in group.items() if r.task_identity == usual}
     flags = not_significantly_below_best([r.average.result for r in comparable.values()])
@@ -186,6 +188,7 @@ def _special_settings(settings: Mapping[str, JSON]) -> list[str]:
         special.append(f"{format_range(settings['distractors'])} distractor classes")
     if settings.get("label_noise"):
         special.append(f"label noise {format_range(settings['label_noise'])}")
+    # Settings that are newer than this report must not be hidden.
     for name, value in settings.items():
         if name not in HEADING_SETTINGS:
             special.append(f"{name.replace('_', ' ')}: {format_range(value)}")
@@ -195,6 +198,7 @@ def _special_settings(settings: Mapping[str, JSON]) -> list[str]:
 def _column_order(settings: Mapping[str, JSON]) -> tuple[object, ...]:
     name = query_name(str(settings.get("query")))
     kind = name.split("(")[0]
+    # The last number is that of queries; the others are parameters of the distribution.
     numbers = re.findall(r"\d+(?:\.\d+)?", name)
     return (
         str(settings.get("data")),

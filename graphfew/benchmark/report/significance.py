@@ -92,6 +92,8 @@ def differences_to_reference(
     rows = [result.key.row for result in results]
     row = row if row in rows else rows[0]
     candidates = {result.key for result in results if result.key.row == row}
+    # Inductive results depend on nothing but the support set, so they are the neutral
+    # reference.
     reference = min(candidates, key=lambda key: (key.family != "inductive", key))
     columns = task_columns([result for result in results if result.key == reference])
     by_column: list[dict[ResultKey, AccuracyDifference]] = []
@@ -123,6 +125,8 @@ def _compare_with(
         for result in results
         if result.key != reference and result.task_identity == base.task_identity
     ]
+    # Paired over tasks, whose difficulty varies more than the methods do. All comparisons of a
+    # column with the reference are one family for the correction.
     tests = [compare_results(other.average.result, base.average.result) for other in others]
     corrected = holm_correction([test.p_value for test in tests])
     differences: dict[ResultKey, AccuracyDifference] = {}
@@ -138,9 +142,12 @@ def _compare_with(
 
 
 def _difference_matrix(column: TaskColumn, results: Sequence[AggregatedResult]) -> DifferenceMatrix:
+    # A paired test needs the same tasks, so results on others are counted but not compared.
     usual = usual_tasks(results)
     group = [result for result in results if result.task_identity == usual]
     group.sort(key=lambda result: -result.average.result.mean)
+    # Corrected over all pairs of the column; the lower half of the matrix has the negated
+    # differences of the upper half.
     tests = {(test.a, test.b): test for test in compare_pairwise([r.average.result for r in group])}
     rows: list[tuple[AccuracyDifference | None, ...]] = []
     for a, first in enumerate(group):

@@ -18,6 +18,7 @@ SERIES = (
     *("#0072b2", "#d55e00", "#009e73", "#cc79a7"),
     *("#e69f00", "#56b4e9", "#8a6d00", "#6a3d9a"),
 )
+# Lines also differ without color, for print and for color blindness.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DASHES = ("-", "--", "-.", ":", "-", "--", "-.", ":")
 MAX_LABEL = 40
@@ -28,6 +29,7 @@ VARIABLES = {
     **{color: f"var(--s{number})" for number, color in enumerate(SERIES, 1)},
 }
 STYLE: Final[Any] = {
+    # Text instead of outlines: it can be selected, searched, and has the font of the page.
     "svg.fonttype": "none",
     "font.size": 10.5,
     "text.color": INK,
@@ -69,13 +71,20 @@ def inline_svg(figure: Figure, name: str, description: str) -> Markup:
         description: the figure in words, for screen readers.
     """
     buffer = io.StringIO()
+    # Ids are random and the date is that of today by default; a report that is made again from
+    # the same records must not change.
     with mpl.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    # The metadata contain the version of matplotlib.
     text = re.sub(r"<metadata>.*?</metadata>", "", buffer.getvalue(), flags=re.DOTALL)
     text = text[text.index("<svg") :].strip()
+    # Ids are global on a page, and every figure starts to count at one.
     text = re.sub(r'(id="|href="#|url\(#)', rf"\1{name}-", text)
+    # Matplotlib accepts no CSS variables. The page switches between light and dark mode with
+    # them, so unusual colors stand in until here.
     for color, variable in VARIABLES.items():
         text = text.replace(color, variable)
+    # The element is written again: a fixed width in points does not fit narrow screens.
     head, _, body = text.partition(">")
     box = re.search(r'viewBox="[^"]+"', head)
     width = re.search(r'width="([\d.]+)pt"', head)

@@ -44,6 +44,7 @@ def read_curves(
     """Return the curves of a benchmark's run folders, and the lines that cannot be read."""
     curves: list[ValidationCurve] = []
     unreadable: list[UnreadableLine] = []
+    # Sorted, because the order of a folder depends on the file system.
     for path in sorted(folder.glob("*/metrics.jsonl")):
         curve, lines = _read_curve(path)
         unreadable += lines
@@ -90,6 +91,7 @@ def _draw_curves(ax: Axes, title: str, curves: Sequence[ValidationCurve]) -> Non
         interval = list(zip(curve.accuracy, curve.half_width, strict=True))
         low, high = [a - h for a, h in interval], [a + h for a, h in interval]
         ax.fill_between(curve.steps, low, high, color=color, alpha=0.15, linewidth=0)
+        # The first maximum, as in training: a later equal value does not replace a checkpoint.
         best = curve.accuracy.index(max(curve.accuracy))
         ring: dict[str, Any] = {"markerfacecolor": "none", "markeredgecolor": INK}
         ax.plot(curve.steps[best], curve.accuracy[best], "o", markersize=8, **ring)
@@ -117,6 +119,7 @@ def _read_curve(path: Path) -> tuple[ValidationCurve, list[UnreadableLine]]:
     accuracy: list[float] = []
     half_width: list[float] = []
     unreadable: list[UnreadableLine] = []
+    # Damaged bytes then spoil their own line only.
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     for number, line in enumerate(lines, 1):
         try:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from graphfew.benchmark import BenchmarkRecord, PublishedResult
+from graphfew.benchmark import BenchmarkRecord, PublishedResult, append_record
 from graphfew.evaluation.accuracy import Result
 from graphfew.evaluation.mode import EvaluationMode
 from graphfew.evaluation.statistics import t_interval
@@ -110,3 +111,10 @@ def published_result(**changes: Any) -> PublishedResult:
         **changes,
     }
     return PublishedResult(**{key: value for key, value in entry.items() if value is not None})
+
+
+def write_records(folder: Path, *records: BenchmarkRecord, name: str = "omniglot") -> Path:
+    """Append records to a results file and return its folder."""
+    for record in records:
+        append_record(folder / f"{name}.jsonl", record)
+    return folder

@@ -22,6 +22,7 @@ from graphfew.benchmark.semi_supervised import (
 )
 from graphfew.benchmark.spec import EpisodeBenchmark, TrainingStep
 from graphfew.benchmark.task_config import TaskConfig
+from graphfew.errors import ConfigurationError
 from graphfew.methods.registry import find_method
 from graphfew.runs import TrainConfig
 from graphfew.runs.option_catalog import LOCATION_OPTIONS
@@ -101,12 +102,14 @@ def list_experiments(
         rows: names of rows; all if empty.
 
     Raises:
-        ValueError: a row that does not exist.
+        ConfigurationError: a row that does not exist.
     """
     known = dict.fromkeys(method.name for method in spec.methods)
     for row in rows:
         if row not in known:
-            raise ValueError(f"{spec.path} has no row {row!r}; its rows are: {', '.join(known)}")
+            raise ConfigurationError(
+                f"{spec.path} has no row {row!r}; its rows are: {', '.join(known)}"
+            )
     found: Iterator[AnyExperiment]
     if isinstance(spec, SemiSupervisedBenchmark):
         found = _semi_supervised_experiments(spec, max_tasks)

@@ -21,6 +21,7 @@ from graphfew.benchmark.experiments import EpisodeExperiment
 from graphfew.benchmark.method_config import MethodConfig
 from graphfew.benchmark.training_jobs import training_run
 from graphfew.data import Dataset, encode
+from graphfew.errors import CheckpointError
 from graphfew.methods.registry import create
 from graphfew.nn.method import GraphMethod
 from graphfew.runs import RunDir, checkpoint_label
@@ -190,7 +191,7 @@ def _check_initialization(model: GraphMethod, first: RunDir, run: RunDir) -> Non
     origin = model.provenance.get("init_encoder")
     known = origin.get("sha256") if isinstance(origin, dict) else None
     if first.best.is_file() and known != hashlib.sha256(first.best.read_bytes()).hexdigest():
-        raise ValueError(
+        raise CheckpointError(
             f"{run.folder} was initialized from other weights than those in {first.folder}; move "
             "it away to train it again"
         )

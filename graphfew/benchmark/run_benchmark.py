@@ -37,6 +37,7 @@ from graphfew.benchmark.training_jobs import (
     training_jobs,
     training_run,
 )
+from graphfew.errors import GraphfewError
 from graphfew.evaluation import ContractError
 from graphfew.runs import Schedule, TrainingEvent, TrainingInterrupted, execute, resolve_device
 
@@ -47,7 +48,7 @@ Stop = Callable[[], bool]
 Measure = Callable[[AnyExperiment, Callable[[int], None]], BenchmarkRecord]
 
 
-class BenchmarkStopped(Exception):
+class BenchmarkStopped(GraphfewError):
     """The run was stopped; everything that was finished is saved."""
 
 

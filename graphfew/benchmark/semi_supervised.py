@@ -129,7 +129,7 @@ class SemiSupervisedBenchmark(BenchmarkSpec):
         """Return the spec with default names.
 
         Raises:
-            SpecError: a row matches no budget, two rows have one name, or `compare_with` is none.
+            SpecError: a row matches no budget, two rows have one name, or `compare_with` is unknown.
         """
         budgets = list(self.sampling.budgets())
         methods: list[ClassifierConfig] = []

@@ -6,21 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bench_records import made
+from bench_records import made, write_records
 
-from graphfew.benchmark import BenchmarkRecord, append_record
 from graphfew.benchmark.report import aggregate_results
-
-
-def written(folder: Path, *records: BenchmarkRecord, name: str = "omniglot") -> Path:
-    for record in records:
-        append_record(folder / f"{name}.jsonl", record)
-    return folder
 
 
 def test_training_seeds_make_one_cell(tmp_path: Path) -> None:
     seeds = [made(seed=seed, noise=seed, mean=0.7 + 0.1 * seed) for seed in (1, 0, 2)]
-    (benchmark,) = aggregate_results(written(tmp_path, *seeds))
+    (benchmark,) = aggregate_results(write_records(tmp_path, *seeds))
     (cell,) = benchmark.results
     means = [record.result.mean for record in seeds]
     assert [record.seed for record in cell.records] == [0, 1, 2]
@@ -35,7 +28,7 @@ def test_training_seeds_make_one_cell(tmp_path: Path) -> None:
 
 
 def test_the_last_record_of_a_cell_counts(tmp_path: Path) -> None:
-    (benchmark,) = aggregate_results(written(tmp_path, made(mean=0.5), made(mean=0.9)))
+    (benchmark,) = aggregate_results(write_records(tmp_path, made(mean=0.5), made(mean=0.9)))
     (cell,) = benchmark.results
     assert cell.average.result == made(mean=0.9).result
     assert benchmark.n_superseded == 1
@@ -43,13 +36,13 @@ def test_the_last_record_of_a_cell_counts(tmp_path: Path) -> None:
 
 def test_a_newer_spec_replaces_an_older_one_also_with_fewer_tasks(tmp_path: Path) -> None:
     records = made(mean=0.5, count=80), made(mean=0.9, count=40, spec_hash="new")
-    (benchmark,) = aggregate_results(written(tmp_path, *records))
+    (benchmark,) = aggregate_results(write_records(tmp_path, *records))
     assert [cell.n_tasks for cell in benchmark.results] == [40]
     assert benchmark.n_superseded == 1
 
 
 def test_a_try_with_fewer_tasks_does_not_hide_the_full_result(tmp_path: Path) -> None:
-    (benchmark,) = aggregate_results(written(tmp_path, made(count=80), made(count=5)))
+    (benchmark,) = aggregate_results(write_records(tmp_path, made(count=80), made(count=5)))
     assert [cell.n_tasks for cell in benchmark.results] == [80]
     assert benchmark.n_superseded == 1
 
@@ -62,29 +55,29 @@ def test_another_task_seed_is_the_same_cell_and_other_modes_are_not(tmp_path: Pa
         made(assumes="balanced"),
         made(tasks={"shot": 5}),
     )
-    (benchmark,) = aggregate_results(written(tmp_path, *records))
+    (benchmark,) = aggregate_results(write_records(tmp_path, *records))
     assert len(benchmark.results) == 4
     assert benchmark.n_superseded == 1
 
 
 def test_seeds_of_other_tasks_are_left_out_and_counted(tmp_path: Path) -> None:
     records = made(seed=0), made(seed=1), made(seed=2, count=20)
-    (cell,) = aggregate_results(written(tmp_path, *records))[0].results
+    (cell,) = aggregate_results(write_records(tmp_path, *records))[0].results
     assert ([record.seed for record in cell.records], cell.n_excluded) == ([0, 1], 1)
 
 
 def test_corrupt_lines_are_kept_and_the_rest_is_read(tmp_path: Path) -> None:
-    written(tmp_path, made("first"))
+    write_records(tmp_path, made("first"))
     with (tmp_path / "omniglot.jsonl").open("a") as file:
         file.write('{"format": 1, "ro\n')
-    (benchmark,) = aggregate_results(written(tmp_path, made("last")))
+    (benchmark,) = aggregate_results(write_records(tmp_path, made("last")))
     assert [cell.key.row for cell in benchmark.results] == ["first", "last"]
     assert [fault.line for fault in benchmark.unreadable] == [2]
 
 
 def test_families_name_mode_and_assumption(tmp_path: Path) -> None:
     (benchmark,) = aggregate_results(
-        written(tmp_path, made(), made(assumes="balanced", mode="transductive"))
+        write_records(tmp_path, made(), made(assumes="balanced", mode="transductive"))
     )
     first, second = (cell.key for cell in benchmark.results)
     assert (first.family, str(first)) == ("inductive", "Prototypes (inductive)")

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from bench_records import made
-from test_report_cells import written
+from bench_records import made, write_records
 from test_report_tables import FIGURE
 
 import graphfew as gf
@@ -83,7 +82,7 @@ def results(tmp_path: Path) -> Path:
         ):
             for shot, query in KINDS:
                 for seed in (0, 1):
-                    written(
+                    write_records(
                         tmp_path,
                         made(
                             row,
@@ -95,7 +94,7 @@ def results(tmp_path: Path) -> Path:
                         ),
                         name=name,
                     )
-    written(tmp_path, made("Odd", 0.9, count=7, seed=0))
+    write_records(tmp_path, made("Odd", 0.9, count=7, seed=0))
     run = tmp_path / "runs" / "omniglot" / "egnn-seed0"
     run.mkdir(parents=True)
     lines = [
@@ -246,7 +245,7 @@ def test_differences_go_to_the_row_that_the_spec_names(tmp_path: Path) -> None:
         made("b", 0.9, noise=2, mode="transductive"),
         made("odd", 0.9, count=9),
     ]
-    (benchmark,) = aggregate_results(written(tmp_path, *records))
+    (benchmark,) = aggregate_results(write_records(tmp_path, *records))
     told = differences_to_reference(benchmark.results, "b")
     assert told is not None
     gap = gf.compare_results(records[0].result, records[1].result)
@@ -268,7 +267,7 @@ def test_what_else_was_measured_is_shown_and_tasks_without_ways_too(tmp_path: Pa
         made().result, tasks={"data": "clinc150", "split": "all", "labels": 3, "seed": 0}
     )
     for seed in (0, 1):
-        written(
+        write_records(
             tmp_path,
             made(
                 seed=seed, result=pile, metrics={"auroc": 0.9 + seed / 50, "auroc_half_width": 0.02}

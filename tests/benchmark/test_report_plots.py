@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench_records import made
-from test_report_cells import written
+from bench_records import made, write_records
 
 from graphfew.benchmark.report import AggregatedResult, aggregate_results
 from graphfew.benchmark.report.plot_data import (
@@ -33,7 +32,7 @@ def cells(
         for row in rows
         for i, drawn in enumerate(tasks)
     )
-    return aggregate_results(written(folder, *records))[0].results
+    return aggregate_results(write_records(folder, *records))[0].results
 
 
 def test_shots_make_a_panel_for_each_kind_of_tasks(tmp_path: Path) -> None:
@@ -77,12 +76,14 @@ def test_divisions_stand_from_even_to_one_class(tmp_path: Path) -> None:
 
 def test_divisions_of_other_numbers_of_queries_are_not_joined(tmp_path: Path) -> None:
     records = made(), made(tasks={"query": "dirichlet(2.0, 30)"}, n_queries=40 * 30)
-    assert accuracy_over_balance(aggregate_results(written(tmp_path, *records))[0].results) == ()
+    assert (
+        accuracy_over_balance(aggregate_results(write_records(tmp_path, *records))[0].results) == ()
+    )
 
 
 def test_lines_of_other_tasks_are_told(tmp_path: Path) -> None:
     records = made(), made(tasks={"shot": 5}), made("b", count=20), made("b", tasks={"shot": 5})
-    (panel,) = accuracy_over_shots(aggregate_results(written(tmp_path, *records))[0].results)
+    (panel,) = accuracy_over_shots(aggregate_results(write_records(tmp_path, *records))[0].results)
     assert panel.counts == "20 to 40 tasks of 75 queries each; not all lines are of the same tasks"
 
 
@@ -101,7 +102,9 @@ def test_methods_are_ranked_where_benchmarks_share_three(tmp_path: Path) -> None
         rows = (("a", 0.9), ("b", 0.8), ("c", 0.7)) if name != "three" else (("a", 0.9), ("z", 0.1))
         for row, mean in rows:
             for shot in (1, 5):
-                written(tmp_path, made(row, mean, tasks={"shot": shot}, benchmark=name), name=name)
+                write_records(
+                    tmp_path, made(row, mean, tasks={"shot": shot}, benchmark=name), name=name
+                )
     (standing,) = rank_families(aggregate_results(tmp_path))
     assert (standing.benchmarks, standing.names) == (("one", "two"), ("a", "b", "c"))
     assert standing.ranking.ranks == (1.0, 2.0, 3.0)
@@ -109,13 +112,13 @@ def test_methods_are_ranked_where_benchmarks_share_three(tmp_path: Path) -> None
 
 def test_too_few_benchmarks_or_methods_are_not_ranked(tmp_path: Path) -> None:
     for name, rows in (("one", "abc"), ("two", "ab")):
-        written(tmp_path, *(made(row) for row in rows), name=name)
+        write_records(tmp_path, *(made(row) for row in rows), name=name)
     assert rank_families(aggregate_results(tmp_path)) == ()
 
 
 def test_ranks_need_the_same_tasks(tmp_path: Path) -> None:
     for name in ("one", "two"):
-        written(tmp_path, made("a"), made("b"), made("c", count=10), name=name)
+        write_records(tmp_path, made("a"), made("b"), made("c", count=10), name=name)
     assert rank_families(aggregate_results(tmp_path)) == ()
 
 

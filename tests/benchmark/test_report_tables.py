@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench_records import made, published_result
-from test_report_cells import written
+from bench_records import made, published_result, write_records
 
 from graphfew.benchmark import BenchmarkRecord, PublishedResult
 from graphfew.benchmark.report import (
@@ -27,7 +26,7 @@ FIGURE = published_result(value=78.8, tasks=None)
 def of(
     folder: Path, *records: BenchmarkRecord, figures: tuple[PublishedResult, ...] = ()
 ) -> tuple[ResultTable, ...]:
-    return make_tables(aggregate_results(written(folder, *records))[0], figures)
+    return make_tables(aggregate_results(write_records(folder, *records))[0], figures)
 
 
 def test_one_table_for_each_family_inductive_first(tmp_path: Path) -> None:
@@ -139,12 +138,12 @@ def test_a_figure_of_another_protocol_has_none(tmp_path: Path, changes: dict[str
 def test_a_figure_of_other_tasks_does_not_stand_beside(
     tmp_path: Path, changes: dict[str, Any]
 ) -> None:
-    (cell,) = aggregate_results(written(tmp_path, made()))[0].results
+    (cell,) = aggregate_results(write_records(tmp_path, made()))[0].results
     assert match_published(cell, [published_result(value=78.8, **changes)]) == ()
 
 
 def test_the_most_comparable_figure_comes_first(tmp_path: Path) -> None:
-    (cell,) = aggregate_results(written(tmp_path, made()))[0].results
+    (cell,) = aggregate_results(write_records(tmp_path, made()))[0].results
     others = [
         published_result(label=label, value=78.8, **changes)
         for label, changes in (
@@ -175,7 +174,7 @@ def test_markdown_equals_the_records(tmp_path: Path) -> None:
             ]
         )
     ]
-    (benchmark,) = aggregate_results(written(tmp_path, *records))
+    (benchmark,) = aggregate_results(write_records(tmp_path, *records))
     (table,) = make_tables(benchmark)
     text = render_markdown([table])
     rows = [
@@ -204,7 +203,7 @@ def test_encoders_that_stand_together_are_counted(tmp_path: Path) -> None:
         made("a", model={"init_encoder": origins}),
         made("b", model={"init_encoder": origins[0]}),
     )
-    (benchmark,) = aggregate_results(written(tmp_path, *records))
+    (benchmark,) = aggregate_results(write_records(tmp_path, *records))
     assert {cell.key.row: format_seeds(cell) for cell in benchmark.results} == {
         "a": "3 encoders combined",
         "b": "",

@@ -91,12 +91,12 @@ def test_without_a_spec_those_there_are_named(call, tmp_path):
     ("arguments", "words"),
     [
         (["nowhere.toml"], ["nowhere.toml does not exist"]),
-        (["small.toml", "small.toml"], ["both called 'small'"]),
+        (["small.toml", "small.toml"], ["have the same name 'small'"]),
         (["small.toml", "--only", "prot"], ["has no row 'prot'", "proto, propagation"]),
         (["small.toml", "--tasks", "1"], ["--tasks is 1", "at least 2"]),
         (["small.toml", "--root", "omniglot"], ["--root is 'omniglot'", "NAME=FOLDER"]),
         (["small.toml", "--root", "mnist=x"], ["--root names the data set 'mnist'"]),
-        (["small.toml", "--root", "glyphs=x"], ["glyphs comes with the library and takes no root"]),
+        (["small.toml", "--root", "glyphs=x"], ["glyphs is part of the library and takes no root"]),
         (["small.toml", "--device", "abacus"], ["the device 'abacus' cannot be used"]),
         (
             ["wrong.toml"],

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench_records import made
-from test_report_cells import written
+from bench_records import made, write_records
 from typer.testing import CliRunner
 
 import graphfew as gf
@@ -34,7 +33,7 @@ tag = "P"
 
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
-    return written(
+    return write_records(
         tmp_path / "results", made(), made("EGNN", 0.85, noise=1), made(tasks={"shot": 5})
     )
 

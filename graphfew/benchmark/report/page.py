@@ -173,7 +173,7 @@ def _section(report: BenchmarkReport, benchmark: BenchmarkResults) -> dict[str, 
 
 
 def _read_title(name: str, specs: Path | None) -> BenchmarkTitle:
-    """The title in `<specs>/<name>.toml`; the name if there is no such readable file."""
+    """The title in `<specs>/<name>.toml`, or the name if that file cannot be read."""
     path = specs / f"{name}.toml" if specs is not None else None
     if path is None or not path.is_file():
         return BenchmarkTitle(name)

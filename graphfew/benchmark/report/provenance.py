@@ -41,17 +41,6 @@ class CostTable:
     varying: tuple[int, ...]
 
 
-@dataclasses.dataclass(frozen=True)
-class ProvenanceRow:
-    """How a group of records was made: machine, device, commit, spec, command, versions, and more.
-
-    Attributes:
-        columns: the facts as text.
-    """
-
-    columns: tuple[str, ...]
-
-
 def make_cost_table(results: Sequence[AggregatedResult]) -> CostTable:
     """Return speed, training time and memory of each row."""
     first: dict[str, AggregatedResult] = {}
@@ -72,19 +61,24 @@ def make_cost_table(results: Sequence[AggregatedResult]) -> CostTable:
     )
 
 
-def make_provenance(benchmark: BenchmarkResults) -> tuple[ProvenanceRow, ...]:
-    """Return how the results were made; records of the same origin are one row."""
+def make_provenance(benchmark: BenchmarkResults) -> tuple[tuple[str, ...], ...]:
+    """Return how the results were made, as text; records of the same origin are one row.
+
+    Returns:
+        Machine, device, commit, spec, command, versions, times, number of records, and what
+        selected the checkpoints.
+    """
     groups: dict[tuple[str, ...], list[BenchmarkRecord]] = {}
     for result in benchmark.results:
         for record in result.records:
             groups.setdefault(_origin(record), []).append(record)
-    rows: list[ProvenanceRow] = []
+    rows: list[tuple[str, ...]] = []
     for origin, records in groups.items():
         times = sorted(record.time for record in records)
         written = times[0] if times[0] == times[-1] else f"{times[0]} to {times[-1]}"
         selections = {str(r.result.model.get("selected_on") or "nothing") for r in records}
         selected_on = ", ".join(sorted(selections))
-        rows.append(ProvenanceRow((*origin, written, str(len(records)), selected_on)))
+        rows.append((*origin, written, str(len(records)), selected_on))
     return tuple(rows)
 
 

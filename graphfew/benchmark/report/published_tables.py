@@ -18,7 +18,7 @@ class PublishedRow:
 
     Attributes:
         published: any of them, without the settings in which they differ.
-        ours: our corresponding row; empty if there is none.
+        ours: our corresponding row; empty if we have no such result.
         major, minor: differences that affect the accuracy, and others.
     """
 
@@ -61,7 +61,7 @@ class PublishedTables:
 def make_published_tables(
     results: Sequence[AggregatedResult], published: Sequence[PublishedResult], name: str
 ) -> PublishedTables | None:
-    """Return all published results of a benchmark; None if there are none."""
+    """Return all published results of a benchmark, or None without any."""
     relevant = [result for result in published if result.benchmark == name]
     if not relevant:
         return None

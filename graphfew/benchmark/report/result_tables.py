@@ -59,7 +59,7 @@ class TableCell:
     """One entry of a table.
 
     Attributes:
-        result: None if there is none.
+        result: None if the row was not evaluated on these tasks.
         best: not significantly below the best of its column.
         deviation: how its tasks differ from those of the column; empty if they do not.
         published: corresponding published results, the most comparable first.

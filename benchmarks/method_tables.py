@@ -1,4 +1,4 @@
-"""The README's tables of all methods, of heads, and of a pile of unlabeled items; `benchmarks.tables` places them."""
+"""Tables of all methods, of heads, of the unlabeled set and of scale; `benchmarks.tables` inserts them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 import graphfew as gf
 
-POOL, SCALE = Path("benchmarks/unlabeled_set/results"), Path("benchmarks/scale/results")
+UNLABELED_SET, SCALE = Path("benchmarks/unlabeled_set/results"), Path("benchmarks/scale/results")
 HEADS = Path("benchmarks/speed/results/heads.json")
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, all columns but the first aligned right."""
+    """A Markdown table; all columns except the first are right-aligned."""
     lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -25,7 +25,7 @@ def percent(result: dict[str, Any]) -> str:
 
 
 def methods(root: Path) -> str:
-    """Every registered method and what it can be asked."""
+    """All registered methods and their capabilities."""
     del root
     rows = []
     for name, method in sorted(gf.METHODS.items()):
@@ -35,14 +35,16 @@ def methods(root: Path) -> str:
             [
                 f"`{name}`",
                 ", ".join(modes),
-                f"`{loss}`" if loss else "none needed",
+                f"`{loss}`" if loss else "–",
                 "fixed" if method.fixed_way else "any",
                 "fixed" if method.fixed_shot else "any",
-                "used" if method.unlabeled else "refused",
+                "used" if method.unlabeled else "not accepted",
                 method.paper,
             ]
         )
-    return markdown(["name", "modes", "training", "way", "shot", "unlabeled nodes", "source"], rows)
+    return markdown(
+        ["name", "modes", "trained with", "way", "shot", "unlabeled items", "paper"], rows
+    )
 
 
 def heads(root: Path) -> str:
@@ -53,17 +55,17 @@ def heads(root: Path) -> str:
         for name, row in content["heads"].items()
     ]
     return (
-        f"Heads on features, 5-way 5-shot, 75 queries, 640 numbers, {content['setting']['tasks']} tasks at once, "
+        f"Heads on features, 5-way 5-shot, 75 queries, 640 features, batches of {content['setting']['tasks']} tasks, "
         f"{content['threads']} threads of a CPU (`python -m benchmarks.speed.heads`, interleaved, median of "
-        f"{content['repeats']}; `{HEADS}`). In that run a task in the batch and the same task alone are at most "
-        f"{max(row['difference_to_alone'] for row in content['heads'].values()):.0e} apart in probability.\n\n"
-        + markdown(["head", "tasks per second", "of prototypes"], rows)
+        f"{content['repeats']}; `{HEADS}`). The probabilities of a task in the batch and alone differ by at most "
+        f"{max(row['difference_to_alone'] for row in content['heads'].values()):.0e}.\n\n"
+        + markdown(["head", "tasks per second", "relative to prototypes"], rows)
     )
 
 
-def pool(root: Path) -> str:
-    """One label per intent and a pile of unlabeled utterances."""
-    cells = [json.loads(path.read_text()) for path in sorted((root / POOL).glob("*.json"))]
+def unlabeled_set(root: Path) -> str:
+    """One label per intent and a set of unlabeled utterances."""
+    cells = [json.loads(path.read_text()) for path in sorted((root / UNLABELED_SET).glob("*.json"))]
     found = {(c["name"], c["known"]): c for c in cells}
     names = sorted({c["name"] for c in cells}, key=lambda name: -found[name, 75]["mean"])
     rows = [
@@ -77,16 +79,16 @@ def pool(root: Path) -> str:
     ]
     head = [
         "`FewShotClassifier`, inductive, accuracy in %",
-        "150 intents, pile of the same",
-        "75 intents, half of the pile of others",
+        "150 intents, no OOD items",
+        "75 intents, half of the unlabeled set OOD",
         "out of scope, AUROC (150 intents)",
     ]
     return (
-        f"CLINC150, all-MiniLM-L6-v2: one label per intent and a pile of {cells[0]['pile_per_intent']} utterances "
-        f"of each of the 150 intents, of the train split; utterances of the test split are answered one by one; "
-        f"{len(cells[0]['draws'])} draws of labels and pile, 95 % intervals over draws. Command: "
-        f"`python -m benchmarks.unlabeled_set.run`; files: `{POOL}`.\n\n{markdown(head, rows)}\n\n"
-        f"![Accuracy against coverage]({POOL}/coverage.png)"
+        f"CLINC150, all-MiniLM-L6-v2: one label per intent and {cells[0]['pile_per_intent']} unlabeled utterances "
+        f"of each of the 150 intents, from the train split; utterances of the test split are predicted one by one; "
+        f"{len(cells[0]['draws'])} draws of labeled and unlabeled items, 95 % intervals over draws. Command: "
+        f"`python -m benchmarks.unlabeled_set.run`; files: `{UNLABELED_SET}`.\n\n{markdown(head, rows)}\n\n"
+        f"![Accuracy against coverage](unlabeled_set/results/coverage.png)"
     )
 
 
@@ -111,9 +113,9 @@ def scale(root: Path) -> str:
     before = spreading["rows"][0]["bytes_before"] / 1e9
     return (
         f"Label spreading by conjugate gradients on the {setting['k']} nearest neighbors, {setting['dim']} "
-        f"numbers, {setting['classes']} classes with one label each, made features, {spreading['threads']} threads "
-        f"(`{spreading['command']}`; whole process, {before:.2f} GB of it before any work):\n\n"
-        f"{markdown(head, rows)}\n\nEGNN (3 layers, width 96) answers one graph of {blocked['nodes']:,} nodes in "
-        f"{blocked['peak_bytes'] / 1e9:.2f} GB, with the answers of the plain path "
+        f"features, {setting['classes']} classes with one label each, synthetic data, {spreading['threads']} thread "
+        f"(`{spreading['command']}`; memory of the whole process, {before:.2f} GB of it at the start):\n\n"
+        f"{markdown(head, rows)}\n\nEGNN (3 layers, width 96) on one graph of {blocked['nodes']:,} nodes needs "
+        f"{blocked['peak_bytes'] / 1e9:.2f} GB, with the same predictions as the plain implementation "
         f"(`python -m benchmarks.scale.egnn`)."
     )

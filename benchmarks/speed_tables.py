@@ -22,9 +22,9 @@ def speed(root: Path) -> str:
     )
     rows = []
     for part, title in (
-        ("training", "EGNN, a training step"),
-        ("answers", "EGNN, answers"),
-        ("gnn", "GNN, answers"),
+        ("training", "EGNN, training step"),
+        ("answers", "EGNN, prediction"),
+        ("gnn", "GNN, prediction"),
     ):
         for name, row in content[part].items():
             rows.append([f"{title}, {name}", *_ratios(row), *_ratios(earlier[part][name])])
@@ -33,32 +33,31 @@ def speed(root: Path) -> str:
         *(
             f"{column}{where}"
             for where in ("", ", earlier machine")
-            for column in ("times as fast", "in bfloat16", "of one large product")
+            for column in ("speedup", "in bfloat16", "of a large matmul")
         ),
     ]
     cells = memory["cells"]
     held = {name: f"{cell['bytes'] / 1e6:,.0f} MB" for name, cell in cells.items()}
     setting = content["setting"]
     return (
-        f"Against the same formulas over all ordered pairs by 1×1 convolutions on a `[B, C, N, N]` tensor, one "
-        f"graph per query when inductive ({setting['layers']} layers of {setting['width']}, {setting['dim']} "
-        f"features, {content['threads']} threads of a CPU ({content['processor']}), float32, the system's own "
-        f"allocator; `python -m benchmarks.speed.egnn`, in turn, medians of {content['repeats']}; `{EGNN}`). The "
-        f"third column is multiply-adds a second, of all pairs in all layers, as a share of those of one product "
-        f"of 2,048² numbers by the quicker of torch's two libraries. The earlier machine's processor was not "
-        f"noted; its run (`{EARLIER}`) is of the code before products by oneDNN: ratios hang on the machine, "
-        f"too. Smaller products may be quicker than that large one: see `benchmarks/RESULTS.md`.\n\n"
+        f"Speedup over the naive implementation: all ordered pairs by 1×1 convolutions on a `[B, C, N, N]` tensor, "
+        f"and one graph per query if inductive ({setting['layers']} layers of width {setting['width']}, "
+        f"{setting['dim']} features, {content['threads']} threads of a CPU ({content['processor']}), float32, the "
+        f"default allocator; `python -m benchmarks.speed.egnn`, interleaved, medians of {content['repeats']}; "
+        f"`{EGNN}`). The third column is throughput relative to a single 2048×2048 matmul (the faster of MKL and "
+        f"oneDNN). The processor of the earlier machine was not recorded; its run (`{EARLIER}`) predates the oneDNN "
+        f"products. Ratios depend on the machine, and smaller matmuls can be faster than the large one.\n\n"
         f"{markdown(head, rows)}\n\n"
-        f"An answer to 400 nodes takes {held['graphfew, 400 nodes']} of memory (naive "
-        f"{held['naive, 400 nodes']}), to 4,000 nodes {held['graphfew, 4000 nodes']}; a training step on 400 nodes "
+        f"A prediction on 400 nodes needs {held['graphfew, 400 nodes']} of memory (naive "
+        f"{held['naive, 400 nodes']}), on 4,000 nodes {held['graphfew, 4000 nodes']}; a training step on 400 nodes "
         f"{held['graphfew, a training step, 400 nodes']} (naive {held['naive, a training step, 400 nodes']}), with "
-        f"`recompute` {held['graphfew, a training step, recomputed, 400 nodes']} "
+        f"activation checkpointing {held['graphfew, a training step, recomputed, 400 nodes']} "
         f"(`python -m benchmarks.speed.memory`; `{MEMORY}`).\n\n{_sampling(root)}"
     )
 
 
 def _ratios(row: dict[str, Any]) -> list[str]:
-    """How many times as fast, in bfloat16, and the share of the peak, where they were measured."""
+    """Speedup, speedup in bfloat16, and throughput relative to a matmul, if measured."""
     fast, share = row["times_as_fast"], row.get("share_of_peak")
     low = fast.get("graphfew, bfloat16")
     return [
@@ -69,7 +68,7 @@ def _ratios(row: dict[str, Any]) -> list[str]:
 
 
 def _sampling(root: Path) -> str:
-    """Tasks a second, and what encoding once saves."""
+    """Tasks per second, and the effect of encoding in advance."""
     content = json.loads((root / SAMPLING).read_text())
     drawn = content["tasks_per_second"]
     saved = [
@@ -77,15 +76,15 @@ def _sampling(root: Path) -> str:
         for name, cell in content["evaluation"].items()
     ]
     return (
-        f"Omniglot, 5-way 5-shot, 15 queries per class: {drawn['indices']:,.0f} tasks a second are drawn, "
-        f"{drawn['32 at once']:,.0f} made into episodes of 32 with their images. Prototypes on 1,000 tasks, with "
-        f"every image encoded once beforehand, take {', '.join(saved)} of encoding task by task "
+        f"Omniglot, 5-way 5-shot, 15 queries per class: {drawn['indices']:,.0f} tasks per second are sampled, "
+        f"{drawn['32 at once']:,.0f} per second with their images in batches of 32. Prototypes on 1,000 tasks, with "
+        f"every image encoded once in advance, take {', '.join(saved)} of encoding task by task "
         f"(`python -m benchmarks.speed.tasks`; `{SAMPLING}`)."
     )
 
 
 def floors(root: Path) -> str:
-    """Operations, bytes and the least time of every path, beside what it takes."""
+    """Operations, bytes and minimum time of every path, compared with the measured time."""
     content = json.loads((root / FLOORS).read_text())
     rows = []
     for name, path in content["paths"].items():
@@ -94,7 +93,7 @@ def floors(root: Path) -> str:
         )
         rows.append(
             [
-                f"EGNN, {name}",
+                f"EGNN, {name.replace('answers', 'prediction')}",
                 f"{(path['pair_products'] + path['other_products']) / 1e9:.2f}",
                 f"{path['row_bytes'] / 1e9:.2f}",
                 products,
@@ -105,19 +104,18 @@ def floors(root: Path) -> str:
         )
     head = [
         "",
-        "thousand million multiply-adds",
-        "GB of rows through memory",
-        "products alone, ms",
+        "multiply-adds, 1e9",
+        "memory traffic, GB",
+        "matmuls alone, ms",
         "memory alone, ms",
-        "taken, ms",
-        "of both together",
+        "measured, ms",
+        "relative to their sum",
     ]
     product, memory = content["multiply_adds_per_second"] / 1e9, content["bytes_per_second"] / 1e9
     return (
-        f"What each path has to do, and the least time for it at the rate of the quickest product found "
-        f"({product:.0f} thousand million multiply-adds a second) and of memory ({memory:.1f} GB a second), "
-        f"{content['threads']} threads, float32 (`python -m benchmarks.speed.floors`; `{FLOORS}`; times taken: "
-        f"`{content['measured']}`). In training the statistics of batch norm make every row of a map pass through "
-        f"memory 5 times forward and 12 times backward; answers keep their blocks in the cache.\n\n"
-        + markdown(head, rows)
+        f"Work of each path, and its minimum time at the rate of the fastest matmul ({product:.0f}e9 multiply-adds "
+        f"per second) and of memory ({memory:.1f} GB per second), {content['threads']} threads, float32 "
+        f"(`python -m benchmarks.speed.floors`; `{FLOORS}`; measured times: `{content['measured']}`). In training, "
+        f"batch norm statistics require 5 passes over every layer's output forward and 12 backward; predictions "
+        f"keep their chunks in the cache.\n\n" + markdown(head, rows)
     )

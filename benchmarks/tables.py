@@ -1,6 +1,6 @@
-"""Writes the tables of README.md and benchmarks/RESULTS.md from result files: `python -m benchmarks.tables`.
+"""Write the tables of README.md and benchmarks/RESULTS.md from result files: `python -m benchmarks.tables`.
 
-Every figure comes from a JSON file in the repository, which holds the command that made it and every task's accuracy.
+Every number comes from a JSON file in the repository, which contains the command that produced it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from benchmarks import files, headlines, method_tables, speed_tables
+from benchmarks import files, method_tables, speed_tables, summary
 from benchmarks.method_tables import markdown, percent
 from graphfew.benchmark import read_published_results, report
 
@@ -56,22 +56,22 @@ def _demo_episodes(content: dict[str, Any]) -> str:
     return markdown(["training", "method", *[f"{shot}-shot" for shot in shots]], rows)
 
 
+# Sections by marker; each function takes the root of the repository.
 SECTIONS = {
     "demo": demo,
+    "unlabeled-set": method_tables.unlabeled_set,
     "speed": speed_tables.speed,
-    "methods": method_tables.methods,
-    "heads": method_tables.heads,
-    "pool": method_tables.pool,
+    "floors": speed_tables.floors,
     "scale": method_tables.scale,
+    "heads": method_tables.heads,
 }
-FURTHER = {"floors": speed_tables.floors}
 
 
 def fill(text: str, name: str, content: str) -> str:
-    """The text with what stands between `<!-- name -->` and `<!-- /name -->` replaced.
+    """Replace the text between `<!-- name -->` and `<!-- /name -->`.
 
     Raises:
-        ValueError: the markers are not there.
+        ValueError: the markers are missing.
     """
     pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
     if not pattern.search(text):
@@ -79,35 +79,37 @@ def fill(text: str, name: str, content: str) -> str:
     return pattern.sub(lambda match: f"{match[1]}{content}\n{match[2]}", text)
 
 
-def recorded(root: Path) -> dict[str, str]:
-    """The tables of every spec that has results, by its name, and the short ones of `headlines`; a document may hold
-    any of them."""
-    place = root / "benchmarks"
-    content = report.collect_report(
-        place / "results", read_published_results(place / "published.toml"), place / "specs"
-    )
-    whole = {
-        b.name: report.render_markdown(report.make_tables(b, content.published))
-        for b in content.benchmarks
-        if b.results
-    }
-    return whole | headlines.headlines(content.benchmarks, content.figures)
+def collect(root: Path) -> report.BenchmarkReport:
+    """All recorded benchmarks, with published results."""
+    folder = root / "benchmarks"
+    published = read_published_results(folder / "published.toml")
+    return report.collect_report(folder / "results", published, folder / "specs")
+
+
+def spec_tables(content: report.BenchmarkReport) -> dict[str, str]:
+    """The tables of every spec that has results, by its name."""
+    tables = {}
+    for benchmark in content.benchmarks:
+        if benchmark.results:
+            made = report.make_tables(benchmark, content.published)
+            tables[benchmark.name] = report.render_markdown(made)
+    return tables
 
 
 def rendered(root: Path = ROOT) -> dict[str, str]:
-    """The documents, by name, with every table made anew."""
-    text = (root / README).read_text(encoding="utf-8")
-    for name, section in SECTIONS.items():
-        text = fill(text, name, section(root))
+    """The documents, by name, with all tables generated again."""
+    content = collect(root)
+    readme = (root / README).read_text(encoding="utf-8")
+    readme = fill(readme, "results", summary.summary(content.benchmarks))
+    readme = fill(readme, "methods", method_tables.methods(root))
     results = (root / RESULTS).read_text(encoding="utf-8")
-    for name, section in FURTHER.items():
+    for name, section in SECTIONS.items():
         results = fill(results, name, section(root))
-    found = recorded(root)
-    return {README: report.fill_markers(text, found), RESULTS: report.fill_markers(results, found)}
+    return {README: readme, RESULTS: report.fill_markers(results, spec_tables(content))}
 
 
 def main() -> None:
-    """Rewrite the documents, or with `--check` say whether they are as their result files say."""
+    """Rewrite the documents, or with `--check` fail if they differ from the result files."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
     texts = rendered()
@@ -115,7 +117,7 @@ def main() -> None:
         name for name, text in texts.items() if (ROOT / name).read_text(encoding="utf-8") != text
     ]
     if parser.parse_args().check:
-        raise SystemExit(f"not as the result files say: {', '.join(stale)}" if stale else 0)
+        raise SystemExit(f"out of date: {', '.join(stale)}" if stale else 0)
     for name in stale:
         files.write(ROOT / name, texts[name])
 

@@ -268,8 +268,8 @@ def test_invalid_episode_is_refused(change, error, message):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"x": None}, "x is no dense"),
-        ({"y": [0]}, "y is no dense"),
+        ({"x": None}, "x must be a dense"),
+        ({"y": [0]}, "y must be a dense"),
         ({"classes": None}, "classes is"),
         ({"groups": (1, 2)}, "groups is"),
         ({"x": X.to(torch.float8_e4m3fn)}, "x is torch.float8"),

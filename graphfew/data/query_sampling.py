@@ -469,8 +469,10 @@ def parse_queries(text: str) -> QuerySampler:
     try:
         samplers = [_parse_sampler(part.strip()) for part in text.split("+")]
     except (TypeError, ValueError) as error:
+        # Both can be as long as the input, which may come from an untrusted file.
+        shown, reason = repr(text)[:200], str(error)[:200]
         raise ValueError(
-            f"cannot read the queries {text!r} ({error}); known forms: {KNOWN_FORMS}"
+            f"cannot read the queries {shown} ({reason}); known forms: {KNOWN_FORMS}"
         ) from error
     return samplers[0] if len(samplers) == 1 else mixture(*samplers)
 

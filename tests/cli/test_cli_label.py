@@ -270,10 +270,10 @@ TABLES = {
     "an empty feature": ("a,b,label\n1,2,x\n3,,y\n", ["line 3", "'b' is empty"]),
     "nan": ("a,b,label\n1,2,x\n3,nan,y\n", ["line 3", "'b' is nan"]),
     "no labels": ("a,b,label\n1,2,\n3,1,\n", ["none of the 2 items has a label"]),
-    "one class": ("a,b,label\n1,2,x\n3,1,\n", ["all labeled items are of one class, 'x'"]),
-    "a short row": ("a,b,label\n1,2,x\n3,y\n", ["line 3: 2 cells under 3 columns"]),
-    "no features": ("label\nx\ny\n", ["no column of features"]),
-    "nothing": ("", ["is empty", "give a header"]),
+    "one class": ("a,b,label\n1,2,x\n3,1,\n", ["all labeled items belong to one class, 'x'"]),
+    "a short row": ("a,b,label\n1,2,x\n3,y\n", ["line 3: 2 cells for 3 columns"]),
+    "no features": ("label\nx\ny\n", ["no feature columns"]),
+    "nothing": ("", ["is empty", "needs a header"]),
 }
 
 
@@ -333,7 +333,7 @@ def test_invalid_paths_are_rejected(call, tmp_path, source, out, words):
         ),
         ({"x": np.ones((4, 2))}, ["no array 'y'", "--label-key"]),
         ({"x": np.ones((4, 2)), "y": np.arange(3)}, ["shape [4, 2]", "[3]"]),
-        ({"x": np.array([["a"], ["b"]]), "y": np.arange(2)}, ["give numbers"]),
+        ({"x": np.array([["a"], ["b"]]), "y": np.arange(2)}, ["expected numbers"]),
         ({"x": np.array([[1.0], [np.inf]]), "y": np.arange(2)}, ["row 1", "is inf"]),
         ({"x": np.ones((2, 2)), "y": np.array([0.5, 1.0])}, ["a label is 0.5"]),
     ],
@@ -347,14 +347,14 @@ def test_invalid_archives_are_rejected(call, tmp_path):
     (tmp_path / "items.npz").write_bytes(b"PK but no more")
     assert_error(
         call("label", tmp_path / "items.npz", "--out", tmp_path / "labels.csv"),
-        "items.npz is no NPZ",
+        "items.npz is not an NPZ",
         "savez",
     )
     with (tmp_path / "items.npz").open("wb") as file:
         np.save(file, np.ones(3))
     assert_error(
         call("label", tmp_path / "items.npz", "--out", tmp_path / "labels.csv"),
-        "items.npz is no NPZ",
+        "items.npz is not an NPZ",
         "savez",
     )
 

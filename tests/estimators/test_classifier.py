@@ -339,7 +339,7 @@ def test_fixed_ways_are_checked_by_partial_fit(tmp_path):
     x, y = np.array([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), np.array([0, 1, 2])
     fitted = gf.FewShotClassifier(gf.save(model, tmp_path / "gnn")).fit(x[:2], y[:2])
     before = fitted.predict_proba(x)
-    with pytest.raises(ValueError, match="built for 2-way tasks and got a 3-way one"):
+    with pytest.raises(ValueError, match="built for 2-way tasks and got a 3-way task"):
         fitted.partial_fit(x[2:], y[2:])
     assert np.array_equal(fitted.predict_proba(x), before)
     assert len(fitted.partial_fit(x[2:], y[:1]).transduction_) == 3

@@ -165,7 +165,7 @@ class Constant(nn.Module):
 @pytest.mark.parametrize(
     ("layer", "error", "message"),
     [
-        (lambda: gf.nn.PyGConv(Constant((1, 2))), TypeError, "Constant gives a tuple"),
+        (lambda: gf.nn.PyGConv(Constant((1, 2))), TypeError, "Constant returned a tuple"),
         (
             lambda: gf.nn.PyGConv(Constant(torch.zeros(3, 2))),
             ValueError,

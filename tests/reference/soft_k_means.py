@@ -71,14 +71,14 @@ def refine_prototypes(x, y, query, way, probs, steps):
     classes = [np.mean([x[i] for i in range(len(y)) if y[i] == c], axis=0) for c in range(way)]
     free = [x[i] for i in range(len(y)) if y[i] < 0 and not query[i]]
     for _ in range(steps):
-        probs = probs(free, classes) if free else []
+        free_probs = probs(free, classes) if free else []
         moved = []
         for c in range(way):
             total, mass = np.zeros(x.shape[1]), 0.0
             for i in range(len(y)):
                 if y[i] == c:
                     total, mass = total + x[i], mass + 1
-            for row, z in zip(free, probs, strict=True):
+            for row, z in zip(free, free_probs, strict=True):
                 total, mass = total + z[c] * row, mass + z[c]
             moved.append(total / mass)
         classes = moved

@@ -82,7 +82,7 @@ def test_provenance_of_the_encoder_survives_resuming(complete_run, tmp_path):
         ),
         (
             {"method": "gnn", "arguments": {}, "validate_way": "4"},
-            "built for 3-way tasks and got a 4-way one",
+            "built for 3-way tasks and got a 4-way task",
         ),
         ({"method": "nearest_neighbor", "arguments": {}}, "needs no training"),
         ({"encoder_arguments": {"in_channels": 3}}, "conv4 got items of shape"),

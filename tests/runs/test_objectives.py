@@ -285,7 +285,7 @@ def test_loader_arguments(tmp_path):
         ({"objective": "digits"}, "objective is 'digits'"),
         ({"objective": "classes", "loss": "node"}, "leave loss out"),
         ({"turns": True}, "turns needs objective=classes"),
-        ({"augment": "blur"}, "no augmentation is written 'blur'"),
+        ({"augment": "blur"}, "unknown augmentation 'blur'"),
         ({"cosine": True, "halve_every": 3}, "choose one learning-rate decay"),
         ({"average": 1.0}, "average is 1.0"),
         ({"optimizer": "lion"}, "expected one of adam, adamw, sgd"),

@@ -149,11 +149,13 @@ def test_an_interrupted_process_ends_with_a_message(tmp_path):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # Background jobs of a shell ignore SIGINT, and child processes inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     # The first line comes when the demo starts, long before it is done.
     assert "Draw the glyphs" in process.stdout.readline()
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=240)
     assert process.returncode == 130
     assert "no results were written" in err
     assert "Traceback" not in err

@@ -13,6 +13,7 @@ import pytest
 from bench_records import made
 from small_specs import SMALL
 from small_specs import written as spec_file
+from small_training import SMALL_EGNN
 from typer.testing import CliRunner
 
 import graphfew as gf
@@ -202,36 +203,7 @@ def test_label_on_a_full_disk(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["items.csv", "labels.csv"]
 
 
-TRAIN = [
-    "train",
-    "egnn",
-    "--data",
-    "digits",
-    "--split",
-    "all",
-    "--validate",
-    "all",
-    "--way",
-    "3",
-    "--query",
-    "2",
-    "--encoder-set",
-    "width=4",
-    "--set",
-    "layers=1",
-    "--set",
-    "width=8",
-    "--batch",
-    "2",
-    "--steps",
-    "4",
-    "--validate-every",
-    "2",
-    "--validate-tasks",
-    "4",
-    "--validate-way",
-    "3",
-]
+TRAIN = [*SMALL_EGNN, *("--steps", "4", "--validate-every", "2")]
 
 
 def test_training_on_a_full_disk_can_resume(tmp_path):

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from small_training import SMALL_EGNN
 from typer.testing import CliRunner
 
 import graphfew as gf
@@ -13,36 +14,7 @@ from graphfew.cli import app
 from graphfew.methods.registry import METHODS
 from graphfew.runs import training_options
 
-TRAIN = [
-    "train",
-    "egnn",
-    "--data",
-    "digits",
-    "--split",
-    "all",
-    "--validate",
-    "all",
-    "--way",
-    "3",
-    "--query",
-    "2",
-    "--encoder-set",
-    "width=4",
-    "--set",
-    "layers=1",
-    "--set",
-    "width=8",
-    "--set",
-    "p=0.3",
-    "--batch",
-    "2",
-    "--validate-every",
-    "4",
-    "--validate-tasks",
-    "4",
-    "--validate-way",
-    "3",
-]
+TRAIN = [*SMALL_EGNN, *("--set", "p=0.3", "--validate-every", "4")]
 EVALUATE = [
     "--data",
     "digits",

@@ -8,42 +8,13 @@ import sys
 import time
 
 import pytest
+from small_training import SMALL_EGNN
 
 from graphfew.cli.error_handling import interruptible
 
 TRAIN = [
-    "train",
-    "egnn",
-    "--data",
-    "digits",
-    "--split",
-    "all",
-    "--validate",
-    "all",
-    "--way",
-    "3",
-    "--query",
-    "2",
-    "--encoder-set",
-    "width=4",
-    "--set",
-    "layers=1",
-    "--set",
-    "width=8",
-    "--set",
-    "p=0.3",
-    "--batch",
-    "2",
-    "--steps",
-    "200",
-    "--validate-every",
-    "20",
-    "--validate-tasks",
-    "4",
-    "--validate-way",
-    "3",
-    "--save-every",
-    "999",
+    *SMALL_EGNN,
+    *("--set", "p=0.3", "--steps", "200", "--validate-every", "20", "--save-every", "999"),
 ]
 SAME = ("metrics.jsonl", "best.safetensors", "last.safetensors")
 

@@ -5,27 +5,23 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 
-import torch
 from rich.console import Console
 from rich.table import Table
 from torch import nn
-from torch.optim.lr_scheduler import StepLR
 
 from graphfew import backbones, data
 from graphfew._utils.atomic_io import write_text
 from graphfew._utils.model_spec import JSON
 from graphfew.cli.demos.demo_files import save_figure
 from graphfew.cli.demos.stage_progress import Advance, demo_console, stage
+from graphfew.cli.demos.step_decay_training import fit
 from graphfew.evaluation.accuracy import Result, evaluate
-from graphfew.methods.losses import node_loss
 from graphfew.methods.registry import create
 from graphfew.nn.eval_mode import eval_mode
 from graphfew.nn.method import GraphMethod
 from graphfew.serialization.checkpoint import save
-from graphfew.training.loop import train
 from graphfew.visualization.episode_graph import plot_before_after
 
 WAY = 5
@@ -119,7 +115,16 @@ def _train_models(
     prototypes = create("prototypical", encoder=encoder, seed=seed)
     tasks = data.Tasks(glyphs, way=20, shot=1, query=5, seed=seed)
     with stage(console, "Training prototypes", plan.encoder) as advance:
-        _fit(prototypes, tasks, plan.encoder, batch=3, lr=2e-3, seed=seed, advance=advance)
+        fit(
+            prototypes,
+            tasks,
+            plan.encoder,
+            batch=3,
+            lr=2e-3,
+            n_stages=5,
+            seed=seed,
+            advance=advance,
+        )
     # As hard to distinguish as new classes, because the encoder was not trained on them.
     mirrored = dataclasses.replace(glyphs, x=glyphs.x.flip(3).contiguous())
     features = data.encode(mirrored, encoder, progress=False)
@@ -135,13 +140,14 @@ def _train_models(
         ("GNN", gnn, plan.gnn, 2e-3),
     ):
         with stage(console, f"Training {title}", n_steps) as advance:
-            _fit(
+            fit(
                 # The encoder is not trained here: the tasks hold its features already.
                 model.on_features(),
                 tasks,
                 n_steps,
                 batch=plan.batch,
                 lr=lr,
+                n_stages=5,
                 seed=seed,
                 advance=advance,
             )
@@ -163,30 +169,6 @@ def _train_models(
         "prototypes": prototypes,
         "nearest neighbor of pixels": pixels,
     }
-
-
-def _fit(
-    model: GraphMethod,
-    tasks: data.Tasks,
-    n_steps: int,
-    *,
-    batch: int,
-    lr: float,
-    seed: int,
-    advance: Advance,
-) -> None:
-    steps = train(
-        model,
-        tasks,
-        loss=node_loss,
-        batch=batch,
-        steps=n_steps,
-        optimizer=partial(torch.optim.Adam, lr=lr),
-        scheduler=partial(StepLR, step_size=max(n_steps // 5, 1), gamma=0.5),
-        seed=seed,
-    )
-    for step in steps:
-        advance(f"loss {step.loss:.2f}, accuracy {step.accuracy:.2f}")
 
 
 def _evaluate_models(

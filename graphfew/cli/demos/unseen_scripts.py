@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from functools import partial
 
-import torch
 from torch import nn
-from torch.optim.lr_scheduler import StepLR
 
 from graphfew._utils.seeding import seeded
 from graphfew.cli.demos.stage_progress import Advance
+from graphfew.cli.demos.step_decay_training import fit
 from graphfew.data.dataset import Dataset
 from graphfew.data.encode import encode
 from graphfew.data.query_sampling import varied
 from graphfew.data.tasks import Tasks
 from graphfew.evaluation.accuracy import Result, evaluate
-from graphfew.methods.losses import node_loss
 from graphfew.methods.registry import create
 from graphfew.nn.method import GraphMethod
 from graphfew.serialization.checkpoint import load
-from graphfew.training.loop import train
 
 WAY = 5
 N_QUERIES = 5
@@ -91,7 +87,7 @@ def train_head(glyphs: Dataset, n_steps: int, seed: int, advance: Advance) -> Gr
     prototypes = create("prototypical", encoder=head, dim=channels, seed=seed)
     # Training with more ways than at test time helps prototypes (Snell et al., 2017).
     tasks = Tasks(glyphs, way=20, shot=1, query=N_QUERIES, seed=seed)
-    _fit(prototypes, tasks, n_steps, batch=4, lr=3e-3, seed=seed, advance=advance)
+    fit(prototypes, tasks, n_steps, batch=4, lr=3e-3, n_stages=3, seed=seed, advance=advance)
     return prototypes
 
 
@@ -104,32 +100,17 @@ def train_egnn(
     # Encoded once: the head stays fixed while the EGNN layers are trained.
     features = encode(glyphs, head, progress=False)
     tasks = Tasks(features, way=WAY, shot=1, query=varied((1, 30)), seed=seed + 1)
-    _fit(egnn.on_features(), tasks, n_steps, batch=24, lr=1e-3, seed=seed, advance=advance)
-    return egnn
-
-
-def _fit(
-    model: GraphMethod,
-    tasks: Tasks,
-    n_steps: int,
-    *,
-    batch: int,
-    lr: float,
-    seed: int,
-    advance: Advance,
-) -> None:
-    steps = train(
-        model,
+    fit(
+        egnn.on_features(),
         tasks,
-        loss=node_loss,
-        batch=batch,
-        steps=n_steps,
-        optimizer=partial(torch.optim.Adam, lr=lr),
-        scheduler=partial(StepLR, step_size=max(n_steps // 3, 1), gamma=0.5),
+        n_steps,
+        batch=24,
+        lr=1e-3,
+        n_stages=3,
         seed=seed,
+        advance=advance,
     )
-    for step in steps:
-        advance(f"loss {step.loss:.2f}, accuracy {step.accuracy:.2f}")
+    return egnn
 
 
 def episode_tasks(dataset: Dataset, shot: int, seed: int) -> Tasks:

@@ -13,7 +13,7 @@ NEEDED = {
     "graphfew/benchmark/report/templates/macros.html",
     "graphfew/benchmark/report/templates/style.css",
 }
-KINDS = (".py", ".json", ".css", ".md", ".safetensors", "py.typed")
+KINDS = (".py", ".json", ".css", ".html", ".md", ".safetensors", "py.typed")
 
 
 def tracked(checkout: Path) -> set[str]:

@@ -34,6 +34,8 @@ QUERY_PHRASES = (
     (r"dirichlet\((.+), (.+)\)", r"\2 queries, Dirichlet(\1)"),
     (r"multinomial\((.+)\)", r"\1 queries, multinomial"),
     (r"single-class\((.+)\)", r"\1 queries of one class"),
+    (r"effective\(1, (.+)\)", r"\1 queries of one class"),
+    (r"effective\((.+), (.+)\)", r"\2 queries of \1 classes"),
 )
 FIELD_LABELS = {
     "batch_norm": "batch norm statistics",

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from graphfew.data.int_range import IntRange
+from graphfew.data.query_sampling import PoolSampler, QueryMixture, QuerySampler
 from graphfew.errors import InvalidInputError
 
 
@@ -81,19 +82,29 @@ def _check_class_sizes(tasks: Any) -> None:
 
 def _check_total_queries(tasks: Any) -> None:
     """Check that the classes of a task together have items for all its queries."""
-    max_total = tasks.sampler.max_total
-    if max_total is None:
-        return
+    sampler = tasks.sampler
+    for part in sampler.samplers if isinstance(sampler, QueryMixture) else (sampler,):
+        if part.max_total is not None:
+            _check_query_supply(tasks, part)
+
+
+def _check_query_supply(tasks: Any, sampler: QuerySampler) -> None:
+    """Check that the classes that supply the queries of one sampler have enough items."""
     # The smallest way has the fewest items left, because each class adds its spare items.
     way = tasks.ranges.way.low
-    n_context = way * (tasks.ranges.shot.high + tasks.ranges.unlabeled.high)
+    n_classes = way
+    supply = f"a {way}-way task"
+    if isinstance(sampler, PoolSampler):
+        n_classes = min(sampler.min_classes, way)
+        supply = f"{n_classes} of the classes of {supply}"
+    n_context = n_classes * (tasks.ranges.shot.high + tasks.ranges.unlabeled.high)
     smallest_totals = [
-        int(np.sort(tasks.class_sizes[pool])[:way].sum()) for pool in tasks.class_pools[way]
+        int(np.sort(tasks.class_sizes[pool])[:n_classes].sum()) for pool in tasks.class_pools[way]
     ]
     available = min(smallest_totals) - n_context
-    if available < max_total:
+    if available < sampler.max_total:
         raise InvalidInputError(
-            f"{tasks.sampler} draws up to {max_total} queries, but a {way}-way task may have only "
+            f"{sampler} draws up to {sampler.max_total} queries, but {supply} may have only "
             f"{available} items left after its support and unlabeled items; use fewer"
         )
 

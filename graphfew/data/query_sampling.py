@@ -22,8 +22,8 @@ Counts = NDArray[np.int64]
 
 KNOWN_FORMS = (
     "5 or balanced:5 (per class; 1-15 for a range), one-per-class, single, single-class:75, "
-    "multinomial:25, dirichlet:75:2.0, varied:1-75, and several joined by + for a mixture "
-    "(single+varied:1-75)"
+    "multinomial:25, dirichlet:75:2.0, varied:1-75, effective:5-10:75 (75 queries of 5 to 10 "
+    "classes), and several joined by + for a mixture (single+varied:1-75)"
 )
 
 
@@ -51,6 +51,26 @@ class QuerySampler(Protocol):
 
     def draw(self, rng: np.random.Generator, way: int, /) -> Counts:
         """Draw the number of queries of each class, `[way]` int64."""
+        ...
+
+
+@runtime_checkable
+class PoolSampler(QuerySampler, Protocol):
+    """A sampler whose counts depend on the number of items that each class has left.
+
+    Attributes:
+        min_classes: smallest number of classes that supply all queries of a task.
+
+    Example:
+        >>> isinstance(effective_classes((5, 10)), PoolSampler)
+        True
+    """
+
+    @property
+    def min_classes(self) -> int: ...
+
+    def draw_from(self, rng: np.random.Generator, capacity: Counts, /) -> Counts:
+        """Draw the number of queries of each class, `[way]` int64, none above `capacity`."""
         ...
 
 
@@ -206,6 +226,65 @@ class VariedQueries:
 
 
 @dataclasses.dataclass(frozen=True)
+class EffectiveClassQueries:
+    """All queries belong to few of the task's classes, which are drawn uniformly.
+
+    The items that these classes have left form one pool, from which the queries are drawn without
+    replacement, so larger classes supply more queries.
+
+    Attributes:
+        classes: number of classes in the pool, drawn uniformly; all classes of a smaller task.
+        total: number of queries of a task, drawn uniformly.
+    """
+
+    classes: IntRange
+    total: IntRange
+    max_per_class: ClassVar[None] = None
+
+    def __str__(self) -> str:
+        return f"effective({self.classes}, {self.total})"
+
+    @property
+    def max_total(self) -> int:
+        """Largest number of queries of one task."""
+        return self.total.high
+
+    @property
+    def min_classes(self) -> int:
+        """Smallest number of classes that supply all queries of a task."""
+        return self.classes.low
+
+    def draw(self, rng: np.random.Generator, way: int) -> Counts:
+        """Draw the number of queries of each class, `[way]` int64, for large equal classes."""
+        chosen = self._draw_classes(rng, way)
+        query_classes = rng.choice(chosen, self.total.draw(rng))
+        return np.bincount(query_classes, minlength=way)
+
+    def draw_from(self, rng: np.random.Generator, capacity: Counts) -> Counts:
+        """Draw the number of queries of each class, `[way]` int64, none above `capacity`.
+
+        Raises:
+            ValueError: the chosen classes have fewer items than the task needs queries.
+        """
+        chosen = self._draw_classes(rng, len(capacity))
+        total = self.total.draw(rng)
+        pool = capacity[chosen]
+        if total > pool.sum():
+            raise ValueError(
+                f"the task needs {total} queries of {len(chosen)} classes, which have "
+                f"{pool.sum()} items left; use fewer queries, shots or unlabeled items, or more "
+                "classes"
+            )
+        counts = np.zeros(len(capacity), dtype=np.int64)
+        counts[chosen] = rng.multivariate_hypergeometric(pool, total)
+        return counts
+
+    def _draw_classes(self, rng: np.random.Generator, way: int) -> Counts:
+        n_classes = min(self.classes.draw(rng), way)
+        return rng.choice(way, n_classes, replace=False)
+
+
+@dataclasses.dataclass(frozen=True)
 class QueryMixture:
     """One of several samplers, drawn uniformly for each task.
 
@@ -238,8 +317,11 @@ class QueryMixture:
 
     def draw(self, rng: np.random.Generator, way: int) -> Counts:
         """Draw the number of queries of each class, `[way]` int64."""
-        sampler = self.samplers[int(rng.integers(len(self.samplers)))]
-        return sampler.draw(rng, way)
+        return self.draw_sampler(rng).draw(rng, way)
+
+    def draw_sampler(self, rng: np.random.Generator) -> QuerySampler:
+        """Draw the sampler of one task."""
+        return self.samplers[int(rng.integers(len(self.samplers)))]
 
 
 def balanced(per_class: IntOrRange) -> BalancedQueries:
@@ -390,6 +472,38 @@ def varied(
     )
 
 
+def effective_classes(classes: IntOrRange, total: IntOrRange = 75) -> EffectiveClassQueries:
+    """Sample all queries from few of the task's classes, in proportion to the class sizes.
+
+    Args:
+        classes: number of classes that may have queries; a range is drawn uniformly. A task with
+            fewer classes uses all of them.
+        total: number of queries of a task; a range is drawn uniformly.
+
+    Returns:
+        A sampler with the text form `effective(5-10, 75)`.
+
+    Raises:
+        ValueError: fewer than one class or query.
+
+    Example:
+        >>> effective_classes(2, 9).draw(np.random.default_rng(0), 6).tolist()
+        [0, 0, 0, 3, 6, 0]
+
+    Source:
+        Martin, Boudiaf, Chouzenoux, Pesquet, Ben Ayed, 2022, Towards Practical Few-Shot Query Sets:
+        Transductive Minimum Description Length Inference.
+
+    Deviations:
+        Queries are never drawn from the supports, and classes with too few items left for the
+        requested queries raise an error instead of giving a smaller task.
+    """
+    return EffectiveClassQueries(
+        IntRange.of(classes, name="classes", minimum=1),
+        IntRange.of(total, name="total", minimum=1),
+    )
+
+
 def mixture(*samplers: QuerySampler) -> QueryMixture:
     """Sample with one of several samplers, drawn uniformly for each task.
 
@@ -407,6 +521,31 @@ def mixture(*samplers: QuerySampler) -> QueryMixture:
         'single+varied(1-30, 0.5-100)'
     """
     return QueryMixture(samplers)
+
+
+def draw_queries(sampler: QuerySampler, capacity: Counts, rng: np.random.Generator) -> Counts:
+    """Draw the number of queries of each class of one task.
+
+    Args:
+        sampler: the rule.
+        capacity: `[way]` number of items that each class has left.
+        rng: source of randomness.
+
+    Returns:
+        `[way]` counts, none above `capacity`.
+
+    Raises:
+        ValueError: the classes that supply the queries have too few items left.
+
+    Example:
+        >>> draw_queries(balanced(3), np.array([5, 9]), np.random.default_rng(0))
+        array([3, 3])
+    """
+    if isinstance(sampler, QueryMixture):
+        sampler = sampler.draw_sampler(rng)
+    if isinstance(sampler, PoolSampler):
+        return sampler.draw_from(rng, capacity)
+    return fit_queries(sampler.draw(rng, len(capacity)), capacity, rng)
 
 
 def fit_queries(counts: Counts, capacity: Counts, rng: np.random.Generator) -> Counts:
@@ -451,7 +590,8 @@ def parse_queries(text: str) -> QuerySampler:
             form of the command
             line: `"5"`, `"balanced:1-15"`, `"one-per-class"`, `"single"`, `"single-class:75"`,
                 `"multinomial:25"`,
-            `"dirichlet:75:2.0"`, `"varied:1-75"`. Several joined by `+` are a mixture:
+            `"dirichlet:75:2.0"`, `"varied:1-75"`, `"effective:5-10"` (75 queries of 5 to 10 of the
+            classes) or `"effective:5-10:64"`. Several joined by `+` are a mixture:
             `"single+varied:1-75"`.
 
     Returns:
@@ -549,6 +689,12 @@ _SAMPLERS: dict[str, tuple[int, Callable[..., QuerySampler]]] = {
         2,
         lambda total="1-75", concentration="0.5-100": varied(
             IntRange.parse(total), _parse_float_range(concentration)
+        ),
+    ),
+    "effective": (
+        2,
+        lambda classes, total="75": effective_classes(
+            IntRange.parse(classes), IntRange.parse(total)
         ),
     ),
 }

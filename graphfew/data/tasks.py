@@ -18,7 +18,7 @@ from graphfew.core.episode import UNKNOWN, Episode, unchecked_episode
 from graphfew.data._task_checks import TaskRanges, check_tasks, n_labeled_shots
 from graphfew.data.dataset import Dataset
 from graphfew.data.int_range import IntOrRange, IntRange
-from graphfew.data.query_sampling import QuerySampler, balanced, fit_queries
+from graphfew.data.query_sampling import QuerySampler, balanced, draw_queries
 from graphfew.errors import InvalidInputError
 
 Index = NDArray[np.int64]
@@ -67,7 +67,7 @@ class Tasks:
         shot: support items per class (int or range).
         query: queries per class (int or range), or a `QuerySampler`. If a class has too few items
             left for the queries that a sampler draws, the other classes of the task supply the
-            rest.
+            rest (`effective_classes` never adds a class; it raises an error).
         unlabeled: additional unlabeled items per class (int or range).
         seed: seed of all draws.
         within_groups: draw all classes of a task from one group, chosen uniformly among groups with
@@ -191,7 +191,7 @@ class Tasks:
         classes = self._draw_classes(rng)
         n_context = shot + unlabeled
         capacity = self.class_sizes[classes] - n_context
-        n_queries = fit_queries(self.sampler.draw(rng, len(classes)), capacity, rng)
+        n_queries = draw_queries(self.sampler, capacity, rng)
         counts = n_context + n_queries
 
         # One draw per class for all roles, so that no item has two of them.

@@ -28,7 +28,8 @@ from graphfew.runs.schedule import Schedule
 TASKS, CLASSES = "tasks", "classes"
 QUERY_HELP = (
     "Queries: 5 (per class), 1-15, multinomial:25, dirichlet:75:2.0, single, single-class:75, "
-    "one-per-class, varied:1-75, or several joined by +."
+    "one-per-class, varied:1-75, effective:5-10:75 (75 queries of 5 to 10 classes), or several "
+    "joined by +."
 )
 
 

@@ -176,6 +176,7 @@ def test_draws_read_as_sentences() -> None:
         "multinomial(75)",
         "single",
         "single-class(75)",
+        "effective(5-10, 64)",
         "varied(1-75, 1-2)",
     )
     assert [query_phrase(name) for name in names] == [
@@ -184,6 +185,7 @@ def test_draws_read_as_sentences() -> None:
         "75 queries, multinomial",
         "1 query",
         "75 queries of one class",
+        "64 queries of 5-10 classes",
         "queries: varied(1-75, 1-2)",
     ]
 

@@ -9,6 +9,7 @@ from graphfew.data import (
     QuerySampler,
     balanced,
     dirichlet,
+    effective_classes,
     mixture,
     multinomial,
     one_per_class,
@@ -17,7 +18,7 @@ from graphfew.data import (
     single_class,
     varied,
 )
-from graphfew.data.query_sampling import fit_queries
+from graphfew.data.query_sampling import draw_queries, fit_queries
 
 ways = st.integers(2, 20)
 seeds = st.integers(0, 2**32)
@@ -31,6 +32,8 @@ TOTALS = {
     "single-class(75)": (single_class(75), 75, 75),
     "single-class(2-6)": (single_class((2, 6)), 2, 6),
     "varied(4-5, 2-2)": (varied((4, 5), (2.0, 2.0)), 4, 5),
+    "effective(2-3, 75)": (effective_classes((2, 3)), 75, 75),
+    "effective(30, 5-9)": (effective_classes(30, (5, 9)), 5, 9),
     "single+multinomial(3-9)": (mixture(single(), multinomial((3, 9))), 1, 9),
 }
 
@@ -68,7 +71,15 @@ def proportions(queries, way=5, n=4000):
 
 
 @pytest.mark.parametrize(
-    "queries", [multinomial(20), dirichlet(20), single(), single_class(9), varied((1, 20))]
+    "queries",
+    [
+        multinomial(20),
+        dirichlet(20),
+        single(),
+        single_class(9),
+        varied((1, 20)),
+        effective_classes((2, 3), 20),
+    ],
 )
 def test_no_class_is_favored(queries):
     mean = proportions(queries).mean(0)
@@ -79,6 +90,38 @@ def test_single_class_has_queries_of_one_class_only():
     drawn = proportions(single_class((3, 5)))
     assert ((drawn > 0).sum(1) == 1).all()
     assert set(drawn.max(1)) == {3, 4, 5}
+
+
+def test_effective_classes_have_all_queries():
+    present = (proportions(effective_classes((2, 3), 60)) > 0).sum(1)
+    assert set(present) == {2, 3}
+    assert (present == 2).mean() == pytest.approx(0.5, abs=0.05)
+
+
+def test_effective_classes_supply_queries_in_proportion_to_their_items():
+    capacity = np.array([30, 10, 0])
+    rng = np.random.default_rng(0)
+    counts = np.stack([draw_queries(effective_classes(3, 8), capacity, rng) for _ in range(2000)])
+    assert (counts.sum(1) == 8).all()
+    assert (counts <= capacity).all()
+    assert np.allclose(counts.mean(0), [6, 2, 0], atol=0.1)
+    # Draws without replacement have a smaller variance than independent draws.
+    assert counts[:, 0].var() == pytest.approx(8 * 0.75 * 0.25 * 32 / 39, rel=0.15)
+
+
+def test_effective_classes_are_never_supplemented_by_others():
+    rng = np.random.default_rng(0)
+    with pytest.raises(ValueError, match="needs 9 queries of 2 classes, which have 8 items left"):
+        draw_queries(effective_classes(2, 9), np.full(50, 4), rng)
+    counts = draw_queries(effective_classes(2, 8), np.full(50, 4), rng)
+    assert sorted(counts.tolist())[-3:] == [0, 4, 4]
+
+
+def test_a_mixture_draws_effective_classes_from_their_pool():
+    sampler = mixture(effective_classes(1, 4), balanced(2))
+    for seed in range(40):
+        counts = draw_queries(sampler, np.full(6, 4), np.random.default_rng(seed))
+        assert counts.tolist() == [2] * 6 or sorted(counts.tolist())[-2:] == [0, 4]
 
 
 def test_multinomial_has_the_variance_of_independent_draws():
@@ -149,6 +192,9 @@ def test_fit_returns_counts_that_fit_without_using_the_generator():
         ("varied:1-30", "varied(1-30, 0.5-100)"),
         ("varied:1-30:1-2", "varied(1-30, 1-2)"),
         ("single-class:75", "single-class(75)"),
+        ("effective:5-10", "effective(5-10, 75)"),
+        ("effective:5:1-64", "effective(5, 1-64)"),
+        ("effective(5-10, 64)", "effective(5-10, 64)"),
         ("single+varied:1-30", "single+varied(1-30, 0.5-100)"),
         ("5 + multinomial:9", "balanced(5)+multinomial(9)"),
     ],
@@ -171,6 +217,9 @@ def test_parse(form, name):
         "balanced:1:2",
         "dirichlet:75:-1",
         "multinomial:-5",
+        "effective",
+        "effective:0",
+        "effective:5:64:2",
         "single+",
         "5+few",
     ],
@@ -207,6 +256,7 @@ samplers = st.one_of(
     spans.map(balanced),
     spans.map(multinomial),
     spans.map(single_class),
+    st.builds(effective_classes, spans, spans),
     st.builds(one_per_class),
     st.builds(single),
     st.builds(dirichlet, spans, positive),
@@ -227,6 +277,7 @@ def test_parse_inverts_str_for_every_sampler(parts):
         ("balanced(15)", balanced(15)),
         ("dirichlet(2.0, 75)", dirichlet(75, 2.0)),
         ("single-class(75)", single_class(75)),
+        ("effective(5-10, 64)", effective_classes((5, 10), 64)),
         ("multinomial(5)", multinomial(5)),
         ("one-per-class", one_per_class()),
         ("single+varied(1-30, 0.5-100)", mixture(single(), varied((1, 30)))),

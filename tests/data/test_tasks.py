@@ -14,6 +14,8 @@ from graphfew.data import (
     Tasks,
     balanced,
     dirichlet,
+    effective_classes,
+    mixture,
     multinomial,
     single,
     single_class,
@@ -39,6 +41,7 @@ def toy(sizes=(20,) * 12, groups=()):
 
 DATA = toy()
 QUERIES = [1, 5, (1, 6), multinomial(10), dirichlet(40, 0.3), single(), varied((1, 30))]
+QUERIES += [effective_classes((1, 3), 12)]
 
 task_options = st.fixed_dictionaries(
     {
@@ -270,6 +273,11 @@ def test_queries_that_a_class_lacks_are_drawn_from_the_others(number):
             r"dirichlet\(2.0, 96\) draws up to 96 queries, but a 5-way task may have only 95",
         ),
         ({"way": (2, 5), "query": multinomial((1, 39))}, "2-way task may have only 38"),
+        (
+            {"query": effective_classes((2, 4), 39)},
+            "up to 39 queries, but 2 of the classes of a 5-way task may have only 38 items",
+        ),
+        ({"query": mixture(single(), effective_classes(1, 20))}, "1 of the classes of .* only 19"),
     ],
 )
 def test_too_large_tasks_are_rejected_at_construction(options, message):
@@ -367,7 +375,14 @@ def test_describe_includes_shuffle_if_it_is_off():
             "way": st.sampled_from([2, 3, (2, 4)]),
             "shot": st.sampled_from([1, 4, (1, 4)]),
             "query": st.sampled_from(
-                [2, (1, 3), multinomial(6), dirichlet(6, 0.1), single_class(6)]
+                [
+                    2,
+                    (1, 3),
+                    multinomial(6),
+                    dirichlet(6, 0.1),
+                    single_class(6),
+                    effective_classes(2, 6),
+                ]
             ),
             "unlabeled": st.sampled_from([3, (1, 3)]),
             "distractors": st.sampled_from([0, 2, (1, 3)]),

@@ -14,7 +14,7 @@ TASK_FIELDS = (
     *("way", "shot", "unlabeled", "labeled_ratio"),
     *("distractors", "label_noise", "within_groups"),
 )
-IMBALANCED = ("dirichlet", "single-class")
+IMBALANCED = ("dirichlet", "single-class", "effective")
 
 
 @dataclasses.dataclass(frozen=True)

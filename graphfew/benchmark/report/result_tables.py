@@ -23,7 +23,7 @@ HEADING_SETTINGS = (
 )
 QUERY_ORDER = (
     *("single", "one-per-class", "balanced", "multinomial"),
-    *("dirichlet", "varied", "single-class"),
+    *("dirichlet", "varied", "effective", "single-class"),
 )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
-from graphfew.benchmark import environment as bench_machine
+from graphfew.runs import environment as bench_machine
 
 Call = Callable[[], object]
 

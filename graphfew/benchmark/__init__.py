@@ -30,14 +30,6 @@ from graphfew.benchmark.run_benchmark import (
     run_status,
 )
 from graphfew.benchmark.semi_supervised import SemiSupervisedBenchmark
-from graphfew.benchmark.significance_tests import (
-    MethodRanking,
-    average_over_seeds,
-    compare_pairwise,
-    holm_correction,
-    not_significantly_below_best,
-    rank_methods,
-)
 from graphfew.benchmark.spec import EpisodeBenchmark
 from graphfew.benchmark.spec_fields import SpecError
 
@@ -50,7 +42,6 @@ __all__ = [
     "EpisodeExperiment",
     "EvaluationProtocol",
     "JobStatus",
-    "MethodRanking",
     "ProgressDisplay",
     "PublishedResult",
     "RunOptions",
@@ -60,14 +51,9 @@ __all__ = [
     "SpecError",
     "UnreadableLine",
     "append_record",
-    "average_over_seeds",
-    "compare_pairwise",
-    "holm_correction",
     "list_experiments",
     "load_spec",
-    "not_significantly_below_best",
     "plan_run",
-    "rank_methods",
     "read_published_results",
     "read_records",
     "run_benchmarks",

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import torch
 
-from graphfew.benchmark.environment import all_versions, machine_name, peak_memory, utc_now
 from graphfew.benchmark.experiments import EpisodeExperiment, to_finite
 from graphfew.benchmark.model_loading import FeatureCache, load_model, model_and_items
 from graphfew.benchmark.records import BenchmarkRecord
 from graphfew.benchmark.training_jobs import training_facts, training_job
 from graphfew.evaluation import evaluate
 from graphfew.nn.method import device_of
+from graphfew.runs.environment import all_versions, machine_name, peak_memory, utc_now
 from graphfew.runs.evaluation import QueryCounter
 
 

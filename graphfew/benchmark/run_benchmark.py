@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 
 from graphfew.benchmark.data_config import DataRoots
-from graphfew.benchmark.environment import package_commit
 from graphfew.benchmark.experiments import (
     AnyExperiment,
     EpisodeExperiment,
@@ -40,6 +39,7 @@ from graphfew.benchmark.training_jobs import (
 from graphfew.errors import GraphfewError
 from graphfew.evaluation import ContractError
 from graphfew.runs import Schedule, TrainingEvent, TrainingInterrupted, execute, resolve_device
+from graphfew.runs.environment import package_commit
 
 # What a bad spec, file or model may raise. Any other error is a fault of the code and ends the
 # run, even with keep_going.

@@ -16,7 +16,6 @@ from torch import Tensor
 from graphfew import data
 from graphfew._utils.model_spec import JSON
 from graphfew.benchmark.data_config import DataRoots
-from graphfew.benchmark.environment import all_versions, machine_name, peak_memory, utc_now
 from graphfew.benchmark.experiments import SemiSupervisedExperiment, to_finite
 from graphfew.benchmark.measurement import MeasurementContext
 from graphfew.benchmark.records import BenchmarkRecord
@@ -24,6 +23,7 @@ from graphfew.benchmark.semi_supervised import SemiSupervisedBenchmark
 from graphfew.data import Dataset
 from graphfew.estimators.classifier import FewShotClassifier
 from graphfew.evaluation import EvaluationMode, Result, t_interval
+from graphfew.runs.environment import all_versions, machine_name, peak_memory, utc_now
 
 Array = NDArray[Any]
 CPU = torch.device("cpu")

@@ -9,6 +9,16 @@ from graphfew.evaluation.comparison import Comparison, compare, compare_results
 from graphfew.evaluation.contract import check_contract
 from graphfew.evaluation.mode import EvaluationMode
 from graphfew.evaluation.prediction import predict
+from graphfew.evaluation.significance import (
+    MethodRanking,
+    PairwiseTest,
+    SeedAverage,
+    average_over_seeds,
+    compare_pairwise,
+    holm_correction,
+    not_significantly_below_best,
+    rank_methods,
+)
 from graphfew.evaluation.statistics import calibration_error, t_interval
 
 __all__ = [
@@ -16,13 +26,21 @@ __all__ = [
     "ContractError",
     "DescribedTasks",
     "EvaluationMode",
+    "MethodRanking",
+    "PairwiseTest",
     "Result",
+    "SeedAverage",
+    "average_over_seeds",
     "calibration_error",
     "check_contract",
     "compare",
+    "compare_pairwise",
     "compare_results",
     "evaluate",
+    "holm_correction",
+    "not_significantly_below_best",
     "per_task_accuracy",
     "predict",
+    "rank_methods",
     "t_interval",
 ]

@@ -6,12 +6,13 @@ Start reading at `runner.execute`; `config.TrainConfig` and `schedule.Schedule` 
 from graphfew.runs.build import build_state, load_split, resolve_device
 from graphfew.runs.checkpoints import checkpoint_label, resolve_checkpoint
 from graphfew.runs.config import TrainConfig
+from graphfew.runs.environment import versions
 from graphfew.runs.evaluation import EvaluationRow, evaluate_checkpoints
 from graphfew.runs.factory import check_mode
 from graphfew.runs.fit import TrainingEvent, TrainingProgress, ValidationRecord, fit
 from graphfew.runs.option_catalog import training_options
 from graphfew.runs.options import Option, parse_key_values, parse_ratios
-from graphfew.runs.run_dir import RunDir, versions, write_json
+from graphfew.runs.run_dir import RunDir, write_json
 from graphfew.runs.runner import PreparedRun, TrainingInterrupted, execute, prepare, resume
 from graphfew.runs.schedule import Schedule
 from graphfew.runs.state import TrainingState

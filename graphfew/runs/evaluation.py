@@ -19,8 +19,8 @@ from graphfew.evaluation.accuracy import Result, evaluate
 from graphfew.evaluation.comparison import Comparison, compare_results
 from graphfew.nn.method import GraphMethod
 from graphfew.runs.build import check_forward
+from graphfew.runs.environment import versions
 from graphfew.runs.factory import check_mode
-from graphfew.runs.run_dir import versions
 
 OnProgress = Callable[[str, int], None]
 # Splits of Omniglot overlap: here each is a set of disjoint parts.

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import platform
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from graphfew._utils.atomic_io import append_text, write_text
 from graphfew._utils.model_spec import JSON
 from graphfew.errors import CheckpointError, ConfigurationError, InvalidInputError, MissingFileError
 from graphfew.nn.method import GraphMethod, device_of
 from graphfew.runs.config import TrainConfig
+from graphfew.runs.environment import versions
 from graphfew.runs.fit import TrainingProgress, ValidationRecord
 from graphfew.runs.option_catalog import read_options
 from graphfew.runs.state import TrainingState
@@ -67,29 +64,6 @@ class RunDir:
     def timing(self) -> Path:
         """Seconds, tasks per second and device of each session."""
         return self.folder / "timing.json"
-
-
-def versions() -> dict[str, JSON]:
-    """Return the versions that affect results, and the number of threads.
-
-    The number of threads decides the order of floating-point sums.
-
-    Returns:
-        Versions of Python, graphfew, torch and numpy, and `threads`.
-
-    Example:
-        >>> from graphfew.runs import versions
-        >>> sorted(versions())
-        ['graphfew', 'numpy', 'python', 'threads', 'torch']
-    """
-    # Not `package.__version__`, which would import the packages.
-    packages = {name: version(name) for name in ("graphfew", "torch", "numpy")}
-    return {
-        "python": platform.python_version(),
-        **packages,
-        # It changes the order of floating-point sums, and with it the last digits of results.
-        "threads": torch.get_num_threads(),
-    }
 
 
 def write_json(path: Path, content: JSON) -> None:

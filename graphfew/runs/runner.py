@@ -13,7 +13,7 @@ import torch
 from graphfew._utils.model_spec import JSON
 from graphfew.errors import ConfigurationError, GraphfewError
 from graphfew.nn.method import device_of
-from graphfew.runs import run_dir
+from graphfew.runs import environment, run_dir
 from graphfew.runs.build import build_state
 from graphfew.runs.config import TrainConfig
 from graphfew.runs.fit import TrainingEvent, TrainingProgress, fit
@@ -180,7 +180,7 @@ def resume(
 
 def _version_notes(versions_before: Mapping[str, JSON]) -> list[str]:
     """Sentences about versions that have changed since the run was started."""
-    versions = run_dir.versions()
+    versions = environment.versions()
     notes = []
     for name, before in versions_before.items():
         now = versions.get(name)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from graphfew._utils.model_spec import JSON
 from graphfew.benchmark.records import BenchmarkRecord, UnreadableLine, read_records
-from graphfew.benchmark.significance_tests import SeedAverage, average_over_seeds
 from graphfew.errors import InvalidInputError, MissingFileError
 from graphfew.evaluation import Result
+from graphfew.evaluation.significance import SeedAverage, average_over_seeds
 
 
 @dataclasses.dataclass(frozen=True, order=True)

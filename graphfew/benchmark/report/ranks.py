@@ -20,7 +20,7 @@ from graphfew.benchmark.report.svg import (
     report_style,
     shorten,
 )
-from graphfew.benchmark.significance_tests import LEVEL, MethodRanking, rank_methods
+from graphfew.evaluation.significance import LEVEL, MethodRanking, rank_methods
 
 
 @dataclasses.dataclass(frozen=True)

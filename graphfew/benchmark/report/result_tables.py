@@ -14,7 +14,7 @@ from graphfew.benchmark.published import PublishedResult
 from graphfew.benchmark.report.aggregation import AggregatedResult, BenchmarkResults
 from graphfew.benchmark.report.formatting import format_count, format_range
 from graphfew.benchmark.report.published_comparison import PublishedMatch, match_published
-from graphfew.benchmark.significance_tests import not_significantly_below_best
+from graphfew.evaluation.significance import not_significantly_below_best
 
 # Settings with a place of their own in a heading; any other is written out.
 HEADING_SETTINGS = (

@@ -9,8 +9,8 @@ from graphfew.benchmark.protocol import comparison_caveats
 from graphfew.benchmark.report.aggregation import AggregatedResult, ResultKey
 from graphfew.benchmark.report.formatting import format_signed
 from graphfew.benchmark.report.result_tables import TaskColumn, task_columns, usual_tasks
-from graphfew.benchmark.significance_tests import LEVEL, compare_pairwise, holm_correction
 from graphfew.evaluation import compare_results
+from graphfew.evaluation.significance import LEVEL, compare_pairwise, holm_correction
 
 
 @dataclasses.dataclass(frozen=True)

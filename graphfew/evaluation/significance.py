@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from graphfew.errors import InvalidInputError
-from graphfew.evaluation import Comparison, Result, compare_results, t_interval
+from graphfew.evaluation.accuracy import Result
+from graphfew.evaluation.comparison import Comparison, compare_results
+from graphfew.evaluation.statistics import t_interval
 
 LEVEL = 0.05
 MAX_METHODS = 100
@@ -24,6 +26,14 @@ class SeedAverage:
         result: per task the mean over seeds, with the t-interval over tasks.
         seed_std: standard deviation of the seeds' means, in `[0, 1]`; None for a single seed.
         n_seeds: number of seeds.
+
+    Example:
+        >>> from graphfew.evaluation import EvaluationMode, Result
+        >>> mode = EvaluationMode(transductive=False)
+        >>> results = [Result(a, 0.1, (a, a), mode, {}, {}, "cpu") for a in (0.6, 0.8)]
+        >>> average = average_over_seeds(results)
+        >>> round(average.result.mean, 2), average.n_seeds
+        (0.7, 2)
     """
 
     result: Result
@@ -33,7 +43,21 @@ class SeedAverage:
 
 @dataclasses.dataclass(frozen=True)
 class PairwiseTest:
-    """Comparison of result `a` with result `b` (indices), and its p-value after correction."""
+    """Comparison of two of several results.
+
+    Attributes:
+        a, b: indices of the results.
+        comparison: of `a` with `b`.
+        corrected_p: p-value after correction for the number of comparisons.
+
+    Example:
+        >>> from graphfew.evaluation import EvaluationMode, Result
+        >>> mode = EvaluationMode(transductive=False)
+        >>> results = [Result(a, 0.0, (a, a), mode, {}, {}, "cpu") for a in (0.6, 0.8)]
+        >>> (test,) = compare_pairwise(results)
+        >>> test.significant
+        True
+    """
 
     a: int
     b: int
@@ -55,6 +79,10 @@ class MethodRanking:
         statistic, p_value: of Friedman's test that all methods perform alike.
         critical_difference: smaller differences of mean ranks are not significant (Nemenyi, 5 %).
         n_benchmarks: number of benchmarks.
+
+    Example:
+        >>> MethodRanking((1.0, 2.5, 2.5), 4.0, 0.1, 2.0, 2).groups
+        ((0, 1, 2),)
     """
 
     ranks: tuple[float, ...]
@@ -84,8 +112,21 @@ class MethodRanking:
 def average_over_seeds(results: Sequence[Result]) -> SeedAverage:
     """Average the results of several training seeds on the same tasks.
 
+    Args:
+        results: one per seed.
+
+    Returns:
+        The average of each task, and the spread of the seeds.
+
     Raises:
-        ValueError: no results, or results on different tasks.
+        InvalidInputError: no results, or results on different tasks.
+
+    Example:
+        >>> from graphfew.evaluation import EvaluationMode, Result
+        >>> mode = EvaluationMode(transductive=False)
+        >>> results = [Result(a, 0.1, (a, a), mode, {}, {}, "cpu") for a in (0.6, 0.8)]
+        >>> round(average_over_seeds(results).seed_std, 3)
+        0.141
     """
     if not results:
         raise InvalidInputError("average_over_seeds got no results; give at least one")
@@ -118,8 +159,15 @@ def holm_correction(p_values: Sequence[float]) -> tuple[float, ...]:
     Returns:
         The corrected p-values in the same order.
 
+    Example:
+        >>> holm_correction([0.25, 0.125])
+        (0.25, 0.25)
+
     Source:
         Holm, 1979, A simple sequentially rejective multiple test procedure.
+
+    Deviations:
+        None.
     """
     n_tests = len(p_values)
     corrected = [0.0] * n_tests
@@ -133,14 +181,36 @@ def holm_correction(p_values: Sequence[float]) -> tuple[float, ...]:
     return tuple(corrected)
 
 
-def compare_pairwise(results: Sequence[Result]) -> tuple[PairwiseTest, ...]:
-    """Compare every two results, corrected over all pairs.
+def compare_pairwise(
+    results: Sequence[Result], pairs: Sequence[tuple[int, int]] | None = None
+) -> tuple[PairwiseTest, ...]:
+    """Compare results on the same tasks, corrected for the number of comparisons (Holm).
+
+    Args:
+        results: on the same tasks.
+        pairs: indices of the results to compare; by default every two.
+
+    Returns:
+        One comparison per pair, in order.
 
     Raises:
-        ValueError: results on different tasks.
+        InvalidInputError: results on different tasks.
+
+    Example:
+        >>> from graphfew.evaluation import EvaluationMode, Result
+        >>> mode = EvaluationMode(transductive=False)
+        >>> results = [Result(a, 0.0, (a, a), mode, {}, {}, "cpu") for a in (0.6, 0.8, 0.8)]
+        >>> [(test.a, test.b, test.corrected_p) for test in compare_pairwise(results)]
+        [(0, 1, 0.0), (0, 2, 0.0), (1, 2, 1.0)]
     """
-    n = len(results)
-    return _test_pairs(results, [(a, b) for a in range(n) for b in range(a + 1, n)])
+    if pairs is None:
+        pairs = list(itertools.combinations(range(len(results)), 2))
+    comparisons = [compare_results(results[a], results[b]) for a, b in pairs]
+    corrected = holm_correction([comparison.p_value for comparison in comparisons])
+    tests: list[PairwiseTest] = []
+    for (a, b), comparison, p_value in zip(pairs, comparisons, corrected, strict=True):
+        tests.append(PairwiseTest(a, b, comparison, p_value))
+    return tuple(tests)
 
 
 def not_significantly_below_best(results: Sequence[Result]) -> tuple[bool, ...]:
@@ -148,8 +218,21 @@ def not_significantly_below_best(results: Sequence[Result]) -> tuple[bool, ...]:
 
     The correction counts the comparisons with the best only.
 
+    Args:
+        results: on the same tasks.
+
+    Returns:
+        One value per result; True for the best.
+
     Raises:
-        ValueError: results on different tasks.
+        InvalidInputError: results on different tasks.
+
+    Example:
+        >>> from graphfew.evaluation import EvaluationMode, Result
+        >>> mode = EvaluationMode(transductive=False)
+        >>> results = [Result(a, 0.0, (a, a), mode, {}, {}, "cpu") for a in (0.6, 0.8, 0.8)]
+        >>> not_significantly_below_best(results)
+        (False, True, True)
     """
     if not results:
         return ()
@@ -158,7 +241,7 @@ def not_significantly_below_best(results: Sequence[Result]) -> tuple[bool, ...]:
     best = int(np.argmax([result.mean for result in results]))
     others = [index for index in range(len(results)) if index != best]
     below: set[int] = set()
-    for test in _test_pairs(results, [(best, other) for other in others]):
+    for test in compare_pairwise(results, [(best, other) for other in others]):
         if test.significant and test.comparison.difference > 0:
             below.add(test.b)
     return tuple(index not in below for index in range(len(results)))
@@ -170,9 +253,17 @@ def rank_methods(accuracies: NDArray[np.float64]) -> MethodRanking:
     Args:
         accuracies: `[benchmarks, methods]`; ties share a rank.
 
+    Returns:
+        Mean ranks, Friedman's test, and the critical difference.
+
     Raises:
-        ValueError: fewer than 2 benchmarks, fewer than 3 or more than 100 methods, or accuracies
+        InvalidInputError: fewer than 2 benchmarks, fewer than 3 or more than 100 methods, or accuracies
             that are not finite.
+
+    Example:
+        >>> ranking = rank_methods(np.array([[0.9, 0.8, 0.7], [0.7, 0.6, 0.6]]))
+        >>> ranking.ranks
+        (1.0, 2.25, 2.75)
 
     Source:
         Demšar, 2006, Statistical comparisons of classifiers over multiple data sets.
@@ -186,6 +277,8 @@ def rank_methods(accuracies: NDArray[np.float64]) -> MethodRanking:
             f"rank_methods got accuracies of shape {accuracies.shape}; it needs finite values of "
             f"at least 2 benchmarks (rows) and 3 to {MAX_METHODS} methods (columns)"
         )
+    from scipy import stats  # imported here because it takes most of a second
+
     # Negative, because rank 1 is the highest accuracy.
     ranks = stats.rankdata(-accuracies, axis=1)
     statistic, p_value = 0.0, 1.0
@@ -199,14 +292,3 @@ def rank_methods(accuracies: NDArray[np.float64]) -> MethodRanking:
     critical_difference = quantile * (k * (k + 1) / (6 * n)) ** 0.5
     mean_ranks = tuple(map(float, ranks.mean(0)))
     return MethodRanking(mean_ranks, statistic, p_value, critical_difference, n)
-
-
-def _test_pairs(
-    results: Sequence[Result], pairs: Sequence[tuple[int, int]]
-) -> tuple[PairwiseTest, ...]:
-    comparisons = [compare_results(results[a], results[b]) for a, b in pairs]
-    corrected = holm_correction([comparison.p_value for comparison in comparisons])
-    tests: list[PairwiseTest] = []
-    for (a, b), comparison, p_value in zip(pairs, comparisons, corrected, strict=True):
-        tests.append(PairwiseTest(a, b, comparison, p_value))
-    return tuple(tests)

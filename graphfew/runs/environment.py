@@ -13,7 +13,6 @@ from pathlib import Path
 import torch
 
 from graphfew._utils.model_spec import JSON
-from graphfew.runs import versions
 
 PROC = Path("/proc/self")
 CPU_INFO = Path("/proc/cpuinfo")
@@ -35,6 +34,29 @@ def package_commit(package: Path = PACKAGE) -> str | None:
     if not head or changes is None:
         return None
     return f"{head}+" if changes else head
+
+
+def versions() -> dict[str, JSON]:
+    """Return the versions that affect results, and the number of threads.
+
+    The number of threads decides the order of floating-point sums.
+
+    Returns:
+        Versions of Python, graphfew, torch and numpy, and `threads`.
+
+    Example:
+        >>> from graphfew.runs import versions
+        >>> sorted(versions())
+        ['graphfew', 'numpy', 'python', 'threads', 'torch']
+    """
+    # Not `package.__version__`, which would import the packages.
+    packages = {name: version(name) for name in ("graphfew", "torch", "numpy")}
+    return {
+        "python": platform.python_version(),
+        **packages,
+        # It changes the order of floating-point sums, and with it the last digits of results.
+        "threads": torch.get_num_threads(),
+    }
 
 
 def all_versions() -> dict[str, JSON]:

@@ -9,7 +9,7 @@ import pytest
 from bench_records import accuracies, result
 from scipy import stats
 
-from graphfew.benchmark.significance_tests import (
+from graphfew.evaluation.significance import (
     average_over_seeds,
     compare_pairwise,
     holm_correction,

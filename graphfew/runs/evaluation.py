@@ -14,6 +14,7 @@ from torch import Tensor
 from graphfew._utils.model_spec import JSON
 from graphfew.core.episode import Episode
 from graphfew.data import Tasks
+from graphfew.data.class_overlap import share_classes
 from graphfew.errors import ConfigurationError
 from graphfew.evaluation.accuracy import Result, evaluate
 from graphfew.evaluation.comparison import Comparison, compare_results
@@ -23,19 +24,6 @@ from graphfew.runs.environment import versions
 from graphfew.runs.factory import check_mode
 
 OnProgress = Callable[[str, int], None]
-# Splits of Omniglot overlap: here each is a set of disjoint parts.
-OMNIGLOT_PARTS: Mapping[str, frozenset[str]] = {
-    "train": frozenset({"background train", "evaluation train"}),
-    "train-mirrored": frozenset({"background train", "evaluation train"}),
-    "train-doubled": frozenset({"background train", "evaluation train"}),
-    "val": frozenset({"val"}),
-    "trainval": frozenset({"background train", "evaluation train", "val"}),
-    "test": frozenset({"test"}),
-    "background": frozenset({"background train", "val"}),
-    "small1": frozenset({"background train", "val"}),
-    "small2": frozenset({"background train", "val"}),
-    "evaluation": frozenset({"evaluation train", "test"}),
-}
 
 
 class QueryCounter:
@@ -167,33 +155,28 @@ def check_unseen_classes(name: str, model: GraphMethod, tasks: Tasks) -> None:
         >>> check_unseen_classes("egnn", model, gf.Tasks(gf.data.glyphs("test")))
     """
     description = tasks.describe()
-    data, split = str(description["data"]), str(description["split"])
-    provenance: object = model.provenance
-    # A pretrained encoder has its own provenance, which may name another encoder in turn.
-    while isinstance(provenance, Mapping):
-        trained_on = str(provenance.get("trained_on"))
-        if _share_classes(trained_on, data, split):
+    evaluated_on = f"{description['data']}/{description['split']}"
+    for trained_on in _training_splits(model.provenance):
+        if share_classes(trained_on, evaluated_on):
             raise ConfigurationError(
-                f"{name} was trained on {trained_on}, which shares classes with {data}/{split}; its "
-                "accuracy there is not that of new classes. Evaluate on another split, or pass "
+                f"{name} was trained on {trained_on}, which shares classes with {evaluated_on}; "
+                "its accuracy there is not that of new classes. Evaluate on another split, or pass "
                 "--allow-seen-classes (allow_seen_classes=True)",
                 key="split",
             )
-        provenance = provenance.get("init_encoder")
 
 
-def _share_classes(trained_on: str, data: str, split: str) -> bool:
-    """Whether a split `data/split` has classes of another one, given as `data/split`."""
-    trained_data, _, trained_split = trained_on.partition("/")
-    if trained_data != data:
-        return False
-    if data == "omniglot":
-        # A split that is not in the table consists of itself.
-        trained_parts = OMNIGLOT_PARTS.get(trained_split, frozenset({trained_split}))
-        parts = OMNIGLOT_PARTS.get(split, frozenset({split}))
-        return bool(trained_parts & parts)
-    # The split `all` of a data set contains every other one.
-    return trained_split == split or "all" in (trained_split, split)
+def _training_splits(provenance: object) -> Iterator[str]:
+    """The splits that a model and its initial encoders were trained on."""
+    # Features of several encoders may be concatenated.
+    if isinstance(provenance, list | tuple):
+        for part in provenance:
+            yield from _training_splits(part)
+    if isinstance(provenance, Mapping):
+        if provenance.get("trained_on"):
+            yield str(provenance["trained_on"])
+        # A pretrained encoder has its own provenance, which may name another encoder in turn.
+        yield from _training_splits(provenance.get("init_encoder"))
 
 
 def set_mode(

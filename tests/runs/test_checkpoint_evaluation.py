@@ -120,27 +120,33 @@ def test_seen_classes_raise_by_default(models, task_sets):
         list(evaluation.evaluate_checkpoints(models, task_sets, 4, 2))
 
 
-@pytest.mark.parametrize(
-    ("trained_on", "split", "seen"),
-    [
-        ("omniglot/train", "test", False),
-        ("omniglot/train", "train-mirrored", True),
-        ("omniglot/trainval", "val", True),
-        ("omniglot/background", "evaluation", False),
-        ("omniglot/train", "evaluation", True),
-        ("glyphs/test", "test", False),
-    ],
-)
-def test_overlapping_splits_of_omniglot(trained_on, split, seen, unchecked):
-    class OmniglotTasks:
-        def describe(self):
-            return {"data": "omniglot", "split": split}
+class NamedTasks:
+    """Tasks that have a data set and a split, and no items."""
 
+    def __init__(self, name):
+        self.data, self.split = name.split("/")
+
+    def describe(self):
+        return {"data": self.data, "split": self.split}
+
+
+@pytest.mark.parametrize(
+    "init_encoder",
+    [
+        {"trained_on": "omniglot/trainval"},
+        {"trained_on": "glyphs/train", "init_encoder": {"trained_on": "omniglot/trainval"}},
+        [{"trained_on": "glyphs/train"}, {"trained_on": "omniglot/trainval"}],
+    ],
+    ids=["encoder", "encoder of the encoder", "several encoders"],
+)
+@pytest.mark.parametrize(("split", "seen"), [("val", True), ("test", False)])
+def test_training_splits_of_encoders_count(init_encoder, split, seen, unchecked):
+    """The method itself was trained on other data."""
     model = gf.create("prototypical", encoder=gf.backbones.identity(4))
-    # The encoder was trained there, and the method on other data.
-    model.provenance = {"trained_on": "glyphs/train", "init_encoder": {"trained_on": trained_on}}
+    model.provenance = {"trained_on": "glyphs/train", "init_encoder": init_encoder}
+    tasks = NamedTasks(f"omniglot/{split}")
     if seen:
-        with pytest.raises(ConfigurationError, match="shares classes with omniglot"):
-            evaluation.check_unseen_classes("m", model, OmniglotTasks())
+        with pytest.raises(ConfigurationError, match="shares classes with omniglot/val"):
+            evaluation.check_unseen_classes("m", model, tasks)
     else:
-        evaluation.check_unseen_classes("m", model, OmniglotTasks())
+        evaluation.check_unseen_classes("m", model, tasks)

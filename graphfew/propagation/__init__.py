@@ -1,6 +1,6 @@
 """Graphs of any size without episodes: nearest neighbors, affinities, sparse solvers, class priors.
 
-Start reading at `neighbors.knn` and `solvers.spread_labels`.
+Start reading at `neighbors.knn`, `solvers.spread_labels` and `poisson_equation.poisson_learning`.
 """
 
 from graphfew.propagation.affinity import (
@@ -13,11 +13,13 @@ from graphfew.propagation.affinity import (
     symmetric_normalize,
 )
 from graphfew.propagation.class_priors import class_prior, estimate_proportions, sinkhorn
+from graphfew.propagation.components import component_sums, connected_components
 from graphfew.propagation.feature_transforms import (
     adaptive_power_normalize,
     power_normalize,
     project_to_principal_axes,
 )
+from graphfew.propagation.knn_gaussian import knn_gaussian, sparse_knn_gaussian
 from graphfew.propagation.neighbors import (
     Neighbors,
     approximate_search,
@@ -28,6 +30,7 @@ from graphfew.propagation.neighbors import (
     query_neighbors,
     union_graph,
 )
+from graphfew.propagation.poisson_equation import poisson_learning, poisson_scores
 from graphfew.propagation.solvers import (
     conjugate_gradients,
     dense_propagation,
@@ -36,13 +39,16 @@ from graphfew.propagation.solvers import (
     sparse_matmul,
     spread_labels,
 )
+from graphfew.propagation.volume_constraint import volume_weights
 
 __all__ = [
     "Neighbors",
     "adaptive_power_normalize",
     "approximate_search",
     "class_prior",
+    "component_sums",
     "conjugate_gradients",
+    "connected_components",
     "cosine_power",
     "dense_propagation",
     "dense_propagation_matrix",
@@ -51,18 +57,23 @@ __all__ = [
     "exact_search",
     "harmonic_function",
     "knn",
+    "knn_gaussian",
     "knn_mask",
     "mutual_graph",
+    "poisson_learning",
+    "poisson_scores",
     "power_normalize",
     "project_to_principal_axes",
     "query_neighbors",
     "self_tuning",
     "sinkhorn",
     "sparse_cosine_power",
+    "sparse_knn_gaussian",
     "sparse_matmul",
     "sparse_self_tuning",
     "spread_labels",
     "squared_distances",
     "symmetric_normalize",
     "union_graph",
+    "volume_weights",
 ]

@@ -199,9 +199,10 @@ def spread_labels(
     """
     if not 0 < alpha < 1:
         raise InvalidInputError(f"alpha is {alpha}; it must be between 0 and 1")
-    inverse_root = _root_degree(topology, weights, label).reciprocal()
+    check_graph(topology, weights, label)
+    inverse_root = root_degrees(topology, weights).reciprocal()
     transition = alpha * _scale_both_ends(topology, weights, inverse_root)
-    return _solve_in_column_blocks(topology, transition, label, tolerance, max_iterations)
+    return solve_in_column_blocks(topology, transition, label, tolerance, max_iterations)
 
 
 @torch.no_grad()
@@ -251,14 +252,15 @@ def harmonic_function(
         T is damped by 1e-6.
     """
     is_unlabeled = ~label.any(1)
-    root_degree = _root_degree(topology, weights, label)
+    check_graph(topology, weights, label)
+    root_degree = root_degrees(topology, weights)
     transition = (1 - DAMPING) * _scale_both_ends(topology, weights, root_degree.reciprocal())
     into_unlabeled = transition * is_unlabeled[topology.receivers, None]
     # Without edges from labeled nodes either, their rows are those of the identity and their
     # right-hand sides are zero: one solve on all nodes is the solve on U.
     among_unlabeled = into_unlabeled * is_unlabeled[topology.senders, None]
     from_labels = sparse_matmul(topology, into_unlabeled, label * root_degree)
-    solution = _solve_in_column_blocks(
+    solution = solve_in_column_blocks(
         topology, among_unlabeled, from_labels, tolerance, max_iterations
     )
     # The solve was for D^½ F; labeled rows of the solution are 0.
@@ -299,10 +301,24 @@ def sparse_matmul(
     return out
 
 
-def _solve_in_column_blocks(
+def solve_in_column_blocks(
     topology: Topology, transition: Tensor, b: Tensor, tolerance: float, max_iterations: int
-) -> Tensor:
-    """Solve `(I - T) X = B`, a block of columns at a time."""
+) -> Float[Tensor, "N C"]:
+    """Solve `(I - T) X = B` by conjugate gradients, a block of columns at a time.
+
+    Args:
+        topology: the graph.
+        transition: T, `[E, 1]`, symmetric.
+        b: B, `[N, C]`.
+        tolerance: relative residual, see `conjugate_gradients`.
+        max_iterations: the most iterations, see `conjugate_gradients`.
+
+    Returns:
+        X, `[N, C]`.
+
+    Raises:
+        NumericalError: the tolerance was not reached.
+    """
 
     def product(columns: Tensor) -> Tensor:
         return columns - sparse_matmul(topology, transition, columns)
@@ -331,8 +347,17 @@ def _check_curvature(curvature: Tensor, is_active: Tensor) -> None:
         )
 
 
-def _root_degree(topology: Topology, weights: Tensor, label: Tensor) -> Tensor:
-    """`D^½`, `[N, 1]`, after a check of shapes and, by its degrees, of the graph's symmetry."""
+def check_graph(topology: Topology, weights: Tensor, label: Tensor) -> None:
+    """Check the shapes of a graph's weights and labels.
+
+    Args:
+        topology: the graph, with N nodes and E edges.
+        weights: `[E, 1]`.
+        label: `[N, C]`.
+
+    Raises:
+        InvalidInputError: shapes that do not match.
+    """
     n_edges = len(topology.receivers)
     if weights.shape != (n_edges, 1) or len(label) != topology.num_nodes:
         raise InvalidInputError(
@@ -340,6 +365,21 @@ def _root_degree(topology: Topology, weights: Tensor, label: Tensor) -> Tensor:
             f"with {n_edges} edges and {topology.num_nodes} nodes needs weights {(n_edges, 1)} "
             f"and a row of label for every node"
         )
+
+
+def root_degrees(topology: Topology, weights: Tensor) -> Float[Tensor, "N 1"]:
+    """Compute `D^½` after a check, by the degrees, that the graph is symmetric.
+
+    Args:
+        topology: the graph.
+        weights: `[E, 1]`, not negative.
+
+    Returns:
+        `[N, 1]`, positive also for isolated nodes.
+
+    Raises:
+        InvalidInputError: weights that are not symmetric.
+    """
     # Equal only up to rounding, because both sums add the weights in other orders.
     in_degree = topology.sum(weights)
     out_degree = torch.zeros_like(in_degree).index_add_(0, topology.senders, weights)

@@ -9,12 +9,10 @@ import pytest
 from bench_records import made, write_records
 
 from graphfew.benchmark.report import AggregatedResult, aggregate_results
-from graphfew.benchmark.report.plot_data import (
+from graphfew.benchmark.report.line_plots import (
     accuracy_over_balance,
     accuracy_over_queries,
     accuracy_over_shots,
-)
-from graphfew.benchmark.report.plots import (
     describe_line_plot,
     offset_positions,
     render_line_plot,

@@ -18,7 +18,7 @@ from graphfew.benchmark.report import (
     render_markdown,
 )
 from graphfew.benchmark.report.formatting import format_accuracy, format_seeds, format_signed
-from graphfew.benchmark.report.published_comparison import match_published
+from graphfew.benchmark.report.published_tables import match_published
 
 FIGURE = published_result(value=78.8, tasks=None)
 

@@ -11,7 +11,9 @@ NEEDED = {
     "graphfew/data/datasets/cifar100.json",
     "graphfew/benchmark/report/templates/page.html",
     "graphfew/benchmark/report/templates/macros.html",
+    "graphfew/benchmark/report/templates/plot.mplstyle",
     "graphfew/benchmark/report/templates/style.css",
+    "graphfew/benchmark/report/templates/table.md",
 }
 KINDS = (".py", ".json", ".css", ".html", ".md", ".safetensors", "py.typed")
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 from graphfew._utils.model_spec import JSON
 from graphfew.benchmark.records import BenchmarkRecord, UnreadableLine, read_records
 from graphfew.errors import InvalidInputError, MissingFileError
-from graphfew.evaluation import Result
-from graphfew.evaluation.significance import SeedAverage, average_over_seeds
+from graphfew.evaluation import SeedAverage, average_over_seeds
+
+T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -52,7 +57,7 @@ class AggregatedResult:
     average: SeedAverage
     n_excluded: int = 0
 
-    @property
+    @cached_property
     def task_settings(self) -> Mapping[str, JSON]:
         """The task settings without the seed."""
         settings: Mapping[str, JSON] = json.loads(self.tasks_json)
@@ -63,10 +68,10 @@ class AggregatedResult:
         """Number of test tasks."""
         return len(self.average.result.per_task)
 
-    @property
+    @cached_property
     def task_identity(self) -> str:
         """Number, settings and seed of the tasks; only results with the same are comparable."""
-        return task_identity(self.average.result)
+        return _task_identity(self.records[0])
 
     @property
     def queries_per_task(self) -> float:
@@ -82,13 +87,11 @@ class AggregatedResult:
 
 @dataclasses.dataclass(frozen=True)
 class BenchmarkResults:
-    """The results of one file.
+    """The results of one file, in order of their first record.
 
     Attributes:
         name: of the spec.
-        results: in order of their first record.
         n_superseded: records that a later one of the same experiment replaces.
-        unreadable: lines that cannot be read.
     """
 
     name: str
@@ -101,8 +104,8 @@ def aggregate_results(folder: Path) -> tuple[BenchmarkResults, ...]:
     """Return the results of each `*.jsonl` file of a folder, by name.
 
     Raises:
-        FileNotFoundError: the folder does not exist.
-        ValueError: it contains no results.
+        MissingFileError: the folder does not exist.
+        InvalidInputError: it contains no results.
     """
     if not folder.is_dir():
         raise MissingFileError(f"{folder} is not a folder; give the --out of `graphfew bench`")
@@ -114,50 +117,57 @@ def aggregate_results(folder: Path) -> tuple[BenchmarkResults, ...]:
     return tuple(_aggregate_file(path) for path in paths)
 
 
-def select_record(records: Sequence[BenchmarkRecord]) -> BenchmarkRecord:
-    """Return the valid one among records of one experiment.
-
-    Of the newest spec it is the one with the most tasks, and of these the last. So a trial run
-    with few tasks does not hide the full result of the same spec.
-    """
-    newest = [record for record in records if record.spec_hash == records[-1].spec_hash]
-    most = max(len(record.result.per_task) for record in newest)
-    return [record for record in newest if len(record.result.per_task) == most][-1]
+def group_by(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
+    """Return the items by their key, in order of first occurrence."""
+    groups: dict[K, list[T]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return groups
 
 
-def task_identity(result: Result) -> str:
-    """Return number, settings and seed of a result's tasks as text."""
-    return f"{len(result.per_task)} {json.dumps(dict(result.tasks), sort_keys=True)}"
+def usual_tasks(results: Iterable[AggregatedResult]) -> str:
+    """Return the identity of the tasks that most results of a column were evaluated on."""
+    return Counter(result.task_identity for result in results).most_common(1)[0][0]
 
 
 def _aggregate_file(path: Path) -> BenchmarkResults:
     records, unreadable = read_records(path)
-    experiments: dict[tuple[ResultKey, str, int | None], list[BenchmarkRecord]] = {}
-    for record in records:
-        key = ResultKey(record.row, str(record.result.mode), record.assumes)
-        # Columns ignore the seed of the tasks; results with another one are marked in their
-        # cell.
-        settings = {name: value for name, value in record.result.tasks.items() if name != "seed"}
-        tasks_json = json.dumps(settings, sort_keys=True)
-        # Not grouped by hash: a record of an older spec has another hash, but belongs to the
-        # same cell.
-        experiments.setdefault((key, tasks_json, record.seed), []).append(record)
-    seeds: dict[tuple[ResultKey, str], list[BenchmarkRecord]] = {}
-    for (key, tasks_json, _), same in experiments.items():
-        seeds.setdefault((key, tasks_json), []).append(select_record(same))
-    results = tuple(_average(key, tasks, group) for (key, tasks), group in seeds.items())
-    return BenchmarkResults(path.stem, results, len(records) - len(experiments), unreadable)
+    # Not grouped by hash: a record of an older spec has another hash, but belongs to the same
+    # cell.
+    experiments = group_by(records, lambda record: (*_cell(record), record.seed))
+    selected = [_select_record(same) for same in experiments.values()]
+    cells = group_by(selected, _cell)
+    results = tuple(_average(key, tasks, group) for (key, tasks), group in cells.items())
+    return BenchmarkResults(path.stem, results, len(records) - len(selected), unreadable)
 
 
-def _average(
-    key: ResultKey, tasks_json: str, records: Sequence[BenchmarkRecord]
-) -> AggregatedResult:
+def _cell(record: BenchmarkRecord) -> tuple[ResultKey, str]:
+    key = ResultKey(record.row, str(record.result.mode), record.assumes)
+    # Columns ignore the seed of the tasks; results with another one are marked in their cell.
+    settings = {name: value for name, value in record.result.tasks.items() if name != "seed"}
+    return key, json.dumps(settings, sort_keys=True)
+
+
+def _select_record(records: Sequence[BenchmarkRecord]) -> BenchmarkRecord:
+    """The valid one among records of one experiment: of the newest spec, with the most tasks.
+
+    So a trial run with few tasks does not hide the full result of the same spec.
+    """
+    newest = [record for record in records if record.spec_hash == records[-1].spec_hash]
+    # The last of several maxima, because max() returns the first.
+    return max(reversed(newest), key=lambda record: len(record.result.per_task))
+
+
+def _task_identity(record: BenchmarkRecord) -> str:
+    result = record.result
+    return f"{len(result.per_task)} {json.dumps(dict(result.tasks), sort_keys=True)}"
+
+
+def _average(key: ResultKey, tasks: str, records: Sequence[BenchmarkRecord]) -> AggregatedResult:
     """Average the seeds that were evaluated on the same tasks as most others."""
-    by_tasks: dict[str, list[BenchmarkRecord]] = {}
-    for record in records:
-        by_tasks.setdefault(task_identity(record.result), []).append(record)
     # Tasks are paired over seeds, so seeds with other tasks cannot enter the average.
-    used = max(by_tasks.values(), key=lambda group: (len(group), len(group[0].result.per_task)))
+    groups = group_by(records, _task_identity).values()
+    used = max(groups, key=lambda group: (len(group), len(group[0].result.per_task)))
     used = sorted(used, key=lambda record: -1 if record.seed is None else record.seed)
     average = average_over_seeds([record.result for record in used])
-    return AggregatedResult(key, tasks_json, tuple(used), average, len(records) - len(used))
+    return AggregatedResult(key, tasks, tuple(used), average, len(records) - len(used))

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import io
-
-import matplotlib as mpl
-import torch
 from markupsafe import Markup
 
-from graphfew.benchmark.report.svg import captioned, embedded_image
+from graphfew.benchmark.report.svg import captioned, embedded_image, save_svg
 from graphfew.data import Dataset, Tasks
 from graphfew.errors import InvalidInputError
 from graphfew.nn.eval_mode import eval_mode
-from graphfew.nn.method import GraphMethod, MethodOutput, device_of
+from graphfew.nn.method import GraphMethod, device_of
 from graphfew.visualization import plot_layers
 
 MAX_NODES = 60
@@ -41,7 +37,8 @@ def plot_episode_layers(
         A figure element.
 
     Raises:
-        ValueError: the method has no transductive mode or no layers, or the task is too large.
+        InvalidInputError: the method has no transductive mode or no layers, or the task is too
+            large.
     """
     n_nodes = way * (shot + query)
     if n_nodes > MAX_NODES:
@@ -58,7 +55,7 @@ def plot_episode_layers(
     if len(out.graphs) < 2 or out.graphs[0].topology is None:
         raise InvalidInputError("the method has no graph layers; use a graph network such as egnn")
     is_image = episode.x.ndim == 4 and episode.x.shape[1] in (1, 3)
-    picture = _render(out, episode.x if is_image else None, target, seed)
+    figure = plot_layers(out, images=episode.x if is_image else None, target=target)
     n_correct = int((out.logits.argmax(1).cpu() == target).sum())
     caption = (
         f"An episode of {data.name}/{data.split} ({way}-way {shot}-shot, {query} queries per "
@@ -71,15 +68,5 @@ def plot_episode_layers(
         "query and its prediction; ✗ X: wrong, the true class is X. Items of a class are adjacent "
         "on the circle."
     )
+    picture = save_svg(figure, f"episode-{seed}")
     return captioned(embedded_image(picture, "svg+xml", description), legend)
-
-
-def _render(
-    out: MethodOutput, images: torch.Tensor | None, target: torch.Tensor, seed: int
-) -> bytes:
-    figure = plot_layers(out, images=images, target=target)
-    buffer = io.BytesIO()
-    # Without salt and date the same checkpoint would give another file each time.
-    with mpl.rc_context({"svg.hashsalt": f"episode-{seed}", "svg.fonttype": "none"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return buffer.getvalue()

@@ -1,12 +1,46 @@
-"""Numbers as text, the same on pages and in Markdown."""
+"""Numbers as text, the same on pages and in Markdown, and the environment of the templates."""
 
 from __future__ import annotations
 
+import functools
+import itertools
+import re
 from statistics import mean
 
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from graphfew.benchmark.protocol import query_name, query_phrase
 from graphfew.benchmark.report.aggregation import AggregatedResult
 
 HALF_WIDTH = "_half_width"
+
+
+@functools.cache
+def make_environment() -> Environment:
+    """Return the environment of the templates, with the functions of this module as filters."""
+    environment = Environment(
+        loader=PackageLoader("graphfew.benchmark.report", "templates"),
+        autoescape=select_autoescape(["html"]),
+        # A misspelled variable is an error instead of an empty cell.
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        accuracy=format_accuracy,
+        seeds=format_seeds,
+        metrics=format_metrics,
+        signed=format_signed,
+        plain=escape_markdown,
+        query=lambda query: query_phrase(query_name(query)),
+    )
+    return environment
+
+
+def escape_markdown(text: str) -> str:
+    """Return text without special characters of Markdown tables and tags."""
+    # Names of rows come from specs and may contain any character.
+    return re.sub(r"([\\|<>*_`])", r"\\\1", " ".join(text.split()))
 
 
 def format_accuracy(result: AggregatedResult) -> str:
@@ -28,20 +62,17 @@ def format_seeds(result: AggregatedResult) -> str:
 
 def format_metrics(result: AggregatedResult) -> str:
     """Return the other measurements, averaged over seeds: "auroc 0.910 ± 0.020"."""
-    values: dict[str, list[float]] = {}
-    for record in result.records:
-        for name, value in record.metrics.items():
-            values.setdefault(name, []).append(value)
+    metrics = [record.metrics for record in result.records]
+    names = dict.fromkeys(itertools.chain(*metrics))
+    averages = {name: mean(m[name] for m in metrics if name in m) for name in names}
     parts: list[str] = []
-    for name, numbers in values.items():
-        base = name.removesuffix(HALF_WIDTH)
-        # Shown with the value that it belongs to.
-        if base != name and base in values:
+    for name, value in averages.items():
+        # A half width is shown with the value that it belongs to.
+        if name.removesuffix(HALF_WIDTH) in averages and name.endswith(HALF_WIDTH):
             continue
-        text = f"{name.replace('_', ' ')} {mean(numbers):.3f}"
-        if name + HALF_WIDTH in values:
-            text += f" ± {mean(values[name + HALF_WIDTH]):.3f}"
-        parts.append(text)
+        half_width = averages.get(name + HALF_WIDTH)
+        text = f"{name.replace('_', ' ')} {value:.3f}"
+        parts.append(text if half_width is None else f"{text} ± {half_width:.3f}")
     return ", ".join(parts)
 
 
@@ -55,8 +86,7 @@ def format_signed(points: float, digits: int = 1) -> str:
 
 def format_count(queries: float) -> str:
     """Return a number of queries: "75", or "37.4" if tasks differ."""
-    is_whole = abs(queries - round(queries)) < 1e-9
-    return f"{queries:.0f}" if is_whole else f"{queries:.1f}"
+    return f"{queries:.0f}" if abs(queries - round(queries)) < 1e-9 else f"{queries:.1f}"
 
 
 def format_range(value: object) -> str:

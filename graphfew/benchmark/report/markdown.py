@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
-from graphfew.benchmark.report.formatting import (
-    format_accuracy,
-    format_metrics,
-    format_seeds,
-    format_signed,
-)
-from graphfew.benchmark.report.result_tables import ResultTable, TableCell, TaskColumn
+from graphfew.benchmark.report.formatting import make_environment
+from graphfew.benchmark.report.result_tables import ResultTable
 from graphfew.errors import InvalidInputError
 
 NOTE = (
@@ -29,13 +23,7 @@ def render_markdown(tables: Sequence[ResultTable]) -> str:
 
 def render_table(table: ResultTable) -> str:
     """Return a table under the name of its family of modes."""
-    lines = [
-        ["", *map(_heading, table.columns)],
-        ["---"] + ["---:"] * len(table.columns),
-        *([escape(row.name), *map(_cell, row.cells)] for row in table.rows),
-    ]
-    grid = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"**{escape(table.family.capitalize())}**\n\n{grid}"
+    return make_environment().get_template("table.md").render(table=table).strip()
 
 
 def fill_markers(text: str, contents: Mapping[str, str]) -> str:
@@ -46,7 +34,7 @@ def fill_markers(text: str, contents: Mapping[str, str]) -> str:
         contents: new content by name; names without markers are ignored.
 
     Raises:
-        ValueError: no name has markers, or an end marker is missing.
+        InvalidInputError: no name has markers, or an end marker is missing.
     """
     n_filled = 0
     for name, content in contents.items():
@@ -66,30 +54,3 @@ def fill_markers(text: str, contents: Mapping[str, str]) -> str:
             "end of the table"
         )
     return text
-
-
-def escape(text: str) -> str:
-    """Return text without special characters of Markdown tables and tags."""
-    # Names of rows come from specs and may contain any character.
-    return re.sub(r"([\\|<>*_`])", r"\\\1", " ".join(text.split()))
-
-
-def _heading(column: TaskColumn) -> str:
-    return "<br>".join([*map(escape, column.head), column.counts])
-
-
-def _cell(cell: TableCell) -> str:
-    if cell.result is None:
-        return "–"
-    value = format_accuracy(cell.result)
-    if cell.best:
-        value = f"**{value}**"
-    if cell.deviation:
-        value += f" ‡ {cell.deviation}"
-    parts = [value, format_seeds(cell.result), escape(format_metrics(cell.result))]
-    if cell.published:
-        # One line has room for the most comparable result; the page lists all of them.
-        nearest = cell.published[0]
-        comparison = "⚠" if nearest.gap is None else f"({format_signed(nearest.gap)})"
-        parts.append(f"published {nearest.published} {comparison}")
-    return "<br>".join(part for part in parts if part)

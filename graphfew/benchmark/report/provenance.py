@@ -2,63 +2,38 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from statistics import mean
+from typing import Any
 
 from graphfew.benchmark.records import BenchmarkRecord
-from graphfew.benchmark.report.aggregation import AggregatedResult, BenchmarkResults
+from graphfew.benchmark.report.aggregation import AggregatedResult, BenchmarkResults, group_by
 from graphfew.benchmark.report.result_tables import task_columns
 
 
-@dataclasses.dataclass(frozen=True)
-class CostRow:
-    """Cost of one row on its first kind of tasks; 0 if not known.
+def make_cost_table(results: Sequence[AggregatedResult]) -> dict[str, Any]:
+    """Return speed, training time and memory of each row on its first kind of tasks.
 
-    Attributes:
-        numbers: tasks per second, seconds of training, and peak memory in MiB.
-        facts: machine and tasks.
+    Returns:
+        The rows, the fastest first, each with its numbers (0 if not known) and its machine and
+        tasks; the largest of each number; and the facts that are the same for all rows.
     """
-
-    name: str
-    numbers: tuple[float, float, float]
-    facts: tuple[str, str]
-
-
-@dataclasses.dataclass(frozen=True)
-class CostTable:
-    """Costs of all rows, the fastest first.
-
-    Attributes:
-        maxima: of each number over the rows.
-        shared_facts: facts that are the same for all rows.
-        varying: indices of the facts that differ.
-    """
-
-    rows: tuple[CostRow, ...]
-    maxima: tuple[float, ...]
-    shared_facts: tuple[str, ...]
-    varying: tuple[int, ...]
-
-
-def make_cost_table(results: Sequence[AggregatedResult]) -> CostTable:
-    """Return speed, training time and memory of each row."""
     first: dict[str, AggregatedResult] = {}
     for column in task_columns(results):
         for result in results:
             if result.tasks_json == column.tasks_json:
                 first.setdefault(str(result.key), result)
     rows = [_cost_row(name, result) for name, result in first.items()]
-    rows.sort(key=lambda row: -row.numbers[0])
-    facts = [{row.facts[i] for row in rows} for i in range(2)]
-    return CostTable(
-        rows=tuple(rows),
+    rows.sort(key=lambda row: -row["numbers"][0])
+    facts = [set(values) for values in zip(*(row["facts"] for row in rows), strict=True)]
+    return {
+        "rows": rows,
         # The bars of a column are scaled to its largest number.
-        maxima=tuple(max(row.numbers[i] for row in rows) for i in range(3)),
+        "maxima": [max(values) for values in zip(*(row["numbers"] for row in rows), strict=True)],
         # What all rows have in common is stated once above the table.
-        shared_facts=tuple(next(iter(values)) for values in facts if len(values) == 1),
-        varying=tuple(i for i, values in enumerate(facts) if len(values) > 1),
-    )
+        "shared_facts": [min(values) for values in facts if len(values) == 1],
+        "varying": [i for i, values in enumerate(facts) if len(values) > 1],
+    }
 
 
 def make_provenance(benchmark: BenchmarkResults) -> tuple[tuple[str, ...], ...]:
@@ -68,29 +43,25 @@ def make_provenance(benchmark: BenchmarkResults) -> tuple[tuple[str, ...], ...]:
         Machine, device, commit, spec, command, versions, times, number of records, and what
         selected the checkpoints.
     """
-    groups: dict[tuple[str, ...], list[BenchmarkRecord]] = {}
-    for result in benchmark.results:
-        for record in result.records:
-            groups.setdefault(_origin(record), []).append(record)
+    records = [record for result in benchmark.results for record in result.records]
     rows: list[tuple[str, ...]] = []
-    for origin, records in groups.items():
-        times = sorted(record.time for record in records)
+    for origin, group in group_by(records, _origin).items():
+        times = sorted(record.time for record in group)
         written = times[0] if times[0] == times[-1] else f"{times[0]} to {times[-1]}"
-        selections = {str(r.result.model.get("selected_on") or "nothing") for r in records}
-        selected_on = ", ".join(sorted(selections))
-        rows.append((*origin, written, str(len(records)), selected_on))
+        selections = {str(r.result.model.get("selected_on") or "nothing") for r in group}
+        rows.append((*origin, written, str(len(group)), ", ".join(sorted(selections))))
     return tuple(rows)
 
 
-def _cost_row(name: str, result: AggregatedResult) -> CostRow:
+def _cost_row(name: str, result: AggregatedResult) -> dict[str, Any]:
     records = result.records
     speed = mean(record.tasks_per_second for record in records)
     training = mean(_training_seconds(record) for record in records)
     # Memory must suffice for every seed, while times are averaged.
     memory = max((record.peak_memory or 0) for record in records) / 2**20
-    column = task_columns([result])[0]
+    (column,) = task_columns([result])
     facts = (records[0].machine, f"{column.title}; {column.counts}")
-    return CostRow(name, (speed, training, memory), facts)
+    return {"name": name, "numbers": (speed, training, memory), "facts": facts}
 
 
 def _training_seconds(record: BenchmarkRecord) -> float:
@@ -104,5 +75,5 @@ def _origin(record: BenchmarkRecord) -> tuple[str, ...]:
     # The sign for changed files must survive the cut.
     if record.commit is not None:
         commit = record.commit[:12] + ("+" if record.commit.endswith("+") else "")
-    device = record.result.device
-    return (record.machine, device, commit, record.spec_hash[:12], record.command, versions)
+    spec, command = record.spec_hash[:12], record.command
+    return (record.machine, record.result.device, commit, spec, command, versions)

@@ -1,15 +1,40 @@
-"""All published results of a benchmark, and what makes each incomparable with ours."""
+"""Published results next to ours, and the differences in protocol between them."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
-from graphfew.benchmark.protocol import query_name, query_phrase
+from graphfew.benchmark.protocol import EvaluationProtocol, major_differences, protocol_differences
 from graphfew.benchmark.published import PublishedResult
-from graphfew.benchmark.report.aggregation import AggregatedResult
+from graphfew.benchmark.report.aggregation import AggregatedResult, group_by
 from graphfew.benchmark.report.formatting import format_accuracy, format_signed
-from graphfew.benchmark.report.published_comparison import PublishedMatch, match_published
+
+# A published result on other tasks than these does not correspond to ours.
+TASK_FIELDS = (
+    *("way", "shot", "unlabeled", "labeled_ratio"),
+    *("distractors", "label_noise", "within_groups"),
+)
+IMBALANCED = ("dirichlet", "single-class")
+# Results that differ in these fields only come from one row of a paper and are one row here.
+ROW_FIELDS = {"way": 0, "shot": 0, "value": 0.0, "interval": None, "labeled_ratio": 1.0}
+
+
+@dataclasses.dataclass(frozen=True)
+class PublishedMatch:
+    """A published result next to one of ours.
+
+    Attributes:
+        major: differences in protocol that affect the accuracy.
+        differences: all differences in protocol.
+        gap: ours minus theirs in points; None if there are major differences.
+    """
+
+    published: PublishedResult
+    major: tuple[str, ...]
+    differences: tuple[str, ...]
+    gap: float | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,73 +52,65 @@ class PublishedRow:
     major: tuple[str, ...] = ()
     minor: tuple[str, ...] = ()
 
-    @property
-    def protocol(self) -> str:
-        """The protocol in words."""
-        published = self.published
-        tasks = f"{published.tasks:,} tasks" if published.tasks else "tasks not known"
-        queries = query_phrase(query_name(published.query))
-        return f"{published.backbone}, {published.mode}, {tasks}, {queries}"
 
-    @property
-    def notes(self) -> str:
-        """Caveats that the differences do not already contain."""
-        notes = [] if self.ours else list(self.published.unlike)
-        if self.published.caveat:
-            notes.append(self.published.caveat)
-        return "; ".join(notes) or "–"
-
-
-@dataclasses.dataclass(frozen=True)
-class PublishedTables:
-    """Rows with their accuracies in words: those that correspond to ours, and the others."""
-
-    n_results: int
-    matched: dict[PublishedRow, list[str]]
-    others: dict[PublishedRow, list[str]]
-
-    @property
-    def n_others(self) -> int:
-        """Number of published results without a corresponding row."""
-        return sum(len(lines) for lines in self.others.values())
+def match_published(
+    result: AggregatedResult, published: Sequence[PublishedResult]
+) -> tuple[PublishedMatch, ...]:
+    """Return the published results of the same method and tasks, the most comparable first."""
+    ours = EvaluationProtocol.from_record(result.records[0])
+    matches: list[tuple[tuple[bool, bool, int], PublishedMatch]] = []
+    for other in published:
+        if other.benchmark != ours.data or other.method != result.method:
+            continue
+        theirs = EvaluationProtocol.from_published(other)
+        # Other sizes of tasks are different results; other protocols are the same result,
+        # measured in another way, and are shown with their differences.
+        same_tasks = all(getattr(theirs, name) == getattr(ours, name) for name in TASK_FIELDS)
+        if not same_tasks or _balance(theirs.query) != _balance(ours.query):
+            continue
+        major = major_differences(theirs, ours)
+        # A number would be read as a result even with a warning next to it.
+        gap = None if major else 100 * result.average.result.mean - other.value
+        # The first match is shown in tables of a single line.
+        distance = (theirs.mode != ours.mode, theirs.backbone != ours.backbone, len(major))
+        match = PublishedMatch(other, major, protocol_differences(theirs, ours), gap)
+        matches.append((distance, match))
+    matches.sort(key=lambda match: match[0])
+    return tuple(match for _, match in matches)
 
 
 def make_published_tables(
     results: Sequence[AggregatedResult], published: Sequence[PublishedResult], name: str
-) -> PublishedTables | None:
-    """Return all published results of a benchmark, or None without any."""
+) -> dict[str, Any] | None:
+    """Return all published results of a benchmark, or None without any.
+
+    Returns:
+        Their number, the rows that correspond to ours with their accuracies in words, and the
+        others.
+    """
     relevant = [result for result in published if result.benchmark == name]
     if not relevant:
         return None
-    matches: dict[PublishedResult, list[tuple[AggregatedResult, PublishedMatch]]] = {}
-    for result in results:
-        for match in match_published(result, relevant):
-            matches.setdefault(match.published, []).append((result, match))
-    tables = PublishedTables(len(relevant), {}, {})
+    pairs = [(result, m) for result in results for m in match_published(result, relevant)]
+    by_published = group_by(pairs, lambda pair: pair[1].published)
+    matched: dict[PublishedRow, list[str]] = {}
+    others: dict[PublishedRow, list[str]] = {}
     for other in relevant:
-        # Results that differ in these fields only come from one row of a paper and share one
-        # line.
-        shared = other.model_copy(
-            update={"way": 0, "shot": 0, "value": 0.0, "interval": None, "labeled_ratio": 1.0}
-        )
-        for result, match in matches.get(other, []):
+        shared = other.model_copy(update=ROW_FIELDS)
+        tasks = f"{other.way}-way {other.shot}-shot"
+        if other.labeled_ratio != 1:
+            tasks += f", {100 * other.labeled_ratio:g} % labeled"
+        for result, match in by_published.get(other, []):
             minor = tuple(text for text in match.differences if text not in match.major)
             row = PublishedRow(shared, str(result.key), match.major, minor)
-            tables.matched.setdefault(row, []).append(_comparison(result, match))
-        if other not in matches:
-            line = f"{_tasks(other)}: {other}"
-            tables.others.setdefault(PublishedRow(shared), []).append(line)
-    return tables
+            gap = "" if match.gap is None else f", {format_signed(match.gap, 2)} points"
+            line = f"{tasks}: {other}, ours {format_accuracy(result)}{gap}"
+            matched.setdefault(row, []).append(line)
+        if other not in by_published:
+            others.setdefault(PublishedRow(shared), []).append(f"{tasks}: {other}")
+    return {"n_results": len(relevant), "matched": matched, "others": others}
 
 
-def _comparison(result: AggregatedResult, match: PublishedMatch) -> str:
-    gap = "" if match.gap is None else f", {format_signed(match.gap, 2)} points"
-    published = match.published
-    return f"{_tasks(published)}: {published}, ours {format_accuracy(result)}{gap}"
-
-
-def _tasks(published: PublishedResult) -> str:
-    text = f"{published.way}-way {published.shot}-shot"
-    if published.labeled_ratio != 1:
-        text += f", {100 * published.labeled_ratio:g} % labeled"
-    return text
+def _balance(query: str) -> str:
+    """The class balance of queries: results on imbalanced ones only match their own kind."""
+    return next((kind for kind in IMBALANCED if query.startswith(kind)), "balanced")

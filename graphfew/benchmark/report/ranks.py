@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from graphfew.benchmark.report.aggregation import AggregatedResult, BenchmarkResults
-from graphfew.benchmark.report.result_tables import usual_tasks
+from graphfew.benchmark.report.aggregation import (
+    AggregatedResult,
+    BenchmarkResults,
+    group_by,
+    usual_tasks,
+)
 from graphfew.benchmark.report.svg import (
     INK,
     SERIES,
@@ -20,7 +25,7 @@ from graphfew.benchmark.report.svg import (
     report_style,
     shorten,
 )
-from graphfew.evaluation.significance import LEVEL, MethodRanking, rank_methods
+from graphfew.evaluation import MethodRanking, rank_methods
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,8 +40,7 @@ class FamilyRanking:
     @property
     def order(self) -> list[int]:
         """Indices of the methods, the best first."""
-        ranks = self.ranking.ranks
-        return sorted(range(len(ranks)), key=lambda i: ranks[i])
+        return [int(index) for index in np.argsort(self.ranking.ranks, kind="stable")]
 
 
 def rank_families(benchmarks: Sequence[BenchmarkResults]) -> tuple[FamilyRanking, ...]:
@@ -45,13 +49,19 @@ def rank_families(benchmarks: Sequence[BenchmarkResults]) -> tuple[FamilyRanking
     A benchmark counts once, with the mean accuracy over the kinds of tasks that it has of all
     these methods: kinds of tasks of one data set are not independent evidence.
     """
-    families: dict[str, dict[str, list[AggregatedResult]]] = {}
-    for benchmark in benchmarks:
-        for result in benchmark.results:
-            by_benchmark = families.setdefault(result.key.family, {})
-            by_benchmark.setdefault(benchmark.name, []).append(result)
-    rankings = [_rank_family(family, results) for family, results in families.items()]
-    return tuple(ranking for ranking in rankings if ranking is not None)
+    entries = [(benchmark.name, r) for benchmark in benchmarks for r in benchmark.results]
+    rankings: list[FamilyRanking] = []
+    for family, group in group_by(entries, lambda entry: entry[1].key.family).items():
+        results: dict[str, list[AggregatedResult]] = {}
+        for name, result in group:
+            results.setdefault(name, []).append(result)
+        methods = _common_methods(results)
+        means = {name: _mean_accuracies(results[name], methods) for name in results}
+        scores = {name: values for name, values in means.items() if values}
+        if len(methods) >= 3 and len(scores) >= 2:
+            ranking = rank_methods(np.array(list(scores.values())))
+            rankings.append(FamilyRanking(family, tuple(methods), tuple(scores), ranking))
+    return tuple(rankings)
 
 
 def render_rank_diagram(family: FamilyRanking, name: str) -> Markup:
@@ -59,9 +69,10 @@ def render_rank_diagram(family: FamilyRanking, name: str) -> Markup:
     ranking = family.ranking
     n_methods, n_groups = len(family.names), len(ranking.groups)
     height = 1.1 + 0.27 * -(-n_methods // 2) + 0.12 * n_groups
-    with report_style(grid=False):
+    with report_style():
         figure = Figure(figsize=(8.4, height), layout="constrained")
         ax = figure.subplots()
+        ax.grid(visible=False)
         for number, group in enumerate(ranking.groups):
             # Slightly longer than the distance of the ranks, so that a bar touches the lines of
             # its ends.
@@ -72,7 +83,7 @@ def render_rank_diagram(family: FamilyRanking, name: str) -> Markup:
         _draw_scale(ax, ranking.critical_difference, float(n_methods))
         picture = inline_svg(figure, name, describe_ranking(family))
     conclusion = "the methods differ"
-    if ranking.p_value >= LEVEL:
+    if ranking.p_value >= 0.05:
         conclusion = "no evidence that the methods differ"
     return captioned(
         picture,
@@ -111,6 +122,7 @@ def _draw_names(ax: Axes, family: FamilyRanking, top: float) -> None:
     # Rounded up.
     half = -(-len(order) // 2)
     margin = 0.05 * len(order)
+    label: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": 9.5}
     for number, i in enumerate(order):
         name, rank = shorten(family.names[i]), f"{ranks[i]:.2f}"
         if number < half:
@@ -120,56 +132,29 @@ def _draw_names(ax: Axes, family: FamilyRanking, top: float) -> None:
             x, level = len(order) + margin, top - 0.55 * (len(order) - 1 - number)
             text, offset, alignment = f"{rank}  {name}", 5, "left"
         ax.plot([x, ranks[i], ranks[i]], [level, level, 0], color=INK, linewidth=0.8)
-        ax.annotate(
-            text,
-            (x, level),
-            xytext=(offset, 0),
-            textcoords="offset points",
-            va="center",
-            ha=alignment,
-            fontsize=9.5,
-            annotation_clip=False,
-        )
+        end: dict[str, Any] = {"xytext": (offset, 0), "ha": alignment, "annotation_clip": False}
+        ax.annotate(text, (x, level), **label, **end)
 
 
-def _rank_family(
-    family: str, results: Mapping[str, Sequence[AggregatedResult]]
-) -> FamilyRanking | None:
+def _common_methods(results: Mapping[str, Sequence[AggregatedResult]]) -> list[str]:
+    """The methods that benchmarks share; one with little overlap is left out."""
     rows = {name: {result.key.row for result in group} for name, group in results.items()}
-    # Leave out the benchmark with the least overlap until the others share 3 methods.
-    # Ranks need every method on every benchmark.
+    # Ranks need every method on every benchmark, and at least 3 methods.
     while len(rows) > 2 and len(set.intersection(*rows.values())) < 3:
         overlap = {name: sum(len(rows[name] & other) for other in rows.values()) for name in rows}
         del rows[min(overlap, key=lambda name: overlap[name])]
-    if len(rows) < 2:
-        return None
-    methods = sorted(set.intersection(*rows.values()))
-    if len(methods) < 3:
-        return None
-    scores: dict[str, list[float]] = {}
-    for name in rows:
-        means = _mean_accuracies(results[name], methods)
-        if means is not None:
-            scores[name] = means
-    if len(scores) < 2:
-        return None
-    ranking = rank_methods(np.array(list(scores.values())))
-    return FamilyRanking(family, tuple(methods), tuple(scores), ranking)
+    return sorted(set.intersection(*rows.values()))
 
 
 def _mean_accuracies(
     results: Sequence[AggregatedResult], methods: Sequence[str]
 ) -> list[float] | None:
     """The mean accuracy of each method over the kinds of tasks on which all were evaluated."""
-    by_tasks: dict[str, dict[str, AggregatedResult]] = {}
-    for result in results:
-        by_tasks.setdefault(result.tasks_json, {})[result.key.row] = result
     complete: list[list[float]] = []
-    for group in by_tasks.values():
-        usual = usual_tasks(list(group.values()))
+    for column in group_by(results, lambda result: result.tasks_json).values():
+        usual = usual_tasks(column)
+        means = {r.key.row: r.average.result.mean for r in column if r.task_identity == usual}
         # A kind of tasks that lacks one method would favor the others.
-        if all(name in group and group[name].task_identity == usual for name in methods):
-            complete.append([group[name].average.result.mean for name in methods])
-    if not complete:
-        return None
-    return [float(value) for value in np.mean(complete, axis=0)]
+        if means.keys() >= set(methods):
+            complete.append([means[name] for name in methods])
+    return [float(value) for value in np.mean(complete, axis=0)] if complete else None

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 
 from graphfew.benchmark.protocol import comparison_caveats
-from graphfew.benchmark.report.aggregation import AggregatedResult, ResultKey
-from graphfew.benchmark.report.formatting import format_signed
-from graphfew.benchmark.report.result_tables import TaskColumn, task_columns, usual_tasks
-from graphfew.evaluation import compare_results
-from graphfew.evaluation.significance import LEVEL, compare_pairwise, holm_correction
+from graphfew.benchmark.report.aggregation import AggregatedResult, ResultKey, usual_tasks
+from graphfew.benchmark.report.result_tables import TaskColumn, task_columns
+from graphfew.evaluation import compare_pairwise
+
+Pair = tuple[int, int]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,38 +20,18 @@ class AccuracyDifference:
 
     Attributes:
         label: "a vs. b".
-        points: the difference.
-        half_width: half of its 95 % interval; None hides it.
+        points, half_width: the difference and its 95 % interval.
         corrected_p: p-value after Holm's correction.
+        direction: "up" or "down" for a significant difference, else empty.
         caveats: differences in mode or assumptions.
     """
 
     label: str
     points: float
-    half_width: float | None
+    half_width: float
     corrected_p: float
+    direction: str
     caveats: tuple[str, ...]
-
-    @property
-    def direction(self) -> str:
-        """ "up" or "down" for a significant difference, else empty."""
-        if self.corrected_p >= LEVEL:
-            return ""
-        return "up" if self.points > 0 else "down"
-
-    @property
-    def text(self) -> str:
-        """The difference, with an arrow if it is significant."""
-        text = format_signed(self.points)
-        if self.half_width is not None:
-            text = f"{format_signed(self.points, 2)} ± {self.half_width:.2f}"
-        arrow = {"up": "▲ ", "down": "▼ "}.get(self.direction, "")
-        return arrow + text
-
-    @property
-    def title(self) -> str:
-        """The comparison in words."""
-        return "; ".join([f"{self.label}: p = {self.corrected_p:.2g}", *self.caveats])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +40,7 @@ class ReferenceTable:
 
     reference: ResultKey
     columns: tuple[TaskColumn, ...]
-    rows: tuple[tuple[ResultKey, tuple[AccuracyDifference | None, ...]], ...]
+    rows: dict[ResultKey, list[AccuracyDifference | None]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,13 +48,13 @@ class DifferenceMatrix:
     """Differences of every two rows on one kind of tasks, the most accurate first.
 
     Attributes:
-        rows: differences of each result to all; None on the diagonal.
+        differences: by the indices of the results.
         n_excluded: results on other tasks.
     """
 
     column: TaskColumn
-    results: tuple[AggregatedResult, ...]
-    rows: tuple[tuple[AccuracyDifference | None, ...], ...]
+    results: list[AggregatedResult]
+    differences: dict[Pair, AccuracyDifference]
     n_excluded: int
 
 
@@ -95,16 +76,21 @@ def differences_to_reference(
     # Inductive results depend on nothing but the support set, so they are the neutral
     # reference.
     reference = min(candidates, key=lambda key: (key.family != "inductive", key))
-    columns = task_columns([result for result in results if result.key == reference])
+    bases = {result.tasks_json: result for result in results if result.key == reference}
+    columns = task_columns(list(bases.values()))
     by_column: list[dict[ResultKey, AccuracyDifference]] = []
     for column in columns:
-        group = [result for result in results if result.tasks_json == column.tasks_json]
-        by_column.append(_compare_with(group, reference))
-    keys = dict.fromkeys(r.key for r in results if any(r.key in found for found in by_column))
-    if not keys:
+        base = bases[column.tasks_json]
+        same = [result for result in results if result.task_identity == base.task_identity]
+        group = [base, *(result for result in same if result is not base)]
+        # All comparisons of a column with the reference are one family for the correction.
+        differences = _compare(group, [(other, 0) for other in range(1, len(group))])
+        by_column.append({group[a].key: d for (a, _), d in differences.items() if a})
+    compared = dict.fromkeys(r.key for r in results if any(r.key in found for found in by_column))
+    if not compared:
         return None
-    table = [(key, tuple(found.get(key) for found in by_column)) for key in keys]
-    return ReferenceTable(reference, columns, tuple(table))
+    table = {key: [found.get(key) for found in by_column] for key in compared}
+    return ReferenceTable(reference, columns, table)
 
 
 def difference_matrices(results: Sequence[AggregatedResult]) -> tuple[DifferenceMatrix, ...]:
@@ -112,60 +98,33 @@ def difference_matrices(results: Sequence[AggregatedResult]) -> tuple[Difference
     matrices: list[DifferenceMatrix] = []
     for column in task_columns(results):
         group = [result for result in results if result.tasks_json == column.tasks_json]
-        matrices.append(_difference_matrix(column, group))
+        # A paired test needs the same tasks, so results on others are counted but not compared.
+        usual = usual_tasks(group)
+        same = [result for result in group if result.task_identity == usual]
+        same.sort(key=lambda result: -result.average.result.mean)
+        # Corrected over all pairs of the column.
+        pairs = list(itertools.combinations(range(len(same)), 2))
+        matrix = DifferenceMatrix(column, same, _compare(same, pairs), len(group) - len(same))
+        matrices.append(matrix)
     return tuple(matrices)
 
 
-def _compare_with(
-    results: Sequence[AggregatedResult], reference: ResultKey
-) -> dict[ResultKey, AccuracyDifference]:
-    base = next(result for result in results if result.key == reference)
-    others = [
-        result
-        for result in results
-        if result.key != reference and result.task_identity == base.task_identity
-    ]
-    # Paired over tasks, whose difficulty varies more than the methods do. All comparisons of a
-    # column with the reference are one family for the correction.
-    tests = [compare_results(other.average.result, base.average.result) for other in others]
-    corrected = holm_correction([test.p_value for test in tests])
-    differences: dict[ResultKey, AccuracyDifference] = {}
-    for other, test, p_value in zip(others, tests, corrected, strict=True):
-        differences[other.key] = AccuracyDifference(
-            f"{other.key} vs. {reference}",
-            100 * test.difference,
-            100 * test.half_width,
-            p_value,
-            comparison_caveats(base.records[0], other.records[0]),
-        )
-    return differences
-
-
-def _difference_matrix(column: TaskColumn, results: Sequence[AggregatedResult]) -> DifferenceMatrix:
-    # A paired test needs the same tasks, so results on others are counted but not compared.
-    usual = usual_tasks(results)
-    group = [result for result in results if result.task_identity == usual]
-    group.sort(key=lambda result: -result.average.result.mean)
-    # Corrected over all pairs of the column; the lower half of the matrix has the negated
-    # differences of the upper half.
-    tests = {(test.a, test.b): test for test in compare_pairwise([r.average.result for r in group])}
-    rows: list[tuple[AccuracyDifference | None, ...]] = []
-    for a, first in enumerate(group):
-        row: list[AccuracyDifference | None] = []
-        for b, second in enumerate(group):
-            if a == b:
-                row.append(None)
-                continue
-            test = tests[min(a, b), max(a, b)]
-            sign = 1 if a < b else -1
-            row.append(
-                AccuracyDifference(
-                    f"{first.key} vs. {second.key}",
-                    sign * 100 * test.comparison.difference,
-                    None,
-                    test.corrected_p,
-                    comparison_caveats(first.records[0], second.records[0]),
-                )
+def _compare(
+    group: Sequence[AggregatedResult], pairs: Sequence[Pair]
+) -> dict[Pair, AccuracyDifference]:
+    """The differences of pairs, in both directions."""
+    # Paired over tasks, whose difficulty varies more than the methods do.
+    tests = compare_pairwise([result.average.result for result in group], pairs)
+    differences: dict[Pair, AccuracyDifference] = {}
+    for test in tests:
+        for a, b, sign in ((test.a, test.b, 1), (test.b, test.a, -1)):
+            points = sign * 100 * test.comparison.difference
+            direction = ""
+            if test.significant:
+                direction = "up" if points > 0 else "down"
+            differences[a, b] = AccuracyDifference(
+                f"{group[a].key} vs. {group[b].key}",
+                *(points, 100 * test.comparison.half_width, test.corrected_p, direction),
+                comparison_caveats(group[b].records[0], group[a].records[0]),
             )
-        rows.append(tuple(row))
-    return DifferenceMatrix(column, tuple(group), tuple(rows), len(results) - len(group))
+    return differences

@@ -6,14 +6,15 @@ import base64
 import io
 import re
 from contextlib import AbstractContextManager
-from typing import Any, Final
+from pathlib import Path
 
 import matplotlib as mpl
-from markupsafe import Markup, escape
+from markupsafe import Markup
 from matplotlib.figure import Figure
 
+STYLE = Path(__file__).parent / "templates" / "plot.mplstyle"
 # Placeholders for the colors of the page; each is replaced by its CSS variable.
-INK, LINE, PAPER = "#010203", "#a1a2a3", "#fdfcfb"
+INK, LINE = "#010203", "#a1a2a3"
 SERIES = (
     *("#0072b2", "#d55e00", "#009e73", "#cc79a7"),
     *("#e69f00", "#56b4e9", "#8a6d00", "#6a3d9a"),
@@ -25,31 +26,13 @@ MAX_LABEL = 40
 VARIABLES = {
     INK: "currentColor",
     LINE: "var(--line)",
-    PAPER: "var(--paper)",
     **{color: f"var(--s{number})" for number, color in enumerate(SERIES, 1)},
 }
-STYLE: Final[Any] = {
-    # Text instead of outlines: it can be selected, searched, and has the font of the page.
-    "svg.fonttype": "none",
-    "font.size": 10.5,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": LINE,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "xtick.labelsize": 9.5,
-    "ytick.labelsize": 9.5,
-    "axes.titlesize": 10.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": LINE,
-    "grid.alpha": 0.45,
-    "grid.linewidth": 0.7,
-    "axes.facecolor": "none",
-    "figure.facecolor": "none",
-    "axes.axisbelow": True,
-}
+ELEMENT = Markup(
+    '<svg role="img" aria-label="{description}" style="max-width:{width:.0f}px" class="plot" '
+    'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+    'viewBox="{box}"><title>{description}</title>{body}'
+)
 
 
 def shorten(name: str) -> str:
@@ -57,9 +40,9 @@ def shorten(name: str) -> str:
     return name if len(name) <= MAX_LABEL else f"{name[: MAX_LABEL - 1]}…"
 
 
-def report_style(*, grid: bool = True) -> AbstractContextManager[None]:
+def report_style() -> AbstractContextManager[None]:
     """Return a context in which figures have the style of the report."""
-    return mpl.rc_context({**STYLE, "axes.grid": grid})
+    return mpl.rc_context(fname=STYLE)
 
 
 def inline_svg(figure: Figure, name: str, description: str) -> Markup:
@@ -70,14 +53,9 @@ def inline_svg(figure: Figure, name: str, description: str) -> Markup:
         name: unique on the page; it prefixes the ids in the element.
         description: the figure in words, for screen readers.
     """
-    buffer = io.StringIO()
-    # Ids are random and the date is that of today by default; a report that is made again from
-    # the same records must not change.
-    with mpl.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    text = save_svg(figure, name, transparent=True).decode()
     # The metadata contain the version of matplotlib.
-    text = re.sub(r"<metadata>.*?</metadata>", "", buffer.getvalue(), flags=re.DOTALL)
-    text = text[text.index("<svg") :].strip()
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     # Ids are global on a page, and every figure starts to count at one.
     text = re.sub(r'(id="|href="#|url\(#)', rf"\1{name}-", text)
     # Matplotlib accepts no CSS variables. The page switches between light and dark mode with
@@ -85,20 +63,21 @@ def inline_svg(figure: Figure, name: str, description: str) -> Markup:
     for color, variable in VARIABLES.items():
         text = text.replace(color, variable)
     # The element is written again: a fixed width in points does not fit narrow screens.
-    head, _, body = text.partition(">")
-    box = re.search(r'viewBox="[^"]+"', head)
-    width = re.search(r'width="([\d.]+)pt"', head)
+    match = re.search(r'<svg [^>]*?width="([\d.]+)pt"[^>]*viewBox="([^"]+)"[^>]*>', text)
+    assert match is not None
     # Points to CSS pixels.
-    size = f"max-width:{float(width[1]) * 4 / 3:.0f}px" if width else ""
-    start = Markup('<svg role="img" aria-label="{}" style="{}" class="plot" {}>').format(
-        description,
-        size,
-        Markup(
-            'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-            + (box[0] if box else "")
-        ),
-    )
-    return start + Markup("<title>{}</title>").format(description) + Markup(body)
+    width = float(match[1]) * 4 / 3
+    body = Markup(text[match.end() :].strip())
+    return ELEMENT.format(description=description, width=width, box=match[2], body=body)
+
+
+def save_svg(figure: Figure, salt: str, *, transparent: bool = False) -> bytes:
+    """Return the figure as an SVG file; the same figure gives the same bytes."""
+    buffer = io.BytesIO()
+    # Ids are random and the date is that of today by default.
+    with mpl.rc_context({"svg.hashsalt": salt, "svg.fonttype": "none"}):
+        figure.savefig(buffer, format="svg", transparent=transparent, metadata={"Date": None})
+    return buffer.getvalue()
 
 
 def embedded_image(content: bytes, kind: str, description: str) -> Markup:
@@ -110,4 +89,4 @@ def embedded_image(content: bytes, kind: str, description: str) -> Markup:
 
 def captioned(picture: Markup, caption: str) -> Markup:
     """Return a picture with a caption."""
-    return Markup("<figure>{}<figcaption>{}</figcaption></figure>").format(picture, escape(caption))
+    return Markup("<figure>{}<figcaption>{}</figcaption></figure>").format(picture, caption)

@@ -7,13 +7,14 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from graphfew.benchmark.records import UnreadableLine
+from graphfew.benchmark.report.aggregation import group_by
 from graphfew.benchmark.report.svg import (
     DASHES,
     INK,
@@ -25,6 +26,8 @@ from graphfew.benchmark.report.svg import (
     shorten,
 )
 from graphfew.runs.run_dir import PARSE_ERRORS
+
+FIELDS = ("step", "validation_accuracy", "validation_half_width")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,18 +49,33 @@ def read_curves(
     unreadable: list[UnreadableLine] = []
     # Sorted, because the order of a folder depends on the file system.
     for path in sorted(folder.glob("*/metrics.jsonl")):
-        curve, lines = _read_curve(path)
-        unreadable += lines
-        if len(curve.steps) > 1:
-            curves.append(curve)
+        match = re.fullmatch(r"(.*)-seed(\d+)", path.parent.name)
+        name, seed = match.groups() if match else (path.parent.name, "?")
+        # Damaged bytes then spoil their own line only.
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        points = [_read_point(line) for line in lines]
+        for number, point in enumerate(points, 1):
+            if isinstance(point, str):
+                unreadable.append(UnreadableLine(path, number, point))
+        readable = [point for point in points if not isinstance(point, str)]
+        if len(readable) > 1:
+            curves.append(ValidationCurve(name, seed, *zip(*readable, strict=True)))
     return tuple(curves), tuple(unreadable)
+
+
+def _read_point(line: str) -> tuple[int, float, float] | str:
+    """The step, accuracy and half width of a validation, or why the line cannot be read."""
+    try:
+        content = json.loads(line)
+        step, mean, half_width = (float(content[field]) for field in FIELDS)
+        return int(step), 100 * mean, 100 * half_width
+    except PARSE_ERRORS as error:
+        return f"not a line of metrics ({error})"
 
 
 def render_curves(curves: Sequence[ValidationCurve], name: str) -> Markup:
     """Return small plots, one per training with a line per seed; `name` is unique on the page."""
-    by_name: dict[str, list[ValidationCurve]] = {}
-    for curve in curves:
-        by_name.setdefault(curve.name, []).append(curve)
+    by_name = group_by(curves, lambda curve: curve.name)
     n_columns = min(len(by_name), 3)
     n_rows = -(-len(by_name) // n_columns)
     with report_style():
@@ -78,9 +96,10 @@ def render_curves(curves: Sequence[ValidationCurve], name: str) -> Markup:
 def _draw_curves(ax: Axes, title: str, curves: Sequence[ValidationCurve]) -> None:
     for number, curve in enumerate(curves):
         color = SERIES[number % len(SERIES)]
+        accuracy, half_width = np.array(curve.accuracy), np.array(curve.half_width)
         ax.plot(
             curve.steps,
-            curve.accuracy,
+            accuracy,
             color=color,
             linestyle=DASHES[number % len(DASHES)],
             marker=MARKERS[number % len(MARKERS)],
@@ -88,13 +107,11 @@ def _draw_curves(ax: Axes, title: str, curves: Sequence[ValidationCurve]) -> Non
             linewidth=1.2,
             label=f"seed {curve.seed}",
         )
-        interval = list(zip(curve.accuracy, curve.half_width, strict=True))
-        low, high = [a - h for a, h in interval], [a + h for a, h in interval]
+        low, high = accuracy - half_width, accuracy + half_width
         ax.fill_between(curve.steps, low, high, color=color, alpha=0.15, linewidth=0)
         # The first maximum, as in training: a later equal value does not replace a checkpoint.
-        best = curve.accuracy.index(max(curve.accuracy))
-        ring: dict[str, Any] = {"markerfacecolor": "none", "markeredgecolor": INK}
-        ax.plot(curve.steps[best], curve.accuracy[best], "o", markersize=8, **ring)
+        best = int(accuracy.argmax())
+        ax.plot(curve.steps[best], accuracy[best], "o", markersize=8, mfc="none", mec=INK)
     ax.set_title(shorten(title), loc="left")
     ax.locator_params(axis="both", nbins=5)
     if len(curves) > 1:
@@ -109,30 +126,3 @@ def _describe_curves(curves: Sequence[ValidationCurve]) -> str:
         for curve in curves
     ]
     return f"Validation accuracy in % against training steps. {'; '.join(parts)}."
-
-
-def _read_curve(path: Path) -> tuple[ValidationCurve, list[UnreadableLine]]:
-    folder = path.parent.name
-    match = re.fullmatch(r"(.*)-seed(\d+)", folder)
-    name, seed = (match[1], match[2]) if match else (folder, "?")
-    steps: list[int] = []
-    accuracy: list[float] = []
-    half_width: list[float] = []
-    unreadable: list[UnreadableLine] = []
-    # Damaged bytes then spoil their own line only.
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    for number, line in enumerate(lines, 1):
-        try:
-            content = json.loads(line)
-            step = int(content["step"])
-            mean = 100 * float(content["validation_accuracy"])
-            half = 100 * float(content["validation_half_width"])
-        except PARSE_ERRORS as error:
-            reason = f"not a line of metrics ({error})"
-            unreadable.append(UnreadableLine(path, number, reason))
-            continue
-        steps.append(step)
-        accuracy.append(mean)
-        half_width.append(half)
-    curve = ValidationCurve(name, seed, tuple(steps), tuple(accuracy), tuple(half_width))
-    return curve, unreadable

@@ -93,13 +93,15 @@ def check_labels(y: Tensor, query: Tensor, task: Tensor, way: tuple[int, ...]) -
         )
 
 
-def check_members(
-    y: Tensor, task: Tensor, way: tuple[int, ...], n_queries: tuple[int, ...]
-) -> None:
-    """Check that every task has a query and every class a labeled support node."""
+def check_queries(n_queries: tuple[int, ...]) -> None:
+    """Check that every task has a query."""
     if min(n_queries) < 1:
         empty_task = n_queries.index(min(n_queries))
         raise InvalidInputError(f"task {empty_task} has no query; mark at least one node in query")
+
+
+def check_classes(y: Tensor, task: Tensor, way: tuple[int, ...]) -> None:
+    """Check that every class has a labeled support node."""
     n_tasks = len(way)
     max_way = max(way)
     labeled = y != -1

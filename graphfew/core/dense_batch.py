@@ -48,6 +48,22 @@ class DenseBatch:
         return self.one_hot.any(2)
 
 
+def dense_task(episode: Episode, class_nodes: Float[Tensor, "way F"] | None = None) -> DenseBatch:
+    """Return one task as dense arrays.
+
+    Args:
+        episode: one task with features `[N, F]`.
+        class_nodes: `[way, F]`, features of class nodes.
+
+    Returns:
+        A batch of one task, nodes in the order of the episode.
+    """
+    ((_, tasks),) = _groups(episode, episode.x, None)
+    if class_nodes is None:
+        return tasks
+    return dataclasses.replace(tasks, class_nodes=class_nodes[None])
+
+
 def map_to_edges(episode: Episode, fn: Callable[[DenseBatch], Tensor]) -> Float[Tensor, "E C"]:
     """Compute the edges of complete graphs from dense tasks.
 

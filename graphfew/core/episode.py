@@ -73,7 +73,8 @@ class Episode:
         n_queries = _count_per_task(self.query, task, len(sizes))
         unlabeled = (self.y == UNKNOWN) & ~self.query
         n_unlabeled = _count_per_task(unlabeled, task, len(sizes))
-        _episode_checks.check_members(self.y, task, way, n_queries)
+        _episode_checks.check_queries(n_queries)
+        _episode_checks.check_classes(self.y, task, way)
         # The dataclass is frozen, so derived fields are set through object.
         object.__setattr__(self, "sizes", sizes)
         object.__setattr__(self, "way", way)
@@ -97,6 +98,40 @@ class Episode:
             InvalidTypeError, InvalidInputError: as the constructor.
         """
         return cls(x=x, y=y, query=query, sizes=(len(x),), way=(way,))
+
+    @classmethod
+    def context(cls, x: Tensor, y: Tensor, way: int) -> Episode:
+        """Make an episode of one task without queries, to fit a method to (see `fit_method`).
+
+        Args:
+            x: items, `[N, ...]`.
+            y: class indices, `[N]` int64, `-1` if unlabeled.
+            way: number of classes.
+
+        Returns:
+            The episode with `sizes=(N,)` and `n_queries=(0,)`.
+
+        Raises:
+            InvalidTypeError, InvalidInputError: as the constructor.
+        """
+        # The type of y is checked only after that, so it may lack a device.
+        query = torch.zeros(len(y), dtype=torch.bool, device=getattr(y, "device", None))
+        _episode_checks.check_tensors(x, y, query)
+        sizes, ways = (len(y),), _episode_checks.int_tuple("way", (way,))
+        task = task_index(sizes, y.device)
+        _episode_checks.check_sizes(len(x), sizes, ways)
+        _episode_checks.check_labels(y, query, task, ways)
+        _episode_checks.check_classes(y, task, ways)
+        n_unlabeled = _count_per_task(y == UNKNOWN, task, 1)
+        return unchecked_episode(
+            x=x,
+            y=y,
+            query=query,
+            sizes=sizes,
+            way=ways,
+            n_queries=(0,),
+            n_unlabeled=n_unlabeled,
+        )
 
     @property
     def n_tasks(self) -> int:
@@ -187,6 +222,23 @@ class Episode:
             query=self.query[keep],
             sizes=tuple(sizes),
             n_unlabeled=(0,) * self.n_tasks,
+        )
+
+    def drop_queries(self) -> Episode:
+        """Remove the queries, which leaves the context that `fit_method` takes.
+
+        Returns:
+            The same tasks without queries, the only episodes with `n_queries` of 0.
+        """
+        keep = ~self.query
+        sizes = [size - n for size, n in zip(self.sizes, self.n_queries, strict=True)]
+        return _derive(
+            self,
+            x=self.x[keep],
+            y=self.y[keep],
+            query=self.query[keep],
+            sizes=tuple(sizes),
+            n_queries=(0,) * self.n_tasks,
         )
 
     def inductive(self) -> Episode:

@@ -7,6 +7,7 @@ from graphfew.errors import ContractError
 from graphfew.evaluation.accuracy import DescribedTasks, Result, evaluate, per_task_accuracy
 from graphfew.evaluation.comparison import Comparison, compare, compare_results
 from graphfew.evaluation.contract import check_contract
+from graphfew.evaluation.fitted import FittedMethod, fit_method
 from graphfew.evaluation.mode import EvaluationMode
 from graphfew.evaluation.prediction import predict
 from graphfew.evaluation.significance import (
@@ -26,6 +27,7 @@ __all__ = [
     "ContractError",
     "DescribedTasks",
     "EvaluationMode",
+    "FittedMethod",
     "MethodRanking",
     "PairwiseTest",
     "Result",
@@ -37,6 +39,7 @@ __all__ = [
     "compare_pairwise",
     "compare_results",
     "evaluate",
+    "fit_method",
     "holm_correction",
     "not_significantly_below_best",
     "per_task_accuracy",

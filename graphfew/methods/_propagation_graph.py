@@ -14,12 +14,17 @@ from graphfew.core.episode import Episode
 from graphfew.core.graph import Graph
 from graphfew.core.topology import Topology
 from graphfew.errors import InvalidInputError
+from graphfew.nn.fitted import FitContext, FittedContext
+from graphfew.nn.layers import Layers
 from graphfew.nn.readout import one_hot
-from graphfew.propagation.affinity import SPARSE_AFFINITIES, SparseAffinity
+from graphfew.propagation.affinity_graphs import FITTED_AFFINITIES, FittedAffinity
+from graphfew.propagation.affinity_rows import AffinityRows
 from graphfew.propagation.feature_transforms import power_normalize
+from graphfew.propagation.fitted_transforms import PowerNormalizer, fit_power_normalizer
 from graphfew.propagation.solvers import DENSE_NODES, sparse_matmul
 
 Affinity = Callable[[DenseBatch], Tensor]
+DenseSolver = Callable[[DenseBatch], Tensor]
 SparseSolver = Callable[[Topology, Tensor, Tensor], Tensor]
 EPSILON = 1e-12
 
@@ -31,11 +36,19 @@ class PropagationLayer:
         solve: tasks as dense arrays to class scores `[G, n, way]`.
         sparse_solve: for one large task, a symmetric graph, its weights and the one-hot labels to
             class scores `[N, way]`.
+        sender_solve: as `solve`, for the scores that receive-only queries average; None if these
+            are the final scores, as they are at a fixed point.
     """
 
-    def __init__(self, solve: Callable[[DenseBatch], Tensor], sparse_solve: SparseSolver) -> None:
+    def __init__(
+        self,
+        solve: DenseSolver,
+        sparse_solve: SparseSolver,
+        sender_solve: DenseSolver | None = None,
+    ) -> None:
         self.solve = solve
         self.sparse_solve = sparse_solve
+        self.sender_solve = sender_solve
 
     def __call__(self, graph: Graph) -> Graph:
         """Return the graph with new nodes."""
@@ -44,6 +57,18 @@ class PropagationLayer:
             return graph.replace(nodes=log_probs(scores[None])[0])
         nodes = map_to_node_scores(graph, lambda tasks: log_probs(self.solve(tasks)))
         return graph.replace(nodes=nodes)
+
+    def scores(self, graph: Graph) -> Tensor:
+        """Return the class scores `[N, way]` of the nodes of one task without queries."""
+        if graph.topology.sizes is not None:
+            return map_to_node_scores(graph, self.solve)
+        return self.sparse_solve(graph.topology, graph.edges, one_hot(graph.episode, graph.edges))
+
+    def sender_scores(self, graph: Graph, scores: Tensor) -> Tensor:
+        """Return what receive-only queries average, given the final scores of all nodes."""
+        if self.sender_solve is None or graph.topology.sizes is None:
+            return scores
+        return map_to_node_scores(graph, self.sender_solve)
 
     def _sparse_scores(self, graph: Graph) -> Tensor:
         topology = graph.topology
@@ -82,8 +107,8 @@ def affinity_graph(
     def embed(episode: Episode) -> Graph:
         counted = None if transductive else ~episode.query
         episode = power_normalize(episode, power, center, counted)
-        if max(episode.sizes) > DENSE_NODES and affinity in SPARSE_AFFINITIES:
-            return _sparse_graph(episode, SPARSE_AFFINITIES[affinity], transductive)
+        if max(episode.sizes) > DENSE_NODES and affinity in FITTED_AFFINITIES:
+            return _sparse_graph(episode, FITTED_AFFINITIES[affinity], transductive)
         edges = map_to_edges(episode, task_edges)
         topology = complete_graph(episode.sizes, episode.x.device)
         return Graph(episode.x, edges, topology, episode)
@@ -91,7 +116,7 @@ def affinity_graph(
     return embed
 
 
-def _sparse_graph(episode: Episode, affinity: SparseAffinity, transductive: bool) -> Graph:
+def _sparse_graph(episode: Episode, affinity: FittedAffinity, transductive: bool) -> Graph:
     """Build the sparse graph of one large task."""
     if episode.n_tasks > 1:
         raise InvalidInputError(
@@ -99,23 +124,76 @@ def _sparse_graph(episode: Episode, affinity: SparseAffinity, transductive: bool
             f"nodes; pass tasks with more than {DENSE_NODES} nodes one at a time"
         )
     if transductive:
-        topology, weights = affinity.graph(episode.x)
-        return Graph(episode.x, weights, topology, episode)
+        graph = affinity.graph(episode.x)
+        return Graph(episode.x, graph.weights, graph.topology, episode)
     context = torch.nonzero(~episode.query).flatten()
     query = torch.nonzero(episode.query).flatten()
-    context_topology, context_weights = affinity.graph(episode.x[context])
-    neighbor, query_weights = affinity.to_queries(episode.x[query], episode.x[context])
+    graph = affinity.graph(episode.x[context])
+    neighbor, query_weights = graph.rows.neighbors(episode.x[query])
     # Indices within the context become indices within the episode.
-    senders = torch.cat([context[context_topology.senders], context[neighbor.flatten()]])
+    senders = torch.cat([context[graph.topology.senders], context[neighbor.flatten()]])
     receivers = torch.cat(
-        [context[context_topology.receivers], query.repeat_interleave(neighbor.shape[1])]
+        [context[graph.topology.receivers], query.repeat_interleave(neighbor.shape[1])]
     )
     # Topology expects edges sorted by receiver.
     order = receivers.argsort(stable=True)
     links = (senders[order], receivers[order])
     topology = Topology(len(episode.y), receivers.device, edge_index=links)
-    weights = torch.cat([context_weights, query_weights.reshape(-1, 1)])[order]
+    weights = torch.cat([graph.weights, query_weights.reshape(-1, 1)])[order]
     return Graph(episode.x, weights, topology, episode)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PropagationPredictor:
+    """Predictor that averages the class scores of a query's neighbors in the context.
+
+    Attributes:
+        normalizer: of the features.
+        rows: the affinities of queries to the nodes of the context.
+        scores: `[N, way]` class scores of these nodes.
+    """
+
+    normalizer: PowerNormalizer
+    rows: AffinityRows
+    scores: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the logits `[Q, way]` of features `[Q, F]`."""
+        scores = self.rows.average(self.normalizer(x), self.scores)
+        return log_probs(scores[None])[0]
+
+
+def fit_propagation(
+    affinity: Affinity, power: float, center: Sequence[float] | None
+) -> FitContext | None:
+    """Return the fitted form of a method of one `PropagationLayer` in inductive mode.
+
+    The layer solves the graph of the context once; its scores are what each query averages. None
+    for an affinity that is not one of the library's, whose rows cannot be computed alone.
+    """
+    if affinity not in FITTED_AFFINITIES:
+        return None
+    fitted_affinity = FITTED_AFFINITIES[affinity]
+
+    def fit_context(layers: Layers, context: Episode) -> FittedContext:
+        layer = layers[0]
+        assert isinstance(layer, PropagationLayer)
+        normalizer = fit_power_normalizer(context.x, power, center)
+        context = context.encode(normalizer)
+        if len(context.y) > DENSE_NODES:
+            sparse = fitted_affinity.graph(context.x)
+            rows = sparse.rows
+            graph = Graph(context.x, sparse.weights, sparse.topology, context)
+        else:
+            rows = fitted_affinity.rows(context.x)
+            edges = map_to_edges(context, lambda tasks: affinity(tasks)[..., None])
+            graph = Graph(context.x, edges, complete_graph(context.sizes), context)
+        scores = layer.scores(graph)
+        unlabeled = log_probs(scores[None, ~context.labeled])[0]
+        predictor = PropagationPredictor(normalizer, rows, layer.sender_scores(graph, scores))
+        return FittedContext(predictor, unlabeled)
+
+    return fit_context
 
 
 def edge_weights(tasks: DenseBatch) -> Tensor:

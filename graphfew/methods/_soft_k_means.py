@@ -14,8 +14,12 @@ from graphfew.core.dense_batch import (
     update_classes_and_queries,
     weighted_class_means,
 )
+from graphfew.core.episode import Episode
 from graphfew.core.graph import Graph
 from graphfew.errors import InvalidInputError
+from graphfew.nn.fitted import ClassNodePredictor, FittedContext
+from graphfew.nn.layers import Layers
+from graphfew.nn.prototypes import class_mean_graph
 from graphfew.propagation.affinity import squared_distances
 
 # From tasks and squared distances `[G, n, way]` to class probabilities `[G, n, way]`.
@@ -139,6 +143,12 @@ class SoftKMeans(nn.Module):
         """Return the graph with new class nodes and edges."""
         return update_classes_and_queries(graph, self._update)
 
+    def class_nodes(self, context: Episode) -> Tensor:
+        """Return the final class nodes `[way, F]` of one encoded task."""
+        graph = self(class_mean_graph(context))
+        out: Tensor = graph.nodes[len(context.y) :]
+        return out
+
     def _update(self, tasks: DenseBatch) -> tuple[Tensor, Tensor]:
         assert tasks.class_nodes is not None
         is_unlabeled = unlabeled_mask(tasks)
@@ -150,3 +160,10 @@ class SoftKMeans(nn.Module):
             classes = weighted_class_means(weight, tasks.x)
             distance = squared_distances(classes, tasks.x).mT
         return classes, -distance
+
+
+def fit_soft_k_means(layers: Layers, context: Episode) -> FittedContext:
+    """Compute the final class nodes of an encoded task, which queries are compared with."""
+    layer = layers[0]
+    assert isinstance(layer, SoftKMeans)
+    return FittedContext(ClassNodePredictor(layer.class_nodes(context)))

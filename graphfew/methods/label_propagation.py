@@ -13,6 +13,7 @@ from graphfew.methods._propagation_graph import (
     PropagationLayer,
     affinity_graph,
     edge_weights,
+    fit_propagation,
 )
 from graphfew.methods.registry import register_method
 from graphfew.nn.method import GraphMethod
@@ -111,4 +112,5 @@ def label_propagation(
         transductive=transductive,
         independent_queries=not transductive,
         build_other_mode=create_other_mode,
+        fit_context=None if transductive else fit_propagation(affinity, power, center),
     )

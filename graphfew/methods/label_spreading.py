@@ -16,6 +16,7 @@ from graphfew.methods._propagation_graph import (
     PropagationLayer,
     affinity_graph,
     edge_weights,
+    fit_propagation,
 )
 from graphfew.methods.registry import register_method
 from graphfew.nn.method import GraphMethod
@@ -120,6 +121,11 @@ def label_spreading(
     def solve(tasks: DenseBatch) -> Tensor:
         return spreading_scores(tasks, alpha, steps)
 
+    def previous_scores(tasks: DenseBatch) -> Tensor:
+        # A query's last step averages what its neighbors had before that step.
+        assert steps is not None
+        return spreading_scores(tasks, alpha, steps - 1)
+
     def sparse_solve(topology: Topology, weights: Tensor, label: Tensor) -> Tensor:
         if steps is not None:
             raise InvalidInputError(
@@ -143,9 +149,10 @@ def label_spreading(
     return GraphMethod(
         encoder,
         affinity_graph(affinity, power, center, transductive),
-        [PropagationLayer(solve, sparse_solve)],
+        [PropagationLayer(solve, sparse_solve, None if steps is None else previous_scores)],
         node_logits,
         transductive=transductive,
         independent_queries=not transductive,
         build_other_mode=create_other_mode,
+        fit_context=None if transductive else fit_propagation(affinity, power, center),
     )

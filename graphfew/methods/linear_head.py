@@ -11,13 +11,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from graphfew.core.dense_batch import DenseBatch, update_query_edges
+from graphfew.core.episode import Episode
 from graphfew.core.graph import Graph
 from graphfew.errors import InvalidInputError
 from graphfew.methods._checks import require_labeled
 from graphfew.methods.registry import register_method
+from graphfew.nn.fitted import FittedContext, LinearPredictor, TransformedPredictor, unit_length
+from graphfew.nn.layers import Layers
 from graphfew.nn.method import GraphMethod
 from graphfew.nn.prototypes import class_mean_graph
-from graphfew.nn.readout import class_node_logits
+from graphfew.nn.readout import class_node_logits, one_hot
 
 Array = NDArray[np.float64]
 FitClassifier = Callable[[Array, NDArray[np.int64]], tuple[Array, Array]]
@@ -61,9 +64,22 @@ class FittedLinearHead:
         """Return the graph with new edges to queries; class nodes stay the class means."""
         return graph.replace(edges=update_query_edges(graph, self._logits))
 
+    def fit_context(self, context: Episode) -> FittedContext:
+        """Fit the classifier to the supports of one task."""
+        x = self.features(context.x)
+        weight, bias = self._fit_task(x, one_hot(context, x))
+        # The features of a query are scaled as in `features`, by the weights if possible.
+        linear = LinearPredictor(self.scale * weight.to(x), bias.to(x))
+        if not self.normalize:
+            return FittedContext(linear)
+        return FittedContext(TransformedPredictor(unit_length, linear))
+
+    def features(self, x: Tensor) -> Tensor:
+        """Return features `[..., F]` of the length that the classifier is fitted to."""
+        return self.scale * (F.normalize(x, dim=-1) if self.normalize else x)
+
     def _logits(self, tasks: DenseBatch) -> Tensor:
-        features = F.normalize(tasks.x, dim=2) if self.normalize else tasks.x
-        features = self.scale * features
+        features = self.features(tasks.x)
         # scikit-learn fits one task at a time, on CPU arrays and without gradients.
         weights, biases = [], []
         for x, label in zip(features, tasks.one_hot, strict=True):
@@ -131,13 +147,18 @@ def linear_head(
     del dim
     if not inv_regularization > 0:
         raise InvalidInputError(f"inv_regularization must be positive, got {inv_regularization}")
-    fit = logistic_regression(inv_regularization)
+    layer = FittedLinearHead(logistic_regression(inv_regularization), normalize, scale)
+
+    def fit_context(_: Layers, context: Episode) -> FittedContext:
+        return layer.fit_context(context)
+
     return GraphMethod(
         encoder,
         class_mean_graph,
-        [FittedLinearHead(fit, normalize, scale)],
+        [layer],
         class_node_logits,
         transductive=False,
         independent_queries=True,
         check=require_labeled("linear_head"),
+        fit_context=fit_context,
     )

@@ -7,12 +7,14 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from graphfew.core.episode import Episode
 from graphfew.core.graph import Graph
 from graphfew.errors import InvalidInputError
 from graphfew.methods._checks import require_labeled
 from graphfew.methods.losses import node_loss
 from graphfew.methods.registry import register_method
-from graphfew.nn.layers import Metric, cosine
+from graphfew.nn.fitted import AttentionPredictor, FittedContext, sorted_supports
+from graphfew.nn.layers import Layers, Metric, cosine
 from graphfew.nn.method import GraphMethod, Layer
 from graphfew.nn.prototypes import ScaledMetric, support_query_graph
 from graphfew.nn.readout import log_class_votes
@@ -21,6 +23,14 @@ from graphfew.nn.readout import log_class_votes
 def attention_edges(graph: Graph) -> Graph:
     """Normalize the edges by a softmax over the supports of each query."""
     return graph.replace(edges=graph.topology.softmax(graph.edges))
+
+
+def fit_attention(layers: Layers, context: Episode) -> FittedContext:
+    """Collect the supports that queries attend to."""
+    layer = layers[0]
+    assert isinstance(layer, ScaledMetric)
+    supports = sorted_supports(context, layer.metric, layer.scale.item())
+    return FittedContext(AttentionPredictor(supports))
 
 
 class SupportContext(nn.Module):
@@ -140,6 +150,7 @@ def matching(
         transductive=False,
         independent_queries=True,
         check=require_labeled("matching"),
+        fit_context=fit_attention,
     )
 
 

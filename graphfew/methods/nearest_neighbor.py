@@ -9,7 +9,8 @@ from graphfew.core.episode import Episode
 from graphfew.core.graph import Graph
 from graphfew.methods._checks import require_labeled
 from graphfew.methods.registry import register_method
-from graphfew.nn.layers import Metric, squared_euclidean
+from graphfew.nn.fitted import FittedContext, NearestSupportPredictor, sorted_supports
+from graphfew.nn.layers import Layers, Metric, squared_euclidean
 from graphfew.nn.method import GraphMethod
 from graphfew.nn.prototypes import ScaledMetric, support_query_graph
 from graphfew.nn.readout import nearest_support_logits
@@ -57,6 +58,13 @@ def nearest_neighbor(
         None; the logits are the similarity to the nearest support of each class.
     """
     del dim
+
+    def fit_context(layers: Layers, context: Episode) -> FittedContext:
+        layer = layers[0]
+        assert isinstance(layer, ScaledMetric)
+        supports = sorted_supports(context, layer.metric, layer.scale.item())
+        return FittedContext(NearestSupportPredictor(supports))
+
     return GraphMethod(
         encoder,
         flat_support_query_graph,
@@ -65,4 +73,5 @@ def nearest_neighbor(
         transductive=False,
         independent_queries=True,
         check=require_labeled("nearest_neighbor"),
+        fit_context=fit_context,
     )

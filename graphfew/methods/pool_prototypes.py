@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import torch
@@ -11,6 +12,7 @@ from torch.nn import functional as F
 from graphfew.core.dense_batch import (
     DenseBatch,
     class_softmax,
+    dense_task,
     scale_sharpness,
     update_classes_and_queries,
     weighted_class_means,
@@ -19,8 +21,15 @@ from graphfew.core.episode import Episode
 from graphfew.core.graph import Graph
 from graphfew.errors import InvalidInputError
 from graphfew.methods.registry import register_method
+from graphfew.nn.fitted import (
+    ClassNodePredictor,
+    FeatureTransform,
+    FittedContext,
+    TransformedPredictor,
+)
+from graphfew.nn.layers import Layers
 from graphfew.nn.method import GraphMethod
-from graphfew.nn.prototypes import class_mean_graph
+from graphfew.nn.prototypes import class_mean_graph, class_means
 from graphfew.nn.readout import class_node_logits
 from graphfew.propagation.affinity import squared_distances
 from graphfew.propagation.class_priors import check_prior, class_prior, unknown_mask
@@ -28,6 +37,10 @@ from graphfew.propagation.feature_transforms import (
     check_center,
     power_normalize,
     project_to_principal_axes,
+)
+from graphfew.propagation.fitted_transforms import (
+    fit_power_normalizer,
+    fit_principal_projection,
 )
 
 EPSILON = 1e-9
@@ -118,11 +131,28 @@ class PoolPrototypeUpdate:
         """Return the graph with new class nodes and edges."""
         return update_classes_and_queries(graph, self._update)
 
+    def fit_context(self, context: Episode) -> FittedContext:
+        """Compute the class nodes and biases of one normalized task without queries."""
+        tasks = dense_task(context, class_means(context))
+        classes, bias, log_ratio = self._move_classes(tasks, unknown_mask(tasks))
+        beta = scale_sharpness(self.assignment.inv_temperature, context.way[0])
+        predictor = ClassNodePredictor(classes[0], scale=beta, bias=log_ratio[0])
+        logits = self.assignment.logits(tasks, classes) + bias[:, None]
+        return FittedContext(predictor, logits[0, ~context.labeled])
+
     def _update(self, tasks: DenseBatch) -> tuple[Tensor, Tensor]:
-        assert tasks.class_nodes is not None
         mask = unknown_mask(tasks)
         if not self.transductive:
             mask = mask * ~tasks.query[..., None]
+        classes, bias, log_ratio = self._move_classes(tasks, mask)
+        # The biases fit the class proportions of the assigned nodes. Queries of the inductive mode
+        # are not among these nodes; for them only the remaining log-ratio applies.
+        query_bias = bias if self.transductive else log_ratio
+        return classes, self.assignment.logits(tasks, classes) + query_bias[:, None]
+
+    def _move_classes(self, tasks: DenseBatch, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the final class nodes, their biases and remaining log-ratios."""
+        assert tasks.class_nodes is not None
         classes = tasks.class_nodes
         bias = torch.zeros_like(classes[..., 0])
         for _ in range(self.num_iterations):
@@ -130,10 +160,7 @@ class PoolPrototypeUpdate:
             means = weighted_class_means(probs + tasks.one_hot, tasks.x)
             classes = classes + self.rate * (means - classes)
         _, bias, log_ratio = self.assignment(tasks, classes, mask, bias)
-        # The biases fit the class proportions of the assigned nodes. Queries of the inductive mode
-        # are not among these nodes; for them only the remaining log-ratio applies.
-        query_bias = bias if self.transductive else log_ratio
-        return classes, self.assignment.logits(tasks, classes) + query_bias[:, None]
+        return classes, bias, log_ratio
 
 
 @register_method(paper="Hu et al. 2021; Ren et al. 2018", transductive=True, unlabeled=True)
@@ -224,6 +251,16 @@ def pool_prototypes(
             episode = episode.encode(lambda x: F.normalize(x, dim=1))
         return class_mean_graph(episode)
 
+    def fit_context(layers: Layers, context: Episode) -> FittedContext:
+        update = layers[0]
+        assert isinstance(update, PoolPrototypeUpdate)
+        transform: FeatureTransform = fit_power_normalizer(context.x, power, center)
+        if n_components is not None:
+            transform = fit_principal_projection(transform, context.x, n_components)
+        fitted = update.fit_context(context.encode(transform))
+        predictor = TransformedPredictor(transform, fitted.predictor)
+        return dataclasses.replace(fitted, predictor=predictor)
+
     def create_other_mode() -> GraphMethod:
         return pool_prototypes(
             encoder,
@@ -249,6 +286,7 @@ def pool_prototypes(
         transductive=transductive,
         independent_queries=not transductive,
         build_other_mode=create_other_mode,
+        fit_context=None if transductive else fit_context,
     )
 
 

@@ -9,7 +9,7 @@ from graphfew.methods.losses import node_loss
 from graphfew.methods.registry import register_method
 from graphfew.nn.layers import Metric, squared_euclidean
 from graphfew.nn.method import GraphMethod
-from graphfew.nn.prototypes import ScaledMetric, class_mean_graph
+from graphfew.nn.prototypes import ScaledMetric, class_mean_graph, fit_class_means
 from graphfew.nn.readout import class_node_logits
 
 
@@ -70,4 +70,5 @@ def prototypical(
         transductive=False,
         independent_queries=True,
         check=require_labeled("prototypical"),
+        fit_context=fit_class_means,
     )

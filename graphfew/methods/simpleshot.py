@@ -11,11 +11,13 @@ from graphfew.core.episode import Episode
 from graphfew.core.graph import Graph
 from graphfew.methods._checks import require_labeled
 from graphfew.methods.registry import register_method
-from graphfew.nn.layers import squared_euclidean
+from graphfew.nn.fitted import FittedContext, TransformedPredictor
+from graphfew.nn.layers import Layers, squared_euclidean
 from graphfew.nn.method import GraphMethod
-from graphfew.nn.prototypes import ScaledMetric, class_mean_graph, task_class_means
+from graphfew.nn.prototypes import ScaledMetric, class_mean_graph, fit_class_means, task_class_means
 from graphfew.nn.readout import class_node_logits
 from graphfew.propagation.feature_transforms import check_center
+from graphfew.propagation.fitted_transforms import CenteredUnit
 
 
 @register_method(paper="Wang et al. 2019")
@@ -66,6 +68,14 @@ def simpleshot(
         mean = _center(episode, center)
         return class_mean_graph(episode.encode(lambda x: F.normalize(x - mean, dim=1)))
 
+    def fit_context(layers: Layers, context: Episode) -> FittedContext:
+        if center is not None:
+            transform = CenteredUnit(context.x.new_tensor(center))
+        else:
+            transform = CenteredUnit(task_class_means(context)[0])
+        fitted = fit_class_means(layers, context.encode(transform))
+        return FittedContext(TransformedPredictor(transform, fitted.predictor))
+
     return GraphMethod(
         encoder,
         embed,
@@ -74,6 +84,7 @@ def simpleshot(
         transductive=False,
         independent_queries=True,
         check=require_labeled("simpleshot"),
+        fit_context=fit_context,
     )
 
 

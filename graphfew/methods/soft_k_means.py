@@ -13,6 +13,7 @@ from graphfew.methods._soft_k_means import (
     DistractorMask,
     SoftKMeans,
     distance_probs,
+    fit_soft_k_means,
 )
 from graphfew.methods.losses import node_loss
 from graphfew.methods.registry import register_method
@@ -29,6 +30,7 @@ def _create(encoder: nn.Module, assign: Assign, steps: int) -> GraphMethod:
         class_node_logits,
         transductive=False,
         independent_queries=True,
+        fit_context=fit_soft_k_means,
     )
 
 

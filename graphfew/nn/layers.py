@@ -17,6 +17,8 @@ from graphfew.core.topology import Topology
 from graphfew.errors import InvalidInputError, InvalidTypeError
 
 Metric = Callable[[Tensor, Tensor], Tensor]
+# Pairs of rows that a metric without a closed form is called with at a time.
+PAIRS_PER_CHUNK = 2**16
 
 
 class RowNorm(nn.Module):
@@ -178,6 +180,39 @@ def metric_edges(
     return _FROM_PRODUCTS[metric](inner, receiver_norms, sender_norms)
 
 
+def metric_table(
+    metric: Metric, a: Float[Tensor, "n F"], b: Float[Tensor, "m F"]
+) -> Float[Tensor, "n m"]:
+    """Compute a metric of every row of `a` with every row of `b`.
+
+    It has the values of `metric_edges`.
+
+    Args:
+        metric: `([P, F], [P, F]) -> [P, 1]`; `squared_euclidean` and `cosine` are computed by one
+            matrix product, any other in chunks of pairs.
+        a: `[n, F]`.
+        b: `[m, F]`.
+
+    Returns:
+        `[n, m]`.
+
+    Example:
+        >>> import torch, graphfew as gf
+        >>> from graphfew.nn.layers import metric_table
+        >>> metric_table(gf.nn.squared_euclidean, torch.tensor([[1.0]]), torch.tensor([[1.0], [3.0]]))
+        tensor([[ 0., -4.]])
+    """
+    if metric not in _FROM_PRODUCTS:
+        rows = []
+        for part in torch.split(a, max(1, PAIRS_PER_CHUNK // max(1, len(b)))):
+            first, second = part.repeat_interleave(len(b), 0), b.repeat(len(part), 1)
+            rows.append(metric(first, second).view(len(part), len(b)))
+        return torch.cat(rows)
+    a_norms = torch.linalg.vector_norm(a, dim=1)[:, None]
+    b_norms = torch.linalg.vector_norm(b, dim=1)
+    return _FROM_PRODUCTS[metric](a @ b.T, a_norms, b_norms)
+
+
 class Layers(nn.Module):
     """A sequence of graph layers, modules or plain functions.
 
@@ -199,6 +234,10 @@ class Layers(nn.Module):
         for index, step in enumerate(self._steps):
             if isinstance(step, nn.Module):
                 self.add_module(str(index), step)
+
+    def __getitem__(self, index: int) -> Callable[[Graph], Graph]:
+        """Return one layer."""
+        return self._steps[index]
 
     def forward(self, graph: Graph) -> tuple[Graph, ...]:
         """Return the graph after each layer."""

@@ -15,6 +15,7 @@ from graphfew.backbones.external import check_features
 from graphfew.core.episode import Episode
 from graphfew.core.graph import Graph
 from graphfew.errors import InvalidInputError
+from graphfew.nn.fitted import FitContext
 from graphfew.nn.layers import Layers
 from graphfew.ops.magnitude import clamp_magnitude
 
@@ -72,6 +73,9 @@ class GraphMethod(nn.Module):
         unlabeled: whether unlabeled nodes are used; otherwise they are removed from the episode.
         build_other_mode: builds this method in its other mode, if the two modes differ in more
             than their graphs.
+        fit_context: `(layers, encoded context) -> FittedContext`, computes everything that does
+            not depend on the queries of a task, for an inductive method (see `fit_method`). None
+            for methods that predict from whole episodes only.
 
     Attributes:
         spec: the name and arguments given to `create`, for checkpoints; None for a method that
@@ -105,6 +109,7 @@ class GraphMethod(nn.Module):
         node_order_matters: bool = False,
         unlabeled: bool = True,
         build_other_mode: Callable[[], GraphMethod] | None = None,
+        fit_context: FitContext | None = None,
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -118,6 +123,7 @@ class GraphMethod(nn.Module):
         self.node_order_matters = node_order_matters
         self.unlabeled = unlabeled
         self.build_other_mode = build_other_mode
+        self.fit_context = fit_context
         self.spec: ModelSpec | None = None
         self.provenance: Mapping[str, JSON] = {}
         self.has_both_modes = True
@@ -213,6 +219,7 @@ class GraphMethod(nn.Module):
             "node_order_matters": self.node_order_matters,
             "unlabeled": self.unlabeled,
             "build_other_mode": self.build_other_mode,
+            "fit_context": self.fit_context,
         }
         # A new shell around the same modules: weights are shared, and trained through either.
         copy = GraphMethod(**{**arguments, **changes})
@@ -234,12 +241,26 @@ class GraphMethod(nn.Module):
         if not self.unlabeled:
             episode = episode.drop_unlabeled()
         self.check(episode)
-        encoded = episode.encode(self.encoder)
-        check_features(encoded.x, len(episode.y), None, type(self.encoder).__name__)
-        encoded = encoded.encode(clamp_magnitude)
+        encoded = episode.encode(self.encode_items)
         if self.condition is None:
             return encoded
         return self.condition(self.encoder, episode, encoded).encode(clamp_magnitude)
+
+    def encode_items(self, x: Tensor) -> Float[Tensor, "N F"]:
+        """Encode items without their task; a method with a `condition` encodes them once more.
+
+        Args:
+            x: items `[N, ...]`.
+
+        Returns:
+            Features `[N, F]`.
+
+        Raises:
+            InvalidInputError: the encoder returned another number of rows.
+        """
+        features = self.encoder(x)
+        check_features(features, len(x), None, type(self.encoder).__name__)
+        return clamp_magnitude(features)
 
     def forward_encoded(self, encoded: Episode) -> MethodOutput:
         """Run embedding, layers and readout on one graph per task of the episode.

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from graphfew.core.builders import class_node_graph, support_to_query_graph
 from graphfew.core.episode import Episode
 from graphfew.core.graph import Graph
-from graphfew.nn.layers import Metric, metric_edges
+from graphfew.nn.fitted import ClassNodePredictor, FittedContext
+from graphfew.nn.layers import Layers, Metric, metric_edges
 
 
 def class_mean_graph(episode: Episode) -> Graph:
@@ -37,6 +38,35 @@ def class_mean_graph(episode: Episode) -> Graph:
     weights = into_classes.normalize(edges[: len(into_classes.receivers)])
     means = into_classes.propagate(weights, episode.x)
     return Graph(torch.cat([episode.x, means]), edges, topology, episode)
+
+
+def class_means(context: Episode) -> Float[Tensor, "way F"]:
+    """Average the supports of each class of one task.
+
+    Args:
+        context: an encoded task, `x [N, F]`.
+
+    Returns:
+        `[way, F]`.
+    """
+    return class_mean_graph(context).nodes[len(context.y) :]
+
+
+def fit_class_means(layers: Layers, context: Episode) -> FittedContext:
+    """Fit a method whose only layer is a `ScaledMetric` of class means and queries.
+
+    Args:
+        layers: the method's layers.
+        context: an encoded task, `x [N, F]`.
+
+    Returns:
+        The predictor by the metric to the class means.
+    """
+    layer = layers[0]
+    assert isinstance(layer, ScaledMetric)
+    nodes = class_means(context)
+    scale = layer.scale.item()
+    return FittedContext(ClassNodePredictor(nodes, metric=layer.metric, scale=scale))
 
 
 def task_class_means(episode: Episode) -> Float[Tensor, "tasks F"]:

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
-
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
 from graphfew.core.dense_batch import DenseBatch
 from graphfew.core.topology import Topology
 from graphfew.errors import InvalidInputError
+from graphfew.propagation.affinity_rows import TIE_ROUNDINGS
 from graphfew.propagation.neighbors import (
+    Neighbors,
     Search,
     exact_cosine_search,
     exact_search,
     knn,
-    query_neighbors,
     union_graph,
 )
 
 TINY = 1e-12
-# Distances that differ by this many units of rounding count as equal.
-TIE_ROUNDINGS = 16
 
 
 def squared_distances(
@@ -214,7 +209,11 @@ def sparse_self_tuning(
     Deviations:
         Those of `self_tuning`; of tied neighbors only `k` in total are used.
     """
-    neighbors = knn(x, min(k, len(x) - 1), search=search)
+    return self_tuning_edges(knn(x, min(k, len(x) - 1), search=search))
+
+
+def self_tuning_edges(neighbors: Neighbors) -> tuple[Topology, Float[Tensor, "E 1"]]:
+    """Compute the sparse graph of `self_tuning` from the neighbors by Euclidean distance."""
     width = neighbors.distance.amax(1)
     widths = (width[:, None] * width[neighbors.index]).clamp_min(TINY)
     weights = (-neighbors.distance.square() / widths).exp().view(-1, 1)
@@ -266,71 +265,6 @@ def sparse_cosine_power(
 
 def _mean(forward: Tensor, backward: Tensor) -> Tensor:
     return (forward + backward) / 2
-
-
-def self_tuning_to_queries(
-    queries: Float[Tensor, "Q F"], x: Float[Tensor, "N F"], k: int = 7
-) -> tuple[Int[Tensor, "Q k"], Float[Tensor, "Q k"]]:
-    """Compute the rows of `self_tuning` for receive-only queries.
-
-    Args:
-        queries: `[Q, F]`.
-        x: the other nodes `[N, F]`.
-        k: number of neighbors.
-
-    Returns:
-        The index of each query's neighbors and their weights, `[Q, k]` each.
-    """
-    index, distance = query_neighbors(queries, x, min(k, len(x)))
-    used_nodes, position = torch.unique(index, return_inverse=True)
-    # Each of these nodes is its own nearest neighbor, so its k-th other node is number k + 1.
-    _, node_distance = query_neighbors(x[used_nodes], x, min(k + 1, len(x)))
-    width = node_distance[:, -1]
-    widths = (distance[:, -1:] * width[position]).clamp_min(TINY)
-    return index, (-distance.square() / widths).exp()
-
-
-def cosine_power_to_queries(
-    queries: Float[Tensor, "Q F"], x: Float[Tensor, "N F"], k: int = 10, power: float = 3.0
-) -> tuple[Int[Tensor, "Q k"], Float[Tensor, "Q k"]]:
-    """Compute the rows of `cosine_power` for receive-only queries.
-
-    Args:
-        queries: `[Q, F]`.
-        x: the other nodes `[N, F]`.
-        k: number of neighbors.
-        power: exponent of the cosine.
-
-    Returns:
-        The index of each query's neighbors and their weights, `[Q, k]` each.
-    """
-    unit_queries, unit_x = F.normalize(queries, dim=1), F.normalize(x, dim=1)
-    index, distance = query_neighbors(unit_queries, unit_x, min(k, len(x)))
-    similarity = 1 - distance.square() / 2
-    # Only one direction exists, so the mean of both is half of it.
-    return index, similarity.clamp_min(0).pow(power) / 2
-
-
-@dataclasses.dataclass(frozen=True)
-class SparseAffinity:
-    """The sparse form of an affinity, for one task with many nodes.
-
-    Attributes:
-        graph: from nodes `[N, F]` to the edges that are not 0 and their weights `[E, 1]`.
-        to_queries: from receive-only queries `[Q, F]` and nodes `[N, F]` to each query's neighbors
-            and their weights, `[Q, k]` each.
-    """
-
-    graph: Callable[[Tensor], tuple[Topology, Tensor]]
-    to_queries: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-
-
-SPARSE_AFFINITIES: Mapping[Callable[..., Tensor], SparseAffinity] = MappingProxyType(
-    {
-        self_tuning: SparseAffinity(sparse_self_tuning, self_tuning_to_queries),
-        cosine_power: SparseAffinity(sparse_cosine_power, cosine_power_to_queries),
-    }
-)
 
 
 def symmetric_normalize(weights: Float[Tensor, "G n n"]) -> Float[Tensor, "G n n"]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -78,21 +78,23 @@ def power_normalize(
         One center for all nodes of a task (the paper has one for supports and one for queries,
         which differ if the queries are imbalanced); the power of a negative value keeps its sign.
     """
-    x = _power_unit(episode.x, power)
+    x = power_unit(episode.x, power)
     if center is not None:
         centered = x - x.new_tensor(center)
-        return episode.encode(lambda _: _unit(centered))
+        return episode.encode(lambda _: unit_rows(centered))
     centered = center_tasks(x, episode.sizes, counted)
-    return episode.encode(lambda _: _unit(centered))
+    return episode.encode(lambda _: unit_rows(centered))
 
 
-def _power_unit(x: Tensor, power: float) -> Tensor:
+def power_unit(x: Float[Tensor, "N F"], power: float) -> Float[Tensor, "N F"]:
+    """Apply a power to features, with their signs, and scale them to length 1."""
     if power == 1:
-        return _unit(x)
-    return _unit(x.sign() * x.abs().pow(power))
+        return unit_rows(x)
+    return unit_rows(x.sign() * x.abs().pow(power))
 
 
-def _unit(x: Tensor) -> Tensor:
+def unit_rows(x: Float[Tensor, "N F"]) -> Float[Tensor, "N F"]:
+    """Scale features to length 1."""
     # F.normalize takes twice as long on wide rows.
     out: Tensor = x / torch.linalg.vector_norm(x, dim=1, keepdim=True).clamp_min(TINY)
     return out
@@ -128,7 +130,7 @@ def adaptive_power_normalize(
         >>> gf.propagation.adaptive_power_normalize(episode, 1.0).x.norm(dim=1).round(decimals=3)
         tensor([1., 1., 1.])
     """
-    scaled = episode.encode(lambda _: _power_unit(episode.x, power))
+    scaled = episode.encode(lambda _: power_unit(episode.x, power))
 
     def recenter(tasks: DenseBatch) -> Tensor:
         return _center_adaptively(tasks, prior, sharpness)
@@ -188,12 +190,12 @@ def project_to_principal_axes(
     for rows, counted_rows in zip(
         torch.split(episode.x, sizes), torch.split(basis, sizes), strict=True
     ):
-        projected.append(rows @ _principal_axes(counted_rows, components))
+        projected.append(rows @ principal_axes(counted_rows, components))
     return episode.encode(lambda _: torch.cat(projected))
 
 
-def _principal_axes(rows: Tensor, components: int) -> Tensor:
-    """Orthonormal columns `[F, components]`; columns beyond the rank are zero."""
+def principal_axes(rows: Float[Tensor, "N F"], components: int) -> Float[Tensor, "F components"]:
+    """Return orthonormal columns; those beyond the rank are zero."""
     n, width = rows.shape
     # The smaller of the two Gram matrices has the same positive eigenvalues.
     gram = rows @ rows.mT if n < width else rows.mT @ rows

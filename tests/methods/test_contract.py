@@ -1,6 +1,7 @@
 """Contract of every registered method, in each of its modes."""
 
 import inspect
+import pickle
 
 import pytest
 import torch
@@ -152,6 +153,50 @@ def test_inductive_predictions_are_independent(case):
     else:
         assert (whole - replaced).abs().max() > 1e-6
         assert (whole - dropped).abs().max() > 1e-6
+
+
+def test_fitted_form_matches_the_episode(case):
+    """A context that is fitted once predicts later queries as an episode with them does."""
+    _, mode, method, model = case
+    tasks = [sample(method, 3, 3, (1, 2), 4), task(1, 3, (1,), 1)]
+    if method.unlabeled:
+        tasks += [task(6, 3, (1, 2), 3, unlabeled=4), task(7, 3, (1,), 2, unlabeled=1)]
+    if not method.fixed_way:
+        tasks.append(sample(method, 4, 5, (2, 1), 3))
+    with gf.nn.eval_mode(model):
+        if mode == "transductive":
+            with pytest.raises(ValueError, match="transductive"):
+                gf.evaluation.fit_method(model, tasks[0].drop_queries())
+            return
+        logits = model(gf.collate(tasks)).logits.split([e.n_queries[0] for e in tasks])
+        for e, expected in zip(tasks, logits, strict=True):
+            fitted = gf.evaluation.fit_method(model, e.drop_queries())
+            close(fitted.predict_logits(e.x[e.query]), expected[:, : e.way[0]])
+            if fitted.fitted is not None:
+                again = pickle.loads(pickle.dumps(fitted.fitted.predictor))
+                assert torch.equal(again(e.x[e.query]), fitted.predict_logits(e.x[e.query]))
+
+
+def test_unlabeled_nodes_of_a_fitted_context_are_predicted(case):
+    """Together, as the queries of the transductive mode, or alone if there is no such mode."""
+    name, mode, method, model = case
+    if mode == "transductive" or not method.unlabeled:
+        return
+    e = task(6, 3, (1, 2), 1, unlabeled=4)
+    context = e.drop_queries()
+    unlabeled = ~context.labeled
+    with gf.nn.eval_mode(model):
+        actual = gf.evaluation.fit_method(model, context).unlabeled_logits()
+        if method.transductive:
+            together = gf.Episode.single(context.x, context.y, unlabeled, 3)
+            other = identity_model(name, **arguments(name, "transductive"))
+            other.load_state_dict(model.state_dict())
+            close(actual, other(together).logits)
+        else:
+            nodes = torch.cat([torch.arange(len(context.y)), unlabeled.nonzero().flatten()])
+            query = torch.arange(len(nodes)) >= len(context.y)
+            both = gf.Episode.single(context.x[nodes], context.y[nodes], query, 3)
+            close(actual, model(both).logits)
 
 
 def test_unlabeled_nodes_are_used_or_rejected(case):

@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import Tags, assert_all_finite, check_consistent_length, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
+from torch.nn import functional as F
 
 from graphfew.errors import InvalidInputError
 from graphfew.estimators import _validation
+from graphfew.estimators._fitting import ItemPredictor, encode_items, fit_items
 from graphfew.estimators._models import ModelFactory, check_head, check_method
-from graphfew.estimators._predict import class_probabilities, unit_features
-from graphfew.methods.registry import find_method
-from graphfew.nn.method import GraphMethod
 from graphfew.serialization import pretrained
 from graphfew.serialization.checkpoint import SUFFIX, checkpoint_path
 
@@ -305,10 +304,21 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         new_probs = probs[n_previous:]  # a view: the assignments below fill `probs`
         labeled = class_index >= 0
         new_probs[labeled, class_index[labeled]] = 1
-        if not labeled.all():
-            new_probs[~labeled] = self._label_unlabeled(X[~labeled])
+        all_features = self._encode(self._X)
+        fitted = fit_items(
+            self._factory,
+            self._X,
+            all_features,
+            self._class_index,
+            n_classes,
+            transductive=self.transductive,
+        )
+        new_probs[~labeled] = fitted.unlabeled_probs
+        self._predictor = fitted.predictor
+        if self._head_factory is not None:
+            self._predictor = self._fit_head(self._head_factory, probs.argmax(1))
 
-        features = self._features(X)
+        features = F.normalize(all_features[n_previous:], dim=1)
         sums = torch.zeros(n_classes, features.shape[1], dtype=features.dtype)
         sums[torch.from_numpy(previous_columns)] += previous_sums.to(features.dtype)
         weights = torch.from_numpy(new_probs).to(features.dtype)
@@ -318,17 +328,12 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.label_distributions_ = probs
         self.transduction_ = self.classes_[probs.argmax(1)]
 
-    def _label_unlabeled(self, items: Array) -> Array:
-        """Class probabilities of unlabeled items: as queries of the labeled ones, if possible together."""
-        transductive = True
-        if not self._is_checkpoint():
-            transductive = find_method(self._factory.method).transductive
-        model = self._factory.model(transductive=transductive, dtype=_validation.float_dtype(items))
-        labeled = self._class_index >= 0
-        context = _validation.to_dense(self._X[labeled].astype(items.dtype, copy=False))
-        return class_probabilities(
-            model, context, self._class_index[labeled], items, len(self.classes_)
-        )
+    def _fit_head(self, factory: ModelFactory, class_index: Array) -> ItemPredictor:
+        """Fit the head to all items with their given and predicted labels."""
+        items, n_classes = self._X, len(self.classes_)
+        features = encode_items(factory, items, transductive=False, batch_size=self.batch_size)
+        fitted = fit_items(factory, items, features, class_index, n_classes, transductive=False)
+        return fitted.predictor
 
     def _check_parameters(self) -> None:
         if self.unknown_threshold is not None and not -1 <= self.unknown_threshold <= 1:
@@ -391,34 +396,17 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             or str(method) in pretrained.names()
         )
 
-    def _model(self, X: Any) -> GraphMethod:
-        dtype = _validation.float_dtype(X)
-        return self._factory.model(transductive=self.transductive, dtype=dtype)
-
-    def _features(self, X: Any) -> torch.Tensor:
-        return unit_features(self._model(X), X, self.batch_size)
+    def _encode(self, X: Any) -> torch.Tensor:
+        return encode_items(
+            self._factory, X, transductive=self.transductive, batch_size=self.batch_size
+        )
 
     def _similarity(self, queries: Any) -> Array:
         means = torch.from_numpy(self.class_means_).to(_validation.float_dtype(queries))
-        features = self._features(queries)
+        features = F.normalize(self._encode(queries), dim=1)
         # 1 - ‖x - m‖² / 2 with ‖x‖ = 1.
         similarity: Array = (features @ means.T + (1 - means.square().sum(1)) / 2).numpy()
         return similarity
 
     def _probabilities(self, queries: Any) -> Array:
-        if self._head_factory is None:
-            model, class_index = self._model(queries), self._class_index
-        else:
-            dtype = _validation.float_dtype(queries)
-            model = self._head_factory.model(transductive=False, dtype=dtype)
-            class_index = self.label_distributions_.argmax(1)
-        # Transductive predictions depend on the other queries, so these cannot be split.
-        step = queries.shape[0] if self.transductive else self.batch_size
-        context = _validation.to_dense(self._X.astype(queries.dtype, copy=False))
-        probs = []
-        for start in range(0, queries.shape[0], step):
-            batch = _validation.to_dense(queries[start : start + step])
-            probs.append(
-                class_probabilities(model, context, class_index, batch, len(self.classes_))
-            )
-        return np.concatenate(probs)
+        return self._predictor.probabilities(queries, self.batch_size)

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from graphfew.core.topology import Topology
-from graphfew.propagation.solvers import TINY, check_graph
+from graphfew.propagation.solvers import check_graph
 from graphfew.propagation.symmetric_graph import SymmetricGraph, sparse_symmetric_graph
 from graphfew.propagation.volume_constraint import volume_weights
 
@@ -162,9 +162,8 @@ def poisson_probs(
     """
     is_present = graph.component_sums(label) > 0
     n_classes = is_present.sum(1, keepdim=True)
-    scores = shift_scores(
-        graph, _divide_by_mean_spread(graph, solve_poisson(graph, label), n_classes), is_present
-    )
+    scores = _divide_by_mean_spread(graph, solve_poisson(graph, label), n_classes)
+    scores = shift_scores(graph, scores, is_present)
     if prior is not None:
         scores = scores * constrained_weights(graph, scores, label, prior)
     odds = TYPICAL_PROB / (1 - TYPICAL_PROB) * (n_classes - 1).clamp_min(1)
@@ -215,12 +214,10 @@ def constrained_weights(
     by_task = (graph.n_tasks, -1, len(prior))
     is_present = graph.component_sums(label) > 0
     is_counted = ~label.any(1) & is_present.any(1)
-    largest = scores.reshape(graph.n_tasks, -1).amax(1).clamp_min(TINY)
-    scaled = scores.reshape(by_task) / largest[:, None, None]
-    scaled = scaled.masked_fill(~is_present.view(by_task), -torch.inf)
-    first = None if start is None else start.view(by_task)[:, :1]
-    weights = volume_weights(scaled, prior, is_counted.view(graph.n_tasks, -1), first)
-    return weights.expand(scaled.shape).reshape(scores.shape)
+    possible = scores.masked_fill(~is_present, -torch.inf).reshape(by_task)
+    first = None if start is None else start.reshape(by_task)[:, :1]
+    weights = volume_weights(possible, prior, is_counted.view(graph.n_tasks, -1), first)
+    return weights.expand(possible.shape).reshape(scores.shape)
 
 
 def fill_uniform(probs: Float[Tensor, "N C"]) -> Float[Tensor, "N C"]:

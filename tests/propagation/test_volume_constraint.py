@@ -25,6 +25,7 @@ def test_predictions_meet_the_prior(nodes):
     gap = (fractions(scores, weights) - prior).abs().amax(1)
     assert (gap <= max(1e-3, 1 / nodes)).all()
     assert torch.allclose(weights.mean(2), torch.ones(3, 1, dtype=torch.float64))
+    assert (weights > 0).all()
     before = (fractions(scores, torch.ones_like(weights)) - prior).abs().amax(1)
     assert (before > 0.1).all()
 

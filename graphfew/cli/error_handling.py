@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import signal
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import TextIO
 
 import typer
 
+from graphfew._utils.data_warning import DataWarning
 from graphfew.errors import GraphfewError
 
 # Exit codes.
@@ -29,14 +32,43 @@ EXPECTED_ERRORS = (
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Print an expected error as one line on standard error, and exit with code 2."""
+    """Print an expected error as one line on standard error, and exit with code 2.
+
+    A `DataWarning` is printed as one line, too.
+    """
     try:
-        yield
+        with _one_line_warnings():
+            yield
     except EXPECTED_ERRORS as error:
         # One line, so that logs can be searched; some exceptions have no message at all.
         message = " ".join(str(error).split()) or type(error).__name__
         typer.echo(f"error: {message}", err=True)
         raise typer.Exit(FAILED) from error
+
+
+@contextmanager
+def _one_line_warnings() -> Iterator[None]:
+    """Print each `DataWarning` at once as one line on standard error, without a line of code."""
+    with warnings.catch_warnings():
+        # Each time, because the same assumption may concern several files.
+        warnings.simplefilter("always", DataWarning)
+        show_other = warnings.showwarning
+
+        def show(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if issubclass(category, DataWarning):
+                typer.echo(f"warning: {' '.join(str(message).split())}", err=True)
+            else:
+                show_other(message, category, filename, lineno, file, line)
+
+        warnings.showwarning = show
+        yield
 
 
 @contextmanager

@@ -28,9 +28,11 @@ from graphfew.data.io.image_folder import (
     read_images,
 )
 from graphfew.data.io.tabular import read_csv, read_npz, read_parquet
+from graphfew.data.labels import suggest_option
 from graphfew.data.partially_labeled import PartiallyLabeledItems
 from graphfew.errors import ConfigurationError, MissingFileError, WriteError
 from graphfew.estimators.classifier import FewShotClassifier
+from graphfew.labeling.corrections import correct_labels, read_corrections
 from graphfew.labeling.label_items import LabelTable, label_items, write_table
 from graphfew.methods.registry import find_method
 from graphfew.nn.eval_mode import eval_mode
@@ -92,6 +94,13 @@ def label(
             show_default="all items are labeled",
         ),
     ] = None,
+    corrections: Annotated[
+        Path | None,
+        typer.Option(
+            help="A .csv with the columns item and label: these labels replace given and predicted ones. Of "
+            "a table that this command wrote, only rows with given = true count."
+        ),
+    ] = None,
     picture: Annotated[Path | None, typer.Option(help="A .png plot of the items to write.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
     size: Annotated[
@@ -111,10 +120,19 @@ def label(
             rich_help_panel=FOLDER_PANEL,
         ),
     ] = None,
+    unlabeled_mark: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A label, or name of a sub-folder, of unlabeled items. Repeat it for several; '' if every label "
+            "is a class. Empty labels are always unknown.",
+            show_default="-1, unlabeled, unknown, NA, nan, none, null, ? and others",
+        ),
+    ] = None,
     label_column: Annotated[
         str,
         typer.Option(
-            help="The column of class names; empty or -1 if unknown.", rich_help_panel=TABLE_PANEL
+            help="The column of class names; empty, -1 or another mark if unknown.",
+            rich_help_panel=TABLE_PANEL,
         ),
     ] = "label",
     id_column: Annotated[
@@ -150,18 +168,22 @@ def label(
             else checkpoint.load(resolve_checkpoint(from_checkpoint))
         )
         classifier = _classifier(method, options, model, from_checkpoint)
+        corrected = None if corrections is None else read_corrections(corrections)
         # Deferred, so that the reader runs inside the block that handles an interrupt.
         readers: Mapping[str, Callable[[], PartiallyLabeledItems]] = {
-            ".csv": lambda: read_csv(source, label_column, id_column),
-            ".npz": lambda: read_npz(source, features_key, label_key),
-            ".parquet": lambda: read_parquet(source, label_column, id_column),
+            ".csv": lambda: read_csv(source, label_column, id_column, unlabeled_mark),
+            ".npz": lambda: read_npz(source, features_key, label_key, unlabeled_mark),
+            ".parquet": lambda: read_parquet(source, label_column, id_column, unlabeled_mark),
         }
         try:
             if source.is_dir():
-                items = _read_folder(source, unlabeled_folder, model, size, classifier)
+                listing = list_images(source, unlabeled_folder, unlabeled_mark, suggest_option)
+                items = _read_folder(listing, model, size, classifier)
             else:
                 items = readers[source.suffix.lower()]()
                 _check_width(items, model)
+            if corrected is not None:
+                items = correct_labels(items, corrected, unlabeled_mark, suggest_option)
             _label_and_write(items, classifier, model, unknown_threshold, out, picture)
         # KeyboardInterrupt is not an Exception, so `one_line_errors` does not catch it.
         except KeyboardInterrupt as interrupt:
@@ -214,13 +236,11 @@ def _summary(table: LabelTable, files: list[Path]) -> list[str]:
 
 
 def _read_folder(
-    source: Path,
-    unlabeled: str | None,
+    listing: ImageListing,
     model: GraphMethod | None,
     size: int | None,
     classifier: FewShotClassifier,
 ) -> PartiallyLabeledItems:
-    listing = list_images(source, unlabeled)
     screen = console.stdout_console()
     # Each image is opened twice: once to check its format, once to read its pixels.
     with console.counter_display(screen, 2 * len(listing.paths)) as progress:

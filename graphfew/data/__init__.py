@@ -4,6 +4,7 @@
 vary the tasks.
 """
 
+from graphfew._utils.data_warning import DataWarning
 from graphfew.data import augment
 from graphfew.data.augment import Augmentation, AugmentedTasks
 from graphfew.data.catalog import DATASETS, SPLITS, load
@@ -44,6 +45,7 @@ __all__ = [
     "SPLITS",
     "Augmentation",
     "AugmentedTasks",
+    "DataWarning",
     "Dataset",
     "IntRange",
     "QuerySampler",

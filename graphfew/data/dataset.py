@@ -14,6 +14,16 @@ from jaxtyping import Int, Shaped
 from numpy.typing import NDArray
 from torch import Tensor
 
+from graphfew._utils.data_warning import warn_data
+from graphfew.data.label_values import LabelValues, label_values
+from graphfew.data.labels import (
+    ResolvedLabels,
+    class_indices,
+    resolve_labels,
+    show_mark,
+    suggest_argument,
+)
+from graphfew.data.table_columns import drop_index
 from graphfew.errors import InvalidInputError, InvalidTypeError
 
 _META_DEVICE = (
@@ -137,8 +147,13 @@ class Dataset:
         return torch.from_numpy(np.true_divide(pixels, np.float32(255), dtype=np.float32))
 
 
-def arrays(x: Any, y: Any, *, name: str = "arrays", split: str = "all") -> Dataset:
-    """Create a data set from arrays, tensors or nested lists.
+def arrays(
+    x: Any, y: Any, *, name: str = "arrays", split: str = "all", unlabeled_marks: Any = None
+) -> Dataset:
+    """Create a data set from arrays, tensors, tables or nested lists.
+
+    Items without a label are left out with a warning, because tasks are drawn by class. The index
+    that pandas writes is ignored with a warning, too.
 
     Args:
         x: `[n, ...]` items. uint8 stays uint8 (images `[n, c, h, w]`, 0..255); other integers and
@@ -146,40 +161,64 @@ def arrays(x: Any, y: Any, *, name: str = "arrays", split: str = "all") -> Datas
         y: `[n]` labels of any sortable type.
         name: name of the data set.
         split: name of the split.
+        unlabeled_marks: the mark or marks of unknown labels; `()` if every label is a class. None
+            takes the default ones: -1, "unlabeled", "NA" and others (see
+            `graphfew.data.labels.resolve_labels`).
 
     Returns:
         A data set whose classes are the sorted distinct labels, named `str(label)`.
 
     Raises:
         InvalidTypeError: `x` is not numeric, or `y` cannot be read as labels.
-        InvalidInputError: lengths differ, or another condition of `Dataset` is violated.
+        InvalidInputError: lengths differ, no label is known, classes are text and numbers, or
+            another condition of `Dataset` is violated.
 
     Example:
         >>> data = arrays([[0.1], [0.2], [0.9]], ["low", "low", "high"])
         >>> data.classes, data.y
         (('high', 'low'), tensor([1, 1, 0]))
     """
-    labels = _to_label_array(y)
-    if labels.ndim != 1:
-        raise InvalidInputError(f"y has shape {labels.shape}; pass one label per item, shape [n]")
-    classes, index = np.unique(labels, return_inverse=True)
-    return Dataset(
-        name=name,
-        split=split,
-        x=_to_numeric_tensor(x),
-        y=torch.from_numpy(index.astype(np.int64)),
-        classes=tuple(str(c) for c in classes),
-    )
+    labels = resolve_labels(_to_label_values(y), unlabeled_marks)
+    classes, index = class_indices(labels)
+    table, column_notes = drop_index(x)
+    items, class_index = _to_numeric_tensor(table), torch.from_numpy(index)
+    # Items of another number are reported by `Dataset`.
+    if labels.is_unknown.any() and items.ndim and len(items) == len(index):
+        left_out_note = _left_out_note(labels)
+        is_known = torch.from_numpy(~labels.is_unknown)
+        items, class_index = items[is_known], class_index[is_known]
+        column_notes = (*column_notes, left_out_note)
+    data = Dataset(name, split, items, class_index, tuple(_class_name(c) for c in classes))
+    warn_data((*labels.notes, *column_notes))
+    return data
 
 
-def _to_label_array(y: Any) -> NDArray[Any]:
+def _to_label_values(y: Any) -> LabelValues:
     try:
-        labels: NDArray[Any] = y.numpy(force=True) if isinstance(y, Tensor) else np.asarray(y)
+        return label_values(y)
     except (TypeError, NotImplementedError) as error:
         raise InvalidTypeError(
             f"y cannot be read as labels ({error}); pass integers or text"
         ) from error
-    return labels
+
+
+def _class_name(label: Any) -> str:
+    return label.decode("utf-8", "replace") if isinstance(label, bytes) else str(label)
+
+
+def _left_out_note(labels: ResolvedLabels) -> str:
+    n_items, n_unknown = len(labels.is_unknown), int(labels.is_unknown.sum())
+    marks = [show_mark(mark) for mark in labels.marks if mark]
+    shown = ", ".join(marks) or "missing or empty"
+    remedy = "label them to use them"
+    if marks:
+        remedy = f"if these are classes, pass {suggest_argument([])}"
+    if n_unknown == n_items:
+        raise InvalidInputError(f"none of the {n_items} items has a label ({shown}); {remedy}")
+    return (
+        f"{n_unknown} of {n_items} items have no label ({shown}) and are left out, because a Dataset "
+        f"holds labeled items only; {remedy}"
+    )
 
 
 def _to_numeric_tensor(x: Any) -> Tensor:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from graphfew._utils.data_warning import warn_data
+from graphfew.data.label_values import label_values
+from graphfew.data.labels import resolve_labels, suggest_argument
 from graphfew.errors import InvalidInputError
 
 Labels = tuple[str | None, ...]
-
-# Spellings of an unknown label: -1 is that of this library and of scikit-learn, "-1.0" what a table
-# makes of it.
-UNLABELED_TEXTS = ("", "-1", "-1.0", "unlabeled", "unlabelled")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -70,21 +69,31 @@ def distinct_labels(labels: Labels) -> tuple[str, ...]:
     return tuple(sorted({label for label in labels if label is not None}))
 
 
-def parse_labels(texts: Sequence[str]) -> Labels:
-    """Convert the text of a table to labels.
+def parse_labels(
+    texts: Sequence[str],
+    unlabeled_marks: Sequence[str] | None = None,
+    suggest: Callable[[Sequence[str]], str] = suggest_argument,
+) -> Labels:
+    """Convert the text of a table, or the names of folders, to labels.
+
+    Warns of what is ambiguous; the rules are those of `graphfew.data.labels.resolve_labels`.
 
     Args:
         texts: `[n]` labels as text; surrounding blanks are removed.
+        unlabeled_marks: the texts that mark unlabeled items; None takes the default ones.
+        suggest: describes how the caller sets the marks.
 
     Returns:
-        `[n]` labels; None for an empty text, -1, "unlabeled" and "unlabelled".
+        `[n]` labels; None if unknown.
 
     Example:
         >>> parse_labels(["cat", " dog ", "", "-1", "unlabelled"])
         ('cat', 'dog', None, None, None)
     """
-    stripped = [text.strip() for text in texts]
-    return tuple(None if text.lower() in UNLABELED_TEXTS else text for text in stripped)
+    resolved = resolve_labels(label_values(list(texts)), unlabeled_marks, suggest=suggest)
+    warn_data(resolved.notes)
+    labels = zip(resolved.values.tolist(), resolved.is_unknown.tolist(), strict=True)
+    return tuple(None if is_unknown else text.strip() for text, is_unknown in labels)
 
 
 def check_labels(labels: Labels) -> None:

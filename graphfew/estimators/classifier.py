@@ -15,8 +15,12 @@ from sklearn.utils import Tags, assert_all_finite, check_consistent_length, colu
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch.nn import functional as F
 
+from graphfew._utils.data_warning import warn_data
+from graphfew.data.label_values import LabelValues, label_values
+from graphfew.data.table_columns import drop_index
 from graphfew.errors import InvalidInputError
 from graphfew.estimators import _validation
+from graphfew.estimators._corrections import find_corrections
 from graphfew.estimators._fitting import ItemPredictor, encode_items, fit_items
 from graphfew.estimators._models import ModelFactory, check_head, check_method
 from graphfew.serialization import pretrained
@@ -29,9 +33,11 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Classifier for a few labels per class, with or without unlabeled items.
 
     The items of `fit` are the support set and the unlabeled set of an episode, the items of
-    `predict` its queries. Unlabeled items have label -1 if labels are numbers, and None, NaN or
-    "unlabeled" if labels are strings; missing labels of pandas and Arrow are unlabeled too. With
-    labels -1 and one other value, both are classes, because one class cannot be classified.
+    `predict` its queries. Unlabeled items have label -1, None or NaN, "unlabeled", or another usual
+    mark (see `unlabeled_marks`); missing labels of pandas and Arrow are unlabeled too. With labels
+    -1 and one other number, both are classes, because one class cannot be classified. A
+    `gf.data.DataWarning` reports labels that are ambiguous, class names that are easily confused,
+    and the index that pandas writes, which is no feature.
 
     Items are NumPy arrays, torch tensors, and pandas or Arrow tables or columns of vectors, with
     finite values. SciPy's sparse matrices are accepted if items are predicted one by one
@@ -55,6 +61,10 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             "unknown".
         batch_size: number of items that are predicted at a time if each is predicted alone; it does
             not change the predictions.
+        unlabeled_marks: the mark or marks of unlabeled items, compared exactly, such as "?"; `()` if
+            every label is a class. None takes the default ones: -1, -100, "?", "-", and in any case
+            "unlabeled", "unlabelled", "unknown", "NA", "N/A", "nan", "none" and "null". Missing
+            labels and blank text are always unlabeled.
 
     Attributes:
         classes_: `[C]` the labels, sorted.
@@ -82,6 +92,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     unknown_threshold: float | None
     unknown_label: Any
     batch_size: int
+    unlabeled_marks: Any
 
     # The parameters are not typed: scikit-learn requires that any value is accepted here and
     # rejected by `fit`.
@@ -96,6 +107,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         unknown_threshold: Any = None,
         unknown_label: Any = None,
         batch_size: Any = 1000,
+        unlabeled_marks: Any = None,
     ) -> None:
         self.method = method
         self.arguments = arguments
@@ -105,6 +117,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.unknown_threshold = unknown_threshold
         self.unknown_label = unknown_label
         self.batch_size = batch_size
+        self.unlabeled_marks = unlabeled_marks
 
     def fit(self, X: Any, y: Any) -> FewShotClassifier:
         """Fit to items and their labels, some of which may be unknown.
@@ -135,10 +148,12 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None) -> FewShotClassifier:
-        """Add items, and possibly classes.
+        """Add items, and possibly classes; correct predicted labels of earlier items.
 
-        Labels that were predicted for earlier items are not revised, so a class that is
-        added later is not assigned to any of them. If it fails, the classifier is unchanged.
+        A labeled item that equals an earlier, unlabeled one replaces the label that was predicted
+        for it, instead of being added. Other labels that were predicted for earlier items are not
+        revised, so a class that is added later is not assigned to any of them. If it fails, the
+        classifier is unchanged.
 
         Args:
             X: `[n, F]` items.
@@ -150,12 +165,15 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Raises:
             ValueError: scikit-learn's checks reject the input, or the number of features changed.
-            InvalidInputError: as for `fit`.
+            InvalidInputError: as for `fit`, or a class has no item after its last one is corrected.
 
         Example:
             >>> classifier = FewShotClassifier().fit([[0, 1], [1, 0]], ["a", "b"])
             >>> classifier.partial_fit([[-1, 0]], ["c"]).predict([[-2, 0]])
             array(['c'], dtype='<U1')
+            >>> classifier = FewShotClassifier().fit([[0, 1], [1, 0], [0, 2]], ["a", "b", None])
+            >>> classifier.partial_fit([[0, 2]], ["b"]).transduction_  # was "a"
+            array(['a', 'b', 'b'], dtype=object)
         """
         # Part of scikit-learn's signature; here classes may appear with any call.
         del classes
@@ -247,7 +265,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _fit(self, X: Any, y: Any) -> None:
         self._check_parameters()
         X, labels = self._validate(X, y, reset=True)
-        self.classes_, class_index = _validation.encode_labels(labels)
+        self.classes_, class_index = _validation.encode_labels(labels, self.unlabeled_marks)
         n_classes, n_features = len(self.classes_), int(np.prod(X.shape[1:]))
         content = checkpoint_path(self.method).read_bytes() if self._is_checkpoint() else None
         self._factory = ModelFactory(str(self.method), self.arguments, content, n_features)
@@ -258,49 +276,41 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         n_unlabeled = int((class_index < 0).sum())
         _validation.check_sparse(X, n_unlabeled, transductive=self.transductive)
         self._X, self._class_index = X, class_index
-        self._update(
-            X,
-            class_index,
-            previous_probs=np.zeros((0, n_classes)),
-            previous_sums=torch.zeros(n_classes, 1),
-            previous_columns=np.arange(n_classes),
-        )
+        self._was_unlabeled = class_index < 0
+        self._update(X, class_index, previous_probs=np.zeros((0, n_classes)))
 
     def _add(self, X: Any, y: Any) -> None:
         X, labels = self._validate(X, y, reset=False)
-        classes, class_index = _validation.encode_labels(labels, self.classes_)
+        classes, class_index = _validation.encode_labels(
+            labels, self.unlabeled_marks, self.classes_
+        )
         n_unlabeled = int((class_index < 0).sum())
         _validation.check_sparse(X, n_unlabeled, transductive=self.transductive)
         # Classes are sorted, so a new one shifts the columns of those after it.
         previous_columns = np.searchsorted(classes, self.classes_)
-        previous_index = previous_columns[self.label_distributions_.argmax(1)]
+        previous_probs = np.zeros((len(self.label_distributions_), len(classes)))
+        previous_probs[:, previous_columns] = self.label_distributions_
         # From here on, items that were unlabeled before count with their predicted class.
+        previous_index = previous_probs.argmax(1)
+        corrections = find_corrections(self._X, previous_index, self._was_unlabeled, X, class_index)
+        previous_index[corrections.rows] = corrections.class_index
+        previous_probs[corrections.rows] = np.eye(len(classes))[corrections.class_index]
+        X, class_index = X[corrections.is_new], class_index[corrections.is_new]
         all_items = _validation.vstack(self._X, X)
         all_indices = np.concatenate([previous_index, class_index])
+        _validation.check_class_sizes(classes, all_indices)
         self._check_models(all_items, all_indices, len(classes))
         self.classes_, self._X, self._class_index = classes, all_items, all_indices
-        self._update(
-            X,
-            class_index,
-            previous_probs=self.label_distributions_,
-            previous_sums=self._class_sums,
-            previous_columns=previous_columns,
-        )
+        self._was_unlabeled = np.concatenate([self._was_unlabeled, class_index < 0])
+        self._update(X, class_index, previous_probs=previous_probs)
+        _validation.warn_contradictions(corrections.n_contradictions)
 
-    def _update(
-        self,
-        X: Any,
-        class_index: Array,
-        *,
-        previous_probs: Array,
-        previous_sums: torch.Tensor,
-        previous_columns: Array,
-    ) -> None:
+    def _update(self, X: Any, class_index: Array, *, previous_probs: Array) -> None:
         """Set the fitted attributes from new items, which are the last ones of the context."""
         n_classes = len(self.classes_)
         n_previous = len(previous_probs)
         probs = np.zeros((n_previous + X.shape[0], n_classes))
-        probs[:n_previous, previous_columns] = previous_probs
+        probs[:n_previous] = previous_probs
         new_probs = probs[n_previous:]  # a view: the assignments below fill `probs`
         labeled = class_index >= 0
         new_probs[labeled, class_index[labeled]] = 1
@@ -318,13 +328,10 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if self._head_factory is not None:
             self._predictor = self._fit_head(self._head_factory, probs.argmax(1))
 
-        features = F.normalize(all_features[n_previous:], dim=1)
-        sums = torch.zeros(n_classes, features.shape[1], dtype=features.dtype)
-        sums[torch.from_numpy(previous_columns)] += previous_sums.to(features.dtype)
-        weights = torch.from_numpy(new_probs).to(features.dtype)
-        self._class_sums = sums + weights.T @ features
+        features = F.normalize(all_features, dim=1)
+        weights = torch.from_numpy(probs).to(features.dtype)
         class_weights = torch.from_numpy(probs.sum(0)).to(features.dtype)
-        self.class_means_ = (self._class_sums / class_weights[:, None]).numpy()
+        self.class_means_ = (weights.T @ features / class_weights[:, None]).numpy()
         self.label_distributions_ = probs
         self.transduction_ = self.classes_[probs.argmax(1)]
 
@@ -355,24 +362,27 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
         check_head(self._head_factory, X)
 
-    def _validate(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, Array]:
+    def _validate(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, LabelValues]:
         if y is None:
             raise ValueError(
                 f"{type(self).__name__} requires y to be passed, but the target y is None"
             )
         items = self._validate_items(X, reset=reset)
-        labels = column_or_1d(_validation.as_labels(y), warn=True)
-        if labels.dtype.kind == "f":
-            assert_all_finite(labels, input_name="y")
-        check_consistent_length(items, labels)
-        return items, labels
+        labels = label_values(y)
+        column = column_or_1d(labels.values, warn=True)
+        if column.dtype.kind == "f":
+            assert_all_finite(column, allow_nan=True, input_name="y")
+        check_consistent_length(items, column)
+        return items, LabelValues(column, labels.is_missing.ravel())
 
     def _validate_queries(self, X: Any) -> Any:
         check_is_fitted(self, "class_means_")
         return self._validate_items(X, reset=False)
 
     def _validate_items(self, X: Any, *, reset: bool) -> Any:
-        X = _validation.as_items(X)
+        feature_names = None if reset else getattr(self, "feature_names_in_", ())
+        X, notes = drop_index(_validation.as_items(X), feature_names)
+        warn_data(notes)
         _validation.check_sparse(X, 0, transductive=self.transductive)
         # scikit-learn first sums all values, which may overflow for large ones and warn.
         with np.errstate(over="ignore", invalid="ignore"):

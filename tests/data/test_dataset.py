@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from graphfew.data import Dataset, arrays
+from graphfew.data import Dataset, DataWarning, arrays
 
 
 def build(**changes):
@@ -104,7 +104,7 @@ def test_other_dtypes_are_rejected():
     [
         (["dog", "cat", "dog"], ("cat", "dog"), [1, 0, 1]),
         ([30, 4, 30], ("4", "30"), [1, 0, 1]),
-        (torch.tensor([7, 7, -1]), ("-1", "7"), [1, 1, 0]),
+        (torch.tensor([1, 1, -1]), ("-1", "1"), [1, 1, 0]),
         (np.array([True, False, True]), ("False", "True"), [1, 0, 1]),
     ],
 )
@@ -112,6 +112,21 @@ def test_arrays_takes_labels_of_any_type(labels, classes, y):
     data = arrays(np.eye(3), labels)
     assert data.classes == classes
     assert data.y.tolist() == y
+
+
+def test_arrays_reports_that_minus_one_is_the_second_class():
+    with pytest.warns(DataWarning, match="the label -1 .1 item. is taken as a class"):
+        data = arrays(np.eye(3), torch.tensor([7, 7, -1]))
+    assert (data.classes, data.y.tolist()) == (("-1", "7"), [1, 1, 0])
+
+
+def test_arrays_leaves_out_unlabeled_items():
+    with pytest.warns(DataWarning, match="1 of 3 items have no label .-1. and are left out"):
+        data = arrays(np.eye(3), ["dog", -1, "cat"])
+    assert (data.classes, data.y.tolist()) == (("cat", "dog"), [1, 0])
+    assert torch.equal(data.x, torch.eye(3, dtype=torch.float64)[[0, 2]])
+    with pytest.raises(ValueError, match="lengths differ: x has 2 items and y 3 labels"):
+        arrays(np.eye(2), ["dog", -1, "cat"])
 
 
 @pytest.mark.parametrize(

@@ -100,9 +100,17 @@ def test_booleans_and_negative_numbers_are_classes_next_to_missing_ones():
     assert classifier.transduction_[:10].tolist() == signs[:10].tolist()
 
 
-def test_nan_in_numpy_labels_is_rejected():
-    with pytest.raises(ValueError, match="NaN"):
-        fitted(X, np.where(FEW < 0, np.nan, FEW.astype(float)))
+def test_nan_in_numpy_labels_is_unlabeled():
+    classifier = fitted(X, np.where(FEW < 0, np.nan, FEW.astype(float)))
+    assert classifier.classes_.tolist() == [0, 1, 2]
+    assert np.array_equal(classifier.predict_proba(X), EXPECTED)
+
+
+def test_labels_without_a_finite_value_are_rejected():
+    with pytest.raises(ValueError, match="the labels have 0 classes"):
+        fitted(X, np.full(30, np.nan))
+    with pytest.raises(ValueError, match="Input y contains infinity"):
+        fitted(X, np.where(FEW < 0, np.inf, FEW.astype(float)))
 
 
 def test_pandas_column_of_vectors():

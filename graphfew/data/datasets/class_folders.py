@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -20,13 +22,19 @@ _HINT = "pass root=, a folder with a sub-folder of images for each class"
 
 
 def class_folders(
-    root: Root = None, split: str = "all", size: int = 84, channels: int = 3, progress: bool = True
+    root: Root = None,
+    split: str = "all",
+    size: int = 84,
+    channels: int = 3,
+    progress: bool = True,
+    unlabeled_marks: Sequence[str] | None = None,
 ) -> Dataset:
     """Load your own images from class folders.
 
     Images are `root/<class>/*.png` (or jpg, webp, bmp), or `root/<split>/<class>/*.png` with a
     folder for each split. They are stretched to a square by Lanczos resampling, rotated as their
-    EXIF data says, and cached. Images outside of class folders are ignored.
+    EXIF data says, and cached. Images outside of class folders, or in a folder for unlabeled ones,
+    are ignored.
 
     Args:
         root: the folder; None takes `$GRAPHFEW_DATA/class_folders`.
@@ -34,6 +42,8 @@ def class_folders(
         size: side of the images in pixels.
         channels: 1 for gray, 3 for RGB.
         progress: show a bar.
+        unlabeled_marks: names of folders with unlabeled images; None takes "unlabeled", "unknown"
+            and others (see `graphfew.data.labels.resolve_labels`).
 
     Returns:
         A data set with `x` `[n, channels, size, size]` uint8, and classes sorted by name.
@@ -41,7 +51,8 @@ def class_folders(
     Raises:
         InvalidInputError: a size below 1, or channels other than 1 and 3.
         DatasetNotFoundError: the folder does not exist.
-        DatasetError: fewer than two classes, a class without images, or a damaged image.
+        DatasetError: fewer than two classes, folders that are splits, a class without images, or a
+            damaged image.
 
     Example:
         >>> import tempfile
@@ -65,7 +76,7 @@ def class_folders(
             f"{folder} has no folder {split!r} for the split; its folders are "
             f"{', '.join(subfolders) or 'none'}"
         )
-    listing = list_images(split_folder)
+    listing = list_images(split_folder, unlabeled_marks=unlabeled_marks)
     # Resolved, because the name of Path(".") is empty.
     return dataset_from_images(folder.resolve().name, split, listing, size, channels, progress)
 

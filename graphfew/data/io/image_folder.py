@@ -13,12 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from graphfew.data.class_names import is_split_name, quoted
 from graphfew.data.io import archives
-from graphfew.data.partially_labeled import Labels, PartiallyLabeledItems, check_labels
+from graphfew.data.labels import is_default_mark, suggest_argument
+from graphfew.data.partially_labeled import (
+    Labels,
+    PartiallyLabeledItems,
+    check_labels,
+    parse_labels,
+)
 from graphfew.errors import DatasetError, InvalidInputError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
-UNLABELED_FOLDERS = ("unlabeled", "unlabelled")
 # What Pillow raises for damaged files, also inside an archive.
 READ_ERRORS = (*archives.READ_ERRORS, Image.DecompressionBombError)
 ProgressCallback = Callable[[int], None]
@@ -79,56 +85,99 @@ class ImageFormat:
     colored: bool
 
 
-def list_images(folder: Path, unlabeled: str | None = None) -> ImageListing:
+def list_images(
+    folder: Path,
+    unlabeled: str | None = None,
+    unlabeled_marks: Sequence[str] | None = None,
+    suggest: Callable[[Sequence[str]], str] = suggest_argument,
+) -> ImageListing:
     """List the images of a folder by class.
 
-    Hidden files and folders are skipped; sub-folders of classes are included.
+    Hidden files and folders are skipped; sub-folders of classes are included. Folder names are
+    labels, and what is ambiguous is reported by a warning.
 
     Args:
         folder: a folder with a sub-folder for each class. Images directly in it are unlabeled.
-        unlabeled: name of a sub-folder with more unlabeled images; None takes "unlabeled" or
-            "unlabelled" if it exists.
+        unlabeled: name of a sub-folder with more unlabeled images; None decides by
+            `unlabeled_marks`.
+        unlabeled_marks: names of sub-folders with more unlabeled images, if they exist; None takes
+            the default ones (see `graphfew.data.labels.resolve_labels`).
+        suggest: describes how the caller sets the marks.
 
     Returns:
         The images, unlabeled ones included.
 
     Raises:
-        DatasetError: the folder has no class folders, a class folder has no images, or only one
-            class has any.
+        DatasetError: the folder has no class folders, these are splits, a class folder has no
+            images, or only one class has any.
         InvalidInputError: the folder `unlabeled` does not exist.
     """
     subfolders = sorted(path for path in folder.iterdir() if path.is_dir() and _is_visible(path))
     if unlabeled is not None and folder / unlabeled not in subfolders:
         names = ", ".join(path.name for path in subfolders) or "none"
         raise InvalidInputError(f"{folder} has no folder {unlabeled!r}; its folders are {names}")
-    unlabeled_names = UNLABELED_FOLDERS if unlabeled is None else (unlabeled,)
-    if all(path.name in unlabeled_names for path in subfolders):
+    _check_splits(folder, subfolders)
+    # Only images directly in the folder are unlabeled: below it, sub-folders are classes.
+    folders = (folder, *subfolders)
+    files = [sorted(_walk(path, recursive=path != folder)) for path in folders]
+    images = [[path for path in paths if _is_image(path)] for paths in files]
+    marks = unlabeled_marks if unlabeled is None else (unlabeled,)
+    class_names = _class_names(subfolders, [len(paths) for paths in images[1:]], marks, suggest)
+    if not any(class_names):
         raise DatasetError(
             f"{folder} has no class folders; create a sub-folder for each class, named after the "
             "class, and put its labeled images there"
         )
     paths: list[Path] = []
     labels: list[str | None] = []
-    n_skipped = 0
-    for subfolder in (folder, *subfolders):
-        is_unlabeled = subfolder == folder or subfolder.name in unlabeled_names
-        # Only images directly in the folder are unlabeled: below it, sub-folders are classes.
-        files = sorted(_walk(subfolder, recursive=subfolder != folder))
-        # `is_file` excludes pipes and dead links.
-        images = [path for path in files if path.suffix.lower() in SUFFIXES and path.is_file()]
-        if not images and not is_unlabeled:
+    for subfolder, class_name, found in zip(folders, (None, *class_names), images, strict=True):
+        if not found and class_name is not None:
             raise DatasetError(
                 f"the class folder {subfolder} has no images ({', '.join(SUFFIXES)}); add some or "
                 "remove it"
             )
-        paths += images
-        labels += [None if is_unlabeled else subfolder.name] * len(images)
-        n_skipped += len(files) - len(images)
+        paths += found
+        labels += [class_name] * len(found)
+    n_skipped = sum(map(len, files)) - len(paths)
     try:
         check_labels(tuple(labels))
     except InvalidInputError as error:
         raise DatasetError(f"{folder}: {error}") from error
     return ImageListing(folder, tuple(paths), tuple(labels), n_skipped)
+
+
+def _is_image(path: Path) -> bool:
+    # `is_file` excludes pipes and dead links.
+    return path.suffix.lower() in SUFFIXES and path.is_file()
+
+
+def _class_names(
+    subfolders: Sequence[Path],
+    n_images: Sequence[int],
+    marks: Sequence[str] | None,
+    suggest: Callable[[Sequence[str]], str],
+) -> list[str | None]:
+    """The class of each folder; None if its images are unlabeled."""
+    texts: list[str] = []
+    first_positions: list[int] = []
+    for subfolder, n in zip(subfolders, n_images, strict=True):
+        first_positions.append(len(texts))
+        # One label for each image, because messages state their number.
+        texts += [subfolder.name] * max(n, 1)
+    labels = parse_labels(texts, marks, suggest)
+    return [labels[position] for position in first_positions]
+
+
+def _check_splits(folder: Path, subfolders: Sequence[Path]) -> None:
+    """Raise DatasetError if the folders are splits, such as train and test, instead of classes."""
+    splits = [path.name for path in subfolders if is_split_name(path.name)]
+    others = [path.name for path in subfolders if path.name not in splits]
+    # A single one may be a class: a train next to a bus. Two are no classes of one problem.
+    if len(splits) > 1 or (splits and all(is_default_mark(name) for name in others)):
+        raise DatasetError(
+            f"{folder} has splits instead of class folders: {quoted(splits)}; give one of them instead, "
+            f"such as {folder / splits[-1]}, or rename them if they are classes"
+        )
 
 
 def read_image_format(listing: ImageListing, on_progress: ProgressCallback) -> ImageFormat:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import shlex
 import zipfile
 from array import array
 from collections.abc import Callable, Iterable, Sequence
@@ -14,8 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from graphfew._utils.data_warning import warn_data
 from graphfew.data.io import archives, npz
-from graphfew.data.partially_labeled import Labels, PartiallyLabeledItems, parse_labels
+from graphfew.data.labels import suggest_option
+from graphfew.data.partially_labeled import PartiallyLabeledItems, parse_labels
+from graphfew.data.table_columns import counts_rows, find_row_numbers
 from graphfew.errors import DatasetError, InvalidInputError, MissingDependencyError
 
 _MAX_NAMES_SHOWN = 8
@@ -23,14 +27,20 @@ _FIX_FEATURE = "correct it, remove the column, or name it with --id-column if it
 
 
 def read_csv(
-    path: Path, label_column: str = "label", id_column: str | None = None
+    path: Path,
+    label_column: str = "label",
+    id_column: str | None = None,
+    unlabeled_marks: Sequence[str] | None = None,
 ) -> PartiallyLabeledItems:
     """Read a CSV file in UTF-8 with a header: one row per item, one column per feature.
 
+    The index that pandas writes is ignored with a warning.
+
     Args:
         path: the file.
-        label_column: column of the class names; empty or -1 if unknown.
+        label_column: column of the class names; empty, -1 or another mark if unknown.
         id_column: column of the items' names; None names them by their row, from 0.
+        unlabeled_marks: the marks of unknown labels (see `graphfew.data.labels.resolve_labels`).
 
     Returns:
         The items, with `x` `[n, F]` float64.
@@ -90,16 +100,23 @@ def read_csv(
     x = np.frombuffer(values, dtype=np.float64).reshape(len(names), len(feature_indices))
     feature_names = [columns[i] for i in feature_indices]
     _check_finite(x, feature_names, lambda row: f"{path}, line {line_numbers[row]}")
-    return _build_items(path, x, parse_labels(label_texts), names)
+    x = _without_index(path, x, feature_names)
+    return _build_items(path, x, label_texts, names, unlabeled_marks)
 
 
-def read_npz(path: Path, features_key: str = "x", label_key: str = "y") -> PartiallyLabeledItems:
+def read_npz(
+    path: Path,
+    features_key: str = "x",
+    label_key: str = "y",
+    unlabeled_marks: Sequence[str] | None = None,
+) -> PartiallyLabeledItems:
     """Read two arrays of an NPZ file: features and labels.
 
     Args:
         path: the file.
         features_key: name of the features, `[n, F]`.
-        label_key: name of the labels, `[n]` text or integers; empty, -1 or NaN if unknown.
+        label_key: name of the labels, `[n]` text or integers; -1, NaN or another mark if unknown.
+        unlabeled_marks: the marks of unknown labels (see `graphfew.data.labels.resolve_labels`).
 
     Returns:
         The items, named by their row, with `x` `[n, F]` float64 if the file has float64, else
@@ -143,19 +160,26 @@ def read_npz(path: Path, features_key: str = "x", label_key: str = "y") -> Parti
     with np.errstate(over="ignore"):  # numbers too large become infinite and are reported below
         x = x.astype(np.float64 if is_double else np.float32)
     _check_finite(x, range(x.shape[1]), lambda row: f"{path}, row {row}")
-    labels = parse_labels(_label_texts(path, y.tolist()))
-    return _build_items(path, x, labels, [str(i) for i in range(len(x))])
+    _report_row_numbers(path, features_key, x)
+    names = [str(i) for i in range(len(x))]
+    return _build_items(path, x, _label_texts(path, y.tolist()), names, unlabeled_marks)
 
 
 def read_parquet(
-    path: Path, label_column: str = "label", id_column: str | None = None
+    path: Path,
+    label_column: str = "label",
+    id_column: str | None = None,
+    unlabeled_marks: Sequence[str] | None = None,
 ) -> PartiallyLabeledItems:
     """Read a Parquet file: one row per item, and a feature in every other column.
 
+    The index that pandas writes is ignored with a warning.
+
     Args:
         path: the file.
-        label_column: column of the class names; null, empty or -1 if unknown.
+        label_column: column of the class names; null, -1 or another mark if unknown.
         id_column: column of the items' names; None names them by their row, from 0.
+        unlabeled_marks: the marks of unknown labels (see `graphfew.data.labels.resolve_labels`).
 
     Returns:
         The items, with `x` `[n, F]` float64.
@@ -203,9 +227,41 @@ def read_parquet(
             )
     x = np.column_stack([_to_float64(table[name].to_numpy()) for name in feature_names])
     _check_finite(x, feature_names, lambda row: f"{path}, row {row}")
+    x = _without_index(path, x, feature_names)
     item_names = range(len(x)) if id_column is None else table[id_column].to_pylist()
-    labels = parse_labels(_label_texts(path, table[label_column].to_pylist()))
-    return _build_items(path, x, labels, [str(name) for name in item_names])
+    label_texts = _label_texts(path, table[label_column].to_pylist())
+    return _build_items(path, x, label_texts, [str(name) for name in item_names], unlabeled_marks)
+
+
+def _without_index(
+    path: Path, x: NDArray[np.float64], feature_names: Sequence[str]
+) -> NDArray[np.float64]:
+    """Remove the index that pandas writes, and report it and columns that look like ids."""
+    found = find_row_numbers(
+        feature_names,
+        lambda position: x[:, position],
+        keep_index="rename it; if it names the items, give it as --id-column",
+        drop_id=lambda name: f"give --id-column={shlex.quote(name)}",
+    )
+    if found.index_columns and len(found.index_columns) == len(feature_names):
+        raise DatasetError(
+            f"{path} has no feature columns, only the index that pandas writes; add the numbers "
+            "that describe an item"
+        )
+    warn_data(f"{path}: {note}" for note in found.notes)
+    return np.delete(x, found.index_columns, axis=1) if found.index_columns else x
+
+
+def _report_row_numbers(path: Path, features_key: str, x: NDArray[Any]) -> None:
+    """Warn of columns without a name that count the rows."""
+    for position in range(x.shape[1]):
+        if counts_rows(x[:, position]):
+            warn_data(
+                [
+                    f"{path}: column {position} of {features_key} numbers the rows and is used as a "
+                    "feature; if it is an id, remove it"
+                ]
+            )
 
 
 def _check_stated_size(path: Path, metadata: Any) -> None:
@@ -228,10 +284,15 @@ def _to_float64(column: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def _build_items(
-    path: Path, x: NDArray[Any], labels: Labels, names: Sequence[str]
+    path: Path,
+    x: NDArray[Any],
+    label_texts: Sequence[str],
+    names: Sequence[str],
+    unlabeled_marks: Sequence[str] | None,
 ) -> PartiallyLabeledItems:
     if not len(x):
         raise DatasetError(f"{path} has no items; it needs at least one labeled item of each class")
+    labels = parse_labels(label_texts, unlabeled_marks, suggest_option)
     try:
         return PartiallyLabeledItems(x, labels, tuple(names))
     except InvalidInputError as error:

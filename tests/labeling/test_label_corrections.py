@@ -1,0 +1,104 @@
+"""Labels in a file of corrections replace given and predicted ones."""
+
+import csv
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from graphfew.cli import app
+from graphfew.data import DataWarning
+from graphfew.data.partially_labeled import PartiallyLabeledItems
+from graphfew.errors import DatasetError, InvalidInputError, MissingFileError
+from graphfew.labeling.corrections import correct_labels, read_corrections
+
+pytestmark = pytest.mark.usefixtures("unchecked", "one_thread")
+
+ITEMS = PartiallyLabeledItems(np.eye(4), ("cat", "dog", None, None), ("p", "q", "r", "s"))
+
+
+def write(path, text):
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def label(tmp_path):
+    """Run the command on four items, and return its rows by item and its warnings."""
+    source = tmp_path / "items.csv"
+    source.write_text("id,x,y,label\np,0,1,cat\nq,1,0,dog\nr,0.1,1,\ns,1,0.1,\n")
+
+    def run(*options):
+        out = tmp_path / "labels.csv"
+        arguments = ["label", source, "--id-column", "id", "--out", out, "--overwrite", *options]
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        assert result.exit_code == 0, result.stderr
+        with out.open(newline="", encoding="utf-8") as file:
+            return {row["item"]: row for row in csv.DictReader(file)}, result.stderr
+
+    return run
+
+
+def test_the_command_replaces_labels(label, tmp_path):
+    rows, _ = label()
+    assert [row["label"] for row in rows.values()] == ["cat", "dog", "cat", "dog"]
+    corrections = write(tmp_path / "corrections.csv", "item,label\nr,dog\nq,cow\n")
+    rows, err = label("--corrections", corrections)
+    assert err == ""
+    assert [rows[name]["label"] for name in "pqr"] == ["cat", "cow", "dog"]
+    assert [rows[name]["given"] for name in "pqrs"] == ["true", "true", "true", "false"]
+
+
+def test_the_written_table_can_be_corrected_and_given_back(label, tmp_path):
+    label()
+    table = tmp_path / "labels.csv"
+    lines = table.read_text().splitlines()
+    lines[3] = "r,dog,,,,,true"
+    write(table, "\n".join(lines))
+    rows, err = label("--corrections", table)
+    assert [rows[name]["label"] for name in "pqr"] == ["cat", "dog", "dog"]
+    assert err == (
+        f"warning: {table}: 1 rows are no corrections, as given is not true; set it to true where "
+        "you corrected a label\n"
+    )
+
+
+def test_names_and_marks_are_read_as_in_the_items():
+    with pytest.warns(DataWarning, match='"cat" and " cat" differ only in blanks'):
+        assert correct_labels(ITEMS, {"r": " cat"}).labels == ("cat", "dog", "cat", None)
+    with pytest.warns(DataWarning, match="1 of 2 corrections have no label and change nothing"):
+        corrected = correct_labels(ITEMS, {"p": "unlabeled", "r": "cow "})
+    assert corrected.labels == ("cat", "dog", "cow", None)
+    assert correct_labels(ITEMS, {"r": "NA"}, unlabeled_marks=()).labels[2] == "NA"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name,label\np,cat\n", "has no column 'item'"),
+        ("item,class\np,cat\n", "has no column 'label'"),
+        ("", "has no column 'item'"),
+        ("item,label\np,cat\np,dog\n", "line 3: item 'p' has the labels 'cat' and 'dog'"),
+        ('item,label\np,"cat\n', "is not CSV"),
+    ],
+)
+def test_invalid_files_are_rejected(text, message, tmp_path):
+    with pytest.raises(DatasetError, match=message):
+        read_corrections(write(tmp_path / "corrections.csv", text))
+
+
+def test_files_of_another_encoding_or_place_are_rejected(tmp_path):
+    path = tmp_path / "corrections.csv"
+    with pytest.raises(MissingFileError, match="there is no"):
+        read_corrections(path)
+    path.write_bytes("item,label\np,caf\u00e9\n".encode("latin-1"))
+    with pytest.raises(DatasetError, match="is not text in UTF-8"):
+        read_corrections(path)
+
+
+def test_corrections_of_unknown_items_are_rejected():
+    with pytest.raises(InvalidInputError, match="the correction of item 'z' fits 0 items"):
+        correct_labels(ITEMS, {"z": "cat"})
+    twice = PartiallyLabeledItems(np.eye(3), ("cat", "dog", None), ("p", "q", "p"))
+    with pytest.raises(InvalidInputError, match="item 'p' fits 2 items"):
+        correct_labels(twice, {"p": "dog"})

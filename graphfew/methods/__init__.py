@@ -3,8 +3,10 @@
 from graphfew.methods.alpha_tim import alpha_tim
 from graphfew.methods.attention_attractor import attention_attractor, base_and_novel_logits
 from graphfew.methods.bd_cspn import bd_cspn
+from graphfew.methods.bpa import bpa
 from graphfew.methods.dpgn import dpgn
 from graphfew.methods.egnn import egnn
+from graphfew.methods.em_dirichlet import em_dirichlet, hard_em_dirichlet
 from graphfew.methods.epnet import epnet
 from graphfew.methods.feat import feat
 from graphfew.methods.gnn import gnn
@@ -26,6 +28,7 @@ from graphfew.methods.losses import (
 from graphfew.methods.matching import matching, matching_fce
 from graphfew.methods.multi_metric import multi_metric
 from graphfew.methods.nearest_neighbor import nearest_neighbor
+from graphfew.methods.paddle import paddle
 from graphfew.methods.pool_prototypes import pool_prototypes
 from graphfew.methods.propagated_prototypes import propagated_prototypes
 from graphfew.methods.prototypical import prototypical
@@ -34,6 +37,7 @@ from graphfew.methods.relation import relation
 from graphfew.methods.siamese import siamese
 from graphfew.methods.simpleshot import simpleshot
 from graphfew.methods.soft_k_means import soft_k_means, soft_k_means_cluster, soft_k_means_masked
+from graphfew.methods.stata import stata
 from graphfew.methods.tadam import tadam
 from graphfew.methods.tim import tim
 from graphfew.methods.tpn import tpn
@@ -43,14 +47,17 @@ __all__ = [
     "attention_attractor",
     "base_and_novel_logits",
     "bd_cspn",
+    "bpa",
     "dpgn",
     "dpgn_loss",
     "edge_loss",
     "edge_node_loss",
     "egnn",
+    "em_dirichlet",
     "epnet",
     "feat",
     "gnn",
+    "hard_em_dirichlet",
     "hybrid_attention",
     "induction",
     "label_propagation",
@@ -63,6 +70,7 @@ __all__ = [
     "multi_metric",
     "nearest_neighbor",
     "node_loss",
+    "paddle",
     "pair_loss",
     "pool_prototypes",
     "propagated_prototypes",
@@ -75,6 +83,7 @@ __all__ = [
     "soft_k_means",
     "soft_k_means_cluster",
     "soft_k_means_masked",
+    "stata",
     "tadam",
     "tim",
     "tpn",

@@ -23,6 +23,7 @@ Embed = Callable[[Episode], Graph]
 Layer = Callable[[Graph], Graph]
 Readout = Callable[[Graph], Tensor]
 Check = Callable[[Episode], None]
+FeatureTransform = Callable[[Episode], Episode]
 Condition = Callable[[nn.Module, Episode, Episode], Episode]
 
 
@@ -151,8 +152,43 @@ class GraphMethod(nn.Module):
             )
         build_other_mode = self.build_other_mode
         if build_other_mode is not None:
-            build_other_mode = _then_on_features(build_other_mode)
+            build_other_mode = _then(build_other_mode, GraphMethod.on_features)
         return self._copy(encoder=nn.Identity(), build_other_mode=build_other_mode)
+
+    def with_transform(self, transform: FeatureTransform) -> GraphMethod:
+        """Return this method on transformed features.
+
+        Args:
+            transform: from an encoded episode to an episode with other features of the same nodes,
+                such as `graphfew.propagation.balanced_pairwise_affinities`.
+
+        Returns:
+            A method with the same weights. It has no `spec`, so it cannot be saved, and no fitted
+            form. An inductive method predicts each query in a graph of its own, because the
+            transform may connect queries.
+
+        Example:
+            >>> import graphfew as gf
+            >>> model = gf.create("prototypical", encoder=gf.backbones.identity(4))
+            >>> model.with_transform(gf.propagation.balanced_pairwise_affinities).transductive
+            False
+        """
+        embed = self.embed
+
+        def embed_transformed(encoded: Episode) -> Graph:
+            return embed(transform(encoded))
+
+        build_other_mode = self.build_other_mode
+        if build_other_mode is not None:
+            build_other_mode = _then(
+                build_other_mode, lambda other: other.with_transform(transform)
+            )
+        return self._copy(
+            embed=embed_transformed,
+            independent_queries=False,
+            build_other_mode=build_other_mode,
+            fit_context=None,
+        )
 
     def in_mode(
         self, *, transductive: bool | None = None, unlabeled: bool | None = None
@@ -307,12 +343,14 @@ class GraphMethod(nn.Module):
         return self.forward_encoded(encoded.inductive() if self.one_graph_per_query else encoded)
 
 
-def _then_on_features(build: Callable[[], GraphMethod]) -> Callable[[], GraphMethod]:
+def _then(
+    build: Callable[[], GraphMethod], change: Callable[[GraphMethod], GraphMethod]
+) -> Callable[[], GraphMethod]:
     # Deferred: the other mode is built only if it is used.
-    def build_on_features() -> GraphMethod:
-        return build().on_features()
+    def build_changed() -> GraphMethod:
+        return change(build())
 
-    return build_on_features
+    return build_changed
 
 
 def _spec_in_mode(

@@ -48,6 +48,29 @@ def normalized_class_mean_graph(
     return embed
 
 
+def support_centered_class_mean_graph(
+    power: float, center: Sequence[float] | None
+) -> Callable[[Episode], Graph]:
+    """Return an embedding function whose center does not depend on the queries.
+
+    The mean of all nodes moves toward the classes of the queries, which is a disadvantage if they
+    belong to few of the classes.
+
+    Args:
+        power: exponent of the features, see `power_normalize`.
+        center: center of the features; None for the mean of each task's labeled nodes.
+
+    Returns:
+        A function from an encoded episode to its first graph, for `GraphMethod(embed=...)`.
+    """
+
+    def embed(episode: Episode) -> Graph:
+        centered = power_normalize(episode, power, center, counted=episode.labeled)
+        return class_mean_graph(centered)
+
+    return embed
+
+
 class SoftAssignment:
     """Class probabilities of queries and unlabeled nodes, given the class nodes.
 

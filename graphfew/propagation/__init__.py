@@ -30,6 +30,7 @@ from graphfew.propagation.neighbors import (
     query_neighbors,
     union_graph,
 )
+from graphfew.propagation.pairwise_affinities import balanced_pairwise_affinities
 from graphfew.propagation.poisson_equation import poisson_learning, poisson_scores
 from graphfew.propagation.solvers import (
     conjugate_gradients,
@@ -45,6 +46,7 @@ __all__ = [
     "Neighbors",
     "adaptive_power_normalize",
     "approximate_search",
+    "balanced_pairwise_affinities",
     "class_prior",
     "component_sums",
     "conjugate_gradients",

@@ -13,16 +13,21 @@ from graphfew.methods.registry import METHODS
 # Arguments that make a method small; other methods use their defaults.
 SMALL = {
     "attention_attractor": {"num_base_classes": 4, "hidden": 6},
+    "bpa": {"inv_temperature": 1.0},
     "dpgn": {"way": 3, "shot": 1, "generations": 3},
     "egnn": {"width": 6},
+    "em_dirichlet": {"inv_temperature": 1.0, "mm_steps": 5, "num_iterations": 3},
     "gnn": {"way": 3, "width": 6, "growth": 4},
+    "hard_em_dirichlet": {"inv_temperature": 1.0, "prior_weight": 0.0},
     "hybrid_attention": {"shot": 1},
     "induction": {"num_slices": 4},
     "multi_metric": {"num_metrics": 3, "width": 4},
     # With the default inverse temperature, probabilities saturate and hide small changes.
+    "paddle": {"inv_temperature": 1.0},
     "propagated_prototypes": {"inv_temperature": 1.0},
     "pt_map": {"inv_temperature": 1.0},
     "relation": {"width": 6},
+    "stata": {"inv_temperature": 1.0, "likelihood_weight": 1.0},
 }
 CASES = [
     (name, mode)

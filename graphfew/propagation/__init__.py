@@ -32,6 +32,7 @@ from graphfew.propagation.neighbors import (
 )
 from graphfew.propagation.pairwise_affinities import balanced_pairwise_affinities
 from graphfew.propagation.poisson_equation import poisson_learning, poisson_scores
+from graphfew.propagation.reweighting import reweight_nonlocal, reweight_poisson
 from graphfew.propagation.solvers import (
     conjugate_gradients,
     dense_propagation,
@@ -40,6 +41,7 @@ from graphfew.propagation.solvers import (
     sparse_matmul,
     spread_labels,
 )
+from graphfew.propagation.threshold_dynamics import threshold_dynamics
 from graphfew.propagation.volume_constraint import volume_weights
 
 __all__ = [
@@ -67,6 +69,8 @@ __all__ = [
     "power_normalize",
     "project_to_principal_axes",
     "query_neighbors",
+    "reweight_nonlocal",
+    "reweight_poisson",
     "self_tuning",
     "sinkhorn",
     "sparse_cosine_power",
@@ -76,6 +80,7 @@ __all__ = [
     "spread_labels",
     "squared_distances",
     "symmetric_normalize",
+    "threshold_dynamics",
     "union_graph",
     "volume_weights",
 ]

@@ -162,8 +162,7 @@ def poisson_probs(
     """
     is_present = graph.component_sums(label) > 0
     n_classes = is_present.sum(1, keepdim=True)
-    scores = _divide_by_mean_spread(graph, solve_poisson(graph, label), n_classes)
-    scores = shift_scores(graph, scores, is_present)
+    scores = comparable_scores(graph, label)
     if prior is not None:
         scores = scores * constrained_weights(graph, scores, label, prior)
     odds = TYPICAL_PROB / (1 - TYPICAL_PROB) * (n_classes - 1).clamp_min(1)
@@ -171,6 +170,27 @@ def poisson_probs(
     # Without any present class, the row of the softmax is removed below.
     is_absent = ~is_present & (n_classes > 0)
     return logits.masked_fill(is_absent, -torch.inf).softmax(1) * (n_classes > 0)
+
+
+def comparable_scores(graph: SymmetricGraph, label: Float[Tensor, "N C"]) -> Float[Tensor, "N C"]:
+    """Compute Poisson scores of comparable magnitude in all components.
+
+    Args:
+        graph: the tasks' graphs.
+        label: one-hot rows `[N, C]`, zero where the label is unknown.
+
+    Returns:
+        `u / τ - m` of `poisson_learning`, `[N, C]`, and 0 for classes without a label in the
+        component.
+    """
+    scores = solve_poisson(graph, label)
+    is_present = graph.component_sums(label) > 0
+    n_classes = is_present.sum(1, keepdim=True)
+    spread = scores.amax(1, keepdim=True) * n_classes / (n_classes - 1).clamp_min(1)
+    size = graph.component_sums(torch.ones_like(spread))
+    mean_spread = graph.component_sums(spread) / size
+    # The spread is 0 for components with fewer than two classes, whose scores are 0 as well.
+    return shift_scores(graph, scores / torch.where(mean_spread > 0, mean_spread, 1), is_present)
 
 
 def shift_scores(
@@ -223,12 +243,3 @@ def constrained_weights(
 def fill_uniform(probs: Float[Tensor, "N C"]) -> Float[Tensor, "N C"]:
     """Replace rows of zeros, for which nothing is known, by uniform probabilities."""
     return torch.where(probs.any(1, keepdim=True), probs, 1 / probs.shape[1])
-
-
-def _divide_by_mean_spread(graph: SymmetricGraph, scores: Tensor, n_classes: Tensor) -> Tensor:
-    """Divide Poisson scores by their mean spread τ in each component."""
-    spread = scores.amax(1, keepdim=True) * n_classes / (n_classes - 1).clamp_min(1)
-    size = graph.component_sums(torch.ones_like(spread))
-    mean_spread = graph.component_sums(spread) / size
-    # The spread is 0 for components with fewer than two classes, whose scores are 0 as well.
-    return scores / torch.where(mean_spread > 0, mean_spread, 1)

@@ -5,6 +5,8 @@ import torch
 import graphfew as gf
 
 DIM = 5
+# Arguments without which a method cannot be created.
+REQUIRED = {"poisson_mbo": {"prior": "uniform"}}
 
 
 def task(seed, way=3, shots=(1, 2, 1), queries=3, unlabeled=0, dim=DIM):
@@ -35,4 +37,5 @@ def randomized(model, seed=0):
 
 def identity_model(name, **arguments):
     """A method on features of width DIM, randomized."""
+    arguments = {**REQUIRED.get(name, {}), **arguments}
     return randomized(gf.create(name, encoder=gf.backbones.identity(DIM), **arguments))

@@ -29,6 +29,9 @@ from graphfew.methods.matching import matching, matching_fce
 from graphfew.methods.multi_metric import multi_metric
 from graphfew.methods.nearest_neighbor import nearest_neighbor
 from graphfew.methods.paddle import paddle
+from graphfew.methods.poisson import poisson
+from graphfew.methods.poisson_mbo import poisson_mbo
+from graphfew.methods.poisson_reweighted import poisson_reweighted
 from graphfew.methods.pool_prototypes import pool_prototypes
 from graphfew.methods.propagated_prototypes import propagated_prototypes
 from graphfew.methods.prototypical import prototypical
@@ -41,6 +44,7 @@ from graphfew.methods.stata import stata
 from graphfew.methods.tadam import tadam
 from graphfew.methods.tim import tim
 from graphfew.methods.tpn import tpn
+from graphfew.methods.wnll import wnll
 
 __all__ = [
     "alpha_tim",
@@ -72,6 +76,9 @@ __all__ = [
     "node_loss",
     "paddle",
     "pair_loss",
+    "poisson",
+    "poisson_mbo",
+    "poisson_reweighted",
     "pool_prototypes",
     "propagated_prototypes",
     "prototypical",
@@ -87,4 +94,5 @@ __all__ = [
     "tadam",
     "tim",
     "tpn",
+    "wnll",
 ]

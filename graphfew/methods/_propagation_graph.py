@@ -1,4 +1,4 @@
-"""Affinity graphs and the score layer of `label_propagation` and `label_spreading`."""
+"""Affinity graphs, the score layer, and what else methods that propagate labels share."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from graphfew.core.builders import complete_graph
 from graphfew.core.dense_batch import DenseBatch, map_to_edges, map_to_node_scores
@@ -16,12 +16,18 @@ from graphfew.core.topology import Topology
 from graphfew.errors import InvalidInputError
 from graphfew.nn.fitted import FitContext, FittedContext
 from graphfew.nn.layers import Layers
-from graphfew.nn.readout import one_hot
+from graphfew.nn.method import GraphMethod
+from graphfew.nn.readout import node_logits, one_hot
 from graphfew.propagation.affinity_graphs import FITTED_AFFINITIES, FittedAffinity
 from graphfew.propagation.affinity_rows import AffinityRows
-from graphfew.propagation.feature_transforms import power_normalize
+from graphfew.propagation.feature_transforms import check_center, power_normalize
 from graphfew.propagation.fitted_transforms import PowerNormalizer, fit_power_normalizer
-from graphfew.propagation.solvers import DENSE_NODES, sparse_matmul
+from graphfew.propagation.solvers import (
+    DAMPING,
+    DENSE_NODES,
+    dense_propagation,
+    sparse_matmul,
+)
 
 Affinity = Callable[[DenseBatch], Tensor]
 DenseSolver = Callable[[DenseBatch], Tensor]
@@ -194,6 +200,91 @@ def fit_propagation(
         return FittedContext(predictor, unlabeled)
 
     return fit_context
+
+
+def propagation_method(
+    encoder: nn.Module,
+    layer: PropagationLayer,
+    *,
+    dim: int,
+    affinity: Affinity,
+    power: float,
+    center: Sequence[float] | None,
+    transductive: bool,
+) -> GraphMethod:
+    """Build a method of one `PropagationLayer`, which is the same in both modes.
+
+    Args:
+        encoder: `[N, ...] -> [N, dim]`.
+        layer: the layer.
+        dim: output width of the encoder.
+        affinity: function from tasks as dense arrays to edge weights `[G, n, n]`.
+        power: exponent of the power transform.
+        center: mean feature to subtract, `dim` numbers; None uses the mean of each task.
+        transductive: queries are nodes like unlabeled ones; otherwise they only receive.
+
+    Returns:
+        The method.
+
+    Raises:
+        InvalidInputError: if `center` has the wrong length.
+    """
+    check_center(center, dim)
+
+    def build(transductive: bool) -> GraphMethod:
+        return GraphMethod(
+            encoder,
+            affinity_graph(affinity, power, center, transductive),
+            [layer],
+            node_logits,
+            transductive=transductive,
+            independent_queries=not transductive,
+            build_other_mode=lambda: build(not transductive),
+            fit_context=None if transductive else fit_propagation(affinity, power, center),
+        )
+
+    return build(transductive)
+
+
+def solve_symmetric(solve: Callable[[Tensor, Tensor], Tensor]) -> DenseSolver:
+    """Return a solver of tasks as dense arrays from one of symmetric graphs.
+
+    Args:
+        solve: from symmetric weights `[G, n, n]` and one-hot labels `[G, n, way]` to class scores.
+
+    Returns:
+        The solver. Receive-only queries average the scores of their neighbors.
+    """
+
+    def solve_tasks(tasks: DenseBatch) -> Tensor:
+        weights = edge_weights(tasks)
+        query_rows = weights * receive_only_nodes(weights)
+        scores = solve(weights - query_rows, tasks.one_hot)
+        return scores + torch.bmm(query_rows, scores)
+
+    return solve_tasks
+
+
+def receive_only_nodes(weights: Tensor) -> Tensor:
+    """Return which nodes of graphs `[G, n, n]` receive without sending, `[G, n, 1]` bool."""
+    return ((weights.sum(1) == 0) & (weights.sum(2) > 0))[..., None]
+
+
+def harmonic_scores(weights: Tensor, label: Tensor) -> Tensor:
+    """Solve `F_U = (I - T_UU)⁻¹ T_UL Y_L` per task.
+
+    Args:
+        weights: edge weights `[G, n, n]`.
+        label: one-hot labels `[G, n, way]`.
+
+    Returns:
+        Class scores `[G, n, way]`.
+    """
+    transition = weights / weights.sum(2, keepdim=True).clamp_min(EPSILON)
+    is_unlabeled = (~label.any(2))[..., None].to(transition.dtype)
+    # Rows of labeled nodes are those of the identity, so one system covers both kinds of node. The
+    # damping keeps it regular if a component of the graph has no label.
+    return dense_propagation((1 - DAMPING) * is_unlabeled * transition, label)
 
 
 def edge_weights(tasks: DenseBatch) -> Tensor:

@@ -8,29 +8,16 @@ from torch import Tensor, nn
 
 from graphfew.core.dense_batch import DenseBatch
 from graphfew.methods._propagation_graph import (
-    EPSILON,
     Affinity,
     PropagationLayer,
-    affinity_graph,
     edge_weights,
-    fit_propagation,
+    harmonic_scores,
+    propagation_method,
 )
 from graphfew.methods.registry import register_method
 from graphfew.nn.method import GraphMethod
-from graphfew.nn.readout import node_logits
 from graphfew.propagation.affinity import self_tuning
-from graphfew.propagation.feature_transforms import check_center
-from graphfew.propagation.solvers import DAMPING, dense_propagation, harmonic_function
-
-
-def harmonic_scores(tasks: DenseBatch) -> Tensor:
-    """Solve `F_U = (I - T_UU)⁻¹ T_UL Y_L` per task and return the class scores `[G, n, way]`."""
-    weights = edge_weights(tasks)
-    transition = weights / weights.sum(2, keepdim=True).clamp_min(EPSILON)
-    is_unlabeled = (~tasks.labeled)[..., None].to(transition.dtype)
-    # Rows of labeled nodes are those of the identity, so one system covers both kinds of node. The
-    # damping keeps it regular if a component of the graph has no label.
-    return dense_propagation((1 - DAMPING) * is_unlabeled * transition, tasks.one_hot)
+from graphfew.propagation.solvers import harmonic_function
 
 
 @register_method(paper="Zhu et al. 2003", transductive=True, unlabeled=True)
@@ -92,25 +79,16 @@ def label_propagation(
         T_UU is damped by 1e-6. The affinity is configurable (a kernel of one width in the paper).
         Features are centered and normalized to length 1.
     """
-    check_center(center, dim)
 
-    def create_other_mode() -> GraphMethod:
-        return label_propagation(
-            encoder,
-            dim=dim,
-            affinity=affinity,
-            power=power,
-            center=center,
-            transductive=not transductive,
-        )
+    def solve(tasks: DenseBatch) -> Tensor:
+        return harmonic_scores(edge_weights(tasks), tasks.one_hot)
 
-    return GraphMethod(
+    return propagation_method(
         encoder,
-        affinity_graph(affinity, power, center, transductive),
-        [PropagationLayer(harmonic_scores, harmonic_function)],
-        node_logits,
+        PropagationLayer(solve, harmonic_function),
+        dim=dim,
+        affinity=affinity,
+        power=power,
+        center=center,
         transductive=transductive,
-        independent_queries=not transductive,
-        build_other_mode=create_other_mode,
-        fit_context=None if transductive else fit_propagation(affinity, power, center),
     )

@@ -14,15 +14,13 @@ from graphfew.methods._propagation_graph import (
     EPSILON,
     Affinity,
     PropagationLayer,
-    affinity_graph,
     edge_weights,
-    fit_propagation,
+    propagation_method,
+    receive_only_nodes,
 )
 from graphfew.methods.registry import register_method
 from graphfew.nn.method import GraphMethod
-from graphfew.nn.readout import node_logits
 from graphfew.propagation.affinity import cosine_power, symmetric_normalize
-from graphfew.propagation.feature_transforms import check_center
 from graphfew.propagation.solvers import DENSE_NODES, dense_propagation, spread_labels
 
 
@@ -37,7 +35,7 @@ def spreading_scores(tasks: DenseBatch, alpha: float, steps: int | None) -> Tens
     weights = edge_weights(tasks)
     # Queries in inductive mode receive without sending. They have no symmetric normalization, so
     # they take the weighted mean of their neighbors, as in label_propagation.
-    is_receive_only = ((weights.sum(1) == 0) & (weights.sum(2) > 0))[..., None]
+    is_receive_only = receive_only_nodes(weights)
     row_normalized = weights / weights.sum(2, keepdim=True).clamp_min(EPSILON)
     normalized = torch.where(is_receive_only, row_normalized, symmetric_normalize(weights))
     operator = alpha * normalized
@@ -116,7 +114,6 @@ def label_spreading(
         raise InvalidInputError(f"alpha must be between 0 and 1 (exclusive), got {alpha}")
     if steps is not None and steps < 1:
         raise InvalidInputError(f"steps must be at least 1, or None for the limit, got {steps}")
-    check_center(center, dim)
 
     def solve(tasks: DenseBatch) -> Tensor:
         return spreading_scores(tasks, alpha, steps)
@@ -134,25 +131,12 @@ def label_spreading(
             )
         return spread_labels(topology, weights, label / label.sum(0), alpha)
 
-    def create_other_mode() -> GraphMethod:
-        return label_spreading(
-            encoder,
-            dim=dim,
-            alpha=alpha,
-            steps=steps,
-            affinity=affinity,
-            power=power,
-            center=center,
-            transductive=not transductive,
-        )
-
-    return GraphMethod(
+    return propagation_method(
         encoder,
-        affinity_graph(affinity, power, center, transductive),
-        [PropagationLayer(solve, sparse_solve, None if steps is None else previous_scores)],
-        node_logits,
+        PropagationLayer(solve, sparse_solve, None if steps is None else previous_scores),
+        dim=dim,
+        affinity=affinity,
+        power=power,
+        center=center,
         transductive=transductive,
-        independent_queries=not transductive,
-        build_other_mode=create_other_mode,
-        fit_context=None if transductive else fit_propagation(affinity, power, center),
     )

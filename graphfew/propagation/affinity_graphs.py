@@ -25,6 +25,11 @@ from graphfew.propagation.affinity_rows import (
     CosinePowerAffinity,
     SelfTuningAffinity,
 )
+from graphfew.propagation.knn_gaussian import (
+    KnnGaussianAffinity,
+    knn_gaussian,
+    sparse_knn_gaussian,
+)
 from graphfew.propagation.neighbors import knn
 
 
@@ -75,6 +80,21 @@ def cosine_power_graph(x: Float[Tensor, "N F"], k: int = 10, power: float = 3.0)
     return AffinityGraph(topology, weights, AffinityRows(affinity, min(k, len(x)), ties=False))
 
 
+def knn_gaussian_graph(x: Float[Tensor, "N F"], k: int = 10) -> AffinityGraph:
+    """Build the sparse graph of `knn_gaussian` for the nodes of one task and later queries.
+
+    Args:
+        x: nodes `[N, F]`.
+        k: number of neighbors.
+
+    Returns:
+        The graph.
+    """
+    topology, weights = sparse_knn_gaussian(x, k)
+    affinity = KnnGaussianAffinity(x, _squared_lengths(x))
+    return AffinityGraph(topology, weights, AffinityRows(affinity, min(k, len(x)), ties=False))
+
+
 def self_tuning_rows(x: Float[Tensor, "N F"], k: int = 7) -> AffinityRows:
     """Build the rows of the dense `self_tuning` for later queries.
 
@@ -108,6 +128,19 @@ def cosine_power_rows(x: Float[Tensor, "N F"], k: int = 10, power: float = 3.0) 
     )
 
 
+def knn_gaussian_rows(x: Float[Tensor, "N F"], k: int = 10) -> AffinityRows:
+    """Build the rows of the dense `knn_gaussian` for later queries.
+
+    Args:
+        x: nodes `[N, F]`.
+        k: number of neighbors.
+
+    Returns:
+        The rows; ties count as neighbors.
+    """
+    return AffinityRows(KnnGaussianAffinity(x, _squared_lengths(x)), min(k, len(x)), ties=True)
+
+
 @dataclasses.dataclass(frozen=True)
 class FittedAffinity:
     """Other forms of a dense affinity, for one task without its receive-only queries.
@@ -126,6 +159,7 @@ FITTED_AFFINITIES: Mapping[Callable[..., Tensor], FittedAffinity] = MappingProxy
     {
         self_tuning: FittedAffinity(self_tuning_graph, self_tuning_rows),
         cosine_power: FittedAffinity(cosine_power_graph, cosine_power_rows),
+        knn_gaussian: FittedAffinity(knn_gaussian_graph, knn_gaussian_rows),
     }
 )
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from graphfew.core.dense_batch import DenseBatch
 from graphfew.core.topology import Topology
 from graphfew.errors import InvalidInputError
-from graphfew.propagation.affinity import TIE_ROUNDINGS, knn_mask, squared_distances
+from graphfew.propagation.affinity import knn_mask, squared_distances
+from graphfew.propagation.affinity_rows import TIE_ROUNDINGS
 from graphfew.propagation.neighbors import (
     Search,
     exact_search,
     knn,
-    query_neighbors,
     union_graph,
 )
 
@@ -108,24 +110,39 @@ def sparse_knn_gaussian(
     return union_graph(neighbors.topology, weights.view(-1, 1), _mean)
 
 
-def knn_gaussian_to_queries(
-    queries: Float[Tensor, "Q F"], x: Float[Tensor, "N F"], k: int = 10
-) -> tuple[Int[Tensor, "Q k"], Float[Tensor, "Q k"]]:
-    """Compute the rows of `knn_gaussian` for receive-only queries.
+@dataclasses.dataclass(frozen=True, eq=False)
+class KnnGaussianAffinity:
+    """`knn_gaussian` of queries to fixed nodes.
 
-    Args:
-        queries: `[Q, F]`.
-        x: the other nodes `[N, F]`.
-        k: number of neighbors.
-
-    Returns:
-        The index of each query's neighbors and their weights, `[Q, k]` each.
+    Attributes:
+        x: nodes `[N, F]`.
+        squares: `[N]` squared lengths of the nodes.
     """
-    index, distance = query_neighbors(queries, x, min(k, len(x)))
-    distance = distance.square()
-    rounding = _rounding(x.square().sum(1).amax())
-    # Only one direction exists, so the mean of both is half of it.
-    return index, _gaussian(distance, distance[:, -1:], rounding) / 2
+
+    x: Float[Tensor, "N F"]
+    squares: Float[Tensor, " N"]
+
+    @property
+    def n_nodes(self) -> int:
+        """Number of nodes."""
+        return len(self.x)
+
+    def distances(self, queries: Float[Tensor, "Q F"]) -> Float[Tensor, "Q N"]:
+        """Return squared Euclidean distances."""
+        table = torch.addmm(self.squares, queries, self.x.T, alpha=-2)
+        return table.add_(queries.square().sum(1, keepdim=True)).clamp_min_(0)
+
+    def magnitudes(self, queries: Float[Tensor, "Q F"]) -> Float[Tensor, "Q 1"]:
+        """Return the largest squared length among a query and all nodes."""
+        return torch.maximum(queries.square().sum(1, keepdim=True), self.squares.amax())
+
+    def weights(
+        self, distance: Tensor, radius: Float[Tensor, "Q 1"], index: Tensor | None
+    ) -> Tensor:
+        """Return Gaussian affinities with the width of the query."""
+        del index
+        # Only one direction exists, so the mean of both is half of it.
+        return _gaussian(distance, radius, _rounding(self.squares.amax())) / 2
 
 
 def _rounding(scale: Tensor) -> Tensor:

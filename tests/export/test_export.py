@@ -24,6 +24,11 @@ FEW_STEPS = {
 NOT_EXPORTABLE = {
     "linear_head": "values leave torch",
     "matching_fce": "depends on the items' values",
+    # Connected components, and iterations until a tolerance is reached.
+    "poisson": "depends on the items' values",
+    "poisson_mbo": "depends on the items' values",
+    "poisson_reweighted": "depends on the items' values",
+    "wnll": "depends on the items' values",
 }
 EXPORTED = [
     (name, mode)

@@ -5,7 +5,7 @@ import pickle
 
 import pytest
 import torch
-from episodes import DIM, identity_model, randomized, task
+from episodes import DIM, REQUIRED, identity_model, randomized, task
 
 import graphfew as gf
 from graphfew.methods.registry import METHODS
@@ -22,6 +22,7 @@ SMALL = {
     "hybrid_attention": {"shot": 1},
     "induction": {"num_slices": 4},
     "multi_metric": {"num_metrics": 3, "width": 4},
+    **REQUIRED,
     # With the default inverse temperature, probabilities saturate and hide small changes.
     "paddle": {"inv_temperature": 1.0},
     "propagated_prototypes": {"inv_temperature": 1.0},

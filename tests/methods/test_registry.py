@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from episodes import REQUIRED
 
 import graphfew as gf
 
@@ -82,10 +83,11 @@ def test_a_rejected_registration_leaves_the_existing_method():
 
 @pytest.mark.parametrize("name", sorted(gf.METHODS))
 def test_every_method_matches_its_registry_entry(name):
-    method, way = gf.METHODS[name], {"way": 3} if gf.METHODS[name].fixed_way else {}
+    method = gf.METHODS[name]
+    needed = {**REQUIRED.get(name, {}), **({"way": 3} if method.fixed_way else {})}
     for transductive in (False, True):
         both = {"transductive": transductive} if method.inductive and method.transductive else {}
-        model = gf.create(name, encoder=gf.backbones.identity(4), **way, **both)
+        model = gf.create(name, encoder=gf.backbones.identity(4), **needed, **both)
         assert model.transductive is (transductive if both else method.transductive)
     with pytest.raises(ValueError, match=rf"{name} has no argument 'zz'"):
         gf.create(name, encoder=gf.backbones.identity(4), zz=1)

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from episodes import DIM, randomized
+from episodes import DIM, REQUIRED, randomized
 
 import graphfew as gf
 from graphfew.ops.magnitude import LARGEST, clamp_magnitude
@@ -68,6 +68,7 @@ def models(name, mode, way, shot, dtype):
     """A model with initial weights, and one with random weights and statistics."""
     method = gf.METHODS[name]
     arguments = {
+        **REQUIRED.get(name, {}),
         **({"transductive": mode} if method.inductive and method.transductive else {}),
         **({"way": way} if method.fixed_way else {}),
         **({"shot": shot} if method.fixed_shot else {}),
@@ -122,9 +123,11 @@ def test_classifier_returns_finite_probabilities(name, dtype):
     for what, values in VALUES.items():
         X = values(9).numpy().astype(dtype)
         y = [0, 1, 2, 0, 1, 2, *([-1] * 3 if gf.METHODS[name].unlabeled else [0, 1, 2])]
-        classifier = gf.FewShotClassifier(name, transductive=not gf.METHODS[name].inductive).fit(
-            X, y
-        )
+        classifier = gf.FewShotClassifier(
+            name,
+            transductive=not gf.METHODS[name].inductive,
+            arguments=REQUIRED.get(name),
+        ).fit(X, y)
         shares = classifier.predict_proba(X)
         assert np.isfinite(shares).all(), what
         np.testing.assert_allclose(shares.sum(1), 1, atol=1e-5)

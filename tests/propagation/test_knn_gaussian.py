@@ -9,7 +9,7 @@ from reference import poisson
 
 from graphfew.core.dense_batch import DenseBatch
 from graphfew.propagation import knn_gaussian, sparse_knn_gaussian
-from graphfew.propagation.knn_gaussian import knn_gaussian_to_queries
+from graphfew.propagation.affinity_graphs import knn_gaussian_graph, knn_gaussian_rows
 
 CHECKED = settings(deadline=None, derandomize=True, max_examples=30)
 
@@ -50,9 +50,12 @@ def test_queries_that_only_receive():
     dense = knn_gaussian(tasks(x[None], receive_only[None]), 4)[0]
     assert not dense[:, receive_only].any()
     assert torch.allclose(dense[:11, :11], knn_gaussian(tasks(x[None, :11]), 4)[0])
-    index, weights = knn_gaussian_to_queries(x[11:], x[:11], 4)
-    rows = torch.zeros(4, 11, dtype=torch.float64).scatter(1, index, weights)
-    assert torch.allclose(rows, dense[11:, :11], rtol=0, atol=1e-12)
+    rows = dense[11:, :11]
+    index, weights = knn_gaussian_graph(x[:11], 4).rows.neighbors(x[11:])
+    found = torch.zeros(4, 11, dtype=torch.float64).scatter(1, index, weights)
+    assert torch.allclose(found, rows, rtol=0, atol=1e-12)
+    means = knn_gaussian_rows(x[:11], 4).average(x[11:], torch.eye(11, dtype=torch.float64))
+    assert torch.allclose(means, rows / rows.sum(1, keepdim=True), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -64,7 +67,7 @@ def test_duplicates_have_weight_one(dtype):
     _, weights = sparse_knn_gaussian(x, 3)
     # A sparse graph has only k of the tied neighbors, so some have one direction.
     assert set(weights.flatten().tolist()) <= {0.5, 1.0}
-    _, to_queries = knn_gaussian_to_queries(x[:2], x, 3)
+    _, to_queries = knn_gaussian_graph(x, 3).rows.neighbors(x[:2])
     assert torch.equal(to_queries, torch.full((2, 3), 0.5, dtype=dtype))
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 import graphfew as gf
 from graphfew import propagation
 from graphfew.core.dense_batch import DenseBatch
-from graphfew.methods.label_propagation import harmonic_scores
+from graphfew.methods._propagation_graph import edge_weights, harmonic_scores
 from graphfew.methods.label_spreading import spreading_scores
 from graphfew.propagation.solvers import COLUMNS_PER_SOLVE
 
@@ -187,7 +187,9 @@ def test_sparse_solutions_equal_dense_ones(name, nodes, classes, seed, alpha):
     spread = propagation.spread_labels(topology, weights, label / label.sum(0), alpha, **TIGHT)
     assert torch.allclose(spread, spreading_scores(tasks, alpha, None)[0], rtol=0, atol=1e-8)
     harmonic = propagation.harmonic_function(topology, weights, label, **TIGHT)
-    assert torch.allclose(harmonic, harmonic_scores(tasks)[0], rtol=0, atol=1e-8)
+    assert torch.allclose(
+        harmonic, harmonic_scores(edge_weights(tasks), tasks.one_hot)[0], rtol=0, atol=1e-8
+    )
 
 
 def test_classes_are_solved_in_column_blocks():
@@ -198,7 +200,9 @@ def test_classes_are_solved_in_column_blocks():
     spread = propagation.spread_labels(topology, weights, label, 0.8, **TIGHT)
     assert torch.allclose(spread, spreading_scores(tasks, 0.8, None)[0], rtol=0, atol=1e-8)
     harmonic = propagation.harmonic_function(topology, weights, label, **TIGHT)
-    assert torch.allclose(harmonic, harmonic_scores(tasks)[0], rtol=0, atol=1e-8)
+    assert torch.allclose(
+        harmonic, harmonic_scores(edge_weights(tasks), tasks.one_hot)[0], rtol=0, atol=1e-8
+    )
 
 
 def two_parts():

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from reference.propagation import normalize_without_queries, power_normalized
+
 
 def knn_gaussian(x, k=10):
     """Affinities of one task's features `[n, F]`: each way a width of its own, both averaged."""
@@ -213,3 +215,32 @@ def mbo_probs(w, label, prior, iterations=20, steps=40):
         elif present.any():
             mass[i] /= mass[i].sum()
     return mass
+
+
+def one_hot(y, way):
+    return np.array([[float(label == c) for c in range(way)] for label in y])
+
+
+def normalized(scores):
+    """Rows of sum 1; uniform where nothing is known."""
+    scores = np.where(scores.sum(1, keepdims=True) == 0, 1.0, scores)
+    return scores / scores.sum(1, keepdims=True)
+
+
+def transductive(x, y, query, way, formula):
+    """Class probabilities of the queries as nodes; `formula` maps weights and labels to scores."""
+    w = knn_gaussian(power_normalized(x))
+    return normalized(formula(w, one_hot(y, way))[np.array(query)])
+
+
+def inductive(x, y, query, way, formula, k=10):
+    """Class probabilities of queries that average their neighbors in the context."""
+    x, context = normalize_without_queries(x, y, query)
+    own = x[context]
+    scores = formula(knn_gaussian(own, k), one_hot([y[i] for i in context], way))
+    out = []
+    for q in np.flatnonzero(query):
+        gap = [float(((x[q] - node) ** 2).sum()) for node in own]
+        near = sorted(range(len(own)), key=gap.__getitem__)[:k]
+        out.append(sum(np.exp(-4 * gap[j] / gap[near[-1]]) * scores[j] for j in near))
+    return normalized(np.array(out))

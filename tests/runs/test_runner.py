@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from episodes import REQUIRED
 from safetensors.torch import save_file
 from small_runs import OPTIONS, same_files, stop_after
 
@@ -80,7 +81,8 @@ def test_killed_run_resumes_from_the_last_save(complete_run, tmp_path, save_ever
 @pytest.mark.parametrize("name", sorted(METHODS))
 def test_every_method_resumes_exactly(tmp_path, name):
     loss = {} if METHODS[name].loss else {"loss": "node"}
-    options = {**OPTIONS, "method": name, "arguments": {}, "steps": 2, "query": "1", **loss}
+    arguments = REQUIRED.get(name, {})
+    options = {**OPTIONS, "method": name, "arguments": arguments, "steps": 2, "query": "1", **loss}
     with pytest.raises(runs.TrainingInterrupted):
         runs.execute(runs.prepare(tmp_path / "run", options), should_stop=stop_after(0))
     runs.execute(runs.resume(tmp_path / "run", {}))

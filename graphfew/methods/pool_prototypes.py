@@ -11,15 +11,14 @@ from torch.nn import functional as F
 
 from graphfew.core.dense_batch import (
     DenseBatch,
-    class_softmax,
     dense_task,
     scale_sharpness,
     update_classes_and_queries,
-    weighted_class_means,
 )
 from graphfew.core.episode import Episode
 from graphfew.core.graph import Graph
 from graphfew.errors import InvalidInputError
+from graphfew.methods._outlier_assignment import OutlierAwareAssignment
 from graphfew.methods.registry import register_method
 from graphfew.nn.fitted import (
     ClassNodePredictor,
@@ -31,8 +30,7 @@ from graphfew.nn.layers import Layers
 from graphfew.nn.method import GraphMethod
 from graphfew.nn.prototypes import class_mean_graph, class_means
 from graphfew.nn.readout import class_node_logits
-from graphfew.propagation.affinity import squared_distances
-from graphfew.propagation.class_priors import check_prior, class_prior, unknown_mask
+from graphfew.propagation.class_priors import check_prior, unknown_mask
 from graphfew.propagation.feature_transforms import (
     check_center,
     power_normalize,
@@ -42,70 +40,6 @@ from graphfew.propagation.fitted_transforms import (
     fit_power_normalizer,
     fit_principal_projection,
 )
-
-EPSILON = 1e-9
-BIAS_ITERATIONS = 10
-
-
-class OutlierAwareAssignment:
-    """Soft assignment to classes or to an outlier class, with class proportions near a prior.
-
-    Logits are `-β d²` plus a bias per class, and `-β outlier_threshold` for the outlier class.
-    After each softmax, the biases become `prior_weight · (bias + log(expected / assigned))`, where
-    the expected mass of a class is the prior's proportion of the mass that all classes received.
-    """
-
-    def __init__(
-        self,
-        inv_temperature: float,
-        outlier_threshold: float | None,
-        prior_weight: float,
-        prior: Sequence[float] | None,
-    ) -> None:
-        self.inv_temperature = inv_temperature
-        self.outlier_threshold = outlier_threshold
-        self.prior_weight = prior_weight
-        self.prior = prior
-
-    def logits(self, tasks: DenseBatch, classes: Tensor) -> Tensor:
-        """Return the class logits without biases, `[G, n, way]`."""
-        beta = scale_sharpness(self.inv_temperature, classes.shape[1])
-        return -beta * squared_distances(classes, tasks.x).mT
-
-    def __call__(
-        self, tasks: DenseBatch, classes: Tensor, mask: Tensor, bias: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Assign the nodes of a mask to the classes.
-
-        Args:
-            tasks: tasks as dense arrays.
-            classes: `[G, way, F]` class nodes.
-            mask: `[G, n, 1]`, 1 for nodes to assign.
-            bias: `[G, way]` initial class biases.
-
-        Returns:
-            The probabilities `[G, n, way]`, zero outside the mask; the new biases `[G, way]`; and
-            the remaining log-ratio `log(expected / assigned)`, `[G, way]`.
-        """
-        logits = self.logits(tasks, classes)
-        prior = class_prior(self.prior, tasks.one_hot)
-        groups, nodes, way = logits.shape
-        outlier_logit = None
-        if self.outlier_threshold is not None:
-            value = -scale_sharpness(self.inv_temperature, way) * self.outlier_threshold
-            outlier_logit = logits.new_full((groups, nodes, 1), value)
-        for _ in range(BIAS_ITERATIONS):
-            biased = logits + bias[:, None]
-            if outlier_logit is not None:
-                biased = torch.cat([biased, outlier_logit], dim=2)
-            probs = class_softmax(biased)[..., :way] * mask
-            assigned = probs.sum(1)
-            # With prior_weight=1 this is a Sinkhorn iteration; below 1 the marginal is relaxed, as
-            # in unbalanced optimal transport.
-            expected = assigned.sum(1, keepdim=True) * prior
-            log_ratio = (expected.clamp_min(EPSILON) / assigned.clamp_min(EPSILON)).log()
-            bias = self.prior_weight * (bias + log_ratio)
-        return probs, bias, log_ratio
 
 
 class PoolPrototypeUpdate:
@@ -156,11 +90,11 @@ class PoolPrototypeUpdate:
         classes = tasks.class_nodes
         bias = torch.zeros_like(classes[..., 0])
         for _ in range(self.num_iterations):
-            probs, bias, _ = self.assignment(tasks, classes, mask, bias)
-            means = weighted_class_means(probs + tasks.one_hot, tasks.x)
-            classes = classes + self.rate * (means - classes)
-        _, bias, log_ratio = self.assignment(tasks, classes, mask, bias)
-        return classes, bias, log_ratio
+            assigned = self.assignment(tasks, classes, mask, bias)
+            bias = assigned.bias
+            classes = classes + self.rate * (assigned.class_means - classes)
+        assigned = self.assignment(tasks, classes, mask, bias)
+        return classes, assigned.bias, assigned.log_ratio
 
 
 @register_method(paper="Hu et al. 2021; Ren et al. 2018", transductive=True, unlabeled=True)

@@ -102,6 +102,31 @@ def test_without_unlabeled_nodes_class_nodes_are_fixed():
     assert torch.allclose(still(e).logits, moved(e).logits, rtol=0, atol=1e-9)
 
 
+LARGE = [
+    {},
+    {"outlier_threshold": None},
+    {"prior_weight": 1.0, "inv_temperature": 100.0},
+    {"prior_weight": 1.0, "prior": [1e-6, 1.0, 1e3]},
+    {"prior_weight": 1.0, "prior": [1e-6, 1.0, 1e3], "inv_temperature": 2000.0},
+    {"prior_weight": 0.0, "transductive": True},
+]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("arguments", LARGE, ids=str)
+def test_large_tasks_have_the_same_logits(arguments, dtype, monkeypatch):
+    """One exponential per node and class, instead of one in every iteration."""
+    model = create(**arguments).to(dtype)
+    tasks = [task(1, 3, (1, 2), 4, unlabeled=30), task(2, 3, (1, 2), 4, unlabeled=30)]
+    e = gf.collate([*tasks, task(3, 3, (2,), 2, unlabeled=9)]).to(dtype)
+    expected = model(e).logits
+    monkeypatch.setattr("graphfew.methods._outlier_assignment.DENSE_NODES", 5)
+    actual = model(e).logits
+    assert torch.isfinite(actual).all()
+    close = 1e-9 if dtype == torch.float64 else 1e-3
+    assert torch.allclose(actual, expected, rtol=close, atol=close)
+
+
 @pytest.mark.parametrize(("nodes", "width"), [(6, 9), (9, 6), (3, 3)])
 @pytest.mark.parametrize("n_components", [2, 20])
 def test_principal_axes_preserve_singular_values(nodes, width, n_components):

@@ -28,7 +28,7 @@ from graphfew.data.io.image_folder import (
     read_images,
 )
 from graphfew.data.io.tabular import read_csv, read_npz, read_parquet
-from graphfew.data.labels import suggest_option
+from graphfew.data.label_marks import suggest_option
 from graphfew.data.partially_labeled import PartiallyLabeledItems
 from graphfew.errors import ConfigurationError, MissingFileError, WriteError
 from graphfew.estimators.classifier import FewShotClassifier

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
@@ -21,6 +22,8 @@ SPLIT_NAMES = frozenset(
     )
 )
 _MAX_GROUPS_SHOWN = 3
+# An integer, without leading zeros and with zeros after the decimal point.
+_INTEGER = re.compile(r"0*(\d+)(?:\.0*)?")
 
 
 def merge_spellings(
@@ -29,8 +32,8 @@ def merge_spellings(
     """Find names that are one class although they are written differently.
 
     Names are one class if they differ only in surrounding blanks or in Unicode's composition of
-    letters, which no screen shows. Names that differ in case, in other blanks or in compatibility
-    forms remain separate and are reported.
+    letters, which no screen shows. Names that differ in case, in other blanks, in compatibility
+    forms or as numbers are written ("1" and "1.0") remain separate and are reported.
 
     Args:
         names: names of classes.
@@ -57,7 +60,8 @@ def merge_spellings(
     notes = [f"{text}; if they are two, rename one" for text in _shortened(merged)]
     remaining = list(dict.fromkeys(changes.get(name, name) for name in all_names))
     separate = [
-        f"{quoted(group)} differ only in case, blanks or Unicode form and are {len(group)} classes"
+        f"{quoted(group)} differ only in case, blanks, or the form of letters or numbers and are "
+        f"{len(group)} classes"
         for _, group in _groups(remaining, _similar_form)
     ]
     notes += [f"{text}; if they are one, give them the same name" for text in _shortened(separate)]
@@ -126,7 +130,9 @@ def _similar_form(name: str) -> str:
     folded = unicodedata.normalize("NFKC", name).casefold()
     # Zero-width characters (category Cf) print nothing either.
     visible = (char for char in folded if unicodedata.category(char) != "Cf")
-    return "".join("".join(visible).split())
+    text = "".join("".join(visible).split())
+    integer = _INTEGER.fullmatch(text)
+    return text if integer is None else integer[1]
 
 
 def _shortened(texts: Sequence[str]) -> list[str]:

@@ -15,14 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from graphfew._utils.data_warning import warn_data
+from graphfew.data.label_marks import show_mark, suggest_argument
 from graphfew.data.label_values import LabelValues, label_values
-from graphfew.data.labels import (
-    ResolvedLabels,
-    class_indices,
-    resolve_labels,
-    show_mark,
-    suggest_argument,
-)
+from graphfew.data.labels import ResolvedLabels, class_indices, resolve_labels
 from graphfew.data.table_columns import drop_index
 from graphfew.errors import InvalidInputError, InvalidTypeError
 

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphfew._utils.data_warning import warn_data
+from graphfew.data.label_marks import suggest_argument
 from graphfew.data.label_values import label_values
-from graphfew.data.labels import resolve_labels, suggest_argument
+from graphfew.data.labels import resolve_labels
 from graphfew.errors import InvalidInputError
 
 Labels = tuple[str | None, ...]

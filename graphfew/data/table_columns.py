@@ -116,17 +116,18 @@ def drop_index(
         values = table.iloc[:, position] if is_pandas else table.column(position)
         return np.asarray(values)
 
-    found = find_row_numbers(
-        names, column, keep_index="rename it", drop_id=lambda name: "remove it from the items"
-    )
-    ignored, notes = found.index_columns, found.notes
-    if feature_names is not None:
+    notes: tuple[str, ...] = ()
+    if feature_names is None:
+        found = find_row_numbers(
+            names, column, keep_index="rename it", drop_id=lambda name: "remove it from the items"
+        )
+        ignored, notes = found.index_columns, found.notes
+    else:
         ignored = tuple(
             position
             for position, name in enumerate(names)
             if isinstance(name, str) and is_index_name(name) and name not in feature_names
         )
-        notes = ()
     if not ignored:
         return table, notes
     remaining = [position for position in range(len(names)) if position not in ignored]

@@ -11,8 +11,9 @@ from scipy import sparse
 from torch import Tensor
 
 from graphfew._utils.data_warning import warn_data
+from graphfew.data.label_marks import show_mark
 from graphfew.data.label_values import LabelValues, is_arrow, is_arrow_column, tensor_to_array
-from graphfew.data.labels import class_indices, resolve_labels, show_mark
+from graphfew.data.labels import class_indices, resolve_labels
 from graphfew.errors import InvalidInputError
 
 Array = NDArray[Any]

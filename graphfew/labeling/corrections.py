@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from graphfew._utils.data_warning import warn_data
+from graphfew.data.label_marks import suggest_argument
 from graphfew.data.label_values import label_values
-from graphfew.data.labels import resolve_labels, suggest_argument
+from graphfew.data.labels import resolve_labels
 from graphfew.data.partially_labeled import PartiallyLabeledItems
 from graphfew.errors import DatasetError, InvalidInputError, MissingFileError
 

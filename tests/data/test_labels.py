@@ -252,6 +252,7 @@ def test_class_names_with_blanks_or_another_unicode_form_are_one_class(tmp_path)
 def test_class_names_that_differ_otherwise_are_separate_and_reported(tmp_path):
     for first, second in (
         ("Cat", "cat"),
+        ("1.0", "1"),
         ("ca t", "cat"),
         ("c\u200bat", "cat"),
         ("\uff43at", "cat"),

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 
 from graphfew.data.class_names import is_split_name, quoted
 from graphfew.data.io import archives
-from graphfew.data.labels import is_default_mark, suggest_argument
+from graphfew.data.label_marks import is_default_mark, suggest_argument
 from graphfew.data.partially_labeled import (
     Labels,
     PartiallyLabeledItems,

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from graphfew._utils.data_warning import warn_data
 from graphfew.data.io import archives, npz
-from graphfew.data.labels import suggest_option
+from graphfew.data.label_marks import suggest_option
 from graphfew.data.partially_labeled import PartiallyLabeledItems, parse_labels
 from graphfew.data.table_columns import counts_rows, find_row_numbers
 from graphfew.errors import DatasetError, InvalidInputError, MissingDependencyError

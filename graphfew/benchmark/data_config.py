@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 from graphfew.benchmark.spec_fields import Arguments, DatasetName, SpecModel, suggest
 from graphfew.data import Dataset
 from graphfew.data.catalog import loader_arguments
+from graphfew.errors import ConfigurationError, DatasetError
 from graphfew.runs import load_split
 
 DataRoots = Mapping[str, str]
@@ -46,7 +47,8 @@ class DataConfig(SpecModel):
         defaults = loader_arguments(name)
         for key in arguments:
             if key not in defaults:
-                raise ValueError(f"{name} has no argument {key!r}; {suggest(key, defaults)}")
+                hint = suggest(key, defaults)
+                raise ConfigurationError(f"{name} has no argument {key!r}; {hint}")
         return {key: value for key, value in arguments.items() if value != defaults[key]}
 
     @property
@@ -62,32 +64,20 @@ class DataConfig(SpecModel):
         # Another data set has another loader, so the arguments cannot be inherited.
         return self.arguments if self.test_set == self.name else {}
 
+    @property
     def training_defaults(self) -> dict[str, Any]:
-        """Return options of `TrainConfig` that trainings have by default."""
-        return {
-            "data": self.name,
-            "split": self.train,
-            "validate": self.validation,
-            "data_arguments": dict(self.arguments),
-        }
+        """Options of `TrainConfig` that trainings have by default."""
+        arguments = dict(self.arguments)
+        splits = {"split": self.train, "validate": self.validation}
+        return {"data": self.name, **splits, "data_arguments": arguments}
 
-    def load(self, split: str, roots: DataRoots) -> Dataset:
-        """Load a split of the training data.
-
-        Raises:
-            ValueError: the split is unknown or cannot be read.
-        """
-        return _load(self.name, split, roots, self.arguments)
-
-    def load_test(self, roots: DataRoots) -> Dataset:
-        """Load the test split. Raises ValueError if it is unknown or cannot be read."""
-        return _load(self.test_set, self.test, roots, self.test_loader_arguments)
-
-
-def _load(name: str, split: str, roots: DataRoots, arguments: Mapping[str, Any]) -> Dataset:
-    try:
-        return load_split(name, split, roots.get(name), **arguments)
-    except (ValueError, TypeError, OSError) as error:
-        # Loaders explain over several lines; an error of a spec is one line.
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{name}/{split} cannot be read: {reason}") from error
+    def load(self, split: str, roots: DataRoots, *, test: bool = False) -> Dataset:
+        """Load a split of the training data, or of the test data."""
+        name = self.test_set if test else self.name
+        arguments = self.test_loader_arguments if test else self.arguments
+        try:
+            return load_split(name, split, roots.get(name), **arguments)
+        except (ValueError, TypeError, OSError) as error:
+            # Loaders explain over several lines; an error of a spec is one line.
+            reason = " ".join(str(error).split())
+            raise DatasetError(f"{name}/{split} cannot be read: {reason}") from error

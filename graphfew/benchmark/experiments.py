@@ -8,6 +8,7 @@ import inspect
 import itertools
 import json
 import math
+import sys
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
@@ -52,7 +53,7 @@ class EpisodeExperiment:
     drop_unlabeled: bool
     tasks: TaskConfig
     count: int
-    key: str
+    key: str = ""
 
     def __str__(self) -> str:
         parts = [self.method.name]
@@ -67,11 +68,9 @@ class EpisodeExperiment:
     @property
     def training_steps(self) -> tuple[TrainingStep, ...]:
         """The trainings that the experiment depends on, each after its initialization."""
-        steps: dict[tuple[str, int], TrainingStep] = {}
-        for chain in self.spec.checkpoint_chains(self.method, self.seed):
-            for training, seed in chain:
-                steps.setdefault((training.name, seed), (training, seed))
-        return tuple(steps.values())
+        chains = self.spec.checkpoint_chains(self.method, self.seed)
+        steps = {(training.name, seed): training for chain in chains for training, seed in chain}
+        return tuple((training, seed) for (_, seed), training in steps.items())
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -82,10 +81,16 @@ class SemiSupervisedExperiment:
     method: ClassifierConfig
     budget: LabelBudget
     count: int
-    key: str
+    key: str = ""
+    seed: None = None
 
     def __str__(self) -> str:
         return f"{self.method.name}: {self.budget}"
+
+    @property
+    def training_steps(self) -> tuple[TrainingStep, ...]:
+        """Nothing is trained."""
+        return ()
 
 
 AnyExperiment = EpisodeExperiment | SemiSupervisedExperiment
@@ -99,10 +104,7 @@ def list_experiments(
     Args:
         spec: a benchmark.
         max_tasks: the most tasks (or repeats) per experiment.
-        rows: names of rows; all if empty.
-
-    Raises:
-        ConfigurationError: a row that does not exist.
+        rows: names of rows; all if empty. An unknown one raises ConfigurationError.
     """
     known = dict.fromkeys(method.name for method in spec.methods)
     for row in rows:
@@ -110,13 +112,14 @@ def list_experiments(
             raise ConfigurationError(
                 f"{spec.path} has no row {row!r}; its rows are: {', '.join(known)}"
             )
-    found: Iterator[AnyExperiment]
-    if isinstance(spec, SemiSupervisedBenchmark):
-        found = _semi_supervised_experiments(spec, max_tasks)
-    else:
-        found = _episode_experiments(spec, max_tasks)
+    limit = sys.maxsize if max_tasks is None else max_tasks
     # Settings that amount to the same have one key, and are one experiment.
     distinct: dict[str, AnyExperiment] = {}
+    found: Iterator[AnyExperiment]
+    if isinstance(spec, SemiSupervisedBenchmark):
+        found = _semi_supervised_experiments(spec, limit)
+    else:
+        found = _episode_experiments(spec, limit)
     for experiment in found:
         if not rows or experiment.method.name in rows:
             distinct.setdefault(experiment.key, experiment)
@@ -148,15 +151,13 @@ def to_finite(value: Any) -> Any:
 
 def hash_settings(settings: Mapping[str, Any]) -> str:
     """Return the SHA-256 of settings as canonical JSON."""
-    content = to_finite(settings)
     # Canonical: the order of keys in a spec and the spacing must not change the hash.
+    content = to_finite(settings)
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _episode_experiments(
-    spec: EpisodeBenchmark, max_tasks: int | None
-) -> Iterator[EpisodeExperiment]:
+def _episode_experiments(spec: EpisodeBenchmark, limit: int) -> Iterator[EpisodeExperiment]:
     for method in spec.methods:
         seeds: tuple[int | None, ...] = (None,)
         # A row that combines the encoders of all seeds has a single result.
@@ -168,43 +169,37 @@ def _episode_experiments(
         for seed, transductive, drop, tasks in settings:
             if not method.only.matches(tasks):
                 continue
-            count = tasks.n_tasks if max_tasks is None else min(max_tasks, tasks.n_tasks)
+            count = min(limit, tasks.n_tasks)
             # Without unlabeled items there is nothing to drop; the two experiments are one.
             drop_unlabeled = drop and tasks.has_unlabeled
-            yield EpisodeExperiment(
-                *(spec, method, seed, transductive, drop_unlabeled, tasks, count),
-                key=_episode_key(spec, method, seed, transductive, drop_unlabeled, tasks, count),
+            experiment = EpisodeExperiment(
+                spec, method, seed, transductive, drop_unlabeled, tasks, count
             )
+            yield dataclasses.replace(experiment, key=_episode_key(experiment))
 
 
-def _episode_key(
-    spec: EpisodeBenchmark,
-    method: MethodConfig,
-    seed: int | None,
-    transductive: bool | None,
-    drop_unlabeled: bool,
-    tasks: TaskConfig,
-    count: int,
-) -> str:
+def _episode_key(experiment: EpisodeExperiment) -> str:
+    spec, method = experiment.spec, experiment.method
     trainings: list[JSON] = []
     # The whole chain: a result also depends on the training of the initial encoder.
-    for chain in spec.checkpoint_chains(method, seed):
-        for training, number in chain:
-            trainings.append(changed_options(spec.train_config(training, number)))
+    for chain in spec.checkpoint_chains(method, experiment.seed):
+        for training, seed in chain:
+            trainings.append(changed_options(spec.train_config(training, seed)))
+    data = spec.data
     settings: dict[str, Any] = {
         "format": KEY_FORMAT,
         "row": row_to_format_1(method.name),
         "assumes": "even" if method.assumes == "balanced" else method.assumes,
-        "mode": _effective_mode(spec, method, transductive),
-        "drop_unlabeled": drop_unlabeled,
-        "draw": tasks.to_json(),
+        "mode": _effective_mode(experiment),
+        "drop_unlabeled": experiment.drop_unlabeled,
+        "draw": experiment.tasks.to_json(),
         # A trial run with fewer tasks has another hash, so it never replaces the full one.
-        "tasks": count,
+        "tasks": experiment.count,
         "seed": spec.test.seed,
         "data": {
-            "name": spec.data.test_set,
-            "split": spec.data.test,
-            "arguments": spec.data.test_loader_arguments,
+            "name": data.test_set,
+            "split": data.test,
+            "arguments": data.test_loader_arguments,
         },
         "training": trainings,
         "method": None,
@@ -223,55 +218,48 @@ def _episode_key(
     return hash_settings(to_format_1(settings))
 
 
-def _effective_mode(
-    spec: EpisodeBenchmark, method: MethodConfig, transductive: bool | None
-) -> bool | None:
+def _effective_mode(experiment: EpisodeExperiment) -> bool | None:
     """The mode after all defaults, so that stating the default changes no key."""
+    method = experiment.method
     facts = find_method(method.method)
     if not (facts.inductive and facts.transductive):
         return facts.transductive
-    trained = spec.training(method.train).options if method.train else {}
+    trained = experiment.spec.training(method.train).options if method.train else {}
     arguments = {**method.arguments, **trained.get("arguments", {})}
     default = inspect.signature(facts.factory).parameters["transductive"].default
     # The most specific setting first.
-    for mode in (transductive, trained.get("transductive"), arguments.get("transductive")):
+    modes = (experiment.transductive, trained.get("transductive"), arguments.get("transductive"))
+    for mode in modes:
         if isinstance(mode, bool):
             return mode
     return bool(default) if default is not None else None
 
 
 def _semi_supervised_experiments(
-    spec: SemiSupervisedBenchmark, max_repeats: int | None
+    spec: SemiSupervisedBenchmark, limit: int
 ) -> Iterator[SemiSupervisedExperiment]:
     sampling, data = spec.sampling, spec.data
-    count = sampling.repeats if max_repeats is None else min(max_repeats, sampling.repeats)
+    count = min(limit, sampling.repeats)
     for method, budget in itertools.product(spec.methods, sampling.budgets()):
         if not method.only.matches(budget):
             continue
+        row = {
+            **method.model_dump(include={"method", "arguments", "head", "head_arguments"}),
+            "name": row_to_format_1(method.name),
+            "pile": method.unlabeled,
+            "assumes": "even" if method.assumes == "balanced" else method.assumes,
+        }
         settings = {
             "format": KEY_FORMAT,
             "kind": "pile",
-            "row": {
-                "name": row_to_format_1(method.name),
-                "method": method.method,
-                "arguments": method.arguments,
-                "head": method.head,
-                "head_arguments": method.head_arguments,
-                "pile": method.unlabeled,
-                "assumes": "even" if method.assumes == "balanced" else method.assumes,
-            },
+            "row": row,
             "pile": {"known": budget.way, "labels": budget.shot, "size": budget.unlabeled},
             "draws": count,
             # One seed for all rows: they are fitted on the same samples, and their differences are
             # paired.
             "seed": sampling.seed,
             "out_of_scope": sampling.out_of_scope,
-            "data": {
-                "name": data.name,
-                "train": data.train,
-                "test": data.test,
-                "arguments": data.arguments,
-            },
+            "data": data.model_dump(include={"name", "train", "test", "arguments"}),
         }
         key = hash_settings(to_format_1(settings))
         yield SemiSupervisedExperiment(spec, method, budget, count, key)

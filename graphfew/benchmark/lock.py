@@ -10,6 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from graphfew._utils.atomic_io import errors_naming_path
+from graphfew.errors import ConfigurationError
 
 
 @contextmanager
@@ -17,25 +18,26 @@ def results_lock(path: Path) -> Iterator[None]:
     """Hold the lock of a results file; the system releases it when the process ends.
 
     Raises:
-        ValueError: another process holds it.
-        OSError: the folder cannot be written to.
+        ConfigurationError: another process holds it.
     """
-    lock_path = path.with_name(f".{path.name}.lock")
-    # The number is kept apart, because locking a file may truncate it.
-    holder = path.with_name(f".{path.name}.pid")
     # A lock of the operating system rather than a file that exists: it ends with its process,
     # even if that is killed. The file itself remains, since another process may just have
     # opened it.
-    lock = FileLock(lock_path)
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    # The number of the process is kept apart, because locking a file may truncate it.
+    holder = path.with_name(f".{path.name}.pid")
     with errors_naming_path(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             # Waiting would hide that the same benchmark was started twice.
             lock.acquire(timeout=0)
         except Timeout:
-            raise ValueError(
-                f"another process{_process_id(holder)} is writing {path}; wait until it ends, or "
-                "give another --out"
+            number = ""
+            with suppress(OSError, ValueError):
+                number = f" ({int(holder.read_text(encoding='ascii'))})"
+            raise ConfigurationError(
+                f"another process{number} is writing {path}; wait until it ends, or give another "
+                "--out"
             ) from None
     try:
         # The number only serves the message above; a full disk may prevent it.
@@ -47,11 +49,3 @@ def results_lock(path: Path) -> Iterator[None]:
             # Before the release: afterward the file may already name the next process.
             holder.unlink(missing_ok=True)
         lock.release()
-
-
-def _process_id(path: Path) -> str:
-    try:
-        number = path.read_text(encoding="ascii").strip()
-    except (OSError, ValueError):
-        return ""
-    return f" ({number})" if number.isdigit() else ""

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from graphfew import backbones
-from graphfew.benchmark.spec_fields import Arguments, MethodName, OneOrMore, SpecModel, suggest
+from graphfew.benchmark.spec_fields import (
+    Arguments,
+    Count,
+    MethodName,
+    OneOrMore,
+    SpecModel,
+    suggest,
+)
 from graphfew.benchmark.task_config import TaskFilter
+from graphfew.errors import ConfigurationError
 from graphfew.methods.registry import create, find_method
-from graphfew.runs import TrainConfig, check_mode
+from graphfew.runs import TrainConfig
 from graphfew.runs.factory import method_arguments
 
 ModeName = Literal["inductive", "transductive"]
@@ -47,19 +55,21 @@ class MethodConfig(SpecModel):
     mode: OneOrMore[ModeName] = Field(default=(), validate_default=False)
     drop_unlabeled: OneOrMore[bool] = (False,)
     views: int = Field(default=1, ge=1)
-    mirror: Annotated[int, Field(ge=0)] | None = None
+    mirror: Count | None = None
     assumes: ClassBalance = "nothing"
     only: TaskFilter = TaskFilter()
 
     @model_validator(mode="after")
     def _check_origin(self) -> MethodConfig:
         if (self.train is None) == (not self.method):
-            raise ValueError("give either train, the name of a training, or method")
+            raise ConfigurationError("give either train, the name of a training, or method")
         if self.encoder_from is not None and self.encoders_from:
-            raise ValueError("give either encoder_from, one training, or encoders_from, several")
+            raise ConfigurationError(
+                "give either encoder_from, one training, or encoders_from, several"
+            )
         for key in ("encoder_from", "encoders_from", "arguments"):
             if self.train is not None and key in self.model_fields_set:
-                raise ValueError(
+                raise ConfigurationError(
                     f"{key} is for untrained methods; set it in [[train]] {self.train!r}"
                 )
         return self
@@ -83,10 +93,8 @@ class MethodConfig(SpecModel):
     @property
     def modes(self) -> tuple[bool | None, ...]:
         """Transductive or not, for each mode; None keeps the default."""
-        if not self.mode:
-            return (None,)
         # Repeated values would be evaluated twice under one hash.
-        return tuple(dict.fromkeys(mode == "transductive" for mode in self.mode))
+        return tuple(dict.fromkeys(mode == "transductive" for mode in self.mode)) or (None,)
 
     @property
     def drops(self) -> tuple[bool, ...]:
@@ -94,25 +102,19 @@ class MethodConfig(SpecModel):
         return tuple(dict.fromkeys(self.drop_unlabeled))
 
     def factory_arguments(self, transductive: bool | None) -> dict[str, Any]:
-        """Return the arguments of an untrained method. Raises ValueError if they are invalid."""
+        """Return the arguments of an untrained method, or raise ConfigurationError."""
         config = TrainConfig(
             self.method, "none", arguments=self.arguments, transductive=transductive
         )
         return method_arguments(config)
 
-    def check_modes(self) -> None:
-        """Raise ValueError if the method lacks a mode of the row."""
-        for transductive in self.modes:
-            if transductive is not None:
-                check_mode(self.method, transductive)
-
 
 def check_method_arguments(method: str, arguments: dict[str, Any]) -> None:
-    """Raise ValueError for an argument that the method's factory does not take."""
+    """Raise ConfigurationError for an argument that the method's factory does not take."""
     known = find_method(method).argument_names if method else ()
     for name in arguments:
         if name not in known:
-            raise ValueError(f"unknown argument {name!r}; {suggest(name, known)}")
+            raise ConfigurationError(f"unknown argument {name!r}; {suggest(name, known)}")
 
 
 def has_own_weights(name: str) -> bool:
@@ -121,10 +123,8 @@ def has_own_weights(name: str) -> bool:
     if method.loss is None:
         return False
     # Any size will do, since it does not decide whether there are weights.
-    arguments = {}
-    if method.fixed_way:
-        arguments["way"] = 5
+    sizes = {"way": 5} if method.fixed_way else {}
     if method.fixed_shot:
-        arguments["shot"] = 1
-    model = create(name, encoder=backbones.identity(8), **arguments)
+        sizes["shot"] = 1
+    model = create(name, encoder=backbones.identity(8), **sizes)
     return any(parameter.requires_grad for parameter in model.parameters())

@@ -18,7 +18,6 @@ from graphfew._utils.model_spec import JSON, ModelSpec
 from graphfew.backbones import Backbone
 from graphfew.backbones.wrappers import AffineTTA, ConcatEncoders
 from graphfew.benchmark.experiments import EpisodeExperiment
-from graphfew.benchmark.method_config import MethodConfig
 from graphfew.benchmark.training_jobs import training_run
 from graphfew.data import Dataset, encode
 from graphfew.errors import CheckpointError
@@ -91,46 +90,67 @@ def load_model(
     """Return the model of an experiment with its trained weights.
 
     Raises:
-        FileNotFoundError: a checkpoint is missing.
-        ValueError: a checkpoint cannot be read or was initialized from other weights, or the
-            method refuses its arguments or the items.
+        CheckpointError: a checkpoint cannot be read or was initialized from other weights.
+        InvalidInputError: the method refuses its arguments or the items.
     """
-    method = experiment.method
-    if not method.trainings:
-        return _finish(_create_on_features(experiment, items).to(device), experiment, None)
     trained = _load_checkpoints(experiment, out, device)
-    if method.train is not None:
-        return _finish(trained[0][0], experiment, experiment.transductive)
-    model = _create_on_encoder(experiment, [model for model, _ in trained])
-    origins: list[JSON] = []
-    for source, path in trained:
-        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-        origins.append(
-            {"checkpoint": checkpoint_label(path), "sha256": sha256, **source.provenance}
-        )
-    selected_on = dict.fromkeys(
-        str(source.provenance.get("selected_on") or "nothing") for source, _ in trained
-    )
-    model.provenance = {
-        "training_seed": experiment.seed,
-        "selected_on": ", ".join(selected_on),
-        "init_encoder": origins if method.encoders_from else origins[0],
-    }
-    return _finish(model.to(device), experiment, None)
+    model = _create_model(experiment, items, [model for model, _ in trained])
+    if trained and experiment.method.train is None:
+        model.provenance = _encoder_provenance(experiment, trained)
+    return model.to(device)
 
 
 def untrained_model(experiment: EpisodeExperiment, items: Dataset) -> GraphMethod:
-    """Return the model of an experiment with initial weights. Raises ValueError if impossible."""
-    spec, method = experiment.spec, experiment.method
-    if not method.trainings:
-        return _finish(_create_on_features(experiment, items), experiment, None)
-    models: list[GraphMethod] = []
-    for name in method.trainings:
-        training = spec.training(name)
-        models.append(build_model(spec.train_config(training, training.seeds[0])))
+    """Return the model of an experiment with initial weights."""
+    spec = experiment.spec
+    trainings = [spec.training(name) for name in experiment.method.trainings]
+    configs = [spec.train_config(training, training.seeds[0]) for training in trainings]
+    return _create_model(experiment, items, [build_model(config) for config in configs])
+
+
+def _create_model(
+    experiment: EpisodeExperiment, items: Dataset, trained: Sequence[GraphMethod]
+) -> GraphMethod:
+    """The model of a row, given the models of the trainings that it depends on."""
+    method, transductive = experiment.method, experiment.transductive
     if method.train is not None:
-        return _finish(models[0], experiment, experiment.transductive)
-    return _finish(_create_on_encoder(experiment, models), experiment, None)
+        return _finish(trained[0], experiment, transductive)
+    if method.encoders_from:
+        encoder = backbones.concat([cast(Backbone, model.encoder) for model in trained])
+    elif trained:
+        encoder = cast(Backbone, trained[0].encoder)
+    elif items.x.ndim == 2 and items.x.is_floating_point():
+        encoder = backbones.identity(int(items.x.shape[1]))
+    else:
+        raise experiment.spec.row_error(
+            f"{method.method} needs features, but {items.name} has items of shape "
+            f"{list(items.x.shape[1:])}; set encoder_from to a training",
+            method,
+        )
+    model = create(method.method, encoder=encoder, **method.factory_arguments(transductive))
+    # The arguments already contain the mode.
+    return _finish(model, experiment, None)
+
+
+def _encoder_provenance(
+    experiment: EpisodeExperiment, trained: Sequence[tuple[GraphMethod, Path]]
+) -> dict[str, JSON]:
+    """Where the encoder of an untrained method comes from."""
+    origins: list[JSON] = []
+    selected_on: list[str] = []
+    for model, path in trained:
+        origin = {"checkpoint": checkpoint_label(path), "sha256": _sha256(path)}
+        origins.append({**origin, **model.provenance})
+        selected_on.append(str(model.provenance.get("selected_on") or "nothing"))
+    return {
+        "training_seed": experiment.seed,
+        "selected_on": ", ".join(dict.fromkeys(selected_on)),
+        "init_encoder": origins if experiment.method.encoders_from else origins[0],
+    }
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def model_and_items(model: GraphMethod, cache: FeatureCache) -> tuple[GraphMethod, Dataset]:
@@ -154,7 +174,7 @@ def _finish(
     # Copies are made of images; features, or encoders that see the task, have none.
     has_image_features = isinstance(model.encoder, Backbone) and not _is_identity(model)
     if model.condition is not None or not has_image_features:
-        raise experiment.spec.method_error(
+        raise experiment.spec.row_error(
             f"{method.method} has no image features to average; omit views and mirror",
             method,
             "views" if method.views > 1 else "mirror",
@@ -190,33 +210,11 @@ def _check_initialization(model: GraphMethod, first: RunDir, run: RunDir) -> Non
     # The first training may have been repeated since, with other weights under the same path.
     origin = model.provenance.get("init_encoder")
     known = origin.get("sha256") if isinstance(origin, dict) else None
-    if first.best.is_file() and known != hashlib.sha256(first.best.read_bytes()).hexdigest():
+    if first.best.is_file() and known != _sha256(first.best):
         raise CheckpointError(
             f"{run.folder} was initialized from other weights than those in {first.folder}; move "
             "it away to train it again"
         )
-
-
-def _create_on_encoder(experiment: EpisodeExperiment, models: Sequence[GraphMethod]) -> GraphMethod:
-    method: MethodConfig = experiment.method
-    encoder = models[0].encoder
-    if method.encoders_from:
-        encoder = backbones.concat([cast(Backbone, model.encoder) for model in models])
-    arguments = method.factory_arguments(experiment.transductive)
-    return create(method.method, encoder=encoder, **arguments)
-
-
-def _create_on_features(experiment: EpisodeExperiment, items: Dataset) -> GraphMethod:
-    method = experiment.method
-    if items.x.ndim != 2 or not items.x.is_floating_point():
-        raise experiment.spec.method_error(
-            f"{method.method} needs features, but {items.name} has items of shape "
-            f"{list(items.x.shape[1:])}; set encoder_from to a training",
-            method,
-        )
-    encoder = backbones.identity(int(items.x.shape[1]))
-    arguments = method.factory_arguments(experiment.transductive)
-    return create(method.method, encoder=encoder, **arguments)
 
 
 def _is_identity(model: GraphMethod) -> bool:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from graphfew._utils.model_spec import JSON
 from graphfew.benchmark.published import PublishedResult
 from graphfew.benchmark.records import BenchmarkRecord
 from graphfew.data.catalog import TEST_SPLITS
@@ -16,6 +17,16 @@ from graphfew.errors import InvalidInputError
 from graphfew.evaluation import EvaluationMode
 
 UNKNOWN = "unknown"
+# The settings that tasks differ in besides their queries, and what records without them had.
+TASK_DEFAULTS: Mapping[str, JSON] = {
+    "way": None,
+    "shot": None,
+    "unlabeled": 0,
+    "labeled_ratio": 1.0,
+    "distractors": 0,
+    "label_noise": 0.0,
+    "within_groups": False,
+}
 # How papers name what the library's factories build.
 BACKBONE_NAMES = {
     "gnn_omniglot": "gnn-omniglot",
@@ -87,26 +98,22 @@ class EvaluationProtocol:
     @classmethod
     def from_record(cls, record: BenchmarkRecord) -> EvaluationProtocol:
         """Return the protocol of a benchmark record."""
-        result, tasks = record.result, record.result.tasks
-        mode = result.mode
-        dropped = mode.unlabeled_dropped
+        result, mode = record.result, record.result.mode
+        tasks = {**TASK_DEFAULTS, **result.tasks}
+        if mode.unlabeled_dropped:
+            tasks |= {"unlabeled": 0, "distractors": 0}
+        sizes: dict[str, Any] = {name: _to_text(tasks[name]) for name in TASK_DEFAULTS}
         return cls(
             data=record.benchmark,
             split=_split_name(tasks.get("split")),
-            way=_to_text(tasks.get("way")),
-            shot=_to_text(tasks.get("shot")),
             mode=_mode_name(mode),
             batch_norm="test batch" if mode.transductive_bn else "running",
             query=query_name(str(tasks.get("query", UNKNOWN))),
             backbone=backbone_name(result.model.get("encoder")),
             assumes=record.assumes,
             selected_on=_selection_name(result.model.get("selected_on")),
-            unlabeled="0" if dropped else _to_text(tasks.get("unlabeled", 0)),
-            labeled_ratio=_to_text(tasks.get("labeled_ratio", 1.0)),
-            distractors="0" if dropped else _to_text(tasks.get("distractors", 0)),
-            label_noise=_to_text(tasks.get("label_noise", 0.0)),
-            within_groups=_to_text(tasks.get("within_groups", False)),
             tasks=len(result.per_task),
+            **sizes,
         )
 
     @classmethod

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator
+from pydantic import BeforeValidator, Field
 
-from graphfew.benchmark.spec_fields import Entries, SpecError, SpecModel, spec_error
+from graphfew.benchmark.spec_fields import Count, Entries, SpecError, SpecModel, validate
 from graphfew.benchmark.toml_file import read_toml
 from graphfew.evaluation import EvaluationMode
 
@@ -17,8 +16,8 @@ def _parse_mode(value: object) -> object:
     return EvaluationMode.parse(value) if isinstance(value, str) else value
 
 
-Mode = Annotated[EvaluationMode, BeforeValidator(_parse_mode)]
-Count = Annotated[int, Field(ge=0)]
+def _to_tuple(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
 
 
 class PublishedResult(SpecModel):
@@ -52,7 +51,7 @@ class PublishedResult(SpecModel):
     shot: int = Field(ge=1)
     value: float = Field(ge=0, le=100)
     backbone: str
-    mode: Mode
+    mode: Annotated[EvaluationMode, BeforeValidator(_parse_mode)]
     batch_norm: Literal["running", "test batch", "unknown"]
     query: str
     source: str
@@ -66,12 +65,7 @@ class PublishedResult(SpecModel):
     labeled_ratio: float = Field(default=1.0, ge=0)
     distractors: Count = 0
     caveat: str = ""
-    unlike: tuple[str, ...] = ()
-
-    @field_validator("unlike", mode="before")
-    @classmethod
-    def _to_tuple(cls, value: object) -> object:
-        return tuple(value) if isinstance(value, list) else value
+    unlike: Annotated[tuple[str, ...], BeforeValidator(_to_tuple)] = ()
 
     def __str__(self) -> str:
         interval = "" if self.interval is None else f" ± {self.interval}"
@@ -88,30 +82,22 @@ def read_published_results(path: Path) -> tuple[PublishedResult, ...]:
     """Return the published results of a file, in order.
 
     Raises:
-        FileNotFoundError: the file does not exist.
-        ValueError: the file is not TOML.
-        SpecError: an entry is invalid, or occurs twice; the message names it and its key.
+        MissingFileError: the file does not exist.
+        ConfigurationError: the file is not TOML; if an entry is invalid, or occurs twice, it is a
+            `SpecError` that names the key.
     """
-    content = read_toml(path)
-    try:
-        results = PublishedFile.model_validate(content).results
-    except ValidationError as error:
-        raise spec_error(path, error) from error
-    _reject_duplicates(results, path)
-    return results
-
-
-def _reject_duplicates(results: Sequence[PublishedResult], path: Path) -> None:
+    results = validate(PublishedFile, path, read_toml(path)).results
     first_entries: dict[PublishedResult, int] = {}
     for index, result in enumerate(results):
         # Without the values: two values for one setting mean that one of them was copied
         # wrongly.
         facts = result.model_copy(update={"value": 0.0, "interval": None, "caveat": ""})
-        if facts in first_entries:
+        first = first_entries.setdefault(facts, index)
+        if first != index:
             raise SpecError(
                 path,
                 ("result", index),
                 f"{result.label}, {result.way}-way {result.shot}-shot of {result.source} is also "
-                f"result[{first_entries[facts]}]; remove one",
+                f"result[{first}]; remove one",
             )
-        first_entries[facts] = index
+    return results

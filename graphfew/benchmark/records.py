@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +16,7 @@ from graphfew._utils.atomic_io import append_text
 from graphfew._utils.model_spec import JSON
 from graphfew.benchmark.format_1 import from_format_1, row_from_format_1
 from graphfew.benchmark.spec_fields import format_location
+from graphfew.errors import DatasetError
 from graphfew.evaluation import EvaluationMode, Result
 
 FORMAT = 2
@@ -47,7 +49,8 @@ class BenchmarkRecord:
     """
 
     # JSON has no NaN: a record with one could be written but not read again.
-    __pydantic_config__ = ConfigDict(allow_inf_nan=False)
+    # An unknown field could be a setting that makes two results incomparable.
+    __pydantic_config__ = ConfigDict(allow_inf_nan=False, extra="forbid")
 
     benchmark: str
     row: str
@@ -82,13 +85,15 @@ class BenchmarkRecord:
         """Return a record from the values of a line, of any format up to the current one.
 
         Raises:
-            ValueError: a newer format, or a field that is missing, unknown or invalid.
+            DatasetError: a newer format, or a field that is missing, unknown or invalid.
         """
         fields = dict(content)
         # A newer format is an error even if all fields match: their meaning may have changed.
         number = fields.pop("format", None)
         if not isinstance(number, int) or number > FORMAT:
-            raise ValueError(f"format is {number!r}; this version of graphfew reads up to {FORMAT}")
+            raise DatasetError(
+                f"format is {number!r}; this version of graphfew reads up to {FORMAT}"
+            )
         # Upgraded before validation, so that a single schema describes all records.
         if number < 2:
             fields = _upgrade_format_1(fields)
@@ -97,20 +102,16 @@ class BenchmarkRecord:
             # The file has the mode in words; the schema validates the fields of the dataclass.
             mode = EvaluationMode.parse(result["mode"])
             fields["result"] = {**result, "mode": dataclasses.asdict(mode)}
-        # Ignored, an unknown field could hide a setting that makes two results incomparable.
-        unknown = set(fields) - {field.name for field in dataclasses.fields(cls)}
-        if unknown:
-            raise ValueError(f"not a benchmark record (unknown field {sorted(unknown)[0]!r})")
         try:
             # JSON mode is strict about types, but reads lists as tuples.
             record = _ADAPTER.validate_json(json.dumps(fields), strict=True)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             reason = f"{format_location(first['loc'])}: {first['msg']}"
-            raise ValueError(f"not a benchmark record ({reason[:MAX_REASON]})") from error
+            raise DatasetError(f"not a benchmark record ({reason[:MAX_REASON]})") from error
         # The interval of every report needs a standard deviation over tasks.
         if len(record.result.per_task) < 2:
-            raise ValueError("not a benchmark record (result.per_task has fewer than 2 values)")
+            raise DatasetError("not a benchmark record (result.per_task has fewer than 2 values)")
         return record
 
 
@@ -127,14 +128,14 @@ class UnreadableLine:
 
 
 def append_record(path: Path, record: BenchmarkRecord) -> None:
-    """Append a record to a results file; create folders, and end a truncated last line first.
-
-    Raises:
-        OSError: the file cannot be written; it is unchanged.
-    """
-    # A process that was killed while it wrote leaves half a line. Appending to it would make
-    # the new record unreadable as well.
-    start = "" if _ends_with_newline(path) else "\n"
+    """Append a record to a results file; end a truncated last line first."""
+    start = ""
+    if path.is_file() and path.stat().st_size > 0:
+        with path.open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            # A process that was killed while it wrote leaves half a line. Appending to it would
+            # make the new record unreadable as well.
+            start = "" if file.read(1) == b"\n" else "\n"
     append_text(path, start + record.to_line())
 
 
@@ -155,7 +156,7 @@ def read_records(path: Path) -> tuple[tuple[BenchmarkRecord, ...], tuple[Unreada
             try:
                 content = json.loads(line.decode("utf-8").strip())
                 if not isinstance(content, dict):
-                    raise ValueError(f"expected a JSON object, got a {type(content).__name__}")
+                    raise DatasetError(f"expected a JSON object, got a {type(content).__name__}")
                 records.append(BenchmarkRecord.from_json(content))
             # The parser recurses, so deep nesting is a fault of the line like any other.
             except (ValueError, RecursionError) as error:
@@ -178,15 +179,6 @@ def _upgrade_format_1(fields: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(upgraded.get("row"), str):
         upgraded["row"] = row_from_format_1(upgraded["row"])
     return upgraded
-
-
-def _ends_with_newline(path: Path) -> bool:
-    """Return whether the next line can be appended as it is."""
-    if not path.is_file() or path.stat().st_size == 0:
-        return True
-    with path.open("rb") as file:
-        file.seek(-1, 2)
-        return file.read(1) == b"\n"
 
 
 _ADAPTER = TypeAdapter(BenchmarkRecord)

@@ -5,17 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from graphfew.benchmark.data_config import DataRoots
-from graphfew.benchmark.experiments import (
-    AnyExperiment,
-    EpisodeExperiment,
-    SemiSupervisedExperiment,
-    list_experiments,
-)
+from graphfew.benchmark.experiments import AnyExperiment, list_experiments
 from graphfew.benchmark.loader import AnyBenchmark
 from graphfew.benchmark.lock import results_lock
 from graphfew.benchmark.measurement import MeasurementContext, measure_episodes
@@ -34,7 +30,6 @@ from graphfew.benchmark.training_jobs import (
     open_job,
     seconds_per_step,
     training_jobs,
-    training_run,
 )
 from graphfew.errors import GraphfewError
 from graphfew.evaluation import ContractError
@@ -45,7 +40,6 @@ from graphfew.runs.environment import package_commit
 # run, even with keep_going.
 FAILURES = (ValueError, TypeError, OSError, RuntimeError, ContractError, FloatingPointError)
 Stop = Callable[[], bool]
-Measure = Callable[[AnyExperiment, Callable[[int], None]], BenchmarkRecord]
 
 
 class BenchmarkStopped(GraphfewError):
@@ -120,13 +114,7 @@ class JobStatus:
 def plan_run(spec: AnyBenchmark, options: RunOptions, warn: Callable[[str], None]) -> RunPlan:
     """Return what is left to do.
 
-    Args:
-        spec: a benchmark.
-        options: of the run.
-        warn: called for each unreadable line of the results file; its experiment counts as missing.
-
-    Raises:
-        ValueError: a row that does not exist, or a run folder of another training.
+    Unreadable lines of the results file are passed to `warn`; their experiments count as missing.
     """
     path = options.out / f"{spec.name}.jsonl"
     records, unreadable = read_records(path)
@@ -152,12 +140,12 @@ def run_status(
         step = 0 if tally is None else tally.step
         total = job.config.schedule.steps
         trainings.append(JobStatus(str(job), step, total, seconds_per_step(job)))
-    missing = {experiment.key for experiment in plan.missing}
-    totals: dict[str, list[bool]] = {}
-    for experiment in plan.experiments:
-        is_done = experiment.key not in missing
-        totals.setdefault(experiment.method.name, []).append(is_done)
-    rows = [JobStatus(name, sum(done), len(done)) for name, done in totals.items()]
+    names = [experiment.method.name for experiment in plan.experiments]
+    missing = [experiment.method.name for experiment in plan.missing]
+    rows: list[JobStatus] = []
+    for name in dict.fromkeys(names):
+        total = names.count(name)
+        rows.append(JobStatus(name, total - missing.count(name), total))
     return tuple(trainings), tuple(rows)
 
 
@@ -174,8 +162,8 @@ def run_benchmarks(
 
     Raises:
         BenchmarkStopped: `stop` returned True.
-        ValueError: a spec cannot be run, or another process is writing the same results; before
-            the first training where possible.
+        ConfigurationError: a spec cannot be run, or another process is writing the same results;
+            before the first training where possible.
     """
     # Before the data is read, which may take minutes.
     resolve_device(options.device)
@@ -222,8 +210,12 @@ class _BenchmarkRun:
         if self.options.train_only:
             return len(failed)
         # Other rows do not depend on the failed trainings, so they are still evaluated.
-        failed_runs = {job.run.folder for job in failed}
-        ready = [e for e in plan.missing if not failed_runs & self._run_folders(e)]
+        blocked = {(job.training.name, job.seed) for job in failed}
+        ready = [
+            experiment
+            for experiment in plan.missing
+            if not blocked & {(training.name, seed) for training, seed in experiment.training_steps}
+        ]
         if len(ready) < len(plan.missing):
             n_skipped = len(plan.missing) - len(ready)
             self.display.warn(f"{name}: {n_skipped} experiments are skipped, their training failed")
@@ -272,45 +264,29 @@ class _BenchmarkRun:
         n_failed, n_tasks_done = 0, 0
         with self.display.evaluation(sum(e.count for e in experiments)) as show:
             for number, experiment in enumerate(experiments):
-
-                def progress(
-                    tasks: int,
-                    # Defaults bind the values of this iteration; a closure would see those of
-                    # the last one.
-                    experiment: AnyExperiment = experiment,
-                    number: int = number,
-                    before: int = n_tasks_done,
-                ) -> None:
-                    show(f"{name}: {experiment}", before + tasks)
-                    if self.stop():
-                        raise BenchmarkStopped(
-                            f"stopped after {number} of {len(experiments)} experiments of {name}"
-                        )
-
+                stopped = f"stopped after {number} of {len(experiments)} experiments of {name}"
+                label = f"{name}: {experiment}"
+                progress = partial(self._show_progress, show, label, n_tasks_done, stopped)
                 try:
                     progress(0)
-                    record = measure(experiment, progress)
+                    record = measure(experiment, progress=progress)
                     # Each result is saved at once: a run that is killed repeats one experiment
                     # at most.
                     append_record(self.plan.path, record)
-                    self.display.info(
-                        f"{name}: {experiment}: {record.result}, {record.seconds:.1f} s"
-                    )
+                    self.display.info(f"{label}: {record.result}, {record.seconds:.1f} s")
                 except FAILURES as error:
-                    self._report(f"{name}: {experiment}", error)
+                    self._report(label, error)
                     n_failed += 1
                 # Also after a failure, or the bar would not reach its end.
                 n_tasks_done += experiment.count
         return n_failed
 
-    def _run_folders(self, experiment: AnyExperiment) -> set[Path]:
-        if isinstance(experiment, SemiSupervisedExperiment):
-            return set()
-        folders: set[Path] = set()
-        for training, seed in experiment.training_steps:
-            run = training_run(experiment.spec, training.name, seed, self.options.out)
-            folders.add(run.folder)
-        return folders
+    def _show_progress(
+        self, show: Callable[[str, int], None], label: str, before: int, stopped: str, tasks: int
+    ) -> None:
+        show(label, before + tasks)
+        if self.stop():
+            raise BenchmarkStopped(stopped)
 
     def _report(self, what: str, error: Exception) -> None:
         """Show what failed, or raise the error unless the run keeps going."""
@@ -320,28 +296,14 @@ class _BenchmarkRun:
         self.display.warn(f"{what}: {reason}")
 
 
-def _open_measure(spec: AnyBenchmark, options: RunOptions) -> Measure:
+def _open_measure(spec: AnyBenchmark, options: RunOptions) -> Callable[..., BenchmarkRecord]:
     """Load the data of a spec and return the function that measures its experiments."""
     device = torch.device(options.device)
     # The commit is read once: the files of a checkout may change during a run of days, but the
     # code in memory does not.
     context = MeasurementContext(options.out, device, options.command, package_commit())
     if isinstance(spec, SemiSupervisedBenchmark):
-        items = load_semi_supervised_data(spec, options.roots)
-
-        def measure_classifier(
-            experiment: AnyExperiment, progress: Callable[[int], None]
-        ) -> BenchmarkRecord:
-            assert isinstance(experiment, SemiSupervisedExperiment)
-            return measure_semi_supervised(experiment, items, context, progress)
-
-        return measure_classifier
+        data = load_semi_supervised_data(spec, options.roots)
+        return partial(measure_semi_supervised, items=data, context=context)
     cache = FeatureCache(load_test_items(spec, options.roots))
-
-    def measure_method(
-        experiment: AnyExperiment, progress: Callable[[int], None]
-    ) -> BenchmarkRecord:
-        assert isinstance(experiment, EpisodeExperiment)
-        return measure_episodes(experiment, cache, context, progress)
-
-    return measure_method
+    return partial(measure_episodes, cache=cache, context=context)

@@ -13,25 +13,21 @@ from graphfew.benchmark.method_config import ClassBalance, check_method_argument
 from graphfew.benchmark.spec import BenchmarkSpec
 from graphfew.benchmark.spec_fields import (
     Arguments,
+    Count,
     Entries,
     MethodName,
     OneOrMore,
     Seed,
+    SettingsFilter,
     SpecModel,
-    suggest,
 )
+from graphfew.errors import ConfigurationError
 from graphfew.methods.registry import find_method
 
 
 @dataclasses.dataclass(frozen=True)
 class LabelBudget:
-    """How many classes have labels, and how many items of each class are available.
-
-    Attributes:
-        way: number of classes with labels.
-        shot: labels per such class.
-        unlabeled: unlabeled items per class, of all classes of the data.
-    """
+    """Number of classes with labels, labels per such class, and unlabeled items per class."""
 
     way: int
     shot: int
@@ -41,20 +37,12 @@ class LabelBudget:
         return f"{self.way}-way {self.shot}-shot, {self.unlabeled} unlabeled items per class"
 
 
-class BudgetFilter(SpecModel):
+class BudgetFilter(SettingsFilter):
     """Values of label budgets; None leaves a number open."""
 
     way: OneOrMore[int] | None = None
     shot: OneOrMore[int] | None = None
     unlabeled: OneOrMore[int] | None = None
-
-    def matches(self, budget: LabelBudget) -> bool:
-        """Return whether every given number includes that of the budget."""
-        for field in dataclasses.fields(LabelBudget):
-            allowed = getattr(self, field.name)
-            if allowed is not None and getattr(budget, field.name) not in allowed:
-                return False
-        return True
 
 
 class SamplingConfig(SpecModel):
@@ -68,7 +56,7 @@ class SamplingConfig(SpecModel):
 
     way: OneOrMore[Annotated[int, Field(ge=2)]]
     shot: OneOrMore[Annotated[int, Field(ge=1)]] = (1,)
-    unlabeled: OneOrMore[Annotated[int, Field(ge=0)]] = (0,)
+    unlabeled: OneOrMore[Count] = (0,)
     repeats: int = Field(default=10, ge=2)
     seed: Seed = 0
     out_of_scope: bool = False
@@ -101,7 +89,9 @@ class ClassifierConfig(SpecModel):
     @classmethod
     def _reject_trainable(cls, name: str | None) -> str | None:
         if name is not None and has_own_weights(name):
-            raise ValueError("it has weights that must be trained; give a method without training")
+            raise ConfigurationError(
+                "it has weights that must be trained; give a method without training"
+            )
         return name
 
     @field_validator("arguments", "head_arguments")
@@ -114,7 +104,9 @@ class ClassifierConfig(SpecModel):
     @model_validator(mode="after")
     def _check_unlabeled(self) -> ClassifierConfig:
         if self.unlabeled and not find_method(self.method).unlabeled:
-            raise ValueError(f"{self.method} does not use unlabeled items; set unlabeled = false")
+            raise ConfigurationError(
+                f"{self.method} does not use unlabeled items; set unlabeled = false"
+            )
         return self
 
 
@@ -126,11 +118,7 @@ class SemiSupervisedBenchmark(BenchmarkSpec):
     methods: Entries[ClassifierConfig] = Field(alias="row", min_length=1)
 
     def checked(self) -> SemiSupervisedBenchmark:
-        """Return the spec with default names.
-
-        Raises:
-            SpecError: a row matches no budget, two rows have one name, or `compare_with` is unknown.
-        """
+        """Return the spec with default names, or raise SpecError at the first invalid entry."""
         budgets = list(self.sampling.budgets())
         methods: list[ClassifierConfig] = []
         taken: set[tuple[str, LabelBudget]] = set()
@@ -146,13 +134,5 @@ class SemiSupervisedBenchmark(BenchmarkSpec):
                 raise self.error(message, "row", index, "name")
             taken |= matches
             methods.append(method)
-        names = [method.name for method in methods]
-        if self.compare_with and self.compare_with not in names:
-            hint = suggest(self.compare_with, names)
-            raise self.error(f"no row is called {self.compare_with!r}; {hint}", "compare_with")
-        changes = {
-            "methods": tuple(methods),
-            "compare_with": self.compare_with or names[0],
-            "title": self.title or self.name,
-        }
-        return self.model_copy(update=changes)
+        texts = self.default_texts([method.name for method in methods])
+        return self.model_copy(update={"methods": tuple(methods), **texts})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -17,13 +16,12 @@ from graphfew import data
 from graphfew._utils.model_spec import JSON
 from graphfew.benchmark.data_config import DataRoots
 from graphfew.benchmark.experiments import SemiSupervisedExperiment, to_finite
-from graphfew.benchmark.measurement import MeasurementContext
+from graphfew.benchmark.measurement import MeasurementContext, ShowProgress
 from graphfew.benchmark.records import BenchmarkRecord
 from graphfew.benchmark.semi_supervised import SemiSupervisedBenchmark
 from graphfew.data import Dataset
 from graphfew.estimators.classifier import FewShotClassifier
 from graphfew.evaluation import EvaluationMode, Result, t_interval
-from graphfew.runs.environment import all_versions, machine_name, peak_memory, utc_now
 
 Array = NDArray[Any]
 CPU = torch.device("cpu")
@@ -42,16 +40,9 @@ class SemiSupervisedData:
 def load_semi_supervised_data(
     spec: SemiSupervisedBenchmark, roots: DataRoots
 ) -> SemiSupervisedData:
-    """Load the data of a spec.
-
-    Raises:
-        SpecError: data cannot be read, items are not features, the splits have different classes,
-            or a label budget exceeds the data.
-    """
-    try:
+    """Load the data of a spec, or raise SpecError if it does not fit the spec."""
+    with spec.errors_at("data", "name"):
         train, test = (spec.data.load(split, roots) for split in (spec.data.train, spec.data.test))
-    except ValueError as error:
-        raise spec.error(error, "data", "name") from error
     if train.classes != test.classes or train.x.ndim != 2 or not train.x.is_floating_point():
         raise spec.error(
             f"{spec.data.name} must have features, and the same classes in {spec.data.train} and "
@@ -76,51 +67,27 @@ def measure_semi_supervised(
     experiment: SemiSupervisedExperiment,
     items: SemiSupervisedData,
     context: MeasurementContext,
-    progress: Callable[[int], None],
+    progress: ShowProgress,
 ) -> BenchmarkRecord:
-    """Evaluate an experiment; arguments are those of `measure_episodes`.
-
-    Raises:
-        ValueError: the method refuses the items.
-    """
-    spec = experiment.spec
+    """Evaluate an experiment; `progress` is called with the number of finished repeats."""
     accuracies: list[float] = []
     areas: list[float] = []
     n_queries = 0
-    with peak_memory(CPU) as peak:
-        started = time.perf_counter()
+    with context.measure(experiment, CPU) as make_record:
         for repeat in range(experiment.count):
             # The seed does not depend on the row, so that differences between rows are paired.
-            correct, area = _run_repeat(experiment, items, spec.sampling.seed + repeat)
+            seed = experiment.spec.sampling.seed + repeat
+            correct, area = _run_repeat(experiment, items, seed)
             accuracies.append(float(correct.mean()))
             n_queries += len(correct)
             if area is not None:
                 areas.append(area)
             progress(repeat + 1)
-        seconds = time.perf_counter() - started
-        memory = peak()
-    metrics: dict[str, float] = {}
-    if areas:
-        metrics["auroc"], metrics["auroc_half_width"] = t_interval(areas)
-    return BenchmarkRecord(
-        benchmark=spec.name,
-        row=experiment.method.name,
-        seed=None,
-        assumes=experiment.method.assumes,
-        key=experiment.key,
-        spec_hash=spec.digest,
-        commit=context.commit,
-        versions=all_versions(),
-        machine=machine_name(CPU),
-        result=_result(experiment, items, accuracies),
-        n_queries=n_queries,
-        seconds=round(seconds, 6),
-        training=(),
-        peak_memory=memory,
-        command=context.command,
-        time=utc_now(),
-        metrics=metrics,
-    )
+        metrics: dict[str, float] = {}
+        if areas:
+            metrics["auroc"], metrics["auroc_half_width"] = t_interval(areas)
+        result = _result(experiment, items, accuracies)
+        return make_record(result, n_queries, metrics=metrics)
 
 
 def sample_items(
@@ -180,25 +147,21 @@ def _run_repeat(
 def _result(
     experiment: SemiSupervisedExperiment, items: SemiSupervisedData, accuracies: list[float]
 ) -> Result:
-    budget, method = experiment.budget, experiment.method
+    method = experiment.method
     mean, half_width = t_interval(accuracies)
     tasks: dict[str, JSON] = {
         "data": items.test.name,
         "split": items.test.split,
-        "way": budget.way,
-        "shot": budget.shot,
-        "unlabeled": budget.unlabeled,
+        **dataclasses.asdict(experiment.budget),
         "query": "every item of the split",
         "seed": experiment.spec.sampling.seed,
         "within_groups": False,
         "unlabeled_classes": len(items.train.classes),
         "drawn_from": f"{items.train.name}/{items.train.split}",
     }
+    arguments = method.model_dump(include={"method", "arguments", "head", "head_arguments"})
     model = {
-        "method": method.method,
-        "arguments": to_finite(method.arguments),
-        "head": method.head,
-        "head_arguments": to_finite(method.head_arguments),
+        **to_finite(arguments),
         "encoder": {"name": "identity", "arguments": {}},
         "input": list(items.test.x.shape[1:]),
     }
@@ -213,8 +176,5 @@ def _load_out_of_scope(spec: SemiSupervisedBenchmark, roots: DataRoots) -> Tenso
     load: Callable[..., Tensor] | None = getattr(data, f"{name}_out_of_scope", None)
     if load is None:
         raise spec.error(f"{name} has no out-of-scope items; omit out_of_scope", *location)
-    try:
+    with spec.errors_at(*location, prefix=f"the out-of-scope items of {name} cannot be read: "):
         return load(roots.get(name))
-    except (ValueError, OSError) as error:
-        message = f"the out-of-scope items of {name} cannot be read: {error}"
-        raise spec.error(message, *location) from error

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, PrivateAttr
 
 from graphfew.benchmark.data_config import DataConfig
 from graphfew.benchmark.method_config import MethodConfig
-from graphfew.benchmark.spec_fields import Entries, FileName, Location, Seed, SpecError, SpecModel
+from graphfew.benchmark.spec_fields import (
+    Entries,
+    FileName,
+    Location,
+    Seed,
+    SpecError,
+    SpecModel,
+    suggest,
+)
 from graphfew.benchmark.task_config import TaskConfig, TaskGrid
 from graphfew.benchmark.training_config import TrainingConfig
 from graphfew.runs import TrainConfig
@@ -56,6 +66,23 @@ class BenchmarkSpec(SpecModel):
         # Factories explain over several lines; the command line shows an error as one.
         return SpecError(self.path, full, " ".join(str(error).split()))
 
+    @contextmanager
+    def errors_at(self, *location: str | int, prefix: str = "") -> Iterator[None]:
+        """Convert what invalid settings or data raise in the block to an error at a place."""
+        try:
+            yield
+        except SpecError:
+            raise
+        except (ValueError, TypeError, OSError) as error:
+            raise self.error(f"{prefix}{error}" if prefix else error, *location) from error
+
+    def default_texts(self, rows: Sequence[str]) -> dict[str, Any]:
+        """Return title and reference row after defaults. Raises SpecError for an unknown row."""
+        if self.compare_with and self.compare_with not in rows:
+            hint = suggest(self.compare_with, rows)
+            raise self.error(f"no row is called {self.compare_with!r}; {hint}", "compare_with")
+        return {"title": self.title or self.name, "compare_with": self.compare_with or rows[0]}
+
 
 class EvaluationConfig(SpecModel):
     """The table `[test]`: number and seed of the test tasks, and how many are encoded at once."""
@@ -66,13 +93,7 @@ class EvaluationConfig(SpecModel):
 
 
 class EpisodeBenchmark(BenchmarkSpec):
-    """A benchmark of few-shot methods on test tasks.
-
-    Attributes:
-        trainings: what is trained, in order.
-        task_grids: the entries of `[[tasks]]`, which `tasks` expands.
-        methods: the rows of the tables.
-    """
+    """A benchmark of few-shot methods on test tasks: trainings in order, and rows of tables."""
 
     kind: Literal["episodes"] = "episodes"
     test: EvaluationConfig = EvaluationConfig()
@@ -92,70 +113,53 @@ class EpisodeBenchmark(BenchmarkSpec):
         """Return the training of that name."""
         return next(training for training in self.trainings if training.name == name)
 
-    def training_error(self, error: Exception | str, training: TrainingConfig) -> SpecError:
-        """Return an error of a training."""
-        return self.error(error, "train", self.trainings.index(training))
-
-    def method_error(
-        self, error: Exception | str, method: MethodConfig, key: str | None = None
-    ) -> SpecError:
-        """Return an error of a row."""
+    def location(self, entry: TrainingConfig | MethodConfig) -> tuple[str, int]:
+        """Return the place of a training or row in the file."""
+        is_training = isinstance(entry, TrainingConfig)
+        entries: Sequence[SpecModel] = self.trainings if is_training else self.methods
         # By identity: two entries may be equal, and only one of them is the invalid one.
-        index = next(i for i, row in enumerate(self.methods) if row is method)
-        message = error if isinstance(error, Exception) else f"{method.name}: {error}"
-        return self.error(message, "row", index, *([key] if key else []))
+        index = next(i for i, other in enumerate(entries) if other is entry)
+        return ("train" if is_training else "row", index)
+
+    def row_error(self, message: str, method: MethodConfig, *key: str) -> SpecError:
+        """Return an error of a row."""
+        return self.error(f"{method.name}: {message}", *self.location(method), *key)
 
     def train_config(
         self, training: TrainingConfig, seed: int, init_encoder: str = INIT_PLACEHOLDER
     ) -> TrainConfig:
         """Return the configuration of one seed. Raises SpecError for invalid options."""
-        options = {**self.data.training_defaults(), **training.options, "seed": seed}
+        options = {**self.data.training_defaults, **training.options, "seed": seed}
         if training.init_from:
             options["init_encoder"] = init_encoder
-        try:
+        with self.errors_at(*self.location(training)):
             return TrainConfig.from_options(options)
-        except ValueError as error:
-            raise self.training_error(error, training) from error
-
-    def init_seed(self, training: TrainingConfig, seed: int) -> int:
-        """Return the seed of the training that this one is initialized from.
-
-        Raises:
-            SpecError: that training has several seeds, and none is `seed`.
-        """
-        # With equal seeds each run continues its own predecessor. A single first run is shared by
-        # all seeds, whose spread then excludes that of the initial encoder.
-        first = self.training(str(training.init_from))
-        if seed in first.seeds:
-            return seed
-        if len(first.seeds) > 1:
-            raise self.error(
-                f"{training.name!r} has seed {seed}, but {first.name!r} has seeds "
-                f"{list(first.seeds)}; give them the same seeds, or {first.name!r} a single one",
-                *("train", self.trainings.index(training), "init_from"),
-            )
-        return first.seeds[0]
 
     def training_chain(self, name: str, seed: int) -> tuple[TrainingStep, ...]:
         """Return the trainings that lead to a checkpoint, with their seeds, in order."""
         training = self.training(name)
         if not training.init_from:
             return ((training, seed),)
-        before = self.training_chain(training.init_from, self.init_seed(training, seed))
-        return (*before, (training, seed))
+        # With equal seeds each run continues its own predecessor. A single first run is shared by
+        # all seeds, whose spread then excludes that of the initial encoder.
+        first = self.training(training.init_from)
+        first_seed = first.seeds[0]
+        if seed in first.seeds:
+            first_seed = seed
+        elif len(first.seeds) > 1:
+            raise self.error(
+                f"{training.name!r} has seed {seed}, but {first.name!r} has seeds "
+                f"{list(first.seeds)}; give them the same seeds, or {first.name!r} a single one",
+                *(*self.location(training), "init_from"),
+            )
+        return (*self.training_chain(first.name, first_seed), (training, seed))
 
     def checkpoint_chains(
         self, method: MethodConfig, seed: int | None
-    ) -> tuple[tuple[TrainingStep, ...], ...]:
-        """Return the chain of each checkpoint that a row reads.
-
-        Args:
-            method: a row.
-            seed: of the training; None for rows that combine the encoders of all seeds.
-        """
-        if seed is not None:
-            return tuple(self.training_chain(name, seed) for name in method.trainings)
+    ) -> list[tuple[TrainingStep, ...]]:
+        """Return the chain of each checkpoint that a row reads; for all seeds if `seed` is None."""
         chains: list[tuple[TrainingStep, ...]] = []
         for name in method.trainings:
-            chains += [self.training_chain(name, own) for own in self.training(name).seeds]
-        return tuple(chains)
+            seeds = self.training(name).seeds if seed is None else (seed,)
+            chains += [self.training_chain(name, number) for number in seeds]
+        return chains

@@ -72,6 +72,18 @@ class SpecModel(BaseModel):
         return values
 
 
+class SettingsFilter(SpecModel):
+    """Values of settings, each one or several; None leaves a setting open."""
+
+    def matches(self, settings: object) -> bool:
+        """Return whether every given value includes the attribute of that name."""
+        for name in type(self).model_fields:
+            allowed = getattr(self, name)
+            if allowed is not None and getattr(settings, name) not in allowed:
+                return False
+        return True
+
+
 def suggest(word: str, known: Iterable[str]) -> str:
     """Return the most similar known word as a question, or the list of known words."""
     names = sorted(known)
@@ -83,35 +95,34 @@ def suggest(word: str, known: Iterable[str]) -> str:
 
 def format_location(location: Location) -> str:
     """Return `("train", 0, "steps")` as `train[0].steps`."""
-    text = ""
-    for part in location:
-        if isinstance(part, int):
-            text += f"[{part}]"
-        else:
-            text += f".{part}" if text else part
-    return text
+    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in location]
+    return "".join(parts).removeprefix(".")
 
 
-def spec_error(path: Path, error: ValidationError) -> SpecError:
-    """Return the first error of a validation as a `SpecError`."""
-    # Only the first: later errors are often its consequences.
-    first = error.errors(include_url=False)[0]
-    location: Location = first["loc"]
-    context = first.get("ctx", {})
-    kind = first["type"]
+def validate(model: type[T], path: Path, content: Mapping[str, Any]) -> T:
+    """Return the content of a file as a model, or raise its first error as a `SpecError`."""
+    try:
+        return model.model_validate(content)  # type: ignore[attr-defined, no-any-return]
+    except ValidationError as error:
+        # Only the first: later errors are often its consequences.
+        raise _spec_error(path, error.errors(include_url=False)[0]) from error
+
+
+def _spec_error(path: Path, error: Mapping[str, Any]) -> SpecError:
+    location, context, kind = error["loc"], error.get("ctx", {}), error["type"]
     if kind == "missing":
         return SpecError(path, location, "this key is required")
     if kind == "unknown_key":
-        return SpecError(path, (*location, context["key"]), first["msg"])
-    message = first["msg"].replace("Input should be", "it must be")
+        return SpecError(path, (*location, context["key"]), error["msg"])
+    message = error["msg"].replace("Input should be", "it must be")
     if kind == "value_error":
         # Readers of single values name the option "it".
-        message = str(context["error"]).removeprefix(f"it is {first['input']!r}; ")
+        message = str(context["error"]).removeprefix(f"it is {error['input']!r}; ")
     # A table would be quoted with all its keys, which hides the message.
-    value = repr(first["input"])
-    if isinstance(first["input"], dict) or len(value) > MAX_VALUE_LENGTH:
-        return SpecError(path, location, message)
-    return SpecError(path, location, f"{value} is invalid; {message}")
+    value = repr(error["input"])
+    if not isinstance(error["input"], dict) and len(value) <= MAX_VALUE_LENGTH:
+        message = f"{value} is invalid; {message}"
+    return SpecError(path, location, message)
 
 
 def one_of(known: Callable[[], Collection[str]]) -> AfterValidator:
@@ -119,7 +130,7 @@ def one_of(known: Callable[[], Collection[str]]) -> AfterValidator:
 
     def check(name: str) -> str:
         if name not in known():
-            raise ValueError(suggest(name, known()))
+            raise ConfigurationError(suggest(name, known()))
         return name
 
     return AfterValidator(check)
@@ -131,7 +142,7 @@ def _to_tuple(value: Any) -> Any:
 
 def _entries(value: Any) -> Any:
     if not isinstance(value, list):
-        raise ValueError("give an array of tables, each under a header in double brackets")
+        raise ConfigurationError("give an array of tables, each under a header in double brackets")
     return tuple(value)
 
 
@@ -146,3 +157,4 @@ DatasetName = Annotated[str, one_of(lambda: DATASETS)]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
 Arguments = dict[str, JsonValue]
 Seed = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0)]

@@ -7,13 +7,14 @@ import itertools
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-from pydantic import Field, PlainValidator
+from pydantic import Field, PlainValidator, create_model
 
 from graphfew._utils.model_spec import JSON
-from graphfew.benchmark.spec_fields import OneOrMore, SpecModel
+from graphfew.benchmark.spec_fields import OneOrMore, SettingsFilter
 from graphfew.data import Dataset, Tasks
 from graphfew.data.int_range import IntRange
 from graphfew.data.query_sampling import QuerySampler, parse_queries
+from graphfew.errors import ConfigurationError
 from graphfew.runs.options import parse_ratios
 
 
@@ -56,20 +57,15 @@ class TaskConfig:
         """Whether a task may have unlabeled items."""
         return self.labeled_ratio != (1.0,) or self.unlabeled.high > 0
 
-    @property
-    def max_supports(self) -> int:
-        """The most support items of a task."""
-        return self.way.high * self.shot.high
-
     def create(self, data: Dataset, seed: int) -> Tasks:
-        """Return the tasks of a data set. Raises ValueError if it cannot provide them."""
-        settings = {name: getattr(self, name) for name in TASK_DEFAULTS}
+        """Return the tasks of a data set. Raises InvalidInputError if it cannot provide them."""
+        settings = {name: getattr(self, name) for name in TASK_SETTINGS}
         return Tasks(data, seed=seed, **settings)
 
     def to_json(self) -> dict[str, JSON]:
         """Return the settings, which define the tasks together with data set and seed."""
         settings: dict[str, JSON] = {}
-        for name in TASK_DEFAULTS:
+        for name in TASK_SETTINGS:
             value = getattr(self, name)
             settings[name] = value.to_json() if isinstance(value, IntRange) else value
         # The canonical name: "5" and "balanced:5" are the same tasks and have the same hash.
@@ -83,68 +79,47 @@ def _int_range(minimum: int) -> Any:
             value = IntRange.parse(value, name="it")
         return IntRange.of(value, name="it", minimum=minimum)
 
-    return PlainValidator(parse)
+    return Annotated[IntRange, PlainValidator(parse)]
 
 
 def _query_sampler(value: Any) -> QuerySampler:
     # In Python true is an integer.
     if isinstance(value, bool) or not isinstance(value, int | str):
-        raise ValueError('give a whole number such as 5, or text such as "dirichlet:75:2.0"')
+        hint = 'give a whole number such as 5, or text such as "dirichlet:75:2.0"'
+        raise ConfigurationError(hint)
     return parse_queries(str(value))
 
 
 def _ratios(value: Any) -> tuple[float, ...]:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError("give a ratio such as 0.2")
+        raise ConfigurationError("give a ratio such as 0.2")
     # Read by the parser of the command line, so that both accept the same forms.
     parsed = parse_ratios(str(value))
     if not all(0 < ratio <= 1 for ratio in parsed):
-        raise ValueError("a ratio must be above 0 and at most 1")
+        raise ConfigurationError("a ratio must be above 0 and at most 1")
     return parsed
 
 
-Ways = Annotated[IntRange, _int_range(2)]
-Shots = Annotated[IntRange, _int_range(1)]
-Counts = Annotated[IntRange, _int_range(0)]
-Queries = Annotated[QuerySampler, PlainValidator(_query_sampler)]
-Ratios = Annotated[tuple[float, ...], PlainValidator(_ratios)]
-Noise = Annotated[float, Field(ge=0, lt=1)]
-# All settings that define tasks. Grids, filters and hashes iterate over this table, so a new
-# setting cannot be forgotten in one of them.
-TASK_DEFAULTS: dict[str, Any] = {
-    "way": IntRange(5, 5),
-    "shot": IntRange(1, 1),
-    "query": parse_queries("5"),
-    "unlabeled": IntRange(0, 0),
-    "labeled_ratio": (1.0,),
-    "distractors": IntRange(0, 0),
-    "label_noise": 0.0,
-    "within_groups": False,
+# All settings that define tasks, with their types in a spec and their defaults. Grids, filters and
+# hashes iterate over this table, so a new setting cannot be forgotten in one of them.
+TASK_SETTINGS: dict[str, tuple[Any, Any]] = {
+    "way": (_int_range(2), IntRange(5, 5)),
+    "shot": (_int_range(1), IntRange(1, 1)),
+    "query": (Annotated[QuerySampler, PlainValidator(_query_sampler)], parse_queries("5")),
+    "unlabeled": (_int_range(0), IntRange(0, 0)),
+    "labeled_ratio": (Annotated[tuple[float, ...], PlainValidator(_ratios)], (1.0,)),
+    "distractors": (_int_range(0), IntRange(0, 0)),
+    "label_noise": (Annotated[float, Field(ge=0, lt=1)], 0.0),
+    "within_groups": (bool, False),
 }
+# A variable, because a type checker does not accept a computed type.
+_grid: Any = OneOrMore
+_FIELDS: Any = {name: (_grid[kind] | None, None) for name, (kind, _) in TASK_SETTINGS.items()}
+_TaskFilter: Any = create_model("_TaskFilter", __base__=SettingsFilter, **_FIELDS)
 
 
-class TaskFilter(SpecModel):
+class TaskFilter(_TaskFilter):  # type: ignore[misc]
     """Values of task settings, each one or several; None leaves a setting open."""
-
-    way: OneOrMore[Ways] | None = None
-    shot: OneOrMore[Shots] | None = None
-    query: OneOrMore[Queries] | None = None
-    unlabeled: OneOrMore[Counts] | None = None
-    labeled_ratio: OneOrMore[Ratios] | None = None
-    distractors: OneOrMore[Counts] | None = None
-    label_noise: OneOrMore[Noise] | None = None
-    within_groups: OneOrMore[bool] | None = None
-
-    def matches(self, tasks: TaskConfig) -> bool:
-        """Return whether every given setting includes that of the tasks."""
-        for name in TASK_DEFAULTS:
-            allowed = getattr(self, name)
-            if allowed is None:
-                continue
-            value = getattr(tasks, name)
-            if value not in allowed:
-                return False
-        return True
 
 
 class TaskGrid(TaskFilter):
@@ -154,7 +129,7 @@ class TaskGrid(TaskFilter):
 
     def expand(self, entry: int, default_n_tasks: int) -> Iterator[TaskConfig]:
         """Yield the combinations; settings that are not given have their defaults."""
-        values = [getattr(self, name) or (default,) for name, default in TASK_DEFAULTS.items()]
+        values = [getattr(self, name) or (default,) for name, (_, default) in TASK_SETTINGS.items()]
         for combination in itertools.product(*values):
-            settings = dict(zip(TASK_DEFAULTS, combination, strict=True))
+            settings = dict(zip(TASK_SETTINGS, combination, strict=True))
             yield TaskConfig(**settings, n_tasks=self.n_tasks or default_n_tasks, entry=entry)

@@ -19,35 +19,22 @@ MAX_KEY_PARTS = 100
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Return the content of a TOML file.
-
-    Raises:
-        FileNotFoundError: the file does not exist.
-        ValueError: the file is not valid TOML; the message names the file, and the line if known.
-    """
+    """Return the content of a TOML file; a fault is one error that names the file."""
     if not path.is_file():
         raise MissingFileError(f"{path} does not exist; give a TOML file")
     try:
         return parse_toml(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
-        raise ConfigurationError(
-            f"{path} is not UTF-8 text ({error.reason}); give a TOML file"
-        ) from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"{path} is not valid TOML: {str(error)[:500]}") from error
+        reason = f"is not UTF-8 text ({error.reason}); give a TOML file"
+        raise ConfigurationError(f"{path} {reason}") from error
     except RecursionError as error:
         raise ConfigurationError(f"{path} is nested too deeply to be read as TOML") from error
     except ValueError as error:
-        raise ConfigurationError(f"{path} cannot be read as TOML: {str(error)[:500]}") from error
+        raise ConfigurationError(f"{path} is not valid TOML: {str(error)[:500]}") from error
 
 
 def parse_toml(text: str) -> dict[str, Any]:
-    """Return the content of a TOML text.
-
-    Raises:
-        ValueError: the text is not valid TOML, or a key has too many parts.
-        RecursionError: its values are nested too deeply.
-    """
+    """Return the content of a TOML text; raise ValueError or RecursionError if it is invalid."""
     for number, line in enumerate(text.splitlines(), 1):
         if line.count(".") < MAX_KEY_PARTS:
             continue
@@ -55,6 +42,7 @@ def parse_toml(text: str) -> dict[str, Any]:
         for part in re.split("[=,{]", line):
             is_key = ".." not in part and " " not in part.strip()
             if is_key and part.count(".") >= MAX_KEY_PARTS:
-                raise ValueError(f"a key in line {number} has {MAX_KEY_PARTS} parts or more")
+                message = f"a key in line {number} has {MAX_KEY_PARTS} parts or more"
+                raise ConfigurationError(message)
     content: dict[str, Any] = tomllib.loads(text)
     return content

@@ -15,8 +15,8 @@ from graphfew.benchmark.spec_fields import (
     Seed,
     SpecModel,
 )
-from graphfew.runs import training_options
-from graphfew.runs.options import Option
+from graphfew.errors import ConfigurationError
+from graphfew.runs import Option, training_options
 
 # Set by the runner: the seed from `seeds`, the others from the command line and from `init_from`.
 RESERVED = ("seed", "device", "root", "init_encoder")
@@ -70,7 +70,7 @@ class TrainingConfig(_TrainingOptions):  # type: ignore[misc]
     @classmethod
     def _reject_duplicates(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
         if len(set(seeds)) < len(seeds):
-            raise ValueError("give each seed once")
+            raise ConfigurationError("give each seed once")
         return seeds
 
     @property

@@ -9,7 +9,7 @@ from typing import Any
 
 from graphfew._utils.model_spec import JSON
 from graphfew.benchmark.data_config import DataRoots
-from graphfew.benchmark.experiments import NEUTRAL_OPTIONS, AnyExperiment, EpisodeExperiment
+from graphfew.benchmark.experiments import NEUTRAL_OPTIONS, AnyExperiment
 from graphfew.benchmark.spec import EpisodeBenchmark
 from graphfew.benchmark.training_config import TrainingConfig
 from graphfew.runs import PreparedRun, RunDir, TrainConfig, TrainingProgress, prepare, resume
@@ -19,12 +19,7 @@ from graphfew.serialization import checkpoint
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TrainingJob:
-    """One training from one seed.
-
-    Attributes:
-        run: its folder.
-        config: as in the spec, with device and data folder of the command line.
-    """
+    """One training from one seed, with its folder; device and data are those of the command line."""
 
     spec: EpisodeBenchmark
     training: TrainingConfig
@@ -42,10 +37,8 @@ def training_jobs(
     """Return the trainings that experiments depend on, each after its initialization."""
     jobs: dict[tuple[str, int], TrainingJob] = {}
     for experiment in experiments:
-        if not isinstance(experiment, EpisodeExperiment):
-            continue
         for training, seed in experiment.training_steps:
-            if (training.name, seed) not in jobs:
+            if (training.name, seed) not in jobs and isinstance(experiment.spec, EpisodeBenchmark):
                 job = training_job(experiment.spec, training, seed, out, roots, device)
                 jobs[training.name, seed] = job
     return tuple(jobs.values())
@@ -81,7 +74,7 @@ def job_progress(job: TrainingJob) -> TrainingProgress | None:
     """Return the progress of a training; None if it has not started.
 
     Raises:
-        ValueError: the folder holds a run with other options, or its files cannot be read.
+        SpecError: the folder holds a run with other options.
     """
     if not job.run.config.is_file():
         return None
@@ -94,10 +87,10 @@ def job_progress(job: TrainingJob) -> TrainingProgress | None:
         if name not in NEUTRAL_OPTIONS and existing[name] != wanted:
             differences.append(f"{name} is {existing[name]!r} there and {wanted!r} in the spec")
     if differences:
-        raise job.spec.training_error(
+        raise job.spec.error(
             f"{job.run.folder} holds another run: {'; '.join(differences)}; move that folder away "
             "to train again, or choose another --out",
-            job.training,
+            *job.spec.location(job.training),
         )
     if not job.run.last.is_file():
         return TrainingProgress()
@@ -147,8 +140,6 @@ def training_facts(job: TrainingJob) -> dict[str, JSON]:
 
 def seconds_per_step(job: TrainingJob) -> float | None:
     """Return the duration of a training step; None if none was timed."""
-    facts = training_facts(job)
-    steps, seconds = facts["timed_steps"], facts["seconds"]
-    if isinstance(steps, int) and isinstance(seconds, float) and steps:
-        return seconds / steps
-    return None
+    facts: dict[str, Any] = training_facts(job)
+    steps = facts["timed_steps"]
+    return float(facts["seconds"]) / steps if steps else None

@@ -454,7 +454,7 @@ seeds = [0, 5]
 
 def test_more_ways_than_classes_are_an_error_of_the_tasks(tmp_path):
     read = spec(tmp_path, change("way = [3, 5]", "way = [5, 500]"))
-    items = read.data.load_test({})
+    items = read.data.load(read.data.test, {}, test=True)
     assert isinstance(items, Dataset)
     with pytest.raises(ValueError, match=r"way is 500 but .* has 101 classes"):
         read.tasks[1].create(items, 0)

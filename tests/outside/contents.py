@@ -15,7 +15,7 @@ NEEDED = {
     "graphfew/benchmark/report/templates/style.css",
     "graphfew/benchmark/report/templates/table.md",
 }
-KINDS = (".py", ".json", ".css", ".html", ".md", ".safetensors", "py.typed")
+KINDS = (".py", ".json", ".css", ".html", ".md", ".mplstyle", ".safetensors", "py.typed")
 
 
 def tracked(checkout: Path) -> set[str]:

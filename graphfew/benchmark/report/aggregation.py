@@ -75,7 +75,7 @@ class AggregatedResult:
 
     @property
     def queries_per_task(self) -> float:
-        """Mean number of queries."""
+        """Mean number of queries; all records have the same tasks."""
         # All records have the same tasks, hence the same queries.
         return self.records[0].n_queries / self.n_tasks
 
@@ -87,12 +87,7 @@ class AggregatedResult:
 
 @dataclasses.dataclass(frozen=True)
 class BenchmarkResults:
-    """The results of one file, in order of their first record.
-
-    Attributes:
-        name: of the spec.
-        n_superseded: records that a later one of the same experiment replaces.
-    """
+    """The results of one file in order of their first record, without superseded records."""
 
     name: str
     results: tuple[AggregatedResult, ...]
@@ -101,12 +96,7 @@ class BenchmarkResults:
 
 
 def aggregate_results(folder: Path) -> tuple[BenchmarkResults, ...]:
-    """Return the results of each `*.jsonl` file of a folder, by name.
-
-    Raises:
-        MissingFileError: the folder does not exist.
-        InvalidInputError: it contains no results.
-    """
+    """Return the results of each `*.jsonl` file of a folder, by name; it must have one."""
     if not folder.is_dir():
         raise MissingFileError(f"{folder} is not a folder; give the --out of `graphfew bench`")
     paths = sorted(folder.glob("*.jsonl"))

@@ -13,18 +13,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from graphfew.benchmark.protocol import query_name, query_phrase
+from graphfew.benchmark.report import svg
 from graphfew.benchmark.report.aggregation import AggregatedResult, group_by
 from graphfew.benchmark.report.formatting import format_count
 from graphfew.benchmark.report.result_tables import task_size
-from graphfew.benchmark.report.svg import (
-    DASHES,
-    MARKERS,
-    SERIES,
-    captioned,
-    inline_svg,
-    report_style,
-    shorten,
-)
 
 MAX_LINES = 6
 # From balanced to imbalanced.
@@ -44,14 +36,7 @@ class PlotPoint:
 
 @dataclasses.dataclass(frozen=True)
 class LinePlot:
-    """Lines by name over the ticks of an axis.
-
-    Attributes:
-        ticks: positions with labels, in order.
-        lines: the most complete ones with the highest last point first.
-        counts: number of tasks and queries in words.
-        categorical: the ticks are categories rather than numbers.
-    """
+    """Lines by name over the ticks of an axis; the most complete lines come first."""
 
     title: str
     axis: str
@@ -113,14 +98,14 @@ def accuracy_over_balance(results: Sequence[AggregatedResult]) -> tuple[LinePlot
         order = BALANCE_ORDER.index(kind) - float(concentration or 0) / 1e6
         return {**result.task_settings, "query": queries}, (order, labels.get(kind, kind))
 
-    plots = _group_plots(results, position, "class balance of the queries", task_size)
-    return tuple(_evenly_spaced(plot) for plot in plots)
+    axis = "class balance of the queries"
+    return _group_plots(results, position, axis, task_size, categorical=True)
 
 
 def render_line_plot(plot: LinePlot, name: str) -> Markup:
     """Return a plot of the best lines with a caption; `name` is unique on the page."""
     shown = plot.lines[:MAX_LINES]
-    with report_style():
+    with svg.report_style():
         figure = Figure(figsize=(6.6, 3.6), layout="constrained")
         ax = figure.subplots()
         for number, (_, points) in enumerate(shown):
@@ -128,9 +113,9 @@ def render_line_plot(plot: LinePlot, name: str) -> Markup:
                 offset_positions([point.x for point in points], plot, number, len(shown)),
                 [point.mean for point in points],
                 [point.half_width for point in points],
-                color=SERIES[number],
-                marker=MARKERS[number],
-                linestyle=DASHES[number],
+                color=svg.SERIES[number],
+                marker=svg.MARKERS[number],
+                linestyle=svg.DASHES[number],
                 linewidth=1.5,
                 markersize=5,
                 elinewidth=1,
@@ -143,11 +128,11 @@ def render_line_plot(plot: LinePlot, name: str) -> Markup:
         ax.set(xlabel=plot.axis, ylabel="accuracy in %")
         ax.grid(visible=False, axis="x")
         _label_lines(ax, [(line, points[-1].x, points[-1].mean) for line, points in shown])
-        picture = inline_svg(figure, name, describe_line_plot(plot))
+        picture = svg.inline_svg(figure, name, describe_line_plot(plot))
     caption = f"{plot.title}: accuracy in %, 95 % intervals over tasks; {plot.counts}"
     if len(plot.lines) > MAX_LINES:
         caption += f"; the best {MAX_LINES} of {len(plot.lines)} lines"
-    return captioned(picture, f"{caption}.")
+    return svg.captioned(picture, f"{caption}.")
 
 
 def offset_positions(
@@ -172,10 +157,7 @@ def describe_line_plot(plot: LinePlot) -> str:
 
 
 def spread_labels(values: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Move positions apart until no two are closer than `gap`, in their order.
-
-    They remain between `low` and `high` if there is room.
-    """
+    """Move positions apart by at least `gap`, in their order, within the range if there is room."""
     order = np.argsort(values, kind="stable")
     steps = gap * np.arange(len(values))
     # Upward first, each at least one gap above the one below.
@@ -194,13 +176,13 @@ def _label_lines(ax: Axes, ends: Sequence[tuple[str, float, float]]) -> None:
     right = ax.get_xlim()[1]
     positions = spread_labels([y for _, _, y in ends], 0.075 * (high - low), low, high)
     for number, ((name, x, y), position) in enumerate(zip(ends, positions, strict=True)):
-        arrow = {"arrowstyle": "-", "color": SERIES[number], "linewidth": 0.6, "alpha": 0.6}
+        arrow = {"arrowstyle": "-", "color": svg.SERIES[number], "linewidth": 0.6, "alpha": 0.6}
         ax.annotate(
-            shorten(name),
+            svg.shorten(name),
             (x, y),
             xytext=(right, position),
             textcoords="data",
-            color=SERIES[number],
+            color=svg.SERIES[number],
             fontsize=9,
             va="center",
             annotation_clip=False,
@@ -213,15 +195,10 @@ def _group_plots(
     position: Callable[[AggregatedResult], tuple[Settings, Tick] | None],
     axis: str,
     title: Callable[[Settings], str],
+    *,
+    categorical: bool = False,
 ) -> tuple[LinePlot, ...]:
-    """One plot for all results that differ in their position only.
-
-    Args:
-        results: of a benchmark.
-        position: returns the other settings, and the tick; None leaves a result out.
-        axis: label of the axis.
-        title: of a plot, given its settings.
-    """
+    """One plot for all results that differ only in the tick that `position` returns."""
     groups: dict[str, list[tuple[Tick, AggregatedResult]]] = {}
     for result in results:
         found = position(result)
@@ -231,11 +208,18 @@ def _group_plots(
     plots: list[LinePlot] = []
     for settings, group in groups.items():
         if len({tick for tick, _ in group}) > 1:
-            plots.append(_line_plot(title(json.loads(settings)), axis, group))
+            # Categories are evenly spaced; their positions so far only define the order.
+            order = sorted({tick for tick, _ in group})
+            ticks = [(float(i), label) for i, (_, label) in enumerate(order)]
+            moved = dict(zip(order, ticks if categorical else order, strict=True))
+            entries = [(moved[tick], result) for tick, result in group]
+            plots.append(_line_plot(title(json.loads(settings)), axis, entries, categorical))
     return tuple(plots)
 
 
-def _line_plot(title: str, axis: str, group: list[tuple[Tick, AggregatedResult]]) -> LinePlot:
+def _line_plot(
+    title: str, axis: str, group: list[tuple[Tick, AggregatedResult]], categorical: bool
+) -> LinePlot:
     lines: list[tuple[str, tuple[PlotPoint, ...]]] = []
     # Sorted by tick only: results of one tick stay in their order.
     group = sorted(group, key=lambda entry: entry[0])
@@ -247,7 +231,8 @@ def _line_plot(title: str, axis: str, group: list[tuple[Tick, AggregatedResult]]
             lines.append((name, tuple(points)))
     lines.sort(key=lambda line: (-len(line[1]), -line[1][-1].mean))
     ticks = tuple(sorted({tick for tick, _ in group}))
-    return LinePlot(title, axis, ticks, tuple(lines), _count_phrase([r for _, r in group]))
+    counts = _count_phrase([result for _, result in group])
+    return LinePlot(title, axis, ticks, tuple(lines), counts, categorical)
 
 
 def _count_phrase(results: Sequence[AggregatedResult]) -> str:
@@ -264,17 +249,6 @@ def _count_phrase(results: Sequence[AggregatedResult]) -> str:
     if len(identities) != len({result.tasks_json for result in results}):
         phrase += "; not all lines are of the same tasks"
     return phrase
-
-
-def _evenly_spaced(plot: LinePlot) -> LinePlot:
-    # The positions so far only define the order.
-    positions = {x: float(number) for number, (x, _) in enumerate(plot.ticks)}
-    lines = []
-    for name, points in plot.lines:
-        moved = tuple(dataclasses.replace(point, x=positions[point.x]) for point in points)
-        lines.append((name, moved))
-    ticks = tuple((positions[x], label) for x, label in plot.ticks)
-    return dataclasses.replace(plot, ticks=ticks, lines=tuple(lines), categorical=True)
 
 
 def _parse_query_name(result: AggregatedResult) -> tuple[str, str, float | None]:

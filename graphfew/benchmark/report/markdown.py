@@ -29,12 +29,7 @@ def render_table(table: ResultTable) -> str:
 def fill_markers(text: str, contents: Mapping[str, str]) -> str:
     """Replace the text between `<!-- bench:NAME -->` and `<!-- /bench:NAME -->`.
 
-    Args:
-        text: a document.
-        contents: new content by name; names without markers are ignored.
-
-    Raises:
-        InvalidInputError: no name has markers, or an end marker is missing.
+    Names without markers are ignored, but one must have them.
     """
     n_filled = 0
     for name, content in contents.items():

@@ -38,16 +38,7 @@ PLOTS = {
 
 @dataclasses.dataclass(frozen=True)
 class BenchmarkReport:
-    """The content of a page.
-
-    Attributes:
-        benchmarks: results by file.
-        published: published results.
-        specs: the keys of the benchmarks' specs, by name; empty if they cannot be read.
-        curves, pictures: of the benchmarks, by name.
-        unreadable: lines of results files and of training metrics.
-        episodes: pictures of episodes, with captions.
-    """
+    """The content of a page; specs (unvalidated), curves and pictures are by benchmark."""
 
     benchmarks: tuple[BenchmarkResults, ...]
     published: tuple[PublishedResult, ...]

@@ -12,12 +12,7 @@ from graphfew.benchmark.report.result_tables import task_columns
 
 
 def make_cost_table(results: Sequence[AggregatedResult]) -> dict[str, Any]:
-    """Return speed, training time and memory of each row on its first kind of tasks.
-
-    Returns:
-        The rows, the fastest first, each with its numbers (0 if not known) and its machine and
-        tasks; the largest of each number; and the facts that are the same for all rows.
-    """
+    """Return speed, training time and memory of each row on its first kind of tasks."""
     first: dict[str, AggregatedResult] = {}
     for column in task_columns(results):
         for result in results:
@@ -37,12 +32,7 @@ def make_cost_table(results: Sequence[AggregatedResult]) -> dict[str, Any]:
 
 
 def make_provenance(benchmark: BenchmarkResults) -> tuple[tuple[str, ...], ...]:
-    """Return how the results were made, as text; records of the same origin are one row.
-
-    Returns:
-        Machine, device, commit, spec, command, versions, times, number of records, and what
-        selected the checkpoints.
-    """
+    """Return how the results were made, as text; records of the same origin are one row."""
     records = [record for result in benchmark.results for record in result.records]
     rows: list[tuple[str, ...]] = []
     for origin, group in group_by(records, _origin).items():

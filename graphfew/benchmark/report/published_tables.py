@@ -6,16 +6,16 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from graphfew.benchmark.protocol import EvaluationProtocol, major_differences, protocol_differences
+from graphfew.benchmark.protocol import (
+    TASK_DEFAULTS,
+    EvaluationProtocol,
+    major_differences,
+    protocol_differences,
+)
 from graphfew.benchmark.published import PublishedResult
 from graphfew.benchmark.report.aggregation import AggregatedResult, group_by
 from graphfew.benchmark.report.formatting import format_accuracy, format_signed
 
-# A published result on other tasks than these does not correspond to ours.
-TASK_FIELDS = (
-    *("way", "shot", "unlabeled", "labeled_ratio"),
-    *("distractors", "label_noise", "within_groups"),
-)
 IMBALANCED = ("dirichlet", "single-class")
 # Results that differ in these fields only come from one row of a paper and are one row here.
 ROW_FIELDS = {"way": 0, "shot": 0, "value": 0.0, "interval": None, "labeled_ratio": 1.0}
@@ -39,13 +39,7 @@ class PublishedMatch:
 
 @dataclasses.dataclass(frozen=True)
 class PublishedRow:
-    """Published results of one source that differ in their tasks only.
-
-    Attributes:
-        published: any of them, without the settings in which they differ.
-        ours: our corresponding row; empty if we have no such result.
-        major, minor: differences that affect the accuracy, and others.
-    """
+    """Published results of one source that differ in their tasks only; `ours` may be empty."""
 
     published: PublishedResult
     ours: str = ""
@@ -65,7 +59,7 @@ def match_published(
         theirs = EvaluationProtocol.from_published(other)
         # Other sizes of tasks are different results; other protocols are the same result,
         # measured in another way, and are shown with their differences.
-        same_tasks = all(getattr(theirs, name) == getattr(ours, name) for name in TASK_FIELDS)
+        same_tasks = all(getattr(theirs, name) == getattr(ours, name) for name in TASK_DEFAULTS)
         if not same_tasks or _balance(theirs.query) != _balance(ours.query):
             continue
         major = major_differences(theirs, ours)
@@ -82,12 +76,7 @@ def match_published(
 def make_published_tables(
     results: Sequence[AggregatedResult], published: Sequence[PublishedResult], name: str
 ) -> dict[str, Any] | None:
-    """Return all published results of a benchmark, or None without any.
-
-    Returns:
-        Their number, the rows that correspond to ours with their accuracies in words, and the
-        others.
-    """
+    """Return the rows of a benchmark that correspond to ours, and the others, with accuracies."""
     relevant = [result for result in published if result.benchmark == name]
     if not relevant:
         return None

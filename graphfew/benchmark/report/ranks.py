@@ -11,19 +11,12 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from graphfew.benchmark.report import svg
 from graphfew.benchmark.report.aggregation import (
     AggregatedResult,
     BenchmarkResults,
     group_by,
     usual_tasks,
-)
-from graphfew.benchmark.report.svg import (
-    INK,
-    SERIES,
-    captioned,
-    inline_svg,
-    report_style,
-    shorten,
 )
 from graphfew.evaluation import MethodRanking, rank_methods
 
@@ -69,7 +62,7 @@ def render_rank_diagram(family: FamilyRanking, name: str) -> Markup:
     ranking = family.ranking
     n_methods, n_groups = len(family.names), len(ranking.groups)
     height = 1.1 + 0.27 * -(-n_methods // 2) + 0.12 * n_groups
-    with report_style():
+    with svg.report_style():
         figure = Figure(figsize=(8.4, height), layout="constrained")
         ax = figure.subplots()
         ax.grid(visible=False)
@@ -78,14 +71,16 @@ def render_rank_diagram(family: FamilyRanking, name: str) -> Markup:
             # its ends.
             ends = [ranking.ranks[group[0]] - 0.04, ranking.ranks[group[-1]] + 0.04]
             level = -0.5 - 0.35 * number
-            ax.plot(ends, [level, level], color=SERIES[0], linewidth=3.5, solid_capstyle="round")
+            ax.plot(
+                ends, [level, level], color=svg.SERIES[0], linewidth=3.5, solid_capstyle="round"
+            )
         _draw_names(ax, family, top=-0.55 - 0.35 * n_groups)
         _draw_scale(ax, ranking.critical_difference, float(n_methods))
-        picture = inline_svg(figure, name, describe_ranking(family))
+        picture = svg.inline_svg(figure, name, describe_ranking(family))
     conclusion = "the methods differ"
     if ranking.p_value >= 0.05:
         conclusion = "no evidence that the methods differ"
-    return captioned(
+    return svg.captioned(
         picture,
         f"{family.family.capitalize()}: mean ranks over {', '.join(family.benchmarks)} (1 is "
         f"best; each counts once). Friedman: {conclusion} (p = {ranking.p_value:.2g}). A bar joins "
@@ -106,7 +101,7 @@ def describe_ranking(family: FamilyRanking) -> str:
 
 def _draw_scale(ax: Axes, critical_difference: float, worst: float) -> None:
     end = min(1.0 + critical_difference, worst)
-    ax.plot([1.0, end], [1.0, 1.0], color=INK, linewidth=1.5, marker="|", markersize=7)
+    ax.plot([1.0, end], [1.0, 1.0], color=svg.INK, linewidth=1.5, marker="|", markersize=7)
     ax.text(1.0, 1.35, f"critical difference {critical_difference:.2f}", fontsize=9)
     ax.set_xlim(1.0 - 0.05 * worst, 1.05 * worst)
     ax.xaxis.tick_top()
@@ -124,14 +119,14 @@ def _draw_names(ax: Axes, family: FamilyRanking, top: float) -> None:
     margin = 0.05 * len(order)
     label: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": 9.5}
     for number, i in enumerate(order):
-        name, rank = shorten(family.names[i]), f"{ranks[i]:.2f}"
+        name, rank = svg.shorten(family.names[i]), f"{ranks[i]:.2f}"
         if number < half:
             x, level = 1 - margin, top - 0.55 * number
             text, offset, alignment = f"{name}  {rank}", -5, "right"
         else:
             x, level = len(order) + margin, top - 0.55 * (len(order) - 1 - number)
             text, offset, alignment = f"{rank}  {name}", 5, "left"
-        ax.plot([x, ranks[i], ranks[i]], [level, level, 0], color=INK, linewidth=0.8)
+        ax.plot([x, ranks[i], ranks[i]], [level, level, 0], color=svg.INK, linewidth=0.8)
         end: dict[str, Any] = {"xytext": (offset, 0), "ha": alignment, "annotation_clip": False}
         ax.annotate(text, (x, level), **label, **end)
 

@@ -36,14 +36,7 @@ QUERY_ORDER = (
 
 @dataclasses.dataclass(frozen=True)
 class TaskColumn:
-    """One kind of tasks.
-
-    Attributes:
-        tasks_json: the task settings without the seed.
-        head: lines of the heading: way and shot, queries, other settings.
-        n_tasks: number of tasks of most results of the column.
-        queries: number of queries per task, as text.
-    """
+    """One kind of tasks: lines of its heading, and the counts of most of its results."""
 
     tasks_json: str
     head: tuple[str, ...]

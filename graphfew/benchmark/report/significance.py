@@ -16,15 +16,7 @@ Pair = tuple[int, int]
 
 @dataclasses.dataclass(frozen=True)
 class AccuracyDifference:
-    """The difference of two results on the same tasks.
-
-    Attributes:
-        label: "a vs. b".
-        points, half_width: the difference and its 95 % interval.
-        corrected_p: p-value after Holm's correction.
-        direction: "up" or "down" for a significant difference, else empty.
-        caveats: differences in mode or assumptions.
-    """
+    """The difference of two results on the same tasks in points; "up" or "down" if significant."""
 
     label: str
     points: float
@@ -45,12 +37,7 @@ class ReferenceTable:
 
 @dataclasses.dataclass(frozen=True)
 class DifferenceMatrix:
-    """Differences of every two rows on one kind of tasks, the most accurate first.
-
-    Attributes:
-        differences: by the indices of the results.
-        n_excluded: results on other tasks.
-    """
+    """Differences of every two rows on one kind of tasks, by their indices, the best first."""
 
     column: TaskColumn
     results: list[AggregatedResult]

@@ -46,13 +46,7 @@ def report_style() -> AbstractContextManager[None]:
 
 
 def inline_svg(figure: Figure, name: str, description: str) -> Markup:
-    """Return the figure as an `<svg>` element; the same figure gives the same text.
-
-    Args:
-        figure: drawn in `report_style()`.
-        name: unique on the page; it prefixes the ids in the element.
-        description: the figure in words, for screen readers.
-    """
+    """Return the figure as an `<svg>` element, whose ids start with `name`."""
     text = save_svg(figure, name, transparent=True).decode()
     # The metadata contain the version of matplotlib.
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)

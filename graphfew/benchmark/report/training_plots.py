@@ -14,17 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from graphfew.benchmark.records import UnreadableLine
+from graphfew.benchmark.report import svg
 from graphfew.benchmark.report.aggregation import group_by
-from graphfew.benchmark.report.svg import (
-    DASHES,
-    INK,
-    MARKERS,
-    SERIES,
-    captioned,
-    inline_svg,
-    report_style,
-    shorten,
-)
 from graphfew.runs.run_dir import PARSE_ERRORS
 
 FIELDS = ("step", "validation_accuracy", "validation_half_width")
@@ -78,15 +69,15 @@ def render_curves(curves: Sequence[ValidationCurve], name: str) -> Markup:
     by_name = group_by(curves, lambda curve: curve.name)
     n_columns = min(len(by_name), 3)
     n_rows = -(-len(by_name) // n_columns)
-    with report_style():
+    with svg.report_style():
         figure = Figure(figsize=(3.3 * n_columns, 2.1 * n_rows), layout="constrained")
         axes = list(figure.subplots(n_rows, n_columns, squeeze=False).flat)
         for ax, (title, group) in zip(axes, by_name.items(), strict=False):
             _draw_curves(ax, title, group)
         for ax in axes[len(by_name) :]:
             ax.axis("off")
-        picture = inline_svg(figure, name, _describe_curves(curves))
-    return captioned(
+        picture = svg.inline_svg(figure, name, _describe_curves(curves))
+    return svg.captioned(
         picture,
         "Validation accuracy in % against training steps, with 95 % intervals over validation "
         "tasks; a ring marks the selected checkpoint. Scales differ.",
@@ -95,14 +86,14 @@ def render_curves(curves: Sequence[ValidationCurve], name: str) -> Markup:
 
 def _draw_curves(ax: Axes, title: str, curves: Sequence[ValidationCurve]) -> None:
     for number, curve in enumerate(curves):
-        color = SERIES[number % len(SERIES)]
+        color = svg.SERIES[number % len(svg.SERIES)]
         accuracy, half_width = np.array(curve.accuracy), np.array(curve.half_width)
         ax.plot(
             curve.steps,
             accuracy,
             color=color,
-            linestyle=DASHES[number % len(DASHES)],
-            marker=MARKERS[number % len(MARKERS)],
+            linestyle=svg.DASHES[number % len(svg.DASHES)],
+            marker=svg.MARKERS[number % len(svg.MARKERS)],
             markersize=2.5,
             linewidth=1.2,
             label=f"seed {curve.seed}",
@@ -111,8 +102,8 @@ def _draw_curves(ax: Axes, title: str, curves: Sequence[ValidationCurve]) -> Non
         ax.fill_between(curve.steps, low, high, color=color, alpha=0.15, linewidth=0)
         # The first maximum, as in training: a later equal value does not replace a checkpoint.
         best = int(accuracy.argmax())
-        ax.plot(curve.steps[best], accuracy[best], "o", markersize=8, mfc="none", mec=INK)
-    ax.set_title(shorten(title), loc="left")
+        ax.plot(curve.steps[best], accuracy[best], "o", markersize=8, mfc="none", mec=svg.INK)
+    ax.set_title(svg.shorten(title), loc="left")
     ax.locator_params(axis="both", nbins=5)
     if len(curves) > 1:
         ax.legend(fontsize=8, frameon=False, loc="lower right")

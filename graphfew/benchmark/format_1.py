@@ -14,6 +14,7 @@ from typing import Any
 NAMES = {
     "unlabeled": "unlabelled",
     "labeled_ratio": "labelled_ratio",
+    "unlabeled_classes": "pile_classes",
     "drop_unlabeled": "drop_unlabelled",
     "nearest_neighbor": "nearest_neighbour",
     "affine_tta": "jittered",

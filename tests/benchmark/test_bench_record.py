@@ -1,4 +1,4 @@
-"""Records of benchmarks: one line each, and what cannot be read is told."""
+"""Records of benchmarks: one line each, with a warning for each that cannot be read."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from graphfew.benchmark import BenchmarkRecord, append_record, read_records
+from graphfew.benchmark.format_1 import from_format_1, to_format_1
 from graphfew.evaluation import EvaluationMode, Result
 
 
@@ -101,3 +102,9 @@ def test_bytes_that_are_no_text_are_a_fault(tmp_path: Path) -> None:
     records, faults = read_records(path)
     assert not records
     assert [fault.line for fault in faults] == [1]
+
+
+def test_settings_of_format_1_have_their_current_names():
+    old = {"unlabelled": 3, "pile_classes": 150}
+    assert from_format_1(old) == {"unlabeled": 3, "unlabeled_classes": 150}
+    assert to_format_1(from_format_1(old)) == old

@@ -187,12 +187,13 @@ def test_titles_come_from_specs_where_they_can_be_read(results: Path, tmp_path: 
     specs = tmp_path / "specs"
     specs.mkdir()
     (specs / "omniglot.toml").write_text(
-        'title = "Omniglot, Vinyals\' split"\nabout = "All about it."\n'
+        'title = "Omniglot, Vinyals\' split"\nabout = "All about it, `a < b` and `c`."\n'
     )
     (specs / "glyphs.toml").write_text("title = [")
-    shown = "".join(Checked(render_page(collect_report(results, (), specs))).texts)
+    page = render_page(collect_report(results, (), specs))
+    assert "All about it, <code>a &lt; b</code> and <code>c</code>." in page
+    shown = "".join(Checked(page).texts)
     assert "Omniglot, Vinyals' split" in shown
-    assert "All about it." in shown
     assert "glyphs" in shown
 
 
@@ -276,6 +277,6 @@ def test_what_else_was_measured_is_shown_and_tasks_without_ways_too(tmp_path: Pa
     text = render_page(collect_report(tmp_path))
     shown = "".join(Checked(text).texts)
     assert Checked(text).faults == []
-    assert "auroc 0.910 ± 0.020" in shown
+    assert "AUROC 0.910 ± 0.020" in shown
     assert "labels: 3" in shown
     assert "None" not in shown

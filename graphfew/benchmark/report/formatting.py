@@ -8,11 +8,14 @@ import re
 from statistics import mean
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup, escape
 
 from graphfew.benchmark.protocol import query_name, query_phrase
 from graphfew.benchmark.report.aggregation import AggregatedResult
 
 HALF_WIDTH = "_half_width"
+# Names of metrics that are not written as in the records.
+METRIC_LABELS = {"auroc": "AUROC"}
 
 
 @functools.cache
@@ -31,10 +34,17 @@ def make_environment() -> Environment:
         seeds=format_seeds,
         metrics=format_metrics,
         signed=format_signed,
+        inline_code=format_inline_code,
         plain=escape_markdown,
         query=lambda query: query_phrase(query_name(query)),
     )
     return environment
+
+
+def format_inline_code(text: str) -> Markup:
+    """Return text as HTML, with the parts between backticks as code."""
+    # Escaped first, so that the tags added here are the only ones.
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def escape_markdown(text: str) -> str:
@@ -61,7 +71,7 @@ def format_seeds(result: AggregatedResult) -> str:
 
 
 def format_metrics(result: AggregatedResult) -> str:
-    """Return the other measurements, averaged over seeds: "auroc 0.910 ± 0.020"."""
+    """Return the other measurements, averaged over seeds: "AUROC 0.910 ± 0.020"."""
     metrics = [record.metrics for record in result.records]
     names = dict.fromkeys(itertools.chain(*metrics))
     averages = {name: mean(m[name] for m in metrics if name in m) for name in names}
@@ -71,7 +81,8 @@ def format_metrics(result: AggregatedResult) -> str:
         if name.removesuffix(HALF_WIDTH) in averages and name.endswith(HALF_WIDTH):
             continue
         half_width = averages.get(name + HALF_WIDTH)
-        text = f"{name.replace('_', ' ')} {value:.3f}"
+        label = METRIC_LABELS.get(name, name.replace("_", " "))
+        text = f"{label} {value:.3f}"
         parts.append(text if half_width is None else f"{text} ± {half_width:.3f}")
     return ", ".join(parts)
 

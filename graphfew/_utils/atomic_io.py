@@ -7,6 +7,7 @@ disks fill up. The standard library offers `os.replace`, but no context manager 
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -70,6 +71,24 @@ def append_text(path: Path, content: str) -> None:
                 file.raw.close()
                 os.truncate(path, old_size)
                 raise
+
+
+def check_writable(path: Path) -> None:
+    """Check that a file can be written, before the work whose result it will hold.
+
+    Raises:
+        WriteError: its folder, or the nearest one that exists, is not writable.
+    """
+    # Folders are created on writing; the nearest existing parent decides whether that works.
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    # A trial is more reliable than `os.access`, in particular on network file systems.
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise WriteError(
+            f"{path} cannot be written ({error.strerror}: {folder}); give a writable path"
+        ) from error
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from graphfew._utils.atomic_io import check_writable
 from graphfew.cli import console
 from graphfew.cli._options import option_parameter, with_parameters
 from graphfew.cli.error_handling import one_line_errors
@@ -94,8 +95,8 @@ def evaluate(
     """
     with one_line_errors():
         # First, because the evaluation may take hours and writes the file at its end.
-        if out is not None and out.is_dir():
-            raise ConfigurationError(f"{out} is a folder; give a file for the results", key="out")
+        if out is not None:
+            _check_target(out)
         # Every path is resolved before the first model is loaded.
         files = [resolve_checkpoint(path) for path in checkpoints]
         device = resolve_device(options["device"])
@@ -123,6 +124,13 @@ def evaluate(
         if out is not None:
             # As typed, but without the folders of this machine: reports are shared.
             write_json(out, report(portable_command(sys.argv[1:]), rows))
+
+
+def _check_target(out: Path) -> None:
+    """Raise if the results cannot be written there."""
+    if out.is_dir():
+        raise ConfigurationError(f"{out} is a folder; give a file for the results", key="out")
+    check_writable(out)
 
 
 def _task_sets(options: dict[str, Any], seed: int) -> list[Tasks]:

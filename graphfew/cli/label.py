@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,7 +13,7 @@ import typer
 from numpy.typing import NDArray
 
 from graphfew import backbones
-from graphfew._utils.atomic_io import atomic_replace
+from graphfew._utils.atomic_io import atomic_replace, check_writable
 from graphfew._utils.model_spec import JSON
 from graphfew.cli import console
 from graphfew.cli.error_handling import INTERRUPTED, one_line_errors
@@ -30,7 +29,7 @@ from graphfew.data.io.image_folder import (
 from graphfew.data.io.tabular import read_csv, read_npz, read_parquet
 from graphfew.data.label_marks import suggest_option
 from graphfew.data.partially_labeled import PartiallyLabeledItems
-from graphfew.errors import ConfigurationError, MissingFileError, WriteError
+from graphfew.errors import ConfigurationError, MissingFileError
 from graphfew.estimators.classifier import FewShotClassifier
 from graphfew.labeling.corrections import correct_labels, read_corrections
 from graphfew.labeling.label_items import LabelTable, label_items, write_table
@@ -441,13 +440,4 @@ def _check_target(path: Path, suffix: str, source: Path, overwrite: bool) -> Non
         raise ConfigurationError(f"{path} is a folder; give a file")
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} exists; give another name, or --overwrite to replace it")
-    # Folders are created on writing; the nearest existing parent decides whether that works.
-    folder = next(parent for parent in path.absolute().parents if parent.exists())
-    # A trial is more reliable than `os.access`, in particular on network file systems.
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise WriteError(
-            f"{path} cannot be written ({error.strerror}: {folder}); give a writable path"
-        ) from error
+    check_writable(path)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from graphfew._utils.atomic_io import write_text
+from graphfew._utils.atomic_io import check_writable, write_text
 from graphfew.cli.bench import require_bench_extra
 from graphfew.cli.error_handling import one_line_errors
 from graphfew.errors import InvalidInputError, MissingFileError
@@ -104,6 +104,7 @@ def _check_paths(
     """Raise an error for a path of the wrong kind."""
     if out.is_dir():
         raise InvalidInputError(f"{out} is a folder; give a file, such as {out / 'report.html'}")
+    check_writable(out)
     if markdown is not None and markdown.is_file():
         raise InvalidInputError(f"{markdown} is a file; give a folder for the Markdown tables")
     if readme is not None and not readme.is_file():

@@ -11,7 +11,7 @@ import typer
 from graphfew.cli import console
 from graphfew.cli._options import given_options, option_parameter, with_parameters
 from graphfew.cli.error_handling import INTERRUPTED, PROCESS_LOST, interruptible, one_line_errors
-from graphfew.errors import ProcessLostError
+from graphfew.errors import ConfigurationError, ProcessLostError
 from graphfew.runs import (
     PreparedRun,
     RunDir,
@@ -62,6 +62,9 @@ def train(
     run. Validation tasks have their own seed.
     """
     with one_line_errors():
+        for name, number in {"processes": processes, "nodes": nodes}.items():
+            if number < 1:
+                raise ConfigurationError(f"{name} is {number}; it must be at least 1", key=name)
         given = given_options({"method": method, **options}, OPTIONS)
         process_group: ProcessGroup = SINGLE_PROCESS
         # Before anything else: the processes that `launch` starts run this command too.

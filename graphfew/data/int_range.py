@@ -69,8 +69,10 @@ class IntRange:
             raise ValueError(f"{name} is {value!r}; pass an int or an inclusive range (low, high)")
         low, high = bounds
         if low > high or low < minimum:
+            # `str` of a range is what was typed; pairs are shown as they were passed.
+            shown = str(value) if isinstance(value, IntRange) else repr(value)
             raise ValueError(
-                f"{name} is {value!r}; it must be at least {minimum}, "
+                f"{name} is {shown}; it must be at least {minimum}, "
                 f"and a range must run from low to high"
             )
         return cls(low, high)

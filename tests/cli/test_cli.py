@@ -351,3 +351,27 @@ def test_evaluate_errors(call, trained, tmp_path):
     assert_error(call("evaluate", trained / "0", "--data", "digits"), "digits has no split 'test'")
     assert_error(call("evaluate", trained / "0", *EVALUATE, "--query", "foo"), "known forms")
     assert_error(call("evaluate", trained / "0", *EVALUATE, "--out", tmp_path), "is a folder")
+
+
+@pytest.mark.parametrize("option", ["--processes", "--nodes"])
+def test_numbers_of_processes_below_one_are_rejected(call, tmp_path, option):
+    outcome = call("train", "egnn", "--data", "glyphs", "--out", tmp_path / "run", option, "0")
+    assert_error(outcome, f"{option[2:]} is 0; it must be at least 1")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unwritable_target_is_reported_before_the_evaluation(call, tmp_path, monkeypatch):
+    def fail(*args, **kwargs):
+        raise AssertionError("a checkpoint was read")
+
+    monkeypatch.setattr("graphfew.serialization.checkpoint.load", fail)
+    (tmp_path / "file").write_text("")
+    out = tmp_path / "file" / "results.json"
+    outcome = call("evaluate", "egnn-omniglot", "--data", "glyphs", "--out", out)
+    assert_error(outcome, f"{out} cannot be written", "give a writable path")
+
+
+@pytest.mark.parametrize("option", ["way", "shot"])
+def test_ranges_in_errors_are_written_as_on_the_command_line(call, option):
+    outcome = call("evaluate", "egnn-omniglot", "--data", "glyphs", f"--{option}", "0")
+    assert_error(outcome, f"{option} is 0; it must be at least")

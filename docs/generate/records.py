@@ -87,7 +87,7 @@ def of_method(method: str) -> Iterator[tuple[str, tuple[report.ResultTable, ...]
 
     The tables are restricted to the rows of the method and the columns that have a value.
     """
-    titles = load_report().titles
+    specs = load_report().specs
     for results in load_report().benchmarks:
         rows = {result.key.row for result in results.results if result.method == method}
         if not rows:
@@ -95,7 +95,7 @@ def of_method(method: str) -> Iterator[tuple[str, tuple[report.ResultTable, ...]
         selected = [_select_rows(table, rows) for table in _tables(results.name)]
         tables = tuple(table for table in selected if table.rows)
         if tables:
-            yield titles[results.name].title, tables
+            yield str(specs[results.name].get("title", results.name)), tables
 
 
 @functools.cache

@@ -32,8 +32,9 @@ class LabelValues:
 def label_values(y: Any) -> LabelValues:
     """Convert labels of any container to an array.
 
-    Text next to other types stays as it is, while NumPy would write all as text. Integers that
-    pandas or Arrow store as floats because of missing ones become integers again.
+    Text or booleans next to other types stay as they are, while NumPy would convert all to one type
+    (True next to -1 to 1). Integers that pandas or Arrow store as floats because of missing ones
+    become integers again.
 
     Args:
         y: a list, tuple, array, tensor, or column of pandas or Arrow.
@@ -55,7 +56,7 @@ def label_values(y: Any) -> LabelValues:
     if isinstance(y, np.ma.MaskedArray):
         labels = _from_array(y.data)
         return LabelValues(labels.values, labels.is_missing | np.ma.getmaskarray(y))
-    if isinstance(y, list | tuple) and _has_text_and_others(y):
+    if isinstance(y, list | tuple) and _has_mixed_types(y):
         return _from_array(object_array(y))
     return _from_array(np.asarray(y))
 
@@ -87,9 +88,10 @@ def is_arrow_column(value: Any) -> bool:
     return not hasattr(value, "column_names") and not hasattr(value, "schema")
 
 
-def _has_text_and_others(values: Sequence[Any]) -> bool:
-    is_text = {issubclass(kind, str) for kind in {type(value) for value in values}}
-    return is_text == {True, False}
+def _has_mixed_types(values: Sequence[Any]) -> bool:
+    """Whether some values are text or booleans, and others are not."""
+    types = {type(value) for value in values}
+    return any(len({issubclass(kind, base) for kind in types}) > 1 for base in (str, bool))
 
 
 def _from_array(values: Array) -> LabelValues:

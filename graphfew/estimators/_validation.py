@@ -87,7 +87,7 @@ def encode_labels(
     known = resolved.values[~resolved.is_unknown]
     # Not scikit-learn's check: it warns about regression if many classes have one label each, which
     # is the usual case here.
-    if known.dtype.kind == "f" and (known != np.floor(known)).any():
+    if _has_fractions(known):
         raise InvalidInputError(
             "Unknown label type: continuous. Labels are classes; give integers or strings"
         )
@@ -101,6 +101,12 @@ def encode_labels(
         )
     warn_data(resolved.notes)
     return classes, class_index
+
+
+def _has_fractions(labels: Array) -> bool:
+    if labels.dtype == object:
+        return any(isinstance(label, float) and not label.is_integer() for label in labels)
+    return labels.dtype.kind == "f" and bool((labels != np.floor(labels)).any())
 
 
 def check_class_sizes(classes: Array, class_index: Array) -> None:

@@ -110,6 +110,7 @@ CLEAR = {
     "-1 that NumPy wrote as text": np.array(two_classes("a", "b", -1)),
     "-1 among objects of text": np.array(two_classes("a", "b", -1), dtype=object),
     "-1 among objects of numbers": np.array(two_classes(0, 1, -1), dtype=object),
+    "-1 among booleans": two_classes(True, False, -1),
     "-1 among floats": np.array(two_classes(0.0, 1.0, -1.0)),
     "-1 among integers": np.array(two_classes(0, 1, -1)),
     "-1 among negative and other numbers": two_classes(-1, 1, None),

@@ -106,6 +106,13 @@ def test_nan_in_numpy_labels_is_unlabeled():
     assert np.array_equal(classifier.predict_proba(X), EXPECTED)
 
 
+def test_fractions_are_rejected_next_to_missing_labels():
+    pandas = pytest.importorskip("pandas")
+    for y in (Y + 0.5, pandas.Series(Y + 0.5).mask(FEW < 0)):
+        with pytest.raises(ValueError, match="Unknown label type: continuous"):
+            fitted(X, y)
+
+
 def test_labels_without_a_finite_value_are_rejected():
     with pytest.raises(ValueError, match="the labels have 0 classes"):
         fitted(X, np.full(30, np.nan))

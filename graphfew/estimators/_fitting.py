@@ -63,7 +63,8 @@ class MethodPredictor:
     Attributes:
         factory: of the method.
         transductive: whether all items of a call are predicted together.
-        dtype: dtype of the fit; items of another one are converted.
+        dtype: dtype of the fit. Items of another one are converted if there is a fitted form;
+            otherwise the context is.
         fitted: the fitted form of the method; None if it has none in this mode.
         context: the features of all items of the fit with their classes, or the items if the method
             conditions its encoder on them. None if there is a fitted form.
@@ -77,13 +78,14 @@ class MethodPredictor:
 
     def probabilities(self, items: Any, batch_size: int) -> Array:
         """Compute class probabilities, see `ItemPredictor`."""
-        model = self.factory.model(transductive=self.transductive, dtype=self.dtype)
+        dtype = self.dtype if self.fitted is not None else _validation.float_dtype(items)
+        model = self.factory.model(transductive=self.transductive, dtype=dtype)
         # Transductive predictions depend on the other items, so these cannot be split.
         step = items.shape[0] if model.transductive else batch_size
         probs = []
         with eval_mode(model):
             for start in range(0, items.shape[0], step):
-                x = _as_tensor(items[start : start + step], self.dtype)
+                x = _as_tensor(items[start : start + step], dtype)
                 probs.append(self._logits(model, x).softmax(1))
         out: Array = torch.cat(probs).numpy()
         return out.astype(items.dtype, copy=False)
@@ -92,9 +94,10 @@ class MethodPredictor:
         if self.fitted is not None:
             return self.fitted(model.encode_items(x))
         assert self.context is not None
+        context = self.context.to(x.dtype)
         if model.condition is not None:
-            return predict(model, with_queries(self.context, x))
-        return predict(model.on_features(), with_queries(self.context, model.encode_items(x)))
+            return predict(model, with_queries(context, x))
+        return predict(model.on_features(), with_queries(context, model.encode_items(x)))
 
 
 def encode_items(factory: ModelFactory, X: Any, *, transductive: bool, batch_size: int) -> Tensor:

@@ -8,14 +8,16 @@ own.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn import functional as F
 
 from graphfew.core.episode import Episode
-from graphfew.nn.layers import Layers, Metric, metric_table, squared_euclidean
+from graphfew.nn.layers import Layers, Metric, cosine, metric_table, squared_euclidean
 
 # From features `[Q, F]` to logits `[Q, way]` or to other features. Predictors are records of tensors
 # and plain values, not closures, so that they can be pickled.
@@ -24,7 +26,7 @@ FeatureTransform = Callable[[Tensor], Tensor]
 # From similarities `[n, Q]` to supports sorted by class, and class counts `[way]`, to `[way, Q]`.
 ClassScores = Callable[[Tensor, Tensor], Tensor]
 # Bytes of the similarities of a chunk of queries to all supports.
-CHUNK_BYTES = 64 * 2**20
+CHUNK_BYTES = 16 * 2**20
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -50,7 +52,7 @@ FitContext = Callable[[Layers, Episode], FittedContext]
 
 def unit_length(x: Float[Tensor, "Q F"]) -> Float[Tensor, "Q F"]:
     """Scale features to length 1."""
-    return torch.nn.functional.normalize(x, dim=1)
+    return F.normalize(x, dim=1)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -137,7 +139,7 @@ class NearestSupportPredictor:
 
     def __call__(self, x: Float[Tensor, "Q F"]) -> Float[Tensor, "Q way"]:
         """Return the logits of the queries."""
-        return self.supports.reduce(x, _class_maxima)
+        return self.supports.reduce(x, _class_maxima) + self.supports.common_similarity(x)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -163,26 +165,49 @@ class SortedSupports:
     """The labeled supports of a task, sorted by class.
 
     Attributes:
-        x: `[n, F]`.
+        x: `[n, F]`; of length 1 if the metric is `cosine`.
+        squares: `[n, 1]` squared lengths.
         counts: `[way]` int64, number of supports of each class.
         metric: similarity of row pairs.
         scale: factor on the similarity.
     """
 
     x: Float[Tensor, "n F"]
+    squares: Float[Tensor, "n 1"]
     counts: Int[Tensor, " way"]
     metric: Metric
-    scale: float = 1.0
+    scale: float
 
     def reduce(self, queries: Tensor, class_scores: ClassScores) -> Float[Tensor, "Q way"]:
-        """Reduce the similarities of queries to the supports to one score per class."""
-        scores = []
+        """Reduce the similarities of queries to the supports to one score per class.
+
+        `class_scores` may ignore what the similarities of a query have in common.
+        """
         chunk = max(1, CHUNK_BYTES // (len(self.x) * self.x.element_size()))
-        for part in torch.split(queries, chunk):
-            # Supports as rows: a segment reduction is fast over rows.
-            similarity = self.scale * metric_table(self.metric, self.x, part)
-            scores.append(class_scores(similarity, self.counts).T)
+        scores = [
+            class_scores(self.similarities(part), self.counts).T
+            for part in torch.split(queries, chunk)
+        ]
         return torch.cat(scores)
+
+    def similarities(self, queries: Float[Tensor, "Q F"]) -> Float[Tensor, "n Q"]:
+        """Return the scaled similarities, supports as rows: segment reductions are fast over rows.
+
+        `squared_euclidean` lacks the squared length of the query, which all its similarities have
+        in common, see `common_similarity`.
+        """
+        if self.metric is squared_euclidean:
+            weights = {"beta": -self.scale, "alpha": 2 * self.scale}
+            return torch.addmm(self.squares, self.x, queries.T, **weights)
+        if self.metric is cosine:
+            return self.scale * (self.x @ _cosine_rows(queries).T)
+        return self.scale * metric_table(self.metric, self.x, queries)
+
+    def common_similarity(self, queries: Float[Tensor, "Q F"]) -> Float[Tensor, "Q 1"]:
+        """Return what `similarities` leaves out."""
+        if self.metric is squared_euclidean:
+            return -self.scale * _squared_lengths(queries)
+        return queries.new_zeros(len(queries), 1)
 
 
 def sorted_supports(context: Episode, metric: Metric, scale: float = 1.0) -> SortedSupports:
@@ -190,7 +215,21 @@ def sorted_supports(context: Episode, metric: Metric, scale: float = 1.0) -> Sor
     support = torch.nonzero(context.labeled).flatten()
     order = support[context.y[support].argsort(stable=True)]
     counts = torch.bincount(context.y[support], minlength=context.way[0])
-    return SortedSupports(context.x[order], counts, metric, scale)
+    x = context.x[order]
+    if metric is cosine:
+        x = _cosine_rows(x)
+    return SortedSupports(x, _squared_lengths(x), counts, metric, scale)
+
+
+def _squared_lengths(x: Tensor) -> Tensor:
+    out: Tensor = torch.linalg.vector_norm(x, dim=1, keepdim=True).square()
+    return out
+
+
+def _cosine_rows(x: Tensor) -> Tensor:
+    # The bound of `nn.layers.cosine`.
+    out: Tensor = x / torch.linalg.vector_norm(x, dim=1, keepdim=True).clamp_min(1e-8)
+    return out
 
 
 def _class_maxima(similarity: Tensor, counts: Tensor) -> Tensor:
@@ -198,8 +237,12 @@ def _class_maxima(similarity: Tensor, counts: Tensor) -> Tensor:
 
 
 def _class_attention(similarity: Tensor, counts: Tensor) -> Tensor:
-    exponential = (similarity - similarity.amax(0)).exp_()
+    # What the similarities of a query have in common cancels here.
+    relative = similarity.sub_(similarity.amax(0))
+    # Exponentials below the smallest normal number would be denormal, and many times slower.
+    tiny = torch.finfo(relative.dtype).tiny
+    exponential = F.threshold_(relative, math.log(tiny), -torch.inf).exp_()
     votes = torch.segment_reduce(exponential, "sum", lengths=counts)
     probs = votes / votes.sum(0)
     # As in `log_class_votes`: a class without votes has a finite logit.
-    return probs.clamp_min(torch.finfo(probs.dtype).tiny).log()
+    return probs.clamp_min(tiny).log()

@@ -10,11 +10,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from graphfew.ops.smallest import smallest
+
 TINY = 1e-12
 # Distances that differ by this many units of rounding count as equal.
 TIE_ROUNDINGS = 16
 # Bytes of the distances from a chunk of items to all nodes.
-CHUNK_BYTES = 64 * 2**20
+CHUNK_BYTES = 16 * 2**20
 
 
 @runtime_checkable
@@ -145,10 +147,9 @@ class AffinityRows:
         """Return exactly `k` neighbors of each query and their weights, `[Q, k]` each."""
         indices, weights = [], []
         for part in torch.split(queries, self._chunk_size(queries)):
-            nearest = self.affinity.distances(part).topk(self.k, dim=1, largest=False)
-            radius = nearest.values[:, -1:]
-            indices.append(nearest.indices)
-            weights.append(self.affinity.weights(nearest.values, radius, nearest.indices))
+            distance, index = smallest(self.affinity.distances(part), self.k)
+            indices.append(index)
+            weights.append(self.affinity.weights(distance, distance[:, -1:], index))
         return torch.cat(indices), torch.cat(weights)
 
     def average(

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from graphfew.core.topology import Topology
 from graphfew.errors import InvalidInputError, MissingDependencyError
+from graphfew.ops.smallest import smallest
 
 Search = Callable[[Tensor, int], tuple[Tensor, Tensor]]
 Combine = Callable[[Tensor, Tensor], Tensor]
@@ -154,9 +155,9 @@ def query_neighbors(
     for start in range(0, len(queries), step):
         rows = slice(start, start + step)
         table = _squared_distances(queries[rows], query_squares[rows], x, squares)
-        nearest = table.topk(k, dim=1, largest=False)
-        indices.append(nearest.indices)
-        distances.append(nearest.values)
+        nearest_distance, nearest_index = smallest(table, k)
+        indices.append(nearest_index)
+        distances.append(nearest_distance)
     return torch.cat(indices), torch.cat(distances).sqrt_()
 
 
@@ -352,8 +353,7 @@ def _nearest_others(
         rows = slice(start, min(start + step, n_nodes))
         table = distances(rows)
         table.diagonal(start).fill_(torch.inf)  # the distances to the nodes themselves
-        # Row slices are contiguous, so `out` writes each chunk directly into the result.
-        torch.topk(table, k, dim=1, largest=False, out=(distance[rows], index[rows]))
+        distance[rows], index[rows] = smallest(table, k)
     return index, distance
 
 

@@ -93,10 +93,11 @@ def poisson_mbo(
 
     Deviations:
         Every connected component has its own mean label ȳ (the paper's graph is connected), and
-        only the classes that have a label in it. The paper has no probabilities; the prediction is
-        the same. The class weights are found by another iteration, for the nodes without a label
-        instead of all. Features are centered and normalized to length 1. The inductive mode is
-        that of label propagation.
+        only the classes that have a label in it. The first predictions have the proportions of the
+        prior too (in the published code they are those without a prior). The paper has no
+        probabilities; the prediction is the same. The class weights are found by another iteration,
+        for the nodes without a label instead of all. Features are centered and normalized to
+        length 1. The inductive mode is that of label propagation.
     """
     if prior is None:
         raise InvalidInputError(

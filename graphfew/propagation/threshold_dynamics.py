@@ -76,8 +76,9 @@ def threshold_dynamics(
         at Very Low Label Rates.
 
     Deviations:
-        Those of `poisson_scores` and `volume_weights`. The prior is that of the nodes without a
-        label instead of all. The paper has no probabilities.
+        Those of `poisson_scores` and `volume_weights`. The first predictions have the proportions
+        of the prior too (in the published code they are those without a prior). The prior is that
+        of the nodes without a label instead of all. The paper has no probabilities.
     """
     check_graph(topology, weights, label)
     check_steps(num_iterations, diffusion_steps)

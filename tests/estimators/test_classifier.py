@@ -20,6 +20,7 @@ INDUCTIVE = (
     "pool_prototypes",
     "label_propagation",
     "label_spreading",
+    "poisson",
     "prototypical",
     "nearest_neighbor",
     "linear_head",
@@ -28,6 +29,7 @@ TRANSDUCTIVE = (
     "pool_prototypes",
     "label_propagation",
     "label_spreading",
+    "poisson",
     "pt_map",
     "propagated_prototypes",
 )

@@ -1,11 +1,19 @@
-"""Poisson learning against the published library, on the same weights."""
+"""Poisson learning and related methods against the published library, on the same weights."""
 
 import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from graphfew.propagation import poisson_learning, poisson_scores, sparse_knn_gaussian
+from graphfew.propagation import (
+    harmonic_function,
+    poisson_learning,
+    poisson_scores,
+    reweight_nonlocal,
+    reweight_poisson,
+    sparse_knn_gaussian,
+    threshold_dynamics,
+)
 
 graphlearning = pytest.importorskip("graphlearning")
 scipy_sparse = pytest.importorskip("scipy.sparse")
@@ -71,3 +79,30 @@ def test_poisson_with_a_prior_agrees_with_theirs(digits_graph):
         model.fit(nodes, y[nodes].numpy())
         ours = poisson_learning(topology, weights, label, torch.tensor(prior))
         assert agreement(ours.argmax(1), model.predict()) > 0.99
+
+
+@pytest.mark.parametrize("shots", [1, 5])
+@pytest.mark.parametrize("reweighting", ["wnll", "poisson"])
+def test_reweighted_laplace_learning_agrees_with_theirs(digits_graph, reweighting, shots):
+    """Ours is damped by 1e-6, so that predictions of undecided nodes can differ."""
+    topology, weights, matrix, y = digits_graph
+    reweight = {"wnll": reweight_nonlocal, "poisson": reweight_poisson}[reweighting]
+    for seed in range(3):
+        nodes, label = draw_labels(y, shots, seed)
+        model = graphlearning.ssl.laplace(matrix, reweighting=reweighting, tol=1e-10)
+        model.fit(nodes, y[nodes].numpy())
+        ours = harmonic_function(topology, reweight(topology, weights, label), label)
+        assert agreement(ours.argmax(1), model.predict()) > 0.995
+
+
+def test_poisson_mbo_agrees_with_theirs(digits_graph):
+    """Theirs starts without the prior; given the same start, the predictions agree."""
+    topology, weights, matrix, y = digits_graph
+    prior = np.bincount(y) / len(y)
+    for seed in range(3):
+        nodes, label = draw_labels(y, 1, seed)
+        model = graphlearning.ssl.poisson_mbo(matrix, prior)
+        model.poisson_model = graphlearning.ssl.poisson(matrix, class_priors=prior, tol=1e-10)
+        model.fit(nodes, y[nodes].numpy())
+        ours = threshold_dynamics(topology, weights, label, torch.tensor(prior))
+        assert agreement(ours.argmax(1), model.predict()) > 0.98

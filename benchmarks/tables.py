@@ -13,6 +13,7 @@ from typing import Any
 
 from benchmarks import files, method_tables, speed_tables, summary
 from benchmarks.method_tables import markdown, percent
+from benchmarks.unlabeled_sets import suite_tables
 from graphfew.benchmark import read_published_results, report
 
 ROOT = Path(__file__).parent.parent
@@ -60,6 +61,7 @@ def _demo_episodes(content: dict[str, Any]) -> str:
 SECTIONS = {
     "demo": demo,
     "unlabeled-set": method_tables.unlabeled_set,
+    "unlabeled-sets": suite_tables.unlabeled_sets,
     "speed": speed_tables.speed,
     "floors": speed_tables.floors,
     "scale": method_tables.scale,

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from docs.generate import architecture, choices, methods, pitfalls, training_options
+from docs.generate import (
+    architecture,
+    choices,
+    methods,
+    pitfalls,
+    training_options,
+    unlabeled_sets,
+)
 
 TABLES: Mapping[str, Callable[[], str]] = {
     "methods": methods.index,
@@ -13,6 +20,8 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "choices-text": choices.text,
     "fewrel": choices.fewrel,
     "unlabeled": pitfalls.unlabeled,
+    "unlabeled-situations": unlabeled_sets.situations,
+    "unlabeled-datasets": unlabeled_sets.datasets,
     "architecture": architecture.table,
     "training-options": training_options.table,
     **{f"pitfall-{name}": made for name, made in pitfalls.TABLES.items()},

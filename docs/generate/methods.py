@@ -14,6 +14,8 @@ NOTATION = (
     "supports of class k; softmax(logits) is the prediction."
 )
 ORDER = {True: "can change predictions", False: "does not change predictions"}
+# Arguments without which a method cannot be created, as code.
+REQUIRED = {"poisson_mbo": ', prior="uniform"'}
 UNMEASURED = "No benchmark of this repository includes this method."
 
 
@@ -71,7 +73,8 @@ def facts(method: gf.MethodSpec) -> str:
 
 def use(name: str, method: gf.MethodSpec) -> str:
     """Return runnable code: the method on an untrained encoder, applied to two glyph episodes."""
-    fixed = (", way=5" if method.fixed_way else "") + (", shot=1" if method.fixed_shot else "")
+    options = (", way=5" if method.fixed_way else "") + (", shot=1" if method.fixed_shot else "")
+    options += REQUIRED.get(name, "")
     unlabeled = ", unlabeled=2" if method.unlabeled else ""
     return "\n".join(
         [
@@ -81,7 +84,7 @@ def use(name: str, method: gf.MethodSpec) -> str:
             'data = gf.data.glyphs(split="test")',
             f"tasks = gf.Tasks(data, way=5, shot=1, query=3{unlabeled}, seed=0)",
             "episode, target = tasks.batch(range(2))",
-            f'model = gf.create("{name}", encoder=gf.backbones.conv4(width=16){fixed})',
+            f'model = gf.create("{name}", encoder=gf.backbones.conv4(width=16){options})',
             "logits = model.eval()(episode).logits  # [30, 5]",
             "```",
         ]

@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import graphfew as gf
+from graphfew.benchmark.protocol import query_phrase
 
 UNLABELED_SET, SCALE = Path("benchmarks/unlabeled_set/results"), Path("benchmarks/scale/results")
+EFFECTIVE_CLASSES = Path("benchmarks/results/clinc150-effective-classes.jsonl")
+MEAN = "nearest class mean"
 HEADS = Path("benchmarks/speed/results/heads.json")
 
 
@@ -44,6 +47,30 @@ def methods(root: Path) -> str:
         )
     return markdown(
         ["name", "modes", "trained with", "way", "shot", "unlabeled items", "paper"], rows
+    )
+
+
+def effective_classes(root: Path) -> str:
+    """Differences from the nearest class mean if the queries belong to few of the classes."""
+    lines = (root / EFFECTIVE_CLASSES).read_text(encoding="utf-8").splitlines()
+    results = {}
+    for record in map(json.loads, lines):
+        result = gf.Result.from_json(record["result"])
+        results[record["row"], str(result.tasks["query"])] = result
+    queries = list(dict.fromkeys(query for _, query in results))
+    rows = []
+    for name in dict.fromkeys(name for name, _ in results):
+        if name == MEAN:
+            continue
+        cells = []
+        for query in queries:
+            compared = gf.compare_results(results[name, query], results[MEAN, query])
+            cells.append(f"{100 * compared.difference:+.2f} ± {100 * compared.half_width:.2f}")
+        rows.append([name, *cells])
+    head = [query_phrase(query) for query in queries]
+    return (
+        "Points above the nearest class mean, with half of the 95 % interval of the paired "
+        "difference:\n\n" + markdown(["150-way 1-shot", *head], rows)
     )
 
 

@@ -60,6 +60,7 @@ def _demo_episodes(content: dict[str, Any]) -> str:
 # Sections by marker; each function takes the root of the repository.
 SECTIONS = {
     "demo": demo,
+    "effective-classes": method_tables.effective_classes,
     "unlabeled-set": method_tables.unlabeled_set,
     "unlabeled-sets": suite_tables.unlabeled_sets,
     "speed": speed_tables.speed,

@@ -31,6 +31,31 @@ FREE = (
     ("nearest class mean", INDUCTIVE),
 )
 TOGETHER = ("egnn", "gnn", "α-TIM", "TIM", "PT-MAP", "propagated prototypes", "label propagation")
+FEW_CLASSES = (
+    ("SimpleShot (supports' mean)", INDUCTIVE),
+    ("PADDLE", TRANSDUCTIVE),
+    ("StatA", TRANSDUCTIVE),
+    ("EM-Dirichlet", TRANSDUCTIVE),
+    ("hard EM-Dirichlet", TRANSDUCTIVE),
+    ("propagated prototypes", TRANSDUCTIVE),
+    ("label spreading", TRANSDUCTIVE),
+    ("label propagation", TRANSDUCTIVE),
+    ("pool prototypes", TRANSDUCTIVE),
+    ("PT-MAP", TRANSDUCTIVE),
+    ("BPA", TRANSDUCTIVE),
+    ("TIM", TRANSDUCTIVE),
+    ("α-TIM", TRANSDUCTIVE),
+)
+# Classes among the queries, and queries, by the text of the column's head.
+CLASS_NUMBERS = {
+    "64 of 1–4": "effective(1-4, 64)",
+    "64 of 5–10": "effective(5-10, 64)",
+    "64 of 10–25": "effective(10-25, 64)",
+    "64 of all": "effective(150, 64)",
+    "1,000 of 10–25": "effective(10-25, 1000)",
+    "1,000 of 25–50": "effective(25-50, 1000)",
+    "1,000 of 50–100": "effective(50-100, 1000)",
+}
 BALANCED, DIRICHLET, SINGLE = "balanced(15)", "dirichlet(2.0, 75)", "single-class(75)"
 
 
@@ -55,6 +80,25 @@ def balance() -> str:
     return methods.table(
         ["", "15 queries per class", "75 queries, Dirichlet(2)", "points", "75 of one class"], rows
     )
+
+
+def few_classes() -> str:
+    """Paired differences from the nearest class mean, by the number of classes among the queries."""
+    benchmark = "clinc150-effective-classes"
+    means = [
+        records.cell(benchmark, "nearest class mean", INDUCTIVE, query=query)
+        for query in CLASS_NUMBERS.values()
+    ]
+    rows = [["nearest class mean, accuracy", *map(records.accuracy, means)]]
+    for row, mode in FEW_CLASSES:
+        cells = [
+            records.cell(benchmark, row, mode, query=query) for query in CLASS_NUMBERS.values()
+        ]
+        differences = [
+            records.difference(cell, mean) for cell, mean in zip(cells, means, strict=True)
+        ]
+        rows.append([row, *differences])
+    return methods.table(["150-way 1-shot, queries", *CLASS_NUMBERS], rows)
 
 
 def together() -> str:
@@ -279,6 +323,7 @@ def chosen() -> str:
 
 TABLES: Mapping[str, Callable[[], str]] = {
     "balance": balance,
+    "few-classes": few_classes,
     "together": together,
     "one-per-class": one_per_class,
     "copies": copies,

@@ -366,6 +366,8 @@ def test_label_noise_needs_classes_outside_the_task():
 
 def test_describe_includes_shuffle_if_it_is_off():
     assert Tasks(DATA, shuffle=False).describe()["shuffle"] is False
+    few = Tasks(DATA, query=effective_classes((2, 4), 9))
+    assert few.describe()["query"] == "effective(2-4, 9)"
     assert "shuffle" not in Tasks(DATA).describe()
 
 

@@ -64,6 +64,9 @@ def effective_classes(root: Path) -> str:
             continue
         cells = []
         for query in queries:
+            if (name, query) not in results:
+                cells.append("–")
+                continue
             compared = gf.compare_results(results[name, query], results[MEAN, query])
             cells.append(f"{100 * compared.difference:+.2f} ± {100 * compared.half_width:.2f}")
         rows.append([name, *cells])

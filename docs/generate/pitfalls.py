@@ -91,13 +91,10 @@ def few_classes() -> str:
     ]
     rows = [["nearest class mean, accuracy", *map(records.accuracy, means)]]
     for row, mode in FEW_CLASSES:
-        cells = [
-            records.cell(benchmark, row, mode, query=query) for query in CLASS_NUMBERS.values()
-        ]
-        differences = [
-            records.difference(cell, mean) for cell, mean in zip(cells, means, strict=True)
-        ]
-        rows.append([row, *differences])
+        points = zip(CLASS_NUMBERS.values(), means, strict=True)
+        rows.append(
+            [row, *(_points_above(mean, benchmark, row, mode, query) for query, mean in points)]
+        )
     return methods.table(["150-way 1-shot, queries", *CLASS_NUMBERS], rows)
 
 
@@ -366,6 +363,14 @@ def _figure(found: Mapping[str, float]) -> str:
 
 def _points(found: Mapping[str, float]) -> str:
     return f"{records.signed(100 * found['mean'])} ± {100 * found['half_width']:.2f}"
+
+
+def _points_above(mean: report.AggregatedResult, name: str, row: str, mode: str, query: str) -> str:
+    """The paired difference from another result, or a dash if the benchmark has none."""
+    try:
+        return records.difference(records.cell(name, row, mode, query=query), mean)
+    except KeyError:
+        return "–"
 
 
 def _accuracy(name: str, row: str, mode: str, **draw: object) -> str:

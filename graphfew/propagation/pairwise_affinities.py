@@ -80,7 +80,9 @@ def balanced_pairwise_affinities(
 
 def _balanced_affinities(x: Tensor, regularization: float, num_iterations: int) -> Tensor:
     """Return balanced affinities without self-loops, with maximum 1 in each task, `[G, n, n]`."""
-    unit = F.normalize(x, dim=2)
+    # In float64, because the rounding of the iterations would depend on the order of the nodes, and
+    # methods that iterate on these features amplify it.
+    unit = F.normalize(x.double(), dim=2)
     log_affinity = torch.bmm(unit, unit.mT) / regularization
     n = x.shape[1]
     diagonal = torch.eye(n, dtype=torch.bool, device=x.device)
@@ -89,4 +91,4 @@ def _balanced_affinities(x: Tensor, regularization: float, num_iterations: int) 
         log_affinity = log_affinity - log_affinity.logsumexp(2, keepdim=True)
         log_affinity = log_affinity - log_affinity.logsumexp(1, keepdim=True)
     largest = log_affinity.amax((1, 2), keepdim=True)
-    return (log_affinity - largest).exp()
+    return (log_affinity - largest).exp().to(x.dtype)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import graphfew as gf
-from graphfew.benchmark.protocol import query_phrase
 
 UNLABELED_SET, SCALE = Path("benchmarks/unlabeled_set/results"), Path("benchmarks/scale/results")
 EFFECTIVE_CLASSES = Path("benchmarks/results/clinc150-effective-classes.jsonl")
@@ -70,7 +70,9 @@ def effective_classes(root: Path) -> str:
             compared = gf.compare_results(results[name, query], results[MEAN, query])
             cells.append(f"{100 * compared.difference:+.2f} ± {100 * compared.half_width:.2f}")
         rows.append([name, *cells])
-    head = [query_phrase(query) for query in queries]
+    head = [
+        re.sub(r"effective\((.+), (.+)\)", r"\2 queries of \1 classes", query) for query in queries
+    ]
     return (
         "Points above the nearest class mean, with half of the 95 % interval of the paired "
         "difference:\n\n" + markdown(["150-way 1-shot", *head], rows)

@@ -197,8 +197,9 @@ class SortedSupports:
         in common, see `common_similarity`.
         """
         if self.metric is squared_euclidean:
-            weights = {"beta": -self.scale, "alpha": 2 * self.scale}
-            return torch.addmm(self.squares, self.x, queries.T, **weights)
+            # `s (2 x·q - ‖x‖²)` in one pass over the table.
+            scale = self.scale
+            return torch.addmm(self.squares, self.x, queries.T, beta=-scale, alpha=2 * scale)
         if self.metric is cosine:
             return self.scale * (self.x @ _cosine_rows(queries).T)
         return self.scale * metric_table(self.metric, self.x, queries)
@@ -241,7 +242,7 @@ def _class_attention(similarity: Tensor, counts: Tensor) -> Tensor:
     relative = similarity.sub_(similarity.amax(0))
     # Exponentials below the smallest normal number would be denormal, and many times slower.
     tiny = torch.finfo(relative.dtype).tiny
-    exponential = F.threshold_(relative, math.log(tiny), -torch.inf).exp_()
+    exponential = F.threshold(relative, math.log(tiny), -torch.inf, inplace=True).exp_()
     votes = torch.segment_reduce(exponential, "sum", lengths=counts)
     probs = votes / votes.sum(0)
     # As in `log_class_votes`: a class without votes has a finite logit.

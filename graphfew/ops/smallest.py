@@ -40,7 +40,7 @@ def smallest(
         plain = table.topk(k, dim=1, largest=False)
         return plain.values, plain.indices
     n_blocked = n_blocks * BLOCK
-    minima = table[:, :n_blocked].unflatten(1, (n_blocks, BLOCK)).amin(2)
+    minima = table[:, :n_blocked].view(n_rows, n_blocks, BLOCK).amin(2)
     block = minima.topk(k, dim=1, largest=False).indices
     columns = torch.arange(BLOCK, device=table.device) + BLOCK * block[:, :, None]
     # The columns after the last whole block are searched as well.

@@ -10,8 +10,8 @@ from benchmarks.method_tables import markdown
 
 RESULTS = Path("benchmarks/speed/results")
 EARLIER = RESULTS / "egnn-earlier.json"
-EGNN, MEMORY, SAMPLING, FLOORS = (
-    RESULTS / f"{name}.json" for name in ("egnn", "memory", "tasks", "floors")
+EGNN, MEMORY, SAMPLING, FLOORS, FITTED = (
+    RESULTS / f"{name}.json" for name in ("egnn", "memory", "tasks", "floors", "fitted")
 )
 
 
@@ -118,4 +118,25 @@ def floors(root: Path) -> str:
         f"(`python -m benchmarks.speed.floors`; `{FLOORS}`; measured times: `{content['measured']}`). In training, "
         f"batch norm statistics require 5 passes over every layer's output forward and 12 backward; predictions "
         f"keep their chunks in the cache.\n\n" + markdown(head, rows)
+    )
+
+
+def fitted(root: Path) -> str:
+    """Seconds of the classifier's fit and of predictions after it."""
+    content = json.loads((root / FITTED).read_text())
+    rows = []
+    for row in content["rows"]:
+        one_item, all_queries = row["one_item_seconds"], row["all_queries_seconds"]
+        label = f"`{row['method']}`, {row['setting']}"
+        rows.append(
+            [label, f"{row['fit_seconds']:.1f}", f"{1000 * one_item:.1f}", f"{all_queries:.2f}"]
+        )
+    setting = content["setting"]
+    queries = f"{setting['queries']:,}"
+    head = ["", "fit, s", "predict one item, ms", f"predict {queries} items, s"]
+    return (
+        f"`FewShotClassifier` on {setting['dim']} features, {setting['dtype']}, synthetic data, "
+        f"{content['threads']} threads of a CPU ({content['processor']}; `{content['command']}`, the least of "
+        f"{content['repeats']}; `{FITTED}`). A prediction does no work that grows with the fitted items beyond one "
+        f"neighbor search:\n\n{markdown(head, rows)}"
     )

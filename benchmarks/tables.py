@@ -67,6 +67,7 @@ SECTIONS = {
     "floors": speed_tables.floors,
     "scale": method_tables.scale,
     "heads": method_tables.heads,
+    "fitted": speed_tables.fitted,
 }
 
 

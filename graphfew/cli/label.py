@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ from graphfew.data.io.tabular import read_csv, read_npz, read_parquet
 from graphfew.data.label_marks import suggest_option
 from graphfew.data.partially_labeled import PartiallyLabeledItems
 from graphfew.errors import ConfigurationError, MissingFileError
+from graphfew.estimators.auto.predictor import AUTO
 from graphfew.estimators.classifier import FewShotClassifier
 from graphfew.labeling.corrections import correct_labels, read_corrections
 from graphfew.labeling.label_items import LabelTable, label_items, write_table
@@ -57,11 +58,11 @@ def label(
     method: Annotated[
         str,
         typer.Option(
-            help="A method that uses unlabeled items (see `graphfew methods`). A method with "
-            "trained layers needs a --checkpoint of it.",
+            help="auto: an ensemble that suits data of many kinds; or a method that uses unlabeled "
+            "items (see `graphfew methods`). A method with trained layers needs a --checkpoint of it.",
             rich_help_panel=MODEL_PANEL,
         ),
-    ] = "pool_prototypes",
+    ] = AUTO,
     set_: Annotated[
         list[str] | None,
         typer.Option(
@@ -87,9 +88,11 @@ def label(
         ),
     ] = None,
     unknown_threshold: Annotated[
-        float | None,
+        str | None,
         typer.Option(
-            help="Similarity to its class below which an item is unknown.",
+            metavar="NUMBER|auto",
+            help="Similarity to its class below which an item is unknown. auto refuses about 5 % of the members "
+            "of the classes, and needs the method auto.",
             show_default="all items are labeled",
         ),
     ] = None,
@@ -167,6 +170,7 @@ def label(
             else checkpoint.load(resolve_checkpoint(from_checkpoint))
         )
         classifier = _classifier(method, options, model, from_checkpoint)
+        threshold = _parse_threshold(unknown_threshold, method)
         corrected = None if corrections is None else read_corrections(corrections)
         # Deferred, so that the reader runs inside the block that handles an interrupt.
         readers: Mapping[str, Callable[[], PartiallyLabeledItems]] = {
@@ -183,7 +187,7 @@ def label(
                 _check_width(items, model)
             if corrected is not None:
                 items = correct_labels(items, corrected, unlabeled_mark, suggest_option)
-            _label_and_write(items, classifier, model, unknown_threshold, out, picture)
+            _label_and_write(items, classifier, model, threshold, out, picture)
         # KeyboardInterrupt is not an Exception, so `one_line_errors` does not catch it.
         except KeyboardInterrupt as interrupt:
             typer.echo("Stopped; nothing was written.", err=True)
@@ -194,7 +198,7 @@ def _label_and_write(
     items: PartiallyLabeledItems,
     classifier: FewShotClassifier,
     model: GraphMethod | None,
-    threshold: float | None,
+    threshold: float | Literal["auto"] | None,
     out: Path,
     picture: Path | None,
 ) -> None:
@@ -333,6 +337,24 @@ def _save_picture(table: LabelTable, features: Array, path: Path) -> None:
     plot_label_map(table, features).savefig(path, format="png", dpi=110)
 
 
+def _parse_threshold(text: str | None, method: str) -> float | Literal["auto"] | None:
+    """Parse the option --unknown-threshold."""
+    if text is None:
+        return None
+    if text == "auto":
+        if method != AUTO:
+            raise ConfigurationError(
+                f"--unknown-threshold auto needs the method auto, and the method is {method}; give a number"
+            )
+        return "auto"
+    try:
+        return float(text)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"--unknown-threshold {text} is not a number; give a similarity such as 0.5, or auto"
+        ) from error
+
+
 def _classifier(
     method: str,
     options: Mapping[str, JSON],
@@ -340,29 +362,35 @@ def _classifier(
     from_checkpoint: Path | None,
 ) -> FewShotClassifier:
     """A classifier on features for a method without training, or the checkpoint's own on raw items."""
+    if method == AUTO:
+        if options:
+            raise ConfigurationError(
+                f"--set {next(iter(options))}: the method auto has no arguments; omit --set, or name a --method"
+            )
+        return FewShotClassifier(method)
     spec = find_method(method)
     if not spec.needs_training:
         if not spec.unlabeled:
             raise ConfigurationError(
                 f"{method} does not use unlabeled items; use a method that does, such as "
-                "pool_prototypes (`graphfew methods` lists them)"
+                "label_propagation (`graphfew methods` lists them)"
             )
         return FewShotClassifier(method, arguments=dict(options))
     if model is None or from_checkpoint is None:
         raise ConfigurationError(
             f"{method} must be trained first: give a --checkpoint of {method}, or a --method that needs no "
-            "training, such as pool_prototypes"
+            "training, such as auto"
         )
     saved_method = "a custom model" if model.spec is None else model.spec.name
     if saved_method != method:
         raise ConfigurationError(
             f"the checkpoint is of {saved_method}, not {method}; omit --method to use its encoder with "
-            "pool_prototypes, or give its method"
+            "the method auto, or give its method"
         )
     if not (spec.unlabeled and spec.transductive):
         raise ConfigurationError(
             f"{method} cannot label items together; omit --method to use the checkpoint's encoder with "
-            "pool_prototypes"
+            "the method auto"
         )
     if options:
         raise ConfigurationError(

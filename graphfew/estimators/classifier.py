@@ -21,8 +21,9 @@ from graphfew.data.table_columns import drop_index
 from graphfew.errors import InvalidInputError
 from graphfew.estimators import _validation
 from graphfew.estimators._corrections import find_corrections
-from graphfew.estimators._fitting import ItemPredictor, encode_items, fit_items
+from graphfew.estimators._fitting import FittedItems, ItemPredictor, encode_items, fit_items
 from graphfew.estimators._models import ModelFactory, check_head, check_method
+from graphfew.estimators.auto.predictor import AUTO, AutoPredictor, check_auto, fit_auto
 from graphfew.serialization import pretrained
 from graphfew.serialization.checkpoint import SUFFIX, checkpoint_path
 
@@ -45,9 +46,11 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     `batch_size` queries are dense at a time.
 
     Args:
-        method: name of a registered method that needs no training; the path of a checkpoint that
-            `save` or `graphfew train` wrote; or the name of a pretrained checkpoint. With a
-            checkpoint, items may be images `[n, c, h, w]`.
+        method: "auto", an ensemble that suits data of many kinds (see
+            `graphfew.estimators.auto.ensemble.fit_ensemble`); the name of a registered method that
+            needs no training; the path of a checkpoint that `save` or `graphfew train` wrote; or
+            the name of a pretrained checkpoint. With a checkpoint, items may be images
+            `[n, c, h, w]`.
         arguments: arguments of the method, such as `{"alpha": 0.9}`.
         head: name of a registered inductive method that needs no training, such as "linear_head".
             `fit` then labels the unlabeled items by `method`, and the head is fitted to all items
@@ -56,7 +59,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         transductive: True predicts all items of one call to `predict` together, so that they
             inform each other; False predicts each item alone.
         unknown_threshold: similarity between an item and its class (see `similarity`) below which
-            `predict` returns `unknown_label`; None always returns a class.
+            `predict` returns `unknown_label`; "auto" chooses it so that about 5 % of the members of
+            the classes are refused, with the method "auto" only; None always returns a class.
         unknown_label: the label of such items; None is -1 if labels are numbers, otherwise
             "unknown".
         batch_size: number of items that are predicted at a time if each is predicted alone; it does
@@ -72,6 +76,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         label_distributions_: `[n, C]` class probabilities of these items.
         class_means_: `[C, F]` means of the encoded items, scaled to length 1 and weighted by these
             probabilities.
+        auto_threshold_: with the method "auto", the similarity that about 95 % of the members of
+            the classes reach; None otherwise.
         n_features_in_, feature_names_in_: as in scikit-learn.
 
     Example:
@@ -89,7 +95,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     head: str | None
     head_arguments: Mapping[str, Any] | None
     transductive: bool
-    unknown_threshold: float | None
+    unknown_threshold: float | str | None
     unknown_label: Any
     batch_size: int
     unlabeled_marks: Any
@@ -98,7 +104,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     # rejected by `fit`.
     def __init__(
         self,
-        method: Any = "pool_prototypes",
+        method: Any = AUTO,
         *,
         arguments: Any = None,
         head: Any = None,
@@ -227,9 +233,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if self.unknown_threshold is None:
             return labels
         similarity = self._similarity(queries)[np.arange(len(predicted)), predicted]
-        return _validation.mark_unknown(
-            labels, similarity < self.unknown_threshold, self.unknown_label
-        )
+        return _validation.mark_unknown(labels, similarity < self._threshold(), self.unknown_label)
 
     def similarity(self, X: Any) -> Array:
         """Compute how similar items are to each class, to detect out-of-distribution items.
@@ -238,8 +242,10 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         is far from all of them. The similarity is not normalized over classes.
 
         Formula:
-            `1 - ‖x - m‖² / 2`, where `x` is the encoded item scaled to length 1 and `m` a row of
-            `class_means_`. It is at most 1, and the cosine if all items of the class are equal.
+            `1 - ‖x - m‖² / 2`. With the method "auto", `x` is the item averaged with its neighbors
+            among the items of `fit`, and `m` the mean of the labeled items of the class. With other
+            methods or a head, `x` is the encoded item scaled to length 1 and `m` a row of
+            `class_means_`. It is at most 1.
 
         Args:
             X: `[n, F]` items.
@@ -268,14 +274,18 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.classes_, class_index = _validation.encode_labels(labels, self.unlabeled_marks)
         n_classes, n_features = len(self.classes_), int(np.prod(X.shape[1:]))
         content = checkpoint_path(self.method).read_bytes() if self._is_checkpoint() else None
-        self._factory = ModelFactory(str(self.method), self.arguments, content, n_features)
+        if self.method == AUTO:
+            # The ensemble is no registered method. Prototypes encode items for `class_means_`.
+            self._factory = ModelFactory("prototypical", None, None, n_features)
+        else:
+            self._factory = ModelFactory(str(self.method), self.arguments, content, n_features)
         self._head_factory = None
         if self.head is not None:
             self._head_factory = ModelFactory(self.head, self.head_arguments, None, n_features)
         self._check_models(X, class_index, n_classes)
         n_unlabeled = int((class_index < 0).sum())
         _validation.check_sparse(X, n_unlabeled, transductive=self.transductive)
-        self._X, self._class_index = X, class_index
+        self._X, self._class_index, self._given_index = X, class_index, class_index
         self._was_unlabeled = class_index < 0
         self._update(X, class_index, previous_probs=np.zeros((0, n_classes)))
 
@@ -295,12 +305,17 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         corrections = find_corrections(self._X, previous_index, self._was_unlabeled, X, class_index)
         previous_index[corrections.rows] = corrections.class_index
         previous_probs[corrections.rows] = np.eye(len(classes))[corrections.class_index]
+        given_index = self._given_index.copy()
+        is_given = given_index >= 0
+        given_index[is_given] = previous_columns[given_index[is_given]]
+        given_index[corrections.rows] = corrections.class_index
         X, class_index = X[corrections.is_new], class_index[corrections.is_new]
         all_items = _validation.vstack(self._X, X)
         all_indices = np.concatenate([previous_index, class_index])
         _validation.check_class_sizes(classes, all_indices)
         self._check_models(all_items, all_indices, len(classes))
         self.classes_, self._X, self._class_index = classes, all_items, all_indices
+        self._given_index = np.concatenate([given_index, class_index])
         self._was_unlabeled = np.concatenate([self._was_unlabeled, class_index < 0])
         self._update(X, class_index, previous_probs=previous_probs)
         _validation.warn_contradictions(corrections.n_contradictions)
@@ -315,16 +330,14 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         labeled = class_index >= 0
         new_probs[labeled, class_index[labeled]] = 1
         all_features = self._encode(self._X)
-        fitted = fit_items(
-            self._factory,
-            self._X,
-            all_features,
-            self._class_index,
-            n_classes,
-            transductive=self.transductive,
-        )
-        new_probs[~labeled] = fitted.unlabeled_probs
+        fitted = self._fit_method(all_features)
+        n_unlabeled = int((~labeled).sum())
+        # The last ones: the ensemble predicts earlier unlabeled items again.
+        new_probs[~labeled] = fitted.unlabeled_probs[len(fitted.unlabeled_probs) - n_unlabeled :]
         self._predictor = fitted.predictor
+        self.auto_threshold_: float | None = None
+        if isinstance(self._predictor, AutoPredictor):
+            self.auto_threshold_ = self._predictor.ensemble.threshold
         if self._head_factory is not None:
             self._predictor = self._fit_head(self._head_factory, probs.argmax(1))
 
@@ -335,6 +348,22 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.label_distributions_ = probs
         self.transduction_ = self.classes_[probs.argmax(1)]
 
+    def _fit_method(self, features: torch.Tensor) -> FittedItems:
+        n_classes, transductive = len(self.classes_), self.transductive
+        if self.method != AUTO:
+            return fit_items(
+                self._factory,
+                self._X,
+                features,
+                self._class_index,
+                n_classes,
+                transductive=transductive,
+            )
+        weights = (self.arguments or {}).get("weights")
+        return fit_auto(
+            self._X, self._given_index, n_classes, transductive=transductive, weights=weights
+        )
+
     def _fit_head(self, factory: ModelFactory, class_index: Array) -> ItemPredictor:
         """Fit the head to all items with their given and predicted labels."""
         items, n_classes = self._X, len(self.classes_)
@@ -343,16 +372,26 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return fitted.predictor
 
     def _check_parameters(self) -> None:
-        if self.unknown_threshold is not None and not -1 <= self.unknown_threshold <= 1:
+        threshold = self.unknown_threshold
+        if isinstance(threshold, str):
+            if threshold != "auto" or self.method != AUTO or self.head is not None:
+                raise InvalidInputError(
+                    f"unknown_threshold is {threshold!r}; it must be a number or None, or "
+                    '"auto" with method="auto" and no head'
+                )
+        elif threshold is not None and not -1 <= threshold <= 1:
             raise InvalidInputError(
-                f"unknown_threshold is {self.unknown_threshold!r}; it must be a similarity between "
-                "-1 and 1, or None"
+                f"unknown_threshold is {threshold!r}; it must be a similarity between -1 and 1, "
+                '"auto", or None'
             )
         if not self.batch_size >= 1:
             raise InvalidInputError(f"batch_size is {self.batch_size!r}; it must be at least 1")
 
     def _check_models(self, X: Any, class_index: Array, n_classes: int) -> None:
-        check_method(self._factory, X, class_index, n_classes, transductive=self.transductive)
+        if self.method == AUTO:
+            check_auto(self.arguments, X)
+        else:
+            check_method(self._factory, X, class_index, n_classes, transductive=self.transductive)
         if self._head_factory is None:
             return
         if self.transductive or self._is_checkpoint():
@@ -411,7 +450,16 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             self._factory, X, transductive=self.transductive, batch_size=self.batch_size
         )
 
+    def _threshold(self) -> float:
+        if isinstance(self.unknown_threshold, str):
+            assert self.auto_threshold_ is not None
+            return self.auto_threshold_
+        assert self.unknown_threshold is not None
+        return self.unknown_threshold
+
     def _similarity(self, queries: Any) -> Array:
+        if isinstance(self._predictor, AutoPredictor):
+            return self._predictor.similarity(queries, self.batch_size)
         means = torch.from_numpy(self.class_means_).to(_validation.float_dtype(queries))
         features = F.normalize(self._encode(queries), dim=1)
         # 1 - ‖x - m‖² / 2 with ‖x‖ = 1.

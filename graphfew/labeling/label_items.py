@@ -6,7 +6,7 @@ import csv
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,7 +109,7 @@ def label_items(
     items: PartiallyLabeledItems,
     features: Array,
     classifier: FewShotClassifier,
-    threshold: float | None = None,
+    threshold: float | Literal["auto"] | None = None,
 ) -> LabelTable:
     """Label all unlabeled items together; the classifier is fitted to them.
 
@@ -117,7 +117,8 @@ def label_items(
         items: the items with their given labels.
         features: `[n, ...]` the items in the form that the classifier accepts.
         classifier: of a method that uses unlabeled items.
-        threshold: similarity to its class below which an item is unknown; None labels all items.
+        threshold: similarity to its class below which an item is unknown; "auto" is the
+            `auto_threshold_` of the classifier; None labels all items.
 
     Returns:
         A label for every item.
@@ -144,6 +145,8 @@ def label_items(
     predicted = probs.argmax(1)
     similarity = classifier.similarity(features)[np.arange(len(predicted)), predicted]
     is_unknown = np.zeros(len(predicted), dtype=bool)
+    if threshold == "auto":
+        threshold = classifier.auto_threshold_
     if threshold is not None:
         # A given label stays, however dissimilar the item is to its class.
         is_unknown = (similarity < threshold) & (items.class_index < 0)

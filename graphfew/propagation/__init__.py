@@ -14,6 +14,8 @@ from graphfew.propagation.affinity import (
 )
 from graphfew.propagation.class_priors import class_prior, estimate_proportions, sinkhorn
 from graphfew.propagation.components import component_sums, connected_components
+from graphfew.propagation.diffusion import diffuse_features
+from graphfew.propagation.feature_scaling import FeatureScaling, fit_scaling
 from graphfew.propagation.feature_transforms import (
     adaptive_power_normalize,
     power_normalize,
@@ -32,6 +34,7 @@ from graphfew.propagation.neighbors import (
 )
 from graphfew.propagation.pairwise_affinities import balanced_pairwise_affinities
 from graphfew.propagation.poisson_equation import poisson_learning, poisson_scores
+from graphfew.propagation.prior_estimation import estimate_prior, match_prior
 from graphfew.propagation.reweighting import reweight_nonlocal, reweight_poisson
 from graphfew.propagation.solvers import (
     conjugate_gradients,
@@ -45,6 +48,7 @@ from graphfew.propagation.threshold_dynamics import threshold_dynamics
 from graphfew.propagation.volume_constraint import volume_weights
 
 __all__ = [
+    "FeatureScaling",
     "Neighbors",
     "adaptive_power_normalize",
     "approximate_search",
@@ -56,13 +60,17 @@ __all__ = [
     "cosine_power",
     "dense_propagation",
     "dense_propagation_matrix",
+    "diffuse_features",
+    "estimate_prior",
     "estimate_proportions",
     "exact_cosine_search",
     "exact_search",
+    "fit_scaling",
     "harmonic_function",
     "knn",
     "knn_gaussian",
     "knn_mask",
+    "match_prior",
     "mutual_graph",
     "poisson_learning",
     "poisson_scores",

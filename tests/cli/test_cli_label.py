@@ -293,7 +293,7 @@ def test_invalid_tables_are_rejected(call, tmp_path, content, words):
         (["--method", "egnn"], ["must be trained first"]),
         (["--method", "prototypical", "--checkpoint", "no"], ["no checkpoint no"]),
         (["--method", "simpleshot"], ["does not use unlabeled items"]),
-        (["--set", "alpha=1"], ["no argument 'alpha'"]),
+        (["--set", "alpha=1"], ["--set alpha: the method auto has no arguments"]),
         (["--set", "alpha"], ["key=value"]),
         (["--encoder", "conv4"], ["only identity needs no training"]),
         (["--picture", "items.svg"], ["does not end in .png"]),

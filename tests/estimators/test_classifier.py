@@ -174,7 +174,8 @@ def test_pipelines_grid_search_joblib_and_clone(tmp_path):
 )
 def test_items_below_the_threshold_are_unknown(labels, mark, expected):
     x, y = make_blobs(60, centers=[[9, 0, 0], [0, 9, 0]], random_state=0)
-    fitted = gf.FewShotClassifier(unknown_threshold=0.7, unknown_label=mark).fit(x, labels[y])
+    classifier = gf.FewShotClassifier("pool_prototypes", unknown_threshold=0.7, unknown_label=mark)
+    fitted = classifier.fit(x, labels[y])
     outliers = np.array([[0.0, 0, 9], [0, 0.1, 7]])
     assert fitted.predict(outliers).tolist() == [mark if expected is None else expected] * 2
     assert (fitted.predict(x) == labels[y]).all()

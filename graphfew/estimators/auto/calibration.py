@@ -1,0 +1,81 @@
+"""Calibration without held-out labels, from the agreement of the members of an ensemble."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+# With fewer items, an agreement rate says little, and logits are used as they are.
+MIN_ITEMS = 20
+BISECTIONS = 30
+TEMPERATURES = (0.05, 20.0)
+MAX_ACCURACY = 0.99
+
+
+def agreement_features(
+    predictions: Int[Tensor, "M U"],
+    final: Int[Tensor, " U"],
+    prior: Float[Tensor, " C"],
+    shots: float,
+) -> Float[Tensor, " D"]:
+    """Compute what the accuracy of an ensemble is predicted from.
+
+    Args:
+        predictions: class indices of U unlabeled items by M members.
+        final: class indices by the ensemble.
+        prior: estimated class proportions.
+        shots: mean number of labels per class.
+
+    Returns:
+        `[D]`: 1; the rate at which each member agrees with the ensemble, and with the next member;
+        the logarithms of shots and C; the entropy of the prior.
+    """
+    with_final = (predictions == final).double().mean(1)
+    with_next = (predictions == predictions.roll(-1, 0)).double().mean(1)
+    entropy = torch.special.entr(prior).sum()
+    facts = [math.log(max(shots, 1.0)), math.log(len(prior)), float(entropy)]
+    return torch.cat([torch.ones(1).double(), with_final, with_next, torch.tensor(facts).double()])
+
+
+def predict_accuracy(
+    features: Float[Tensor, " D"], weights: Sequence[float], n_classes: int
+) -> float:
+    """Predict the accuracy of an ensemble from `agreement_features`.
+
+    Args:
+        features: of the ensemble.
+        weights: `[D]`, fitted on other data sets.
+        n_classes: number of classes; the accuracy is above chance.
+
+    Returns:
+        The accuracy, between chance and 0.99.
+    """
+    logit = features @ torch.tensor(weights, dtype=features.dtype)
+    chance = 1 / n_classes
+    return min(max(float(logit.sigmoid()), chance + 0.01), MAX_ACCURACY)
+
+
+def fit_inv_temperature(logits: Float[Tensor, "U C"], accuracy: float) -> float:
+    """Find the factor on logits with which the mean confidence equals the accuracy.
+
+    Args:
+        logits: of the items.
+        accuracy: the mean of the largest probability of each item.
+
+    Returns:
+        The factor, between 0.05 and 20.
+    """
+    low, high = (math.log(limit) for limit in TEMPERATURES)
+    # The mean confidence grows with the factor.
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        confidence = float((math.exp(middle) * logits).softmax(1).amax(1).mean())
+        if confidence < accuracy:
+            low = middle
+        else:
+            high = middle
+    return math.exp((low + high) / 2)

@@ -1,0 +1,124 @@
+"""Feature scaling that suits embeddings, pixels and tables of measurements, decided from the data."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+# With at most this many columns, features are a table of measurements: length 1 would remove much
+# of what few columns hold.
+TABLE_COLUMNS = 32
+# Columns whose spread differs by more than this factor have different units.
+UNIT_RATIO = 5.0
+# Where most values are zero (counts, pixels), the spread of a column says how often it is used.
+SPARSE_FRACTION = 0.5
+# Above this fraction of the mean squared length, the mean dominates, and rows of length 1 would lie
+# in one small region, closer to each other than the rounding of their products.
+OFFSET_FRACTION = 0.98
+# Relative to the largest spread, or to the values of the column; below it a column is constant.
+CONSTANT_SPREAD = 1e-9
+CONSTANT_ROUNDINGS = 16
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FeatureScaling:
+    """A linear scaling of features, and optionally of rows to length 1.
+
+    Attributes:
+        center: `[F]`, subtracted.
+        scale: `[F]` factor of each column; 0 for constant columns.
+        unit_length: whether rows are then scaled to length 1.
+
+    Example:
+        >>> import torch
+        >>> from graphfew.propagation.feature_scaling import fit_scaling
+        >>> measurements = torch.tensor([[1.0, 5000.0], [2.0, 9000.0], [3.0, 7000.0]])
+        >>> fit_scaling(measurements)(measurements).round(decimals=2).tolist()
+        [[-0.87, -0.87], [0.0, 0.87], [0.87, 0.0]]
+    """
+
+    center: Float[Tensor, " F"]
+    scale: Float[Tensor, " F"]
+    unit_length: bool
+
+    def __call__(self, x: Float[Tensor, "N F"]) -> Float[Tensor, "N F"]:
+        """Scale features.
+
+        Args:
+            x: `[N, F]`.
+
+        Returns:
+            `[N, F]`.
+        """
+        scaled = (x - self.center) * self.scale
+        return self.normalize(scaled)
+
+    def normalize(self, x: Float[Tensor, "N F"]) -> Float[Tensor, "N F"]:
+        """Scale rows to length 1 if this scaling does, for means of scaled features.
+
+        Args:
+            x: `[N, F]`.
+
+        Returns:
+            `[N, F]`.
+        """
+        return F.normalize(x, dim=1) if self.unit_length else x
+
+
+def fit_scaling(x: Float[Tensor, "N F"]) -> FeatureScaling:
+    """Choose a scaling for features of unknown kind.
+
+    Tables of measurements (few columns, or columns of different units) are standardized.
+    Other features, such as embeddings, are scaled to length 1. They are not centered: the mean of
+    an imbalanced set is close to its largest class, which would lose its direction. If a common
+    offset dominates, they are centered and keep their length. The result does not depend on the
+    unit of the features.
+
+    Args:
+        x: `[N, F]` features.
+
+    Returns:
+        The scaling. Scaled rows have a mean squared length of 1.
+
+    Example:
+        >>> import torch
+        >>> from graphfew.propagation.feature_scaling import fit_scaling
+        >>> fit_scaling(torch.randn(100, 4)).unit_length, fit_scaling(torch.randn(100, 64)).unit_length
+        (False, True)
+    """
+    largest = x.abs().amax().clamp_min(torch.finfo(x.dtype).tiny)
+    # Squares of large values would overflow.
+    x = x / largest
+    mean = x.mean(0)
+    spread = (x - mean).square().mean(0).sqrt()
+    rounding = CONSTANT_ROUNDINGS * torch.finfo(x.dtype).eps * mean.abs()
+    is_constant = spread <= torch.maximum(CONSTANT_SPREAD * spread.amax(), rounding)
+    if bool(is_constant.all()):
+        return FeatureScaling(mean * largest, torch.zeros_like(mean), unit_length=False)
+    varying = x[:, ~is_constant]
+    center, unit_length = mean, False
+    factor = torch.ones_like(spread)
+    if _is_table(varying, spread[~is_constant]):
+        factor = spread.masked_fill(is_constant, 1).reciprocal()
+    elif _offset_fraction(varying) < OFFSET_FRACTION:
+        center, unit_length = torch.zeros_like(mean), True
+    factor = factor.masked_fill(is_constant, 0)
+    squared_length = ((x - center) * factor).square().sum(1).mean()
+    return FeatureScaling(center * largest, factor / squared_length.sqrt() / largest, unit_length)
+
+
+def _is_table(x: Tensor, spread: Tensor) -> bool:
+    """Whether the columns, none of them constant, are measurements of different kinds."""
+    if x.shape[1] <= TABLE_COLUMNS:
+        return True
+    if bool((x == 0).double().mean() > SPARSE_FRACTION):
+        return False
+    return bool(spread.amax() > UNIT_RATIO * spread.median())
+
+
+def _offset_fraction(x: Tensor) -> float:
+    return float(x.mean(0).square().sum() / x.square().sum(1).mean())

@@ -9,10 +9,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 import graphfew as gf
+from benchmarks.unlabeled_sets.weights import LEAVE_ONE_OUT
 
 SUITE = Path(__file__).parent
 PACKAGE = Path(gf.__file__).parent
-SHARED = ("datasets", "measures", "settings")
+SHARED = ("datasets", "measures", "settings", "weights")
 # What `FewShotClassifier` is made of. Commands, training and plots do not change its predictions.
 PREDICTION = (
     "_utils",
@@ -31,6 +32,7 @@ PREDICTION = (
 def classifier_version() -> str:
     """Return the version of the suite's code and of all code behind `FewShotClassifier`."""
     files = [path for name in PREDICTION for path in sorted((PACKAGE / name).rglob("*.py"))]
+    files += [PACKAGE / "estimators/auto/weights.json", LEAVE_ONE_OUT]
     return _digest([*_suite_files(), *files], ("torch",))
 
 

@@ -14,6 +14,7 @@ from benchmarks.unlabeled_sets.baselines import BASELINES, is_available
 from benchmarks.unlabeled_sets.datasets import Array
 from benchmarks.unlabeled_sets.settings import LabeledSet
 from benchmarks.unlabeled_sets.spec import MethodRow
+from benchmarks.unlabeled_sets.weights import weights_without
 
 CONFIDENT = 0.9
 BINS = 10
@@ -37,12 +38,13 @@ def missing_reason(row: MethodRow) -> str | None:
     return f"{row.method} is not a registered method"
 
 
-def measure(row: MethodRow, labeled_set: LabeledSet) -> dict[str, float]:
+def measure(row: MethodRow, labeled_set: LabeledSet, dataset: str) -> dict[str, float]:
     """Measure a method on the unlabeled items of a set.
 
     Args:
         row: the method.
         labeled_set: the set; the method receives its features and given labels only.
+        dataset: name of the data set; the weights of `method="auto"` are fitted without it.
 
     Returns:
         On the unlabeled members: `accuracy`, `confidence` (mean), `calibration_error`,
@@ -51,7 +53,7 @@ def measure(row: MethodRow, labeled_set: LabeledSet) -> dict[str, float]:
         prediction.
     """
     begin = time.perf_counter()
-    probs, membership = predict_unlabeled(row, labeled_set.x, labeled_set.y)
+    probs, membership = predict_unlabeled(row, labeled_set.x, labeled_set.y, dataset)
     seconds = time.perf_counter() - begin
     target = labeled_set.target[labeled_set.y < 0]
     is_member = target >= 0
@@ -62,14 +64,16 @@ def measure(row: MethodRow, labeled_set: LabeledSet) -> dict[str, float]:
     return {**rounded, "seconds": round(seconds, 3)}
 
 
-def predict_unlabeled(row: MethodRow, x: Array, y: Array) -> tuple[Array, Array]:
+def predict_unlabeled(row: MethodRow, x: Array, y: Array, dataset: str) -> tuple[Array, Array]:
     """Return class probabilities `[U, C]` and membership scores `[U]` of the unlabeled items."""
     unlabeled = y < 0
     if row.baseline is not None:
         probs, membership = BASELINES[row.baseline](x, y)
         return probs[unlabeled], membership[unlabeled]
-    options = {} if row.method is None else {"method": row.method}
-    classifier = gf.FewShotClassifier(**options, arguments=row.arguments)
+    if row.method is None:
+        classifier = gf.FewShotClassifier(arguments={"weights": weights_without(dataset)})
+    else:
+        classifier = gf.FewShotClassifier(row.method, arguments=row.arguments)
     if row.unlabeled:
         probs = classifier.fit(x, y).label_distributions_[unlabeled]
     else:

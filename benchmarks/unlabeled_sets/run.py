@@ -196,7 +196,7 @@ def run_job(job: Job, labeled_set: LabeledSet) -> JobResult:
     begin = time.perf_counter()
     measured, errors = {}, []
     for row in job.methods:
-        outcome = _measure_or_message(row, labeled_set)
+        outcome = _measure_or_message(row, labeled_set, job.sample.setting.dataset)
         if isinstance(outcome, str):
             errors.append(f"{row.name} on {job.sample.setting}: {outcome}")
         else:
@@ -259,9 +259,11 @@ def _load_or_report(name: str, root: Path, report: Report) -> FeatureSet | None:
         return None
 
 
-def _measure_or_message(row: MethodRow, labeled_set: LabeledSet) -> dict[str, float] | str:
+def _measure_or_message(
+    row: MethodRow, labeled_set: LabeledSet, dataset: str
+) -> dict[str, float] | str:
     try:
-        return measure(row, labeled_set)
+        return measure(row, labeled_set, dataset)
     except Exception as error:
         return f"{type(error).__name__}: {error}"
 

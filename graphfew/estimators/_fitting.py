@@ -19,8 +19,8 @@ from graphfew.estimators._models import ModelFactory
 from graphfew.evaluation.fitted import fit_method, predict_unlabeled, with_queries
 from graphfew.evaluation.prediction import predict
 from graphfew.nn.eval_mode import eval_mode
-from graphfew.nn.fitted import Predictor
 from graphfew.nn.method import GraphMethod
+from graphfew.nn.predictors import Predictor
 
 Array = NDArray[Any]
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from graphfew.core.episode import UNKNOWN, Episode
 from graphfew.errors import InvalidInputError
 from graphfew.evaluation.prediction import predict
-from graphfew.nn.fitted import FittedContext
 from graphfew.nn.method import GraphMethod
+from graphfew.nn.predictors import FittedContext
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

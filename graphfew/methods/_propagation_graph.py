@@ -14,9 +14,9 @@ from graphfew.core.episode import Episode
 from graphfew.core.graph import Graph
 from graphfew.core.topology import Topology
 from graphfew.errors import InvalidInputError
-from graphfew.nn.fitted import FitContext, FittedContext
 from graphfew.nn.layers import Layers
 from graphfew.nn.method import GraphMethod
+from graphfew.nn.predictors import FitContext, FittedContext
 from graphfew.nn.readout import node_logits, one_hot
 from graphfew.propagation.affinity_graphs import FITTED_AFFINITIES, FittedAffinity
 from graphfew.propagation.affinity_rows import AffinityRows

@@ -17,8 +17,8 @@ from graphfew.core.dense_batch import (
 from graphfew.core.episode import Episode
 from graphfew.core.graph import Graph
 from graphfew.errors import InvalidInputError
-from graphfew.nn.fitted import ClassNodePredictor, FittedContext
 from graphfew.nn.layers import Layers
+from graphfew.nn.predictors import ClassNodePredictor, FittedContext
 from graphfew.nn.prototypes import class_mean_graph
 from graphfew.propagation.affinity import squared_distances
 

@@ -16,9 +16,9 @@ from graphfew.core.graph import Graph
 from graphfew.errors import InvalidInputError
 from graphfew.methods._checks import require_labeled
 from graphfew.methods.registry import register_method
-from graphfew.nn.fitted import FittedContext, LinearPredictor, TransformedPredictor, unit_length
 from graphfew.nn.layers import Layers
 from graphfew.nn.method import GraphMethod
+from graphfew.nn.predictors import FittedContext, LinearPredictor, TransformedPredictor, unit_length
 from graphfew.nn.prototypes import class_mean_graph
 from graphfew.nn.readout import class_node_logits, one_hot
 

@@ -13,9 +13,9 @@ from graphfew.errors import InvalidInputError
 from graphfew.methods._checks import require_labeled
 from graphfew.methods.losses import node_loss
 from graphfew.methods.registry import register_method
-from graphfew.nn.fitted import AttentionPredictor, FittedContext, sorted_supports
 from graphfew.nn.layers import Layers, Metric, cosine
 from graphfew.nn.method import GraphMethod, Layer
+from graphfew.nn.predictors import AttentionPredictor, FittedContext, sorted_supports
 from graphfew.nn.prototypes import ScaledMetric, support_query_graph
 from graphfew.nn.readout import log_class_votes
 

@@ -9,9 +9,9 @@ from graphfew.core.episode import Episode
 from graphfew.core.graph import Graph
 from graphfew.methods._checks import require_labeled
 from graphfew.methods.registry import register_method
-from graphfew.nn.fitted import FittedContext, NearestSupportPredictor, sorted_supports
 from graphfew.nn.layers import Layers, Metric, squared_euclidean
 from graphfew.nn.method import GraphMethod
+from graphfew.nn.predictors import FittedContext, NearestSupportPredictor, sorted_supports
 from graphfew.nn.prototypes import ScaledMetric, support_query_graph
 from graphfew.nn.readout import nearest_support_logits
 

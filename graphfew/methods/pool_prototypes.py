@@ -20,14 +20,14 @@ from graphfew.core.graph import Graph
 from graphfew.errors import InvalidInputError
 from graphfew.methods._outlier_assignment import OutlierAwareAssignment
 from graphfew.methods.registry import register_method
-from graphfew.nn.fitted import (
+from graphfew.nn.layers import Layers
+from graphfew.nn.method import GraphMethod
+from graphfew.nn.predictors import (
     ClassNodePredictor,
     FeatureTransform,
     FittedContext,
     TransformedPredictor,
 )
-from graphfew.nn.layers import Layers
-from graphfew.nn.method import GraphMethod
 from graphfew.nn.prototypes import class_mean_graph, class_means
 from graphfew.nn.readout import class_node_logits
 from graphfew.propagation.class_priors import check_prior, unknown_mask

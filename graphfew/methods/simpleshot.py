@@ -11,9 +11,9 @@ from graphfew.core.episode import Episode
 from graphfew.core.graph import Graph
 from graphfew.methods._checks import require_labeled
 from graphfew.methods.registry import register_method
-from graphfew.nn.fitted import FittedContext, TransformedPredictor
 from graphfew.nn.layers import Layers, squared_euclidean
 from graphfew.nn.method import GraphMethod
+from graphfew.nn.predictors import FittedContext, TransformedPredictor
 from graphfew.nn.prototypes import ScaledMetric, class_mean_graph, fit_class_means, task_class_means
 from graphfew.nn.readout import class_node_logits
 from graphfew.propagation.feature_transforms import check_center

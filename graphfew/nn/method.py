@@ -15,8 +15,8 @@ from graphfew.backbones.external import check_features
 from graphfew.core.episode import Episode
 from graphfew.core.graph import Graph
 from graphfew.errors import InvalidInputError
-from graphfew.nn.fitted import FitContext
 from graphfew.nn.layers import Layers
+from graphfew.nn.predictors import FitContext
 from graphfew.ops.magnitude import clamp_magnitude
 
 Embed = Callable[[Episode], Graph]

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from graphfew.core.builders import class_node_graph, support_to_query_graph
 from graphfew.core.episode import Episode
 from graphfew.core.graph import Graph
-from graphfew.nn.fitted import ClassNodePredictor, FittedContext
 from graphfew.nn.layers import Layers, Metric, metric_edges
+from graphfew.nn.predictors import ClassNodePredictor, FittedContext
 
 
 def class_mean_graph(episode: Episode) -> Graph:

@@ -20,7 +20,7 @@ from graphfew.benchmark.report import (
     plot_episode_layers,
     render_page,
 )
-from graphfew.benchmark.report.significance import differences_to_reference
+from graphfew.benchmark.report.differences import differences_to_reference
 
 KINDS = ((1, "balanced(15)"), (5, "balanced(15)"), (1, "dirichlet(2.0, 75)"), (1, "balanced(5)"))
 VOID = {"meta", "br", "img"}

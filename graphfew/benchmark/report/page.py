@@ -13,6 +13,7 @@ from markupsafe import Markup
 from graphfew.benchmark.published import PublishedResult
 from graphfew.benchmark.records import UnreadableLine
 from graphfew.benchmark.report.aggregation import BenchmarkResults, aggregate_results
+from graphfew.benchmark.report.differences import difference_matrices, differences_to_reference
 from graphfew.benchmark.report.formatting import make_environment
 from graphfew.benchmark.report.line_plots import (
     accuracy_over_balance,
@@ -24,7 +25,6 @@ from graphfew.benchmark.report.provenance import make_cost_table, make_provenanc
 from graphfew.benchmark.report.published_tables import make_published_tables
 from graphfew.benchmark.report.ranks import rank_families, render_rank_diagram
 from graphfew.benchmark.report.result_tables import make_tables
-from graphfew.benchmark.report.significance import difference_matrices, differences_to_reference
 from graphfew.benchmark.report.svg import captioned, embedded_image
 from graphfew.benchmark.report.training_plots import ValidationCurve, read_curves, render_curves
 from graphfew.benchmark.toml_file import parse_toml

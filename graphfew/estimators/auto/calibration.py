@@ -14,6 +14,8 @@ MIN_ITEMS = 20
 BISECTIONS = 30
 TEMPERATURES = (0.05, 20.0)
 MAX_ACCURACY = 0.99
+# More labels than in the sets that the weights were fitted on.
+MAX_SHOTS = 10.0
 
 
 def agreement_features(
@@ -31,14 +33,17 @@ def agreement_features(
         shots: mean number of labels per class.
 
     Returns:
-        `[D]`: 1; the rate at which each member agrees with the ensemble, and with the next member;
-        the logarithms of shots and C; the entropy of the prior.
+        `[D]`, with D = 4 M + 4: the rate at which each member agrees with the ensemble, and with the
+        next member; these rates times the logarithm of shots; the logarithms of shots and C; the
+        entropy of the prior; 1.
     """
     with_final = (predictions == final).double().mean(1)
     with_next = (predictions == predictions.roll(-1, 0)).double().mean(1)
-    entropy = torch.special.entr(prior).sum()
-    facts = [math.log(max(shots, 1.0)), math.log(len(prior)), float(entropy)]
-    return torch.cat([torch.ones(1).double(), with_final, with_next, torch.tensor(facts).double()])
+    rates = torch.cat([with_final, with_next])
+    log_shots = math.log(min(max(shots, 1.0), MAX_SHOTS))
+    entropy = float(torch.special.entr(prior).sum())
+    facts = torch.tensor([log_shots, math.log(len(prior)), entropy, 1.0], dtype=rates.dtype)
+    return torch.cat([rates, rates * log_shots, facts])
 
 
 def predict_accuracy(

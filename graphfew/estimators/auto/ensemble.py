@@ -22,7 +22,7 @@ from graphfew.estimators.auto.calibration import (
 )
 from graphfew.estimators.auto.thresholds import likely_members, refusal_threshold
 from graphfew.estimators.auto.weights import EnsembleWeights
-from graphfew.nn.fitted import LinearPredictor
+from graphfew.nn.predictors import LinearPredictor
 from graphfew.propagation.diffusion import diffuse_features
 from graphfew.propagation.feature_scaling import FeatureScaling, fit_scaling
 from graphfew.propagation.knn_gaussian import DECAY, sparse_knn_gaussian

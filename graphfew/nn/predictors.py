@@ -87,7 +87,7 @@ class ClassNodePredictor:
 
     Example:
         >>> import torch
-        >>> from graphfew.nn.fitted import ClassNodePredictor
+        >>> from graphfew.nn.predictors import ClassNodePredictor
         >>> predictor = ClassNodePredictor(torch.tensor([[0.0], [1.0]]))
         >>> predictor(torch.tensor([[0.0]]))
         tensor([[ 0., -1.]])

@@ -28,26 +28,22 @@ def percent(result: dict[str, Any]) -> str:
 
 
 def methods(root: Path) -> str:
-    """All registered methods and their capabilities."""
+    """All registered methods, those of equal capabilities in one row."""
     del root
-    rows = []
+    names_by_facts: dict[tuple[str, ...], list[str]] = {}
     for name, method in sorted(gf.METHODS.items()):
         modes = [mode for mode in ("inductive", "transductive") if getattr(method, mode)]
         loss = getattr(method.loss, "__name__", None)
-        rows.append(
-            [
-                f"`{name}`",
-                ", ".join(modes),
-                f"`{loss}`" if loss else "–",
-                "fixed" if method.fixed_way else "any",
-                "fixed" if method.fixed_shot else "any",
-                "used" if method.unlabeled else "not accepted",
-                method.paper,
-            ]
+        facts = (
+            ", ".join(modes),
+            f"`{loss}`" if loss else "–",
+            "fixed" if method.fixed_way else "any",
+            "fixed" if method.fixed_shot else "any",
+            "used" if method.unlabeled else "not accepted",
         )
-    return markdown(
-        ["name", "modes", "trained with", "way", "shot", "unlabeled items", "paper"], rows
-    )
+        names_by_facts.setdefault(facts, []).append(f"`{name}` ({method.paper})")
+    rows = [["; ".join(names), *facts] for facts, names in sorted(names_by_facts.items())]
+    return markdown(["methods", "modes", "trained with", "way", "shot", "unlabeled items"], rows)
 
 
 def effective_classes(root: Path) -> str:

@@ -39,6 +39,7 @@ FIRST_DRAW = 100
 PRIOR_PENALTY = 1e-3
 ACCURACY_PENALTY = 0.03
 ACCURACY_RANGE = (0.02, 0.995)
+CONSTANT = 1e-9
 ROUND = 4
 
 
@@ -55,7 +56,7 @@ class Observation:
     """
 
     dataset: str
-    shots: int
+    shots: float
     predictions: Tensor
     combined: Tensor
     target: Tensor
@@ -66,7 +67,7 @@ class Observation:
         return self.combined.shape[1]
 
 
-def observe(dataset: str, shots: int, labeled_set: LabeledSet) -> Observation:
+def observe(dataset: str, shots: float, labeled_set: LabeledSet) -> Observation:
     """Fit the ensemble to a set; its members do not depend on the weights."""
     x, y = torch.from_numpy(labeled_set.x), torch.from_numpy(labeled_set.y)
     n_classes = int(y.max()) + 1
@@ -112,6 +113,8 @@ def fit_accuracy(
     x, y = np.stack(rows), np.array(targets)
     # The last column is 1. The others are standardized for the penalty, and back afterwards.
     mean, spread = x[:, :-1].mean(0), x[:, :-1].std(0)
+    # A column that is constant over the sets gets the weight 0.
+    spread = np.where(spread > CONSTANT, spread, 1)
     standardized = (x[:, :-1] - mean) / spread
     gram = standardized.T @ standardized / len(y) + ACCURACY_PENALTY * np.eye(len(spread))
     slopes = np.linalg.solve(gram, standardized.T @ (y - y.mean()) / len(y)) / spread
@@ -161,7 +164,7 @@ def _observe_all(given: argparse.Namespace) -> list[Observation]:
             for draw in range(FIRST_DRAW, FIRST_DRAW + given.draws):
                 labeled_set = sample_set(datasets[setting.dataset], setting, draw, spec)
                 if labeled_set is not None:
-                    job = (setting.dataset, setting.shots, labeled_set)
+                    job = (setting.dataset, float(setting.shots), labeled_set)
                     futures.append(pool.submit(observe, *job))
         observations = []
         for future in futures:

@@ -9,10 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-# With at most this many columns, features are a table of measurements: length 1 would remove much
-# of what few columns hold.
-TABLE_COLUMNS = 32
-# Columns whose spread differs by more than this factor have different units.
+# With at most this many columns, length 1 would remove much of what they hold.
+FEW_COLUMNS = 32
+# A largest spread of more than this many medians means columns of different units.
 UNIT_RATIO = 5.0
 # Where most values are zero (counts, pixels), the spread of a column says how often it is used.
 SPARSE_FRACTION = 0.5
@@ -72,11 +71,11 @@ class FeatureScaling:
 def fit_scaling(x: Float[Tensor, "N F"]) -> FeatureScaling:
     """Choose a scaling for features of unknown kind.
 
-    Tables of measurements (few columns, or columns of different units) are standardized.
-    Other features, such as embeddings, are scaled to length 1. They are not centered: the mean of
-    an imbalanced set is close to its largest class, which would lose its direction. If a common
-    offset dominates, they are centered and keep their length. The result does not depend on the
-    unit of the features.
+    Columns of different units, as in tables of measurements, are standardized. Few columns of the
+    same unit are centered. Other features, such as embeddings, are scaled to length 1. They are not
+    centered: the mean of an imbalanced set is close to its largest class, which would lose its
+    direction. If a common offset dominates, they are centered and keep their length. The result
+    does not depend on the unit of the features.
 
     Args:
         x: `[N, F]` features.
@@ -102,22 +101,19 @@ def fit_scaling(x: Float[Tensor, "N F"]) -> FeatureScaling:
     varying = x[:, ~is_constant]
     center, unit_length = mean, False
     factor = torch.ones_like(spread)
-    if _is_table(varying, spread[~is_constant]):
+    if _has_different_units(varying, spread[~is_constant]):
         factor = spread.masked_fill(is_constant, 1).reciprocal()
-    elif _offset_fraction(varying) < OFFSET_FRACTION:
+    elif varying.shape[1] > FEW_COLUMNS and _offset_fraction(varying) < OFFSET_FRACTION:
         center, unit_length = torch.zeros_like(mean), True
     factor = factor.masked_fill(is_constant, 0)
     squared_length = ((x - center) * factor).square().sum(1).mean()
     return FeatureScaling(center * largest, factor / squared_length.sqrt() / largest, unit_length)
 
 
-def _is_table(x: Tensor, spread: Tensor) -> bool:
-    """Whether the columns, none of them constant, are measurements of different kinds."""
-    if x.shape[1] <= TABLE_COLUMNS:
-        return True
-    if bool((x == 0).double().mean() > SPARSE_FRACTION):
-        return False
-    return bool(spread.amax() > UNIT_RATIO * spread.median())
+def _has_different_units(x: Tensor, spread: Tensor) -> bool:
+    """Whether the columns, none of them constant, are measurements in different units."""
+    is_sparse = bool((x == 0).double().mean() > SPARSE_FRACTION)
+    return not is_sparse and bool(spread.amax() > UNIT_RATIO * spread.median())
 
 
 def _offset_fraction(x: Tensor) -> float:

@@ -184,7 +184,7 @@ def test_accuracy_counts_unlabeled_members_and_auroc_separates_outliers():
     y = np.array([0, -1, 1, -1, -1, -1, -1])
     target = np.array([0, 0, 1, 1, 1, -1, -1])
     row = MethodRow("nearest mean", "raw", baseline="nearest_mean")
-    measured = measures.measure(row, LabeledSet(x, y, target))
+    measured = measures.measure(row, LabeledSet(x, y, target), "iris")
     assert measured["accuracy"] == pytest.approx(2 / 3, abs=1e-5)
     assert measured["auroc"] == 1
 

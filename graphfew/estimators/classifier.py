@@ -285,7 +285,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self._check_models(X, class_index, n_classes)
         n_unlabeled = int((class_index < 0).sum())
         _validation.check_sparse(X, n_unlabeled, transductive=self.transductive)
-        self._X, self._class_index, self._given_index = X, class_index, class_index
+        self._X, self._class_index = X, class_index
         self._was_unlabeled = class_index < 0
         self._update(X, class_index, previous_probs=np.zeros((0, n_classes)))
 
@@ -305,17 +305,12 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         corrections = find_corrections(self._X, previous_index, self._was_unlabeled, X, class_index)
         previous_index[corrections.rows] = corrections.class_index
         previous_probs[corrections.rows] = np.eye(len(classes))[corrections.class_index]
-        given_index = self._given_index.copy()
-        is_given = given_index >= 0
-        given_index[is_given] = previous_columns[given_index[is_given]]
-        given_index[corrections.rows] = corrections.class_index
         X, class_index = X[corrections.is_new], class_index[corrections.is_new]
         all_items = _validation.vstack(self._X, X)
         all_indices = np.concatenate([previous_index, class_index])
         _validation.check_class_sizes(classes, all_indices)
         self._check_models(all_items, all_indices, len(classes))
         self.classes_, self._X, self._class_index = classes, all_items, all_indices
-        self._given_index = np.concatenate([given_index, class_index])
         self._was_unlabeled = np.concatenate([self._was_unlabeled, class_index < 0])
         self._update(X, class_index, previous_probs=previous_probs)
         _validation.warn_contradictions(corrections.n_contradictions)
@@ -331,9 +326,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         new_probs[labeled, class_index[labeled]] = 1
         all_features = self._encode(self._X)
         fitted = self._fit_method(all_features)
-        n_unlabeled = int((~labeled).sum())
-        # The last ones: the ensemble predicts earlier unlabeled items again.
-        new_probs[~labeled] = fitted.unlabeled_probs[len(fitted.unlabeled_probs) - n_unlabeled :]
+        new_probs[~labeled] = fitted.unlabeled_probs
         self._predictor = fitted.predictor
         self.auto_threshold_: float | None = None
         if isinstance(self._predictor, AutoPredictor):
@@ -361,7 +354,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
         weights = (self.arguments or {}).get("weights")
         return fit_auto(
-            self._X, self._given_index, n_classes, transductive=transductive, weights=weights
+            self._X, self._class_index, n_classes, transductive=transductive, weights=weights
         )
 
     def _fit_head(self, factory: ModelFactory, class_index: Array) -> ItemPredictor:

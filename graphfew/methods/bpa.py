@@ -41,7 +41,7 @@ def bpa(
 
     Formula:
         x ← power transform and centering,  x ← balanced pairwise affinities,  x ← centering
-        assignments and class nodes as in `pt_map`
+        logit_qk and class nodes as in `pt_map`, on these x
 
     Args:
         encoder: `[N, ...] -> [N, dim]`.

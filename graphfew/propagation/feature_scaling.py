@@ -35,9 +35,11 @@ class FeatureScaling:
     Example:
         >>> import torch
         >>> from graphfew.propagation.feature_scaling import fit_scaling
-        >>> measurements = torch.tensor([[1.0, 5000.0], [2.0, 9000.0], [3.0, 7000.0]])
-        >>> fit_scaling(measurements)(measurements).round(decimals=2).tolist()
-        [[-0.87, -0.87], [0.0, 0.87], [0.87, 0.0]]
+        >>> measurements = torch.tensor([[1.0, 5000.0, 3.0], [2.0, 9000.0, 2.0], [3.0, 7000.0, 1.0]])
+        >>> fit_scaling(measurements)(measurements).round(decimals=2) + 0
+        tensor([[-0.7100, -0.7100,  0.7100],
+                [ 0.0000,  0.7100,  0.0000],
+                [ 0.7100,  0.0000, -0.7100]])
     """
 
     center: Float[Tensor, " F"]

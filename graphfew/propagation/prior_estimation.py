@@ -42,7 +42,7 @@ def prior_features(
     Example:
         >>> import torch
         >>> from graphfew.propagation.prior_estimation import prior_features
-        >>> prior_features(torch.zeros(3, 5, dtype=torch.long), n_classes=2, shots=1).shape
+        >>> prior_features(torch.zeros(3, 5, dtype=torch.long), n_classes=2, shots=1.0).shape
         torch.Size([2, 11])
     """
     counts = torch.stack([torch.bincount(row, minlength=n_classes) for row in predictions], 1)
@@ -91,7 +91,7 @@ def estimate_prior(
         >>> import torch
         >>> from graphfew.propagation.prior_estimation import estimate_prior
         >>> predictions = torch.tensor([[0, 0, 0, 0, 0, 1]])
-        >>> estimate_prior(predictions, 2, 1, [1.0] + [0.0] * 8)
+        >>> estimate_prior(predictions, 2, 1.0, [1.0] + [0.0] * 8)
         tensor([0.7500, 0.2500], dtype=torch.float64)
     """
     features = prior_features(predictions, n_classes, shots)

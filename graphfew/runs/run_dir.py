@@ -226,6 +226,13 @@ def parse_progress(run: RunDir, extra: Mapping[str, Any]) -> TrainingProgress:
     Raises:
         CheckpointError: if a field is unknown or is not a number.
     """
+    fields = {field.name for field in dataclasses.fields(TrainingProgress)}
+    if set(extra) - fields:
+        # Without the unknown name, which may be of any length.
+        raise CheckpointError(
+            f"{run.last} is not a checkpoint of a training run (it has unknown fields); restore the "
+            "original file"
+        )
     try:
         progress = TrainingProgress(**extra)
         # `type`, not `isinstance`: a Boolean is an int in Python.

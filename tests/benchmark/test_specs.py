@@ -83,6 +83,8 @@ def plain(name):
 
 
 RESULTS = FOLDER.parent / "results"
+# Its tables show missing results as dashes. Remove it from here when all are recorded.
+UNFINISHED = ("clinc150-effective-classes",)
 
 
 @pytest.mark.parametrize("path", sorted(RESULTS.glob("*.jsonl")), ids=lambda path: path.stem)
@@ -91,6 +93,12 @@ def test_recorded_results_are_those_of_the_current_specs(path, unchecked):
     records, unreadable = read_records(path)
     assert unreadable == ()
     experiments = list_experiments(load_spec(FOLDER / path.name.replace("jsonl", "toml")))
-    assert {record.key for record in records} == {e.key for e in experiments}
+    keys = {e.key for e in experiments}
+    rows = {e.method.name for e in experiments}
     assert {record.benchmark for record in records} == {path.stem}
-    assert {record.row for record in records} == {e.method.name for e in experiments}
+    if path.stem in UNFINISHED:
+        assert {record.key for record in records} < keys
+        assert {record.row for record in records} <= rows
+        return
+    assert {record.key for record in records} == keys
+    assert {record.row for record in records} == rows

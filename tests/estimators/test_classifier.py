@@ -211,7 +211,7 @@ def test_head_arguments():
 
 def test_similarity_matches_its_formula():
     x, few, _, queries, _ = digits()
-    fitted = gf.FewShotClassifier().fit(x, few)
+    fitted = gf.FewShotClassifier("pool_prototypes").fit(x, few)
     unit, unit_queries = (
         items / np.linalg.norm(items, axis=1, keepdims=True) for items in (x, queries)
     )
@@ -230,7 +230,8 @@ def test_similarity_is_the_cosine_for_classes_of_one_item():
     cosines = [
         [q @ s / np.linalg.norm(q) / np.linalg.norm(s) for s in x[few.argsort()]] for q in queries
     ]
-    assert np.abs(gf.FewShotClassifier().fit(x, few).similarity(queries) - cosines).max() < 1e-9
+    fitted = gf.FewShotClassifier("pool_prototypes").fit(x, few)
+    assert np.abs(fitted.similarity(queries) - cosines).max() < 1e-9
 
 
 def test_partial_fit_adds_classes_and_keeps_earlier_labels():
@@ -312,7 +313,11 @@ def test_pickle_contains_the_weights_of_the_checkpoint(images, tmp_path):
         ({"method": "prototypical", "transductive": True}, "prototypical is inductive only"),
         ({"method": "prototypical"}, "cannot use the 2 unlabeled items"),
         ({"method": "nothing"}, "unknown method"),
-        ({"arguments": {"alpha": 1}}, "pool_prototypes has no argument 'alpha'"),
+        ({"arguments": {"alpha": 1}}, "method=\"auto\" has no argument 'alpha'"),
+        (
+            {"method": "pool_prototypes", "arguments": {"alpha": 1}},
+            "pool_prototypes has no argument 'alpha'",
+        ),
         ({"method": "gnn.safetensors"}, "gnn.safetensors"),
         ({"head": "pt_map"}, "the head pt_map cannot predict"),
         ({"head": "egnn"}, "the head egnn cannot"),

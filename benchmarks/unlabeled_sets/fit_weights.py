@@ -28,10 +28,13 @@ from benchmarks.unlabeled_sets.run import load_datasets, run_header
 from benchmarks.unlabeled_sets.settings import NO_OUTLIERS, LabeledSet, list_settings, sample_set
 from benchmarks.unlabeled_sets.spec import SPEC, read_spec
 from benchmarks.unlabeled_sets.weights import LEAVE_ONE_OUT
-from graphfew.estimators.auto.calibration import agreement_features
-from graphfew.estimators.auto.ensemble import fit_ensemble
-from graphfew.estimators.auto.weights import EnsembleWeights, default_weights
-from graphfew.propagation.prior_estimation import estimate_prior, match_prior, prior_features
+from graphfew.estimators import (
+    EnsembleWeights,
+    agreement_features,
+    default_weights,
+    fit_ensemble,
+)
+from graphfew.propagation import estimate_prior, match_prior, prior_features
 
 SHIPPED = Path(gf.__file__).parent / "estimators/auto/weights.json"
 # The suite measures draws from 0 on.

@@ -6,7 +6,7 @@ import functools
 import json
 from pathlib import Path
 
-from graphfew.estimators.auto.weights import EnsembleWeights
+from graphfew.estimators import EnsembleWeights
 
 LEAVE_ONE_OUT = Path(__file__).parent / "results" / "auto-weights.json"
 

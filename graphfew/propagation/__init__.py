@@ -34,7 +34,7 @@ from graphfew.propagation.neighbors import (
 )
 from graphfew.propagation.pairwise_affinities import balanced_pairwise_affinities
 from graphfew.propagation.poisson_equation import poisson_learning, poisson_scores
-from graphfew.propagation.prior_estimation import estimate_prior, match_prior
+from graphfew.propagation.prior_estimation import estimate_prior, match_prior, prior_features
 from graphfew.propagation.reweighting import reweight_nonlocal, reweight_poisson
 from graphfew.propagation.solvers import (
     conjugate_gradients,
@@ -75,6 +75,7 @@ __all__ = [
     "poisson_learning",
     "poisson_scores",
     "power_normalize",
+    "prior_features",
     "project_to_principal_axes",
     "query_neighbors",
     "reweight_nonlocal",

@@ -36,6 +36,13 @@ def agreement_features(
         `[D]`, with D = 4 M + 4: the rate at which each member agrees with the ensemble, and with the
         next member; these rates times the logarithm of shots; the logarithms of shots and C; the
         entropy of the prior; 1.
+
+    Example:
+        >>> import torch
+        >>> from graphfew.estimators import agreement_features
+        >>> predictions = torch.tensor([[0, 1], [0, 1], [0, 0]])
+        >>> agreement_features(predictions, torch.tensor([0, 1]), torch.tensor([0.5, 0.5]), 1.0)[:3]
+        tensor([1.0000, 1.0000, 0.5000], dtype=torch.float64)
     """
     with_final = (predictions == final).double().mean(1)
     with_next = (predictions == predictions.roll(-1, 0)).double().mean(1)

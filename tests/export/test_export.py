@@ -18,6 +18,11 @@ FEW_STEPS = {
     "tim": {"steps": 3},
     "pool_prototypes": {"num_iterations": 2},
     "pt_map": {"num_iterations": 2},
+    "bpa": {"num_iterations": 2},
+    "em_dirichlet": {"num_iterations": 2, "mm_steps": 3},
+    "hard_em_dirichlet": {"num_iterations": 2, "mm_steps": 3},
+    "paddle": {"num_iterations": 2},
+    "stata": {"num_iterations": 2},
     "propagated_prototypes": {"num_iterations": 2},
     "attention_attractor": None,
 }

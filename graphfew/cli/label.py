@@ -16,6 +16,8 @@ from graphfew import backbones
 from graphfew._utils.atomic_io import atomic_replace, check_writable
 from graphfew._utils.model_spec import JSON
 from graphfew.cli import console
+from graphfew.cli._options import with_parameters
+from graphfew.cli._table_format import TableFormat, table_parameters
 from graphfew.cli.error_handling import INTERRUPTED, one_line_errors
 from graphfew.data.io.image_folder import (
     SUFFIXES,
@@ -26,7 +28,6 @@ from graphfew.data.io.image_folder import (
     read_image_format,
     read_images,
 )
-from graphfew.data.io.tabular import read_csv, read_npz, read_parquet
 from graphfew.data.label_marks import suggest_option
 from graphfew.data.partially_labeled import PartiallyLabeledItems
 from graphfew.errors import ConfigurationError, MissingFileError
@@ -42,11 +43,12 @@ from graphfew.serialization import checkpoint
 
 Array = NDArray[Any]
 Progress = Callable[[int], None]
-FOLDER_PANEL, TABLE_PANEL, MODEL_PANEL = "Folders of images", "Tables", "Model"
+FOLDER_PANEL, MODEL_PANEL = "Folders of images", "Model"
 # Items that are encoded at a time.
 BATCH_SIZE = 256
 
 
+@with_parameters(table_parameters())
 def label(
     source: Annotated[
         Path,
@@ -130,27 +132,7 @@ def label(
             show_default="-1, unlabeled, unknown, NA, nan, none, null, ? and others",
         ),
     ] = None,
-    label_column: Annotated[
-        str,
-        typer.Option(
-            help="The column of class names; empty, -1 or another mark if unknown.",
-            rich_help_panel=TABLE_PANEL,
-        ),
-    ] = "label",
-    id_column: Annotated[
-        str | None,
-        typer.Option(
-            help="The column of item names.",
-            show_default="row numbers from 0",
-            rich_help_panel=TABLE_PANEL,
-        ),
-    ] = None,
-    features_key: Annotated[
-        str, typer.Option(help="The array of features in a .npz.", rich_help_panel=TABLE_PANEL)
-    ] = "x",
-    label_key: Annotated[
-        str, typer.Option(help="The array of labels in a .npz.", rich_help_panel=TABLE_PANEL)
-    ] = "y",
+    **table_options: Any,
 ) -> None:
     """Label items from a few labels per class, using all unlabeled items together.
 
@@ -172,18 +154,13 @@ def label(
         classifier = _classifier(method, options, model, from_checkpoint)
         threshold = _parse_threshold(unknown_threshold, method)
         corrected = None if corrections is None else read_corrections(corrections)
-        # Deferred, so that the reader runs inside the block that handles an interrupt.
-        readers: Mapping[str, Callable[[], PartiallyLabeledItems]] = {
-            ".csv": lambda: read_csv(source, label_column, id_column, unlabeled_mark),
-            ".npz": lambda: read_npz(source, features_key, label_key, unlabeled_mark),
-            ".parquet": lambda: read_parquet(source, label_column, id_column, unlabeled_mark),
-        }
+        table_format = TableFormat(**table_options)
         try:
             if source.is_dir():
                 listing = list_images(source, unlabeled_folder, unlabeled_mark, suggest_option)
                 items = _read_folder(listing, model, size, classifier)
             else:
-                items = readers[source.suffix.lower()]()
+                items = table_format.read(source, unlabeled_mark)
                 _check_width(items, model)
             if corrected is not None:
                 items = correct_labels(items, corrected, unlabeled_mark, suggest_option)

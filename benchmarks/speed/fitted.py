@@ -20,12 +20,12 @@ from benchmarks import files
 from benchmarks.speed import clock
 
 DIM, NOISE, QUERIES = 128, 1.5, 2000
-USING_UNLABELED = ("pool_prototypes", "label_propagation", "label_spreading", "poisson")
+USING_UNLABELED = ("auto", "pool_prototypes", "label_propagation", "label_spreading", "poisson")
 LABELED_ONLY = ("prototypical", "simpleshot", "nearest_neighbor", "matching")
 # Name, items, classes, methods.
 SETTINGS = (
     ("20,000 labeled items of 150 classes", 20_000, 150, LABELED_ONLY),
-    ("10,000 items of 1,000 classes, one label each", 10_000, 1_000, ("pool_prototypes",)),
+    ("10,000 items of 1,000 classes, one label each", 10_000, 1_000, ("auto", "pool_prototypes")),
     ("20,000 items of 150 classes, one label each", 20_000, 150, USING_UNLABELED),
 )
 Array = NDArray[np.float64]

@@ -9,7 +9,7 @@ from episodes import DIM, identity_model, task
 import graphfew as gf
 from graphfew.evaluation import fit_method
 from graphfew.methods import _propagation_graph
-from graphfew.nn import fitted as fitted_records
+from graphfew.nn import predictors as fitted_records
 
 PROPAGATION = {
     "label_propagation": {},

@@ -343,7 +343,8 @@ def _settle_prior(
 
 
 def _fit_head(x: Tensor, labels: Tensor, n_classes: int) -> LinearPredictor:
-    head = LogisticRegression(C=INV_REGULARIZATION, max_iter=MAX_STEPS)
+    # Balanced: the number of labels of a class depends on who labeled, not on the class's size.
+    head = LogisticRegression(C=INV_REGULARIZATION, max_iter=MAX_STEPS, class_weight="balanced")
     with warnings.catch_warnings():
         # The objective is strictly convex; after 300 steps, what is left does not change a class.
         # With one label per class, scikit-learn suspects a regression problem.
@@ -362,7 +363,10 @@ def _propagate(topology: Topology, weights: Tensor, labels: Tensor, n_classes: i
     label = torch.zeros(len(labels), n_classes, dtype=weights.dtype)
     labeled = torch.nonzero(labels != UNKNOWN).flatten()
     label[labeled, labels[labeled]] = 1
-    return harmonic_function(topology, weights, label, tolerance=TOLERANCE)
+    scores = harmonic_function(topology, weights, label, tolerance=TOLERANCE)
+    # Balanced, as the heads: a class with more labels is not favored.
+    counts = label.sum(0)
+    return scores * (counts.mean() / counts)
 
 
 def _label_means(x: Tensor, labels: Tensor, n_classes: int) -> Tensor:

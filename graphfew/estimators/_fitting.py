@@ -85,7 +85,7 @@ class MethodPredictor:
         probs = []
         with eval_mode(model):
             for start in range(0, items.shape[0], step):
-                x = _as_tensor(items[start : start + step], dtype)
+                x = as_tensor(items[start : start + step], dtype)
                 probs.append(self._logits(model, x).softmax(1))
         out: Array = torch.cat(probs).numpy()
         return out.astype(items.dtype, copy=False)
@@ -107,7 +107,7 @@ def encode_items(factory: ModelFactory, X: Any, *, transductive: bool, batch_siz
     # Sparse items are dense one batch at a time.
     batches = (X[start : start + batch_size] for start in range(0, X.shape[0], batch_size))
     with eval_mode(model):
-        return torch.cat([model.encode_items(_as_tensor(batch, dtype)) for batch in batches])
+        return torch.cat([model.encode_items(as_tensor(batch, dtype)) for batch in batches])
 
 
 def fit_items(
@@ -137,7 +137,7 @@ def fit_items(
     if model.condition is None:
         context, model = Episode.context(features, labels, n_classes), model.on_features()
     else:
-        items = _as_tensor(X, features.dtype)
+        items = as_tensor(X, features.dtype)
         context = Episode.context(items, labels, n_classes)
     with eval_mode(model):
         if model.transductive:
@@ -155,5 +155,6 @@ def fit_items(
     return FittedItems(logits.softmax(1).numpy(), predictor)
 
 
-def _as_tensor(rows: Any, dtype: torch.dtype) -> Tensor:
+def as_tensor(rows: Any, dtype: torch.dtype) -> Tensor:
+    """Copy rows of an array or a sparse matrix to a dense tensor."""
     return torch.tensor(_validation.to_dense(rows)).to(dtype)

@@ -20,6 +20,11 @@ STEP = 0.8
 SMALLEST_PROPORTION = 1e-4
 
 
+def bounded_log_shots(shots: float) -> float:
+    """Return the logarithm of the labels per class, within the range that weights were fitted on."""
+    return math.log(min(max(shots, 1.0), MAX_SHOTS))
+
+
 def prior_features(
     predictions: Int[Tensor, "M U"], n_classes: int, shots: float
 ) -> Float[Tensor, "C D"]:
@@ -53,7 +58,7 @@ def prior_features(
     spread = mean.square().mean().sqrt()
     disagreement = log_counts.std(1, correction=0).mean()
     log_classes = math.log(min(n_classes, MAX_CLASSES) / 2)
-    log_shots = math.log(min(max(shots, 1.0), MAX_SHOTS))
+    log_shots = bounded_log_shots(shots)
     factors: list[Tensor | float] = [
         spread,
         log_classes,

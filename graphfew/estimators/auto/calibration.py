@@ -9,13 +9,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from graphfew.propagation.prior_estimation import bounded_log_shots
+
 # With fewer items, an agreement rate says little, and logits are used as they are.
 MIN_ITEMS = 20
 BISECTIONS = 30
 TEMPERATURES = (0.05, 20.0)
 MAX_ACCURACY = 0.99
-# More labels than in the sets that the weights were fitted on.
-MAX_SHOTS = 10.0
 
 
 def agreement_features(
@@ -47,7 +47,7 @@ def agreement_features(
     with_final = (predictions == final).double().mean(1)
     with_next = (predictions == predictions.roll(-1, 0)).double().mean(1)
     rates = torch.cat([with_final, with_next])
-    log_shots = math.log(min(max(shots, 1.0), MAX_SHOTS))
+    log_shots = bounded_log_shots(shots)
     entropy = float(torch.special.entr(prior).sum())
     facts = torch.tensor([log_shots, math.log(len(prior)), entropy, 1.0], dtype=rates.dtype)
     return torch.cat([rates, rates * log_shots, facts])

@@ -14,7 +14,7 @@ from torch import Tensor
 from graphfew.core.episode import UNKNOWN
 from graphfew.errors import InvalidInputError
 from graphfew.estimators import _validation
-from graphfew.estimators._fitting import FittedItems
+from graphfew.estimators._fitting import FittedItems, as_tensor
 from graphfew.estimators.auto.ensemble import Ensemble, fit_ensemble
 from graphfew.estimators.auto.weights import EnsembleWeights, default_weights
 
@@ -118,8 +118,3 @@ def check_auto(arguments: Any, X: Any) -> None:
             f'method="auto" needs features [n, F], and the items have shape {tuple(X.shape)}; '
             "encode them first, or give a checkpoint"
         )
-
-
-def as_tensor(rows: Any, dtype: torch.dtype) -> Tensor:
-    """Copy rows of an array or a sparse matrix to a dense tensor."""
-    return torch.tensor(_validation.to_dense(rows)).to(dtype)

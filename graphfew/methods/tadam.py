@@ -12,7 +12,7 @@ from graphfew.methods._checks import require_labeled
 from graphfew.methods.losses import node_loss
 from graphfew.methods.registry import register_method
 from graphfew.nn.layers import Metric, squared_euclidean
-from graphfew.nn.method import GraphMethod
+from graphfew.nn.method import GraphMethod, bounded_features
 from graphfew.nn.prototypes import ScaledMetric, class_mean_graph, task_class_means
 from graphfew.nn.readout import class_node_logits
 
@@ -65,8 +65,9 @@ class TaskConditioning(nn.Module):
         widths = [norm.num_features for norm in _batch_norms(encoder)] or [dim]
         self.scales = nn.ModuleList(TaskEmbeddingNetwork(dim, width) for width in widths)
 
-    def forward(self, encoder: nn.Module, episode: Episode, encoded: Episode) -> Episode:
-        """Encode the episode again, conditioned on the class means of its first encoding."""
+    def forward(self, encoder: nn.Module, episode: Episode) -> Episode:
+        """Encode the episode twice, the second time conditioned on the class means of the first."""
+        encoded = episode.encode(lambda x: bounded_features(encoder, x))
         task_embedding = task_class_means(encoded)
         hooks = []
         for scale in self.scales:

@@ -24,7 +24,7 @@ Layer = Callable[[Graph], Graph]
 Readout = Callable[[Graph], Tensor]
 Check = Callable[[Episode], None]
 FeatureTransform = Callable[[Episode], Episode]
-Condition = Callable[[nn.Module, Episode, Episode], Episode]
+Condition = Callable[[nn.Module, Episode], Episode]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -67,8 +67,10 @@ class GraphMethod(nn.Module):
             that one graph per task keeps them independent. Other inductive methods run on one
             graph per query.
         check: raises for an episode that the method cannot process, before any computation.
-        condition: `(encoder, episode, encoded) -> encoded`, for a method that encodes a second
-            time, conditioned on the task; None for all others.
+        condition: `(encoder, episode) -> encoded`, called instead of the ordinary encoding, for a
+            method that adapts its encoder to the task. If it adapts a classifier too, the features
+            are the class scores of the adapted network (see `class_score_graph`). None for all
+            other methods.
         node_order_matters: whether the order of the supports can change predictions; the order
             of other nodes never does.
         unlabeled: whether unlabeled nodes are used; otherwise they are removed from the episode.
@@ -277,13 +279,12 @@ class GraphMethod(nn.Module):
         if not self.unlabeled:
             episode = episode.drop_unlabeled()
         self.check(episode)
-        encoded = episode.encode(self.encode_items)
         if self.condition is None:
-            return encoded
-        return self.condition(self.encoder, episode, encoded).encode(clamp_magnitude)
+            return episode.encode(self.encode_items)
+        return self.condition(self.encoder, episode).encode(clamp_magnitude)
 
     def encode_items(self, x: Tensor) -> Float[Tensor, "N F"]:
-        """Encode items without their task; a method with a `condition` encodes them once more.
+        """Encode items without their task, by the encoder as it is before any adaptation.
 
         Args:
             x: items `[N, ...]`.
@@ -294,9 +295,7 @@ class GraphMethod(nn.Module):
         Raises:
             InvalidInputError: the encoder returned another number of rows.
         """
-        features = self.encoder(x)
-        check_features(features, len(x), None, type(self.encoder).__name__)
-        return clamp_magnitude(features)
+        return bounded_features(self.encoder, x)
 
     def forward_encoded(self, encoded: Episode) -> MethodOutput:
         """Run embedding, layers and readout on one graph per task of the episode.
@@ -365,6 +364,24 @@ def _spec_in_mode(
     if not unlabeled:
         arguments["unlabeled"] = False
     return ModelSpec(spec.name, arguments)
+
+
+def bounded_features(encoder: Callable[[Tensor], Tensor], x: Tensor) -> Float[Tensor, "N F"]:
+    """Encode items, check the shape of the features and bound their magnitude.
+
+    Args:
+        encoder: `[N, ...] -> [N, F]`.
+        x: items `[N, ...]`.
+
+    Returns:
+        Features `[N, F]`, see `clamp_magnitude`.
+
+    Raises:
+        InvalidTypeError: the encoder returned something else than a floating tensor.
+        InvalidInputError: the encoder returned another number of rows.
+    """
+    features = check_features(encoder(x), len(x), None, type(encoder).__name__)
+    return clamp_magnitude(features)
 
 
 def device_of(model: nn.Module) -> torch.device:

@@ -59,6 +59,8 @@ def facts(method: gf.MethodSpec) -> str:
     if method.loss is not None:
         loss = f"{method.loss.__module__}.{method.loss.__name__}"
         training = f"with [`gf.{method.loss.__name__}`](../api/methods.md#{loss})"
+        if method.works_untrained:
+            training += "; also predicts without training"
     rows = {
         "modes": ", ".join(modes),
         "training": training,

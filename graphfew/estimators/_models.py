@@ -100,7 +100,7 @@ def check_method(
                 f"{name} cannot use the {n_unlabeled} unlabeled items; remove them, or use a method "
                 "that can, such as pool_prototypes or label_propagation"
             )
-    if factory.content is None and has_trainable_layers(model):
+    if factory.content is None and needs_trained_layers(spec, model):
         raise InvalidInputError(
             f"{name} has weights that must be trained first; give the path of a checkpoint, or a "
             "method that needs no training"
@@ -111,17 +111,21 @@ def check_method(
 def check_head(head: ModelFactory, X: Any) -> None:
     """Raise InvalidInputError if the head cannot predict each item alone without training."""
     # A transductive-only head is rejected by name; its model is not built in a mode it lacks.
-    inductive = find_method(head.method).inductive
+    spec = find_method(head.method)
     dtype = _validation.float_dtype(X)
-    if not inductive or has_trainable_layers(head.model(transductive=False, dtype=dtype)):
+    if not spec.inductive or needs_trained_layers(
+        spec, head.model(transductive=False, dtype=dtype)
+    ):
         raise InvalidInputError(
             f"the head {head.method} cannot predict each item alone without training; give one that "
             "can, such as linear_head or prototypical"
         )
 
 
-def has_trainable_layers(model: GraphMethod) -> bool:
-    """Whether the layers of a model have weights to train."""
+def needs_trained_layers(spec: MethodSpec | None, model: GraphMethod) -> bool:
+    """Whether the layers of a model have weights that must be trained before they predict well."""
+    if spec is not None and spec.works_untrained:
+        return False
     return any(weight.requires_grad for weight in model.layers.parameters())
 
 

@@ -37,6 +37,7 @@ from graphfew.methods.propagated_prototypes import propagated_prototypes
 from graphfew.methods.prototypical import prototypical
 from graphfew.methods.pt_map import pt_map
 from graphfew.methods.relation import relation
+from graphfew.methods.ridge import ridge
 from graphfew.methods.siamese import siamese
 from graphfew.methods.simpleshot import simpleshot
 from graphfew.methods.soft_k_means import soft_k_means, soft_k_means_cluster, soft_k_means_masked
@@ -85,6 +86,7 @@ __all__ = [
     "pt_map",
     "relation",
     "relation_loss",
+    "ridge",
     "siamese",
     "simpleshot",
     "soft_k_means",

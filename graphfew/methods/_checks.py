@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from graphfew.core.episode import Episode
@@ -67,3 +69,10 @@ def combine_checks(*checks: Check) -> Check:
             each(episode)
 
     return check
+
+
+def require_positive(**values: float) -> None:
+    """Reject arguments of a factory that are not positive and finite, given by name."""
+    for name, value in values.items():
+        if not (value > 0 and math.isfinite(value)):
+            raise InvalidInputError(f"{name} must be positive and finite, got {value}")

@@ -39,6 +39,8 @@ class MethodSpec:
         unlabeled: whether the method uses unlabeled nodes; if not, it rejects them.
         class_order_matters: whether renumbering the classes can change predictions.
         node_order_matters: whether reordering the nodes can change predictions.
+        works_untrained: whether the layers have weights to train whose initial values already
+            predict well on good features, so that `FewShotClassifier` accepts the method.
 
     Example:
         >>> import graphfew as gf
@@ -57,6 +59,7 @@ class MethodSpec:
     unlabeled: bool = False
     class_order_matters: bool = False
     node_order_matters: bool = False
+    works_untrained: bool = False
 
     @property
     def needs_training(self) -> bool:

@@ -24,6 +24,7 @@ INDUCTIVE = (
     "prototypical",
     "nearest_neighbor",
     "linear_head",
+    "ridge",
 )
 TRANSDUCTIVE = (
     "pool_prototypes",

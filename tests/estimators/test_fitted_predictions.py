@@ -11,7 +11,14 @@ import graphfew as gf
 from graphfew.estimators import _fitting
 
 WITH_UNLABELED = ("pool_prototypes", "label_propagation", "label_spreading", "poisson")
-LABELED_ONLY = ("prototypical", "simpleshot", "nearest_neighbor", "matching", "linear_head")
+LABELED_ONLY = (
+    "prototypical",
+    "simpleshot",
+    "nearest_neighbor",
+    "matching",
+    "linear_head",
+    "ridge",
+)
 FITTED = (*WITH_UNLABELED, *LABELED_ONLY)
 
 

@@ -1,0 +1,247 @@
+"""The inner loop in kernel form against gradient descent on weights, by autograd, task by task."""
+
+import pytest
+import torch
+from episodes import DIM, task
+from torch.nn import functional as F
+
+import graphfew as gf
+from graphfew.core.dense_batch import DenseBatch, map_to_node_scores
+from graphfew.nn.inner_loop import StepSizes, TaskHeads, adapt_heads, support_batch
+
+STEPS = 4
+
+
+def primal_descent(x, y, start, rate, feature, bias_rate, momentum, weight_decay, first_order):
+    """Gradient descent on the weight and bias of one task; rates are lists, one entry per step."""
+    w, b = start
+    w0, b0 = start
+    velocity = [torch.zeros_like(w), torch.zeros_like(b)]
+    for step in range(len(rate)):
+        if first_order:
+            w_leaf, b_leaf = w.detach().requires_grad_(), b.detach().requires_grad_()
+            x_used, w0_used, b0_used = x.detach(), w0.detach(), b0.detach()
+        else:
+            w_leaf, b_leaf, x_used, w0_used, b0_used = w, b, x, w0, b0
+        loss = F.cross_entropy(x_used @ w_leaf.T + b_leaf, y)
+        away = (w_leaf - w0_used).square().sum() + (b_leaf - b0_used).square().sum()
+        loss = loss + weight_decay / 2 * away
+        grads = torch.autograd.grad(loss, [w_leaf, b_leaf], create_graph=not first_order)
+        velocity = [momentum * v + g for v, g in zip(velocity, grads, strict=True)]
+        w = w - rate[step] * velocity[0] * feature[step]
+        b = b - bias_rate[step] * velocity[1]
+    return w, b
+
+
+def dense(seed, n_tasks=3, way=3, n=8, unlabeled=0):
+    """Tasks of n supports whose labels differ in number per class and, if unlabeled, per task."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(n_tasks, n, DIM, generator=generator, dtype=torch.float64)
+    y = torch.randint(way, (n_tasks, n), generator=generator)
+    y[:, :way] = torch.arange(way)
+    for t in range(unlabeled):
+        y[t, n - 1 - t :] = -1
+    one_hot = F.one_hot(y.clamp_min(0), way).double() * (y >= 0)[..., None]
+    return DenseBatch(x, one_hot, torch.zeros(n_tasks, n, dtype=torch.bool)), y
+
+
+def random(*shape, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+
+def leaf(value):
+    return value.clone().requires_grad_()
+
+
+CASES = {
+    "one rate": {"rate": (1, STEPS)},
+    "rates per task": {"rate": (3, STEPS)},
+    "per feature": {"rate": (1, STEPS), "feature": (1, 1, DIM), "bias": (1, STEPS)},
+    "per step and feature": {"rate": (1, STEPS), "feature": (1, STEPS, DIM), "bias": (1, STEPS)},
+    "per task and feature": {"rate": (3, STEPS), "feature": (3, 1, DIM), "bias": (3, STEPS)},
+}
+VARIANTS = {
+    "plain": {},
+    "first order": {"first_order": True},
+    "momentum": {"momentum": 0.9},
+    "weight decay": {"weight_decay": 0.7},
+    "momentum and weight decay": {"momentum": 0.5, "weight_decay": 0.7},
+    "first order, momentum and weight decay": {
+        "first_order": True,
+        "momentum": 0.5,
+        "weight_decay": 0.7,
+    },
+}
+
+
+# Weight decay needs one rate for all weights of a step.
+COMBINATIONS = {
+    f"{case}, {variant}": (CASES[case], VARIANTS[variant])
+    for case in CASES
+    for variant in VARIANTS
+    if not (VARIANTS[variant].get("weight_decay") and "feature" in CASES[case])
+}
+
+
+@pytest.mark.parametrize(("shapes", "variant"), COMBINATIONS.values(), ids=COMBINATIONS)
+def test_values_and_gradients_match_autograd(shapes, variant):
+    supports, y = dense(1, unlabeled=2)
+    n_tasks, way = len(y), supports.one_hot.shape[2]
+    x, w0, b0 = leaf(supports.x), leaf(random(n_tasks, way, DIM)), leaf(random(n_tasks, way))
+    # Negative rates are allowed, since learned rates may become negative.
+    sizes = {key: leaf(random(*shape, seed=3)) for key, shape in shapes.items()}
+    heads = adapt_heads(
+        DenseBatch(x, supports.one_hot, supports.query),
+        TaskHeads(w0, b0),
+        StepSizes(**sizes),
+        **variant,
+    )
+    expected_w, expected_b = [], []
+    for t in range(n_tasks):
+        rate = sizes["rate"].expand(n_tasks, -1)[t]
+        feature = sizes.get("feature", torch.ones(1, 1, 1).double())
+        known = y[t] >= 0
+        w, b = primal_descent(
+            x[t][known],
+            y[t][known],
+            (w0[t], b0[t]),
+            rate,
+            feature.expand(n_tasks, STEPS, DIM)[t],
+            sizes["bias"].expand(n_tasks, -1)[t] if "bias" in sizes else rate,
+            variant.get("momentum", 0),
+            variant.get("weight_decay", 0),
+            variant.get("first_order", False),
+        )
+        expected_w.append(w)
+        expected_b.append(b)
+    expected = TaskHeads(torch.stack(expected_w), torch.stack(expected_b))
+    assert torch.allclose(heads.weight, expected.weight, rtol=0, atol=1e-12)
+    assert torch.allclose(heads.bias, expected.bias, rtol=0, atol=1e-12)
+
+    queries = random(n_tasks, 6, DIM, seed=4)
+    target = torch.arange(6).remainder(way).repeat(n_tasks)
+    leaves = [w0, b0, *sizes.values()]
+    if not variant.get("first_order"):
+        leaves.append(x)
+    actual_grads, expected_grads = (
+        torch.autograd.grad(F.cross_entropy(h.logits(queries).flatten(0, 1), target), leaves)
+        for h in (heads, expected)
+    )
+    for a, b in zip(actual_grads, expected_grads, strict=True):
+        assert b.abs().max() > 1e-4
+        assert torch.allclose(a, b, rtol=0, atol=1e-12)
+
+
+def test_first_order_has_no_gradient_of_the_supports():
+    supports, _ = dense(1)
+    x = leaf(supports.x)
+    w0 = leaf(random(3, 3, DIM))
+    heads = adapt_heads(
+        DenseBatch(x, supports.one_hot, supports.query),
+        TaskHeads(w0, torch.zeros(3, 3).double()),
+        StepSizes(torch.ones(1, STEPS).double()),
+        first_order=True,
+    )
+    (gradient,) = torch.autograd.grad(heads.weight.sum(), [x], allow_unused=True)
+    assert gradient is None
+
+
+def test_gradcheck_and_second_derivatives():
+    one_hot = torch.eye(2).double()[None]
+    query = torch.zeros(1, 2, dtype=torch.bool)
+
+    def adapted(x, w0, b0, rate):
+        tasks = DenseBatch(x, one_hot, query)
+        heads = adapt_heads(tasks, TaskHeads(w0, b0), StepSizes(rate))
+        return heads.weight, heads.bias
+
+    inputs = (random(1, 2, 2), random(1, 2, 2), random(1, 2), 0.5 * torch.ones(1, 2).double())
+    inputs = tuple(leaf(value) for value in inputs)
+    assert torch.autograd.gradcheck(adapted, inputs)
+    assert torch.autograd.gradgradcheck(adapted, inputs)
+
+
+def test_no_grad_and_training_give_the_same_heads():
+    supports, _ = dense(3)
+    start = TaskHeads(leaf(random(3, 3, DIM)), leaf(random(3, 3)))
+    sizes = StepSizes(torch.ones(1, STEPS).double())
+    trained = adapt_heads(supports, start, sizes)
+    with torch.no_grad():
+        evaluated = adapt_heads(supports, start, sizes)
+    first_order = adapt_heads(supports, start, sizes, first_order=True)
+    for heads in (evaluated, first_order):
+        assert torch.equal(heads.weight, trained.weight)
+        assert torch.equal(heads.bias, trained.bias)
+    assert not evaluated.weight.requires_grad
+
+
+def test_support_batch_keeps_labeled_nodes_of_mixed_shots():
+    """Tasks of equal size with different shots: queries that fill up the shorter ones are ignored."""
+    tasks = [task(10, 3, (1, 2), 4), task(11, 3, (2,), 2), task(12, 3, (1,), 5)]
+    assert {e.sizes for e in tasks} == {(8,)}
+    found = []
+
+    def collect(batch):
+        found.append(batch)
+        return batch.one_hot
+
+    graph = gf.Graph(
+        gf.collate(tasks).x,
+        torch.zeros(3 * 64, 1).double(),
+        gf.complete_graph((8, 8, 8)),
+        gf.collate(tasks),
+    )
+    map_to_node_scores(graph, collect)
+    supports = support_batch(found[0])
+    assert supports.x.shape == (3, 6, DIM)
+    start = TaskHeads(random(3, 3, DIM), random(3, 3))
+    sizes = StepSizes(torch.ones(1, 2).double())
+    heads = adapt_heads(supports, start, sizes)
+    for t, e in enumerate(tasks):
+        w, b = primal_descent(
+            e.x[e.labeled],
+            e.y[e.labeled],
+            (leaf(start.weight[t]), leaf(start.bias[t])),
+            [1.0, 1.0],
+            [1.0, 1.0],
+            [1.0, 1.0],
+            0,
+            0,
+            first_order=False,
+        )
+        assert torch.allclose(heads.weight[t], w, rtol=0, atol=1e-12)
+        assert torch.allclose(heads.bias[t], b, rtol=0, atol=1e-12)
+
+
+def test_no_steps_and_float32():
+    supports, _ = dense(4)
+    start = TaskHeads(random(3, 3, DIM), random(3, 3))
+    assert adapt_heads(supports, start, StepSizes(torch.ones(1, 0).double())) is start
+    sizes = StepSizes(torch.ones(1, STEPS).double())
+    double = adapt_heads(supports, start, sizes)
+    single = adapt_heads(
+        DenseBatch(supports.x.float(), supports.one_hot.float(), supports.query),
+        TaskHeads(start.weight.float(), start.bias.float()),
+        StepSizes(torch.ones(1, STEPS)),
+    )
+    assert single.weight.dtype == single.bias.dtype == torch.float32
+    assert torch.allclose(single.weight.double(), double.weight, rtol=0, atol=1e-5)
+
+
+def test_invalid_arguments():
+    supports, _ = dense(5)
+    start = TaskHeads(random(3, 3, DIM), random(3, 3))
+    sizes = StepSizes(torch.ones(1, 2).double(), feature=torch.ones(1, 1, DIM).double())
+    with pytest.raises(gf.errors.InvalidInputError, match="weight_decay needs one step size"):
+        adapt_heads(supports, start, sizes, weight_decay=0.1)
+
+
+@pytest.mark.parametrize("scale", [1e3, float("nan")])
+def test_a_diverging_loop_names_rate_and_loss(scale):
+    supports, _ = dense(6)
+    large = DenseBatch(scale * supports.x, supports.one_hot, supports.query)
+    start = TaskHeads(torch.zeros(3, 3, DIM).double(), torch.zeros(3, 3).double())
+    message = r"diverged: after 5 steps at a rate of 2 the support loss is .* \(.* at the start\)"
+    with pytest.raises(gf.errors.NumericalError, match=message):
+        adapt_heads(large, start, StepSizes(2 * torch.ones(1, 5).double()))

@@ -49,3 +49,9 @@ def seeded(*seed: int) -> Iterator[None]:
         if torch.cuda.is_available():
             torch.cuda.manual_seed(state)
         yield
+
+
+def torch_generator(sequence: np.random.SeedSequence) -> torch.Generator:
+    """Return a generator of PyTorch on the CPU, seeded by NumPy."""
+    state = int(sequence.generate_state(1, np.uint64)[0])
+    return torch.Generator().manual_seed(state)

@@ -6,8 +6,11 @@ vary the tasks.
 
 from graphfew._utils.data_warning import DataWarning
 from graphfew.data import augment
-from graphfew.data.augment import Augmentation, AugmentedTasks
+from graphfew.data.augment import Augmentation
+from graphfew.data.augmented_tasks import AugmentedTasks
+from graphfew.data.cactus import CactusTasks
 from graphfew.data.catalog import DATASETS, SPLITS, load
+from graphfew.data.clustering import kmeans_partitions
 from graphfew.data.dataset import Dataset, arrays
 from graphfew.data.datasets.cifar import cifar_fs, fc100
 from graphfew.data.datasets.class_folders import class_folders
@@ -22,6 +25,7 @@ from graphfew.data.datasets.precomputed_features import (
     clinc150,
     clinc150_out_of_scope,
 )
+from graphfew.data.draws import TaskDraw
 from graphfew.data.encode import encode
 from graphfew.data.int_range import IntRange
 from graphfew.data.query_sampling import (
@@ -38,13 +42,15 @@ from graphfew.data.query_sampling import (
     varied,
 )
 from graphfew.data.splits import Splits
-from graphfew.data.tasks import TaskDraw, Tasks
+from graphfew.data.tasks import Tasks
+from graphfew.data.umtra import UmtraTasks
 
 __all__ = [
     "DATASETS",
     "SPLITS",
     "Augmentation",
     "AugmentedTasks",
+    "CactusTasks",
     "DataWarning",
     "Dataset",
     "IntRange",
@@ -52,6 +58,7 @@ __all__ = [
     "Splits",
     "TaskDraw",
     "Tasks",
+    "UmtraTasks",
     "arrays",
     "augment",
     "balanced",
@@ -68,6 +75,7 @@ __all__ = [
     "fc100",
     "fewrel",
     "glyphs",
+    "kmeans_partitions",
     "load",
     "mini_imagenet",
     "mixture",

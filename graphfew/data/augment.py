@@ -5,22 +5,17 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from graphfew._utils.model_spec import JSON
 from graphfew.backbones.wrappers import affine_matrices
-from graphfew.core.episode import Episode, task_index
-from graphfew.data.sources import TaskSource
 from graphfew.errors import InvalidInputError
 
 ImageTransform = Callable[[Tensor, Tensor, torch.Generator], Tensor]
 
-_KNOWN_FORMS = "affine:1, alphabet:1, crop:4, flip, color:0.4, and several joined by +"
+_KNOWN_FORMS = "affine:1, alphabet:1, crop:4, flip, color:0.4, dropout:0.5, and several joined by +"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,6 +195,34 @@ def color(strength: float = 0.4) -> Augmentation:
     return Augmentation(_name("color", strength, 0.4), transform)
 
 
+def dropout(rate: float = 0.5) -> Augmentation:
+    """Set each pixel to black at random, in all channels.
+
+    Args:
+        rate: probability of black.
+
+    Returns:
+        The augmentation `dropout`.
+
+    Raises:
+        InvalidInputError: the rate is not between 0 and 1.
+
+    Example:
+        >>> dropout(0.3).name
+        'dropout:0.3'
+    """
+    if not 0 < rate < 1:
+        raise InvalidInputError(f"dropout got rate={rate}; it must be above 0 and below 1")
+
+    def transform(images: Tensor, task: Tensor, generator: torch.Generator) -> Tensor:
+        del task
+        n, _, height, width = images.shape
+        is_visible = torch.rand(n, 1, height, width, generator=generator) >= rate
+        return images * is_visible.to(images)
+
+    return Augmentation(_name("dropout", rate, 0.5), transform)
+
+
 def compose(*parts: Augmentation) -> Augmentation:
     """Apply augmentations one after the other.
 
@@ -234,6 +257,7 @@ _FACTORIES: Mapping[str, Callable[..., Augmentation]] = {
     "crop": lambda padding="4": crop(int(padding)),
     "flip": flip,
     "color": lambda strength="0.4": color(float(strength)),
+    "dropout": lambda rate="0.5": dropout(float(rate)),
 }
 
 
@@ -241,7 +265,8 @@ def parse_augmentation(text: str) -> Augmentation:
     """Read an augmentation from text.
 
     Args:
-        text: `affine:1.5`, `alphabet`, `crop:4`, `flip` or `color:0.4`, or several joined by `+`.
+        text: `affine:1.5`, `alphabet`, `crop:4`, `flip`, `color:0.4` or `dropout:0.5`, or several
+            joined by `+`.
 
     Returns:
         The augmentation; its name is `text`, without numbers that are the default.
@@ -265,91 +290,6 @@ def parse_augmentation(text: str) -> Augmentation:
                 f"unknown augmentation {part!r}{reason}; expected one of {_KNOWN_FORMS}"
             ) from error
     return parts[0] if len(parts) == 1 else compose(*parts)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class AugmentedTasks:
-    """Tasks with randomly changed images.
-
-    The changes depend on `seed` and on the indices of a batch alone, so training that is resumed
-    from a checkpoint sees the same images.
-
-    Args:
-        tasks: source of tasks of images, `[N, c, h, w]`.
-        augmentation: the random transform.
-        seed: seed of the transform.
-
-    Example:
-        >>> import graphfew as gf
-        >>> tasks = AugmentedTasks(gf.Tasks(gf.data.digits()), affine(), seed=1)
-        >>> episode, target = tasks.batch(range(2))
-        >>> episode.n_tasks
-        2
-    """
-
-    tasks: TaskSource
-    augmentation: Augmentation
-    seed: int = 0
-
-    def batch(self, indices: range) -> tuple[Episode, Tensor]:
-        """Return tasks as one episode, with every image changed.
-
-        Args:
-            indices: numbers of the tasks.
-
-        Returns:
-            The episode, and the class index of each query, `[Q]` int64.
-
-        Raises:
-            InvalidInputError: the items are not images.
-        """
-        episode, target = self.tasks.batch(indices)
-        # On the CPU, where the transforms draw their random numbers.
-        task = task_index(episode.sizes, torch.device("cpu"))
-        # `encode` only replaces the items, so it serves for changed images as well as for features.
-        augmented = episode.encode(
-            lambda images: augment_images(self.augmentation, images, task, self.seed, indices)
-        )
-        return augmented, target
-
-    def describe(self) -> Mapping[str, JSON]:
-        """Return the description of the tasks, and the name of the augmentation."""
-        tasks: Any = self.tasks  # `describe` is not part of the protocol
-        return {**tasks.describe(), "augment": self.augmentation.name}
-
-
-def augment_images(
-    augmentation: Augmentation, images: Tensor, task: Tensor, seed: int, indices: range
-) -> Tensor:
-    """Change images at random, as a function of `seed` and of the first and last index.
-
-    Args:
-        augmentation: the random transform.
-        images: `[N, c, h, w]` in 0..1.
-        task: `[N]` number of each image's task, ascending from 0.
-        seed: seed of the transform.
-        indices: indices of the batch.
-
-    Returns:
-        `[N, c, h, w]` changed images.
-
-    Raises:
-        InvalidInputError: the items are not images.
-
-    Example:
-        >>> images, task = torch.rand(2, 1, 8, 8), torch.tensor([0, 0])
-        >>> augment_images(flip(), images, task, seed=0, indices=range(1)).shape
-        torch.Size([2, 1, 8, 8])
-    """
-    if images.ndim != 4:
-        raise InvalidInputError(
-            f"items have shape {tuple(images.shape[1:])}, but {augmentation.name} needs images "
-            "[c, h, w]; omit the augmentation"
-        )
-    # SeedSequence mixes its input, so that neighboring seeds and indices give unrelated numbers.
-    sequence = np.random.SeedSequence((seed, indices[0], indices[-1]))
-    state = int(sequence.generate_state(1, np.uint64)[0])
-    return augmentation.transform(images, task, torch.Generator().manual_seed(state))
 
 
 def _warp(images: Tensor, matrices: Tensor) -> Tensor:

@@ -3,53 +3,35 @@
 from __future__ import annotations
 
 import dataclasses
-import operator
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any, SupportsIndex
 
 import numpy as np
-import torch
 from jaxtyping import Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from graphfew.core.episode import UNKNOWN, Episode, unchecked_episode
+from graphfew.core.episode import UNKNOWN, Episode
 from graphfew.data._task_checks import TaskRanges, check_tasks, n_labeled_shots
 from graphfew.data.dataset import Dataset
+from graphfew.data.draws import (
+    QUERY,
+    ROLES,
+    SUPPORT,
+    UNLABELED,
+    Index,
+    TaskDraw,
+    check_seed,
+    gather_tasks,
+    task_number,
+)
 from graphfew.data.int_range import IntOrRange, IntRange
 from graphfew.data.query_sampling import QuerySampler, balanced, draw_queries
-from graphfew.errors import InvalidInputError
 
-Index = NDArray[np.int64]
-SUPPORT, UNLABELED, QUERY = ROLES = 0, 1, 2
 # Up to this size, permuting a class is faster than numpy's choice without replacement.
 # The two give different items, so another size would change the tasks of a seed.
 _MAX_PERMUTED_CLASS = 1000
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class TaskDraw:
-    """The content of one task, as indices into its data set.
-
-    Attributes:
-        items: `[N]` index of each node's item in the data set.
-        label: `[N]` class index of each node within the task, hidden labels included; -1 for items
-            of distractor classes.
-        role: `[N]` SUPPORT, UNLABELED or QUERY.
-        classes: `[way]` class index in the data set of each class of the task.
-
-    Example:
-        >>> import graphfew as gf
-        >>> draw = gf.Tasks(gf.data.digits(), way=2, query=1, shuffle=False).draw(0)
-        >>> draw.label, draw.role
-        (array([0, 1, 0, 1]), array([0, 0, 2, 2]))
-    """
-
-    items: Index
-    label: Index
-    role: Index
-    classes: Index
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -108,9 +90,7 @@ class Tasks:
     distractors: IntOrRange = 0
 
     def __post_init__(self) -> None:
-        # operator.index refuses floats now; SeedSequence would refuse them at the first draw.
-        if operator.index(self.seed) < 0:
-            raise InvalidInputError(f"seed is {self.seed}; it must be 0 or more")
+        check_seed(self.seed)
         check_tasks(self)
 
     def __getitem__(self, index: SupportsIndex) -> tuple[Episode, Int[Tensor, " Q"]]:
@@ -146,32 +126,14 @@ class Tasks:
             >>> episode.sizes
             (4, 4, 4)
         """
-        draws = [self.draw(index) for index in indices]
-        if not draws:
-            raise InvalidInputError("batch got no indices; pass at least one")
-        items = np.concatenate([draw.items for draw in draws])
-        label = np.concatenate([draw.label for draw in draws])
-        role = np.concatenate([draw.role for draw in draws])
-        x = self.data.gather(items)
-        is_query = role == QUERY
-        # Draws are valid by construction, and validation would read the device's memory for every
-        # batch.
-        episode = unchecked_episode(
-            x=x,
-            y=torch.from_numpy(np.where(role == SUPPORT, label, UNKNOWN)).to(x.device),
-            query=torch.from_numpy(is_query).to(x.device),
-            sizes=tuple(len(draw.items) for draw in draws),
-            way=tuple(len(draw.classes) for draw in draws),
-            n_queries=tuple(int(np.count_nonzero(draw.role == QUERY)) for draw in draws),
-            n_unlabeled=tuple(int(np.count_nonzero(draw.role == UNLABELED)) for draw in draws),
-        )
-        return episode, torch.from_numpy(label[is_query]).to(x.device)
+        return gather_tasks(self.data, [self.draw(index) for index in indices])
 
-    def draw(self, index: SupportsIndex) -> TaskDraw:
+    def draw(self, index: SupportsIndex, classes: Index | None = None) -> TaskDraw:
         """Draw the items of one task.
 
         Args:
             index: number of the task.
+            classes: `[way]` its classes; None draws them too.
 
         Returns:
             Items, labels, roles and classes of the task.
@@ -179,16 +141,14 @@ class Tasks:
         Raises:
             IndexError: the index is negative.
         """
-        number = operator.index(index)
-        if number < 0:
-            raise IndexError(
-                f"task {number}: tasks are endless and have no last one; indices are 0 or more"
-            )
+        number = task_number(index)
         # The order of the draws below defines what a task is: it must not change.
         rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(number,)))
         shot = self.ranges.shot.draw(rng)
         unlabeled = self.ranges.unlabeled.draw(rng)
-        classes = self._draw_classes(rng)
+        # Drawn also if classes are given, so that a task has the same draws after this one.
+        drawn_classes = self._draw_classes(rng)
+        classes = drawn_classes if classes is None else classes
         n_context = shot + unlabeled
         capacity = self.class_sizes[classes] - n_context
         n_queries = draw_queries(self.sampler, capacity, rng)

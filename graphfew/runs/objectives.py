@@ -8,7 +8,8 @@ from collections.abc import Callable
 from torch import nn
 
 from graphfew.data import encode
-from graphfew.data.augment import Augmentation, AugmentedTasks, parse_augmentation
+from graphfew.data.augment import Augmentation, parse_augmentation
+from graphfew.data.augmented_tasks import AugmentedTasks
 from graphfew.nn.method import GraphMethod, device_of
 from graphfew.runs.config import CLASSES, TrainConfig
 from graphfew.runs.factory import build_model

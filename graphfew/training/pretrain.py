@@ -17,7 +17,8 @@ from torch.nn import functional
 from graphfew._utils.model_spec import JSON
 from graphfew._utils.seeding import seeded
 from graphfew.data import Dataset
-from graphfew.data.augment import Augmentation, augment_images
+from graphfew.data.augment import Augmentation
+from graphfew.data.augmented_tasks import augment_images
 from graphfew.errors import InvalidInputError
 
 N_ROTATIONS = 4

@@ -6,7 +6,6 @@ import torch
 import graphfew as gf
 from graphfew.data import augment
 from graphfew.data.augment import (
-    AugmentedTasks,
     affine,
     alphabet,
     color,
@@ -15,6 +14,7 @@ from graphfew.data.augment import (
     flip,
     parse_augmentation,
 )
+from graphfew.data.augmented_tasks import AugmentedTasks, augment_images
 
 IMAGES = torch.rand(6, 3, 12, 12, generator=torch.Generator().manual_seed(0))
 ONE = torch.zeros(600, dtype=torch.int64)
@@ -28,13 +28,15 @@ NAMES = (
     "flip",
     "color",
     "color:0.2",
+    "dropout",
+    "dropout:0.3",
     "affine+crop:1+flip+color:0.1",
 )
 
 
 def changed(change, images, seed, indices):
     """The images as one task."""
-    return augment.augment_images(change, images, ONE[: len(images)], seed, indices)
+    return augment_images(change, images, ONE[: len(images)], seed, indices)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -99,7 +101,7 @@ def test_alphabet_transforms_images_of_a_task_alike_and_tasks_differently():
     line[:, :, 20, 8:33] = 1  # lying
     line[:, :, 20:26, 32] = 1  # with a hook, which a mirror turns
     task = torch.arange(4).repeat_interleave(10)
-    images = augment.augment_images(alphabet(1e-4), line, task, 0, range(1))
+    images = augment_images(alphabet(1e-4), line, task, 0, range(1))
     for number in range(4):
         first = images[10 * number]
         assert float((images[task == number] - first).abs().max()) < 0.05
@@ -108,7 +110,7 @@ def test_alphabet_transforms_images_of_a_task_alike_and_tasks_differently():
             for other in range(4)
             if other != number
         )
-    strong = augment.augment_images(alphabet(), line, task, 0, range(1))
+    strong = augment_images(alphabet(), line, task, 0, range(1))
     assert float((strong[0] - strong[1]).abs().max()) > 0.3
 
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 import graphfew as gf
-from graphfew.data.augment import AugmentedTasks, parse_augmentation
+from graphfew.data.augment import parse_augmentation
+from graphfew.data.augmented_tasks import AugmentedTasks
 
 DEVICES = [
     "meta",

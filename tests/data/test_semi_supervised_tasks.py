@@ -10,7 +10,7 @@ from episodes import randomized
 
 import graphfew as gf
 from graphfew.data import Dataset, Tasks, dirichlet
-from graphfew.data.tasks import QUERY, SUPPORT, UNLABELED
+from graphfew.data.draws import QUERY, SUPPORT, UNLABELED
 
 Y = torch.arange(10).repeat_interleave(20)
 DATA = Dataset(

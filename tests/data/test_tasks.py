@@ -21,7 +21,7 @@ from graphfew.data import (
     single_class,
     varied,
 )
-from graphfew.data.tasks import QUERY, SUPPORT, UNLABELED
+from graphfew.data.draws import QUERY, SUPPORT, UNLABELED
 from graphfew.errors import InvalidInputError
 
 

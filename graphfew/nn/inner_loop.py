@@ -17,40 +17,13 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils import _python_dispatch
 
-from graphfew.core.dense_batch import DenseBatch
+from graphfew.core.supports import Supports
 from graphfew.errors import InvalidInputError, NumericalError
+from graphfew.nn.linear_classifier import LinearWeights
 
 # The cross-entropy of a converging loop decreases, and a rate that is several times too large makes
 # it grow a few hundred times.
 DIVERGED_LOSS_RATIO = 1e4
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class TaskHeads:
-    """Linear classifiers, one per task.
-
-    Attributes:
-        weight: `[G, way, F]`.
-        bias: `[G, way]`.
-
-    Example:
-        >>> import torch
-        >>> from graphfew.nn.inner_loop import TaskHeads
-        >>> heads = TaskHeads(torch.ones(1, 2, 3), torch.tensor([[0.0, 1.0]]))
-        >>> heads.logits(torch.ones(1, 1, 3))
-        tensor([[[3., 4.]]])
-    """
-
-    weight: Float[Tensor, "G way F"]
-    bias: Float[Tensor, "G way"]
-
-    def logits(self, x: Float[Tensor, "G n F"]) -> Float[Tensor, "G n way"]:
-        """Return the logits of the nodes `[G, n, F]` of each task, `[G, n, way]`."""
-        return torch.baddbmm(self.bias[:, None], x, self.weight.mT)
-
-    def detach(self) -> TaskHeads:
-        """Return the same classifiers without gradient history."""
-        return TaskHeads(self.weight.detach(), self.bias.detach())
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -61,8 +34,7 @@ class StepSizes:
         rate: `[G, T]` or `[1, T]`, the rate of each step.
         feature: factors on the rate per feature, `[G, T, F]`; each of the first two dimensions may
             be 1. None for 1.
-        bias: `[G, T]` or `[1, T]`, the rate of the bias at each step, zeros to keep the bias fixed;
-            None for `rate`.
+        bias: `[G, T]` or `[1, T]`, the rate of the bias at each step; None for `rate`.
     """
 
     rate: Float[Tensor, "G T"]
@@ -70,52 +42,15 @@ class StepSizes:
     bias: Float[Tensor, "G3 T"] | None = None
 
 
-def support_batch(tasks: DenseBatch) -> DenseBatch:
-    """Remove the queries of a batch of tasks.
-
-    Args:
-        tasks: G tasks of n nodes.
-
-    Returns:
-        The batch with the S nodes of each task that are not queries, in the order of the episode,
-        without edges. Where tasks differ in S, nodes without a label fill up the shorter ones.
-
-    Example:
-        >>> import torch
-        >>> from graphfew.core.dense_batch import DenseBatch
-        >>> from graphfew.nn.inner_loop import support_batch
-        >>> query = torch.tensor([[True, False, False]])
-        >>> tasks = DenseBatch(torch.zeros(1, 3, 4), torch.zeros(1, 3, 2), query)
-        >>> support_batch(tasks).x.shape
-        torch.Size([1, 2, 4])
-    """
-    n_tasks, n_nodes = tasks.query.shape
-    n_support = int((~tasks.query).sum(1).max())
-    # Stable, so that rounding does not depend on where the queries are.
-    is_query = tasks.query.to(torch.uint8)
-    order = is_query.argsort(dim=1, stable=True)[:, :n_support]
-    first_node = n_nodes * torch.arange(n_tasks, device=order.device)
-    nodes = (first_node[:, None] + order).flatten()
-
-    def take(values: Tensor) -> Tensor:
-        # Rows of a flat array: the backward pass of `index_select` is the fastest.
-        rows = values.flatten(0, 1).index_select(0, nodes)
-        return rows.view(n_tasks, n_support, *values.shape[2:])
-
-    return DenseBatch(
-        take(tasks.x), take(tasks.one_hot), take(tasks.query), class_nodes=tasks.class_nodes
-    )
-
-
-def adapt_heads(
-    supports: DenseBatch,
-    start: TaskHeads,
+def adapt_weights(
+    supports: Supports,
+    start: LinearWeights,
     step_sizes: StepSizes,
     *,
     first_order: bool = False,
     momentum: float = 0.0,
     weight_decay: float = 0.0,
-) -> TaskHeads:
+) -> LinearWeights:
     """Adapt a linear classifier to the labeled nodes of each task by gradient descent.
 
     Formula:
@@ -133,8 +68,8 @@ def adapt_heads(
     by N·K; for that sum divided by K (MAML's code), by N.
 
     Args:
-        supports: tasks of S nodes, see `support_batch`; nodes without a label are ignored.
-        start: `W_0` and `b_0` of each task.
+        supports: the supports of G tasks, see `gather_supports`.
+        start: `W_0` and `b_0` of each task; without a bias, the result has none either.
         step_sizes: the rates of T steps; T = 0 returns the start.
         first_order: treat the gradients `V_t` as constants: the result has gradients with respect
             to the start and the step sizes, but not to the features of the supports.
@@ -142,7 +77,7 @@ def adapt_heads(
         weight_decay: λ, pulls the weights and the bias toward the start.
 
     Returns:
-        The adapted classifiers, in the dtype of the features; the steps run in float64.
+        The adapted weights, in the dtype of the features; the steps run in float64.
 
     Raises:
         InvalidInputError: `weight_decay` with step sizes that differ between weights.
@@ -150,13 +85,13 @@ def adapt_heads(
 
     Example:
         >>> import torch
-        >>> from graphfew.core.dense_batch import DenseBatch
-        >>> from graphfew.nn.inner_loop import StepSizes, TaskHeads, adapt_heads
-        >>> tasks = DenseBatch(torch.eye(2)[None], torch.eye(2)[None], torch.zeros(1, 2).bool())
-        >>> start = TaskHeads(torch.zeros(1, 2, 2), torch.zeros(1, 2))
-        >>> adapt_heads(tasks, start, StepSizes(torch.tensor([[1.0]]))).weight
-        tensor([[[ 0.2500, -0.2500],
-                 [-0.2500,  0.2500]]])
+        >>> from graphfew.core.supports import Supports
+        >>> from graphfew.nn.inner_loop import LinearWeights, StepSizes, adapt_weights
+        >>> eye, mask = torch.eye(2)[None], torch.ones(1, 2, dtype=torch.bool)
+        >>> supports = Supports(eye, one_hot=eye, mask=mask, nodes=torch.arange(2)[None])
+        >>> start = LinearWeights(torch.zeros(1, 2, 2))
+        >>> adapt_weights(supports, start, StepSizes(torch.tensor([[1.0]]))).weight.tolist()
+        [[[0.25, -0.25], [-0.25, 0.25]]]
 
     Source:
         Finn, Abbeel, Levine, 2017, Model-Agnostic Meta-Learning for Fast Adaptation of Deep
@@ -181,8 +116,8 @@ def adapt_heads(
 
 
 def _descend(
-    supports: DenseBatch,
-    start: TaskHeads,
+    supports: Supports,
+    start: LinearWeights,
     step_sizes: StepSizes,
     momentum: float,
     weight_decay: float,
@@ -192,10 +127,10 @@ def _descend(
     # features, which take most of the time, keep the dtype of the features.
     kernels = [kernel.double() for kernel in _kernels(supports.x, step_sizes.feature)]
     rates = step_sizes.rate.double()
-    bias_rates = rates if step_sizes.bias is None else step_sizes.bias.double()
+    bias_rates = _bias_rates(start, step_sizes)
     label = supports.one_hot.double()
-    is_labeled = label.sum(2, keepdim=True)
-    weight = is_labeled / is_labeled.sum(1, keepdim=True)
+    is_support = supports.mask.double()[:, :, None]
+    weight = is_support / is_support.sum(1, keepdim=True)
     first_logits = start.logits(supports.x).double()
     logits = first_logits
     coefficients = torch.zeros_like(logits)
@@ -208,10 +143,11 @@ def _descend(
         velocity = momentum * velocity + gradient if momentum else gradient
         velocities.append(velocity)
         rate = rates[:, step, None, None]
-        bias_change = bias_rates[:, step, None, None] * velocity.sum(1, keepdim=True)
         # One kernel serves all steps unless the rates of the features differ between steps.
         kernel = kernels[min(step, len(kernels) - 1)]
-        logits = logits - rate * torch.bmm(kernel, velocity) - bias_change
+        logits = logits - rate * torch.bmm(kernel, velocity)
+        if bias_rates is not None:
+            logits = logits - bias_rates[:, step, None, None] * velocity.sum(1, keepdim=True)
         if weight_decay:
             coefficients = coefficients + rate * velocity
     _check_loss(first_logits, logits, label, rates)
@@ -226,13 +162,11 @@ def _kernels(x: Tensor, feature: Tensor | None) -> list[Tensor]:
 
 
 def _apply_updates(
-    x: Tensor, start: TaskHeads, step_sizes: StepSizes, velocities: list[Tensor]
-) -> TaskHeads:
+    x: Tensor, start: LinearWeights, step_sizes: StepSizes, velocities: list[Tensor]
+) -> LinearWeights:
     """Subtract the sum of all updates from the start."""
     velocity = torch.stack(velocities, dim=1)
     rates = step_sizes.rate.double()
-    bias_rates = rates if step_sizes.bias is None else step_sizes.bias.double()
-    bias_update = (bias_rates[..., None] * velocity.sum(2)).sum(1)
     updates = (rates[..., None, None] * velocity).to(x)
     feature = step_sizes.feature
     if feature is None or feature.shape[1] == 1:
@@ -243,7 +177,19 @@ def _apply_updates(
     else:
         per_step = torch.einsum("gtnk,gnf->gtkf", updates, x)
         weight_update = (per_step * feature.to(x)[:, :, None]).sum(1)
-    return TaskHeads(start.weight - weight_update, start.bias - bias_update.to(start.bias))
+    weight = start.weight - weight_update
+    bias_rates = _bias_rates(start, step_sizes)
+    if start.bias is None or bias_rates is None:
+        return LinearWeights(weight)
+    bias_update = (bias_rates[..., None] * velocity.sum(2)).sum(1)
+    return LinearWeights(weight, start.bias - bias_update.to(start.bias))
+
+
+def _bias_rates(start: LinearWeights, step_sizes: StepSizes) -> Tensor | None:
+    if start.bias is None:
+        return None
+    bias = step_sizes.rate if step_sizes.bias is None else step_sizes.bias
+    return bias.double()
 
 
 @torch.no_grad()

@@ -1,13 +1,16 @@
 """The inner loop in kernel form against gradient descent on weights, by autograd, task by task."""
 
+import dataclasses
+
 import pytest
 import torch
 from episodes import DIM, task
 from torch.nn import functional as F
 
 import graphfew as gf
-from graphfew.core.dense_batch import DenseBatch, map_to_node_scores
-from graphfew.nn.inner_loop import StepSizes, TaskHeads, adapt_heads, support_batch
+from graphfew.core.dense_batch import map_to_nodes
+from graphfew.core.supports import Supports, gather_supports
+from graphfew.nn.inner_loop import LinearWeights, StepSizes, adapt_weights
 
 STEPS = 4
 
@@ -33,16 +36,22 @@ def primal_descent(x, y, start, rate, feature, bias_rate, momentum, weight_decay
     return w, b
 
 
-def dense(seed, n_tasks=3, way=3, n=8, unlabeled=0):
-    """Tasks of n supports whose labels differ in number per class and, if unlabeled, per task."""
+def random_supports(seed, n_tasks=3, way=3, n=8, padding=0):
+    """Tasks of n supports, whose number per class differs and, with padding, also their number per task."""
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(n_tasks, n, DIM, generator=generator, dtype=torch.float64)
     y = torch.randint(way, (n_tasks, n), generator=generator)
     y[:, :way] = torch.arange(way)
-    for t in range(unlabeled):
+    for t in range(padding):
         y[t, n - 1 - t :] = -1
-    one_hot = F.one_hot(y.clamp_min(0), way).double() * (y >= 0)[..., None]
-    return DenseBatch(x, one_hot, torch.zeros(n_tasks, n, dtype=torch.bool)), y
+    mask = y >= 0
+    one_hot = F.one_hot(y.clamp_min(0), way).double() * mask[..., None]
+    nodes = torch.arange(n).expand(n_tasks, n)
+    return Supports(x * mask[..., None], one_hot, mask, nodes), y
+
+
+def with_features(supports, x):
+    return dataclasses.replace(supports, x=x)
 
 
 def random(*shape, seed=0):
@@ -86,14 +95,14 @@ COMBINATIONS = {
 
 @pytest.mark.parametrize(("shapes", "variant"), COMBINATIONS.values(), ids=COMBINATIONS)
 def test_values_and_gradients_match_autograd(shapes, variant):
-    supports, y = dense(1, unlabeled=2)
+    supports, y = random_supports(1, padding=2)
     n_tasks, way = len(y), supports.one_hot.shape[2]
     x, w0, b0 = leaf(supports.x), leaf(random(n_tasks, way, DIM)), leaf(random(n_tasks, way))
     # Negative rates are allowed, since learned rates may become negative.
     sizes = {key: leaf(random(*shape, seed=3)) for key, shape in shapes.items()}
-    heads = adapt_heads(
-        DenseBatch(x, supports.one_hot, supports.query),
-        TaskHeads(w0, b0),
+    heads = adapt_weights(
+        with_features(supports, x),
+        LinearWeights(w0, b0),
         StepSizes(**sizes),
         **variant,
     )
@@ -115,7 +124,7 @@ def test_values_and_gradients_match_autograd(shapes, variant):
         )
         expected_w.append(w)
         expected_b.append(b)
-    expected = TaskHeads(torch.stack(expected_w), torch.stack(expected_b))
+    expected = LinearWeights(torch.stack(expected_w), torch.stack(expected_b))
     assert torch.allclose(heads.weight, expected.weight, rtol=0, atol=1e-12)
     assert torch.allclose(heads.bias, expected.bias, rtol=0, atol=1e-12)
 
@@ -134,12 +143,12 @@ def test_values_and_gradients_match_autograd(shapes, variant):
 
 
 def test_first_order_has_no_gradient_of_the_supports():
-    supports, _ = dense(1)
+    supports, _ = random_supports(1)
     x = leaf(supports.x)
     w0 = leaf(random(3, 3, DIM))
-    heads = adapt_heads(
-        DenseBatch(x, supports.one_hot, supports.query),
-        TaskHeads(w0, torch.zeros(3, 3).double()),
+    heads = adapt_weights(
+        with_features(supports, x),
+        LinearWeights(w0, torch.zeros(3, 3).double()),
         StepSizes(torch.ones(1, STEPS).double()),
         first_order=True,
     )
@@ -148,36 +157,33 @@ def test_first_order_has_no_gradient_of_the_supports():
 
 
 def test_gradcheck_and_second_derivatives():
-    one_hot = torch.eye(2).double()[None]
-    query = torch.zeros(1, 2, dtype=torch.bool)
+    supports, _ = random_supports(2, n_tasks=1, way=2, n=2)
 
     def adapted(x, w0, b0, rate):
-        tasks = DenseBatch(x, one_hot, query)
-        heads = adapt_heads(tasks, TaskHeads(w0, b0), StepSizes(rate))
+        heads = adapt_weights(with_features(supports, x), LinearWeights(w0, b0), StepSizes(rate))
         return heads.weight, heads.bias
 
-    inputs = (random(1, 2, 2), random(1, 2, 2), random(1, 2), 0.5 * torch.ones(1, 2).double())
+    inputs = (supports.x, random(1, 2, DIM), random(1, 2), 0.5 * torch.ones(1, 2).double())
     inputs = tuple(leaf(value) for value in inputs)
     assert torch.autograd.gradcheck(adapted, inputs)
     assert torch.autograd.gradgradcheck(adapted, inputs)
 
 
 def test_no_grad_and_training_give_the_same_heads():
-    supports, _ = dense(3)
-    start = TaskHeads(leaf(random(3, 3, DIM)), leaf(random(3, 3)))
+    supports, _ = random_supports(3)
+    start = LinearWeights(leaf(random(3, 3, DIM)), leaf(random(3, 3)))
     sizes = StepSizes(torch.ones(1, STEPS).double())
-    trained = adapt_heads(supports, start, sizes)
+    trained = adapt_weights(supports, start, sizes)
     with torch.no_grad():
-        evaluated = adapt_heads(supports, start, sizes)
-    first_order = adapt_heads(supports, start, sizes, first_order=True)
+        evaluated = adapt_weights(supports, start, sizes)
+    first_order = adapt_weights(supports, start, sizes, first_order=True)
     for heads in (evaluated, first_order):
         assert torch.equal(heads.weight, trained.weight)
         assert torch.equal(heads.bias, trained.bias)
     assert not evaluated.weight.requires_grad
 
 
-def test_support_batch_keeps_labeled_nodes_of_mixed_shots():
-    """Tasks of equal size with different shots: queries that fill up the shorter ones are ignored."""
+def test_tasks_of_equal_size_with_mixed_shots():
     tasks = [task(10, 3, (1, 2), 4), task(11, 3, (2,), 2), task(12, 3, (1,), 5)]
     assert {e.sizes for e in tasks} == {(8,)}
     found = []
@@ -186,28 +192,18 @@ def test_support_batch_keeps_labeled_nodes_of_mixed_shots():
         found.append(batch)
         return batch.one_hot
 
-    graph = gf.Graph(
-        gf.collate(tasks).x,
-        torch.zeros(3 * 64, 1).double(),
-        gf.complete_graph((8, 8, 8)),
-        gf.collate(tasks),
-    )
-    map_to_node_scores(graph, collect)
-    supports = support_batch(found[0])
+    map_to_nodes(gf.collate(tasks), collect)
+    supports = gather_supports(found[0])
     assert supports.x.shape == (3, 6, DIM)
-    start = TaskHeads(random(3, 3, DIM), random(3, 3))
+    start = LinearWeights(random(3, 3, DIM), random(3, 3))
     sizes = StepSizes(torch.ones(1, 2).double())
-    heads = adapt_heads(supports, start, sizes)
+    heads = adapt_weights(supports, start, sizes)
     for t, e in enumerate(tasks):
         w, b = primal_descent(
             e.x[e.labeled],
             e.y[e.labeled],
             (leaf(start.weight[t]), leaf(start.bias[t])),
-            [1.0, 1.0],
-            [1.0, 1.0],
-            [1.0, 1.0],
-            0,
-            0,
+            *([1.0, 1.0], [1.0, 1.0], [1.0, 1.0], 0, 0),
             first_order=False,
         )
         assert torch.allclose(heads.weight[t], w, rtol=0, atol=1e-12)
@@ -215,14 +211,14 @@ def test_support_batch_keeps_labeled_nodes_of_mixed_shots():
 
 
 def test_no_steps_and_float32():
-    supports, _ = dense(4)
-    start = TaskHeads(random(3, 3, DIM), random(3, 3))
-    assert adapt_heads(supports, start, StepSizes(torch.ones(1, 0).double())) is start
+    supports, _ = random_supports(4)
+    start = LinearWeights(random(3, 3, DIM), random(3, 3))
+    assert adapt_weights(supports, start, StepSizes(torch.ones(1, 0).double())) is start
     sizes = StepSizes(torch.ones(1, STEPS).double())
-    double = adapt_heads(supports, start, sizes)
-    single = adapt_heads(
-        DenseBatch(supports.x.float(), supports.one_hot.float(), supports.query),
-        TaskHeads(start.weight.float(), start.bias.float()),
+    double = adapt_weights(supports, start, sizes)
+    single = adapt_weights(
+        dataclasses.replace(supports, x=supports.x.float(), one_hot=supports.one_hot.float()),
+        LinearWeights(start.weight.float(), start.bias.float()),
         StepSizes(torch.ones(1, STEPS)),
     )
     assert single.weight.dtype == single.bias.dtype == torch.float32
@@ -230,18 +226,34 @@ def test_no_steps_and_float32():
 
 
 def test_invalid_arguments():
-    supports, _ = dense(5)
-    start = TaskHeads(random(3, 3, DIM), random(3, 3))
+    supports, _ = random_supports(5)
+    start = LinearWeights(random(3, 3, DIM), random(3, 3))
     sizes = StepSizes(torch.ones(1, 2).double(), feature=torch.ones(1, 1, DIM).double())
     with pytest.raises(gf.errors.InvalidInputError, match="weight_decay needs one step size"):
-        adapt_heads(supports, start, sizes, weight_decay=0.1)
+        adapt_weights(supports, start, sizes, weight_decay=0.1)
 
 
 @pytest.mark.parametrize("scale", [1e3, float("nan")])
 def test_a_diverging_loop_names_rate_and_loss(scale):
-    supports, _ = dense(6)
-    large = DenseBatch(scale * supports.x, supports.one_hot, supports.query)
-    start = TaskHeads(torch.zeros(3, 3, DIM).double(), torch.zeros(3, 3).double())
+    supports, _ = random_supports(6)
+    large = with_features(supports, scale * supports.x)
+    start = LinearWeights(torch.zeros(3, 3, DIM).double(), torch.zeros(3, 3).double())
     message = r"diverged: after 5 steps at a rate of 2 the support loss is .* \(.* at the start\)"
     with pytest.raises(gf.errors.NumericalError, match=message):
-        adapt_heads(large, start, StepSizes(2 * torch.ones(1, 5).double()))
+        adapt_weights(large, start, StepSizes(2 * torch.ones(1, 5).double()))
+
+
+def test_without_a_bias():
+    supports, y = random_supports(7)
+    start = LinearWeights(random(3, 3, DIM))
+    heads = adapt_weights(supports, start, StepSizes(torch.ones(1, 3).double()))
+    assert heads.bias is None
+    no_bias = torch.zeros(3, dtype=torch.float64, requires_grad=True)
+    ones, zeros = [1.0] * 3, [0.0] * 3
+    for t in range(3):
+        w, _ = primal_descent(
+            *(supports.x[t], y[t], (leaf(start.weight[t]), no_bias)),
+            *(ones, ones, zeros, 0, 0),
+            first_order=False,
+        )
+        assert torch.allclose(heads.weight[t], w, rtol=0, atol=1e-12)

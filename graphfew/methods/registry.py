@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from torch import Tensor, nn
@@ -15,11 +16,17 @@ from graphfew._utils.seeding import seeded
 from graphfew.backbones.external import as_module
 from graphfew.errors import InvalidInputError
 from graphfew.methods.losses import Loss
+from graphfew.nn.batch_norm_rules import BATCH_NORM_RULES
+from graphfew.nn.classifier_starts import CLASSIFIER_STARTS
 from graphfew.nn.layers import METRICS
 from graphfew.nn.method import GraphMethod
 
 MethodFactory = Callable[..., GraphMethod]
 FactoryT = TypeVar("FactoryT", bound=MethodFactory)
+# Arguments that are functions, and the names by which specs and configurations store them.
+NAMED_FUNCTIONS: Mapping[str, Mapping[str, Callable[..., Any]]] = MappingProxyType(
+    {"metric": METRICS, "start": CLASSIFIER_STARTS, "batch_norm": BATCH_NORM_RULES}
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -233,18 +240,32 @@ def _model_spec(name: str, encoder: nn.Module, arguments: Mapping[str, Any]) -> 
     encoder_spec = getattr(encoder, "spec", None)
     if encoder_spec is None:
         return None
-    metric_names = {metric: key for key, metric in METRICS.items()}
     encoded: dict[str, JSON] = {}
     for key, value in arguments.items():
-        if callable(value) and value not in metric_names:
+        if not callable(value):
+            encoded[key] = value
+            continue
+        stored = _function_name(value)
+        if stored is None:
             return None
-        encoded[key] = {"metric": metric_names[value]} if callable(value) else value
+        encoded[key] = stored
     encoded["encoder"] = {"name": encoder_spec.name, "arguments": dict(encoder_spec.arguments)}
     return ModelSpec(name, encoded)
 
 
+def _function_name(function: Callable[..., Any]) -> dict[str, JSON] | None:
+    """Return `{"metric": name}` for a metric, and so for the other kinds; None if it has no name."""
+    for kind, functions in NAMED_FUNCTIONS.items():
+        for name, named in functions.items():
+            if named is function:
+                return {kind: name}
+    return None
+
+
 def _decode_argument(value: JSON) -> Any:
-    """Turn `{"metric": name}` into the metric function; return other values unchanged."""
-    if isinstance(value, Mapping) and "metric" in value:
-        return METRICS[str(value["metric"])]
+    """Turn `{"metric": name}` into the metric, and so for the other kinds; return other values."""
+    if isinstance(value, Mapping):
+        for kind, functions in NAMED_FUNCTIONS.items():
+            if kind in value:
+                return functions[str(value[kind])]
     return value

@@ -17,8 +17,7 @@ from graphfew.data import Dataset, encode
 from graphfew.data.int_range import IntRange
 from graphfew.errors import CheckpointError, ConfigurationError
 from graphfew.methods.losses import LOSSES
-from graphfew.methods.registry import create, find_method
-from graphfew.nn.layers import METRICS
+from graphfew.methods.registry import NAMED_FUNCTIONS, create, find_method
 from graphfew.nn.method import GraphMethod
 from graphfew.runs.checkpoints import checkpoint_label, resolve_checkpoint
 from graphfew.runs.config import CLASSES, TrainConfig
@@ -89,7 +88,7 @@ def _factory_error(
 
 
 def method_arguments(config: TrainConfig) -> dict[str, Any]:
-    """Collect the arguments of the method's factory, with mode, way, shot and metric resolved.
+    """Collect the arguments of the method's factory, with mode, way, shot and named functions resolved.
 
     Args:
         config: the configuration.
@@ -99,7 +98,7 @@ def method_arguments(config: TrainConfig) -> dict[str, Any]:
 
     Raises:
         ConfigurationError: if the method lacks the mode, needs one number of classes or shots and
-            got a range, or the metric is unknown.
+            got a range, or the name of a function is unknown.
 
     Example:
         >>> from graphfew.runs import TrainConfig
@@ -114,14 +113,16 @@ def method_arguments(config: TrainConfig) -> dict[str, Any]:
         arguments.setdefault("way", _fixed_number(config, "way", "classes"))
     if method.fixed_shot:
         arguments.setdefault("shot", _fixed_number(config, "shot", "shots"))
-    metric = arguments.get("metric")
-    if isinstance(metric, str):
-        if metric not in METRICS:
-            raise ConfigurationError(
-                f"unknown metric {metric!r}; expected one of {', '.join(METRICS)}", key="arguments"
-            )
-        # Configurations are JSON and name the metric; the factory takes the function.
-        arguments["metric"] = METRICS[metric]
+    # Configurations are JSON and name these functions; the factory takes the functions.
+    for kind, functions in NAMED_FUNCTIONS.items():
+        value = arguments.get(kind)
+        if isinstance(value, str):
+            if value not in functions:
+                raise ConfigurationError(
+                    f"unknown {kind} {value!r}; expected one of {', '.join(functions)}",
+                    key="arguments",
+                )
+            arguments[kind] = functions[value]
     if config.transductive is not None:
         check_mode(config.method, config.transductive)
         # Methods with a single mode have no such argument.

@@ -1,0 +1,218 @@
+"""Initial linear classifiers of a task, from which gradient descent starts.
+
+A start is built by `start(dim, way)` for features of width `dim`. The result is a module
+`Supports -> LinearWeights`. Its attribute `uses_features` tells whether it reads the features of
+the supports. `way` is the number of classes of every task, or None if tasks may differ; only
+`own_rows` needs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Protocol
+
+import torch
+from torch import nn
+
+from graphfew.core.dense_batch import weighted_class_means
+from graphfew.core.supports import Supports
+from graphfew.errors import InvalidInputError
+from graphfew.nn.linear_classifier import LinearWeights
+
+
+class ClassifierStart(Protocol):
+    """Initial classifiers of tasks; a module.
+
+    Attributes:
+        uses_features: whether the classifiers depend on the features of the supports.
+    """
+
+    uses_features: bool
+
+    def __call__(self, supports: Supports, /) -> LinearWeights:
+        """Return the classifiers of the tasks."""
+
+
+StartFactory = Callable[[int, int | None], ClassifierStart]
+
+
+class SharedRow(nn.Module):
+    """One learned weight vector and bias, copied to all classes."""
+
+    uses_features = False
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(dim) / dim**0.5)
+        self.bias = nn.Parameter(torch.zeros(()))
+
+    def forward(self, supports: Supports) -> LinearWeights:
+        """Return equal rows for all classes."""
+        n_tasks, _, way = supports.one_hot.shape
+        weight = self.weight.expand(n_tasks, way, -1)
+        return LinearWeights(weight, self.bias.expand(n_tasks, way))
+
+
+class OwnRows(nn.Module):
+    """A learned weight vector and bias for each class index."""
+
+    uses_features = False
+
+    def __init__(self, dim: int, way: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(way, dim) / dim**0.5)
+        self.bias = nn.Parameter(torch.zeros(way))
+
+    def forward(self, supports: Supports) -> LinearWeights:
+        """Return the same classifier for every task."""
+        n_tasks = len(supports.x)
+        weight = self.weight.expand(n_tasks, -1, -1)
+        return LinearWeights(weight, self.bias.expand(n_tasks, -1))
+
+
+class ZeroRows(nn.Module):
+    """Zeros."""
+
+    uses_features = False
+
+    def forward(self, supports: Supports) -> LinearWeights:
+        """Return zeros."""
+        n_tasks, _, way = supports.one_hot.shape
+        dim = supports.x.shape[2]
+        weight = supports.x.new_zeros(n_tasks, way, dim)
+        return LinearWeights(weight, supports.x.new_zeros(n_tasks, way))
+
+
+class PrototypeRows(nn.Module):
+    """The classifier with the predictions of nearest class means."""
+
+    uses_features = True
+
+    def forward(self, supports: Supports) -> LinearWeights:
+        """Return twice the class means, and minus their squared lengths as biases."""
+        means = weighted_class_means(supports.one_hot, supports.x)
+        return LinearWeights(2 * means, -means.square().sum(2))
+
+
+def shared_row(dim: int, way: int | None = None) -> SharedRow:
+    """Start from one learned weight vector and bias, copied to all classes.
+
+    The number and the order of classes do not matter.
+
+    Args:
+        dim: width of the features.
+        way: ignored.
+
+    Returns:
+        The module.
+
+    Example:
+        >>> from graphfew.nn.classifier_starts import shared_row
+        >>> shared_row(3).weight.shape
+        torch.Size([3])
+
+    Source:
+        Ye, Chao, 2022, How to Train Your MAML to Excel in Few-Shot Classification.
+
+    Deviations:
+        none.
+    """
+    del way
+    return SharedRow(dim)
+
+
+def own_rows(dim: int, way: int | None = None) -> OwnRows:
+    """Start from a learned weight vector and bias for each class index.
+
+    Predictions depend on the order of the classes; train with classes in random order.
+
+    Args:
+        dim: width of the features.
+        way: number of classes of every task.
+
+    Returns:
+        The module.
+
+    Raises:
+        InvalidInputError: `way` is None.
+
+    Example:
+        >>> from graphfew.nn.classifier_starts import own_rows
+        >>> own_rows(3, way=5).weight.shape
+        torch.Size([5, 3])
+
+    Source:
+        Finn, Abbeel, Levine, 2017, Model-Agnostic Meta-Learning for Fast Adaptation of Deep
+        Networks.
+
+    Deviations:
+        none.
+    """
+    if way is None:
+        raise InvalidInputError("own_rows has a weight vector for each class; pass way=")
+    return OwnRows(dim, way)
+
+
+def zero_rows(dim: int, way: int | None = None) -> ZeroRows:
+    """Start from zeros.
+
+    The number and the order of classes do not matter.
+
+    Args:
+        dim: ignored.
+        way: ignored.
+
+    Returns:
+        The module.
+
+    Example:
+        >>> from graphfew.nn.classifier_starts import zero_rows
+        >>> list(zero_rows(3).parameters())
+        []
+
+    Source:
+        Kao, Chiu, Chen, 2022, MAML is a Noisy Contrastive Learner in Classification.
+
+    Deviations:
+        none.
+    """
+    del dim, way
+    return ZeroRows()
+
+
+def prototype_rows(dim: int, way: int | None = None) -> PrototypeRows:
+    """Start from the classifier with the predictions of nearest class means.
+
+    The number and the order of classes do not matter.
+
+    Formula:
+        w_k = 2 c_k,  b_k = -‖c_k‖²,  c_k the mean of the supports of class k
+
+    Args:
+        dim: ignored.
+        way: ignored.
+
+    Returns:
+        The module.
+
+    Example:
+        >>> from graphfew.nn.classifier_starts import prototype_rows
+        >>> prototype_rows(3).uses_features
+        True
+
+    Source:
+        Triantafillou et al., 2020, Meta-Dataset: A Dataset of Datasets for Learning to Learn from
+        Few Examples.
+
+    Deviations:
+        none.
+    """
+    del dim, way
+    return PrototypeRows()
+
+
+# The names by which specs and configurations store a start.
+CLASSIFIER_STARTS: Mapping[str, StartFactory] = MappingProxyType(
+    {start.__name__: start for start in (shared_row, own_rows, zero_rows, prototype_rows)}
+)

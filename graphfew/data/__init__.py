@@ -10,6 +10,7 @@ from graphfew.data.augment import Augmentation
 from graphfew.data.augmented_tasks import AugmentedTasks
 from graphfew.data.cactus import CactusTasks
 from graphfew.data.catalog import DATASETS, SPLITS, load
+from graphfew.data.chaml import ChamlTasks, Curriculum, prototype_difficulty
 from graphfew.data.clustering import kmeans_partitions
 from graphfew.data.dataset import Dataset, arrays
 from graphfew.data.datasets.cifar import cifar_fs, fc100
@@ -51,6 +52,8 @@ __all__ = [
     "Augmentation",
     "AugmentedTasks",
     "CactusTasks",
+    "ChamlTasks",
+    "Curriculum",
     "DataWarning",
     "Dataset",
     "IntRange",
@@ -83,6 +86,7 @@ __all__ = [
     "omniglot",
     "one_per_class",
     "parse_queries",
+    "prototype_difficulty",
     "single",
     "single_class",
     "tiered_imagenet",

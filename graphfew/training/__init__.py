@@ -9,8 +9,10 @@ from graphfew.training.fabric import launch
 from graphfew.training.loop import TrainStep, train
 from graphfew.training.precision import supports_bfloat16
 from graphfew.training.pretrain import ClassificationBatches, Classifier, class_loss
+from graphfew.training.update_rules import BatchUpdate, query_loss_update
 
 __all__ = [
+    "BatchUpdate",
     "ClassificationBatches",
     "Classifier",
     "ProcessGroup",
@@ -18,6 +20,7 @@ __all__ = [
     "class_loss",
     "ema",
     "launch",
+    "query_loss_update",
     "supports_bfloat16",
     "train",
 ]

@@ -7,16 +7,16 @@ import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from graphfew._utils.seeding import seeded
 from graphfew.backbones import encoder_precision
-from graphfew.data.sources import BatchSource
+from graphfew.data.sources import BatchSource, FeedbackSource
 from graphfew.errors import InvalidInputError, NumericalError
 from graphfew.nn.pair_mlp import activation_checkpointing
 from graphfew.training._batch_norm import synchronized_batch_norm
@@ -26,9 +26,12 @@ from graphfew.training.distributed import (
     average_gradients,
     shard_batch,
 )
+from graphfew.training.update_rules import BatchUpdate, Loss, UpdateRule, query_loss_update
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 SchedulerFactory = Callable[[Optimizer], LRScheduler]
+# Receives the indices of a whole batch, and the cross-entropy of each of its queries, `[Q]`.
+Feedback = Callable[[range, Tensor], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +58,9 @@ def train(
     model: nn.Module,
     tasks: BatchSource,
     *,
-    loss: Callable[[Any, Tensor], Tensor],
+    loss: Loss,
+    update: UpdateRule = query_loss_update,
+    feedback: Feedback | None = None,
     batch: int = 32,
     steps: int = 10_000,
     optimizer: Optimizer | OptimizerFactory = torch.optim.Adam,
@@ -82,6 +87,11 @@ def train(
             device of its weights.
         tasks: source of training batches, such as `Tasks`.
         loss: `(output, target) -> scalar`; the registry has the loss of each method's paper.
+        update: how a batch becomes gradients; `graphfew.training` has Reptile and others. All rules
+            but the default run in one process and in float32.
+        feedback: called after each step with the indices of its tasks and the cross-entropy of each
+            query `[Q]` before the update, on the CPU. By default, the `update` of a
+            `FeedbackSource`.
         batch: number of tasks per step.
         steps: total number of steps, including those before `start`.
         optimizer: an optimizer, or a factory such as `functools.partial(torch.optim.AdamW,
@@ -108,7 +118,8 @@ def train(
 
     Raises:
         InvalidInputError: immediately, if a number is out of range, the model has no trainable
-            parameters, or the batch cannot be split evenly over the processes.
+            parameters, the batch cannot be split evenly over the processes, or `update` does not
+            support another option.
         NumericalError: if the loss is not finite; the weights are those before the step.
 
     Example:
@@ -126,13 +137,19 @@ def train(
         )
     # This function is not a generator itself, so that invalid arguments raise at the call.
     shard_batch(range(batch), process_group)
+    if feedback is None and isinstance(tasks, FeedbackSource):
+        feedback = tasks.update
+    if update is not query_loss_update:
+        _check_rule(precision, process_group, feedback)
     if not isinstance(optimizer, Optimizer):
         optimizer = optimizer(trainable_parameters(model))
     advance = None if scheduler is None else _advance_scheduler(scheduler, optimizer, start)
-    update = _Update(
+    step = _Step(
         model,
         tasks,
         loss,
+        update,
+        feedback,
         optimizer,
         batch,
         seed,
@@ -141,7 +158,23 @@ def train(
         checkpoint_activations,
         process_group,
     )
-    return _train_steps(update, range(start, steps), advance)
+    return _train_steps(step, range(start, steps), advance)
+
+
+def _check_rule(
+    precision: torch.dtype, process_group: ProcessGroup, feedback: Feedback | None
+) -> None:
+    """Raise InvalidInputError for options that only the default update rule supports."""
+    for option, is_unsupported in (
+        (f"precision={precision}", precision != torch.float32),
+        (f"{process_group.size} processes", process_group.size > 1),
+        ("feedback, which reports losses of queries", feedback is not None),
+    ):
+        if is_unsupported:
+            raise InvalidInputError(
+                f"an update rule without query loss does not support {option}; leave it out, or "
+                "use the default rule"
+            )
 
 
 def trainable_parameters(model: nn.Module) -> list[nn.Parameter]:
@@ -173,22 +206,24 @@ def _advance_scheduler(
 
 
 def _train_steps(
-    update: _Update, indices: range, advance: Callable[[], None] | None
+    step: _Step, indices: range, advance: Callable[[], None] | None
 ) -> Iterator[TrainStep]:
     """Run the steps; the learning rate moves on just before a step, so that callers see its own."""
     for index in indices:
         if advance is not None and index > indices.start:
             advance()
-        yield update(index)
+        yield step(index)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _Update:
-    """One update of the model, as a function of the step's index."""
+class _Step:
+    """One step of training, as a function of its index."""
 
     model: nn.Module
     tasks: BatchSource
-    loss: Callable[[Any, Tensor], Tensor]
+    loss: Loss
+    update: UpdateRule
+    feedback: Feedback | None
     optimizer: Optimizer
     batch: int
     seed: int
@@ -201,24 +236,25 @@ class _Update:
         """Compute the loss on the step's tasks and update the weights."""
         group = self.process_group
         # The indices of tasks follow from the step, so a resumed run continues with the same ones.
-        indices = shard_batch(range(index * self.batch, (index + 1) * self.batch), group)
-        episode, target = self.tasks.batch(indices)
+        batch = range(index * self.batch, (index + 1) * self.batch)
+        episode, target = self.tasks.batch(shard_batch(batch, group))
         device = next(self.model.parameters()).device
         target = target.to(device)
         # The rank enters the seed only with several processes: one process keeps its numbers.
         rank_seed = () if group.size == 1 else (group.rank,)
         with self._training_state(), seeded(self.seed, index, *rank_seed):
             with torch.autocast(device.type, self.precision, self._autocast_enabled()):
-                output = self.model(episode.to(device))
-                loss = self.loss(output, target)
-            correct = output.logits.detach().argmax(1) == target
-            mean_loss, accuracy = _reduce(loss.detach(), correct, group)
+                update = self.update(self.model, episode.to(device), target, self.loss)
+            correct = update.logits.detach().argmax(1) == update.target
+            mean_loss, accuracy = _reduce(update.loss.detach(), correct, group)
             # The mean over processes, so that all of them raise at the same step.
             if not math.isfinite(mean_loss):
                 raise NumericalError(
                     f"the loss is {mean_loss} at step {index}; lower the learning rate"
                 )
-            self._backward(loss)
+            self._backward(update)
+        if self.feedback is not None:
+            self.feedback(batch, _query_losses(update, group))
         return TrainStep(index, mean_loss, accuracy)
 
     @contextmanager
@@ -242,17 +278,26 @@ class _Update:
         """Whether the graph layers run in reduced precision."""
         return self.autocast_layers and self.precision != torch.float32
 
-    def _backward(self, loss: Tensor) -> None:
+    def _backward(self, update: BatchUpdate) -> None:
         """Compute gradients, average them over the processes and update the weights."""
         # None rather than zero: optimizers skip unused parameters, including their weight decay.
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        update.backward()
         parameters = []
         # In the optimizer's order: all processes must reduce the same tensors in the same order.
         for group in self.optimizer.param_groups:
             parameters.extend(group["params"])
         average_gradients(parameters, self.process_group)
         self.optimizer.step()
+
+
+@torch.no_grad()
+def _query_losses(update: BatchUpdate, process_group: ProcessGroup) -> Tensor:
+    """Cross-entropy of each query of the whole batch, `[Q]` on the CPU."""
+    losses = functional.cross_entropy(update.logits.float(), update.target, reduction="none")
+    # Processes hold consecutive parts of the batch, in the order of their ranks.
+    parts = process_group.gather(losses.tolist())
+    return torch.tensor([value for part in parts for value in part])
 
 
 def _reduce(loss: Tensor, correct: Tensor, process_group: ProcessGroup) -> tuple[float, float]:

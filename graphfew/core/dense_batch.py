@@ -31,7 +31,8 @@ class DenseBatch:
         one_hot: one-hot labels, `[G, n, way]` in the dtype of `x`; zero if the label is unknown.
         query: True for queries, `[G, n]` bool.
         edges: `[G, n, n, C]`, rows are receivers; None if the tasks have no edges.
-        class_nodes: features of class nodes, `[G, way, F]`; None if the graph has none.
+        class_nodes: features of class nodes, `[G, way, C]`, where C is F except in
+            `map_to_classes`; None if there are none.
         receive_only: `[G, n]` bool, True for nodes that send no messages; None if all nodes send.
     """
 
@@ -39,7 +40,7 @@ class DenseBatch:
     one_hot: Float[Tensor, "G n way"]
     query: Bool[Tensor, "G n"]
     edges: Float[Tensor, "G n n C"] | None = None
-    class_nodes: Float[Tensor, "G way F"] | None = None
+    class_nodes: Float[Tensor, "G way C"] | None = None
     receive_only: Bool[Tensor, "G n"] | None = None
 
     @property
@@ -107,6 +108,34 @@ def map_to_nodes(episode: Episode, fn: Callable[[DenseBatch], Tensor]) -> Float[
     for nodes, value in parts:
         group_features = value.flatten(0, 1)
         out = out.index_copy(0, nodes.flatten(), group_features)
+    return out
+
+
+def map_to_classes(
+    episode: Episode,
+    class_features: Float[Tensor, "M C"],
+    fn: Callable[[DenseBatch], Tensor],
+) -> Float[Tensor, "M D"]:
+    """Compute features of classes from dense tasks with other features of their classes.
+
+    Args:
+        episode: tasks with features `[N, F]`.
+        class_features: `[sum(way), C]`, the `class_nodes` of the dense tasks.
+        fn: `tasks -> [G, way, D]`, called once per size and way.
+
+    Returns:
+        Features of the classes, `[sum(way), D]`.
+    """
+    parts = []
+    for _, rows, tasks in _class_groups(episode, episode.x, class_features):
+        parts.append((rows, fn(tasks)))
+    _, values = parts[0]
+    # As in `map_to_edges`.
+    if len(parts) == 1:
+        return values.flatten(0, 1)
+    out = values.new_zeros(len(class_features), values.shape[2])
+    for rows, value in parts:
+        out = out.index_copy(0, rows.flatten(), value.flatten(0, 1))
     return out
 
 
@@ -281,13 +310,18 @@ def _class_node_groups(graph: Graph) -> Iterator[tuple[Tensor, Tensor, DenseBatc
 
     Class nodes are numbered from 0, after the items.
     """
-    episode = graph.episode
-    n_items = len(episode.y)
+    n_items = len(graph.episode.y)
+    return _class_groups(graph.episode, graph.nodes[:n_items], graph.nodes[n_items:])
+
+
+def _class_groups(
+    episode: Episode, x: Tensor, class_nodes: Tensor
+) -> Iterator[tuple[Tensor, Tensor, DenseBatch]]:
+    """Yield the nodes `[G, n]` of each size and way, the rows `[G, way]` of `class_nodes`, and the tasks."""
     device = episode.y.device
     ways = torch.tensor(episode.way)
     first_class = (ways.cumsum(0) - ways).to(device)
-    class_nodes = graph.nodes[n_items:]
-    for nodes, tasks in _groups(episode, graph.nodes[:n_items], None):
+    for nodes, tasks in _groups(episode, x, None):
         task = episode.task[nodes[:, 0]]
         way = tasks.one_hot.shape[2]
         class_in_task = torch.arange(way, device=device)

@@ -21,6 +21,9 @@ class Graph:
         edges: `[E, C]`, in the order of `topology`.
         topology: senders and receivers of the edges.
         episode: labels, queries and task sizes.
+        penalty: `[tasks]`, what the layers so far add to the loss of each task, such as a
+            divergence of latent codes; None if no layer does. Losses like `penalized_node_loss` add
+            that of the last graph.
 
     Example:
         >>> import torch
@@ -36,6 +39,7 @@ class Graph:
     edges: Float[Tensor, "E C"]
     topology: Topology
     episode: Episode
+    penalty: Float[Tensor, " tasks"] | None = None
 
     def replace(self, **changes: Any) -> Graph:
         """Copy the graph with changed fields.

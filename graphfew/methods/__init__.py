@@ -15,6 +15,7 @@ from graphfew.methods.induction import induction
 from graphfew.methods.label_propagation import label_propagation
 from graphfew.methods.label_spreading import label_spreading
 from graphfew.methods.laplacian_shot import laplacian_shot
+from graphfew.methods.leo import leo
 from graphfew.methods.linear_head import linear_head
 from graphfew.methods.losses import (
     dpgn_loss,
@@ -23,6 +24,7 @@ from graphfew.methods.losses import (
     labeled_node_loss,
     node_loss,
     pair_loss,
+    penalized_node_loss,
     relation_loss,
 )
 from graphfew.methods.matching import matching, matching_fce
@@ -69,6 +71,7 @@ __all__ = [
     "label_spreading",
     "labeled_node_loss",
     "laplacian_shot",
+    "leo",
     "linear_head",
     "matching",
     "matching_fce",
@@ -77,6 +80,7 @@ __all__ = [
     "node_loss",
     "paddle",
     "pair_loss",
+    "penalized_node_loss",
     "poisson",
     "poisson_mbo",
     "poisson_reweighted",

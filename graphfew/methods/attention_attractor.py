@@ -13,7 +13,6 @@ from torch.nn import functional as F
 from graphfew.core.dense_batch import (
     DenseBatch,
     update_class_nodes,
-    update_query_edges,
     weighted_class_means,
 )
 from graphfew.core.graph import Graph
@@ -22,7 +21,7 @@ from graphfew.methods._checks import require_labeled
 from graphfew.methods.losses import node_loss
 from graphfew.methods.registry import register_method
 from graphfew.nn.method import GraphMethod, MethodOutput
-from graphfew.nn.prototypes import class_mean_graph
+from graphfew.nn.prototypes import class_mean_graph, inner_product_edges
 from graphfew.nn.readout import class_node_logits
 from graphfew.propagation.solvers import conjugate_gradients
 
@@ -191,16 +190,6 @@ class AttentionAttractor(nn.Module):
             stiffness=self.log_stiffness.exp(),
         )
         return solve(objective)
-
-
-def inner_product_edges(graph: Graph) -> Graph:
-    """Set edges from class nodes to queries to the inner product of weights and features."""
-    return graph.replace(edges=update_query_edges(graph, _inner_products))
-
-
-def _inner_products(tasks: DenseBatch) -> Tensor:
-    assert tasks.class_nodes is not None
-    return torch.bmm(tasks.x, tasks.class_nodes.mT)
 
 
 def base_and_novel_logits(model: GraphMethod, out: MethodOutput) -> Tensor:

@@ -61,6 +61,43 @@ def node_loss(
     return (1 - smoothing) * cross_entropy + smoothing * uniform.mean()
 
 
+def penalized_node_loss(out: MethodOutput, target: Int[Tensor, " Q"]) -> Float[Tensor, ""]:
+    """Compute `node_loss` plus the penalty of the last graph, averaged over tasks.
+
+    Args:
+        out: the output of a method whose layers compute a penalty, such as `leo`.
+        target: `[Q]` int64, the queries' classes.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        InvalidInputError: another number of targets than queries, or a method without a penalty.
+
+    Example:
+        >>> import torch, graphfew as gf
+        >>> y = torch.tensor([0, 1, -1])
+        >>> episode = gf.Episode.single(torch.randn(3, 4), y, query=y < 0, way=2)
+        >>> leo = gf.create("leo", encoder=gf.backbones.identity(4))
+        >>> gf.methods.penalized_node_loss(leo(episode), torch.tensor([0])).shape
+        torch.Size([])
+
+    Source:
+        Rusu, Rao, Sygnowski, Vinyals, Pascanu, Osindero, Hadsell, 2019, Meta-Learning with Latent
+        Embedding Optimization.
+
+    Deviations:
+        none; the weights of the terms are arguments of the method.
+    """
+    penalty = out.graphs[-1].penalty if out.graphs else None
+    if penalty is None:
+        raise InvalidInputError(
+            "penalized_node_loss needs a method whose layers compute a penalty, such as leo; use "
+            "node_loss for this method"
+        )
+    return node_loss(out, target) + penalty.mean()
+
+
 def labeled_node_loss(out: MethodOutput, target: Int[Tensor, " Q"]) -> Float[Tensor, ""]:
     """Compute the cross-entropy of the last graph's nodes, averaged over queries and supports.
 
@@ -306,6 +343,7 @@ def edge_node_loss(out: MethodOutput, target: Int[Tensor, " Q"]) -> Float[Tensor
 LOSSES: Mapping[str, Loss] = MappingProxyType(
     {
         "node": node_loss,
+        "penalized-node": penalized_node_loss,
         "edge": edge_loss,
         "joint": edge_node_loss,
         "pair": pair_loss,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from graphfew.core.builders import class_node_graph, support_to_query_graph
+from graphfew.core.dense_batch import DenseBatch, update_query_edges
 from graphfew.core.episode import Episode
 from graphfew.core.graph import Graph
 from graphfew.nn.layers import Layers, Metric, metric_edges
@@ -40,14 +43,14 @@ def class_mean_graph(episode: Episode) -> Graph:
     return Graph(torch.cat([episode.x, means]), edges, topology, episode)
 
 
-def class_means(context: Episode) -> Float[Tensor, "way F"]:
-    """Average the supports of each class of one task.
+def class_means(context: Episode) -> Float[Tensor, "M F"]:
+    """Average the supports of each class.
 
     Args:
-        context: an encoded task, `x [N, F]`.
+        context: one or several encoded tasks, `x [N, F]`.
 
     Returns:
-        `[way, F]`.
+        `[sum(way), F]`.
     """
     return class_mean_graph(context).nodes[len(context.y) :]
 
@@ -78,11 +81,40 @@ def task_class_means(episode: Episode) -> Float[Tensor, "tasks F"]:
     Returns:
         `[n_tasks, F]`; every class of a task has the same weight, whatever its number of supports.
     """
-    means = class_mean_graph(episode).nodes[len(episode.y) :]
-    way = torch.tensor(episode.way, device=means.device)
-    task = torch.repeat_interleave(way)
-    totals = means.new_zeros(episode.n_tasks, means.shape[1]).index_add(0, task, means)
+    return mean_over_classes(class_means(episode), episode.way)
+
+
+def mean_over_classes(values: Float[Tensor, "M F"], ways: Sequence[int]) -> Float[Tensor, "T F"]:
+    """Average values of classes over the classes of each task.
+
+    Args:
+        values: `[sum(ways), F]`.
+        ways: number of classes of each task.
+
+    Returns:
+        `[tasks, F]`.
+    """
+    way = torch.tensor(ways, device=values.device)
+    task = torch.repeat_interleave(way, output_size=len(values))
+    totals = values.new_zeros(len(ways), values.shape[1]).index_add(0, task, values)
     return totals / way[:, None]
+
+
+def inner_product_edges(graph: Graph) -> Graph:
+    """Set the edges from class nodes to queries to the inner product of both.
+
+    Args:
+        graph: a graph of `class_mean_graph`, whose class nodes are weights of a linear classifier.
+
+    Returns:
+        The graph with new edges to queries; edges to classes stay.
+    """
+    return graph.replace(edges=update_query_edges(graph, _inner_products))
+
+
+def _inner_products(tasks: DenseBatch) -> Tensor:
+    assert tasks.class_nodes is not None
+    return torch.bmm(tasks.x, tasks.class_nodes.mT)
 
 
 def support_query_graph(episode: Episode) -> Graph:

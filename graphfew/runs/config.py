@@ -205,7 +205,7 @@ class TrainConfig:
     )
     loss: str | None = declare(
         None,
-        "node, edge, joint (node and edge), pair, relation, known-nodes or dpgn.",
+        "node, penalized-node, edge, joint (node and edge), pair, relation, known-nodes or dpgn.",
         TRAINING_GROUP,
         choices=tuple(LOSSES),
         default_text="that of the method's paper",

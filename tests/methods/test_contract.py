@@ -21,6 +21,7 @@ SMALL = {
     "hard_em_dirichlet": {"inv_temperature": 1.0, "prior_weight": 0.0},
     "hybrid_attention": {"shot": 1},
     "induction": {"num_slices": 4},
+    "leo": {"latents": 4},
     "multi_metric": {"num_metrics": 3, "width": 4},
     **REQUIRED,
     # With the default inverse temperature, probabilities saturate and hide small changes.

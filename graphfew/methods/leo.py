@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -125,7 +126,8 @@ class LatentClassifier(nn.Module):
         codes = GaussianSampler().sample(statistics, code_noise)
         inputs = codes if weight_noise is None else torch.cat([codes, weight_noise], dim=1)
         adapted = map_to_classes(supports, inputs, self._adapt)
-        adapted_codes, weights = adapted.split([codes.shape[1], supports.x.shape[1]], dim=1)
+        widths = [codes.shape[1], supports.x.shape[1]]
+        adapted_codes, weights = torch.split(adapted, widths, dim=1)
         penalty = self.penalty_weights.orthogonality * _row_correlation(self.decoder.weight.T)
         if code_noise is None:
             return weights, penalty.expand(supports.n_tasks)
@@ -153,9 +155,10 @@ class LatentClassifier(nn.Module):
         x, label = tasks.x.double(), tasks.one_hot.double()
         inputs = tasks.class_nodes.double()
         latents, dim, way = len(self.latent_rate), x.shape[2], label.shape[2]
-        codes, noise = inputs[:, :, :latents], itertools.repeat(None)
+        codes = inputs[:, :, :latents]
+        noise: Iterator[Tensor | None] = itertools.repeat(None)
         if inputs.shape[2] > latents:
-            noise = iter(inputs[:, :, latents:].split(dim, dim=2))
+            noise = iter(torch.split(inputs[:, :, latents:], dim, dim=2))
         # The deviation at s = 0 is that of an initial linear layer from features to classes.
         sampler = GaussianSampler(offset=(2 / (way + dim)) ** 0.5)
         decoder = self.decoder.weight.double()

@@ -1,7 +1,8 @@
 """Episodes and the graphs made from them.
 
 Start reading at `episode.Episode`, then `topology.Topology` and `graph.Graph`. `builders` makes
-topologies; `dense_batch` views whole tasks as dense arrays.
+topologies; `dense_batch` views whole tasks as dense arrays, `support_batch` their supports and
+queries.
 """
 
 from graphfew.core.builders import (

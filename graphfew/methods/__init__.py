@@ -28,6 +28,7 @@ from graphfew.methods.losses import (
     relation_loss,
 )
 from graphfew.methods.matching import matching, matching_fce
+from graphfew.methods.meta_networks import meta_networks
 from graphfew.methods.multi_metric import multi_metric
 from graphfew.methods.nearest_neighbor import nearest_neighbor
 from graphfew.methods.paddle import paddle
@@ -75,6 +76,7 @@ __all__ = [
     "linear_head",
     "matching",
     "matching_fce",
+    "meta_networks",
     "multi_metric",
     "nearest_neighbor",
     "node_loss",

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from graphfew import data
@@ -20,7 +19,6 @@ from graphfew.benchmark.measurement import MeasurementContext, ShowProgress
 from graphfew.benchmark.records import BenchmarkRecord
 from graphfew.benchmark.semi_supervised import SemiSupervisedBenchmark
 from graphfew.data import Dataset
-from graphfew.estimators.classifier import FewShotClassifier
 from graphfew.evaluation import EvaluationMode, Result, t_interval
 
 Array = NDArray[Any]
@@ -119,6 +117,11 @@ def _run_repeat(
     experiment: SemiSupervisedExperiment, items: SemiSupervisedData, seed: int
 ) -> tuple[Array, float | None]:
     """Return which test items are classified correctly, and the AUROC of in-scope items."""
+    # Imported here because scikit-learn takes seconds to import.
+    from sklearn.metrics import roc_auc_score
+
+    from graphfew.estimators.classifier import FewShotClassifier
+
     method = experiment.method
     x, y, known = sample_items(items.train, experiment, seed)
     if not method.unlabeled:

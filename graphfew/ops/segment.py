@@ -1,8 +1,9 @@
 """Reductions over runs of consecutive rows (CSR segments).
 
-torch-scatter parallelizes over segments, torch-geometric (`index_add`) over columns: on a CPU the
-first is 1.4 times as fast for rows of 2 numbers, the second 3 times for rows of 96
-(`benchmarks/speed/ragged.py`). On a GPU torch-scatter is used, because its sums are deterministic.
+torch-scatter parallelizes over segments, torch over columns: on a CPU the first is 1.4 times as
+fast for rows of 2 numbers, the second 3 times for rows of 96 (`benchmarks/speed/ragged.py`). On a
+GPU torch-scatter is used, because its sums are deterministic. torch-geometric's `scatter`, which
+calls the same torch function, is not used: its import takes as long as torch's.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch_geometric.utils import scatter
 
 SegmentSum = Callable[[Tensor, Tensor, Tensor], Tensor]
 # Columns from which the column-wise kernels are faster on a CPU.
@@ -27,7 +27,7 @@ def segment_sum(src: Tensor, ptr: Tensor, index: Tensor) -> Tensor:
     """
     # The kernels of torch-scatter cannot be compiled.
     if torch.compiler.is_compiling():
-        return segment_sum_geometric(src, ptr, index)
+        return segment_sum_torch(src, ptr, index)
     return _fastest_segment_sum()(src, ptr, index)
 
 
@@ -40,16 +40,16 @@ def segment_sum_scatter(src: Tensor, ptr: Tensor, index: Tensor) -> Tensor:
     return out
 
 
-def segment_sum_geometric(src: Tensor, ptr: Tensor, index: Tensor) -> Tensor:
-    """Compute `segment_sum` by torch-geometric."""
-    out: Tensor = scatter(src, index, dim=0, dim_size=len(ptr) - 1, reduce="sum")
-    return out
+def segment_sum_torch(src: Tensor, ptr: Tensor, index: Tensor) -> Tensor:
+    """Compute `segment_sum` by torch."""
+    out = src.new_zeros(len(ptr) - 1, *src.shape[1:])
+    return out.scatter_add_(0, _expand_index(index, src), src)
 
 
 def segment_sum_by_width(src: Tensor, ptr: Tensor, index: Tensor) -> Tensor:
-    """Compute `segment_sum` by torch-geometric for wide rows on a CPU, else by torch-scatter."""
+    """Compute `segment_sum` by torch for wide rows on a CPU, else by torch-scatter."""
     if src.device.type == "cpu" and src.shape[1:].numel() >= MIN_WIDE_COLUMNS:
-        return segment_sum_geometric(src, ptr, index)
+        return segment_sum_torch(src, ptr, index)
     return segment_sum_scatter(src, ptr, index)
 
 
@@ -62,9 +62,13 @@ def segment_max(src: Tensor, ptr: Tensor, index: Tensor) -> Tensor:
     if src.shape[1:].numel() < MIN_WIDE_COLUMNS and not torch.compiler.is_compiling():
         return torch.segment_reduce(src, "max", offsets=ptr, axis=0)
     out = src.new_zeros(len(ptr) - 1, *src.shape[1:])
+    return out.scatter_reduce(0, _expand_index(index, src), src, reduce="amax", include_self=False)
+
+
+def _expand_index(index: Tensor, src: Tensor) -> Tensor:
+    """Repeat the segments `[E]` along the columns of `src [E, ...]`."""
     row_dims = [1] * (src.ndim - 1)
-    expanded = index.view(-1, *row_dims).expand_as(src)
-    return out.scatter_reduce(0, expanded, src, reduce="amax", include_self=False)
+    return index.view(-1, *row_dims).expand_as(src)
 
 
 @functools.cache
@@ -74,5 +78,5 @@ def _fastest_segment_sum() -> SegmentSum:
         import torch_scatter  # noqa: F401 - only to see whether it can be imported
     except (ImportError, OSError):
         # OSError: torch-scatter was built for another version of PyTorch.
-        return segment_sum_geometric
+        return segment_sum_torch
     return segment_sum_by_width

@@ -257,7 +257,7 @@ def test_interrupt_leaves_no_partial_files(call, tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(
-        importlib.import_module("graphfew.cli.label"), "write_table", interrupted_write
+        importlib.import_module("graphfew.cli.label_run"), "write_table", interrupted_write
     )
     code, _, err = call("label", source, "--out", tmp_path / "labels.csv")
     assert (code, err) == (130, "Stopped; nothing was written.\n")

@@ -23,7 +23,7 @@ SIZES = st.one_of(
 )
 SEEDS = st.integers(0, 2**16)
 SUMS = {
-    "torch-geometric": segment.segment_sum_geometric,
+    "torch": segment.segment_sum_torch,
     "torch-scatter": segment.segment_sum_scatter,
     "by width": segment.segment_sum_by_width,
 }
@@ -32,7 +32,7 @@ SUMS = {
 @pytest.fixture(params=SUMS, autouse=True)
 def kernel(request, monkeypatch):
     """Run each test with every implementation of the segment sum."""
-    if request.param != "torch-geometric":
+    if request.param != "torch":
         pytest.importorskip("torch_scatter", reason="torch-scatter is not installed")
     monkeypatch.setattr(segment, "segment_sum", SUMS[request.param])
 

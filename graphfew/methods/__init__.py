@@ -28,6 +28,7 @@ from graphfew.methods.losses import (
     relation_loss,
 )
 from graphfew.methods.matching import matching, matching_fce
+from graphfew.methods.meta_lstm import meta_lstm
 from graphfew.methods.meta_networks import meta_networks
 from graphfew.methods.multi_metric import multi_metric
 from graphfew.methods.nearest_neighbor import nearest_neighbor
@@ -76,6 +77,7 @@ __all__ = [
     "linear_head",
     "matching",
     "matching_fce",
+    "meta_lstm",
     "meta_networks",
     "multi_metric",
     "nearest_neighbor",

@@ -22,6 +22,7 @@ SMALL = {
     "hybrid_attention": {"shot": 1},
     "induction": {"num_slices": 4},
     "leo": {"latents": 4},
+    "meta_lstm": {"num_steps": 3, "hidden": 4},
     "meta_networks": {"width": 4, "hidden": 5},
     "multi_metric": {"num_metrics": 3, "width": 4},
     **REQUIRED,

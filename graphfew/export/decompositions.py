@@ -60,9 +60,12 @@ def for_tracing() -> Mapping[Any, Any]:
         torch._C._nn.one_hot: one_hot,
         torch.segment_reduce: segment_reduce,
     }
-    # torch-scatter is optional.
-    if hasattr(torch.ops, "torch_scatter") and hasattr(torch.ops.torch_scatter, "segment_sum_csr"):
-        replacements[torch.ops.torch_scatter.segment_sum_csr] = segment_sum
+    try:
+        import torch_scatter  # noqa: F401 - its operators exist only after its import
+    except (ImportError, OSError):
+        # OSError: torch-scatter was built for another version of PyTorch.
+        return MappingProxyType(replacements)
+    replacements[torch.ops.torch_scatter.segment_sum_csr] = segment_sum
     return MappingProxyType(replacements)
 
 

@@ -5,6 +5,8 @@ import pkgutil
 import subprocess
 import sys
 
+import pytest
+
 import graphfew as gf
 
 # Imported on first use only, by the names that need them.
@@ -48,6 +50,9 @@ model = gf.create("egnn", encoder=gf.backbones.identity(4), layers=1, width=4)
 for step in gf.train(model, gf.Tasks(data, way=2, shot=1, query=2), loss=gf.edge_loss, batch=2, steps=2):
     pass
 print(*sorted({name.partition(".")[0] for name in set(sys.modules) - before}))
+model = gf.create("prototypical", encoder=gf.backbones.identity(4))
+gf.export.export_program(model, gf.Tasks(data, way=2, shot=1, query=2)[0][0])
+print("exported")
 """
 
 COMMANDS = """
@@ -92,8 +97,19 @@ def test_import_adds_little_to_torch():
     assert measured["seconds"] <= SECONDS
 
 
-def test_training_on_features_imports_none_of_them():
-    assert LATER.isdisjoint(run_python(USE).split())
+@pytest.fixture(scope="module")
+def use():
+    """What a process prints that trains on features, and exports a model."""
+    return run_python(USE).splitlines()
+
+
+def test_training_on_features_imports_none_of_them(use):
+    assert LATER.isdisjoint(use[0].split())
+
+
+def test_model_is_exported_before_torch_scatter_is_imported(use):
+    """Export replaces operators of torch-scatter, which exist only after its import."""
+    assert use[1:] == ["exported"]
 
 
 def test_commands_import_only_the_libraries_of_the_command_line():

@@ -10,6 +10,7 @@ from graphfew.methods.em_dirichlet import em_dirichlet, hard_em_dirichlet
 from graphfew.methods.epnet import epnet
 from graphfew.methods.feat import feat
 from graphfew.methods.gnn import gnn
+from graphfew.methods.hsml import hsml
 from graphfew.methods.hybrid_attention import hybrid_attention
 from graphfew.methods.induction import induction
 from graphfew.methods.label_propagation import label_propagation
@@ -67,6 +68,7 @@ __all__ = [
     "feat",
     "gnn",
     "hard_em_dirichlet",
+    "hsml",
     "hybrid_attention",
     "induction",
     "label_propagation",

@@ -24,7 +24,7 @@ from graphfew.nn.prototypes import (
     class_mean_graph,
     class_means,
     inner_product_edges,
-    mean_over_classes,
+    task_means,
 )
 from graphfew.nn.readout import class_node_logits
 from graphfew.nn.relation_network import RelationNetwork
@@ -135,7 +135,7 @@ class LatentClassifier(nn.Module):
         shift = (adapted_codes.detach() - codes).square()
         terms = self.penalty_weights.kl * divergence + self.penalty_weights.encoder * shift
         per_class = terms.mean(1, keepdim=True)
-        return weights, penalty + mean_over_classes(per_class, supports.way)[:, 0]
+        return weights, penalty + task_means(per_class, supports.way)[:, 0]
 
     def _noise(self, supports: Episode) -> tuple[Tensor | None, Tensor | None]:
         """Return the noise of the codes, and of the weights in each decoding; none in evaluation."""

@@ -81,23 +81,23 @@ def task_class_means(episode: Episode) -> Float[Tensor, "tasks F"]:
     Returns:
         `[n_tasks, F]`; every class of a task has the same weight, whatever its number of supports.
     """
-    return mean_over_classes(class_means(episode), episode.way)
+    return task_means(class_means(episode), episode.way)
 
 
-def mean_over_classes(values: Float[Tensor, "M F"], ways: Sequence[int]) -> Float[Tensor, "T F"]:
-    """Average values of classes over the classes of each task.
+def task_means(values: Float[Tensor, "M F"], counts: Sequence[int]) -> Float[Tensor, "T F"]:
+    """Average the rows of each task, such as those of its classes or supports.
 
     Args:
-        values: `[sum(ways), F]`.
-        ways: number of classes of each task.
+        values: `[sum(counts), F]`, task by task.
+        counts: number of rows of each task.
 
     Returns:
         `[tasks, F]`.
     """
-    way = torch.tensor(ways, device=values.device)
-    task = torch.repeat_interleave(way, output_size=len(values))
-    totals = values.new_zeros(len(ways), values.shape[1]).index_add(0, task, values)
-    return totals / way[:, None]
+    count = torch.tensor(counts, device=values.device)
+    task = torch.repeat_interleave(count, output_size=len(values))
+    totals = values.new_zeros(len(counts), values.shape[1]).index_add(0, task, values)
+    return totals / count[:, None]
 
 
 def inner_product_edges(graph: Graph) -> Graph:

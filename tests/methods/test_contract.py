@@ -19,6 +19,7 @@ SMALL = {
     "em_dirichlet": {"inv_temperature": 1.0, "mm_steps": 5, "num_iterations": 3},
     "gnn": {"way": 3, "width": 6, "growth": 4},
     "hard_em_dirichlet": {"inv_temperature": 1.0, "prior_weight": 0.0},
+    "hsml": {"hidden": 6},
     "hybrid_attention": {"shot": 1},
     "induction": {"num_slices": 4},
     "leo": {"latents": 4},

@@ -194,6 +194,6 @@ def test_training_improves_accuracy():
     before = gf.evaluate(model, test, 60).mean
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     loss = gf.methods.penalized_node_loss
-    for _ in gf.train(model, tasks, loss=loss, batch=4, steps=100, optimizer=optimizer):
+    for _ in gf.train(model, tasks, loss=loss, batch=8, steps=100, optimizer=optimizer):
         pass
     assert gf.evaluate(model, test, 60).mean > before + 0.05

@@ -28,6 +28,7 @@ from graphfew.methods.losses import (
     penalized_node_loss,
     relation_loss,
 )
+from graphfew.methods.mann import mann
 from graphfew.methods.matching import matching, matching_fce
 from graphfew.methods.meta_lstm import meta_lstm
 from graphfew.methods.meta_networks import meta_networks
@@ -77,6 +78,7 @@ __all__ = [
     "laplacian_shot",
     "leo",
     "linear_head",
+    "mann",
     "matching",
     "matching_fce",
     "meta_lstm",

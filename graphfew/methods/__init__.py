@@ -1,7 +1,8 @@
 """One file per paper, each with a factory that returns a `GraphMethod`."""
 
 from graphfew.methods.alpha_tim import alpha_tim
-from graphfew.methods.attention_attractor import attention_attractor, base_and_novel_logits
+from graphfew.methods.attention_attractor import attention_attractor
+from graphfew.methods.attention_weight_generator import attention_weight_generator
 from graphfew.methods.bd_cspn import bd_cspn
 from graphfew.methods.bpa import bpa
 from graphfew.methods.dpgn import dpgn
@@ -12,12 +13,15 @@ from graphfew.methods.feat import feat
 from graphfew.methods.gnn import gnn
 from graphfew.methods.hsml import hsml
 from graphfew.methods.hybrid_attention import hybrid_attention
+from graphfew.methods.hypernetwork import hypernetwork
+from graphfew.methods.imprinting import imprinting
 from graphfew.methods.induction import induction
 from graphfew.methods.label_propagation import label_propagation
 from graphfew.methods.label_spreading import label_spreading
 from graphfew.methods.laplacian_shot import laplacian_shot
 from graphfew.methods.leo import leo
 from graphfew.methods.linear_head import linear_head
+from graphfew.methods.logistic import logistic
 from graphfew.methods.losses import (
     dpgn_loss,
     edge_loss,
@@ -35,6 +39,7 @@ from graphfew.methods.meta_networks import meta_networks
 from graphfew.methods.multi_metric import multi_metric
 from graphfew.methods.nearest_neighbor import nearest_neighbor
 from graphfew.methods.paddle import paddle
+from graphfew.methods.parameters_from_activations import parameters_from_activations
 from graphfew.methods.poisson import poisson
 from graphfew.methods.poisson_mbo import poisson_mbo
 from graphfew.methods.poisson_reweighted import poisson_reweighted
@@ -52,10 +57,12 @@ from graphfew.methods.tadam import tadam
 from graphfew.methods.tim import tim
 from graphfew.methods.tpn import tpn
 from graphfew.methods.wnll import wnll
+from graphfew.nn.base_classes import base_and_novel_logits
 
 __all__ = [
     "alpha_tim",
     "attention_attractor",
+    "attention_weight_generator",
     "base_and_novel_logits",
     "bd_cspn",
     "bpa",
@@ -71,6 +78,8 @@ __all__ = [
     "hard_em_dirichlet",
     "hsml",
     "hybrid_attention",
+    "hypernetwork",
+    "imprinting",
     "induction",
     "label_propagation",
     "label_spreading",
@@ -78,6 +87,7 @@ __all__ = [
     "laplacian_shot",
     "leo",
     "linear_head",
+    "logistic",
     "mann",
     "matching",
     "matching_fce",
@@ -88,6 +98,7 @@ __all__ = [
     "node_loss",
     "paddle",
     "pair_loss",
+    "parameters_from_activations",
     "penalized_node_loss",
     "poisson",
     "poisson_mbo",

@@ -36,6 +36,7 @@ from graphfew.methods.mann import mann
 from graphfew.methods.matching import matching, matching_fce
 from graphfew.methods.meta_lstm import meta_lstm
 from graphfew.methods.meta_networks import meta_networks
+from graphfew.methods.metaoptnet import metaoptnet_ridge, metaoptnet_svm
 from graphfew.methods.multi_metric import multi_metric
 from graphfew.methods.nearest_neighbor import nearest_neighbor
 from graphfew.methods.paddle import paddle
@@ -93,6 +94,8 @@ __all__ = [
     "matching_fce",
     "meta_lstm",
     "meta_networks",
+    "metaoptnet_ridge",
+    "metaoptnet_svm",
     "multi_metric",
     "nearest_neighbor",
     "node_loss",

@@ -11,25 +11,21 @@ import torch
 from torch import Tensor
 
 from graphfew._utils.model_spec import JSON
-from graphfew.data import DATASETS, Dataset, Tasks, load
+from graphfew.data import DATASETS, Dataset, load
 from graphfew.data.catalog import loader_arguments
-from graphfew.data.int_range import IntRange
-from graphfew.data.query_sampling import parse_queries
+from graphfew.data.sources import TaskSource
 from graphfew.errors import ConfigurationError
-from graphfew.methods.registry import find_method
 from graphfew.nn.eval_mode import eval_mode
 from graphfew.nn.method import GraphMethod, device_of
+from graphfew.runs.checkpoints import describe_checkpoint, resolve_checkpoint
 from graphfew.runs.config import TASKS, TrainConfig
 from graphfew.runs.factory import build_model, choose_loss, fit_pca, load_encoder_weights
 from graphfew.runs.objectives import build_objective
 from graphfew.runs.option_catalog import training_options
-from graphfew.runs.options import parse_ratios
 from graphfew.runs.schedule import FLOAT32, Schedule
-from graphfew.runs.state import TrainingState
+from graphfew.runs.state import TrainingState, TrainingTasks
+from graphfew.runs.task_sources import training_tasks, validation_tasks
 from graphfew.training.precision import supports_bfloat16
-
-# Offset of the seed of validation tasks: they differ from training tasks even on the same split.
-VALIDATION_SEED_OFFSET = 1_000_003
 
 
 def build_state(config: TrainConfig, *, resuming: bool = False) -> TrainingState:
@@ -60,7 +56,7 @@ def build_state(config: TrainConfig, *, resuming: bool = False) -> TrainingState
         model.on_features()  # raises if the features depend on the task
     training_data = _load_for(config, config.split, device)
     validation_data = _load_for(config, config.validate, device)
-    tasks = training_tasks(config, training_data)
+    tasks = training_tasks(config, training_data, device)
     validation = validation_tasks(config, validation_data)
     # Weights are drawn on the CPU and then moved, so a seed gives the same ones on every device.
     model = model.to(device)
@@ -170,47 +166,7 @@ def load_split(name: str, split: str, root: str | None = None, **arguments: Any)
     return load(name, **accepted)
 
 
-def training_tasks(config: TrainConfig, data: Dataset) -> Tasks:
-    """Create the training tasks. Raises ValueError as `Tasks` does."""
-    return Tasks(
-        data,
-        way=IntRange.parse(config.way, name="way"),
-        shot=IntRange.parse(config.shot, name="shot"),
-        query=parse_queries(config.query),
-        seed=config.schedule.seed,
-        **_task_options(config),
-    )
-
-
-def validation_tasks(config: TrainConfig, data: Dataset) -> Tasks:
-    """Create the validation tasks, with their own seed. Raises ValueError as `Tasks` does."""
-    way = config.validate_way
-    # 5-way is the usual benchmark; weights that depend on the way allow no other than theirs.
-    if way is None:
-        way = config.way if find_method(config.method).fixed_way else "5"
-    shot = config.shot if config.validate_shot is None else config.validate_shot
-    return Tasks(
-        data,
-        way=IntRange.parse(way, name="validate_way"),
-        shot=IntRange.parse(shot, name="validate_shot"),
-        query=parse_queries(config.validate_query),
-        seed=config.schedule.seed + VALIDATION_SEED_OFFSET,
-        **_task_options(config),
-    )
-
-
-def _task_options(config: TrainConfig) -> dict[str, Any]:
-    """Arguments that training and validation tasks share."""
-    return {
-        "unlabeled": IntRange.parse(config.unlabeled, name="unlabeled"),
-        "labeled_ratio": parse_ratios(config.labeled_ratio),
-        "distractors": IntRange.parse(config.distractors, name="distractors"),
-        "label_noise": config.label_noise,
-        "within_groups": config.within_groups,
-    }
-
-
-def provenance(config: TrainConfig, tasks: Tasks, schedule: Schedule) -> dict[str, JSON]:
+def provenance(config: TrainConfig, tasks: TrainingTasks, schedule: Schedule) -> dict[str, JSON]:
     """Describe the training, for the checkpoint and for the results of its evaluation.
 
     Args:
@@ -222,6 +178,8 @@ def provenance(config: TrainConfig, tasks: Tasks, schedule: Schedule) -> dict[st
     task_options = {
         key: value for key, value in description.items() if key not in ("data", "split", "seed")
     }
+    if config.embedding is not None:
+        task_options["embedding"] = describe_checkpoint(resolve_checkpoint(config.embedding))
     # Keys are read from old checkpoints too: keep them when options are renamed.
     facts: dict[str, JSON] = {
         "training_seed": config.schedule.seed,
@@ -244,7 +202,7 @@ def provenance(config: TrainConfig, tasks: Tasks, schedule: Schedule) -> dict[st
 
 
 def check_forward(
-    model: GraphMethod, tasks: Tasks, loss: Callable[[Any, Tensor], Tensor] | None = None
+    model: GraphMethod, tasks: TaskSource, loss: Callable[[Any, Tensor], Tensor] | None = None
 ) -> None:
     """Run the first task through the model and the loss, to find mismatches before training.
 
@@ -263,7 +221,7 @@ def check_forward(
         >>> check_forward(model, gf.Tasks(gf.data.digits()), gf.node_loss)
     """
     device = device_of(model)
-    episode, target = tasks[0]
+    episode, target = tasks.batch(range(1))
     # In evaluation mode, or the check would move batch-norm statistics before the first step.
     with eval_mode(model):
         output = model(episode.to(device))

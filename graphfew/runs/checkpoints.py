@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
+from graphfew._utils.model_spec import JSON
 from graphfew.errors import MissingFileError
 from graphfew.serialization import pretrained
 
@@ -60,3 +62,16 @@ def checkpoint_label(path: Path) -> str:
         'egnn/best.safetensors'
     """
     return "/".join(path.parts[-2:]) if len(path.parts) > 1 else path.name
+
+
+def describe_checkpoint(path: Path) -> dict[str, JSON]:
+    """Describe a checkpoint for the provenance of another one.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Its label, and the digest of its bytes: the path may be reused by a later run.
+    """
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return {"checkpoint": checkpoint_label(path), "sha256": digest}

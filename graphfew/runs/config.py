@@ -26,6 +26,7 @@ from graphfew.runs.options import (
 from graphfew.runs.schedule import Schedule
 
 TASKS, CLASSES = "tasks", "classes"
+LABELED, CACTUS, UMTRA, CHAML = "labeled", "cactus", "umtra", "chaml"
 QUERY_HELP = (
     "Queries: 5 (per class), 1-15, multinomial:25, dirichlet:75:2.0, single, single-class:75, "
     "one-per-class, varied:1-75, effective:5-10:75 (75 queries of 5 to 10 classes), or several "
@@ -53,7 +54,15 @@ class TrainConfig:
         distractors: classes outside the task among the unlabeled items.
         label_noise: fraction of support items that are from another class.
         within_groups: take all classes of a task from one group.
-        augment: random augmentation of training images (`"affine"`, `"crop:4+flip"`).
+        augment: random augmentation of training images (`"affine"`, `"crop:4+flip"`); with
+            `tasks="umtra"` that of the copies.
+        tasks: source of training tasks: `"labeled"` classes; `"cactus"` or `"umtra"`, which read no
+            labels; or `"chaml"`, which repeats hard classes. Validation tasks are always labeled.
+        clusters: with `tasks="cactus"`, number of clusters of each partition.
+        partitions: with `tasks="cactus"`, number of partitions.
+        embedding: with `tasks="cactus"` or `easy_steps`, checkpoint whose encoder embeds the
+            items; None for the items' values.
+        easy_steps: with `tasks="chaml"`, number of steps with the easiest half of the classes.
         encoder: name of the backbone.
         encoder_arguments: keyword arguments of the backbone.
         arguments: keyword arguments of the method.
@@ -144,6 +153,32 @@ class TrainConfig:
         parse=parse_augmentation,
         default_text="none",
         recorded=True,
+    )
+    tasks: str = declare(
+        LABELED,
+        "labeled; cactus (classes are clusters) or umtra (an item and its copies), which read no "
+        "labels; or chaml (hard classes are repeated).",
+        TASK_GROUP,
+        choices=(LABELED, CACTUS, UMTRA, CHAML),
+    )
+    clusters: int = declare(
+        500, "With --tasks cactus: clusters of each partition.", TASK_GROUP, minimum=2
+    )
+    partitions: int = declare(
+        10, "With --tasks cactus: partitions of the items.", TASK_GROUP, minimum=1
+    )
+    embedding: str | None = declare(
+        None,
+        "With --tasks cactus or --easy-steps: embed the items by the encoder of this checkpoint.",
+        TASK_GROUP,
+        metavar="CHECKPOINT",
+        default_text="the items' values",
+    )
+    easy_steps: int = declare(
+        0,
+        "With --tasks chaml: steps with the easiest half of the classes.",
+        TASK_GROUP,
+        minimum=0,
     )
     encoder: str = declare("conv4", "The backbone.", MODEL_GROUP)
     encoder_arguments: Mapping[str, JSON] = declare(
@@ -245,6 +280,7 @@ class TrainConfig:
         for name, option in declared_options(TrainConfig).items():
             option.check(getattr(self, name))
         self._check_objective()
+        self._check_tasks()
         self._check_frozen_encoder()
 
     @classmethod
@@ -300,6 +336,41 @@ class TrainConfig:
             raise ConfigurationError(
                 "turns needs objective=classes; for tasks, use a data set with rotated classes",
                 key="turns",
+            )
+
+    def _check_tasks(self) -> None:
+        """Check the options that depend on the source of tasks."""
+        # An option without effect is an error: `config.json` would record what never happened.
+        needed = {
+            "clusters": self.tasks == CACTUS,
+            "partitions": self.tasks == CACTUS,
+            "embedding": self.tasks == CACTUS or self.easy_steps > 0,
+            "easy_steps": self.tasks == CHAML,
+            "label_noise": self.tasks not in (CACTUS, UMTRA),
+            "labeled_ratio": self.tasks not in (CACTUS, UMTRA),
+            "distractors": self.tasks not in (CACTUS, UMTRA),
+            "within_groups": self.tasks not in (CACTUS, UMTRA),
+            "unlabeled": self.tasks != UMTRA,
+        }
+        options = declared_options(TrainConfig)
+        for name, has_effect in needed.items():
+            value = getattr(self, name)
+            if value != options[name].default and not has_effect:
+                raise ConfigurationError(
+                    f"{name} is {value!r}, which has no effect with tasks={self.tasks}; leave it "
+                    "out, or choose other tasks",
+                    key=name,
+                )
+        if self.tasks == UMTRA and self.augment is None:
+            raise ConfigurationError(
+                "tasks=umtra needs the augmentation of the copies; give augment, such as "
+                "dropout+crop:6",
+                key="augment",
+            )
+        if self.tasks != LABELED and self.objective == CLASSES:
+            raise ConfigurationError(
+                f"tasks is {self.tasks}, but objective=classes trains without tasks; leave tasks out",
+                key="tasks",
             )
 
     def _check_frozen_encoder(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,7 +18,7 @@ from graphfew.errors import CheckpointError, ConfigurationError
 from graphfew.methods.losses import LOSSES
 from graphfew.methods.registry import NAMED_FUNCTIONS, create, find_method
 from graphfew.nn.method import GraphMethod
-from graphfew.runs.checkpoints import checkpoint_label, resolve_checkpoint
+from graphfew.runs.checkpoints import describe_checkpoint, resolve_checkpoint
 from graphfew.runs.config import CLASSES, TrainConfig
 from graphfew.serialization import checkpoint
 from graphfew.training.pretrain import class_loss
@@ -230,9 +229,7 @@ def load_encoder_weights(model: GraphMethod, path: str) -> None:
             "give the same encoder and arguments"
         )
     encoder.load_state_dict(other.encoder.state_dict())
-    # The path may be reused by a later run; the digest identifies the weights.
-    digest = hashlib.sha256(source.read_bytes()).hexdigest()
-    origin = {"checkpoint": checkpoint_label(source), "sha256": digest}
+    origin = describe_checkpoint(source)
     model.provenance = {"init_encoder": {**origin, **other.provenance}}
 
 

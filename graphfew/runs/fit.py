@@ -17,7 +17,7 @@ from graphfew.nn.method import GraphMethod
 from graphfew.runs.schedule import Schedule
 from graphfew.runs.state import no_op
 from graphfew.training.distributed import SINGLE_PROCESS, ProcessGroup
-from graphfew.training.loop import TrainStep, train
+from graphfew.training.loop import Feedback, TrainStep, train
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,6 +137,7 @@ def fit(
     on_validation_progress: Callable[[int], None] | None = None,
     learner: nn.Module | None = None,
     after_step: Callable[[int], None] = no_op,
+    feedback: Feedback | None = None,
     process_group: ProcessGroup = SINGLE_PROCESS,
 ) -> Iterator[TrainingEvent]:
     """Train a model in place and validate it regularly.
@@ -154,6 +155,7 @@ def fit(
         learner: the module that is updated, if it is not the model itself; it has weights in common
             with the model, or updates them in `after_step`.
         after_step: called with the number of completed steps after each step.
+        feedback: receives the loss of each query after each step, see `train`.
         process_group: processes that share each step and each validation.
 
     Returns:
@@ -205,6 +207,7 @@ def fit(
         learner,
         tasks,
         loss=loss,
+        feedback=feedback,
         batch=schedule.batch,
         steps=schedule.steps,
         optimizer=optimizer or schedule.build_optimizer(learner),

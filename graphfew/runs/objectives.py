@@ -7,13 +7,14 @@ from collections.abc import Callable
 
 from torch import nn
 
-from graphfew.data import encode
+from graphfew.data import CactusTasks, ChamlTasks, Dataset, Tasks, encode
 from graphfew.data.augment import Augmentation, parse_augmentation
 from graphfew.data.augmented_tasks import AugmentedTasks
+from graphfew.errors import InvalidInputError
 from graphfew.nn.method import GraphMethod, device_of
-from graphfew.runs.config import CLASSES, TrainConfig
+from graphfew.runs.config import CLASSES, UMTRA, TrainConfig
 from graphfew.runs.factory import build_model
-from graphfew.runs.state import TrainingState
+from graphfew.runs.state import TrainingState, TrainingTasks
 from graphfew.training.averaging import ema
 from graphfew.training.pretrain import ClassificationBatches, Classifier
 
@@ -37,7 +38,7 @@ def build_objective(config: TrainConfig, state: TrainingState) -> TrainingState:
     augment = None if config.augment is None else parse_augmentation(config.augment)
     if config.objective == CLASSES:
         state = _add_classifier(config, state, augment)
-    elif augment is not None:
+    elif augment is not None and config.tasks != UMTRA:
         # Drawn from the seed and the indices of the batch, so a resumed run repeats it exactly.
         source = AugmentedTasks(state.tasks, augment, config.schedule.seed)
         state = dataclasses.replace(state, source=source)
@@ -93,6 +94,15 @@ def _add_classifier(
     return dataclasses.replace(state, learner=learner, source=source)
 
 
+def _on_items(tasks: TrainingTasks, data: Dataset) -> TrainingTasks:
+    """The same tasks of other items."""
+    if isinstance(tasks, ChamlTasks):
+        return tasks.on(data)  # with the same state, which checkpoints save
+    if isinstance(tasks, Tasks | CactusTasks):
+        return dataclasses.replace(tasks, data=data)
+    raise InvalidInputError(f"tasks of type {type(tasks).__name__} cannot be encoded once")
+
+
 def _out_dim(encoder: nn.Module) -> int:
     """Number of features of a backbone."""
     out_dim: int = encoder.out_dim  # type: ignore[assignment]
@@ -109,10 +119,9 @@ def encode_items(state: TrainingState) -> TrainingState:
         A state of methods on features and tasks of encoded items.
     """
     encoder = state.model.encoder
-    tasks, validation = (
-        dataclasses.replace(source, data=encode(source.data, encoder, progress=False))
-        for source in (state.tasks, state.validation)
-    )
+    tasks = _on_items(state.tasks, encode(state.tasks.data, encoder, progress=False))
+    validation_data = encode(state.validation.data, encoder, progress=False)
+    validation = dataclasses.replace(state.validation, data=validation_data)
     # `on_features` shares the layers instead of copying them, so the optimizer, the moving
     # average and the checkpoints, which are built on the full models, see every update.
     method = state.method.on_features()

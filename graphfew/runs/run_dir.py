@@ -10,6 +10,7 @@ from typing import Any
 
 from graphfew._utils.atomic_io import append_text, write_text
 from graphfew._utils.model_spec import JSON
+from graphfew.data.sources import FeedbackSource
 from graphfew.errors import CheckpointError, ConfigurationError, InvalidInputError, MissingFileError
 from graphfew.nn.method import GraphMethod, device_of
 from graphfew.runs.config import TrainConfig
@@ -21,6 +22,8 @@ from graphfew.serialization import checkpoint
 
 # What parsing a file with unexpected content may raise.
 PARSE_ERRORS = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
+# Key of the state of training tasks that have one, next to the fields of the progress.
+SOURCE_STATE = "task_source"
 FLOAT_FIELDS = ("best", "loss", "accuracy")
 SESSION_FIELDS = ("from_step", "to_step", "device", "training_seconds", "validating_seconds")
 
@@ -145,12 +148,15 @@ def save_best(run: RunDir, model: GraphMethod, config: TrainConfig, step: int) -
 
 def save_last(run: RunDir, state: TrainingState, progress: TrainingProgress) -> None:
     """Save the newest model with the optimizer and the progress."""
+    extra = dataclasses.asdict(progress)
+    if state.feedback_source is not None:
+        extra[SOURCE_STATE] = state.feedback_source.state_dict()
     _save(
         state.model,
         run.last,
         {"selected_on": None, "step_selected": progress.step},
         optimizer=state.optimizer,
-        extra=dataclasses.asdict(progress),
+        extra=extra,
         learner=state.separate_learner,
     )
 
@@ -193,11 +199,23 @@ def restore(run: RunDir, state: TrainingState, *, write: bool = True) -> Trainin
             learner=state.separate_learner,
         )
         progress = parse_progress(run, extra)
+        if state.feedback_source is not None:
+            _restore_source(run, state.feedback_source, extra)
     # Steps after the checkpoint are repeated and will append their lines again. With several
     # processes only one of them may write.
     if write:
         truncate_metrics(run, progress.validated)
     return progress
+
+
+def _restore_source(run: RunDir, source: FeedbackSource, extra: Mapping[str, Any]) -> None:
+    """Restore the state of the training tasks. Raises CheckpointError if it is invalid."""
+    try:
+        source.load_state_dict(extra.get(SOURCE_STATE, {}))
+    except InvalidInputError as error:
+        raise CheckpointError(
+            f"{run.last} lacks the state of the training tasks ({error}); restore the original file"
+        ) from error
 
 
 def truncate_metrics(run: RunDir, step: int) -> None:
@@ -226,6 +244,7 @@ def parse_progress(run: RunDir, extra: Mapping[str, Any]) -> TrainingProgress:
     Raises:
         CheckpointError: if a field is unknown or is not a number.
     """
+    extra = {name: value for name, value in extra.items() if name != SOURCE_STATE}
     fields = {field.name for field in dataclasses.fields(TrainingProgress)}
     if set(extra) - fields:
         # Without the unknown name, which may be of any length.

@@ -250,6 +250,7 @@ def execute(
     stopwatch = _Stopwatch()
     # A frozen encoder runs once per item; checkpoints are saved from `state`, which has it.
     inner = encode_items(state) if prepared.config.freeze_encoder else state
+    feedback_source = inner.feedback_source
     events = fit(
         inner.model,
         inner.source,
@@ -263,6 +264,7 @@ def execute(
         on_validation_progress=stop_if_requested if is_single else None,
         learner=inner.learner,
         after_step=inner.after_step,
+        feedback=None if feedback_source is None else feedback_source.update,
         process_group=process_group,
     )
     try:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from graphfew.data import Tasks
-from graphfew.data.sources import BatchSource
+from graphfew.data import Dataset, Tasks
+from graphfew.data.sources import BatchSource, FeedbackSource
+from graphfew.evaluation.accuracy import DescribedTasks
 from graphfew.nn.method import GraphMethod
 from graphfew.runs.schedule import Schedule
 
@@ -18,6 +19,16 @@ from graphfew.runs.schedule import Schedule
 def no_op(steps_done: int) -> None:
     """Do nothing after a step."""
     del steps_done
+
+
+@runtime_checkable
+class TrainingTasks(DescribedTasks, Protocol):
+    """Tasks of a data set that describe themselves."""
+
+    @property
+    def data(self) -> Dataset:
+        """The data set."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -44,7 +55,7 @@ class TrainingState:
     """
 
     model: GraphMethod
-    tasks: Tasks
+    tasks: TrainingTasks
     validation: Tasks
     schedule: Schedule
     loss: Callable[[Any, Tensor], Tensor] | None
@@ -53,6 +64,11 @@ class TrainingState:
     learner: nn.Module
     source: BatchSource
     after_step: Callable[[int], None] = no_op
+
+    @property
+    def feedback_source(self) -> FeedbackSource | None:
+        """The training tasks, if they depend on losses; checkpoints have their state."""
+        return self.tasks if isinstance(self.tasks, FeedbackSource) else None
 
     @property
     def separate_learner(self) -> nn.Module | None:

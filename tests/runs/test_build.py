@@ -8,7 +8,7 @@ from small_runs import OPTIONS, stop_after
 
 import graphfew as gf
 from graphfew import runs
-from graphfew.runs.build import VALIDATION_SEED_OFFSET
+from graphfew.runs.task_sources import VALIDATION_SEED_OFFSET
 
 
 def test_init_encoder_is_loaded_and_recorded(complete_run, tmp_path):

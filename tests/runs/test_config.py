@@ -9,9 +9,9 @@ import graphfew as gf
 from graphfew import runs
 from graphfew.data.int_range import IntRange
 from graphfew.errors import ConfigurationError
-from graphfew.runs.build import training_tasks
 from graphfew.runs.option_catalog import read_options
 from graphfew.runs.run_dir import read_config
+from graphfew.runs.task_sources import training_tasks
 
 
 def test_key_values_are_json_or_text():

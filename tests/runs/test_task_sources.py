@@ -118,7 +118,10 @@ def test_easy_classes_have_a_small_error_of_prototypes():
         ({"tasks": "cactus", "within_groups": True}, "within_groups is True"),
         ({"tasks": "chaml", "objective": "classes"}, "leave tasks out"),
         ({"tasks": "cactus", "clusters": 1}, "clusters is 1"),
-        ({"tasks": "cactus", "clusters": 20, "partitions": 2, "query": "60"}, "use fewer clusters"),
+        (
+            {"tasks": "cactus", "clusters": 20, "partitions": 2, "query": "200"},
+            "use fewer clusters",
+        ),
     ],
 )
 def test_invalid_options_raise_before_any_work(change, reason, tmp_path):

@@ -20,12 +20,19 @@ from graphfew.nn.batch_norm_rules import BATCH_NORM_RULES
 from graphfew.nn.classifier_starts import CLASSIFIER_STARTS
 from graphfew.nn.layers import METRICS
 from graphfew.nn.method import GraphMethod
+from graphfew.nn.step_sizes import RATE_UNITS, STEP_SIZES
 
 MethodFactory = Callable[..., GraphMethod]
 FactoryT = TypeVar("FactoryT", bound=MethodFactory)
 # Arguments that are functions, and the names by which specs and configurations store them.
 NAMED_FUNCTIONS: Mapping[str, Mapping[str, Callable[..., Any]]] = MappingProxyType(
-    {"metric": METRICS, "start": CLASSIFIER_STARTS, "batch_norm": BATCH_NORM_RULES}
+    {
+        "metric": METRICS,
+        "start": CLASSIFIER_STARTS,
+        "step_sizes": STEP_SIZES,
+        "rate_unit": RATE_UNITS,
+        "batch_norm": BATCH_NORM_RULES,
+    }
 )
 
 

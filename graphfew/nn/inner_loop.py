@@ -10,10 +10,11 @@ under `torch.no_grad()`, and differentiating it gives the exact second-order gra
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils import _python_dispatch
 
@@ -40,6 +41,63 @@ class StepSizes:
     rate: Float[Tensor, "G T"]
     feature: Float[Tensor, "G2 T2 F"] | None = None
     bias: Float[Tensor, "G3 T"] | None = None
+
+
+HeadStart = Callable[[Supports], LinearWeights]
+StepSizeRule = Callable[[Supports, int], StepSizes]
+
+
+class InnerLoop(nn.Module):
+    """Fit of a linear classifier by a few steps of gradient descent, for `LinearClassifier`.
+
+    Args:
+        start: `supports -> LinearWeights`, the weights before the first step.
+        step_sizes: `(supports, steps) -> StepSizes`.
+        steps: number of steps in training.
+        test_steps: number of steps in evaluation.
+        first_order: whether gradients of the inner loss are constants in training.
+        momentum: factor on the previous update.
+        temperature: divides the logits of the adapted classifier, but not those of the inner loss.
+    """
+
+    def __init__(
+        self,
+        start: HeadStart,
+        step_sizes: StepSizeRule,
+        steps: int,
+        *,
+        test_steps: int,
+        first_order: bool = False,
+        momentum: float = 0.0,
+        temperature: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.start = start
+        self.step_sizes = step_sizes
+        self.steps = steps
+        self.test_steps = test_steps
+        self.first_order = first_order
+        self.momentum = momentum
+        self.temperature = temperature
+
+    def forward(self, supports: Supports) -> LinearWeights:
+        """Return the adapted classifier of each task."""
+        steps = self.steps if self.training else self.test_steps
+        # A step size in units of the features' scale is a part of the update.
+        is_constant = self.first_order
+        inputs = dataclasses.replace(supports, x=supports.x.detach()) if is_constant else supports
+        # The products between items would lose too many digits in the precision of autocast.
+        with torch.autocast(supports.x.device.type, enabled=False):
+            adapted = adapt_weights(
+                supports,
+                self.start(supports),
+                self.step_sizes(inputs, steps),
+                first_order=self.first_order,
+                momentum=self.momentum,
+            )
+        scale = 1 / self.temperature
+        bias = None if adapted.bias is None else scale * adapted.bias
+        return LinearWeights(scale * adapted.weight, bias)
 
 
 def adapt_weights(

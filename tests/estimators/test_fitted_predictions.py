@@ -18,10 +18,6 @@ LABELED_ONLY = (
     "matching",
     "linear_head",
     "ridge",
-    "logistic",
-    "metaoptnet_svm",
-    "imprinting",
-    "hypernetwork",
 )
 FITTED = (*WITH_UNLABELED, *LABELED_ONLY)
 

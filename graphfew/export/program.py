@@ -41,10 +41,10 @@ def export_program(model: GraphMethod, episode: Episode) -> torch.export.Exporte
     `model.in_mode(transductive=False)`.
 
     Every method that is written in torch alone can be exported. Of the registered methods,
-    `linear_head` (scikit-learn's solver) and `matching_fce` (torch's LSTM) cannot; nor can `pt_map`
-    and `propagated_prototypes` with `balanced=True`, or label propagation and spreading on more
-    than 3000 nodes, which iterate until convergence. `attention_attractor` becomes about 35,000
-    operators and takes many minutes; it is not tested.
+    `linear_head` (scikit-learn's solver) and `matching_fce` (torch's LSTM) cannot; nor can
+    `metaoptnet_svm`, `pt_map` and `propagated_prototypes` with `balanced=True`, or label propagation
+    and spreading on more than 3000 nodes, which iterate until convergence. `attention_attractor`
+    becomes about 35,000 operators and takes many minutes; it is not tested.
 
     Args:
         model: any method; it is left unchanged.

@@ -2,7 +2,8 @@
 
 from graphfew.methods.alpha_tim import alpha_tim
 from graphfew.methods.anil import anil
-from graphfew.methods.attention_attractor import attention_attractor, base_and_novel_logits
+from graphfew.methods.attention_attractor import attention_attractor
+from graphfew.methods.attention_weight_generator import attention_weight_generator
 from graphfew.methods.bd_cspn import bd_cspn
 from graphfew.methods.bpa import bpa
 from graphfew.methods.dpgn import dpgn
@@ -13,12 +14,15 @@ from graphfew.methods.feat import feat
 from graphfew.methods.gnn import gnn
 from graphfew.methods.hsml import hsml
 from graphfew.methods.hybrid_attention import hybrid_attention
+from graphfew.methods.hypernetwork import hypernetwork
+from graphfew.methods.imprinting import imprinting
 from graphfew.methods.induction import induction
 from graphfew.methods.label_propagation import label_propagation
 from graphfew.methods.label_spreading import label_spreading
 from graphfew.methods.laplacian_shot import laplacian_shot
 from graphfew.methods.leo import leo
 from graphfew.methods.linear_head import linear_head
+from graphfew.methods.logistic import logistic
 from graphfew.methods.losses import (
     dpgn_loss,
     edge_loss,
@@ -29,12 +33,15 @@ from graphfew.methods.losses import (
     penalized_node_loss,
     relation_loss,
 )
+from graphfew.methods.mann import mann
 from graphfew.methods.matching import matching, matching_fce
 from graphfew.methods.meta_lstm import meta_lstm
 from graphfew.methods.meta_networks import meta_networks
+from graphfew.methods.metaoptnet import metaoptnet_ridge, metaoptnet_svm
 from graphfew.methods.multi_metric import multi_metric
 from graphfew.methods.nearest_neighbor import nearest_neighbor
 from graphfew.methods.paddle import paddle
+from graphfew.methods.parameters_from_activations import parameters_from_activations
 from graphfew.methods.poisson import poisson
 from graphfew.methods.poisson_mbo import poisson_mbo
 from graphfew.methods.poisson_reweighted import poisson_reweighted
@@ -55,11 +62,13 @@ from graphfew.methods.tpn import tpn
 from graphfew.methods.unicorn import unicorn
 from graphfew.methods.wnll import wnll
 from graphfew.methods.zero_head import zero_head
+from graphfew.nn.base_classes import base_and_novel_logits
 
 __all__ = [
     "alpha_tim",
     "anil",
     "attention_attractor",
+    "attention_weight_generator",
     "base_and_novel_logits",
     "bd_cspn",
     "bpa",
@@ -75,6 +84,8 @@ __all__ = [
     "hard_em_dirichlet",
     "hsml",
     "hybrid_attention",
+    "hypernetwork",
+    "imprinting",
     "induction",
     "label_propagation",
     "label_spreading",
@@ -82,15 +93,20 @@ __all__ = [
     "laplacian_shot",
     "leo",
     "linear_head",
+    "logistic",
+    "mann",
     "matching",
     "matching_fce",
     "meta_lstm",
     "meta_networks",
+    "metaoptnet_ridge",
+    "metaoptnet_svm",
     "multi_metric",
     "nearest_neighbor",
     "node_loss",
     "paddle",
     "pair_loss",
+    "parameters_from_activations",
     "penalized_node_loss",
     "poisson",
     "poisson_mbo",

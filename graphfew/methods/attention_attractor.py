@@ -8,19 +8,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from graphfew.core.dense_batch import (
-    DenseBatch,
-    update_class_nodes,
-    weighted_class_means,
-)
+from graphfew.core.dense_batch import DenseBatch, update_class_nodes
 from graphfew.core.graph import Graph
-from graphfew.errors import InvalidInputError
 from graphfew.methods._checks import require_labeled
 from graphfew.methods.losses import node_loss
 from graphfew.methods.registry import register_method
-from graphfew.nn.method import GraphMethod, MethodOutput
+from graphfew.nn.base_classes import base_class_attention
+from graphfew.nn.method import GraphMethod
 from graphfew.nn.prototypes import class_mean_graph, inner_product_edges
 from graphfew.nn.readout import class_node_logits
 from graphfew.propagation.solvers import conjugate_gradients
@@ -176,56 +171,21 @@ class AttentionAttractor(nn.Module):
         """Return the graph with new class nodes."""
         return graph.replace(nodes=update_class_nodes(graph, self._fit))
 
+    def base_logits(self, x: Tensor) -> Tensor:
+        """Return the logits of the base classes, `[..., num_base_classes]`."""
+        return x @ self.base.T
+
     def _fit(self, tasks: DenseBatch) -> Tensor:
-        # Supports attend to base classes; each class averages the attention of its supports.
-        similarity = F.normalize(tasks.x, dim=2) @ F.normalize(self.base, dim=1).T
-        attention = (self.attention_scale * similarity).softmax(dim=2)
-        class_attention = weighted_class_means(tasks.one_hot, attention)
+        class_attention = base_class_attention(tasks, tasks.x, self.base, self.attention_scale)
         attractor = self.origin + class_attention @ self.memory(self.base)
         objective = NovelClassObjective(
             x=tasks.x,
             label=tasks.one_hot,
-            base_logits=tasks.x @ self.base.T,
+            base_logits=self.base_logits(tasks.x),
             attractor=attractor,
             stiffness=self.log_stiffness.exp(),
         )
         return solve(objective)
-
-
-def base_and_novel_logits(model: GraphMethod, out: MethodOutput) -> Tensor:
-    """Return the logits of base and novel classes, for one softmax over both.
-
-    Args:
-        model: a model created by `attention_attractor`.
-        out: the model's output for an episode.
-
-    Returns:
-        `[Q, num_base_classes + max(way)]`, base classes first.
-
-    Raises:
-        InvalidInputError: if the model is another method.
-
-    Example:
-        >>> import torch
-        >>> import graphfew as gf
-        >>> labels = torch.tensor([0, 0, 1, 1, -1, -1])
-        >>> episode = gf.Episode.single(torch.randn(6, 8), labels, labels < 0, way=2)
-        >>> encoder = gf.backbones.identity(8)
-        >>> model = gf.create("attention_attractor", encoder=encoder, num_base_classes=10)
-        >>> gf.methods.base_and_novel_logits(model, model(episode)).shape
-        torch.Size([2, 12])
-    """
-    layers = model.layers.children()
-    layer = next((layer for layer in layers if isinstance(layer, AttentionAttractor)), None)
-    if layer is None:
-        raise InvalidInputError(
-            "the model has no base classes; base_and_novel_logits needs a model created by "
-            "attention_attractor"
-        )
-    graph = out.graphs[-1]
-    items = graph.nodes[: len(graph.episode.y)]
-    base_logits = items[graph.episode.query] @ layer.base.T
-    return torch.cat([base_logits, out.logits], dim=1)
 
 
 @register_method(paper="Ren et al. 2019", loss=node_loss)

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from graphfew.core.builders import class_node_graph, support_to_query_graph
-from graphfew.core.dense_batch import DenseBatch, update_query_edges
+from graphfew.core.dense_batch import DenseBatch, update_query_edges, weighted_class_means
 from graphfew.core.episode import Episode
 from graphfew.core.graph import Graph
 from graphfew.nn.layers import Layers, Metric, metric_edges
@@ -70,6 +71,22 @@ def fit_class_means(layers: Layers, context: Episode) -> FittedContext:
     nodes = class_means(context)
     scale = layer.scale.item()
     return FittedContext(ClassNodePredictor(nodes, metric=layer.metric, scale=scale))
+
+
+def fit_class_nodes(layers: Layers, context: Episode) -> FittedContext:
+    """Fit a method of two layers: one that replaces the class nodes, then a `ScaledMetric`.
+
+    Args:
+        layers: the method's layers.
+        context: an encoded task, `x [N, F]`.
+
+    Returns:
+        The predictor by the metric to the class nodes.
+    """
+    metric = layers[1]
+    assert isinstance(metric, ScaledMetric)
+    nodes = layers[0](class_mean_graph(context)).nodes[len(context.y) :]
+    return FittedContext(ClassNodePredictor(nodes, metric=metric.metric, scale=metric.scale.item()))
 
 
 def task_class_means(episode: Episode) -> Float[Tensor, "tasks F"]:
@@ -162,3 +179,15 @@ class ScaledMetric(nn.Module):
         """Return the graph with edges `scale * metric(receiver, sender)`, `[E, 1]`."""
         edges: Tensor = self.scale * metric_edges(graph.topology, self.metric, graph.nodes)
         return graph.replace(edges=edges)
+
+
+def normalized_support_means(tasks: DenseBatch) -> Float[Tensor, "G way F"]:
+    """Average the supports of each class after scaling each support to length 1.
+
+    Args:
+        tasks: tasks of one size and way.
+
+    Returns:
+        `[G, way, F]`.
+    """
+    return weighted_class_means(tasks.one_hot, F.normalize(tasks.x, dim=2))

@@ -10,6 +10,8 @@ from graphfew.core.supports import Supports
 
 # The smallest penalty relative to the largest inner product: float64 resolves 1e-16.
 SMALLEST_PENALTY = 1e-10
+# Weights grow as 1 / length, and must be finite in float32.
+SMALLEST_SQUARED_LENGTH = 1e-40
 
 
 def append_ones(supports: Supports) -> Float[Tensor, "G S F1"]:
@@ -37,7 +39,7 @@ def absolute_penalty(
         The penalty of each task; it is positive even if all features are zero.
     """
     largest = columns.detach().square().sum(2).amax(1)
-    floor = (SMALLEST_PENALTY * largest).clamp_min(torch.finfo(columns.dtype).tiny)
+    floor = (SMALLEST_PENALTY * largest).clamp_min(SMALLEST_SQUARED_LENGTH)
     return torch.maximum(relative * mean_squared_length(supports), floor)
 
 

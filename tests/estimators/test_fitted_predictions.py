@@ -18,6 +18,10 @@ LABELED_ONLY = (
     "matching",
     "linear_head",
     "ridge",
+    "logistic",
+    "metaoptnet_svm",
+    "imprinting",
+    "hypernetwork",
 )
 FITTED = (*WITH_UNLABELED, *LABELED_ONLY)
 

@@ -29,6 +29,8 @@ FEW_STEPS = {
 }
 NOT_EXPORTABLE = {
     "linear_head": "values leave torch",
+    # Iterations until convergence.
+    "metaoptnet_svm": "depends on the items' values",
     "matching_fce": "depends on the items' values",
     # Connected components, and iterations until a tolerance is reached.
     "poisson": "depends on the items' values",

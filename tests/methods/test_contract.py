@@ -14,6 +14,7 @@ from graphfew.methods.registry import METHODS
 SMALL = {
     "anil": {"way": 3},
     "attention_attractor": {"num_base_classes": 4, "hidden": 6},
+    "attention_weight_generator": {"num_base_classes": 4},
     "bpa": {"inv_temperature": 1.0},
     "dpgn": {"way": 3, "shot": 1, "generations": 3},
     "egnn": {"width": 6},
@@ -22,8 +23,10 @@ SMALL = {
     "hard_em_dirichlet": {"inv_temperature": 1.0, "prior_weight": 0.0},
     "hsml": {"hidden": 6},
     "hybrid_attention": {"shot": 1},
+    "hypernetwork": {"hidden": 6},
     "induction": {"num_slices": 4},
     "leo": {"latents": 4},
+    "mann": {"way": 3, "width": 6, "num_slots": 5, "slot_width": 3, "num_heads": 2},
     "meta_lstm": {"num_steps": 3, "hidden": 4},
     "meta_networks": {"width": 4, "hidden": 5},
     "multi_metric": {"num_metrics": 3, "width": 4},

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from graphfew.benchmark.method_config import MethodConfig, has_own_weights
+from graphfew.benchmark.method_config import MethodConfig, needs_trained_weights
 from graphfew.benchmark.semi_supervised import SemiSupervisedBenchmark
 from graphfew.benchmark.spec import EpisodeBenchmark
 from graphfew.benchmark.spec_fields import SpecError, suggest, validate
@@ -136,7 +136,7 @@ def _check_method(spec: EpisodeBenchmark, method: MethodConfig) -> None:
         for transductive in method.modes:
             if transductive is not None:
                 check_mode(method.method, transductive)
-    if method.train is None and has_own_weights(method.method):
+    if method.train is None and needs_trained_weights(method.method):
         raise spec.row_error(
             f"{method.method} has weights that must be trained; add a [[train]] entry (with "
             "steps = 0 to evaluate it untrained) and refer to it with train",

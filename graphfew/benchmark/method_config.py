@@ -117,10 +117,10 @@ def check_method_arguments(method: str, arguments: dict[str, Any]) -> None:
             raise ConfigurationError(f"unknown argument {name!r}; {suggest(name, known)}")
 
 
-def has_own_weights(name: str) -> bool:
-    """Return whether a method has trainable weights besides those of its encoder."""
+def needs_trained_weights(name: str) -> bool:
+    """Return whether a method has weights besides its encoder's that must be trained to be useful."""
     method = find_method(name)
-    if method.loss is None:
+    if method.loss is None or method.works_untrained:
         return False
     # Any size will do, since it does not decide whether there are weights.
     sizes = {"way": 5} if method.fixed_way else {}

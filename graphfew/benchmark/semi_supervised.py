@@ -9,7 +9,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from graphfew.benchmark.method_config import ClassBalance, check_method_arguments, has_own_weights
+from graphfew.benchmark.method_config import (
+    ClassBalance,
+    check_method_arguments,
+    needs_trained_weights,
+)
 from graphfew.benchmark.spec import BenchmarkSpec
 from graphfew.benchmark.spec_fields import (
     Arguments,
@@ -88,7 +92,7 @@ class ClassifierConfig(SpecModel):
     @field_validator("method", "head")
     @classmethod
     def _reject_trainable(cls, name: str | None) -> str | None:
-        if name is not None and has_own_weights(name):
+        if name is not None and needs_trained_weights(name):
             raise ConfigurationError(
                 "it has weights that must be trained; give a method without training"
             )

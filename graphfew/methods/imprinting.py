@@ -65,7 +65,8 @@ def imprinting(encoder: nn.Module, *, dim: int, scale: float = 10.0) -> GraphMet
 
     Deviations:
         Trained on episodes (a classifier of all base classes in the paper, whose weights stay next
-        to the imprinted ones). Without fine-tuning after imprinting, which the paper also reports.
+        to the imprinted ones). Without fine-tuning after imprinting, which the paper also reports: gradient descent
+        on the classifier of a task can start there, see `nn.classifier_starts.imprinted_rows`.
     """
     del dim
     require_positive(scale=scale)

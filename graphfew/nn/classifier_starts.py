@@ -14,11 +14,13 @@ from typing import Protocol
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from graphfew.core.dense_batch import weighted_class_means
 from graphfew.core.supports import Supports
 from graphfew.errors import InvalidInputError
 from graphfew.nn.linear_classifier import LinearWeights
+from graphfew.nn.ridge_regression import mean_squared_length
 
 
 class ClassifierStart(Protocol):
@@ -93,6 +95,26 @@ class PrototypeRows(nn.Module):
         """Return twice the class means, and minus their squared lengths as biases."""
         means = weighted_class_means(supports.one_hot, supports.x)
         return LinearWeights(2 * means, -means.square().sum(2))
+
+
+class ImprintedRows(nn.Module):
+    """The cosine classifier of the normalized supports' means, with a learned scale."""
+
+    uses_features = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(10.0))
+
+    def forward(self, supports: Supports) -> LinearWeights:
+        """Return the scaled unit means, divided by the typical length of the supports."""
+        unit = F.normalize(supports.x, dim=2)
+        means = F.normalize(weighted_class_means(supports.one_hot, unit), dim=2)
+        length = mean_squared_length(supports).sqrt()
+        # Supports can all be zero.
+        length = length.clamp_min(torch.finfo(length.dtype).tiny ** 0.5)
+        weight = self.scale * means / length[:, None, None]
+        return LinearWeights(weight, weight.new_zeros(weight.shape[:2]))
 
 
 def shared_row(dim: int, way: int | None = None) -> SharedRow:
@@ -212,7 +234,42 @@ def prototype_rows(dim: int, way: int | None = None) -> PrototypeRows:
     return PrototypeRows()
 
 
+def imprinted_rows(dim: int, way: int | None = None) -> ImprintedRows:
+    """Start from the normalized mean embeddings of the classes.
+
+    The number and the order of classes do not matter.
+
+    Formula:
+        w_k = α m_k / (ℓ ‖m_k‖),  b_k = 0,  m_k = mean_{y_i = k} x_i / ‖x_i‖
+        ℓ = √(mean_i ‖x_i‖²),  α learned, 10 at the start
+
+    Args:
+        dim: ignored.
+        way: ignored.
+
+    Returns:
+        The module.
+
+    Example:
+        >>> from graphfew.nn.classifier_starts import imprinted_rows
+        >>> imprinted_rows(3).scale.item()
+        10.0
+
+    Source:
+        Qi, Brown, Lowe, 2018, Low-Shot Learning with Imprinted Weights.
+
+    Deviations:
+        The features keep their length, so the scale is relative to their typical length ℓ: for
+        features of equal length, these are the logits of the paper's cosine classifier.
+    """
+    del dim, way
+    return ImprintedRows()
+
+
 # The names by which specs and configurations store a start.
 CLASSIFIER_STARTS: Mapping[str, StartFactory] = MappingProxyType(
-    {start.__name__: start for start in (shared_row, own_rows, zero_rows, prototype_rows)}
+    {
+        start.__name__: start
+        for start in (shared_row, own_rows, zero_rows, prototype_rows, imprinted_rows)
+    }
 )

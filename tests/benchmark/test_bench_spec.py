@@ -4,6 +4,7 @@ import pytest
 from small_specs import DRAW, HEAD, ROWS, SMALL, TRAIN, spec, written
 
 from graphfew.benchmark import load_spec
+from graphfew.benchmark.method_config import needs_trained_weights
 from graphfew.benchmark.training_config import RESERVED, TrainingConfig
 from graphfew.data import Dataset
 from graphfew.runs import Schedule, TrainConfig
@@ -408,6 +409,14 @@ def test_a_file_that_is_not_there_or_no_text(tmp_path):
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(ValueError, match=r"binary\.toml is not UTF-8 text"):
         load_spec(tmp_path / "binary.toml")
+
+
+def test_trained_methods_that_work_untrained_need_no_training():
+    assert [
+        name
+        for name in ("ridge", "logistic", "egnn", "attention_weight_generator", "label_propagation")
+        if needs_trained_weights(name)
+    ] == ["egnn", "attention_weight_generator"]
 
 
 def test_methods_are_refused_tasks_that_they_are_not_made_for(tmp_path):

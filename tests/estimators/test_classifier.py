@@ -185,7 +185,7 @@ def test_items_below_the_threshold_are_unknown(labels, mark, expected):
     assert set(fitted.predict(outliers)) <= set(labels)
 
 
-@pytest.mark.parametrize("head", ["linear_head", "prototypical"])
+@pytest.mark.parametrize("head", ["linear_head", "prototypical", "ridge"])
 def test_head_is_fitted_to_predicted_labels(head):
     x, few, _, queries, truth = digits(1)
     fitted = gf.FewShotClassifier(head=head).fit(x, few)

@@ -167,8 +167,8 @@ def test_base_and_novel_logits_of_the_weight_generator():
 @pytest.mark.parametrize("name", SMALL)
 def test_training_improves_the_loss(name):
     tasks = gf.Tasks(gf.data.glyphs(), way=5, shot=2, query=3, seed=0)
-    model = gf.create(name, encoder=gf.backbones.conv4(width=8), **SMALL[name])
-    before, after = losses_before_and_after(model, tasks, steps=20, lr=5e-3)
+    model = gf.create(name, encoder=gf.backbones.conv4(width=6), **SMALL[name])
+    before, after = losses_before_and_after(model, tasks, steps=25, lr=1e-2, batch=2)
     assert after < before - 0.1
 
 

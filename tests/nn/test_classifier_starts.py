@@ -7,7 +7,12 @@ from episodes import task
 import graphfew as gf
 from graphfew.core.dense_batch import dense_task
 from graphfew.core.supports import gather_supports
-from graphfew.nn.classifier_starts import CLASSIFIER_STARTS, own_rows, prototype_rows
+from graphfew.nn.classifier_starts import (
+    CLASSIFIER_STARTS,
+    imprinted_rows,
+    own_rows,
+    prototype_rows,
+)
 
 
 @pytest.mark.parametrize("name", CLASSIFIER_STARTS)
@@ -37,3 +42,11 @@ def test_prototype_rows_predict_as_nearest_class_means():
 def test_own_rows_need_a_way():
     with pytest.raises(ValueError, match="a weight vector for each class; pass way="):
         own_rows(3)
+
+
+def test_imprinted_rows_predict_as_imprinting_for_features_of_equal_length():
+    e = task(1, 3, (1, 2), 4).encode(lambda x: 7 * torch.nn.functional.normalize(x, dim=1))
+    dense = dense_task(e)
+    logits = imprinted_rows(5).double()(gather_supports(dense)).logits(dense.x)[0, e.query]
+    expected = gf.create("imprinting", encoder=gf.backbones.identity(5)).double()(e).logits
+    assert torch.allclose(logits, expected, rtol=0, atol=1e-12)

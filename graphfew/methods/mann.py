@@ -158,7 +158,7 @@ def mann(
         M ← M with the slot of lowest usage set to 0,  M ← M + Σ_heads w_w aᵀ
         w_r = softmax over slots of cos(k, M),  r = w_r M
         u ← 0.95 u + Σ_heads (w_r + w_w)
-        logits = W_o [h; r] + b_o
+        logit_q = W_o [h; r] + b_o,  after the step of query q
 
     Args:
         encoder: `[N, ...] -> [N, dim]`.

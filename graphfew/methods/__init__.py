@@ -54,6 +54,7 @@ from graphfew.methods.relation import relation
 from graphfew.methods.ridge import ridge
 from graphfew.methods.siamese import siamese
 from graphfew.methods.simpleshot import simpleshot
+from graphfew.methods.snail import snail
 from graphfew.methods.soft_k_means import soft_k_means, soft_k_means_cluster, soft_k_means_masked
 from graphfew.methods.stata import stata
 from graphfew.methods.tadam import tadam
@@ -121,6 +122,7 @@ __all__ = [
     "ridge",
     "siamese",
     "simpleshot",
+    "snail",
     "soft_k_means",
     "soft_k_means_cluster",
     "soft_k_means_masked",

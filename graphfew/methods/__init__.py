@@ -5,12 +5,15 @@ from graphfew.methods.anil import anil
 from graphfew.methods.attention_attractor import attention_attractor
 from graphfew.methods.attention_weight_generator import attention_weight_generator
 from graphfew.methods.bd_cspn import bd_cspn
+from graphfew.methods.boil import boil
 from graphfew.methods.bpa import bpa
+from graphfew.methods.cavia import cavia
 from graphfew.methods.dpgn import dpgn
 from graphfew.methods.egnn import egnn
 from graphfew.methods.em_dirichlet import em_dirichlet, hard_em_dirichlet
 from graphfew.methods.epnet import epnet
 from graphfew.methods.feat import feat
+from graphfew.methods.film_adaptation import film_adaptation
 from graphfew.methods.gnn import gnn
 from graphfew.methods.hsml import hsml
 from graphfew.methods.hybrid_attention import hybrid_attention
@@ -28,15 +31,20 @@ from graphfew.methods.losses import (
     edge_loss,
     edge_node_loss,
     labeled_node_loss,
+    multi_step_loss,
+    multi_step_weights,
     node_loss,
     pair_loss,
     penalized_node_loss,
     relation_loss,
 )
+from graphfew.methods.maml import maml
+from graphfew.methods.maml_plus_plus import maml_plus_plus
 from graphfew.methods.mann import mann
 from graphfew.methods.matching import matching, matching_fce
 from graphfew.methods.meta_lstm import meta_lstm
 from graphfew.methods.meta_networks import meta_networks
+from graphfew.methods.meta_sgd import meta_sgd
 from graphfew.methods.metaoptnet import metaoptnet_ridge, metaoptnet_svm
 from graphfew.methods.multi_metric import multi_metric
 from graphfew.methods.nearest_neighbor import nearest_neighbor
@@ -72,7 +80,9 @@ __all__ = [
     "attention_weight_generator",
     "base_and_novel_logits",
     "bd_cspn",
+    "boil",
     "bpa",
+    "cavia",
     "dpgn",
     "dpgn_loss",
     "edge_loss",
@@ -81,6 +91,7 @@ __all__ = [
     "em_dirichlet",
     "epnet",
     "feat",
+    "film_adaptation",
     "gnn",
     "hard_em_dirichlet",
     "hsml",
@@ -95,14 +106,19 @@ __all__ = [
     "leo",
     "linear_head",
     "logistic",
+    "maml",
+    "maml_plus_plus",
     "mann",
     "matching",
     "matching_fce",
     "meta_lstm",
     "meta_networks",
+    "meta_sgd",
     "metaoptnet_ridge",
     "metaoptnet_svm",
     "multi_metric",
+    "multi_step_loss",
+    "multi_step_weights",
     "nearest_neighbor",
     "node_loss",
     "paddle",

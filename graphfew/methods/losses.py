@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 import torch
@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from graphfew.core.graph import Graph
 from graphfew.errors import InvalidInputError
 from graphfew.nn.method import MethodOutput
-from graphfew.nn.readout import one_hot
+from graphfew.nn.readout import class_node_logits, one_hot
 
 Loss = Callable[[MethodOutput, Tensor], Tensor]
 
@@ -339,6 +339,102 @@ def edge_node_loss(out: MethodOutput, target: Int[Tensor, " Q"]) -> Float[Tensor
     return edge_loss(out, target) + node_loss(out, target)
 
 
+def multi_step_loss(
+    out: MethodOutput, target: Int[Tensor, " Q"], weights: Sequence[float] | None = None
+) -> Float[Tensor, ""]:
+    """Compute the weighted sum of `node_loss` after each inner step.
+
+    In evaluation, methods return the scores after the last step only, and the loss is `node_loss`.
+
+    Args:
+        out: the output of `maml_plus_plus`; channel 0 of the edges holds the scores after the last
+            step, the others those after the steps before, the latest first.
+        target: `[Q]` int64, the queries' classes.
+        weights: weight of each step, the first step first; None for their mean. See
+            `multi_step_weights`.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        InvalidInputError: another number of targets than queries, or of weights than steps.
+
+    Example:
+        >>> import torch, graphfew as gf
+        >>> y = torch.tensor([0, 0, 1, 1, -1])
+        >>> episode = gf.Episode.single(torch.randn(5, 3), y, query=y < 0, way=2)
+        >>> model = gf.create("maml_plus_plus", encoder=gf.backbones.identity(3))
+        >>> gf.methods.multi_step_loss(model(episode), torch.tensor([0])).shape
+        torch.Size([])
+
+    Source:
+        Antoniou, Edwards, Storkey, 2019, How to Train Your MAML.
+
+    Deviations:
+        The weights do not change by themselves during training; pass those of the epoch.
+    """
+    _check_length(out, target)
+    graph = out.graphs[-1]
+    n_steps = graph.edges.shape[1]
+    if n_steps == 1:
+        return node_loss(out, target)
+    if weights is None:
+        weights = [1 / n_steps] * n_steps
+    if len(weights) != n_steps:
+        raise InvalidInputError(
+            f"multi_step_loss got {len(weights)} weights for {n_steps} inner steps; pass one per "
+            "step"
+        )
+    losses = []
+    for step, weight in enumerate(reversed(weights)):
+        logits = class_node_logits(graph.replace(edges=graph.edges[:, step : step + 1]))
+        losses.append(weight * F.cross_entropy(logits, target))
+    return torch.stack(losses).sum()
+
+
+def multi_step_weights(steps: int, epoch: int, annealing_epochs: int) -> tuple[float, ...]:
+    """Compute the weights of `multi_step_loss` in an epoch, from equal ones to the last step alone.
+
+    Formula:
+        S steps, epoch e of E:  v = max(1/S - e/(S·E), 0.03/S) for all steps but the last,
+        min(1/S + e(S-1)/(S·E), 1 - 0.03(S-1)/S) for the last;  from e = E on, 0 and 1
+
+    Args:
+        steps: number of inner steps.
+        epoch: the epoch, from 0.
+        annealing_epochs: number of epochs after which only the last step counts; 15 on
+            miniImageNet and 10 on Omniglot in the paper.
+
+    Returns:
+        One weight per step, the first step first.
+
+    Raises:
+        InvalidInputError: a number is below 1, or the epoch is negative.
+
+    Example:
+        >>> import graphfew as gf
+        >>> [round(w, 3) for w in gf.methods.multi_step_weights(2, epoch=5, annealing_epochs=10)]
+        [0.25, 0.75]
+
+    Source:
+        Antoniou, Edwards, Storkey, 2019, How to Train Your MAML; the published code.
+
+    Deviations:
+        none.
+    """
+    if steps < 1 or epoch < 0 or annealing_epochs < 1:
+        raise InvalidInputError(
+            f"multi_step_weights got steps={steps}, epoch={epoch}, annealing_epochs="
+            f"{annealing_epochs}; steps and annealing_epochs must be at least 1, epoch at least 0"
+        )
+    if epoch >= annealing_epochs:
+        return (*[0.0] * (steps - 1), 1.0)
+    done = epoch / annealing_epochs
+    other = max((1 - done) / steps, 0.03 / steps)
+    last = min((1 + done * (steps - 1)) / steps, 1 - 0.03 * (steps - 1) / steps)
+    return (*[other] * (steps - 1), last)
+
+
 # The names that configurations and the command line use.
 LOSSES: Mapping[str, Loss] = MappingProxyType(
     {
@@ -350,6 +446,7 @@ LOSSES: Mapping[str, Loss] = MappingProxyType(
         "relation": relation_loss,
         "known-nodes": labeled_node_loss,
         "dpgn": dpgn_loss,
+        "multi-step": multi_step_loss,
     }
 )
 

@@ -4,6 +4,17 @@ Start reading at `method.GraphMethod`; `prototypes`, `soft_assignment` and `labe
 what several methods share.
 """
 
+from graphfew.nn.batch_norm_rules import (
+    running_moments,
+    support_moments,
+    transductive_moments,
+)
+from graphfew.nn.classifier_starts import (
+    imprinted_rows,
+    own_rows,
+    prototype_rows,
+    zero_rows,
+)
 from graphfew.nn.eval_mode import check_running_statistics, eval_mode
 from graphfew.nn.fused_pair_mlp import fused_kernels
 from graphfew.nn.layers import PyGConv, cosine, squared_euclidean
@@ -31,9 +42,16 @@ __all__ = [
     "cosine",
     "eval_mode",
     "fused_kernels",
+    "imprinted_rows",
     "log_class_votes",
     "nearest_support_logits",
     "node_logits",
+    "own_rows",
+    "prototype_rows",
+    "running_moments",
     "squared_euclidean",
+    "support_moments",
     "support_query_graph",
+    "transductive_moments",
+    "zero_rows",
 ]

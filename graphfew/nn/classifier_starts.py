@@ -4,13 +4,16 @@ A start is built by `start(dim, way)` for features of width `dim`. The result is
 `Supports -> LinearWeights`. Its attribute `uses_features` tells whether it reads the features of
 the supports. `way` is the number of classes of every task, or None if tasks may differ; only
 `own_rows` needs it.
+
+Adding one vector to all rows of a classifier changes no softmax, so a learned row that all classes
+share has the predictions and gradients of `zero_rows`; it is not offered.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -23,6 +26,7 @@ from graphfew.nn.linear_classifier import LinearWeights
 from graphfew.nn.ridge_regression import mean_squared_length
 
 
+@runtime_checkable
 class ClassifierStart(Protocol):
     """Initial classifiers of tasks; a module.
 
@@ -37,23 +41,6 @@ class ClassifierStart(Protocol):
 
 
 StartFactory = Callable[[int, int | None], ClassifierStart]
-
-
-class SharedRow(nn.Module):
-    """One learned weight vector and bias, copied to all classes."""
-
-    uses_features = False
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(dim) / dim**0.5)
-        self.bias = nn.Parameter(torch.zeros(()))
-
-    def forward(self, supports: Supports) -> LinearWeights:
-        """Return equal rows for all classes."""
-        n_tasks, _, way = supports.one_hot.shape
-        weight = self.weight.expand(n_tasks, way, -1)
-        return LinearWeights(weight, self.bias.expand(n_tasks, way))
 
 
 class OwnRows(nn.Module):
@@ -115,33 +102,6 @@ class ImprintedRows(nn.Module):
         length = length.clamp_min(torch.finfo(length.dtype).tiny ** 0.5)
         weight = self.scale * means / length[:, None, None]
         return LinearWeights(weight, weight.new_zeros(weight.shape[:2]))
-
-
-def shared_row(dim: int, way: int | None = None) -> SharedRow:
-    """Start from one learned weight vector and bias, copied to all classes.
-
-    The number and the order of classes do not matter.
-
-    Args:
-        dim: width of the features.
-        way: ignored.
-
-    Returns:
-        The module.
-
-    Example:
-        >>> from graphfew.nn.classifier_starts import shared_row
-        >>> shared_row(3).weight.shape
-        torch.Size([3])
-
-    Source:
-        Ye, Chao, 2022, How to Train Your MAML to Excel in Few-Shot Classification.
-
-    Deviations:
-        none.
-    """
-    del way
-    return SharedRow(dim)
 
 
 def own_rows(dim: int, way: int | None = None) -> OwnRows:
@@ -268,8 +228,5 @@ def imprinted_rows(dim: int, way: int | None = None) -> ImprintedRows:
 
 # The names by which specs and configurations store a start.
 CLASSIFIER_STARTS: Mapping[str, StartFactory] = MappingProxyType(
-    {
-        start.__name__: start
-        for start in (shared_row, own_rows, zero_rows, prototype_rows, imprinted_rows)
-    }
+    {start.__name__: start for start in (zero_rows, prototype_rows, imprinted_rows, own_rows)}
 )

@@ -15,7 +15,9 @@ SMALL = {
     "anil": {"way": 3},
     "attention_attractor": {"num_base_classes": 4, "hidden": 6},
     "attention_weight_generator": {"num_base_classes": 4},
+    "boil": {"way": 3, "steps": 2},
     "bpa": {"inv_temperature": 1.0},
+    "cavia": {"way": 3, "context_dim": 4},
     "dpgn": {"way": 3, "shot": 1, "generations": 3},
     "egnn": {"width": 6},
     "em_dirichlet": {"inv_temperature": 1.0, "mm_steps": 5, "num_iterations": 3},
@@ -41,6 +43,8 @@ SMALL = {
 }
 # They read the supports of all classes as one sequence, not those of each class.
 ONE_SEQUENCE = ("snail",)
+# They adapt the weights and batch norms of their encoder, so the encoder needs some.
+ADAPT_ENCODER = {"boil", "cavia", "film_adaptation", "maml", "maml_plus_plus", "meta_sgd"}
 CASES = [
     (name, mode)
     for name, method in METHODS.items()
@@ -53,7 +57,12 @@ CASES = [
 def case(request):
     """Return the name, mode, registry entry and randomized model of a method."""
     name, mode = request.param
-    return name, mode, METHODS[name], identity_model(name, **arguments(name, mode))
+    if name in ADAPT_ENCODER:
+        encoder = torch.nn.Sequential(torch.nn.Linear(DIM, DIM), torch.nn.BatchNorm1d(DIM))
+        model = randomized(gf.create(name, encoder=encoder, dim=DIM, **arguments(name, mode)))
+    else:
+        model = identity_model(name, **arguments(name, mode))
+    return name, mode, METHODS[name], model
 
 
 def arguments(name, mode):

@@ -290,7 +290,7 @@ def _classifier(
             )
         return FewShotClassifier(method)
     spec = find_method(method)
-    if not spec.needs_training:
+    if not spec.needs_training or (spec.works_untrained and model is None):
         if not spec.unlabeled:
             raise ConfigurationError(
                 f"{method} does not use unlabeled items; use a method that does, such as "

@@ -48,13 +48,13 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Args:
         method: "auto", an ensemble that suits data of many kinds (see
             `graphfew.estimators.auto.ensemble.fit_ensemble`); the name of a registered method that
-            needs no training; the path of a checkpoint that `save` or `graphfew train` wrote; or
+            works without training; the path of a checkpoint that `save` or `graphfew train` wrote; or
             the name of a pretrained checkpoint. With a checkpoint, items may be images
             `[n, c, h, w]`.
         arguments: arguments of the method, such as `{"alpha": 0.9}`.
-        head: name of a registered inductive method that needs no training, such as "linear_head".
-            `fit` then labels the unlabeled items by `method`, and the head is fitted to all items
-            with these labels. None predicts with `method` itself.
+        head: name of a registered inductive method that works without training, such as
+            "linear_head" or "ridge". `fit` then labels the unlabeled items by `method`, and the
+            head is fitted to all items with these labels. None predicts with `method` itself.
         head_arguments: arguments of the head, such as `{"inv_regularization": 3.0}`.
         transductive: True predicts all items of one call to `predict` together, so that they
             inform each other; False predicts each item alone.

@@ -128,7 +128,8 @@ def metaoptnet_svm(
 
     It works without training, on features of any scale. Training learns the encoder and the scale.
     The paper trains with more supports per class than it evaluates with. The time grows with the
-    number of classes times the cube of the number of supports.
+    number of classes times the cube of the number of supports, the memory with its square: it is
+    meant for up to about a thousand supports.
 
     Formula:
         X: supports, Y: their one-hot labels, m = mean_i ‖x_i‖²

@@ -292,6 +292,7 @@ def test_invalid_tables_are_rejected(call, tmp_path, content, words):
         (["--method", "nothing"], ["unknown method 'nothing'"]),
         (["--method", "egnn"], ["must be trained first"]),
         (["--method", "prototypical", "--checkpoint", "no"], ["no checkpoint no"]),
+        (["--method", "ridge"], ["does not use unlabeled items"]),
         (["--method", "simpleshot"], ["does not use unlabeled items"]),
         (["--set", "alpha=1"], ["--set alpha: the method auto has no arguments"]),
         (["--set", "alpha"], ["key=value"]),

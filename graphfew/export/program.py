@@ -44,7 +44,7 @@ def export_program(model: GraphMethod, episode: Episode) -> torch.export.Exporte
     `linear_head` (scikit-learn's solver) and `matching_fce` (torch's LSTM) cannot; nor can
     `metaoptnet_svm`, `pt_map` and `propagated_prototypes` with `balanced=True`, or label propagation
     and spreading on more than 3000 nodes, which iterate until convergence. `attention_attractor`
-    becomes about 35,000 operators and takes many minutes; it is not tested.
+    and `imaml` become about 35,000 operators and take many minutes; they are not tested.
 
     Args:
         model: any method; it is left unchanged.

@@ -18,6 +18,7 @@ from graphfew.methods.gnn import gnn
 from graphfew.methods.hsml import hsml
 from graphfew.methods.hybrid_attention import hybrid_attention
 from graphfew.methods.hypernetwork import hypernetwork
+from graphfew.methods.imaml import imaml
 from graphfew.methods.imprinting import imprinting
 from graphfew.methods.induction import induction
 from graphfew.methods.label_propagation import label_propagation
@@ -97,6 +98,7 @@ __all__ = [
     "hsml",
     "hybrid_attention",
     "hypernetwork",
+    "imaml",
     "imprinting",
     "induction",
     "label_propagation",

@@ -16,11 +16,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils import _python_dispatch
 
 from graphfew.core.supports import Supports
 from graphfew.errors import InvalidInputError, NumericalError
 from graphfew.nn.linear_classifier import LinearWeights
+from graphfew.ops.tracing import is_traced
 
 # The cross-entropy of a converging loop decreases, and a rate that is several times too large makes
 # it grow a few hundred times.
@@ -253,9 +253,7 @@ def _bias_rates(start: LinearWeights, step_sizes: StepSizes) -> Tensor | None:
 @torch.no_grad()
 def _check_loss(first: Tensor, last: Tensor, label: Tensor, rates: Tensor) -> None:
     """Raise an error if the loss of a task has become far larger than at the start."""
-    # A compiled or exported program cannot read values.
-    is_traced = _python_dispatch._get_current_dispatch_mode() is not None
-    if is_traced or torch.compiler.is_compiling():
+    if is_traced():
         return
     first_loss, loss = _mean_loss(first, label), _mean_loss(last, label)
     limit = DIVERGED_LOSS_RATIO * (1 + first_loss)

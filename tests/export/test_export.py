@@ -26,6 +26,7 @@ FEW_STEPS = {
     "propagated_prototypes": {"num_iterations": 2},
     "meta_lstm": {"num_steps": 2},
     "attention_attractor": None,
+    "imaml": None,
 }
 NOT_EXPORTABLE = {
     "linear_head": "values leave torch",

@@ -26,6 +26,7 @@ SMALL = {
     "hsml": {"hidden": 6},
     "hybrid_attention": {"shot": 1},
     "hypernetwork": {"hidden": 6},
+    "imaml": {"way": 3},
     "induction": {"num_slices": 4},
     "leo": {"latents": 4},
     "mann": {"way": 3, "width": 6, "num_slots": 5, "slot_width": 3, "num_heads": 2},

@@ -137,8 +137,8 @@ def meta_lstm(
         the supports are constants, as in the paper. All classes start from the same learned row (a
         row each in the paper), so that any way is possible and the class order does not matter. As
         in the published code, the gradient of the mean loss is divided by the number of supports
-        once more; the paper does not mention it. Not copied: batch norm with the statistics of the
-        queries in meta-training, which the code replaces by running statistics at test; and the
+        once more (the paper has the gradient itself). Not copied: batch norm with the statistics of
+        the queries in meta-training, which the code replaces by running statistics at test; and the
         forget gate's bias up to 6 of a later port (5 in the original, which is used here).
     """
     if min(num_steps, hidden) < 1:

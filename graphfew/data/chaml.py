@@ -329,7 +329,7 @@ def prototype_difficulty(features: Dataset) -> tuple[float, ...]:
         >>> import graphfew as gf
         >>> x = torch.tensor([[0.0], [0.1], [1.0], [0.2]])
         >>> prototype_difficulty(gf.data.arrays(x, [0, 0, 1, 1]))
-        (0.0, 1.0)
+        (0.0, 0.5)
     """
     x, y = features.x.flatten(1).double().cpu(), features.y
     counts = torch.bincount(y, minlength=len(features.classes))

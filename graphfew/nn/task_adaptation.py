@@ -112,12 +112,44 @@ class TaskAdaptation(nn.Module):
                 scores = torch.cat([self._adapt(encoder, task, max_way) for task in tasks])
         return episode.encode(lambda _: scores)
 
+    def initial_parameters(self, encoder: nn.Module, supports: Episode) -> dict[str, Tensor]:
+        """Return the parameters that are adapted, before the first step.
+
+        Args:
+            encoder: the encoder of the method.
+            supports: the supports of one task.
+
+        Returns:
+            Parameters by name, with their history from the weights.
+        """
+        parameters = {**self.body.start(encoder, supports), **self._start_head(encoder, supports)}
+        return {name: parameters[name] for name in self._adapted_names(parameters)}
+
+    def task_logits(self, encoder: nn.Module, parameters: Parameters, task: Episode) -> Tensor:
+        """Compute the logits of the items of one task under given parameters, as in the first step.
+
+        Args:
+            encoder: the encoder of the method.
+            parameters: values for all of `initial_parameters`.
+            task: items of one task.
+
+        Returns:
+            `[n, way]`.
+        """
+        if not self.adapt_head:
+            parameters = {**self._start_head(encoder, task), **parameters}
+        (logits,) = self._logits(encoder, parameters, task, 0)
+        return logits
+
+    def _adapted_names(self, parameters: Parameters) -> list[str]:
+        return [name for name in parameters if self.adapt_head or name not in HEAD_NAMES]
+
     def _adapt(self, encoder: nn.Module, episode: Episode, max_way: int) -> Tensor:
         """Return the scores of the tasks, `[N, max_way]` or `[N, max_way, steps]`."""
         supports = episode.drop_queries()
         track = torch.is_grad_enabled()
         parameters = {**self.body.start(encoder, supports), **self._start_head(encoder, supports)}
-        names = [name for name in parameters if self.adapt_head or name not in HEAD_NAMES]
+        names = self._adapted_names(parameters)
         for name in names:
             parameters[name] = _leaf(parameters[name], track=track)
         recorded: list[Tensor] = []

@@ -195,6 +195,9 @@ def provenance(config: TrainConfig, tasks: TrainingTasks, schedule: Schedule) ->
         # Defaults are left out: a new option does not change the provenance of runs without it.
         if option.recorded and values[name] != option.default:
             facts[name] = values[name]
+    inner_training: dict[str, JSON] = {**config.updates.describe()}
+    if inner_training:
+        facts["inner_training"] = inner_training
     # The device may have replaced bfloat16 by float32; record what was used.
     if config.schedule.precision != FLOAT32:
         facts["precision_used"] = schedule.precision

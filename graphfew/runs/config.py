@@ -23,7 +23,8 @@ from graphfew.runs.options import (
     declared_options,
     parse_ratios,
 )
-from graphfew.runs.schedule import Schedule
+from graphfew.runs.schedule import FLOAT32, Schedule
+from graphfew.runs.update_options import QUERY_LOSS, UpdateOptions
 
 TASKS, CLASSES = "tasks", "classes"
 LABELED, CACTUS, UMTRA, CHAML = "labeled", "cactus", "umtra", "chaml"
@@ -32,6 +33,10 @@ QUERY_HELP = (
     "one-per-class, varied:1-75, effective:5-10:75 (75 queries of 5 to 10 classes), or several "
     "joined by +."
 )
+
+
+# Fields of `TrainConfig` that are records of options themselves.
+RECORDS: Mapping[str, type[Any]] = {"updates": UpdateOptions, "schedule": Schedule}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +88,7 @@ class TrainConfig:
         validate_way: as `way`; None for 5, or `way` if the method has a fixed one.
         validate_shot: as `shot`; None for `shot`.
         validate_query: as `query`.
+        updates: the update rule.
         schedule: duration, optimizer and validation.
 
     Raises:
@@ -262,6 +268,7 @@ class TrainConfig:
         default_text="as --shot",
     )
     validate_query: str = declare("5", "As --query.", VALIDATION_GROUP, parse=parse_queries)
+    updates: UpdateOptions = dataclasses.field(default_factory=UpdateOptions)
     schedule: Schedule = dataclasses.field(default_factory=Schedule)
 
     def __post_init__(self) -> None:
@@ -281,11 +288,12 @@ class TrainConfig:
             option.check(getattr(self, name))
         self._check_objective()
         self._check_tasks()
+        self._check_update()
         self._check_frozen_encoder()
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> TrainConfig:
-        """Create a configuration from flat options, those of `Schedule` included.
+        """Create a configuration from flat options, those of `Schedule` and `UpdateOptions` included.
 
         Args:
             options: values by name; missing options have their default.
@@ -304,26 +312,33 @@ class TrainConfig:
                 f"a new run needs a method and a data set; {' and '.join(missing)} not given",
                 key=missing[0],
             )
-        known = {**declared_options(cls), **declared_options(Schedule)}
+        known = declared_options(cls)
+        # Names are unique over all records, so the name alone decides where a value goes.
+        record_of_option = {}
+        for field, record in RECORDS.items():
+            nested = declared_options(record)
+            known.update(nested)
+            record_of_option.update(dict.fromkeys(nested, field))
         unknown = sorted(set(options) - set(known))
         if unknown:
             raise ConfigurationError(
                 f"unknown option {unknown[0]!r}; expected one of {', '.join(known)}", key=unknown[0]
             )
-        # Names are unique over both records, so the name alone decides where a value goes.
-        schedule_names = {field.name for field in dataclasses.fields(Schedule)}
-        schedule_options: dict[str, Any] = {}
-        config_options: dict[str, Any] = {}
+        own: dict[str, Any] = {}
+        nested_options: dict[str, dict[str, Any]] = {field: {} for field in RECORDS}
         for name, value in options.items():
-            target = schedule_options if name in schedule_names else config_options
+            target = nested_options[record_of_option[name]] if name in record_of_option else own
             target[name] = value
-        return cls(schedule=Schedule(**schedule_options), **config_options)
+        records = {field: RECORDS[field](**values) for field, values in nested_options.items()}
+        return cls(**own, **records)
 
     def to_options(self) -> dict[str, JSON]:
         """Return every option by name, as JSON values; `from_options` reads them back."""
         values = dataclasses.asdict(self)
-        schedule = values.pop("schedule")
-        return {**values, **schedule}
+        nested = [values.pop(field) for field in RECORDS]
+        for options in nested:
+            values.update(options)
+        return values
 
     def _check_objective(self) -> None:
         """Check the options that depend on the objective."""
@@ -370,6 +385,28 @@ class TrainConfig:
         if self.tasks != LABELED and self.objective == CLASSES:
             raise ConfigurationError(
                 f"tasks is {self.tasks}, but objective=classes trains without tasks; leave tasks out",
+                key="tasks",
+            )
+
+    def _check_update(self) -> None:
+        """Check the options that an update rule without query loss excludes."""
+        update = self.updates.update
+        if update == QUERY_LOSS:
+            return
+        for name, value, needed in (
+            ("objective", self.objective, TASKS),
+            ("precision", self.schedule.precision, FLOAT32),
+            ("freeze_encoder", self.freeze_encoder, False),
+        ):
+            if value != needed:
+                raise ConfigurationError(
+                    f"{name} is {value}, but update={update} needs {needed}; leave {name} out",
+                    key=name,
+                )
+        if self.tasks == CHAML:
+            raise ConfigurationError(
+                f"tasks=chaml needs losses of queries, which update={update} does not compute; "
+                "choose other tasks",
                 key="tasks",
             )
 

@@ -18,6 +18,7 @@ from graphfew.runs.schedule import Schedule
 from graphfew.runs.state import no_op
 from graphfew.training.distributed import SINGLE_PROCESS, ProcessGroup
 from graphfew.training.loop import Feedback, TrainStep, train
+from graphfew.training.update_rules import UpdateRule, query_loss_update
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,6 +138,7 @@ def fit(
     on_validation_progress: Callable[[int], None] | None = None,
     learner: nn.Module | None = None,
     after_step: Callable[[int], None] = no_op,
+    update: UpdateRule = query_loss_update,
     feedback: Feedback | None = None,
     process_group: ProcessGroup = SINGLE_PROCESS,
 ) -> Iterator[TrainingEvent]:
@@ -155,6 +157,7 @@ def fit(
         learner: the module that is updated, if it is not the model itself; it has weights in common
             with the model, or updates them in `after_step`.
         after_step: called with the number of completed steps after each step.
+        update: the update rule, see `train`.
         feedback: receives the loss of each query after each step, see `train`.
         process_group: processes that share each step and each validation.
 
@@ -207,6 +210,7 @@ def fit(
         learner,
         tasks,
         loss=loss,
+        update=update,
         feedback=feedback,
         batch=schedule.batch,
         steps=schedule.steps,

@@ -15,7 +15,9 @@ from graphfew.nn.method import GraphMethod, device_of
 from graphfew.runs.config import CLASSES, UMTRA, TrainConfig
 from graphfew.runs.factory import build_model
 from graphfew.runs.state import TrainingState, TrainingTasks
+from graphfew.runs.update_options import QUERY_LOSS
 from graphfew.training.averaging import ema
+from graphfew.training.outer_rules import initial_network
 from graphfew.training.pretrain import ClassificationBatches, Classifier
 
 
@@ -42,6 +44,9 @@ def build_objective(config: TrainConfig, state: TrainingState) -> TrainingState:
         # Drawn from the seed and the indices of the batch, so a resumed run repeats it exactly.
         source = AugmentedTasks(state.tasks, augment, config.schedule.seed)
         state = dataclasses.replace(state, source=source)
+    if config.updates.update != QUERY_LOSS:
+        initial_network(state.learner)  # raises if the method has none
+        state = dataclasses.replace(state, update=config.updates.build_rule())
     if not config.schedule.steps:
         return state
     # Before the first step, not in it.

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from graphfew.runs.config import TrainConfig
+from graphfew.runs.config import RECORDS, TrainConfig
 from graphfew.runs.options import Option, declared_options
-from graphfew.runs.schedule import Schedule
 
 # Options about where a run takes place, not about its results: they may change on resuming.
 LOCATION_OPTIONS = ("root", "device")
@@ -20,14 +19,17 @@ def training_options() -> dict[str, Option]:
     """List the options of a training run.
 
     Returns:
-        The declarations by name: those of `TrainConfig`, then those of `Schedule`.
+        The declarations by name: those of `TrainConfig`, then those of its records.
 
     Example:
         >>> from graphfew.runs import training_options
         >>> training_options()["batch"].default
         32
     """
-    return {**declared_options(TrainConfig), **declared_options(Schedule)}
+    options = declared_options(TrainConfig)
+    for record in RECORDS.values():
+        options.update(declared_options(record))
+    return options
 
 
 def read_options(options: Mapping[str, Any]) -> dict[str, Any]:

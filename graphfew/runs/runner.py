@@ -21,6 +21,7 @@ from graphfew.runs.objectives import encode_items
 from graphfew.runs.option_catalog import LOCATION_OPTIONS, contradictions
 from graphfew.runs.run_dir import RunDir
 from graphfew.runs.state import TrainingState
+from graphfew.runs.update_options import QUERY_LOSS
 from graphfew.training.distributed import SINGLE_PROCESS, ProcessGroup, shard_batch
 
 OnEvent = Callable[[TrainingEvent], None]
@@ -127,7 +128,7 @@ def prepare(
         run_dir.check_new(run)
     config = TrainConfig.from_options(options)
     # Only for its error: a batch that cannot be split must fail before the folder exists.
-    shard_batch(range(config.schedule.batch), process_group)
+    _check_processes(config, process_group)
     state = build_state(config)
     # Last, so that an invalid configuration leaves no folder behind.
     if is_writer:
@@ -170,12 +171,22 @@ def resume(
         )
     locations = {name: options[name] for name in LOCATION_OPTIONS if name in options}
     config = dataclasses.replace(config, **locations)
-    shard_batch(range(config.schedule.batch), process_group)
+    _check_processes(config, process_group)
     # A run that was stopped before its first save has no weights yet and needs `init_encoder`.
     state = build_state(config, resuming=run.last.is_file())
     progress = run_dir.restore(run, state, write=process_group.rank == 0)
     notes = (*_version_notes(versions_before), *_precision_notes(config, state))
     return PreparedRun(run, config, state, progress, notes)
+
+
+def _check_processes(config: TrainConfig, process_group: ProcessGroup) -> None:
+    """Check that the processes can train together. Raises ConfigurationError or InvalidInputError."""
+    shard_batch(range(config.schedule.batch), process_group)
+    update = config.updates.update
+    if process_group.size > 1 and update != QUERY_LOSS:
+        raise ConfigurationError(
+            f"update={update} trains in one process; leave processes out", key="update"
+        )
 
 
 def _version_notes(versions_before: Mapping[str, JSON]) -> list[str]:
@@ -264,6 +275,7 @@ def execute(
         on_validation_progress=stop_if_requested if is_single else None,
         learner=inner.learner,
         after_step=inner.after_step,
+        update=inner.update,
         feedback=None if feedback_source is None else feedback_source.update,
         process_group=process_group,
     )

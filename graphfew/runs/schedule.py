@@ -26,6 +26,7 @@ OPTIMIZERS: Mapping[str, Callable[..., Optimizer]] = {
     "adam": torch.optim.Adam,
     "adamw": torch.optim.AdamW,
     "sgd": partial(torch.optim.SGD, momentum=0.9, nesterov=True),
+    "plain-sgd": torch.optim.SGD,
 }
 FLOAT32 = "float32"
 # With this suffix the graph layers run in the precision too, not only the encoder.
@@ -40,11 +41,12 @@ class Schedule:
     Attributes:
         steps: number of updates; 0 only validates, for methods without training.
         batch: number of tasks (with `objective="classes"`: items) per step.
-        optimizer: `adam`, `adamw`, or `sgd` with Nesterov momentum of 0.9.
+        optimizer: `adam`, `adamw`, `sgd` with Nesterov momentum of 0.9, or `plain-sgd` without.
         lr: initial learning rate, after warm-up.
         weight_decay: weight decay of the optimizer.
         halve_every: steps after which the learning rate is halved; None keeps it.
         cosine: decay the learning rate to 0 along half a cosine.
+        linear: decay the learning rate to 0 linearly.
         warmup: number of steps of linear warm-up.
         average: decay of an exponential moving average of the weights, which is validated and
             saved instead of the last weights; None for no average.
@@ -75,7 +77,11 @@ class Schedule:
         32, "Tasks (with --objective classes: items) per step.", TRAINING_GROUP, minimum=1
     )
     optimizer: str = declare(
-        "adam", "adam, adamw or sgd.", TRAINING_GROUP, choices=tuple(OPTIMIZERS), recorded=True
+        "adam",
+        "adam, adamw, sgd (with Nesterov momentum) or plain-sgd.",
+        TRAINING_GROUP,
+        choices=tuple(OPTIMIZERS),
+        recorded=True,
     )
     lr: float = declare(
         1e-3, "Initial learning rate.", TRAINING_GROUP, exclusive=(0.0, float("inf"))
@@ -90,6 +96,9 @@ class Schedule:
     )
     cosine: bool = declare(
         False, "Decay the learning rate to 0 along half a cosine.", TRAINING_GROUP, recorded=True
+    )
+    linear: bool = declare(
+        False, "Decay the learning rate to 0 linearly.", TRAINING_GROUP, recorded=True
     )
     warmup: int = declare(0, "Steps of linear warm-up.", TRAINING_GROUP, minimum=0, recorded=True)
     average: float | None = declare(
@@ -138,10 +147,15 @@ class Schedule:
     def __post_init__(self) -> None:
         for name, option in declared_options(Schedule).items():
             option.check(getattr(self, name))
-        if self.cosine and self.halve_every is not None:
+        decays = {
+            "cosine": self.cosine,
+            "linear": self.linear,
+            "halve_every": self.halve_every is not None,
+        }
+        chosen = [name for name, is_chosen in decays.items() if is_chosen]
+        if len(chosen) > 1:
             raise ConfigurationError(
-                f"cosine is set and halve_every is {self.halve_every}; choose one learning-rate decay",
-                key="halve_every",
+                f"{' and '.join(chosen)} are set; choose one learning-rate decay", key=chosen[-1]
             )
 
     def build_optimizer(self, model: nn.Module) -> Optimizer:
@@ -173,6 +187,10 @@ class Schedule:
         # With 0 steps there is nothing to decay over, and CosineAnnealingLR would divide by 0.
         if self.cosine and self.steps:
             schedulers.append(CosineAnnealingLR(optimizer, T_max=self.steps))
+        if self.linear and self.steps:
+            schedulers.append(
+                LinearLR(optimizer, start_factor=1.0, end_factor=0.0, total_iters=self.steps)
+            )
         if self.halve_every is not None:
             schedulers.append(StepLR(optimizer, step_size=self.halve_every, gamma=0.5))
         if self.warmup:

@@ -14,6 +14,7 @@ from graphfew.data.sources import BatchSource, FeedbackSource
 from graphfew.evaluation.accuracy import DescribedTasks
 from graphfew.nn.method import GraphMethod
 from graphfew.runs.schedule import Schedule
+from graphfew.training.update_rules import UpdateRule, query_loss_update
 
 
 def no_op(steps_done: int) -> None:
@@ -46,6 +47,7 @@ class TrainingState:
         learner: the module that the optimizer updates; it contains `method` or its encoder.
         source: the batches that the learner is trained on.
         after_step: called with the number of completed steps after each step.
+        update: the update rule.
 
     Example:
         >>> from graphfew.runs import TrainConfig, build_state
@@ -64,6 +66,7 @@ class TrainingState:
     learner: nn.Module
     source: BatchSource
     after_step: Callable[[int], None] = no_op
+    update: UpdateRule = query_loss_update
 
     @property
     def feedback_source(self) -> FeedbackSource | None:

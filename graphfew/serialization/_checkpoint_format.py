@@ -109,6 +109,8 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     # Only the state: learning rates and other options belong to the configuration.
     for index, values in optimizer.state_dict()["state"].items():
         for name, value in values.items():
+            if value is None:  # the momentum of descent without it
+                continue
             tensors[f"{OPTIMIZER}{index}/{name}"] = value
     return tensors
 
@@ -124,6 +126,8 @@ def optimizer_state(
         weight_index = int(number) if number.isdecimal() else -1
         state.setdefault(weight_index, {})[name] = value
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    if not state and _is_stateless(optimizer):
+        return state
     if len(state) != len(weights):
         raise CheckpointError(
             f"{path} holds no state for this optimizer (state of {len(state)} weights for "
@@ -138,6 +142,12 @@ def optimizer_state(
                 f"{tuple(weight.shape)}; load a checkpoint that was saved with this optimizer"
             )
     return state
+
+
+def _is_stateless(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether an optimizer has no state after a step, as gradient descent without momentum."""
+    is_descent = isinstance(optimizer, torch.optim.SGD)
+    return is_descent and all(group["momentum"] == 0 for group in optimizer.param_groups)
 
 
 def _parse_metadata(metadata: Mapping[str, str] | None) -> Any:

@@ -181,7 +181,7 @@ def _path_rule(
     """The update rule with the mean gradient of all tasks, propagated to the weights."""
 
     def update(model: nn.Module, batch: Any, target: Tensor, loss: Loss) -> BatchUpdate:
-        method, network = _initial_network(model)
+        method, network = initial_network(model)
         method.check(batch)
         weights = [parameter for parameter in method.parameters() if parameter.requires_grad]
         totals: list[Tensor | None] = [None] * len(weights)
@@ -197,7 +197,9 @@ def _path_rule(
 
         def backward() -> None:
             for weight, total in zip(weights, totals, strict=True):
-                weight.grad = total
+                # Zero rather than None for weights that no task changes: optimizers keep a state
+                # for all weights, and checkpoints check that.
+                weight.grad = torch.zeros_like(weight) if total is None else total
 
         return BatchUpdate(
             loss=torch.stack([step.loss for step in steps]).mean(),
@@ -247,7 +249,8 @@ def _accumulate(
             totals[position] = part if total is None else total + part
 
 
-def _initial_network(model: nn.Module) -> tuple[GraphMethod, InitialNetwork]:
+def initial_network(model: nn.Module) -> tuple[GraphMethod, InitialNetwork]:
+    """Return a method and its initial network. Raises InvalidInputError if it has none."""
     if isinstance(model, GraphMethod) and isinstance(model.condition, InitialNetwork):
         return model, model.condition
     spec = getattr(model, "spec", None)

@@ -13,6 +13,7 @@ from torch.nn import functional
 import graphfew as gf
 from graphfew.errors import InvalidInputError
 from graphfew.nn.class_scores import class_score_graph
+from graphfew.nn.classifier_starts import own_rows
 from graphfew.nn.readout import class_node_logits
 from graphfew.training import InnerTraining, foml, leap, query_loss_update, reptile
 
@@ -235,6 +236,40 @@ def test_batches_cycle_through_shuffled_supports():
     assert all(sorted(drawn[start : start + 9]) == sorted(supports) for start in (0, 9))
     assert drawn[:9] != drawn[9:18]
     assert batches[6] == queries
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"), [("maml", {"start": own_rows}), ("boil", {})], ids=["maml", "boil"]
+)
+def test_reptile_of_one_task_reaches_the_network_that_the_method_adapts(name, arguments):
+    encoder = gf.backbones.conv4(width=3, size=16)
+    model = gf.create(name, encoder=encoder, steps=2, step_size=0.3, way=WAY, **arguments).double()
+    tasks = gf.Tasks(gf.data.digits(size=16), way=WAY, shot=3, query=4)
+    episode, target = tasks.batch(range(1))
+    episode = episode.to(torch.float64)
+
+    class OneTask:
+        def batch(self, indices):
+            return episode, target
+
+    expected = model(episode).logits.detach()
+    inner = InnerTraining(steps=2, batch=100, optimizer=partial(torch.optim.SGD, lr=0.3))
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    list(
+        gf.train(
+            model,
+            OneTask(),
+            loss=gf.node_loss,
+            update=reptile(inner),
+            batch=1,
+            steps=1,
+            optimizer=optimizer,
+        )
+    )
+    network = model.condition
+    parameters = network.initial_parameters(model.encoder, episode.drop_queries())
+    logits = network.task_logits(model.encoder, parameters, episode)[episode.query]
+    torch.testing.assert_close(logits, expected)
 
 
 @pytest.mark.parametrize("build_rule", [reptile, foml, leap])

@@ -53,11 +53,14 @@ def harmonic(x, y, query, way, k=7):
         if label >= 0:
             scores[i, label] = 1
     for _ in range(20_000):
+        before = scores.copy()
         for i, label in enumerate(y):
             if label < 0:
                 scores[i] = (
                     (1 - 1e-6) * sum(w[i, j] * scores[j] for j in range(len(y))) / w[i].sum()
                 )
+        if converged(before, scores):
+            break
     return normalized(scores, query)
 
 
@@ -71,6 +74,7 @@ def spread(x, y, query, way, alpha=0.99, steps=None, k=10):
             start[i, label] = 1 / y.count(label)
     scores = start.copy()
     for _ in range(steps or 6000):
+        before = scores
         scores = np.array(
             [
                 sum(
@@ -81,6 +85,8 @@ def spread(x, y, query, way, alpha=0.99, steps=None, k=10):
                 for i in range(len(y))
             ]
         )
+        if steps is None and converged(before, scores):
+            break
     return normalized(scores, query)
 
 
@@ -98,11 +104,14 @@ def harmonic_inductive(x, y, query, way, k=7):
     own, w = x[context], self_tuning(x[context], k)
     scores = np.array([[float(y[i] == c) for c in range(way)] for i in context])
     for _ in range(20_000):
+        before = scores.copy()
         for row, i in enumerate(context):
             if y[i] < 0:
                 scores[row] = (
                     (1 - 1e-6) * sum(w[row, j] * scores[j] for j in range(len(own))) / w[row].sum()
                 )
+        if converged(before, scores):
+            break
     gaps = [[sum((a - b) ** 2 for a, b in zip(s, t, strict=True)) for t in own] for s in own]
     reach = [np.sqrt(sorted(gaps[j][:j] + gaps[j][j + 1 :])[:k][-1]) for j in range(len(own))]
     out = []
@@ -126,6 +135,7 @@ def spread_inductive(x, y, query, way, alpha=0.99, steps=None, k=10):
     scores = start.copy()
     # Queries read the scores of the previous iteration.
     for _ in range((steps or 6000) - 1):
+        before = scores
         scores = np.array(
             [
                 sum(
@@ -136,12 +146,19 @@ def spread_inductive(x, y, query, way, alpha=0.99, steps=None, k=10):
                 for i in range(len(own))
             ]
         )
+        if steps is None and converged(before, scores):
+            break
     out = np.zeros((sum(query), way))
     for row, q in enumerate(np.flatnonzero(query)):
         near = own @ x[q]
         for j in sorted(range(len(own)), key=lambda j, near=near: -near[j])[:k]:
             out[row] += max(near[j], 0) ** 3 * scores[j]
     return normalized(out, [True] * len(out))
+
+
+def converged(before, scores):
+    """Whether an iteration changed only the last digits of the scores, which are at most 1."""
+    return np.abs(scores - before).max() < 1e-15
 
 
 def normalized(scores, query):

@@ -100,9 +100,8 @@ def spec_tables(content: report.BenchmarkReport) -> dict[str, str]:
     return tables
 
 
-def rendered(root: Path = ROOT) -> dict[str, str]:
-    """The documents, by name, with all tables generated again."""
-    content = collect(root)
+def rendered(content: report.BenchmarkReport, root: Path = ROOT) -> dict[str, str]:
+    """The documents, by name, with all tables generated again from `collect(root)`."""
     readme = (root / README).read_text(encoding="utf-8")
     readme = fill(readme, "results", summary.summary(content.benchmarks))
     readme = fill(readme, "methods", method_tables.methods(root))
@@ -116,7 +115,7 @@ def main() -> None:
     """Rewrite the documents, or with `--check` fail if they differ from the result files."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
-    texts = rendered()
+    texts = rendered(collect(ROOT))
     stale = [
         name for name, text in texts.items() if (ROOT / name).read_text(encoding="utf-8") != text
     ]

@@ -94,5 +94,8 @@ def _rename(value: Any, names: Mapping[str, str], spellings: Any) -> Any:
             for key, part in value.items()
         }
     if isinstance(value, list | tuple):
+        # Lists of thousands of accuracies are most of a record.
+        if set(map(type, value)) <= {float, int}:
+            return list(value)
         return [_rename(part, names, spellings) for part in value]
     return value

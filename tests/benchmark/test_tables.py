@@ -11,8 +11,8 @@ def content():
     return tables.collect(tables.ROOT)
 
 
-def test_documents_agree_with_the_result_files():
-    for name, text in tables.rendered().items():
+def test_documents_agree_with_the_result_files(content):
+    for name, text in tables.rendered(content).items():
         assert (tables.ROOT / name).read_text(encoding="utf-8") == text, name
 
 

@@ -3,79 +3,68 @@
 import functools
 import hashlib
 import http.server
+import multiprocessing
 import os
-import signal
-import subprocess
 import sys
 import threading
 import time
+from multiprocessing import forkserver
 
+import cache_processes
 import numpy as np
 import pytest
 
 from graphfew.data.io import cache
 
-CACHED = """
-import sys, time
-import numpy as np
-from graphfew.data.io import cache
-def build():
-    time.sleep(0.3)
-    return {"a": np.arange(200_000) % 251, "b": np.array(["x", "y"])}
-for _ in range(int(sys.argv[1])):
-    found = cache.load_or_build("key", ("a", "b"), build)
-    assert found["a"].sum() == (np.arange(200_000) % 251).sum() and found["b"].tolist() == ["x", "y"]
-print("right")
-"""
-# Writes without end, so that it is killed while it does.
-WRITING = """
-import numpy as np
-from graphfew.data.io import cache
-noise = np.random.default_rng(0).random(30_000_000)
-cache.load_or_build("key", ("a",), lambda: {"a": noise})
-"""
-FETCHED = """
-import sys
-from pathlib import Path
-from graphfew.data.io.download import download
-print(len(download(sys.argv[1], sys.argv[2], False).read_bytes()))
-"""
-LOCKED = """
-import sys, time
-from pathlib import Path
-from graphfew.benchmark.lock import results_lock
-with results_lock(Path(sys.argv[1])):
-    print("held", flush=True)
-    time.sleep(60)
-"""
+# A server process imports graphfew once; the processes of the tests are forks of it.
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload([cache_processes.__name__])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def server():
+    """Start the server process, which does not take this process's module search path over."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
+        forkserver.ensure_running()
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
+    """The cache folder of this process; those of the others are arguments."""
     monkeypatch.setenv("GRAPHFEW_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    for name in ("NO_PROXY", "no_proxy"):
-        monkeypatch.setenv(name, "127.0.0.1")
     return tmp_path / "cache"
 
 
-def started(code, *arguments):
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ},
+def start(folder, function, *arguments):
+    """Start a process that runs a function; return it and the end of a pipe with its results."""
+    ours, theirs = CONTEXT.Pipe(duplex=False)
+    process = CONTEXT.Process(
+        target=cache_processes.run, args=(theirs, folder, function, *arguments), daemon=True
     )
+    process.start()
+    theirs.close()
+    return process, ours
 
 
-def ended(processes):
-    """What each of them printed; all have to have gone well."""
-    told = [process.communicate(timeout=300) for process in processes]
-    assert [process.returncode for process in processes] == [0] * len(processes), [
-        err for _, err in told
-    ]
-    return [out.strip() for out, _ in told]
+def results(processes):
+    """The result of each process; all of them must succeed."""
+    received = [receive(connection) for _, connection in processes]
+    for process, _ in processes:
+        process.join(300)
+    assert [process.exitcode for process, _ in processes] == [0] * len(processes), received
+    return received
+
+
+def receive(connection):
+    """The next result of a process."""
+    assert connection.poll(300)
+    return connection.recv()
+
+
+def kill(process):
+    process.kill()
+    process.join()
 
 
 @pytest.mark.parametrize("state", ["no folder", "a half file", "a file of another content"])
@@ -86,21 +75,21 @@ def test_four_processes_build_and_read_one_file(folder, state):
         np.savez(file, a=np.arange(9))
         if state == "a half file":
             file.write_bytes(file.read_bytes()[:100])
-    assert ended([started(CACHED, 3) for _ in range(4)]) == ["right"] * 4
+    processes = [start(folder, cache_processes.build_repeatedly, 3) for _ in range(4)]
+    assert results(processes) == [3] * 4
     assert [path.name for path in folder.iterdir()] == [file.name]
 
 
 def test_the_partial_file_of_a_killed_process_is_harmless_and_removed_later(folder):
-    killed = started(WRITING)
+    killed, _ = start(folder, cache_processes.write_large_file)
     deadline = time.monotonic() + 120
     while (
         not list(folder.glob(".key-*.partial"))
-        and killed.poll() is None
+        and killed.is_alive()
         and time.monotonic() < deadline
     ):
         time.sleep(0.01)
-    killed.send_signal(signal.SIGKILL)
-    killed.communicate()
+    kill(killed)
     (rest,) = folder.glob(".key-*.partial")
     assert not (folder / f"key-v{cache.FORMAT_VERSION}.npz").exists()
     build = functools.partial(dict, a=np.ones(3))
@@ -139,27 +128,30 @@ def test_four_processes_download_one_file(folder, served, half):
     if half:
         folder.mkdir()
         (folder / "archive.zip").write_bytes(b"half")
-    assert ended([started(FETCHED, *served) for _ in range(4)]) == ["300000"] * 4
+    processes = [start(folder, cache_processes.download_file, *served) for _ in range(4)]
+    assert results(processes) == [300_000] * 4
     assert [path.name for path in folder.iterdir()] == ["archive.zip"]
 
 
 def test_a_file_with_another_checksum_is_rejected_and_removed(folder, served):
-    process = started(FETCHED, served[0], "sha256:" + "0" * 64)
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == 1
-    assert "ValueError" in err
+    checksum = "sha256:" + "0" * 64
+    process, connection = start(folder, cache_processes.download_file, served[0], checksum)
+    assert isinstance(receive(connection), ValueError)
+    process.join(120)
+    assert process.exitcode == 1
     assert list(folder.iterdir()) == []
 
 
 def test_a_benchmark_lock_is_exclusive_and_released_when_its_process_is_killed(folder, tmp_path):
-    first = started(LOCKED, tmp_path / "small.jsonl")
-    assert first.stdout.readline() == "held\n"
-    _, err = (second := started(LOCKED, tmp_path / "small.jsonl")).communicate(timeout=120)
-    assert second.returncode == 1
-    assert f"another process ({first.pid}) is writing" in err
-    first.send_signal(signal.SIGKILL)
-    first.communicate()
-    third = started(LOCKED, tmp_path / "small.jsonl")
-    assert third.stdout.readline() == "held\n"
-    third.kill()
-    third.communicate()
+    path = tmp_path / "small.jsonl"
+    first, connection = start(folder, cache_processes.hold_lock, path)
+    assert receive(connection) == "held"
+    second, connection = start(folder, cache_processes.hold_lock, path)
+    error = receive(connection)
+    assert f"another process ({first.pid}) is writing" in str(error)
+    second.join(120)
+    assert second.exitcode == 1
+    kill(first)
+    third, connection = start(folder, cache_processes.hold_lock, path)
+    assert receive(connection) == "held"
+    kill(third)

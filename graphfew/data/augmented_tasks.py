@@ -23,7 +23,8 @@ class AugmentedTasks:
     """Tasks with randomly changed images.
 
     The changes depend on `seed` and on the indices of a batch alone, so training that is resumed
-    from a checkpoint sees the same images.
+    from a checkpoint sees the same images. Of a `FeedbackSource`, pass its `update` to `train` as
+    `feedback`.
 
     Args:
         tasks: source of tasks of images, `[N, c, h, w]`.

@@ -232,6 +232,36 @@ def test_training_reports_the_loss_of_each_query():
     assert source.state_dict()["number"] == 0
 
 
+class HalfOfTheBatch:
+    """The second of two processes; the first one has the same values, negated."""
+
+    rank, size = 1, 2
+
+    def sum(self, value):
+        return value
+
+    def gather(self, value):
+        return [[-x for x in value], value]
+
+
+def test_processes_report_the_losses_of_the_whole_batch_in_the_order_of_its_tasks():
+    model = gf.create("relation", encoder=gf.backbones.identity(2), seed=1)
+    reports = []
+    source = ChamlTasks(TASKS)
+    run(
+        model,
+        source,
+        1,
+        process_group=HalfOfTheBatch(),
+        feedback=lambda indices, losses: reports.append((indices, losses)),
+    )
+    ((indices, losses),) = reports
+    first, second = losses[:30], losses[30:]
+    assert indices == batch_range(0)
+    assert torch.equal(first, -second)
+    assert bool((second > 0).all())
+
+
 def test_resumed_training_equals_uninterrupted_training():
     models = [gf.create("relation", encoder=gf.backbones.identity(2), seed=1) for _ in range(2)]
     whole, parts = models

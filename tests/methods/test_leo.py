@@ -8,7 +8,7 @@ from reference_check import LABELED
 from torch.distributions import Normal
 
 import graphfew as gf
-from graphfew.methods.leo import GaussianSampler
+from graphfew.nn.gaussian_sampler import GaussianSampler
 
 SMALL = {"latents": 3, "latent_steps": 2, "finetuning_steps": 2, "p": 0.0}
 EQUAL_SHOTS = [task(1, 3, (2,), 2), task(2, 4, (3,), 3)]

@@ -2,7 +2,7 @@
 
 import torch
 
-from graphfew.methods.leo import MIN_DEVIATION
+from graphfew.nn.gaussian_sampler import MIN_DEVIATION
 
 
 def statistics(layer, supports, y, way):

@@ -242,9 +242,10 @@ def leo(
         without sampling that is the same, with gradients divided by the number of supports of the
         class. In training, its average over copies has less noise. Classes may have different
         numbers of supports. The dropout mask is drawn once per item and task (the published code
-        draws one in every step). `s` is at most 10 in `σ(s, o)`, which trained models do not reach. The
-        L2 penalty (weight below 10⁻⁸) and the gradient clipping of
-        the published code are left to the optimizer, and a loss that is not finite is an error.
+        draws one in every step). `s` is at most 10 in `σ(s, o)`. The L2 penalty (weight below 10⁻⁸)
+        is left to the optimizer, as is the clipping of gradients, without which training can
+        diverge: use `graphfew.training.clip_gradients` with `value=0.1, tensor_norm=0.1`. A loss
+        that is not finite is an error (the published code skips the step).
     """
     _check_arguments(latents, latent_steps, finetuning_steps)
     penalty = PenaltyWeights(kl_weight, encoder_weight, orthogonality_weight)

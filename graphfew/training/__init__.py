@@ -4,6 +4,7 @@ Start reading at `loop.train`; optimizers and learning-rate schedulers are PyTor
 """
 
 from graphfew.training.averaging import ema
+from graphfew.training.clipping import clip_gradients
 from graphfew.training.distributed import ProcessGroup
 from graphfew.training.fabric import launch
 from graphfew.training.inner_training import InnerTraining
@@ -21,6 +22,7 @@ __all__ = [
     "ProcessGroup",
     "TrainStep",
     "class_loss",
+    "clip_gradients",
     "ema",
     "foml",
     "launch",

@@ -1,5 +1,7 @@
 """LEO against its published form with one code per support: values, gradients and samples."""
 
+import functools
+
 import pytest
 import torch
 from episodes import DIM, identity_model, task
@@ -192,7 +194,8 @@ def test_training_improves_accuracy():
     test = gf.Tasks(synthetic_classes(), way=5, shot=1, query=5, seed=1)
     model = gf.create("leo", encoder=gf.backbones.identity(12), latents=16, p=0.0, kl_weight=0.01)
     before = gf.evaluate(model, test, 60).mean
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    adam = functools.partial(torch.optim.Adam, lr=1e-2)
+    optimizer = gf.training.clip_gradients(adam, value=0.1, tensor_norm=0.1)
     loss = gf.methods.penalized_node_loss
     for _ in gf.train(model, tasks, loss=loss, batch=8, steps=100, optimizer=optimizer):
         pass

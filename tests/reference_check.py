@@ -69,6 +69,11 @@ def class_means(x, y, way):
     return [np.mean([x[i] for i in range(len(y)) if y[i] == c], axis=0) for c in range(way)]
 
 
+def mean_squared_deviation(rows):
+    mean = sum(rows) / len(rows)
+    return np.mean([(row - mean) @ (row - mean) for row in rows])
+
+
 def linear(state, name, x):
     out = state[f"{name}.weight"] @ x
     return out + state[f"{name}.bias"] if f"{name}.bias" in state else out

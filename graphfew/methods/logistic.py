@@ -114,7 +114,7 @@ def logistic(
     encoder: nn.Module,
     *,
     dim: int,
-    regularization: float = 0.05,
+    regularization: float = 0.1,
     scale: float = 1.0,
     num_steps: int = 5,
 ) -> GraphMethod:
@@ -125,7 +125,7 @@ def logistic(
 
     Formula:
         X: supports with a column of ones, Y: their one-hot labels, η = 0
-        p = λ · mean_i ‖x_i‖²,  without the ones
+        p = λ · mean_i ‖x_i - x̄‖²,  x̄ the mean of the supports
         for each class, num_steps times:
             μ = σ(η),  s = μ (1 - μ),  z = η + (y - μ) / s
             w = argmin Σ_i s_i (w x_i - z_i)² + p ‖w‖²,  η = X w
@@ -159,7 +159,7 @@ def logistic(
         Solvers.
 
     Deviations:
-        The penalty is relative to the squared length of the features and learned (fixed at 1 or 50
+        The penalty is relative to the spread of the supports and learned (fixed at 1 or 50
         in the published code). The weights s are at least 1e-6. The smaller of the dual and the
         primal system is solved, in float64. The learned offset of all logits is left out, because
         it cancels in the softmax.

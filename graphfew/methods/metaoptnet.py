@@ -52,7 +52,7 @@ class MulticlassSvm(nn.Module):
         supports = supports.double()
         label = supports.one_hot
         square = absolute_penalty(1.0, supports, supports.x)
-        # In units of the mean squared length, so that C and the jitter fit any features.
+        # In units of the mean squared deviation, so that C and the jitter fit any features.
         x = supports.x / square.sqrt()[:, None, None]
         eye = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
         hessian = torch.bmm(x, x.mT) + self.regularization * eye
@@ -75,7 +75,7 @@ def metaoptnet_ridge(
     The paper trains with more supports per class than it evaluates with.
 
     Formula:
-        X: supports, Y: their one-hot labels, p = λ · mean_i ‖x_i‖²
+        X: supports, x̄ their mean, Y: their one-hot labels, p = λ · mean_i ‖x_i - x̄‖²
         W = 2 Xᵀ (X Xᵀ + p I)⁻¹ Y
         logit_qk = γ · w_kᵀ x_q
 
@@ -105,7 +105,7 @@ def metaoptnet_ridge(
         Optimization.
 
     Deviations:
-        The penalty p is relative to the squared length of the features (50 in the published code,
+        The penalty p is relative to the spread of the supports (50 in the published code,
         for unnormalized features of width 16,000), so γ starts at 5 instead of 1. Solved by a
         Cholesky factorization instead of a solver of quadratic programs, which gives the same
         result. Labels are not smoothed in the loss (0.1 in the published training).
@@ -132,7 +132,7 @@ def metaoptnet_svm(
     meant for up to about a thousand supports.
 
     Formula:
-        X: supports, Y: their one-hot labels, m = mean_i ‖x_i‖²
+        X: supports, x̄ their mean, Y: their one-hot labels, m = mean_i ‖x_i - x̄‖²
         a = argmin  ½ Σ_k a_kᵀ (X Xᵀ / m + λ I) a_k - Σ_i a_i,y_i
             subject to  a_ik ≤ C · Y_ik,  Σ_k a_ik = 0
         W = aᵀ X / m
@@ -166,7 +166,7 @@ def metaoptnet_svm(
         Multiclass Kernel-Based Vector Machines.
 
     Deviations:
-        The kernel is divided by the mean squared length of the features, so that C and λ fit
+        The kernel is divided by the mean squared deviation of the supports, so that C and λ fit
         features of any scale (C = 0.1 and λ = 1 for unnormalized features of width 16,000 in the
         published code), and γ starts at 10 instead of 1. The dual is solved to convergence (at most
         15 iterations in training and 3 in evaluation in the published code). Labels are not

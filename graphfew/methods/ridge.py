@@ -52,7 +52,7 @@ def ridge(
 
     Formula:
         X: supports with a column of ones, Y: their one-hot labels
-        p = λ · mean_i ‖x_i‖²,  without the ones
+        p = λ · mean_i ‖x_i - x̄‖²,  x̄ the mean of the supports
         W = Xᵀ (X Xᵀ + p I)⁻¹ Y = (Xᵀ X + p I)⁻¹ Xᵀ Y,  the smaller system is solved
         logit_qk = α · (w_kᵀ x_q + b_k)
 
@@ -83,11 +83,11 @@ def ridge(
         Solvers.
 
     Deviations:
-        The penalty is relative to the squared length of the features (the paper's λ on `X / √n` is
-        `λ mean_i ‖x_i‖² / n` here), so that normalized features are not regularized to nothing. λ
-        is learned, as the paper writes; the published code fixes it at 50. The learned offset of
-        all logits is left out, because it cancels in the softmax. The scale starts at 10 on all
-        data (1e-4 on mini-ImageNet in the published code). Solved in float64.
+        The penalty is relative to the spread of the supports (the paper's λ on `X / √n` is `p / n`
+        here), so that normalized features are not regularized to nothing. λ is learned, as the
+        paper writes; the published code fixes it at 50. The learned offset of all logits is left
+        out, because it cancels in the softmax. The scale starts at 10 on all data (1e-4 on
+        mini-ImageNet in the published code). Solved in float64.
     """
     del dim
     require_positive(regularization=regularization, scale=scale)

@@ -8,8 +8,9 @@ from torch import Tensor
 
 from graphfew.core.supports import Supports
 
-# The smallest penalty relative to the largest inner product: float64 resolves 1e-16.
-SMALLEST_PENALTY = 1e-10
+# The smallest penalty relative to the largest squared length: float32 features that should be equal
+# differ by about 1e-7 of their length.
+SMALLEST_PENALTY = 1e-8
 # Weights grow as 1 / length, and must be finite in float32.
 SMALLEST_SQUARED_LENGTH = 1e-40
 
@@ -21,26 +22,37 @@ def append_ones(supports: Supports) -> Float[Tensor, "G S F1"]:
 
 
 def mean_squared_length(supports: Supports) -> Float[Tensor, " G"]:
-    """Return the mean of `‖x_i‖²` over the supports of each task, the mean diagonal of `X Xᵀ`."""
+    """Return the mean of `‖x_i‖²` over the supports of each task."""
     return supports.x.square().sum((1, 2)) / supports.counts
+
+
+def mean_squared_deviation(supports: Supports) -> Float[Tensor, " G"]:
+    """Return the mean of `‖x_i - x̄‖²` over the supports of each task, x̄ their mean."""
+    count = supports.counts
+    mean = supports.x.sum(1, keepdim=True) / count[:, None, None]
+    deviation = (supports.x - mean) * supports.mask[:, :, None]
+    return deviation.square().sum((1, 2)) / count
 
 
 def absolute_penalty(
     relative: Float[Tensor, ""] | float, supports: Supports, columns: Float[Tensor, "G S F1"]
 ) -> Float[Tensor, " G"]:
-    """Scale a penalty by the squared length of the features, so that any scale of them will do.
+    """Scale a penalty by the spread of the features, so that any scale of them will do.
+
+    The length of features is no such scale: after a ReLU, most of it is common to all items.
 
     Args:
-        relative: penalty relative to the mean diagonal of `X Xᵀ`.
+        relative: penalty relative to the mean squared deviation of the supports, which is the mean
+            diagonal of the kernel of centered features.
         supports: the supports, features X.
         columns: the features that the regression uses, `[G, S, F1]`: X, and possibly ones.
 
     Returns:
-        The penalty of each task; it is positive even if all features are zero.
+        The penalty of each task; it is positive even if all features are equal.
     """
     largest = columns.detach().square().sum(2).amax(1)
     floor = (SMALLEST_PENALTY * largest).clamp_min(SMALLEST_SQUARED_LENGTH)
-    return torch.maximum(relative * mean_squared_length(supports), floor)
+    return torch.maximum(relative * mean_squared_deviation(supports), floor)
 
 
 def ridge_weights(

@@ -28,19 +28,27 @@ from benchmarks.unlabeled_sets.run import load_datasets, run_header
 from benchmarks.unlabeled_sets.settings import NO_OUTLIERS, LabeledSet, list_settings, sample_set
 from benchmarks.unlabeled_sets.spec import SPEC, read_spec
 from benchmarks.unlabeled_sets.weights import LEAVE_ONE_OUT
+from graphfew.core import Topology
 from graphfew.estimators import (
+    Candidate,
     EnsembleWeights,
     agreement_features,
-    default_weights,
-    fit_ensemble,
+    candidate_features,
+    cut_share_of,
+    fit_members,
+    mix_candidates,
+    propose_candidates,
 )
-from graphfew.propagation import estimate_prior, match_prior, prior_features
+from graphfew.propagation import estimate_prior, prior_features
 
 SHIPPED = Path(gf.__file__).parent / "estimators/auto/weights.json"
 # The suite measures draws from 0 on.
 FIRST_DRAW = 100
 PRIOR_PENALTY = 1e-3
-ACCURACY_PENALTY = 0.03
+MIXTURE_PENALTY = 1e-2
+# A candidate that is 2 points better gets e times the weight.
+SHARPNESS = 50.0
+ACCURACY_PENALTY = 0.1
 ACCURACY_RANGE = (0.02, 0.995)
 CONSTANT = 1e-9
 ROUND = 4
@@ -53,32 +61,74 @@ class Observation:
     Attributes:
         dataset: name of its data set.
         shots: labels per class.
-        predictions: `[M, U]` of the members of the ensemble on unlabeled items.
-        combined: `[U, C]` the ensemble's scores without class biases.
+        scores: `[M, U, C]` standardized scores of the members on the unlabeled items.
         target: `[U]` true classes.
+        labels: `[N]` given labels of all items.
+        topology: kNN graph of all items.
+        edge_weights: `[E, 1]` of the graph.
     """
 
     dataset: str
     shots: float
-    predictions: Tensor
-    combined: Tensor
+    scores: Tensor
     target: Tensor
+    labels: Tensor
+    topology: Topology
+    edge_weights: Tensor
 
     @property
     def n_classes(self) -> int:
         """The number of classes."""
-        return self.combined.shape[1]
+        return self.scores.shape[2]
+
+    @property
+    def predictions(self) -> Tensor:
+        """`[M, U]` class of each unlabeled item by each member."""
+        return self.scores.argmax(2)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class CandidateObservation:
+    """The candidates of a mixture on one set.
+
+    Attributes:
+        candidates: K candidates.
+        features: `[K, D]` of each candidate.
+        accuracy: `[K]` of each candidate.
+    """
+
+    candidates: tuple[Candidate, ...]
+    features: Tensor
+    accuracy: Tensor
 
 
 def observe(dataset: str, shots: float, labeled_set: LabeledSet) -> Observation:
-    """Fit the ensemble to a set; its members do not depend on the weights."""
+    """Fit the members to a set; they do not depend on the weights."""
     x, y = torch.from_numpy(labeled_set.x), torch.from_numpy(labeled_set.y)
-    n_classes = int(y.max()) + 1
-    fit = fit_ensemble(x, y, n_classes, default_weights())
+    members = fit_members(x, y, int(y.max()) + 1)
     unlabeled = y < 0
-    combined = fit.logits[unlabeled] / fit.ensemble.inv_temperature - fit.ensemble.bias
-    target = torch.from_numpy(labeled_set.target)[unlabeled]
-    return Observation(dataset, shots, fit.predictions, combined.float(), target)
+    return Observation(
+        dataset,
+        shots,
+        members.scores[:, unlabeled].float(),
+        torch.from_numpy(labeled_set.target)[unlabeled],
+        y,
+        members.topology,
+        members.edge_weights,
+    )
+
+
+def observe_candidates(item: Observation, prior_weights: Sequence[float]) -> CandidateObservation:
+    """Measure the candidates of a mixture, which depend on the weights of the class prior."""
+    prior = estimate_prior(item.predictions, item.n_classes, item.shots, prior_weights)
+    candidates = propose_candidates(item.scores, prior)
+    cut_share = cut_share_of(item.topology, item.edge_weights, item.labels)
+    features = candidate_features(candidates, item.scores, prior, cut_share)
+    accuracy = []
+    for candidate in candidates:
+        is_right = candidate.log_probs(item.scores).argmax(1) == item.target
+        accuracy.append(is_right.double().mean())
+    return CandidateObservation(candidates, features, torch.stack(accuracy))
 
 
 def fit_prior(observations: Iterable[Observation]) -> tuple[float, ...]:
@@ -88,30 +138,36 @@ def fit_prior(observations: Iterable[Observation]) -> tuple[float, ...]:
         rows.append(prior_features(item.predictions, item.n_classes, item.shots).numpy())
         targets.append(np.bincount(item.target, minlength=item.n_classes) / len(item.target))
 
-    def loss_and_gradient(weights: Array) -> tuple[float, Array]:
-        loss, gradient = PRIOR_PENALTY * weights @ weights, 2 * PRIOR_PENALTY * weights
-        for features, target in zip(rows, targets, strict=True):
-            logits = features @ weights
-            log_probs = logits - np.logaddexp.reduce(logits)
-            loss -= target @ log_probs / len(rows)
-            gradient += features.T @ (np.exp(log_probs) - target) / len(rows)
-        return loss, gradient
+    return _rounded(_fit_softmax(rows, targets, PRIOR_PENALTY))
 
-    start = np.zeros(rows[0].shape[1])
-    found = scipy.optimize.minimize(loss_and_gradient, start, jac=True, method="L-BFGS-B").x
-    return _rounded(found)
+
+def fit_mixture_weights(observations: Sequence[CandidateObservation]) -> tuple[float, ...]:
+    """Fit the weights of candidates, so that their mixture prefers those of high accuracy."""
+    rows, targets = [], []
+    for item in observations:
+        # The softmax over candidates ignores what they share.
+        rows.append((item.features - item.features.mean(0)).numpy())
+        targets.append((SHARPNESS * item.accuracy).softmax(0).numpy())
+    spread = np.concatenate(rows).std(0)
+    rows = [row / spread for row in rows]
+    return _rounded(_fit_softmax(rows, targets, MIXTURE_PENALTY) / spread)
 
 
 def fit_accuracy(
-    observations: Iterable[Observation], prior_weights: Sequence[float]
+    observations: Sequence[Observation],
+    candidates: Sequence[CandidateObservation],
+    mixture_weights: Sequence[float],
 ) -> tuple[float, ...]:
     """Fit the weights of the predicted accuracy by ridge regression of its logit."""
     rows, targets = [], []
-    for item in observations:
-        prior = estimate_prior(item.predictions, item.n_classes, item.shots, prior_weights)
-        final = (item.combined + match_prior(item.combined, prior)).argmax(1)
-        rows.append(agreement_features(item.predictions, final, prior, item.shots).numpy())
-        accuracy = np.clip(float((final == item.target).double().mean()), *ACCURACY_RANGE)
+    for item, observed in zip(observations, candidates, strict=True):
+        mixture = mix_candidates(observed.candidates, observed.features, mixture_weights)
+        log_probs = mixture.log_probs(item.scores)
+        agreement = mixture.agreement(item.scores)
+        features = agreement_features(item.predictions, log_probs, agreement, item.shots)
+        rows.append(features.numpy())
+        is_right = log_probs.argmax(1) == item.target
+        accuracy = np.clip(float(is_right.double().mean()), *ACCURACY_RANGE)
         targets.append(np.log(accuracy / (1 - accuracy)))
     x, y = np.stack(rows), np.array(targets)
     # The last column is 1. The others are standardized for the penalty, and back afterwards.
@@ -125,9 +181,11 @@ def fit_accuracy(
 
 
 def fit_weights(observations: Sequence[Observation]) -> EnsembleWeights:
-    """Fit all weights."""
+    """Fit all weights, each with those before it."""
     prior = fit_prior(observations)
-    return EnsembleWeights(prior, fit_accuracy(observations, prior))
+    candidates = [observe_candidates(item, prior) for item in observations]
+    mixture = fit_mixture_weights(candidates)
+    return EnsembleWeights(prior, mixture, fit_accuracy(observations, candidates, mixture))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -144,6 +202,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in by_dataset:
         others = [item for item in observations if item.dataset != name]
         without[name] = dataclasses.asdict(fit_weights(others))
+        print(f"fitted without {name}", flush=True)
     header = run_header(sys.argv[1:] if arguments is None else arguments)
     header["command"] = str(header["command"]).replace(".run", ".fit_weights")
     content = {**header, "sets": dict(by_dataset), "without": without}
@@ -153,6 +212,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     SHIPPED.write_text(json.dumps(shipped, indent=1) + "\n", encoding="utf-8")
     print(f"wrote {SHIPPED.name} and {LEAVE_ONE_OUT.name} from {len(observations)} sets")
     return 0
+
+
+def _fit_softmax(rows: Sequence[Array], targets: Sequence[Array], penalty: float) -> Array:
+    """Fit weights of the softmax over each set's rows by maximum likelihood of its target."""
+
+    def loss_and_gradient(weights: Array) -> tuple[float, Array]:
+        loss, gradient = penalty * float(weights @ weights), 2 * penalty * weights
+        for features, target in zip(rows, targets, strict=True):
+            logits = features @ weights
+            log_probs = logits - np.logaddexp.reduce(logits)
+            loss -= float(target @ log_probs) / len(rows)
+            gradient += features.T @ (np.exp(log_probs) - target) / len(rows)
+        return loss, gradient
+
+    start = np.zeros(rows[0].shape[1])
+    solution = scipy.optimize.minimize(loss_and_gradient, start, jac=True, method="L-BFGS-B")
+    found: Array = solution.x
+    return found
 
 
 def _observe_all(given: argparse.Namespace) -> list[Observation]:

@@ -6,7 +6,7 @@ import functools
 import json
 from pathlib import Path
 
-from graphfew.estimators import EnsembleWeights
+from graphfew.estimators import EnsembleWeights, weights_from
 
 LEAVE_ONE_OUT = Path(__file__).parent / "results" / "auto-weights.json"
 
@@ -24,7 +24,4 @@ def weights_without(dataset: str) -> EnsembleWeights:
 def read_weights() -> dict[str, EnsembleWeights]:
     """Read the weights for every data set that was left out."""
     content = json.loads(LEAVE_ONE_OUT.read_text("utf-8"))
-    return {
-        name: EnsembleWeights(tuple(weights["prior"]), tuple(weights["accuracy"]))
-        for name, weights in content["without"].items()
-    }
+    return {name: weights_from(weights) for name, weights in content["without"].items()}

@@ -5,13 +5,30 @@ Start with `classifier.FewShotClassifier`; its default method is `auto.ensemble.
 
 from graphfew.estimators.auto.calibration import agreement_features
 from graphfew.estimators.auto.ensemble import fit_ensemble
-from graphfew.estimators.auto.weights import EnsembleWeights, default_weights
+from graphfew.estimators.auto.members import fit_members
+from graphfew.estimators.auto.mixture import (
+    Candidate,
+    candidate_features,
+    cut_share_of,
+    fit_mixture,
+    mix_candidates,
+    propose_candidates,
+)
+from graphfew.estimators.auto.weights import EnsembleWeights, default_weights, weights_from
 from graphfew.estimators.classifier import FewShotClassifier
 
 __all__ = [
+    "Candidate",
     "EnsembleWeights",
     "FewShotClassifier",
     "agreement_features",
+    "candidate_features",
+    "cut_share_of",
     "default_weights",
     "fit_ensemble",
+    "fit_members",
+    "fit_mixture",
+    "mix_candidates",
+    "propose_candidates",
+    "weights_from",
 ]

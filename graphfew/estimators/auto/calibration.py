@@ -20,37 +20,43 @@ MAX_ACCURACY = 0.99
 
 def agreement_features(
     predictions: Int[Tensor, "M U"],
-    final: Int[Tensor, " U"],
-    prior: Float[Tensor, " C"],
+    log_probs: Float[Tensor, "U C"],
+    candidate_agreement: float,
     shots: float,
 ) -> Float[Tensor, " D"]:
     """Compute what the accuracy of an ensemble is predicted from.
 
     Args:
         predictions: class indices of U unlabeled items by M members.
-        final: class indices by the ensemble.
-        prior: estimated class proportions.
+        log_probs: by the ensemble.
+        candidate_agreement: mean rate at which a candidate of its mixture agrees with it.
         shots: mean number of labels per class.
 
     Returns:
-        `[D]`, with D = 4 M + 4: the rate at which each member agrees with the ensemble, and with the
-        next member; these rates times the logarithm of shots; the logarithms of shots and C; the
-        entropy of the prior; 1.
+        `[D]`, with D = 4 M + 6: the rate at which each member agrees with the ensemble, and with the
+        next member; these rates times the logarithm of shots; the mean logarithm of the confidence;
+        the agreement of the candidates; the logarithms of shots and C; the entropy of the predicted
+        proportions; 1.
 
     Example:
         >>> import torch
         >>> from graphfew.estimators import agreement_features
         >>> predictions = torch.tensor([[0, 1], [0, 1], [0, 0]])
-        >>> agreement_features(predictions, torch.tensor([0, 1]), torch.tensor([0.5, 0.5]), 1.0)[:3]
+        >>> log_probs = torch.tensor([[0.9, 0.1], [0.2, 0.8]]).log()
+        >>> agreement_features(predictions, log_probs, 0.9, shots=1.0)[:3]
         tensor([1.0000, 1.0000, 0.5000], dtype=torch.float64)
     """
+    final = log_probs.argmax(1)
+    n_classes = log_probs.shape[1]
     with_final = (predictions == final).double().mean(1)
     with_next = (predictions == predictions.roll(-1, 0)).double().mean(1)
     rates = torch.cat([with_final, with_next])
     log_shots = bounded_log_shots(shots)
-    entropy = float(torch.special.entr(prior).sum())
-    facts = torch.tensor([log_shots, math.log(len(prior)), entropy, 1.0], dtype=rates.dtype)
-    return torch.cat([rates, rates * log_shots, facts])
+    log_confidence = float(log_probs.amax(1).mean())
+    proportions = torch.bincount(final, minlength=n_classes).double() / len(final)
+    entropy = float(torch.special.entr(proportions).sum())
+    facts = [log_confidence, candidate_agreement, log_shots, math.log(n_classes), entropy, 1.0]
+    return torch.cat([rates, rates * log_shots, torch.tensor(facts, dtype=rates.dtype)])
 
 
 def predict_accuracy(

@@ -3,82 +3,39 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
-from collections.abc import Sequence
 
 import torch
 from jaxtyping import Bool, Float, Int
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from graphfew.core.episode import UNKNOWN
-from graphfew.core.topology import Topology
 from graphfew.estimators.auto.calibration import (
     MIN_ITEMS,
     agreement_features,
     fit_inv_temperature,
     predict_accuracy,
 )
+from graphfew.estimators.auto.members import ALPHA, NEIGHBORS, MemberScores, fit_members
+from graphfew.estimators.auto.mixture import (
+    CandidateMixture,
+    CutShare,
+    cut_share_of,
+    fit_mixture,
+    sum_of_members,
+)
 from graphfew.estimators.auto.thresholds import likely_members, refusal_threshold
 from graphfew.estimators.auto.weights import EnsembleWeights
 from graphfew.nn.predictors import LinearPredictor
-from graphfew.propagation.diffusion import diffuse_features
-from graphfew.propagation.feature_scaling import FeatureScaling, fit_scaling
-from graphfew.propagation.knn_gaussian import DECAY, sparse_knn_gaussian
-from graphfew.propagation.neighbors import Neighbors, Search, knn, query_neighbors
-from graphfew.propagation.prior_estimation import estimate_prior, match_prior
-from graphfew.propagation.solvers import TINY, harmonic_function
+from graphfew.propagation.feature_scaling import FeatureScaling
+from graphfew.propagation.knn_gaussian import DECAY
+from graphfew.propagation.neighbors import Neighbors, query_neighbors
+from graphfew.propagation.prior_estimation import estimate_prior
+from graphfew.propagation.solvers import TINY
 
-NEIGHBORS = 10
-ALPHA = 0.9
-# Inverse regularization of the linear heads, on rows whose mean squared length is 1.
-INV_REGULARIZATION = 10.0
-MAX_STEPS = 300
-# Weights of the members' standardized scores, in the order of `MemberScores`.
-MEMBER_WEIGHTS = (1.0, 2.0, 1.0)
-# The solution only ranks classes, so it need not be exact.
-TOLERANCE = 1e-4
 # Items with a smaller squared distance, in units of rounding, are the same.
 SAME_ROUNDINGS = 64
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class MemberScores:
-    """Class scores of the members of the ensemble, `[N, C]` each.
-
-    Attributes:
-        linear: of a linear head on the features.
-        diffused: of a linear head on the diffused features.
-        propagated: of label propagation.
-    """
-
-    linear: Float[Tensor, "N C"]
-    diffused: Float[Tensor, "N C"]
-    propagated: Float[Tensor, "N C"]
-
-    def select(self, rows: Tensor) -> MemberScores:
-        """Select the scores of some items."""
-        return MemberScores(self.linear[rows], self.diffused[rows], self.propagated[rows])
-
-    def predictions(self) -> Int[Tensor, "M N"]:
-        """The class of every item by each member."""
-        return torch.stack([scores.argmax(1) for scores in self._all()])
-
-    def spreads(self) -> tuple[float, ...]:
-        """The standard deviation of each member's scores around the mean of the item's classes."""
-        spreads = [float(_center(scores).square().mean().sqrt()) for scores in self._all()]
-        return tuple(max(spread, TINY) for spread in spreads)
-
-    def combine(self, spreads: Sequence[float]) -> Float[Tensor, "N C"]:
-        """Add the standardized scores, weighted by `MEMBER_WEIGHTS`."""
-        total = torch.zeros_like(self.linear)
-        for scores, spread, weight in zip(self._all(), spreads, MEMBER_WEIGHTS, strict=True):
-            total += _center(scores) * (weight / spread)
-        return total
-
-    def _all(self) -> tuple[Tensor, Tensor, Tensor]:
-        return self.linear, self.diffused, self.propagated
+# Items whose neighbors' features are gathered at once.
+ROWS_PER_CHUNK = 4096
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -103,7 +60,7 @@ class Ensemble:
     """A fitted ensemble. It predicts each item from its nearest fitted items.
 
     Formula:
-        logits = τ (Σ_m w_m s_m + b),  s_m the standardized scores of member m
+        logits = τ log p,  p the mixture of the candidates' probabilities
 
     Attributes:
         scaling: of the features.
@@ -114,7 +71,7 @@ class Ensemble:
         linear_head: on scaled features.
         diffused_head: on diffused features.
         spreads: of the members' scores on the fitted items.
-        bias: b, `[C]`, so that the unlabeled items have the estimated class prior.
+        mixture: of the candidates, from the members' standardized scores.
         inv_temperature: τ, so that the mean confidence is the predicted accuracy.
         label_means: `[C, F]` mean diffused feature of each class's labeled items.
         threshold: similarity that about 95 % of the class members reach.
@@ -129,7 +86,7 @@ class Ensemble:
     linear_head: LinearPredictor
     diffused_head: LinearPredictor
     spreads: tuple[float, ...]
-    bias: Float[Tensor, " C"]
+    mixture: CandidateMixture
     inv_temperature: float
     label_means: Float[Tensor, "C F"]
     threshold: float = 0.0
@@ -150,7 +107,8 @@ class Ensemble:
         neighbor_scores = self.propagated[neighbors.index]
         propagated = torch.einsum("qk,qkc->qc", neighbors.weights, neighbor_scores)
         scores = MemberScores(self.linear_head(scaled), self.diffused_head(diffused), propagated)
-        return self.inv_temperature * (scores.combine(self.spreads) + self.bias)
+        log_probs = self.mixture.log_probs(scores.standardize(self.spreads))
+        return self.inv_temperature * log_probs
 
     def similarity(self, x: Float[Tensor, "Q F"]) -> Float[Tensor, "Q C"]:
         """Compute how close items are to the labeled items of each class, to detect OOD items.
@@ -211,7 +169,12 @@ class Ensemble:
     def _diffuse(
         self, scaled: Tensor, neighbors: _NearestItems, alpha: float | Tensor
     ) -> Float[Tensor, "Q F"]:
-        mean = torch.einsum("qk,qkf->qf", neighbors.weights, self.diffused[neighbors.index])
+        mean = torch.empty_like(scaled)
+        # All neighbors of all items at once would be k times the memory of the features.
+        for start in range(0, len(scaled), ROWS_PER_CHUNK):
+            rows = slice(start, start + ROWS_PER_CHUNK)
+            gathered = self.diffused[neighbors.index[rows]]
+            mean[rows] = torch.einsum("qk,qkf->qf", neighbors.weights[rows], gathered)
         return self.scaling.normalize(alpha * mean + (1 - alpha) * scaled)
 
 
@@ -240,8 +203,10 @@ def fit_ensemble(
 
     The members are a logistic regression on scaled features (labels only), a logistic regression on
     features diffused over the kNN graph of all items, and label propagation on that graph. Their
-    scores are standardized and added. Class biases give the unlabeled items a class prior that is
-    estimated from the members' predictions.
+    standardized scores are added, with class biases for several priors around the one that is
+    estimated from their predictions. These candidates, and each member alone, are mixed; a
+    candidate's weight depends on how few edges of the graph it cuts and how far it agrees with the
+    members.
 
     Args:
         x: `[N, F]` features.
@@ -270,54 +235,50 @@ def fit_ensemble(
     Deviations:
         none.
     """
-    scaling = fit_scaling(x)
-    features = scaling(x)
-    neighbors = knn(features, min(NEIGHBORS, len(features) - 1))
-    topology, edge_weights = sparse_knn_gaussian(features, NEIGHBORS, search=reuse(neighbors))
-    diffused = diffuse_features(topology, edge_weights, features, ALPHA)
-    unit_diffused = scaling.normalize(diffused)
+    members = fit_members(x, labels, n_classes)
     is_labeled = labels != UNKNOWN
-    linear_head = _fit_head(features[is_labeled], labels[is_labeled], n_classes)
-    diffused_head = _fit_head(unit_diffused[is_labeled], labels[is_labeled], n_classes)
-    propagated = _propagate(topology, edge_weights, labels, n_classes)
-    scores = MemberScores(linear_head(features), diffused_head(unit_diffused), propagated)
-    spreads = scores.spreads()
-    combined = scores.combine(spreads)
-
     shots = int(is_labeled.sum()) / n_classes
-    unlabeled = torch.nonzero(~is_labeled).flatten()
-    predictions = scores.select(unlabeled).predictions()
-    bias, inv_temperature = _settle_prior(
-        combined[unlabeled], predictions, n_classes, shots, weights
-    )
+    unlabeled = members.scores[:, ~is_labeled]
+    cut_share = cut_share_of(members.topology, members.edge_weights, labels)
+    mixture, inv_temperature = _mix(unlabeled, cut_share, shots, weights)
+    log_probs = mixture.log_probs(members.scores)
+
+    unit_diffused = members.scaling.normalize(members.diffused)
     label_means = _label_means(unit_diffused[is_labeled], labels[is_labeled], n_classes)
     ensemble = Ensemble(
-        scaling,
-        features,
-        diffused,
-        propagated,
-        neighbors.distance.square().mean(1),
-        linear_head,
-        diffused_head,
-        spreads,
-        bias,
+        members.scaling,
+        members.features,
+        members.diffused,
+        members.propagated,
+        members.neighbors.distance.square().mean(1),
+        members.linear_head,
+        members.diffused_head,
+        members.spreads,
+        mixture,
         inv_temperature,
         label_means,
     )
-    final = (combined + bias).argmax(1)
     similarity = similarity_to(unit_diffused, label_means)
+    predictions = unlabeled.argmax(2)
+    final = log_probs.argmax(1)
+    ensemble = _set_threshold(ensemble, members.neighbors, labels, predictions, final, similarity)
+    return EnsembleFit(ensemble, inv_temperature * log_probs, similarity, predictions)
+
+
+def _set_threshold(
+    ensemble: Ensemble,
+    neighbors: Neighbors,
+    labels: Tensor,
+    predictions: Tensor,
+    final: Tensor,
+    similarity: Tensor,
+) -> Ensemble:
+    """Set the similarity below which an item is unknown, and the offset of new items."""
     members = likely_members(labels, predictions, final)
     threshold = refusal_threshold(similarity, final, members)
     as_new = ensemble.similarity_as_new(neighbors, members)
     offset = threshold - refusal_threshold(as_new, final[members], torch.arange(len(members)))
-    ensemble = dataclasses.replace(ensemble, threshold=threshold, similarity_offset=offset)
-    logits = inv_temperature * (combined + bias)
-    return EnsembleFit(ensemble, logits, similarity, predictions)
-
-
-def reuse(neighbors: Neighbors) -> Search:
-    """Return a search that returns neighbors which are already known."""
-    return lambda x, k: (neighbors.index, neighbors.distance)
+    return dataclasses.replace(ensemble, threshold=threshold, similarity_offset=offset)
 
 
 def similarity_to(x: Float[Tensor, "N F"], means: Float[Tensor, "C F"]) -> Float[Tensor, "N C"]:
@@ -326,53 +287,24 @@ def similarity_to(x: Float[Tensor, "N F"], means: Float[Tensor, "C F"]) -> Float
     return 1 - squared / 2
 
 
-def _settle_prior(
-    combined: Tensor, predictions: Tensor, n_classes: int, shots: float, weights: EnsembleWeights
-) -> tuple[Tensor, float]:
-    """Class biases for the estimated prior of the unlabeled items, and the inverse temperature."""
-    if len(combined) == 0:
-        return torch.zeros(n_classes, dtype=combined.dtype), 1.0
+def _mix(
+    scores: Float[Tensor, "M U C"], cut_share: CutShare, shots: float, weights: EnsembleWeights
+) -> tuple[CandidateMixture, float]:
+    """Mix the candidates for the unlabeled items, and calibrate the inverse temperature."""
+    n_items, n_classes = scores.shape[1:]
+    if n_items == 0:
+        return sum_of_members(scores), 1.0
+    predictions = scores.argmax(2)
     prior = estimate_prior(predictions, n_classes, shots, weights.prior)
-    bias = match_prior(combined, prior)
-    if len(combined) < MIN_ITEMS:
-        return bias, 1.0
-    final = (combined + bias).argmax(1)
-    agreement = agreement_features(predictions, final, prior, shots)
+    mixture = fit_mixture(scores, prior, cut_share, weights.mixture)
+    log_probs = mixture.log_probs(scores)
+    if n_items < MIN_ITEMS:
+        return mixture, 1.0
+    agreement = agreement_features(predictions, log_probs, mixture.agreement(scores), shots)
     accuracy = predict_accuracy(agreement, weights.accuracy, n_classes)
-    return bias, fit_inv_temperature(combined + bias, accuracy)
-
-
-def _fit_head(x: Tensor, labels: Tensor, n_classes: int) -> LinearPredictor:
-    # Balanced: the number of labels of a class depends on who labeled, not on the class's size.
-    head = LogisticRegression(C=INV_REGULARIZATION, max_iter=MAX_STEPS, class_weight="balanced")
-    with warnings.catch_warnings():
-        # The objective is strictly convex; after 300 steps, what is left does not change a class.
-        # With one label per class, scikit-learn suspects a regression problem.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        warnings.filterwarnings("ignore", message="The number of unique classes")
-        head.fit(x.numpy(), labels.numpy())
-    weight = torch.from_numpy(head.coef_).to(x.dtype)
-    bias = torch.from_numpy(head.intercept_).to(x.dtype)
-    if n_classes == 2:
-        # scikit-learn has one score for two classes: the second minus the first.
-        weight, bias = torch.cat([-weight, weight]) / 2, torch.cat([-bias, bias]) / 2
-    return LinearPredictor(weight, bias)
-
-
-def _propagate(topology: Topology, weights: Tensor, labels: Tensor, n_classes: int) -> Tensor:
-    label = torch.zeros(len(labels), n_classes, dtype=weights.dtype)
-    labeled = torch.nonzero(labels != UNKNOWN).flatten()
-    label[labeled, labels[labeled]] = 1
-    scores = harmonic_function(topology, weights, label, tolerance=TOLERANCE)
-    # Balanced, as the heads: a class with more labels is not favored.
-    counts = label.sum(0)
-    return scores * (counts.mean() / counts)
+    return mixture, fit_inv_temperature(log_probs, accuracy)
 
 
 def _label_means(x: Tensor, labels: Tensor, n_classes: int) -> Tensor:
     sums = torch.zeros(n_classes, x.shape[1], dtype=x.dtype).index_add_(0, labels, x)
     return sums / torch.bincount(labels, minlength=n_classes)[:, None]
-
-
-def _center(scores: Tensor) -> Tensor:
-    return scores - scores.mean(1, keepdim=True)

@@ -70,7 +70,7 @@ class AutoPredictor:
         fit = fit_ensemble(
             torch.cat([x, queries]),
             torch.cat([labels, unknown]),
-            len(self.ensemble.bias),
+            self.ensemble.propagated.shape[1],
             self.weights,
         )
         return fit.logits[len(x) :]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+from collections.abc import Mapping, Sequence
 from importlib import resources
 
 FILE = "weights.json"
@@ -16,14 +17,16 @@ class EnsembleWeights:
 
     Attributes:
         prior: weights of `graphfew.propagation.prior_estimation.prior_features`.
+        mixture: weights of the features of each candidate of the mixture.
         accuracy: weights of `graphfew.estimators.agreement_features`.
 
     Example:
         >>> from graphfew.estimators import EnsembleWeights
-        >>> weights = EnsembleWeights(prior=(1 / 3,) * 3 + (0.0,) * 8, accuracy=(0.0,) * 16)
+        >>> weights = EnsembleWeights((1 / 3,) * 3 + (0.0,) * 8, (0.0,) * 6, (0.0,) * 18)
     """
 
     prior: tuple[float, ...]
+    mixture: tuple[float, ...]
     accuracy: tuple[float, ...]
 
 
@@ -36,9 +39,15 @@ def default_weights() -> EnsembleWeights:
 
     Example:
         >>> from graphfew.estimators import default_weights
-        >>> len(default_weights().prior), len(default_weights().accuracy)
-        (11, 16)
+        >>> len(default_weights().prior), len(default_weights().mixture)
+        (11, 6)
     """
     text = resources.files(__package__).joinpath(FILE).read_text("utf-8")
     content = json.loads(text)
-    return EnsembleWeights(tuple(content["prior"]), tuple(content["accuracy"]))
+    return weights_from(content)
+
+
+def weights_from(content: Mapping[str, Sequence[float]]) -> EnsembleWeights:
+    """Build weights from a JSON object with a list for each attribute."""
+    fields = [tuple(content[field.name]) for field in dataclasses.fields(EnsembleWeights)]
+    return EnsembleWeights(*fields)

@@ -224,7 +224,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Example:
             >>> classifier = FewShotClassifier(unknown_threshold=0.5)
-            >>> classifier.fit([[0, 1], [1, 0]], ["a", "b"]).predict([[0, 3], [-1, -1]])
+            >>> classifier.fit([[0, 1], [1, 0]], ["a", "b"]).predict([[0, 1], [-1, -1]])
             array(['a', 'unknown'], dtype='<U7')
         """
         queries = self._validate_queries(X)
@@ -258,8 +258,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Example:
             >>> classifier = FewShotClassifier().fit([[0, 1], [1, 0]], ["a", "b"])
-            >>> classifier.similarity([[0, 3]])
-            array([[1., 0.]])
+            >>> classifier.similarity([[0, 1]]).round(2)
+            array([[1.  , 0.98]])
         """
         return self._similarity(self._validate_queries(X))
 

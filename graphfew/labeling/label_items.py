@@ -132,7 +132,7 @@ def label_items(
         >>> from graphfew.data.partially_labeled import PartiallyLabeledItems
         >>> x = np.array([[0.0, 1.0], [1.0, 0.0], [-1.0, -1.0]])
         >>> items = PartiallyLabeledItems(x, ("cat", "dog", None), ("0", "1", "2"))
-        >>> label_items(items, x, gf.FewShotClassifier(), threshold=0.5).is_unknown
+        >>> label_items(items, x, gf.FewShotClassifier(), threshold=0.99).is_unknown
         array([False, False,  True])
     """
     if threshold is not None and UNKNOWN_LABEL in items.classes:

@@ -1,7 +1,9 @@
 """Every public name has a complete docstring, and its example runs."""
 
 import doctest
+import importlib
 import inspect
+import pkgutil
 import re
 import sys
 from collections.abc import Iterator
@@ -44,6 +46,8 @@ def public_objects() -> dict[str, object]:
 
 OBJECTS = public_objects()
 NAMES = sorted(OBJECTS)
+MODULES = sorted(module.name for module in pkgutil.walk_packages(gf.__path__, "graphfew."))
+OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
 def sections(value: object) -> list[str]:
@@ -87,9 +91,23 @@ def test_public_example_runs(name, isolated):
     value = OBJECTS[name]
     names = dict(vars(sys.modules[value.__module__]))
     test = doctest.DocTestParser().get_doctest(inspect.getdoc(value), names, name, None, None)
+    assert_runs(test)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_of_methods_and_internal_functions_run(name, isolated):
+    try:
+        module = importlib.import_module(name)
+    except ImportError as error:
+        pytest.skip(f"needs {error.name}")
+    for test in doctest.DocTestFinder(exclude_empty=True).find(module, name):
+        if test.name not in OBJECTS:
+            assert_runs(test)
+
+
+def assert_runs(test: doctest.DocTest) -> None:
     output: list[str] = []
-    options = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-    doctest.DocTestRunner(optionflags=options).run(test, out=output.append)
+    doctest.DocTestRunner(optionflags=OPTIONS).run(test, out=output.append)
     assert not output, "".join(output)
 
 

@@ -8,7 +8,7 @@ import graphfew as gf
 from benchmarks.speed import device, egnn, floors, shapes
 
 
-def counted(call):
+def count_multiply_adds(call):
     with FlopCounterMode(display=False) as counter:
         call()
     return counter.get_total_flops() / 2
@@ -20,21 +20,23 @@ def test_multiply_adds_of_a_prediction(inductive):
     episode = episode.inductive() if inductive else episode
     work = floors.egnn_path(model, episode, training=False)
     with torch.no_grad():
-        took = counted(lambda: model.predict_logits(episode))
-    assert took == pytest.approx(work.pair_products + work.other_products, rel=0.03)
+        counted = count_multiply_adds(lambda: model.predict_logits(episode))
+    assert counted == pytest.approx(work.pair_products + work.other_products, rel=0.03)
 
 
 def test_multiply_adds_of_a_training_step():
     model, (episode, target) = egnn.model(), shapes.episode(5, 2, 2, 2)
     work = floors.egnn_path(model, episode, training=True)
-    took = counted(lambda: gf.edge_loss(model(episode), target).backward())
-    assert took == pytest.approx(work.pair_products + work.other_products, rel=0.03)
+    counted = count_multiply_adds(lambda: gf.edge_loss(model(episode), target).backward())
+    assert counted == pytest.approx(work.pair_products + work.other_products, rel=0.03)
 
 
 def test_device_table_has_every_implementation(monkeypatch):
-    monkeypatch.setattr(
-        torch, "compile", lambda run, **_: run
-    )  # minutes, and tests/nn/test_compile.py has it
+    # Compiling takes minutes, and tests/nn/test_compile.py has it.
+    monkeypatch.setattr(torch, "compile", lambda run, **_: run)
+    monkeypatch.setitem(device.LARGE, "cpu", 64)
+    monkeypatch.setattr(egnn, "INDUCTIVE", (2, 1, 1, 1))
+    monkeypatch.setattr(egnn, "WIDTH", 8)
     for measure in (device.answers, device.training):
         for row in measure(torch.device("cpu"), 1, {"small": (2, 1, 1, 2)}).values():
             ways = {

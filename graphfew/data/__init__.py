@@ -10,8 +10,9 @@ from graphfew.data.augment import Augmentation
 from graphfew.data.augmented_tasks import AugmentedTasks
 from graphfew.data.cactus import CactusTasks
 from graphfew.data.catalog import DATASETS, SPLITS, load
-from graphfew.data.chaml import ChamlTasks, Curriculum, prototype_difficulty
+from graphfew.data.chaml import ChamlTasks
 from graphfew.data.clustering import kmeans_partitions
+from graphfew.data.curriculum import Curriculum, prototype_difficulty
 from graphfew.data.dataset import Dataset, arrays
 from graphfew.data.datasets.cifar import cifar_fs, fc100
 from graphfew.data.datasets.class_folders import class_folders

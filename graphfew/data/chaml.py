@@ -7,38 +7,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any, final
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
 from graphfew._utils.model_spec import JSON
 from graphfew.core.episode import Episode
+from graphfew.data.curriculum import Curriculum, easiest_classes
 from graphfew.data.dataset import Dataset
 from graphfew.data.draws import QUERY, Index, TaskDraw, gather_tasks, task_number
 from graphfew.data.tasks import Tasks
 from graphfew.errors import InvalidInputError
 
 Difficulty = NDArray[np.float64]
-# The part of a round that is repeated, and the part of the classes that count as easy.
-HARD_FRACTION = EASY_FRACTION = 0.5
-
-
-@dataclasses.dataclass(frozen=True)
-class Curriculum:
-    """Restricts the first tasks to the easiest half of the classes, or of the groups.
-
-    Attributes:
-        difficulty: `[classes]`, larger for harder classes; see `prototype_difficulty`.
-        n_easy_tasks: number of tasks that are restricted, such as half of all training tasks.
-
-    Example:
-        >>> Curriculum((0.1, 0.5, 0.2), n_easy_tasks=1000).n_easy_tasks
-        1000
-    """
-
-    difficulty: tuple[float, ...]
-    n_easy_tasks: int
+# The part of a batch that is repeated.
+HARD_FRACTION = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +99,7 @@ class ChamlTasks:
         self.memory = memory or _Memory()
         self._easy_classes = None
         if curriculum is not None:
-            self._easy_classes = _easy_classes(tasks, curriculum)
+            self._easy_classes = easiest_classes(tasks, curriculum)
             way = tasks.ranges.way.high
             if not _pools(tasks, way, self._easy_classes):
                 raise InvalidInputError(
@@ -311,69 +294,12 @@ class ChamlTasks:
         return _pools(self.tasks, way, self._easy_classes if is_easy else None)
 
 
-def prototype_difficulty(features: Dataset) -> tuple[float, ...]:
-    """Compute how hard each class is for prototypes: its error among all classes.
-
-    Each item is assigned to the nearest class mean; that of its own class is without the item.
-
-    Args:
-        features: a data set of features `[n, F]`, such as the result of `encode`.
-
-    Returns:
-        For each class the fraction of its items that are nearer to another class.
-
-    Raises:
-        InvalidInputError: items are not features, or a class has a single item.
-
-    Example:
-        >>> import graphfew as gf
-        >>> x = torch.tensor([[0.0], [0.1], [1.0], [0.2]])
-        >>> prototype_difficulty(gf.data.arrays(x, [0, 0, 1, 1]))
-        (0.0, 0.5)
-    """
-    x, y = features.x.flatten(1).double().cpu(), features.y
-    counts = torch.bincount(y, minlength=len(features.classes))
-    if features.x.ndim != 2 or int(counts.min()) < 2:
-        raise InvalidInputError(
-            f"{features!r} must hold features [n, F] and two items or more of each class"
-        )
-    n_classes = len(counts)
-    means = x.new_zeros(n_classes, x.shape[1]).index_add(0, y, x) / counts[:, None]
-    distance = torch.cdist(x, means)
-    own = distance.gather(1, y[:, None])
-    # Without the item, its class mean is farther away by this factor.
-    own = own * (counts / (counts - 1))[y][:, None]
-    distance.scatter_(1, y[:, None], own)
-    is_wrong = (distance.argmin(1) != y).double()
-    errors = is_wrong.new_zeros(n_classes).index_add(0, y, is_wrong) / counts
-    return tuple(errors.tolist())
-
-
 def _class_losses(label: Index, losses: Difficulty, way: int) -> tuple[float, ...]:
     """Mean loss of each class of a task; that of the task for a class without query."""
     counts = np.bincount(label, minlength=way)
     sums = np.bincount(label, weights=losses, minlength=way)
     means = np.where(counts > 0, sums / np.maximum(counts, 1), losses.mean())
     return tuple(means.tolist())
-
-
-def _easy_classes(tasks: Tasks, curriculum: Curriculum) -> Index:
-    """The easiest half of the classes, or all classes of the easiest half of the groups."""
-    data = tasks.data
-    difficulty = np.array(curriculum.difficulty)
-    n_classes = len(data.classes)
-    if difficulty.shape != (n_classes,) or not np.isfinite(difficulty).all():
-        raise InvalidInputError(
-            f"difficulty has {difficulty.size} values; pass one finite value for each of the "
-            f"{n_classes} classes"
-        )
-    units = [np.array([c]) for c in range(n_classes)]
-    if tasks.within_groups:
-        units = list(data.group_classes.values())
-    means = [float(difficulty[unit].mean()) for unit in units]
-    n_easy = -(-len(units) // 2)
-    easiest = np.argsort(means, kind="stable")[:n_easy]
-    return np.concatenate([units[unit] for unit in easiest])
 
 
 def _pools(tasks: Tasks, way: int, allowed: Index | None) -> list[Index]:

@@ -84,7 +84,7 @@ def by_functional(
     def loss(weights: dict[str, Tensor]) -> Tensor:
         return F.cross_entropy(torch.func.functional_call(head, weights, (x,)), y)
 
-    weights = dict(head.named_parameters())
+    weights: dict[str, Tensor] = dict(head.named_parameters())
     for _ in range(STEPS):
         slopes = torch.func.grad(loss)(weights)
         weights = {name: value - RATE * slopes[name] for name, value in weights.items()}

@@ -8,7 +8,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from graphfew.core.dense_batch import DenseBatch, dense_task, update_classes_and_queries
+from graphfew.core.dense_batch import (
+    DenseBatch,
+    dense_task,
+    update_classes_and_queries,
+    update_query_edges,
+)
 from graphfew.core.episode import Episode
 from graphfew.core.graph import Graph
 from graphfew.core.supports import gather_supports
@@ -53,10 +58,17 @@ class LinearClassifier(nn.Module):
         """Return the graph with new class nodes and new edges to queries."""
         return update_classes_and_queries(graph, self._update)
 
+    def forward_to_queries(self, graph: Graph) -> Graph:
+        """Return the graph with new edges to queries; class nodes stay, which saves a copy."""
+        return graph.replace(edges=update_query_edges(graph, self._logits))
+
     def weights(self, tasks: DenseBatch) -> LinearWeights:
         """Fit the classifiers of dense tasks."""
         weights: LinearWeights = self.fit(gather_supports(tasks))
         return weights
+
+    def _logits(self, tasks: DenseBatch) -> Tensor:
+        return self.weights(tasks).logits(tasks.x)
 
     def _update(self, tasks: DenseBatch) -> tuple[Tensor, Tensor]:
         weights = self.weights(tasks)

@@ -18,7 +18,9 @@ def clamp_magnitude(x: Tensor) -> Tensor:
     bound = LARGEST.get(x.dtype)
     if bound is None:
         return x
-    norm = torch.linalg.vector_norm(x.detach().flatten(1), torch.inf, dim=1)
+    values = x.detach().flatten(1)
+    # Two passes are several times faster than `vector_norm` with the maximum norm.
+    norm = torch.maximum(values.amax(1), -values.amin(1))
     # The factor of an item within the bound is exactly 1.
     factor = bound / norm.clamp_min(bound)
     item_dims = [1] * (x.ndim - 1)

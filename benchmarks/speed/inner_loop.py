@@ -26,7 +26,6 @@ from torch.nn import functional as F
 import graphfew as gf
 from benchmarks import files
 from benchmarks.speed import clock, shapes
-from graphfew.nn.step_sizes import absolute_unit
 
 WAY, SHOT, QUERIES, DIM, TASKS = 5, 5, 15, 640, 32
 STEPS, RATE = 5, 0.05
@@ -110,7 +109,7 @@ def forms(dim: int) -> dict[str, tuple[nn.Module, Logits]]:
         way=WAY,
         steps=STEPS,
         rate=RATE,
-        rate_unit=absolute_unit,
+        rate_unit=gf.nn.absolute_unit,
     )
     head = nn.Linear(dim, WAY)
     head.load_state_dict(model.layers.get_submodule("0.fit.start").state_dict())

@@ -43,8 +43,7 @@ def unicorn(
         test_steps: number of steps in evaluation; None for `steps`.
         rate: initial step size, in the unit below.
         step_sizes: which step sizes are learned: `fixed_rate`, `learned_rate`, `rate_per_step`
-            (LSLR), `rate_per_feature` (Meta-SGD) or `rate_per_step_and_feature` of
-            `graphfew.nn.step_sizes`.
+            (LSLR), `rate_per_feature` (Meta-SGD) or `rate_per_step_and_feature` of `gf.nn`.
         rate_unit: unit of the step sizes: `relative_unit`, the inverse of the supports' mean
             squared length, or `absolute_unit`.
         momentum: factor on the previous update.

@@ -126,7 +126,7 @@ def observe_candidates(item: Observation, prior_weights: Sequence[float]) -> Can
     features = candidate_features(candidates, item.scores, prior, cut_share)
     accuracy = []
     for candidate in candidates:
-        is_right = candidate.log_probs(item.scores).argmax(1) == item.target
+        is_right = candidate.logits(item.scores).argmax(1) == item.target
         accuracy.append(is_right.double().mean())
     return CandidateObservation(candidates, features, torch.stack(accuracy))
 
@@ -163,7 +163,7 @@ def fit_accuracy(
     for item, observed in zip(observations, candidates, strict=True):
         mixture = mix_candidates(observed.candidates, observed.features, mixture_weights)
         log_probs = mixture.log_probs(item.scores)
-        agreement = mixture.agreement(item.scores)
+        agreement = mixture.agreement(item.scores, log_probs.argmax(1))
         features = agreement_features(item.predictions, log_probs, agreement, item.shots)
         rows.append(features.numpy())
         is_right = log_probs.argmax(1) == item.target

@@ -16,6 +16,8 @@ MAX_CLASSES = 20
 MAX_SHOTS = 10.0
 ITERATIONS = 25
 STEP = 0.8
+# The largest change of a bias after which the iterations end.
+TOLERANCE = 1e-3
 # Added to proportions, so that a class without items has a finite bias.
 SMALLEST_PROPORTION = 1e-4
 
@@ -133,5 +135,8 @@ def match_prior(logits: Float[Tensor, "U C"], prior: Float[Tensor, " C"]) -> Flo
     target = (prior.to(logits) + SMALLEST_PROPORTION).log()
     for _ in range(ITERATIONS):
         proportion = (logits + bias).softmax(1).mean(0)
-        bias = bias + STEP * (target - (proportion + SMALLEST_PROPORTION).log())
+        change = STEP * (target - (proportion + SMALLEST_PROPORTION).log())
+        bias = bias + change
+        if float(change.abs().max()) < TOLERANCE:
+            break
     return bias

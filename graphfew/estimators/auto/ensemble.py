@@ -240,8 +240,9 @@ def fit_ensemble(
     shots = int(is_labeled.sum()) / n_classes
     unlabeled = members.scores[:, ~is_labeled]
     cut_share = cut_share_of(members.topology, members.edge_weights, labels)
-    mixture, inv_temperature = _mix(unlabeled, cut_share, shots, weights)
+    mixture = _mix(unlabeled, cut_share, shots, weights)
     log_probs = mixture.log_probs(members.scores)
+    inv_temperature = _calibrate(mixture, unlabeled, log_probs[~is_labeled], shots, weights)
 
     unit_diffused = members.scaling.normalize(members.diffused)
     label_means = _label_means(unit_diffused[is_labeled], labels[is_labeled], n_classes)
@@ -289,20 +290,30 @@ def similarity_to(x: Float[Tensor, "N F"], means: Float[Tensor, "C F"]) -> Float
 
 def _mix(
     scores: Float[Tensor, "M U C"], cut_share: CutShare, shots: float, weights: EnsembleWeights
-) -> tuple[CandidateMixture, float]:
-    """Mix the candidates for the unlabeled items, and calibrate the inverse temperature."""
+) -> CandidateMixture:
+    """Mix the candidates for the unlabeled items."""
     n_items, n_classes = scores.shape[1:]
     if n_items == 0:
-        return sum_of_members(scores), 1.0
-    predictions = scores.argmax(2)
-    prior = estimate_prior(predictions, n_classes, shots, weights.prior)
-    mixture = fit_mixture(scores, prior, cut_share, weights.mixture)
-    log_probs = mixture.log_probs(scores)
+        return sum_of_members(scores)
+    prior = estimate_prior(scores.argmax(2), n_classes, shots, weights.prior)
+    return fit_mixture(scores, prior, cut_share, weights.mixture)
+
+
+def _calibrate(
+    mixture: CandidateMixture,
+    scores: Float[Tensor, "M U C"],
+    log_probs: Float[Tensor, "U C"],
+    shots: float,
+    weights: EnsembleWeights,
+) -> float:
+    """Find the inverse temperature with which the mean confidence is the predicted accuracy."""
+    n_items, n_classes = log_probs.shape
     if n_items < MIN_ITEMS:
-        return mixture, 1.0
-    agreement = agreement_features(predictions, log_probs, mixture.agreement(scores), shots)
-    accuracy = predict_accuracy(agreement, weights.accuracy, n_classes)
-    return mixture, fit_inv_temperature(log_probs, accuracy)
+        return 1.0
+    agreement = mixture.agreement(scores, log_probs.argmax(1))
+    features = agreement_features(scores.argmax(2), log_probs, agreement, shots)
+    accuracy = predict_accuracy(features, weights.accuracy, n_classes)
+    return fit_inv_temperature(log_probs, accuracy)
 
 
 def _label_means(x: Tensor, labels: Tensor, n_classes: int) -> Tensor:

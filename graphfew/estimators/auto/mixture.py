@@ -17,8 +17,8 @@ from graphfew.propagation.prior_estimation import match_prior
 MEMBER_WEIGHTS = (1.0, 2.0, 1.0)
 # Powers of the estimated prior: how far it deviates from even proportions is the hard part.
 PRIOR_EXPONENTS = (0.5, 1.0, 1.5, 2.0)
-# A bias is estimated from so many items at most.
-MAX_MATCHED = 20_000
+# A bias is estimated from so many probabilities at most (items times classes).
+MAX_MATCHED = 4_000_000
 # Added to the proportions of classes, so that their logarithms are finite.
 SMALLEST_PROPORTION = 1e-3
 
@@ -41,9 +41,9 @@ class Candidate:
     member_weights: tuple[float, ...]
     bias: Float[Tensor, " C"]
 
-    def log_probs(self, scores: Float[Tensor, "M N C"]) -> Float[Tensor, "N C"]:
-        """Compute log-probabilities from standardized scores."""
-        return (_weighted_sum(scores, self.member_weights) + self.bias).log_softmax(1)
+    def logits(self, scores: Float[Tensor, "M N C"]) -> Float[Tensor, "N C"]:
+        """Compute logits from standardized scores."""
+        return _weighted_sum(scores, self.member_weights).add_(self.bias)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -62,16 +62,15 @@ class CandidateMixture:
         """Compute log-probabilities from standardized scores `[M, N, C]`."""
         probs = torch.zeros_like(scores[0])
         for candidate, weight in zip(self.candidates, self.weights, strict=True):
-            probs += weight * candidate.log_probs(scores).exp()
+            probs += weight * candidate.logits(scores).softmax(1)
         # An item that every candidate is sure about must keep a finite logit for other classes.
         return probs.clamp_min(torch.finfo(probs.dtype).tiny).log()
 
-    def agreement(self, scores: Float[Tensor, "M N C"]) -> float:
-        """Return the mean rate at which a candidate agrees with the mixture."""
-        final = self.log_probs(scores).argmax(1)
+    def agreement(self, scores: Float[Tensor, "M N C"], classes: Int[Tensor, " N"]) -> float:
+        """Return the mean rate at which a candidate predicts the given classes."""
         total = 0.0
         for candidate in self.candidates:
-            total += float((candidate.log_probs(scores).argmax(1) == final).double().mean())
+            total += float((candidate.logits(scores).argmax(1) == classes).double().mean())
         return total / len(self.candidates)
 
 
@@ -99,7 +98,7 @@ def propose_candidates(
     """
     n_members, n_items, n_classes = scores.shape
     no_bias = scores.new_zeros(n_classes)
-    stride = math.ceil(n_items / MAX_MATCHED)
+    stride = math.ceil(n_items * n_classes / MAX_MATCHED)
     matched = _weighted_sum(scores[:, ::stride], MEMBER_WEIGHTS)
     priors = [prior.pow(exponent) for exponent in PRIOR_EXPONENTS]
     for member in scores:
@@ -137,7 +136,7 @@ def candidate_features(
     predictions = scores.argmax(2)
     rows = []
     for candidate in candidates:
-        classes = candidate.log_probs(scores).argmax(1)
+        classes = candidate.logits(scores).argmax(1)
         agreement = (predictions == classes).double().mean(1)
         entropy, deviation = _compare_proportions(classes, prior.double())
         rows.append([cut_share(classes), *agreement.tolist(), entropy, deviation])

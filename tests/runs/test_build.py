@@ -50,14 +50,14 @@ def test_provenance_of_the_encoder_survives_resuming(complete_run, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"method": "foo"}, "expected one of: alpha_tim, attention_attractor"),
+        ({"method": "foo"}, "expected one of: alpha_tim, anil, "),
         ({"data": "foo"}, "known: omniglot, glyphs, digits"),
         ({"encoder": "foo"}, "bilstm, concat, conv4"),
         ({"data": "glyphs", "split": "foo"}, "known: train, val, test"),
         ({"split": "train"}, "its only one is all"),
         ({"validate": "test"}, "a checkpoint selected on the test split"),
         ({"validate": "evaluation"}, "a checkpoint selected on the test split"),
-        ({"loss": "foo"}, "expected one of node, edge"),
+        ({"loss": "foo"}, "expected one of node, penalized-node, edge"),
         ({"method": "prototypical", "arguments": {}, "loss": "edge"}, "edge_loss needs layers"),
         ({"arguments": {"foo": 1}}, "egnn has no argument 'foo'; expected one of: layers"),
         ({"arguments": {"layers": "x"}}, "egnn cannot be built with"),

@@ -36,6 +36,13 @@ class Candidate:
     Attributes:
         member_weights: w, `[M]`.
         bias: b, `[C]`.
+
+    Example:
+        >>> import torch
+        >>> from graphfew.estimators import Candidate
+        >>> candidate = Candidate((1.0, 0.0), bias=torch.tensor([0.5, 0.0]))
+        >>> candidate.logits(torch.ones(2, 1, 2))
+        tensor([[1.5000, 1.0000]])
     """
 
     member_weights: tuple[float, ...]
@@ -95,6 +102,13 @@ def propose_candidates(
 
     Returns:
         The candidates, always in the same order.
+
+    Example:
+        >>> import torch
+        >>> from graphfew.estimators import propose_candidates
+        >>> scores = torch.randn(3, 20, 2)
+        >>> len(propose_candidates(scores, prior=torch.tensor([0.7, 0.3])))
+        11
     """
     n_members, n_items, n_classes = scores.shape
     no_bias = scores.new_zeros(n_classes)
@@ -132,6 +146,14 @@ def candidate_features(
         the rate of agreement with each member; the entropy of the predicted proportions, relative
         to that of even ones; the mean squared deviation of their centered logarithms from those of
         the prior.
+
+    Example:
+        >>> import torch
+        >>> from graphfew.estimators import candidate_features, propose_candidates
+        >>> scores, prior = torch.randn(3, 20, 2), torch.tensor([0.7, 0.3])
+        >>> candidates = propose_candidates(scores, prior)
+        >>> candidate_features(candidates, scores, prior, cut_share=lambda classes: 0.1).shape
+        torch.Size([11, 6])
     """
     predictions = scores.argmax(2)
     rows = []
@@ -171,6 +193,14 @@ def fit_mixture(
 
     Returns:
         The mixture.
+
+    Example:
+        >>> import torch
+        >>> from graphfew.estimators import fit_mixture
+        >>> scores, prior = torch.randn(3, 20, 2), torch.tensor([0.7, 0.3])
+        >>> mixture = fit_mixture(scores, prior, lambda classes: 0.1, weights=[0.0] * 6)
+        >>> mixture.log_probs(scores).shape
+        torch.Size([20, 2])
     """
     candidates = propose_candidates(scores, prior)
     features = candidate_features(candidates, scores, prior, cut_share)
@@ -189,6 +219,13 @@ def mix_candidates(
 
     Returns:
         The mixture.
+
+    Example:
+        >>> import torch
+        >>> from graphfew.estimators import Candidate, mix_candidates
+        >>> candidates = (Candidate((1.0,), torch.zeros(2)), Candidate((2.0,), torch.zeros(2)))
+        >>> mix_candidates(candidates, torch.tensor([[0.0], [1.0]]), [0.0]).weights
+        tensor([0.5000, 0.5000])
     """
     logits = features @ torch.tensor(weights, dtype=features.dtype)
     return CandidateMixture(candidates, logits.softmax(0))
@@ -206,6 +243,15 @@ def cut_share_of(
 
     Returns:
         A function of the classes of the unlabeled nodes.
+
+    Example:
+        >>> import torch
+        >>> import graphfew as gf
+        >>> from graphfew.estimators import cut_share_of
+        >>> chain = gf.from_edges(torch.tensor([0, 1, 1, 2]), torch.tensor([1, 0, 2, 1]), 3)
+        >>> cut_share = cut_share_of(chain, torch.ones(4, 1), torch.tensor([0, -1, 1]))
+        >>> cut_share(torch.tensor([1]))
+        0.5
     """
     unlabeled = torch.nonzero(labels < 0).flatten()
     total = float(weights.sum())

@@ -48,6 +48,21 @@ def default_weights() -> EnsembleWeights:
 
 
 def weights_from(content: Mapping[str, Sequence[float]]) -> EnsembleWeights:
-    """Build weights from a JSON object with a list for each attribute."""
+    """Build weights from a JSON object.
+
+    Args:
+        content: a list of numbers for each attribute.
+
+    Returns:
+        The weights.
+
+    Raises:
+        KeyError: an attribute is missing.
+
+    Example:
+        >>> from graphfew.estimators import weights_from
+        >>> weights_from({"prior": [1.0] * 11, "mixture": [0.0] * 6, "accuracy": [0.0] * 18}).mixture
+        (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    """
     fields = [tuple(content[field.name]) for field in dataclasses.fields(EnsembleWeights)]
     return EnsembleWeights(*fields)

@@ -68,24 +68,24 @@ def spec(folder, text=SMALL):
 
 
 @dataclasses.dataclass(frozen=True)
-class Told:
-    """A screen that keeps what it is told; `stop` says so once `cells` cells are done."""
+class RecordingDisplay:
+    """Records the messages, warnings and steps of a benchmark run."""
 
-    said: list = dataclasses.field(default_factory=list)
-    warned: list = dataclasses.field(default_factory=list)
+    messages: list = dataclasses.field(default_factory=list)
+    warnings: list = dataclasses.field(default_factory=list)
     steps: list = dataclasses.field(default_factory=list)
 
-    def screen(self):
+    def progress_display(self):
         return ProgressDisplay(
-            self.said.append,
-            self.warned.append,
+            self.messages.append,
+            self.warnings.append,
             lambda schedule, start: _Bar(self.steps.append),
             lambda total: _Bar(lambda *what: None),
         )
 
     def done(self):
         """The lines of finished cells."""
-        return [line for line in self.said if " tasks, " in line]
+        return [line for line in self.messages if " tasks, " in line]
 
 
 class _Bar:
@@ -99,13 +99,16 @@ class _Bar:
         return None
 
 
-def ran(folder, text=SMALL, stop=lambda: False, told=None, out=None, **options):
-    """Run a spec in a folder; what the screen was told."""
-    told = told or Told()
+def run_spec(folder, text=SMALL, stop=lambda: False, display=None, out=None, **options):
+    """Run a spec in a folder; return the recorded display."""
+    display = display or RecordingDisplay()
     run_benchmarks(
-        [spec(folder, text)], RunOptions(out or folder / "out", **options), told.screen(), stop
+        [spec(folder, text)],
+        RunOptions(out or folder / "out", **options),
+        display.progress_display(),
+        stop,
     )
-    return told
+    return display
 
 
 def records(folder, name="small"):

@@ -17,9 +17,9 @@ from small_specs import (
     ROWS,
     SMALL,
     TRAIN,
-    Told,
-    ran,
+    RecordingDisplay,
     records,
+    run_spec,
     spec,
     timeless,
     written,
@@ -49,7 +49,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def whole(tmp_path_factory):
     """A folder in which the spec ran without interruption; not to be written to."""
     folder = tmp_path_factory.mktemp("whole")
-    ran(folder)
+    run_spec(folder)
     return folder
 
 
@@ -112,15 +112,17 @@ def test_features_give_what_images_give(whole):
 
 
 def test_the_same_again_gives_the_same(whole, tmp_path):
-    ran(tmp_path)
+    run_spec(tmp_path)
     assert records(tmp_path / "out") == records(whole / "out")
     assert weights(tmp_path) == weights(whole)
 
 
 def test_what_is_finished_is_skipped(copied):
     before = (copied / "out" / "small.jsonl").read_bytes()
-    told = ran(copied)
-    assert told.said == [f"small: 0 trainings and 0 experiments to do, {CELLS} experiments done"]
+    display = run_spec(copied)
+    assert display.messages == [
+        f"small: 0 trainings and 0 experiments to do, {CELLS} experiments done"
+    ]
     assert (copied / "out" / "small.jsonl").read_bytes() == before
 
 
@@ -128,9 +130,9 @@ def test_a_corrupt_line_is_told_and_its_cell_runs_again(whole, copied):
     path = copied / "out" / "small.jsonl"
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join([*lines[:2], lines[2][:50] + "\n", *lines[3:]]))
-    told = ran(copied)
-    assert len(told.done()) == 1
-    (warning,) = told.warned
+    display = run_spec(copied)
+    assert len(display.done()) == 1
+    (warning,) = display.warnings
     assert f"{path}, line 3: " in warning
     found, faults = read_records(path)
     assert [fault.line for fault in faults] == [3]
@@ -142,19 +144,19 @@ def test_a_corrupt_line_is_told_and_its_cell_runs_again(whole, copied):
 def test_a_line_cut_short_is_no_hindrance(whole, copied):
     path = copied / "out" / "small.jsonl"
     path.write_bytes(path.read_bytes()[:-30])
-    assert len(ran(copied).done()) == 1
-    assert len(ran(copied).done()) == 0
+    assert len(run_spec(copied).done()) == 1
+    assert len(run_spec(copied).done()) == 0
     assert {record.key for record in read_records(path)[0]} == {
         record.key for record in records(whole / "out")
     }
 
 
 def test_a_new_row_runs_alone(copied):
-    told = ran(
+    display = run_spec(
         copied, SMALL + '\n[[row]]\nmethod = "pt_map"\nencoder_from = "proto"\nonly = { way = 3 }\n'
     )
-    assert [line.split(":")[1] for line in told.done()] == [" pt_map, seed 0", " pt_map, seed 1"]
-    assert not [line for line in told.said if line.startswith("training")]
+    assert [line.split(":")[1] for line in display.done()] == [" pt_map, seed 0", " pt_map, seed 1"]
+    assert not [line for line in display.messages if line.startswith("training")]
 
 
 def test_views_are_averaged_and_told(copied):
@@ -162,8 +164,8 @@ def test_views_are_averaged_and_told(copied):
     rows = row.format('train = "proto"', "seen") + row.format(
         'method = "pt_map"\nencoder_from = "proto"', "map seen"
     )
-    told = ran(copied, SMALL + rows)
-    assert len(told.done()) == 4
+    display = run_spec(copied, SMALL + rows)
+    assert len(display.done()) == 4
     found = [record for record in records(copied / "out") if record.row.endswith("seen")]
     model = gf.load(copied / "out" / "runs" / "small" / "proto-seed0" / "best")
     encoder = gf.backbones.affine_tta(model.encoder, 3)
@@ -186,7 +188,7 @@ def test_features_of_other_copies_are_others(copied):
             "moved": "mirror = 3",
         }.items()
     )
-    ran(copied, SMALL + rows)
+    run_spec(copied, SMALL + rows)
     tasks = gf.Tasks(gf.data.glyphs("test"), way=3, query=2)
     encoder = gf.load(copied / "out" / "runs" / "small" / "proto-seed0" / "best").encoder
     changed = {
@@ -206,7 +208,7 @@ def test_features_of_other_copies_are_others(copied):
 
 
 def test_mirrors_are_averaged_and_told(copied):
-    ran(
+    run_spec(
         copied,
         SMALL + '\n[[row]]\nname = "seen"\ntrain = "proto"\nmirror = 1\nonly = { way = 3 }\n',
     )
@@ -222,7 +224,7 @@ def test_mirrors_are_averaged_and_told(copied):
 
 
 def test_encoders_of_several_trainings_and_seeds_stand_together(copied):
-    told = ran(
+    display = run_spec(
         copied,
         SMALL
         + """
@@ -249,7 +251,7 @@ only = { way = 3 }
         "proto-seed0/best.safetensors",
         "proto-seed1/best.safetensors",
     ]
-    assert len(told.done()) == 1
+    assert len(display.done()) == 1
 
 
 @pytest.mark.parametrize(
@@ -278,36 +280,36 @@ def test_a_method_without_features_has_no_views(tmp_path):
         .replace("proto", "tadam")
     )
     with pytest.raises(ValueError, match="tadam has no image features"):
-        ran(tmp_path, HEAD + train + DRAW + '[[row]]\ntrain = "tadam"\nviews = 2\n')
+        run_spec(tmp_path, HEAD + train + DRAW + '[[row]]\ntrain = "tadam"\nviews = 2\n')
     assert not (tmp_path / "out" / "runs").exists()
 
 
 def test_a_new_seed_trains_alone(copied):
-    told = ran(copied, SMALL.replace("seeds = [0, 1]", "seeds = [0, 1, 2]"))
-    assert len(told.done()) == CELLS // 2
-    assert [line.split(":")[0] for line in told.said if line.startswith("training")] == [
+    display = run_spec(copied, SMALL.replace("seeds = [0, 1]", "seeds = [0, 1, 2]"))
+    assert len(display.done()) == CELLS // 2
+    assert [line.split(":")[0] for line in display.messages if line.startswith("training")] == [
         "training proto, seed 2"
     ]
 
 
 @pytest.mark.parametrize("steps", [1, 3, 5])
 def test_a_training_that_was_stopped_goes_on_exactly(whole, tmp_path, steps):
-    told = Told()
+    display = RecordingDisplay()
     with pytest.raises(BenchmarkStopped, match=r"stopped after step \d of 4 of proto, seed [01]"):
-        ran(tmp_path, told=told, stop=lambda: len(told.steps) >= steps)
+        run_spec(tmp_path, display=display, stop=lambda: len(display.steps) >= steps)
     assert not (tmp_path / "out" / "small.jsonl").exists()
-    ran(tmp_path)
+    run_spec(tmp_path)
     assert weights(tmp_path) == weights(whole)
     assert weights(tmp_path, 1) == weights(whole, 1)
     assert records(tmp_path / "out") == records(whole / "out")
 
 
 def test_an_evaluation_that_was_stopped_keeps_its_cells_and_goes_on(whole, tmp_path):
-    told = Told()
+    display = RecordingDisplay()
     with pytest.raises(BenchmarkStopped, match="stopped after 3 of 8 experiments of small"):
-        ran(tmp_path, told=told, stop=lambda: len(told.done()) >= 3)
+        run_spec(tmp_path, display=display, stop=lambda: len(display.done()) >= 3)
     assert records(tmp_path / "out") == records(whole / "out")[:3]
-    assert len(ran(tmp_path).done()) == CELLS - 3
+    assert len(run_spec(tmp_path).done()) == CELLS - 3
     assert records(tmp_path / "out") == records(whole / "out")
 
 
@@ -315,7 +317,7 @@ def test_an_evaluation_stops_between_batches_of_tasks(copied):
     (copied / "out" / "small.jsonl").unlink()
     asked = []
     with pytest.raises(BenchmarkStopped, match="stopped after 0 of 8 experiments"):
-        ran(copied, stop=lambda: len(asked) > 1 or bool(asked.append(1)))
+        run_spec(copied, stop=lambda: len(asked) > 1 or bool(asked.append(1)))
     assert not (copied / "out" / "small.jsonl").exists()
 
 
@@ -326,9 +328,9 @@ from pathlib import Path
 from graphfew.benchmark import RunOptions, load_spec
 bench = sys.modules["graphfew.benchmark.run_benchmark"]
 sys.path.insert(0, {tests!r})
-from small_specs import Told
+from small_specs import RecordingDisplay
 torch.set_num_threads(1)
-told, write = Told(), bench.append_record
+display, write = RecordingDisplay(), bench.append_record
 def kill(*ignored):
     os.kill(os.getpid(), signal.SIGKILL)
 def append(path, record):
@@ -336,8 +338,8 @@ def append(path, record):
     kill()
 if {cells}:
     bench.append_record = append
-bench.run_benchmarks([load_spec(Path({spec!r}))], RunOptions(Path({out!r})), told.screen(),
-          lambda: not {cells} and len(told.steps) >= 4 and kill())
+bench.run_benchmarks([load_spec(Path({spec!r}))], RunOptions(Path({out!r})), display.progress_display(),
+          lambda: not {cells} and len(display.steps) >= 4 and kill())
 """
 
 
@@ -356,10 +358,10 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(whole, tmp_path, done):
     )
     assert ended.returncode == -signal.SIGKILL, ended.stderr
     assert len(read_records(tmp_path / "out" / "small.jsonl")[0]) == (1 if done else 0)
-    told = ran(tmp_path)
-    assert len(told.done()) == CELLS - (1 if done else 0)
+    display = run_spec(tmp_path)
+    assert len(display.done()) == CELLS - (1 if done else 0)
     if not done:
-        assert "training proto, seed 0: 3 of 4 steps done" in "\n".join(told.said)
+        assert "training proto, seed 0: 3 of 4 steps done" in "\n".join(display.messages)
     assert weights(tmp_path) == weights(whole)
     assert records(tmp_path / "out") == records(whole / "out")
 
@@ -372,7 +374,7 @@ def test_two_at_once_are_refused(tmp_path):
             ValueError, match=rf"another process \({os.getpid()}\) is writing .*small.jsonl"
         ),
     ):
-        ran(tmp_path)
+        run_spec(tmp_path)
     assert not (tmp_path / "out" / "runs").exists()
 
 
@@ -391,9 +393,9 @@ def test_a_run_of_another_training_is_told_and_left_alone(copied):
         match=r"small.toml: train\[0\]: .*proto-seed0 holds another "
         r"run: steps is 4 there and 6 in the spec; move that folder away",
     ):
-        ran(copied, SMALL.replace("steps = 4", "steps = 6"))
+        run_spec(copied, SMALL.replace("steps = 4", "steps = 6"))
     with pytest.raises(ValueError, match=r"lr is 0\.001 there and 0\.01 in the spec"):
-        ran(copied, SMALL.replace("steps = 4", "steps = 4\nlr = 0.01"))
+        run_spec(copied, SMALL.replace("steps = 4", "steps = 4\nlr = 0.01"))
     assert weights(copied) == before
 
 
@@ -424,7 +426,9 @@ def test_what_data_refuse_is_told_before_any_training(tmp_path, old, new, messag
         spec(tmp_path / "bad", SMALL.replace(old, new, 1).replace("small", "bad")),
     )
     with pytest.raises(ValueError, match=rf"small.toml: .*{message}") as caught:
-        run_benchmarks([good, bad], RunOptions(tmp_path / "out"), Told().screen())
+        run_benchmarks(
+            [good, bad], RunOptions(tmp_path / "out"), RecordingDisplay().progress_display()
+        )
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out" / "runs").exists()
 
@@ -436,11 +440,11 @@ def test_data_that_are_not_there_are_one_line(tmp_path, monkeypatch):
         ValueError,
         match=r"small.toml: data.name: fewrel/test cannot be read: GRAPHFEW_DATA is not set",
     ):
-        ran(tmp_path, text)
+        run_spec(tmp_path, text)
     with pytest.raises(
         ValueError, match=r"data.name: fewrel/test cannot be read: there is no .*val_wiki.json"
     ):
-        ran(tmp_path, text, roots={"fewrel": str(tmp_path)})
+        run_spec(tmp_path, text, roots={"fewrel": str(tmp_path)})
 
 
 def test_a_spec_without_its_data_is_left_out_where_the_rest_is_to_go_on(tmp_path, monkeypatch):
@@ -449,13 +453,18 @@ def test_a_spec_without_its_data_is_left_out_where_the_rest_is_to_go_on(tmp_path
     absent = written(tmp_path, absent + TRAIN + '[[row]]\ntrain = "proto"\n', "absent.toml")
     specs = [load_spec(absent), spec(tmp_path)]
     with pytest.raises(ValueError, match="mini_imagenet/test cannot be read"):
-        run_benchmarks(specs, RunOptions(tmp_path / "out"), Told().screen())
+        run_benchmarks(specs, RunOptions(tmp_path / "out"), RecordingDisplay().progress_display())
     assert not (tmp_path / "out" / "small.jsonl").exists()
-    told = Told()
-    assert run_benchmarks(specs, RunOptions(tmp_path / "out", keep_going=True), told.screen()) == 1
+    display = RecordingDisplay()
+    assert (
+        run_benchmarks(
+            specs, RunOptions(tmp_path / "out", keep_going=True), display.progress_display()
+        )
+        == 1
+    )
     assert len(records(tmp_path / "out")) == CELLS
-    assert "absent is skipped" in told.warned[0]
-    assert "mini_imagenet/test cannot be read" in told.warned[0]
+    assert "absent is skipped" in display.warnings[0]
+    assert "mini_imagenet/test cannot be read" in display.warnings[0]
 
 
 def test_what_fails_is_told_and_the_rest_goes_on(tmp_path):
@@ -470,30 +479,34 @@ def test_what_fails_is_told_and_the_rest_goes_on(tmp_path):
         + ROWS
         + '[[row]]\ntrain = "wild"\n[[row]]\ntrain = "after"\n'
     )
-    told = Told()
+    display = RecordingDisplay()
     failed = run_benchmarks(
-        [spec(tmp_path, text)], RunOptions(tmp_path / "out", keep_going=True), told.screen()
+        [spec(tmp_path, text)],
+        RunOptions(tmp_path / "out", keep_going=True),
+        display.progress_display(),
     )
     assert failed == 2
-    assert len(told.done()) == CELLS
-    assert [warning for warning in told.warned if "training wild, seed 0: " in warning], told.warned
+    assert len(display.done()) == CELLS
+    assert [warning for warning in display.warnings if "training wild, seed 0: " in warning], (
+        display.warnings
+    )
     assert (
         "training after, seed 0 is skipped: the training that it is initialized from, wild, seed 0, failed"
-        in told.warned
+        in display.warnings
     )
-    assert "small: 4 experiments are skipped, their training failed" in told.warned
+    assert "small: 4 experiments are skipped, their training failed" in display.warnings
     with pytest.raises(FloatingPointError):
-        ran(tmp_path, text)
+        run_spec(tmp_path, text)
 
 
 def test_only_trainings_only_some_rows_and_fewer_tasks(tmp_path):
-    assert ran(tmp_path, train_only=True).done() == []
+    assert run_spec(tmp_path, train_only=True).done() == []
     assert weights(tmp_path)
-    assert len(ran(tmp_path, rows=("propagation",)).done()) == 4
-    few = ran(tmp_path, max_tasks=3).done()
+    assert len(run_spec(tmp_path, rows=("propagation",)).done()) == 4
+    few = run_spec(tmp_path, max_tasks=3).done()
     assert len(few) == CELLS
     assert all("(3 tasks, " in line for line in few)
-    assert len(ran(tmp_path).done()) == 4
+    assert len(run_spec(tmp_path).done()) == 4
 
 
 CHAIN = (
@@ -517,7 +530,7 @@ seeds = 1
 
 
 def test_a_training_starts_from_the_best_of_another(tmp_path):
-    ran(tmp_path, CHAIN)
+    run_spec(tmp_path, CHAIN)
     behind = [
         [(part["name"], part["seed"]) for part in record.training]
         for record in records(tmp_path / "out")
@@ -536,7 +549,7 @@ def test_a_training_starts_from_the_best_of_another(tmp_path):
         ValueError,
         match=r"second-seed1 was initialized from other weights than those in .*proto-seed1",
     ):
-        ran(tmp_path, CHAIN)
+        run_spec(tmp_path, CHAIN)
 
 
 def test_methods_on_features_of_their_own(tmp_path, monkeypatch):
@@ -555,7 +568,7 @@ def test_methods_on_features_of_their_own(tmp_path, monkeypatch):
         '[[row]]\nmethod = "bd_cspn"\narguments = { prior_strength = inf }\nassumes = "balanced"\n'
     )
     text += '[[row]]\nmethod = "prototypical"\n'
-    ran(tmp_path, text)
+    run_spec(tmp_path, text)
     found = records(tmp_path / "out")
     assert [record.seed for record in found] == [None] * 4
     assert found[0].result.model["arguments"] == {"prior_strength": "inf"}
@@ -575,7 +588,7 @@ def test_a_method_that_encodes_in_the_light_of_its_task_sees_the_images(tmp_path
         .replace("seeds = [0, 1]", "seeds = 3")
         .replace("proto", "tadam")
     )
-    ran(tmp_path, HEAD + train + DRAW + '[[row]]\ntrain = "tadam"\n')
+    run_spec(tmp_path, HEAD + train + DRAW + '[[row]]\ntrain = "tadam"\n')
     model = gf.load(tmp_path / "out" / "runs" / "small" / "tadam-seed3" / "best")
     expected = gf.evaluate(model, gf.Tasks(gf.data.glyphs("test"), way=3, query=2), n=4)
     assert records(tmp_path / "out")[0].result.per_task == expected.per_task
@@ -583,7 +596,7 @@ def test_a_method_that_encodes_in_the_light_of_its_task_sees_the_images(tmp_path
 
 def test_tests_on_other_data_than_trained_on(tmp_path):
     text = SMALL.replace('name = "glyphs"', 'name = "glyphs"\ntest_name = "digits"\ntest = "all"')
-    ran(tmp_path, text, rows=("proto",))
+    run_spec(tmp_path, text, rows=("proto",))
     assert {record.result.tasks["data"] for record in records(tmp_path / "out")} == {"digits"}
     assert {record.result.model["trained_on"] for record in records(tmp_path / "out")} == {
         "glyphs/train"
@@ -592,7 +605,9 @@ def test_tests_on_other_data_than_trained_on(tmp_path):
 
 def test_configurations_tell_no_place_of_this_computer(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    run_benchmarks([spec(tmp_path, CHAIN)], RunOptions(Path("out")), Told().screen())
+    run_benchmarks(
+        [spec(tmp_path, CHAIN)], RunOptions(Path("out")), RecordingDisplay().progress_display()
+    )
     config = json.loads((tmp_path / "out/runs/small/second-seed1/config.json").read_text())[
         "arguments"
     ]

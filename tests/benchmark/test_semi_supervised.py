@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from small_specs import Told, spec, timeless, written
+from small_specs import RecordingDisplay, spec, timeless, written
 
 import graphfew as gf
 from graphfew import data
@@ -76,10 +76,12 @@ def points(monkeypatch):
     monkeypatch.setattr(data, "points_out_of_scope", strange, raising=False)
 
 
-def ran(folder, text=SMALL, stop=lambda: False, told=None):
-    told = told or Told()
-    run_benchmarks([spec(folder, text)], RunOptions(folder / "out"), told.screen(), stop)
-    return told
+def run_spec(folder, text=SMALL, stop=lambda: False, display=None):
+    display = display or RecordingDisplay()
+    run_benchmarks(
+        [spec(folder, text)], RunOptions(folder / "out"), display.progress_display(), stop
+    )
+    return display
 
 
 def results(folder):
@@ -141,7 +143,7 @@ def test_a_draw_has_labels_of_known_classes_and_a_pile_of_all(tmp_path):
 
 
 def test_records_are_what_the_classifier_says(tmp_path):
-    ran(tmp_path)
+    run_spec(tmp_path)
     found = results(tmp_path)
     assert [record.key for record in found] == [
         cell.key for cell in list_experiments(spec(tmp_path, SMALL))
@@ -180,20 +182,22 @@ def test_records_are_what_the_classifier_says(tmp_path):
 
 
 def test_without_items_out_of_scope_there_is_no_such_figure(tmp_path):
-    ran(tmp_path, SMALL.replace("out_of_scope = true\n", ""))
+    run_spec(tmp_path, SMALL.replace("out_of_scope = true\n", ""))
     assert results(tmp_path)[0].metrics == {}
 
 
 def test_what_is_stopped_goes_on_and_what_is_finished_is_skipped(tmp_path):
-    told = Told()
+    display = RecordingDisplay()
     with pytest.raises(BenchmarkStopped, match="stopped after 2 of 5 experiments of small"):
-        ran(tmp_path, told=told, stop=lambda: len(told.done()) >= 2)
-    ran(tmp_path)
-    ran(tmp_path / "whole")
+        run_spec(tmp_path, display=display, stop=lambda: len(display.done()) >= 2)
+    run_spec(tmp_path)
+    run_spec(tmp_path / "whole")
     assert list(map(timeless, results(tmp_path))) == list(
         map(timeless, results(tmp_path / "whole"))
     )
-    assert ran(tmp_path).said == ["small: 0 trainings and 0 experiments to do, 5 experiments done"]
+    assert run_spec(tmp_path).messages == [
+        "small: 0 trainings and 0 experiments to do, 5 experiments done"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -246,7 +250,7 @@ def test_an_error_names_the_key_the_value_and_what_is_allowed(tmp_path, old, new
 )
 def test_what_data_refuse_is_told_before_any_work(tmp_path, old, new, words):
     with pytest.raises(ValueError, match=words):
-        ran(tmp_path, SMALL.replace(old, new, 1))
+        run_spec(tmp_path, SMALL.replace(old, new, 1))
     assert results(tmp_path) == ()
 
 

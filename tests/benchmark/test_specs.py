@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from small_specs import Told
+from small_specs import RecordingDisplay
 
 from graphfew.benchmark import (
     EpisodeBenchmark,
@@ -65,7 +65,12 @@ def test_checkpoints_of_omniglot_serve_within_alphabets(unchecked):
 
 def test_glyphs_run_in_seconds(tmp_path, one_thread):
     spec = load_spec(FOLDER / "glyphs.toml")
-    assert run_benchmarks([spec], RunOptions(tmp_path, max_tasks=2), Told().screen()) == 0
+    assert (
+        run_benchmarks(
+            [spec], RunOptions(tmp_path, max_tasks=2), RecordingDisplay().progress_display()
+        )
+        == 0
+    )
     records, faults = read_records(tmp_path / "glyphs.jsonl")
     assert [record.key for record in records] == [cell.key for cell in list_experiments(spec, 2)]
     assert faults == ()

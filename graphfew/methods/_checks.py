@@ -71,6 +71,13 @@ def combine_checks(*checks: Check) -> Check:
     return check
 
 
+def require_fraction(**values: float) -> None:
+    """Reject arguments of a factory that are not in `[0, 1)`, given by name."""
+    for name, value in values.items():
+        if not 0 <= value < 1:
+            raise InvalidInputError(f"{name} must be at least 0 and below 1, got {value}")
+
+
 def require_positive(**values: float) -> None:
     """Reject arguments of a factory that are not positive and finite, given by name."""
     for name, value in values.items():

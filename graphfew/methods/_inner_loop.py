@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from graphfew.errors import InvalidInputError
-from graphfew.methods._checks import require_positive
+from graphfew.methods._checks import require_fraction, require_positive
 from graphfew.nn.inner_loop import HeadStart, InnerLoop
 from graphfew.nn.linear_classifier import LinearClassifier, fit_linear_classifier
 from graphfew.nn.method import Check, GraphMethod
@@ -29,8 +29,7 @@ def inner_loop_layer(
     for name, value in {"steps": steps, "test_steps": test_steps}.items():
         if value < 0:
             raise InvalidInputError(f"{name} must not be negative, got {value}")
-    if not 0 <= momentum < 1:
-        raise InvalidInputError(f"momentum must be at least 0 and below 1, got {momentum}")
+    require_fraction(momentum=momentum)
     require_positive(temperature=temperature)
     # Before any task is adapted: training could take hours.
     step_sizes.check_steps(max(steps, test_steps))

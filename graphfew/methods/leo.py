@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Iterator
 
 import torch
@@ -14,7 +15,7 @@ from graphfew.core.dense_batch import DenseBatch, map_to_classes
 from graphfew.core.episode import Episode
 from graphfew.core.graph import Graph
 from graphfew.errors import InvalidInputError
-from graphfew.methods._checks import require_labeled
+from graphfew.methods._checks import require_fraction, require_labeled, require_positive
 from graphfew.methods.losses import penalized_node_loss
 from graphfew.methods.registry import register_method
 from graphfew.nn.gaussian_sampler import GaussianSampler
@@ -61,8 +62,8 @@ class LatentClassifier(nn.Module):
         self.decoder = nn.Linear(latents, 2 * dim, bias=False)
         for layer in (self.encoder, self.decoder):
             nn.init.xavier_uniform_(layer.weight)
-        self.latent_rate = nn.Parameter(torch.full((latents,), rates[0]))
-        self.finetuning_rate = nn.Parameter(torch.full((dim,), rates[1]))
+        self.latent_rate = nn.Parameter(torch.full((latents,), float(rates[0])))
+        self.finetuning_rate = nn.Parameter(torch.full((dim,), float(rates[1])))
 
     def forward(self, graph: Graph) -> Graph:
         """Return the graph with classifier weights as class nodes, and with LEO's penalty."""
@@ -221,8 +222,7 @@ def leo(
         An inductive `GraphMethod` with logits `[Q, way]`, trained with `penalized_node_loss`.
 
     Raises:
-        InvalidInputError: if a width or a number of steps is too small, or a weight negative;
-            later, if a task has unlabeled nodes.
+        InvalidInputError: if an argument is out of range; later, if a task has unlabeled nodes.
 
     Example:
         >>> import torch
@@ -247,7 +247,9 @@ def leo(
         diverge: use `graphfew.training.clip_gradients` with `value=0.1, tensor_norm=0.1`. A loss
         that is not finite is an error (the published code skips the step).
     """
-    _check_arguments(latents, latent_steps, finetuning_steps)
+    _check_sizes(latents, latent_steps, finetuning_steps)
+    require_positive(latent_rate=latent_rate, finetuning_rate=finetuning_rate)
+    require_fraction(p=p)
     penalty = PenaltyWeights(kl_weight, encoder_weight, orthogonality_weight)
     _check_weights(penalty)
     layer = LatentClassifier(
@@ -270,7 +272,7 @@ def leo(
     )
 
 
-def _check_arguments(latents: int, latent_steps: int, finetuning_steps: int) -> None:
+def _check_sizes(latents: int, latent_steps: int, finetuning_steps: int) -> None:
     if latents < 1 or latent_steps < 1 or finetuning_steps < 0:
         raise InvalidInputError(
             f"leo got latents={latents}, latent_steps={latent_steps} and "
@@ -281,5 +283,7 @@ def _check_arguments(latents: int, latent_steps: int, finetuning_steps: int) -> 
 
 def _check_weights(penalty: PenaltyWeights) -> None:
     for name, value in dataclasses.asdict(penalty).items():
-        if not value >= 0:
-            raise InvalidInputError(f"leo got {name}_weight={value}; it must be at least 0")
+        if not (value >= 0 and math.isfinite(value)):
+            raise InvalidInputError(
+                f"leo got {name}_weight={value}; it must be at least 0 and finite"
+            )

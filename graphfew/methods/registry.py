@@ -15,6 +15,7 @@ from graphfew._utils.model_spec import JSON, ModelSpec
 from graphfew._utils.seeding import seeded
 from graphfew.backbones.external import as_module
 from graphfew.errors import InvalidInputError
+from graphfew.methods._argument_types import check_argument_types
 from graphfew.methods.losses import Loss
 from graphfew.nn.batch_norm_rules import BATCH_NORM_RULES
 from graphfew.nn.classifier_starts import CLASSIFIER_STARTS
@@ -175,7 +176,7 @@ def create(
         The method, in training mode.
 
     Raises:
-        TypeError: the encoder is not callable.
+        InvalidTypeError: the encoder is not callable, or an argument has the wrong type.
         InvalidInputError: an unknown name, an encoder of unknown output width, or an argument that
             the factory does not have.
 
@@ -196,6 +197,7 @@ def create(
         raise InvalidInputError(
             f"{name} has no argument {unknown[0]!r}; expected one of: {expected}"
         )
+    check_argument_types(name, method.factory, arguments)
     out_dim = dim if dim is not None else getattr(encoder, "out_dim", None)
     if out_dim is None:
         raise InvalidInputError(

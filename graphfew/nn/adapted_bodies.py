@@ -107,9 +107,9 @@ class StepRates(nn.Module):
     def __init__(self, encoder: nn.Module, steps: int, rate: float) -> None:
         super().__init__()
         names = [_PREFIX + name for name in adapted_weights(encoder)]
-        self.rates = nn.ParameterDict(
-            {_key(name): torch.full((steps,), rate) for name in (*names, HEAD_WEIGHT, HEAD_BIAS)}
-        )
+        names += [HEAD_WEIGHT, HEAD_BIAS]
+        rates = {_key(name): torch.full((steps,), float(rate)) for name in names}
+        self.rates = nn.ParameterDict(rates)
 
     def forward(self, name: str, step: int) -> Tensor:
         """Return the step size of a parameter at a step."""
@@ -136,8 +136,8 @@ class ParameterRates(nn.Module):
             _key(_PREFIX + name): torch.full_like(value, rate)
             for name, value in adapted_weights(encoder).items()
         }
-        rates[_key(HEAD_WEIGHT)] = torch.full((dim,), rate)
-        rates[_key(HEAD_BIAS)] = torch.full((), rate)
+        rates[_key(HEAD_WEIGHT)] = torch.full((dim,), float(rate))
+        rates[_key(HEAD_BIAS)] = torch.full((), float(rate))
         self.rates = nn.ParameterDict(rates)
 
     def forward(self, name: str, step: int) -> Tensor:

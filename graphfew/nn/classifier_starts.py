@@ -117,7 +117,7 @@ def own_rows(dim: int, way: int | None = None) -> OwnRows:
         The module.
 
     Raises:
-        InvalidInputError: `way` is None.
+        InvalidInputError: `way` is None or below 2.
 
     Example:
         >>> from graphfew.nn.classifier_starts import own_rows
@@ -133,6 +133,8 @@ def own_rows(dim: int, way: int | None = None) -> OwnRows:
     """
     if way is None:
         raise InvalidInputError("own_rows has a weight vector for each class; pass way=")
+    if way < 2:
+        raise InvalidInputError(f"way must be at least 2, got {way}")
     return OwnRows(dim, way)
 
 

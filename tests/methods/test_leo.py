@@ -172,6 +172,21 @@ def test_negative_weight_raises():
         gf.create("leo", encoder=gf.backbones.identity(DIM), kl_weight=-1.0)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"p": 1.5}, "p must be at least 0 and below 1"),
+        ({"p": float("nan")}, "p must be at least 0 and below 1"),
+        ({"latent_rate": float("nan")}, "latent_rate must be positive and finite"),
+        ({"finetuning_rate": float("inf")}, "finetuning_rate must be positive and finite"),
+        ({"encoder_weight": float("inf")}, "encoder_weight=inf.*at least 0 and finite"),
+    ],
+)
+def test_invalid_numbers_raise(arguments, message):
+    with pytest.raises(gf.errors.InvalidInputError, match=message):
+        gf.create("leo", encoder=gf.backbones.identity(DIM), **arguments)
+
+
 def test_loss_needs_a_penalty():
     model, e = identity_model("prototypical"), task(1, 3, (1,), 3)
     with pytest.raises(ValueError, match="use node_loss"):

@@ -3,6 +3,7 @@
 import ast
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from episodes import REQUIRED
@@ -21,6 +22,46 @@ def test_an_unknown_argument_lists_the_known_ones():
     known = "layers, width, p, pull, transductive"
     with pytest.raises(ValueError, match=f"egnn has no argument 'depth'; expected one of: {known}"):
         gf.create("egnn", encoder=gf.backbones.identity(4), depth=3)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("logistic", {"num_steps": 2.5}, "logistic needs an integer as num_steps, got 2.5"),
+        ("logistic", {"num_steps": True}, "needs an integer as num_steps, got True"),
+        ("ridge", {"scale": "a"}, "ridge needs a number as scale, got 'a'"),
+        ("ridge", {"scale": None}, "needs a number as scale, got None"),
+        ("zero_head", {"test_steps": 1.5}, "needs an integer or None as test_steps, got 1.5"),
+        ("zero_head", {"first_order": "False"}, "needs True or False as first_order, got 'False'"),
+        ("hsml", {"clusters": 4}, "hsml needs a sequence of integers as clusters, got 4"),
+        ("hsml", {"clusters": "42"}, "needs a sequence of integers as clusters, got '42'"),
+        ("hsml", {"clusters": (2.5,)}, "needs a sequence of integers as clusters"),
+        ("zero_head", {"step_sizes": "fixed_rate"}, "needs a function such as learned_rate as"),
+    ],
+)
+def test_arguments_of_a_wrong_type_raise(name, arguments, message):
+    with pytest.raises(gf.errors.InvalidTypeError, match=message):
+        gf.create(name, encoder=gf.backbones.identity(4), **arguments)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_numbers_of_numpy_are_numbers():
+    arguments = {"rate": np.float32(1), "steps": np.int64(2), "test_steps": None}
+    assert gf.create("zero_head", encoder=gf.backbones.identity(4), **arguments)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("leo", {"latent_rate": 1, "finetuning_rate": 1}),
+        ("maml_plus_plus", {"step_size": 1}),
+        ("meta_sgd", {"step_size": 1}),
+    ],
+)
+@pytest.mark.usefixtures("unchecked")
+def test_integers_are_initial_values_of_learned_rates(name, arguments):
+    model = gf.create(name, encoder=gf.backbones.identity(4), **arguments)
+    assert all(weight.is_floating_point() for weight in model.parameters())
 
 
 def test_modules_without_out_dim_need_dim():

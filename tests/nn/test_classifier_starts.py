@@ -42,6 +42,8 @@ def test_prototype_rows_predict_as_nearest_class_means():
 def test_own_rows_need_a_way():
     with pytest.raises(ValueError, match="a weight vector for each class; pass way="):
         own_rows(3)
+    with pytest.raises(gf.errors.InvalidInputError, match="way must be at least 2, got -1"):
+        own_rows(3, way=-1)
 
 
 def test_imprinted_rows_predict_as_imprinting_for_features_of_equal_length():

@@ -58,7 +58,7 @@ def imaml(
     Formula:
         W_0, b_0: learned, one row per class
         W, b = argmin  mean_i CE(W x_i + b, y_i) + (p/2) (‖W - W_0‖² + ‖b - b_0‖²)
-        p = λ · mean_i ‖x_i‖²
+        p = λ · mean_i ‖x_i - x̄‖²,  x̄ the mean of the supports
         logit_q = W x_q + b
         d(W, b) = -H⁻¹ d(gradient of the objective),  H its Hessian at the minimum
 
@@ -92,8 +92,8 @@ def imaml(
         convex and is solved by Newton's method instead of 16 steps of gradient descent. The
         gradient is that of the paper's formula to convergence; the published code leaves the
         attraction out of the steps, takes 5 steps of conjugate gradients on another matrix, and
-        evaluates without attraction. λ is relative to the squared length of the features (2.0,
-        absolute, in the published code).
+        evaluates without attraction. λ is relative to the spread of the supports (2.0, absolute,
+        in the published code).
     """
     require_positive(regularization=regularization)
     layer = LinearClassifier(ProximalFit(own_rows(dim, way), regularization))

@@ -121,7 +121,9 @@ class GatedClassifier(nn.Module):
         steps = self.steps if self.training else self.test_steps
         unit = 1 / (mean_squared_length(supports) + 1)
         step_sizes = StepSizes((self.rate * unit)[:, None].expand(-1, steps))
-        adapted = adapt_weights(supports, gated, step_sizes)
+        # The products between items would lose too many digits in the precision of autocast.
+        with torch.autocast(gate.device.type, enabled=False):
+            adapted = adapt_weights(supports, gated, step_sizes)
         assert adapted.bias is not None
         return torch.cat([adapted.weight, adapted.bias[..., None]], dim=2).to(tasks.x.dtype)
 

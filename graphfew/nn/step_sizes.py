@@ -23,7 +23,7 @@ from graphfew.nn.ridge_regression import mean_squared_length
 # Units of the rates of the weights and of the bias, `[G]` each.
 RateUnit = Callable[[Supports], tuple[Tensor, Tensor]]
 # The unit of shorter features is that of this squared length.
-SMALLEST_SQUARED_LENGTH = 1e-12
+UNIT_FLOOR = 1e-12
 
 
 def relative_unit(supports: Supports) -> tuple[Float[Tensor, " G"], Float[Tensor, " G"]]:
@@ -52,7 +52,7 @@ def relative_unit(supports: Supports) -> tuple[Float[Tensor, " G"], Float[Tensor
         (tensor([1.]), tensor([0.5000]))
     """
     squared_length = mean_squared_length(supports)
-    return 1 / squared_length.clamp_min(SMALLEST_SQUARED_LENGTH), 1 / (squared_length + 1)
+    return 1 / squared_length.clamp_min(UNIT_FLOOR), 1 / (squared_length + 1)
 
 
 def absolute_unit(supports: Supports) -> tuple[Float[Tensor, " G"], Float[Tensor, " G"]]:

@@ -357,7 +357,8 @@ def multi_step_loss(
         A scalar.
 
     Raises:
-        InvalidInputError: another number of targets than queries, or of weights than steps.
+        InvalidInputError: another number of targets than queries, or of weights than steps, or an
+            output without graphs.
 
     Example:
         >>> import torch, graphfew as gf
@@ -374,6 +375,11 @@ def multi_step_loss(
         The weights do not change by themselves during training; pass those of the epoch.
     """
     _check_length(out, target)
+    if not out.graphs:
+        raise InvalidInputError(
+            "multi_step_loss got an output without graphs, which hold the scores of each inner step; "
+            "use node_loss"
+        )
     graph = out.graphs[-1]
     n_steps = graph.edges.shape[1]
     if n_steps == 1:

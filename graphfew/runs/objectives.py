@@ -17,7 +17,7 @@ from graphfew.runs.factory import build_model
 from graphfew.runs.state import TrainingState, TrainingTasks
 from graphfew.runs.update_options import QUERY_LOSS
 from graphfew.training.averaging import ema
-from graphfew.training.outer_rules import initial_network
+from graphfew.training.outer_rules import check_initial_network
 from graphfew.training.pretrain import ClassificationBatches, Classifier
 
 
@@ -45,7 +45,9 @@ def build_objective(config: TrainConfig, state: TrainingState) -> TrainingState:
         source = AugmentedTasks(state.tasks, augment, config.schedule.seed)
         state = dataclasses.replace(state, source=source)
     if config.updates.update != QUERY_LOSS:
-        initial_network(state.learner)  # raises if the method has none
+        assert state.loss is not None  # only objective=classes has none
+        batch, _ = state.tasks.batch(range(1))
+        check_initial_network(state.learner, batch, state.loss)
         state = dataclasses.replace(state, update=config.updates.build_rule())
     if not config.schedule.steps:
         return state

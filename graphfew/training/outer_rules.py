@@ -9,7 +9,7 @@ the weights by ε times the mean displacement of the tasks.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from graphfew._utils.patching import patched_attributes
+from graphfew.core.episode import Episode
 from graphfew.errors import InvalidInputError
-from graphfew.nn.method import GraphMethod
+from graphfew.nn.method import GraphMethod, MethodOutput, device_of
 from graphfew.training.inner_training import (
     InitialNetwork,
     InnerStep,
@@ -51,7 +52,8 @@ def reptile(inner: InnerTraining | None = None) -> UpdateRule:
         `TrainStep` has the mean loss and accuracy of the inner batches, before their updates.
 
     Raises:
-        InvalidInputError: in training, if the method has another form.
+        InvalidInputError: in training, if the method has another form, or adapts nothing that can be
+            trained, such as the context of `cavia`, which starts from zeros.
         NumericalError: in training, if the training on a task diverges.
 
     Example:
@@ -220,7 +222,7 @@ def _train(
     extra_batch: bool,
 ) -> tuple[Tensors, list[InnerStep], Tensors]:
     """Train on one task: its initial parameters with history, the steps and the final parameters."""
-    initial = network.initial_parameters(method.encoder, task.supports)
+    initial = _initial_parameters(network, method, task.supports)
     parameters = {name: value.detach().clone().requires_grad_() for name, value in initial.items()}
     path = list(
         train_on_task(
@@ -229,6 +231,20 @@ def _train(
     )
     end = [value.detach() for value in parameters.values()]
     return list(initial.values()), path, end
+
+
+def _initial_parameters(
+    network: InitialNetwork, method: GraphMethod, supports: Episode
+) -> Mapping[str, Tensor]:
+    """Return the parameters before training. Raises InvalidInputError if none can be learned."""
+    initial = network.initial_parameters(method.encoder, supports)
+    if any(value.requires_grad for value in initial.values()):
+        return initial
+    raise InvalidInputError(
+        "an update rule without query loss trains the parameters that the method adapts, but "
+        f"none of them is trainable ({', '.join(initial) or 'there are none'}); train the method by "
+        "the loss on queries, or give it an encoder with trainable weights or start=own_rows"
+    )
 
 
 def _accumulate(
@@ -259,6 +275,25 @@ def initial_network(model: nn.Module) -> tuple[GraphMethod, InitialNetwork]:
         f"an update rule without query loss trains the initial network of a method that adapts all "
         f"of it, such as maml, but got {name}; train it by the loss on queries"
     )
+
+
+def check_initial_network(model: nn.Module, batch: Episode, loss: Loss) -> None:
+    """Check before training that an update rule without query loss can train a model.
+
+    Args:
+        model: the model.
+        batch: tasks like those of training.
+        loss: the loss of a batch of labeled items.
+
+    Raises:
+        InvalidInputError: the model has no initial network, nothing of it can be trained, or the
+            loss needs graphs.
+    """
+    method, network = initial_network(model)
+    supports = batch.take([0]).drop_unlabeled().drop_queries().to(device_of(model))
+    with patched_attributes(list(method.modules()), "training", False):
+        _initial_parameters(network, method, supports)
+    loss(MethodOutput(torch.zeros(1, 2), ()), torch.zeros(1, dtype=torch.int64))
 
 
 def _pad(logits: Sequence[Tensor]) -> Tensor:

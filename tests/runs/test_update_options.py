@@ -102,6 +102,11 @@ def test_rate_decays_linearly():
         ({"update": "reptile", "precision": "bfloat16"}, "update=reptile needs float32"),
         ({"update": "reptile", "objective": "classes"}, "update=reptile needs tasks"),
         ({"update": "reptile", "method": "prototypical", "arguments": {}}, "got prototypical"),
+        ({"update": "reptile", "method": "maml_plus_plus"}, "use node_loss"),
+        (
+            {"update": "leap", "method": "cavia", "arguments": {"way": 3}},
+            "none of them is trainable",
+        ),
         ({"linear": True, "cosine": True}, "choose one learning-rate decay"),
     ],
 )

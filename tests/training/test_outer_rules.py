@@ -324,6 +324,18 @@ def test_rules_reject_other_methods_and_options():
         )
 
 
+@pytest.mark.parametrize(("name", "width"), [("cavia", 4), ("boil", None), ("meta_sgd", None)])
+def test_rules_reject_methods_without_trainable_initial_parameters(name, width):
+    """A context starts from zeros, and `identity` has no weights: training would change nothing."""
+    encoder = gf.backbones.identity(N_FEATURES)
+    if width is not None:
+        encoder = nn.Linear(N_FEATURES, width)
+    arguments = {} if name == "meta_sgd" else {"way": WAY}
+    model = gf.create(name, encoder=encoder, dim=width or N_FEATURES, **arguments)
+    with pytest.raises(InvalidInputError, match="none of them is trainable"):
+        run(model.double(), reptile())
+
+
 class TwoProcesses:
     """A process group that is never used."""
 

@@ -163,8 +163,9 @@ class CactusTasks:
         """The clusters of a partition that every task can be drawn from."""
         if partition.shape != (len(self.data),) or partition.min() < 0:
             raise InvalidInputError(
-                f"partition {number} has shape {partition.shape}; it must hold a cluster, 0 or "
-                f"more, for each of the {len(self.data)} items"
+                f"partition {number} has shape {partition.shape} and values from "
+                f"{partition.min(initial=0)}; it must hold a cluster, 0 or more, for each of the "
+                f"{len(self.data)} items"
             )
         sizes = np.bincount(partition)
         n_clusters = np.count_nonzero(sizes)

@@ -150,7 +150,7 @@ class GraphMethod(nn.Module):
         if self.condition is not None:
             raise InvalidInputError(
                 "this method conditions its encoder on the task, so it needs the items "
-                "themselves; use it without on_features()"
+                "themselves; use it without on_features(), or train it without freeze_encoder"
             )
         build_other_mode = self.build_other_mode
         if build_other_mode is not None:

@@ -49,8 +49,8 @@ def boil(
         fitted form and no `on_features()`: the features depend on the task.
 
     Raises:
-        InvalidInputError: if `steps` is below 1 or `step_size` is not positive; later, if a
-            task has another number of classes or unlabeled nodes.
+        InvalidInputError: if `steps` is below 1, `way` below 2 or `step_size` is not
+            positive; later, if a task has another number of classes or unlabeled nodes.
         NumericalError: later, if the inner loop diverges.
 
     Example:
@@ -66,13 +66,12 @@ def boil(
         Oh, Yoo, Kim, Yun, 2021, BOIL: Towards Representation Change for Few-shot Learning.
 
     Deviations:
-        The inner loss is a mean over supports (a sum divided by the shots in the published code: its
-        step size times the number of classes has the same effect).
+        5 steps by default (one in the published code).
         Batch norms use the moments of the supports under the adapted weights, for supports and
         queries, as Meta-Dataset does (statistics of the query batch in the published code, which is
         transductive: `batch_norm=transductive_moments`).
-        The scale and shift of batch norms are not adapted, as in the published code, and dropout is
-        off in training too.
+        The scale and shift of batch norms are not adapted (they are in the published code), and
+        dropout is off in training too.
     """
     condition = TaskAdaptation(
         WholeNetwork(batch_norm),

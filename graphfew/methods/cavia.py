@@ -55,8 +55,8 @@ def cavia(
         fitted form and no `on_features()`: the features depend on the task.
 
     Raises:
-        InvalidInputError: if `steps` is below 1 or `step_size` is not positive; later, if a
-            task has another number of classes or unlabeled nodes.
+        InvalidInputError: if `steps` or `context_dim` is below 1, `way` below 2 or `step_size` is not
+            positive; later, if a task has another number of classes or unlabeled nodes.
         NumericalError: later, if the inner loop diverges.
 
     Example:

@@ -67,14 +67,13 @@ def meta_sgd(
 
     Deviations:
         Batch norms use the moments of the supports under the adapted weights, for supports and
-        queries, as Meta-Dataset does (statistics of the query batch in the published code, which is
+        queries, as Meta-Dataset does (statistics of the query batch in a public port, which is
         transductive: `batch_norm=transductive_moments`).
         By default the classifier starts at zero, so that the number and order of the classes do not
         matter; the first step then changes the classifier only. `start=own_rows` is
         the published form, whose predictions depend on the order of the classes.
         Hence 5 steps by default (1 in the paper).
-        The scale and shift of batch norms are not adapted, as in the published code, and dropout is
-        off in training too.
+        The scale and shift of batch norms are not adapted, and dropout is off in training too.
         The rows of the classifier share their step sizes, one per feature, so that the order of the
         classes does not matter. All step sizes start equal (random in the paper).
     """

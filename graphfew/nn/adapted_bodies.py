@@ -21,7 +21,13 @@ from graphfew.nn.batch_norm_rules import (
     replaced_batch_norms,
 )
 from graphfew.nn.method import bounded_features
-from graphfew.nn.task_adaptation import HEAD_BIAS, HEAD_WEIGHT, floating_dtype
+from graphfew.nn.task_adaptation import (
+    HEAD_BIAS,
+    HEAD_WEIGHT,
+    check_rate,
+    check_steps,
+    floating_dtype,
+)
 
 # From the position of a batch norm and the batch norm to its scale and shift, `[N, C]` or `[1, C]`.
 Affine = Callable[[int, nn.Module], tuple[Tensor, Tensor]]
@@ -85,6 +91,7 @@ class StepBatchNorm(nn.Module):
 
     def __init__(self, encoder: nn.Module, steps: int) -> None:
         super().__init__()
+        check_steps(steps)
         widths = [norm.num_features for norm in batch_norms(encoder)]
         self.weight = nn.ParameterList(torch.zeros(steps, width) for width in widths)
         self.bias = nn.ParameterList(torch.zeros(steps, width) for width in widths)
@@ -106,6 +113,7 @@ class StepRates(nn.Module):
 
     def __init__(self, encoder: nn.Module, steps: int, rate: float) -> None:
         super().__init__()
+        check_rate(rate)
         names = [_PREFIX + name for name in adapted_weights(encoder)]
         names += [HEAD_WEIGHT, HEAD_BIAS]
         rates = {_key(name): torch.full((steps,), float(rate)) for name in names}
@@ -132,6 +140,7 @@ class ParameterRates(nn.Module):
 
     def __init__(self, encoder: nn.Module, dim: int, rate: float) -> None:
         super().__init__()
+        check_rate(rate)
         rates = {
             _key(_PREFIX + name): torch.full_like(value, rate)
             for name, value in adapted_weights(encoder).items()
@@ -211,6 +220,8 @@ class ContextParameters(nn.Module):
         self, encoder: nn.Module, dim: int, context_dim: int, batch_norm: BatchNormRule
     ) -> None:
         super().__init__()
+        if context_dim < 1:
+            raise InvalidInputError(f"context_dim is {context_dim}; it must be at least 1")
         widths = [norm.num_features for norm in batch_norms(encoder)] or [dim]
         self.scale = nn.ModuleList(nn.Linear(context_dim, width) for width in widths)
         self.shift = nn.ModuleList(nn.Linear(context_dim, width) for width in widths)

@@ -86,8 +86,7 @@ class TaskAdaptation(nn.Module):
         record_steps: bool = False,
     ) -> None:
         super().__init__()
-        if steps < 1:
-            raise InvalidInputError(f"steps is {steps}; it must be at least 1")
+        check_steps(steps)
         self.body = body
         self.dim = dim
         self.head_start = head_start
@@ -102,6 +101,11 @@ class TaskAdaptation(nn.Module):
 
         With `record_steps` and gradients the scores are `[N, max(way), steps]`, the last step first.
         """
+        if torch.is_inference_mode_enabled():
+            raise InvalidInputError(
+                "the model adapts its networks by gradients, which torch.inference_mode() disables; "
+                "use torch.no_grad()"
+            )
         max_way = max(episode.way)
         # In evaluation mode: dropout would make each step's loss another function.
         with patched_attributes(list(encoder.modules()), "training", False):
@@ -266,14 +270,25 @@ def constant_step_size(rate: float) -> StepSize:
     Raises:
         InvalidInputError: the rate is not positive and finite.
     """
-    if not 0 < rate < math.inf:
-        raise InvalidInputError(f"step_size is {rate}; it must be positive and finite")
+    check_rate(rate)
 
     def step_size(name: str, step: int) -> float:
         del name, step
         return rate
 
     return step_size
+
+
+def check_rate(rate: float) -> None:
+    """Raise InvalidInputError if a step size is not positive and finite."""
+    if not 0 < rate < math.inf:
+        raise InvalidInputError(f"step_size is {rate}; it must be positive and finite")
+
+
+def check_steps(steps: int) -> None:
+    """Raise InvalidInputError if a number of steps is below 1."""
+    if steps < 1:
+        raise InvalidInputError(f"steps is {steps}; it must be at least 1")
 
 
 def floating_dtype(encoder: nn.Module, episode: Episode) -> torch.dtype:

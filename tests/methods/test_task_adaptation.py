@@ -334,6 +334,28 @@ def test_invalid_arguments(arguments, message):
         gf.create("maml", encoder=gf.backbones.identity(4), **arguments)
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("maml_plus_plus", {"steps": -1}, "steps is -1"),
+        ("maml_plus_plus", {"step_size": float("nan")}, "step_size is nan"),
+        ("meta_sgd", {"step_size": -1.0}, r"step_size is -1\.0; it must be positive"),
+        ("cavia", {"context_dim": 0}, "context_dim is 0"),
+        ("boil", {"way": 0}, "way must be at least 2, got 0"),
+    ],
+)
+def test_invalid_arguments_of_other_methods(name, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        gf.create(name, encoder=gf.backbones.identity(4), **arguments)
+
+
+@pytest.mark.parametrize("name", ADAPTED)
+def test_inference_mode_is_rejected(name):
+    way = {"way": 3} if name in ("boil", "cavia") else {}
+    with torch.inference_mode(), pytest.raises(ValueError, match=r"use torch\.no_grad\(\)"):
+        identity_model(name, **way)(task(1, 3, (1,), 2))
+
+
 def test_own_rows_reject_another_way():
     model = build("maml", start=own_rows, way=3)
     with pytest.raises(ValueError, match="maml was built for 3-way tasks and got a 4-way task"):
@@ -363,6 +385,12 @@ def test_multi_step_weights():
         assert sum(weights(5, epoch, 10)) == pytest.approx(1)
     with pytest.raises(ValueError, match="steps=0"):
         weights(0, 0, 1)
+
+
+def test_multi_step_loss_needs_graphs():
+    out = gf.MethodOutput(torch.zeros(1, 2), ())
+    with pytest.raises(ValueError, match="use node_loss"):
+        gf.methods.multi_step_loss(out, torch.tensor([0]))
 
 
 def test_multi_step_loss_needs_a_weight_per_step():

@@ -220,12 +220,7 @@ class ChamlTasks:
                 f"the state of a ChamlTasks has another form ({error}); pass a value of its "
                 "state_dict"
             ) from error
-        known = range(len(self.data.classes))
-        ways = [len(losses) for losses in last.losses]
-        is_valid = ways == [len(classes) for classes in last.classes] and all(
-            c in known for classes in last.classes for c in classes
-        )
-        if not is_valid:
+        if not _is_valid(last, len(self.data.classes)):
             raise InvalidInputError(
                 f"the state of a ChamlTasks does not fit {self.data!r}; pass the state of a source "
                 "with the same tasks"
@@ -292,6 +287,18 @@ class ChamlTasks:
         curriculum = self.curriculum
         is_easy = curriculum is not None and number < curriculum.n_easy_tasks
         return _pools(self.tasks, way, self._easy_classes if is_easy else None)
+
+
+def _is_valid(last: _Round, n_classes: int) -> bool:
+    """Whether a restored round has distinct classes of the data set with finite losses."""
+    if min(last.next_index, last.number) < 0 or len(last.classes) != len(last.losses):
+        return False
+    for classes, losses in zip(last.classes, last.losses, strict=True):
+        is_known = all(0 <= c < n_classes for c in classes)
+        is_distinct = 2 <= len(set(classes)) == len(classes) == len(losses)
+        if not (is_known and is_distinct and np.isfinite(losses).all()):
+            return False
+    return True
 
 
 def _class_losses(label: Index, losses: Difficulty, way: int) -> tuple[float, ...]:

@@ -1,6 +1,7 @@
 """CHAML: hard tasks and classes are repeated, the state resumes exactly, easy classes come first."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -147,6 +148,10 @@ def test_copy_on_features_shares_the_state():
         {"classes": [[99] * 5] * 6},
         {"losses": "x"},
         {"number": None},
+        {"number": -1},
+        {"classes": [[0, 0]], "losses": [[1.0, 1.0]]},
+        {"classes": [[]], "losses": [[]]},
+        {"classes": [[0, 1]], "losses": [[1.0, math.nan]]},
     ],
 )
 def test_invalid_state_is_rejected(change):

@@ -148,8 +148,8 @@ def mann(
 
     A chain of support nodes in node order, whose end is connected to every query. The state of
     the chain are memory nodes, which a support writes to and reads from. All queries start from
-    the state after the last support, and none sees another. The classes of a task need a random
-    order, as `Tasks` draws them.
+    the state after the last support, and none depends on another. The classes of a task need a
+    random order, as `Tasks` draws them.
 
     Formula:
         h, c = LSTM([x, one-hot y (0 for a query), r], h, c)

@@ -154,8 +154,8 @@ def snail(
     """Attention and temporal convolutions over the sequence of all supports and one query.
 
     A causal graph: supports in node order receive from themselves and all earlier ones, queries
-    from all supports. No query sees another. The classes of a task need a random order, as `Tasks`
-    draws them.
+    from all supports. No query depends on another. The classes of a task need a random order, as
+    `Tasks` draws them.
 
     Formula:
         x_t = [φ_t, one-hot y_t],  y = 0 for the query, t = 1 … T,  T = way · shot + 1
@@ -198,9 +198,9 @@ def snail(
         whole sequence; with a start at 2, as in a public port, neighbors are never compared and
         the last dilation reaches beyond the sequence. Not copied from that port: its softmax is
         over the queries of the attention instead of the keys; labels are the rank of the classes'
-        numbers instead of a random permutation; 20-way tasks only ask for 5 classes; batch norm
-        of the encoder evaluates with the statistics of the last batch; and its image network drops
-        90 % of the features.
+        numbers instead of a random permutation; queries of 20-way tasks are only from 5 classes;
+        batch norm of the encoder evaluates with the statistics of the last batch; and its image
+        network drops 90 % of the features.
     """
     sizes = [tuple(pair) for pair in attention_sizes]
     if not sizes or any(len(pair) != 2 for pair in sizes):

@@ -280,8 +280,8 @@ def norm_affine(norm: nn.Module, like: Tensor) -> tuple[Tensor, Tensor]:
 def _check_step(step: int, n_steps: int) -> None:
     if step >= n_steps:
         raise InvalidInputError(
-            f"the model has step sizes or batch norms for {n_steps} inner steps and was asked for "
-            f"step {step + 1}; use at most {n_steps} steps"
+            f"the model has step sizes or batch norms for {n_steps} inner steps, but step "
+            f"{step + 1} was requested; use at most {n_steps} steps"
         )
 
 

@@ -154,8 +154,8 @@ def replaced_batch_norms(norms: Sequence[nn.Module], normalize: Normalize) -> It
         norms: the batch norms.
         normalize: `(index, norm, x) -> output`, `index` being the position in `norms`.
     """
-    # The mode tells the encoder that a batch norm depends on the whole batch, so that it neither
-    # splits the batch nor fuses the batch norm into a convolution.
+    # In training mode a batch norm depends on the whole batch, so that the encoder neither splits
+    # the batch nor fuses the batch norm into a convolution.
     modes = [norm.training for norm in norms]
     forwards = [vars(norm).get("forward") for norm in norms]
     try:

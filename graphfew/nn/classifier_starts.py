@@ -1,8 +1,8 @@
 """Initial linear classifiers of a task, from which gradient descent starts.
 
 A start is built by `start(dim, way)` for features of width `dim`. The result is a module
-`Supports -> LinearWeights`. Its attribute `uses_features` tells whether it reads the features of
-the supports. `way` is the number of classes of every task, or None if tasks may differ; only
+`Supports -> LinearWeights`. Its attribute `uses_features` is True if it depends on the features
+of the supports. `way` is the number of classes of every task, or None if tasks may differ; only
 `own_rows` needs it.
 
 Adding one vector to all rows of a classifier changes no softmax, so a learned row that all classes

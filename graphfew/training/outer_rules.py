@@ -66,8 +66,8 @@ def reptile(inner: InnerTraining | None = None) -> UpdateRule:
         Nichol, Achiam, Schulman, 2018, On First-Order Meta-Learning Algorithms.
 
     Deviations:
-        The optimizer of the inner steps starts anew for each task; in the published code, the second
-        moments of Adam run on from task to task. Only the parameters that the method adapts are
+        Each task has a new optimizer of the inner steps; in the published code, the second moments
+        of Adam run on from task to task. Only the parameters that the method adapts are
         trained. If all classes start from one row, gradients of its copies cancel with SGD; use
         own rows, as the published code does. ε does not decay by itself; pass a scheduler.
     """

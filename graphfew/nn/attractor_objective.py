@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from graphfew.ops.tracing import is_traced
 from graphfew.propagation.solvers import conjugate_gradients
@@ -118,20 +119,40 @@ def newton_iterations(objective: AttractorObjective) -> Tensor:
 
     If features are so large that every candidate has a non-finite value, `w` does not change.
     """
-    w = objective.attractor
+    w = _newton_start(objective)
     task = torch.arange(len(w), device=w.device)
     for _ in range(NEWTON_STEPS):
         direction = solve_per_task(objective.hessian(w), objective.gradient(w))
         # A full Newton step can overshoot where the softmax saturates.
         candidates = torch.stack([w - step_size * direction for step_size in STEP_SIZES])
         values = torch.stack([objective.value(candidate) for candidate in candidates])
-        best_value, best = values.nan_to_num(torch.inf, torch.inf).min(0)
+        values = values.nan_to_num(torch.inf, torch.inf)
+        best_value = values.amin(0)
+        # Near the minimum the values differ by rounding only, and the full step is the best.
+        rounding = 8 * torch.finfo(values.dtype).eps * (1 + best_value.abs())
+        best = (values <= best_value + rounding).to(torch.uint8).argmax(0)
         is_finite = best_value.isfinite()[:, None, None]
         w = torch.where(is_finite, candidates[best, task], w)
         # Newton's method converges quadratically: the next steps would change rounding only.
         if not is_traced() and bool((direction.abs() <= CONVERGED * (1 + w.abs())).all()):
             break
     return w
+
+
+def _newton_start(objective: AttractorObjective) -> Tensor:
+    """Return the better of the attractor, and the nearest weights with logits 0 at the mean support.
+
+    Where features have much in common, such as after a ReLU, all supports have almost the logits of
+    their mean. If these saturate the softmax, Newton's method fails.
+    """
+    attractor = objective.attractor
+    is_support = objective.label.sum(2, keepdim=True)
+    direction = F.normalize((is_support * objective.x).sum(1, keepdim=True), dim=2)
+    common = torch.bmm(attractor, direction.mT)
+    starts = torch.stack([attractor, attractor - common * direction])
+    values = torch.stack([objective.value(start) for start in starts])
+    best = values.nan_to_num(torch.inf, torch.inf).argmin(0)
+    return starts[best, torch.arange(len(attractor), device=attractor.device)]
 
 
 class _ImplicitGradient(torch.autograd.Function):
@@ -146,6 +167,7 @@ class _ImplicitGradient(torch.autograd.Function):
         return solution.clone()
 
     @staticmethod
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         # At the minimum, ∂w/∂θ = -H⁻¹ ∂gradient/∂θ. Autograd supplies the second factor, because
         # `gradient` is a differentiable function of θ; one linear solve supplies the first.
@@ -160,7 +182,7 @@ def minimizer(objective: AttractorObjective) -> Tensor:
             their tensors.
 
     Returns:
-        The weights `[G, way, F]` at the end of Newton's method.
+        The weights `[G, way, F]` at the end of Newton's method. First derivatives only.
 
     Example:
         >>> import torch

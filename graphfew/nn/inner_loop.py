@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from graphfew.core.dense_batch import class_softmax
 from graphfew.core.supports import Supports
-from graphfew.errors import InvalidInputError, NumericalError
+from graphfew.errors import NumericalError
 from graphfew.nn.linear_classifier import LinearWeights
 from graphfew.ops.tracing import is_traced
 
@@ -108,19 +108,18 @@ def adapt_weights(
     *,
     first_order: bool = False,
     momentum: float = 0.0,
-    weight_decay: float = 0.0,
 ) -> LinearWeights:
     """Adapt a linear classifier to the labeled nodes of each task by gradient descent.
 
     Formula:
-        G_t = ∇ [mean_i CE(W_t x_i + b_t, y_i) + (λ/2) (‖W_t - W_0‖² + ‖b_t - b_0‖²)]
+        G_t = ∇ mean_i CE(W_t x_i + b_t, y_i)
         V_t = μ V_{t-1} + G_t,  W_{t+1} = W_t - rate_t · V_t · diag(feature_t)
 
     In kernel form, with `K_t = rate_t · X diag(feature_t) Xᵀ + bias_t`, the logits of the supports
     L and one-hot labels Y, this is
 
-        R_t = (softmax(L_t) - Y) / n,  V_t = μ V_{t-1} + R_t - λ A_t,  L_{t+1} = L_t - K_t V_t
-        A_{t+1} = A_t + rate_t V_t,  W_T = W_0 - Σ_t rate_t V_tᵀ X diag(feature_t)
+        R_t = (softmax(L_t) - Y) / n,  V_t = μ V_{t-1} + R_t,  L_{t+1} = L_t - K_t V_t
+        W_T = W_0 - Σ_t rate_t V_tᵀ X diag(feature_t)
 
     Everything is differentiable: features, start and step sizes. The loss is a mean over each
     task's own labeled nodes: for a rate that is published for a sum over N·K supports, multiply it
@@ -133,13 +132,11 @@ def adapt_weights(
         first_order: treat the gradients `V_t` as constants: the result has gradients with respect
             to the start and the step sizes, but not to the features of the supports.
         momentum: μ.
-        weight_decay: λ, pulls the weights and the bias toward the start.
 
     Returns:
         The adapted weights, in the dtype of the features; the steps run in float64.
 
     Raises:
-        InvalidInputError: `weight_decay` with step sizes that differ between weights.
         NumericalError: the loop diverged: the loss is not finite or ten thousand times the first.
 
     Example:
@@ -160,26 +157,17 @@ def adapt_weights(
         Only the linear classifier is adapted. The loss is a mean (a sum over the supports divided
         by the shots in the published code).
     """
-    if weight_decay and not (step_sizes.feature is None and step_sizes.bias is None):
-        raise InvalidInputError(
-            "weight_decay needs one step size for all weights and the bias of a step; omit "
-            "weight_decay, or use one rate per step"
-        )
     if not step_sizes.rate.shape[1]:
         return start
     if first_order:
         supports = dataclasses.replace(supports, x=supports.x.detach())
     with torch.set_grad_enabled(torch.is_grad_enabled() and not first_order):
-        velocities = _descend(supports, start, step_sizes, momentum, weight_decay)
+        velocities = _descend(supports, start, step_sizes, momentum)
     return _apply_updates(supports.x, start, step_sizes, velocities)
 
 
 def _descend(
-    supports: Supports,
-    start: LinearWeights,
-    step_sizes: StepSizes,
-    momentum: float,
-    weight_decay: float,
+    supports: Supports, start: LinearWeights, step_sizes: StepSizes, momentum: float
 ) -> list[Tensor]:
     """Return V_t of each step, `[G, S, way]` in float64."""
     # float64, because steps amplify rounding, which depends on the batch. The products over
@@ -192,13 +180,10 @@ def _descend(
     weight = is_support / is_support.sum(1, keepdim=True)
     first_logits = start.logits(supports.x).double()
     logits = first_logits
-    coefficients = torch.zeros_like(logits)
     velocity = torch.zeros_like(logits)
     velocities = []
     for step in range(rates.shape[1]):
         gradient = (class_softmax(logits) - label) * weight
-        if weight_decay:
-            gradient = gradient - weight_decay * coefficients
         velocity = momentum * velocity + gradient if momentum else gradient
         velocities.append(velocity)
         rate = rates[:, step, None, None]
@@ -207,8 +192,6 @@ def _descend(
         logits = logits - rate * torch.bmm(kernel, velocity)
         if bias_rates is not None:
             logits = logits - bias_rates[:, step, None, None] * velocity.sum(1, keepdim=True)
-        if weight_decay:
-            coefficients = coefficients + rate * velocity
     _check_loss(first_logits, logits, label, rates)
     return velocities
 

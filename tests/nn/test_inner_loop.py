@@ -15,20 +15,17 @@ from graphfew.nn.inner_loop import LinearWeights, StepSizes, adapt_weights
 STEPS = 4
 
 
-def primal_descent(x, y, start, rate, feature, bias_rate, momentum, weight_decay, first_order):
+def primal_descent(x, y, start, rate, feature, bias_rate, momentum, first_order):
     """Gradient descent on the weight and bias of one task; rates are lists, one entry per step."""
     w, b = start
-    w0, b0 = start
     velocity = [torch.zeros_like(w), torch.zeros_like(b)]
     for step in range(len(rate)):
         if first_order:
             w_leaf, b_leaf = w.detach().requires_grad_(), b.detach().requires_grad_()
-            x_used, w0_used, b0_used = x.detach(), w0.detach(), b0.detach()
+            x_used = x.detach()
         else:
-            w_leaf, b_leaf, x_used, w0_used, b0_used = w, b, x, w0, b0
+            w_leaf, b_leaf, x_used = w, b, x
         loss = F.cross_entropy(x_used @ w_leaf.T + b_leaf, y)
-        away = (w_leaf - w0_used).square().sum() + (b_leaf - b0_used).square().sum()
-        loss = loss + weight_decay / 2 * away
         grads = torch.autograd.grad(loss, [w_leaf, b_leaf], create_graph=not first_order)
         velocity = [momentum * v + g for v, g in zip(velocity, grads, strict=True)]
         w = w - rate[step] * velocity[0] * feature[step]
@@ -74,22 +71,12 @@ VARIANTS = {
     "plain": {},
     "first order": {"first_order": True},
     "momentum": {"momentum": 0.9},
-    "weight decay": {"weight_decay": 0.7},
-    "momentum and weight decay": {"momentum": 0.5, "weight_decay": 0.7},
-    "first order, momentum and weight decay": {
-        "first_order": True,
-        "momentum": 0.5,
-        "weight_decay": 0.7,
-    },
+    "first order and momentum": {"first_order": True, "momentum": 0.5},
 }
 
 
-# Weight decay needs one rate for all weights of a step.
 COMBINATIONS = {
-    f"{case}, {variant}": (CASES[case], VARIANTS[variant])
-    for case in CASES
-    for variant in VARIANTS
-    if not (VARIANTS[variant].get("weight_decay") and "feature" in CASES[case])
+    f"{case}, {variant}": (CASES[case], VARIANTS[variant]) for case in CASES for variant in VARIANTS
 }
 
 
@@ -119,7 +106,6 @@ def test_values_and_gradients_match_autograd(shapes, variant):
             feature.expand(n_tasks, STEPS, DIM)[t],
             sizes["bias"].expand(n_tasks, -1)[t] if "bias" in sizes else rate,
             variant.get("momentum", 0),
-            variant.get("weight_decay", 0),
             variant.get("first_order", False),
         )
         expected_w.append(w)
@@ -203,7 +189,7 @@ def test_tasks_of_equal_size_with_mixed_shots():
             e.x[e.labeled],
             e.y[e.labeled],
             (leaf(start.weight[t]), leaf(start.bias[t])),
-            *([1.0, 1.0], [1.0, 1.0], [1.0, 1.0], 0, 0),
+            *([1.0, 1.0], [1.0, 1.0], [1.0, 1.0], 0),
             first_order=False,
         )
         assert torch.allclose(heads.weight[t], w, rtol=0, atol=1e-12)
@@ -223,14 +209,6 @@ def test_no_steps_and_float32():
     )
     assert single.weight.dtype == single.bias.dtype == torch.float32
     assert torch.allclose(single.weight.double(), double.weight, rtol=0, atol=1e-5)
-
-
-def test_invalid_arguments():
-    supports, _ = random_supports(5)
-    start = LinearWeights(random(3, 3, DIM), random(3, 3))
-    sizes = StepSizes(torch.ones(1, 2).double(), feature=torch.ones(1, 1, DIM).double())
-    with pytest.raises(gf.errors.InvalidInputError, match="weight_decay needs one step size"):
-        adapt_weights(supports, start, sizes, weight_decay=0.1)
 
 
 @pytest.mark.parametrize("scale", [1e3, float("nan")])
@@ -253,7 +231,7 @@ def test_without_a_bias():
     for t in range(3):
         w, _ = primal_descent(
             *(supports.x[t], y[t], (leaf(start.weight[t]), no_bias)),
-            *(ones, ones, zeros, 0, 0),
+            *(ones, ones, zeros, 0),
             first_order=False,
         )
         assert torch.allclose(heads.weight[t], w, rtol=0, atol=1e-12)

@@ -8,7 +8,6 @@ from torch.nn import functional as F
 
 from graphfew.core.dense_batch import weighted_class_means
 from graphfew.core.episode import Episode
-from graphfew.core.graph import Graph
 from graphfew.core.supports import Supports
 from graphfew.errors import InvalidInputError
 from graphfew.methods._checks import require_labeled, require_positive
@@ -22,7 +21,7 @@ from graphfew.nn.linear_classifier import (
 )
 from graphfew.nn.method import GraphMethod
 from graphfew.nn.predictors import FittedContext, TransformedPredictor, unit_length
-from graphfew.nn.prototypes import class_mean_graph
+from graphfew.nn.prototypes import unit_class_mean_graph
 from graphfew.nn.readout import class_node_logits
 
 
@@ -52,11 +51,6 @@ class SetHypernetwork(nn.Module):
         means = F.normalize(weighted_class_means(label, supports.x), dim=2)
         weight = means + written[:, :, :-1]
         return LinearWeights(self.scale * weight, self.scale * written[:, :, -1])
-
-
-def unit_class_mean_graph(episode: Episode) -> Graph:
-    """Build the graph of class means of features of length 1."""
-    return class_mean_graph(episode.encode(unit_length))
 
 
 def fit_written_classifier(layers: Layers, context: Episode) -> FittedContext:

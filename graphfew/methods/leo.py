@@ -23,10 +23,10 @@ from graphfew.nn.layers import Layers
 from graphfew.nn.method import GraphMethod
 from graphfew.nn.predictors import FittedContext, LinearPredictor, TransformedPredictor, unit_length
 from graphfew.nn.prototypes import (
-    class_mean_graph,
     class_means,
     inner_product_edges,
     task_means,
+    unit_class_mean_graph,
 )
 from graphfew.nn.readout import class_node_logits
 from graphfew.nn.relation_network import RelationNetwork
@@ -157,11 +157,6 @@ def _row_correlation(matrix: Tensor) -> Tensor:
     return (cosines - identity).square().mean()
 
 
-def normalized_class_mean_graph(episode: Episode) -> Graph:
-    """Build a graph of items of length 1 and their class means."""
-    return class_mean_graph(episode.encode(unit_length))
-
-
 def fit_leo(layers: Layers, context: Episode) -> FittedContext:
     """Adapt the classifier weights to one task."""
     layer = layers[0]
@@ -262,7 +257,7 @@ def leo(
     )
     return GraphMethod(
         encoder,
-        normalized_class_mean_graph,
+        unit_class_mean_graph,
         [layer, inner_product_edges],
         class_node_logits,
         transductive=False,

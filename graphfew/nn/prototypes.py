@@ -14,7 +14,7 @@ from graphfew.core.dense_batch import DenseBatch, update_query_edges, weighted_c
 from graphfew.core.episode import Episode
 from graphfew.core.graph import Graph
 from graphfew.nn.layers import Layers, Metric, metric_edges
-from graphfew.nn.predictors import ClassNodePredictor, FittedContext
+from graphfew.nn.predictors import ClassNodePredictor, FittedContext, unit_length
 
 
 def class_mean_graph(episode: Episode) -> Graph:
@@ -42,6 +42,18 @@ def class_mean_graph(episode: Episode) -> Graph:
     weights = into_classes.normalize(edges[: len(into_classes.receivers)])
     means = into_classes.propagate(weights, episode.x)
     return Graph(torch.cat([episode.x, means]), edges, topology, episode)
+
+
+def unit_class_mean_graph(episode: Episode) -> Graph:
+    """Build the `class_mean_graph` of features of length 1.
+
+    Args:
+        episode: an encoded episode, `x [N, F]`.
+
+    Returns:
+        The graph; its items have length 1, and its class nodes are their means.
+    """
+    return class_mean_graph(episode.encode(unit_length))
 
 
 def class_means(context: Episode) -> Float[Tensor, "M F"]:

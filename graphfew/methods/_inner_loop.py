@@ -1,4 +1,4 @@
-"""What the methods share that adapt a linear classifier by gradient descent."""
+"""Shared parts of the methods that adapt a linear classifier by gradient descent."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def inner_loop_layer(
     momentum: float,
     temperature: float = 1.0,
 ) -> LinearClassifier:
-    """Return the layer that adapts a linear classifier; raise for numbers that make no sense."""
+    """Return the layer that adapts a linear classifier, or raise an error for invalid arguments."""
     test_steps = steps if test_steps is None else test_steps
     for name, value in {"steps": steps, "test_steps": test_steps}.items():
         if value < 0:

@@ -128,8 +128,8 @@ def attention_weight_generator(
         Gidaris, Komodakis, 2018, Dynamic Few-Shot Visual Learning without Forgetting.
 
     Deviations:
-        An episode does not name its classes, so the base classes that it is drawn from are not
-        hidden from the attention (the paper hides those of each training episode). Trained on the
+        The base classes of an episode are not hidden from the attention, because an episode does
+        not contain the names of its classes (the paper hides them in training). Trained on the
         classes of the task alone (base and novel classes in one softmax in the paper; build that
         loss with `base_and_novel_logits`).
     """

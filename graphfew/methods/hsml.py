@@ -102,8 +102,8 @@ class GatedClassifier(nn.Module):
         # Instead of a label, each support has the mean of its class: class names do not matter.
         way = torch.tensor(supports.way, device=supports.x.device)
         first_class = way.cumsum(0) - way
-        own_mean = class_means(supports)[first_class[supports.task] + supports.y]
-        described = supports.encode(lambda x: torch.cat([x, own_mean], dim=1))
+        class_mean = class_means(supports)[first_class[supports.task] + supports.y]
+        described = supports.encode(lambda x: torch.cat([x, class_mean], dim=1))
         embedding, error = self.autoencoder(described)
         root = self.tree(embedding)
         gates: Tensor = self.gate(torch.cat([embedding, root], dim=1)).sigmoid()
@@ -194,8 +194,8 @@ def hsml(
         the published code.
 
     Deviations:
-        Only a linear classifier is adapted and gated (the whole network in the paper). Its start
-        are the gated class means: gates of one learned start that all classes share would cancel
+        Only a linear classifier is adapted and gated (the whole network in the paper). It starts
+        at the gated class means: gates of one learned start that all classes share would cancel
         in the softmax, and one start per class would depend on the order of classes. The task is
         embedded from the encoder's features by the published mean aggregator (a separate network
         and a recurrent aggregator, which depends on the order of supports, by default), with class

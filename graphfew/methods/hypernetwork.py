@@ -1,4 +1,4 @@
-"""A hypernetwork: a set network reads the supports of a task and writes its linear classifier."""
+"""A hypernetwork: a network on sets predicts the linear classifier of a task."""
 
 from __future__ import annotations
 
@@ -26,35 +26,35 @@ from graphfew.nn.readout import class_node_logits
 
 
 class SetHypernetwork(nn.Module):
-    """Writes the weights and bias of each class from sets of supports."""
+    """Prediction of the weights and bias of each class from sets of supports."""
 
     def __init__(self, dim: int, hidden: int, scale: float) -> None:
         super().__init__()
-        self.read = nn.Sequential(nn.Linear(dim, hidden), nn.ReLU(), nn.Linear(hidden, hidden))
-        self.write = nn.Sequential(
+        self.summary = nn.Sequential(nn.Linear(dim, hidden), nn.ReLU(), nn.Linear(hidden, hidden))
+        self.output = nn.Sequential(
             nn.Linear(2 * hidden, hidden), nn.ReLU(), nn.Linear(hidden, dim + 1)
         )
         self.scale = nn.Parameter(torch.tensor(float(scale)))
-        # The network starts by writing 0, so that the weights start as the class means.
-        output = self.write[-1]
-        assert isinstance(output, nn.Linear)
-        nn.init.zeros_(output.weight)
-        nn.init.zeros_(output.bias)
+        # The network starts at 0, so that the weights start as the class means.
+        last = self.output[-1]
+        assert isinstance(last, nn.Linear)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
 
     def forward(self, supports: Supports) -> LinearWeights:
         """Return the weights and biases of each task."""
         label = supports.one_hot
-        # The same network reads the supports of every class, so their number and order are free.
-        class_summary = weighted_class_means(label, self.read(supports.x))
+        # All classes share the network, so that their number and order do not matter.
+        class_summary = weighted_class_means(label, self.summary(supports.x))
         task_summary = class_summary.mean(1, keepdim=True).expand_as(class_summary)
-        written: Tensor = self.write(torch.cat([class_summary, task_summary], dim=2))
+        change: Tensor = self.output(torch.cat([class_summary, task_summary], dim=2))
         means = F.normalize(weighted_class_means(label, supports.x), dim=2)
-        weight = means + written[:, :, :-1]
-        return LinearWeights(self.scale * weight, self.scale * written[:, :, -1])
+        weight = means + change[:, :, :-1]
+        return LinearWeights(self.scale * weight, self.scale * change[:, :, -1])
 
 
-def fit_written_classifier(layers: Layers, context: Episode) -> FittedContext:
-    """Write the classifier of one encoded task."""
+def fit_predicted_classifier(layers: Layers, context: Episode) -> FittedContext:
+    """Predict the classifier of one encoded task."""
     fitted = fit_linear_classifier(layers, context.encode(unit_length))
     return FittedContext(TransformedPredictor(unit_length, fitted.predictor))
 
@@ -63,7 +63,7 @@ def fit_written_classifier(layers: Layers, context: Episode) -> FittedContext:
 def hypernetwork(
     encoder: nn.Module, *, dim: int, hidden: int = 64, scale: float = 10.0
 ) -> GraphMethod:
-    """A network that reads a task's supports as sets and writes its linear classifier.
+    """A network on sets that predicts a task's linear classifier from its supports.
 
     It is the general case of methods that generate weights: the row of a class depends on its own
     supports and on all classes of the task, but on no order and no number of them. It starts as
@@ -103,7 +103,7 @@ def hypernetwork(
         Salakhutdinov, Smola, 2017, Deep Sets.
 
     Deviations:
-        No paper has exactly this form: the weights of the classifier are written from a set of
+        No paper has exactly this form: the weights of the classifier are predicted from a set of
         supports (from an embedding of the layer or the past inputs in HyperNetworks), as a change
         of the class mean.
     """
@@ -118,5 +118,5 @@ def hypernetwork(
         transductive=False,
         independent_queries=True,
         check=require_labeled("hypernetwork"),
-        fit_context=fit_written_classifier,
+        fit_context=fit_predicted_classifier,
     )

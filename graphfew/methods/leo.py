@@ -68,7 +68,7 @@ class LatentClassifier(nn.Module):
     def forward(self, graph: Graph) -> Graph:
         """Return the graph with classifier weights as class nodes, and with LEO's penalty."""
         n_items = len(graph.episode.y)
-        # One mask for all steps: what the loop sees is also what the queries are predicted from.
+        # One dropout mask for the loops and the predictions.
         items: Tensor = self.dropout(graph.nodes[:n_items])
         supports = graph.episode.encode(lambda _: items).drop_queries()
         weights, penalty = self.class_weights(supports)

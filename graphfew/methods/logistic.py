@@ -120,7 +120,7 @@ def logistic(
 ) -> GraphMethod:
     """Logistic regression, one class against the rest, differentiated through its steps (LR-D2).
 
-    It works without training, on features of any scale. Training learns the encoder, the
+    It works without training, on features of any scale (lengths above 1e-4). Training learns the encoder, the
     regularization (as a logarithm) and the scale.
 
     Formula:

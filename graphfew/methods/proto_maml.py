@@ -46,7 +46,7 @@ def proto_maml(
         step_sizes: which step sizes are learned: `fixed_rate`, `learned_rate`, `rate_per_step`
             (LSLR), `rate_per_feature` (Meta-SGD) or `rate_per_step_and_feature` of `gf.nn`.
         rate_unit: unit of the step sizes: `relative_unit`, the inverse of the supports' mean
-            squared length, or `absolute_unit`.
+            squared length (plus 1 for the bias), or `absolute_unit`.
         momentum: factor on the previous update.
         first_order: treat the gradients of the inner loss as constants in training; the gradient
             through the start remains.
@@ -75,7 +75,8 @@ def proto_maml(
     Deviations:
         Only the classifier is adapted (the whole network in the paper). Rates are relative to the
         scale of the features by default. Evaluation takes as many steps as training by default
-        (more in the published configurations).
+        (more in the published configurations). Supports and queries are encoded with the batch norm
+        of the encoder (statistics of the supports in the published code).
     """
     require_positive(rate=rate)
     rule = step_sizes(rate, steps, dim, rate_unit)

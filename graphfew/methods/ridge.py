@@ -46,7 +46,7 @@ def ridge(
 ) -> GraphMethod:
     """Ridge regression to one-hot labels, solved in closed form and differentiated through (R2D2).
 
-    It works without training, on features of any scale. Training learns the encoder, the
+    It works without training, on features of any scale (lengths above 1e-4). Training learns the encoder, the
     regularization (as a logarithm) and the scale. The way and the shot in training can differ from
     those in evaluation, as they do in the paper.
 

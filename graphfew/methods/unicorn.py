@@ -45,7 +45,7 @@ def unicorn(
         step_sizes: which step sizes are learned: `fixed_rate`, `learned_rate`, `rate_per_step`
             (LSLR), `rate_per_feature` (Meta-SGD) or `rate_per_step_and_feature` of `gf.nn`.
         rate_unit: unit of the step sizes: `relative_unit`, the inverse of the supports' mean
-            squared length, or `absolute_unit`.
+            squared length (plus 1 for the bias), or `absolute_unit`.
         momentum: factor on the previous update.
         temperature: divides the logits of queries, but not those of the inner loss.
 
@@ -73,7 +73,8 @@ def unicorn(
         Only the classifier is adapted (the whole network in the paper). The shared start is zero:
         adding one vector to all rows changes no softmax, so a learned w and b have gradient 0 and
         no influence on predictions. Rates are relative to the scale of the features, and learned,
-        by default (0.1 with a mean loss in the paper).
+        by default (0.1 with a mean loss in the paper). Supports and queries are encoded with the
+        batch norm of the encoder (its statistics move with the supports in the published code).
     """
     require_positive(rate=rate)
     rule = step_sizes(rate, steps, dim, rate_unit)

@@ -44,7 +44,7 @@ def zero_head(
         step_sizes: which step sizes are learned: `fixed_rate`, `learned_rate`, `rate_per_step`
             (LSLR), `rate_per_feature` (Meta-SGD) or `rate_per_step_and_feature` of `gf.nn`.
         rate_unit: unit of the step sizes: `relative_unit`, the inverse of the supports' mean
-            squared length, or `absolute_unit`.
+            squared length (plus 1 for the bias), or `absolute_unit`.
         momentum: factor on the previous update.
         first_order: treat the gradients of the inner loss as constants in training.
 

@@ -42,7 +42,7 @@ class RelationNetwork(nn.Module):
             nn.init.xavier_uniform_(layer.weight)
 
     def forward(self, supports: Episode) -> Float[Tensor, "S C"]:
-        """Return what each support receives, `[S, width]`, for tasks that have supports only."""
+        """Return the new features of the supports, `[S, width]`, for tasks without queries."""
         # The first layer is linear in both ends: one product per support instead of one per pair.
         receiver_weight, sender_weight = self.pair.weight.chunk(2, dim=1)
         as_receiver = F.linear(supports.x, receiver_weight)

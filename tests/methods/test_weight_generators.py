@@ -86,13 +86,13 @@ def hypernetwork_formula(state):
     def logits(x, y, query, way):
         z = unit_rows(x)
         summaries = [
-            np.mean([mlp(state, "0.fit.read", z[i]) for i in range(len(y)) if y[i] == c], axis=0)
+            np.mean([mlp(state, "0.fit.summary", z[i]) for i in range(len(y)) if y[i] == c], axis=0)
             for c in range(way)
         ]
         context = np.mean(summaries, axis=0)
         columns = []
         for mean, summary in zip(class_means(z, y, way), summaries, strict=True):
-            written = mlp(state, "0.fit.write", np.append(summary, context))
+            written = mlp(state, "0.fit.output", np.append(summary, context))
             row, bias = unit(mean) + written[:-1], written[-1]
             columns.append(
                 [state["0.fit.scale"] * (row @ z[q] + bias) for q in range(len(y)) if query[q]]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from graphfew import backbones
 from graphfew.core.episode import UNKNOWN, Episode
@@ -123,10 +124,14 @@ def check_head(head: ModelFactory, X: Any) -> None:
 
 
 def needs_trained_layers(spec: MethodSpec | None, model: GraphMethod) -> bool:
-    """Whether the layers of a model have weights that must be trained before they predict well."""
+    """Whether a model has weights, besides its encoder, that must be trained to predict well."""
     if spec is not None and spec.works_untrained:
         return False
-    return any(weight.requires_grad for weight in model.layers.parameters())
+    # The classifier of boil and cavia is a part of the condition.
+    parts = nn.ModuleList([model.layers])
+    if isinstance(model.condition, nn.Module):
+        parts.append(model.condition)
+    return any(weight.requires_grad for weight in parts.parameters())
 
 
 def _check_episode(model: GraphMethod, X: Any, class_index: Array, n_classes: int) -> None:

@@ -14,7 +14,7 @@ from graphfew.nn.method import GraphMethod
 from graphfew.nn.task_adaptation import TaskAdaptation
 
 
-@register_method(paper="Antoniou et al. 2019", loss=multi_step_loss)
+@register_method(paper="Antoniou et al. 2019", loss=multi_step_loss, works_untrained=True)
 def maml_plus_plus(
     encoder: nn.Module,
     *,
@@ -40,8 +40,8 @@ def maml_plus_plus(
         dim: output width of the encoder.
         steps: number of inner steps.
         step_size: initial step size of all weights and steps.
-        start: the initial classifier: `zero_rows`, `prototype_rows` or `own_rows` of
-            `gf.nn`.
+        start: the initial classifier: `zero_rows`, `prototype_rows`, `imprinted_rows` or
+            `own_rows` of `gf.nn`.
         way: number of classes of every task, which `own_rows` needs; None for any.
         batch_norm: moments of the batch norms: `support_moments`, `running_moments` or
             `transductive_moments` of `gf.nn`. The last one makes the model transductive.

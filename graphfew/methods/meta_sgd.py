@@ -14,7 +14,7 @@ from graphfew.nn.method import GraphMethod
 from graphfew.nn.task_adaptation import TaskAdaptation
 
 
-@register_method(paper="Li et al. 2017", loss=node_loss)
+@register_method(paper="Li et al. 2017", loss=node_loss, works_untrained=True)
 def meta_sgd(
     encoder: nn.Module,
     *,
@@ -38,8 +38,8 @@ def meta_sgd(
         dim: output width of the encoder.
         steps: number of inner steps.
         step_size: initial step size of all weights.
-        start: the initial classifier: `zero_rows`, `prototype_rows` or `own_rows` of
-            `gf.nn`.
+        start: the initial classifier: `zero_rows`, `prototype_rows`, `imprinted_rows` or
+            `own_rows` of `gf.nn`.
         way: number of classes of every task, which `own_rows` needs; None for any.
         batch_norm: moments of the batch norms: `support_moments`, `running_moments` or
             `transductive_moments` of `gf.nn`. The last one makes the model transductive.

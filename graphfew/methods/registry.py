@@ -54,7 +54,7 @@ class MethodSpec:
         unlabeled: whether the method uses unlabeled nodes; if not, it rejects them.
         class_order_matters: whether renumbering the classes can change predictions.
         node_order_matters: whether reordering the nodes can change predictions.
-        works_untrained: whether the layers have weights to train whose initial values already
+        works_untrained: whether the method has weights to train whose initial values already
             predict well on good features, so that `FewShotClassifier` accepts the method.
 
     Example:

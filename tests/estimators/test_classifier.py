@@ -304,6 +304,19 @@ def test_pickle_contains_the_weights_of_the_checkpoint(images, tmp_path):
     assert (again.predict_proba(queries) == fitted.predict_proba(queries)).all()
 
 
+@pytest.mark.parametrize("name", ["boil", "cavia"])
+def test_random_classifiers_are_rejected(name):
+    """They have no layers: their classifier is a part of the condition."""
+    with pytest.raises(ValueError, match=f"{name} has weights that must be trained"):
+        gf.FewShotClassifier(name).fit(torch.eye(5).numpy(), range(5))
+
+
+@pytest.mark.parametrize("name", ["maml_plus_plus", "meta_sgd"])
+def test_learned_step_sizes_work_untrained(name):
+    x = torch.eye(5).numpy()
+    assert gf.FewShotClassifier(name).fit(x, range(5)).predict(x).tolist() == [*range(5)]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

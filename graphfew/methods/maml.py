@@ -40,8 +40,8 @@ def maml(
         dim: output width of the encoder.
         steps: number of inner steps.
         step_size: step size of all weights.
-        start: the initial classifier: `zero_rows`, `prototype_rows` or `own_rows` of
-            `gf.nn`.
+        start: the initial classifier: `zero_rows`, `prototype_rows`, `imprinted_rows` or
+            `own_rows` of `gf.nn`.
         way: number of classes of every task, which `own_rows` needs; None for any.
         batch_norm: moments of the batch norms: `support_moments`, `running_moments` or
             `transductive_moments` of `gf.nn`. The last one makes the model transductive.

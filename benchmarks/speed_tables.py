@@ -129,14 +129,19 @@ def fitted(root: Path) -> str:
         one_item, all_queries = row["one_item_seconds"], row["all_queries_seconds"]
         label = f"`{row['method']}`, {row['setting']}"
         rows.append(
-            [label, f"{row['fit_seconds']:.1f}", f"{1000 * one_item:.1f}", f"{all_queries:.2f}"]
+            [
+                label,
+                f"{row['fit_seconds']:.1f}",
+                f"{row['peak_gigabytes']:.1f}",
+                f"{1000 * one_item:.1f}",
+                f"{all_queries:.2f}",
+            ]
         )
     setting = content["setting"]
     queries = f"{setting['queries']:,}"
-    head = ["", "fit, s", "predict one item, ms", f"predict {queries} items, s"]
+    head = ["", "fit, s", "peak memory, GB", "predict one item, ms", f"predict {queries} items, s"]
     return (
-        f"`FewShotClassifier` on {setting['dim']} features, {setting['dtype']}, synthetic data, "
-        f"{content['threads']} threads of a CPU ({content['processor']}; `{content['command']}`, the least of "
-        f"{content['repeats']}; `{FITTED}`). A prediction does no work that grows with the fitted items beyond one "
-        f"neighbor search:\n\n{markdown(head, rows)}"
+        f"`FewShotClassifier` on synthetic data, {content['threads']} threads of a CPU ({content['processor']}; "
+        f"`{content['command']}`, the least of {content['repeats']}; `{FITTED}`). A prediction does no work that "
+        f"grows with the fitted items beyond one neighbor search:\n\n{markdown(head, rows)}"
     )

@@ -51,14 +51,16 @@ class DownloadBar:
         )
 
         self.total: int = 0  # set by pooch
+        console = Console(stderr=True)
         self._progress = Progress(
             TextColumn(label),
             BarColumn(),
             DownloadColumn(),
             TransferSpeedColumn(),
-            console=Console(stderr=True),
+            console=console,
             transient=True,
-            disable=not show,
+            # In a log, a bar would leave nothing but an empty line.
+            disable=not (show and console.is_terminal),
         )
         self._task = self._progress.add_task(label, total=None)
 

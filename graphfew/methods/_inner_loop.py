@@ -1,16 +1,11 @@
-"""Shared parts of the methods that adapt a linear classifier by gradient descent."""
+"""The layer of the methods that adapt a linear classifier by gradient descent."""
 
 from __future__ import annotations
-
-from torch import nn
 
 from graphfew.errors import InvalidInputError
 from graphfew.methods._checks import require_fraction, require_positive
 from graphfew.nn.inner_loop import HeadStart, InnerLoop
-from graphfew.nn.linear_classifier import LinearClassifier, fit_linear_classifier
-from graphfew.nn.method import Check, GraphMethod
-from graphfew.nn.prototypes import class_mean_graph
-from graphfew.nn.readout import class_node_logits
+from graphfew.nn.linear_classifier import LinearClassifier
 from graphfew.nn.step_sizes import RateTable
 
 
@@ -43,19 +38,3 @@ def inner_loop_layer(
         temperature=temperature,
     )
     return LinearClassifier(loop)
-
-
-def linear_classifier_method(
-    encoder: nn.Module, layer: LinearClassifier, check: Check
-) -> GraphMethod:
-    """Return the inductive method whose only layer fits a linear classifier."""
-    return GraphMethod(
-        encoder,
-        class_mean_graph,
-        [layer],
-        class_node_logits,
-        transductive=False,
-        independent_queries=True,
-        check=check,
-        fit_context=fit_linear_classifier,
-    )

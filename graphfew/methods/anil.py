@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import nn
 
 from graphfew.methods._checks import combine_checks, require_labeled, require_positive, require_way
-from graphfew.methods._inner_loop import inner_loop_layer, linear_classifier_method
+from graphfew.methods._inner_loop import inner_loop_layer
+from graphfew.methods._linear_classifier import linear_classifier_method
 from graphfew.methods.losses import node_loss
 from graphfew.methods.registry import register_method
 from graphfew.nn.classifier_starts import own_rows

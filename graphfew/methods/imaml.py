@@ -7,7 +7,7 @@ from torch import nn
 
 from graphfew.core.supports import Supports
 from graphfew.methods._checks import combine_checks, require_labeled, require_positive, require_way
-from graphfew.methods._inner_loop import linear_classifier_method
+from graphfew.methods._linear_classifier import linear_classifier_method
 from graphfew.methods.losses import node_loss
 from graphfew.methods.registry import register_method
 from graphfew.nn.attractor_objective import AttractorObjective, minimizer

@@ -10,16 +10,11 @@ from torch import Tensor, nn
 from graphfew.core.supports import Supports
 from graphfew.errors import InvalidInputError
 from graphfew.methods._checks import require_labeled, require_positive
+from graphfew.methods._linear_classifier import linear_classifier_method
 from graphfew.methods.losses import node_loss
 from graphfew.methods.registry import register_method
-from graphfew.nn.linear_classifier import (
-    LinearClassifier,
-    LinearWeights,
-    fit_linear_classifier,
-)
+from graphfew.nn.linear_classifier import LinearClassifier, LinearWeights
 from graphfew.nn.method import GraphMethod
-from graphfew.nn.prototypes import class_mean_graph
-from graphfew.nn.readout import class_node_logits
 from graphfew.nn.ridge_regression import (
     absolute_penalty,
     append_ones,
@@ -168,13 +163,5 @@ def logistic(
     require_positive(regularization=regularization, scale=scale)
     if num_steps < 1:
         raise InvalidInputError(f"num_steps must be at least 1, got {num_steps}")
-    return GraphMethod(
-        encoder,
-        class_mean_graph,
-        [LinearClassifier(LogisticRegression(regularization, scale, num_steps))],
-        class_node_logits,
-        transductive=False,
-        independent_queries=True,
-        check=require_labeled("logistic"),
-        fit_context=fit_linear_classifier,
-    )
+    layer = LinearClassifier(LogisticRegression(regularization, scale, num_steps))
+    return linear_classifier_method(encoder, layer, require_labeled("logistic"))

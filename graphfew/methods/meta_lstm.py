@@ -10,14 +10,13 @@ from torch.nn import functional as F
 from graphfew.core.supports import Supports
 from graphfew.errors import InvalidInputError
 from graphfew.methods._checks import require_labeled
+from graphfew.methods._linear_classifier import linear_classifier_method
 from graphfew.methods.losses import node_loss
 from graphfew.methods.registry import register_method
 from graphfew.nn.gradient_features import log_and_sign
-from graphfew.nn.linear_classifier import LinearClassifier, LinearWeights, fit_linear_classifier
+from graphfew.nn.linear_classifier import LinearClassifier, LinearWeights
 from graphfew.nn.lstm_step import lstm_step
 from graphfew.nn.method import GraphMethod
-from graphfew.nn.prototypes import class_mean_graph
-from graphfew.nn.readout import class_node_logits
 
 # Gradients below e⁻¹⁰ count as small, as in the paper.
 LOG_RANGE = 10.0
@@ -145,13 +144,5 @@ def meta_lstm(
         raise InvalidInputError(
             f"num_steps and hidden must be at least 1, got {num_steps} and {hidden}"
         )
-    return GraphMethod(
-        encoder,
-        class_mean_graph,
-        [LinearClassifier(MetaLearnerLSTM(dim, num_steps, hidden))],
-        class_node_logits,
-        transductive=False,
-        independent_queries=True,
-        check=require_labeled("meta_lstm"),
-        fit_context=fit_linear_classifier,
-    )
+    layer = LinearClassifier(MetaLearnerLSTM(dim, num_steps, hidden))
+    return linear_classifier_method(encoder, layer, require_labeled("meta_lstm"))

@@ -7,16 +7,11 @@ from torch import nn
 
 from graphfew.core.supports import Supports
 from graphfew.methods._checks import require_labeled, require_positive
+from graphfew.methods._linear_classifier import linear_classifier_method
 from graphfew.methods.losses import node_loss
 from graphfew.methods.registry import register_method
-from graphfew.nn.linear_classifier import (
-    LinearClassifier,
-    LinearWeights,
-    fit_linear_classifier,
-)
+from graphfew.nn.linear_classifier import LinearClassifier, LinearWeights
 from graphfew.nn.method import GraphMethod
-from graphfew.nn.prototypes import class_mean_graph
-from graphfew.nn.readout import class_node_logits
 from graphfew.nn.ridge_regression import absolute_penalty, ridge_weights
 from graphfew.nn.simplex_program import minimize_over_simplices
 
@@ -112,7 +107,8 @@ def metaoptnet_ridge(
     """
     del dim
     require_positive(regularization=regularization, scale=scale)
-    return _linear_method("metaoptnet_ridge", encoder, RidgeDual(regularization, scale))
+    layer = LinearClassifier(RidgeDual(regularization, scale))
+    return linear_classifier_method(encoder, layer, require_labeled("metaoptnet_ridge"))
 
 
 @register_method(paper="Lee et al. 2019", loss=node_loss, works_untrained=True)
@@ -174,17 +170,5 @@ def metaoptnet_svm(
     """
     del dim
     require_positive(penalty=penalty, regularization=regularization, scale=scale)
-    return _linear_method("metaoptnet_svm", encoder, MulticlassSvm(penalty, regularization, scale))
-
-
-def _linear_method(name: str, encoder: nn.Module, fit: nn.Module) -> GraphMethod:
-    return GraphMethod(
-        encoder,
-        class_mean_graph,
-        [LinearClassifier(fit)],
-        class_node_logits,
-        transductive=False,
-        independent_queries=True,
-        check=require_labeled(name),
-        fit_context=fit_linear_classifier,
-    )
+    layer = LinearClassifier(MulticlassSvm(penalty, regularization, scale))
+    return linear_classifier_method(encoder, layer, require_labeled("metaoptnet_svm"))

@@ -9,16 +9,11 @@ from torch import nn
 
 from graphfew.core.supports import Supports
 from graphfew.methods._checks import require_labeled, require_positive
+from graphfew.methods._linear_classifier import linear_classifier_method
 from graphfew.methods.losses import node_loss
 from graphfew.methods.registry import register_method
-from graphfew.nn.linear_classifier import (
-    LinearClassifier,
-    LinearWeights,
-    fit_linear_classifier,
-)
+from graphfew.nn.linear_classifier import LinearClassifier, LinearWeights
 from graphfew.nn.method import GraphMethod
-from graphfew.nn.prototypes import class_mean_graph
-from graphfew.nn.readout import class_node_logits
 from graphfew.nn.ridge_regression import absolute_penalty, append_ones, ridge_weights
 
 
@@ -91,13 +86,5 @@ def ridge(
     """
     del dim
     require_positive(regularization=regularization, scale=scale)
-    return GraphMethod(
-        encoder,
-        class_mean_graph,
-        [LinearClassifier(RidgeRegression(regularization, scale))],
-        class_node_logits,
-        transductive=False,
-        independent_queries=True,
-        check=require_labeled("ridge"),
-        fit_context=fit_linear_classifier,
-    )
+    layer = LinearClassifier(RidgeRegression(regularization, scale))
+    return linear_classifier_method(encoder, layer, require_labeled("ridge"))

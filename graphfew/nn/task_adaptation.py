@@ -15,7 +15,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils import _python_dispatch
 
 from graphfew._utils.patching import patched_attributes
 from graphfew.core.dense_batch import dense_task
@@ -24,6 +23,7 @@ from graphfew.core.supports import gather_supports
 from graphfew.errors import InvalidInputError, NumericalError
 from graphfew.nn.classifier_starts import ClassifierStart
 from graphfew.nn.linear_classifier import LinearWeights
+from graphfew.ops.tracing import is_traced
 
 # Names of the parameters of the classifier; those of a body have other names.
 HEAD_WEIGHT = "head.weight"
@@ -126,7 +126,7 @@ class TaskAdaptation(nn.Module):
         Returns:
             Parameters by name, with their history from the weights.
         """
-        parameters = {**self.body.start(encoder, supports), **self._start_head(encoder, supports)}
+        parameters = self._start(encoder, supports)
         return {name: parameters[name] for name in self._adapted_names(parameters)}
 
     def task_logits(self, encoder: nn.Module, parameters: Parameters, task: Episode) -> Tensor:
@@ -141,7 +141,7 @@ class TaskAdaptation(nn.Module):
             `[n, way]`.
         """
         if not self.adapt_head:
-            parameters = {**self._start_head(encoder, task), **parameters}
+            parameters = {**self._start(encoder, task), **parameters}
         (logits,) = self._logits(encoder, parameters, task, 0)
         return logits
 
@@ -152,7 +152,7 @@ class TaskAdaptation(nn.Module):
         """Return the scores of the tasks, `[N, max_way]` or `[N, max_way, steps]`."""
         supports = episode.drop_queries()
         track = torch.is_grad_enabled()
-        parameters = {**self.body.start(encoder, supports), **self._start_head(encoder, supports)}
+        parameters = self._start(encoder, supports)
         names = self._adapted_names(parameters)
         for name in names:
             parameters[name] = _leaf(parameters[name], track=track)
@@ -197,10 +197,8 @@ class TaskAdaptation(nn.Module):
 
     def _check_loss(self, loss: Tensor, names: list[str], step: int) -> None:
         """Raise an error if the loss of the last step is not finite."""
-        # A program that is traced for export cannot read values.
-        is_traced = _python_dispatch._get_current_dispatch_mode() is not None
         # Only once per loop: on a GPU, reading a value waits for all steps before.
-        if step < self.steps - 1 or is_traced or bool(torch.isfinite(loss)):
+        if step < self.steps - 1 or is_traced() or bool(torch.isfinite(loss)):
             return
         rates = []
         for name in names:
@@ -212,11 +210,17 @@ class TaskAdaptation(nn.Module):
             "rate, or normalize the features"
         )
 
-    def _start_head(self, encoder: nn.Module, supports: Episode) -> dict[str, Tensor]:
+    def _start(self, encoder: nn.Module, supports: Episode) -> dict[str, Tensor]:
+        """Return the initial parameters of the body, and the classifiers of all tasks."""
+        body = self.body.start(encoder, supports)
+        return {**body, **self._start_head(encoder, supports, body)}
+
+    def _start_head(
+        self, encoder: nn.Module, supports: Episode, body: Parameters
+    ) -> dict[str, Tensor]:
         """Return the initial classifiers of all tasks, their rows one after the other."""
         if self.head_start.uses_features:
-            start = self.body.start(encoder, supports)
-            features = self.body.features(encoder, start, supports, 0)
+            features = self.body.features(encoder, body, supports, 0)
         else:
             dtype = floating_dtype(encoder, supports)
             features = torch.zeros(len(supports.y), self.dim, dtype=dtype, device=supports.y.device)

@@ -10,7 +10,7 @@ import torch
 
 from graphfew.errors import ConfigurationError
 from graphfew.runs.options import TRAINING_GROUP, declare, declared_options
-from graphfew.training.inner_training import InnerOptimizer, InnerTraining
+from graphfew.training.inner_training import ADAM, InnerOptimizer, InnerTraining
 from graphfew.training.outer_rules import foml, leap, reptile
 from graphfew.training.update_rules import UpdateRule, query_loss_update
 
@@ -21,8 +21,7 @@ RULES: Mapping[str, Callable[[InnerTraining], UpdateRule]] = {
     "leap": leap,
 }
 INNER_OPTIMIZERS: Mapping[str, Callable[..., torch.optim.Optimizer]] = {
-    # Momentum would carry over from one batch to the next.
-    "adam": partial(torch.optim.Adam, betas=(0.0, 0.999)),
+    "adam": ADAM,
     "sgd": torch.optim.SGD,
 }
 

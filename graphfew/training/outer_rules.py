@@ -187,7 +187,9 @@ def _path_rule(
         method.check(batch)
         weights = [parameter for parameter in method.parameters() if parameter.requires_grad]
         totals: list[Tensor | None] = [None] * len(weights)
-        steps: list[InnerStep] = []
+        losses: list[Tensor] = []
+        logits: list[Tensor] = []
+        labels: list[Tensor] = []
         # Without dropout, whose masks would differ from step to step.
         with patched_attributes(list(method.modules()), "training", False):
             tasks = split_tasks(batch.drop_unlabeled(), target)
@@ -195,7 +197,10 @@ def _path_rule(
                 start, path, end = _train(network, method, task, inner, loss, extra_batch)
                 gradients = [gradient / len(tasks) for gradient in path_gradient(path, end)]
                 _accumulate(totals, start, gradients, weights)
-                steps += path
+                # Not the steps: they hold copies of all parameters and gradients.
+                losses += [step.loss for step in path]
+                logits += [step.logits for step in path]
+                labels += [step.label for step in path]
 
         def backward() -> None:
             for weight, total in zip(weights, totals, strict=True):
@@ -204,9 +209,9 @@ def _path_rule(
                 weight.grad = torch.zeros_like(weight) if total is None else total
 
         return BatchUpdate(
-            loss=torch.stack([step.loss for step in steps]).mean(),
-            logits=_pad([step.logits for step in steps]),
-            target=torch.cat([step.label for step in steps]),
+            loss=torch.stack(losses).mean(),
+            logits=_pad(logits),
+            target=torch.cat(labels),
             backward=backward,
         )
 

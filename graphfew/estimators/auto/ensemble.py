@@ -239,10 +239,13 @@ def fit_ensemble(
     is_labeled = labels != UNKNOWN
     shots = int(is_labeled.sum()) / n_classes
     unlabeled = members.scores[:, ~is_labeled]
+    predictions = unlabeled.argmax(2)
     cut_share = cut_share_of(members.topology, members.edge_weights, labels)
-    mixture = _mix(unlabeled, cut_share, shots, weights)
+    mixture = _mix(unlabeled, predictions, cut_share, shots, weights)
     log_probs = mixture.log_probs(members.scores)
-    inv_temperature = _calibrate(mixture, unlabeled, log_probs[~is_labeled], shots, weights)
+    inv_temperature = _calibrate(
+        mixture, unlabeled, predictions, log_probs[~is_labeled], shots, weights
+    )
 
     unit_diffused = members.scaling.normalize(members.diffused)
     label_means = _label_means(unit_diffused[is_labeled], labels[is_labeled], n_classes)
@@ -260,7 +263,6 @@ def fit_ensemble(
         label_means,
     )
     similarity = similarity_to(unit_diffused, label_means)
-    predictions = unlabeled.argmax(2)
     final = log_probs.argmax(1)
     ensemble = _set_threshold(ensemble, members.neighbors, labels, predictions, final, similarity)
     return EnsembleFit(ensemble, inv_temperature * log_probs, similarity, predictions)
@@ -289,19 +291,24 @@ def similarity_to(x: Float[Tensor, "N F"], means: Float[Tensor, "C F"]) -> Float
 
 
 def _mix(
-    scores: Float[Tensor, "M U C"], cut_share: CutShare, shots: float, weights: EnsembleWeights
+    scores: Float[Tensor, "M U C"],
+    predictions: Int[Tensor, "M U"],
+    cut_share: CutShare,
+    shots: float,
+    weights: EnsembleWeights,
 ) -> CandidateMixture:
     """Mix the candidates for the unlabeled items."""
     n_items, n_classes = scores.shape[1:]
     if n_items == 0:
         return sum_of_members(scores)
-    prior = estimate_prior(scores.argmax(2), n_classes, shots, weights.prior)
+    prior = estimate_prior(predictions, n_classes, shots, weights.prior)
     return fit_mixture(scores, prior, cut_share, weights.mixture)
 
 
 def _calibrate(
     mixture: CandidateMixture,
     scores: Float[Tensor, "M U C"],
+    predictions: Int[Tensor, "M U"],
     log_probs: Float[Tensor, "U C"],
     shots: float,
     weights: EnsembleWeights,
@@ -311,7 +318,7 @@ def _calibrate(
     if n_items < MIN_ITEMS:
         return 1.0
     agreement = mixture.agreement(scores, log_probs.argmax(1))
-    features = agreement_features(scores.argmax(2), log_probs, agreement, shots)
+    features = agreement_features(predictions, log_probs, agreement, shots)
     accuracy = predict_accuracy(features, weights.accuracy, n_classes)
     return fit_inv_temperature(log_probs, accuracy)
 

@@ -9,7 +9,6 @@ import argparse
 import dataclasses
 import json
 import multiprocessing
-import resource
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 
 import graphfew as gf
 from benchmarks import files
+from benchmarks.scale.process import peak_memory
 from benchmarks.speed import clock
 
 NOISE, QUERIES, THREADS = 1.5, 2000, 2
@@ -95,7 +95,7 @@ def measure(method: str, setting: Setting, repeats: int) -> dict[str, float]:
     """Fit once, then predict one item and all queries."""
     torch.set_num_threads(THREADS)
     x, y, queries = data(setting)
-    before = _peak_gigabytes()
+    before = peak_memory() / 2**30
     classifier = gf.FewShotClassifier(method)
     fit = seconds(lambda: classifier.fit(x, y), 1)
     return {
@@ -103,7 +103,7 @@ def measure(method: str, setting: Setting, repeats: int) -> dict[str, float]:
         "one_item_seconds": seconds(lambda: classifier.predict(queries[:1]), 5 * repeats),
         "all_queries_seconds": seconds(lambda: classifier.predict(queries), repeats),
         "gigabytes_before": before,
-        "peak_gigabytes": _peak_gigabytes(),
+        "peak_gigabytes": peak_memory() / 2**30,
     }
 
 
@@ -138,11 +138,6 @@ def main() -> None:
                 # After every method, so that an interrupted run keeps what it has measured.
                 content = record(rows, arguments.repeats)
                 files.write(arguments.out, json.dumps(content, indent=1) + "\n")
-
-
-def _peak_gigabytes() -> float:
-    """The largest memory that this process has used."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 if __name__ == "__main__":

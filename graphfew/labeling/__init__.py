@@ -1,10 +1,21 @@
-"""Labels for partially labeled files and folders, as `graphfew label` writes them.
+"""Labels for partially labeled files and folders, and suggestions of items to label.
 
-Start with `label_items.label_items`.
+Start with `label_items.label_items` and `active.suggest.suggest`.
 """
 
 from typing import TYPE_CHECKING
 
+from graphfew.labeling.active import (
+    STRATEGIES,
+    ItemGraph,
+    LabelingState,
+    build_item_graph,
+    find_strategy,
+    suggest,
+    suggest_from_graph,
+    typical_items,
+    uncertain_items,
+)
 from graphfew.labeling.label_items import LabelTable, label_items, write_table
 
 if TYPE_CHECKING:
@@ -21,4 +32,18 @@ else:
         return plot_label_map
 
 
-__all__ = ["LabelTable", "label_items", "plot_label_map", "write_table"]
+__all__ = [
+    "STRATEGIES",
+    "ItemGraph",
+    "LabelTable",
+    "LabelingState",
+    "build_item_graph",
+    "find_strategy",
+    "label_items",
+    "plot_label_map",
+    "suggest",
+    "suggest_from_graph",
+    "typical_items",
+    "uncertain_items",
+    "write_table",
+]

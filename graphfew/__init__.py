@@ -41,7 +41,7 @@ from graphfew.training.loop import TrainStep, train
 from graphfew.training.pretrain import class_loss
 
 if TYPE_CHECKING:
-    from graphfew import convert, export, visualization
+    from graphfew import convert, encoders, export, visualization
     from graphfew.estimators.classifier import FewShotClassifier
 else:
     # scikit-learn, networkx and matplotlib take longer to import than everything else,
@@ -49,6 +49,7 @@ else:
     _LAZY = {
         "FewShotClassifier": "graphfew.estimators.classifier",
         "convert": None,
+        "encoders": None,
         "estimators": None,
         "export": None,
         "visualization": None,
@@ -93,6 +94,7 @@ __all__ = [
     "data",
     "edge_loss",
     "edge_node_loss",
+    "encoders",
     "errors",
     "evaluate",
     "evaluation",

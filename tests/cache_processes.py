@@ -9,6 +9,7 @@ import numpy as np
 from graphfew.benchmark.lock import results_lock
 from graphfew.data.io import cache
 from graphfew.data.io.download import download
+from graphfew.encoders.item_encoder import ItemEncoder
 
 
 def run(connection, folder, function, *arguments):
@@ -57,3 +58,21 @@ def hold_lock(connection, path):
     with results_lock(Path(path)):
         connection.send("held")
         time.sleep(60)
+
+
+def encode_repeatedly(connection, seed, limit_mb):
+    """Encode texts that others encode, too, while all remove each other's files; count what is right."""
+    del connection
+    os.environ["GRAPHFEW_EMBEDDINGS_MB"] = limit_mb
+
+    def text_lengths(texts):
+        return np.array([[len(text), 1.0] for text in texts])
+
+    encoder = ItemEncoder("lengths", ("text",), lambda items: text_lengths, 4, "lengths-1")
+    fitted = encoder.fit(["a"])
+    generator = np.random.default_rng(seed)
+    n_right = 0
+    for _ in range(20):
+        texts = ["x" * int(n) for n in generator.integers(1, 60, 8)]
+        n_right += fitted.encode(texts)[:, 0].tolist() == [len(text) for text in texts]
+    return n_right

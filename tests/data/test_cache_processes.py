@@ -101,6 +101,16 @@ def test_the_partial_file_of_a_killed_process_is_harmless_and_removed_later(fold
     assert [path.name for path in folder.iterdir()] == [f"key-v{cache.FORMAT_VERSION}.npz"]
 
 
+@pytest.mark.parametrize("limit_mb", ["0.01", "100"])
+def test_three_processes_share_features(folder, limit_mb):
+    processes = [
+        start(folder, cache_processes.encode_repeatedly, seed, limit_mb) for seed in range(3)
+    ]
+    assert results(processes) == [20] * 3
+    files = list((folder / "embeddings").glob("*/*"))
+    assert sum(file.stat().st_size for file in files) <= float(limit_mb) * 1e6
+
+
 @pytest.fixture
 def served(tmp_path):
     """The address of a file, and its checksum."""

@@ -29,6 +29,7 @@ ORDER = (
     "evaluation",
     "serialization",
     "runs",
+    "encoders",
     "estimators",
     "export",
     "visualization",

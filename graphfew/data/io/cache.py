@@ -61,15 +61,29 @@ def load_or_build(
         except (OSError, ValueError):
             pass  # damaged, or from another version: build it again
     arrays = dict(build())
+    write_arrays(path, arrays, stacklevel=4)
+    return arrays
+
+
+def write_arrays(
+    path: Path, arrays: Arrays, *, compressed: bool = True, stacklevel: int = 3
+) -> None:
+    """Write a file of the cache atomically; a folder that is not writable is a warning.
+
+    Args:
+        path: the file, which is replaced if it exists.
+        arrays: its content by name.
+        compressed: whether the file is compressed.
+        stacklevel: of the warning.
+    """
     try:
-        _write(path, arrays)
+        _write(path, arrays, np.savez_compressed if compressed else np.savez)
     except OSError as error:
         warnings.warn(
             f"cannot write the cache {path} ({error}); set GRAPHFEW_CACHE to a writable folder",
             RuntimeWarning,
-            stacklevel=3,
+            stacklevel=stacklevel,
         )
-    return arrays
 
 
 def content_key(path: Path) -> str:
@@ -91,7 +105,7 @@ def fingerprint(paths: Iterable[Path]) -> str:
     return digest.hexdigest()[:_KEY_LENGTH]
 
 
-def _write(path: Path, arrays: Arrays) -> None:
+def _write(path: Path, arrays: Arrays, save: Callable[..., None]) -> None:
     # Not `_utils.atomic_io`: several processes and threads may build the same file at once, so each
     # writes to a temporary file with a unique name, and what a killed process leaves is removed
     # later.
@@ -100,8 +114,7 @@ def _write(path: Path, arrays: Arrays) -> None:
     handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".partial")
     try:
         with os.fdopen(handle, "wb") as file:
-            # numpy's type stub treats every keyword as its flag `allow_pickle`.
-            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+            save(file, **arrays)
         # Atomic within a file system, hence the temporary file in the same folder.
         os.replace(partial, path)
     # Interrupts included: otherwise the partial file would remain for a day.

@@ -8,6 +8,7 @@ scikit-learn raise them.
 from __future__ import annotations
 
 __all__ = [
+    "BadItemsError",
     "CheckpointError",
     "ConfigurationError",
     "ContractError",
@@ -112,6 +113,32 @@ class MissingFileError(GraphfewError, FileNotFoundError):
         >>> issubclass(MissingFileError, FileNotFoundError)
         True
     """
+
+
+class BadItemsError(DatasetError):
+    """Items of a file or folder are unusable, such as broken images or cells of text.
+
+    Args:
+        headline: the number of items, and what to do.
+        problems: one line for each of the first problems; none if the headline names it.
+
+    Attributes:
+        headline: the argument.
+        problems: the argument.
+
+    Example:
+        >>> from graphfew.errors import BadItemsError
+        >>> print(BadItemsError("photos: 2 items cannot be read", ("a.png is empty", "…")))
+        photos: 2 items cannot be read:
+          a.png is empty
+          …
+    """
+
+    def __init__(self, headline: str, problems: tuple[str, ...] = ()) -> None:
+        lines = "".join(f"\n  {line}" for line in problems)
+        super().__init__(f"{headline}:{lines}" if problems else headline)
+        self.headline = headline
+        self.problems = problems
 
 
 class DatasetNotFoundError(MissingFileError):

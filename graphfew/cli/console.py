@@ -99,12 +99,12 @@ def _line_printer(screen: Console, schedule: Schedule) -> Callable[[TrainingEven
 
 
 @contextmanager
-def counter_display(screen: Console, total: int) -> Iterator[Callable[[str, int], None]]:
+def counter_display(screen: Console, total: int | None) -> Iterator[Callable[[str, int], None]]:
     """Display a progress bar on a terminal.
 
     Args:
         screen: the console.
-        total: the count at the end.
+        total: the count at the end; None if unknown.
 
     Yields:
         The function to call with the current activity and count.

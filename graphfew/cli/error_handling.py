@@ -12,7 +12,7 @@ from typing import TextIO
 import typer
 
 from graphfew._utils.data_warning import DataWarning
-from graphfew.errors import GraphfewError
+from graphfew.errors import BadItemsError, GraphfewError
 
 # Exit codes.
 # 2 is also click's code for wrong usage; 130 is 128 + SIGINT, as shells report Ctrl-C. Job
@@ -40,10 +40,17 @@ def one_line_errors() -> Iterator[None]:
         with _one_line_warnings():
             yield
     except EXPECTED_ERRORS as error:
-        # One line, so that logs can be searched; some exceptions have no message at all.
-        message = " ".join(str(error).split()) or type(error).__name__
-        typer.echo(f"error: {message}", err=True)
+        typer.echo(f"error: {_message(error)}", err=True)
         raise typer.Exit(FAILED) from error
+
+
+def _message(error: Exception) -> str:
+    """The message in one line, so that logs can be searched; a list of problems in a line each."""
+    if isinstance(error, BadItemsError) and error.problems:
+        lines = [f"  {' '.join(line.split())}" for line in error.problems]
+        return "\n".join((f"{' '.join(error.headline.split())}:", *lines))
+    # Some exceptions have no message at all.
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 @contextmanager

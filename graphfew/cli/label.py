@@ -8,21 +8,27 @@ from typing import Annotated, Any
 import typer
 
 from graphfew.cli._options import with_parameters
-from graphfew.cli._table_format import TableFormat, table_parameters
+from graphfew.cli._source_options import source_options, source_parameters
 from graphfew.cli.error_handling import INTERRUPTED, one_line_errors
 
-FOLDER_PANEL, MODEL_PANEL = "Folders of images", "Model"
+FOLDER_PANEL, MODEL_PANEL, FILE_PANEL = "Folders of images", "Model", "Files to write"
 
 
-@with_parameters(table_parameters())
+@with_parameters(source_parameters())
 def label(
     source: Annotated[
         Path,
         typer.Argument(
-            help="A folder of class folders with images, or a .csv, .npz or .parquet of features."
+            help="A folder of class folders with images; a table (.csv, .tsv, .txt, .jsonl, .json, also .gz, "
+            "or .parquet) of texts, image paths or features; or an .npz or .npy."
         ),
     ],
-    out: Annotated[Path, typer.Option(help="The .csv table to write.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="The table to write: .csv, .parquet or .jsonl.", rich_help_panel=FILE_PANEL
+        ),
+    ],
     method: Annotated[
         str | None,
         typer.Option(
@@ -53,7 +59,10 @@ def label(
     encoder: Annotated[
         str | None,
         typer.Option(
-            help="identity: the features of an image are its pixels.", rich_help_panel=MODEL_PANEL
+            help="Computes features of texts and images: tfidf, hog, pixels, sentence-transformers:NAME, "
+            "transformers:NAME, timm:NAME or checkpoint:NAME.",
+            show_default="tfidf for texts, hog for images",
+            rich_help_panel=MODEL_PANEL,
         ),
     ] = None,
     unknown_threshold: Annotated[
@@ -68,38 +77,36 @@ def label(
     corrections: Annotated[
         Path | None,
         typer.Option(
-            help="A .csv with the columns item and label: these labels replace given and predicted ones. Of "
+            help="A table with the columns item and label: these labels replace given and predicted ones. Of "
             "a table that this command wrote, only rows with given = true count."
         ),
     ] = None,
-    picture: Annotated[Path | None, typer.Option(help="A .png plot of the items to write.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
+    picture: Annotated[
+        Path | None,
+        typer.Option(help="A .png plot of the items.", rich_help_panel=FILE_PANEL),
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            help="An .html page: counts, the least confident items, items unlike every class, possible label "
+            "errors, and what to label next.",
+            rich_help_panel=FILE_PANEL,
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Replace existing files.", rich_help_panel=FILE_PANEL),
+    ] = False,
     size: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Resize images to squares of this many pixels.",
-            show_default="the size of the checkpoint",
+            help="With the encoder pixels: resize images to squares of this many pixels.",
+            show_default="32, or the size of the checkpoint",
             rich_help_panel=FOLDER_PANEL,
         ),
     ] = None,
-    unlabeled_folder: Annotated[
-        str | None,
-        typer.Option(
-            help="The sub-folder of images without a label; images directly in SOURCE have none either.",
-            show_default="unlabeled",
-            rich_help_panel=FOLDER_PANEL,
-        ),
-    ] = None,
-    unlabeled_mark: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="A label, or name of a sub-folder, of unlabeled items. Repeat it for several; '' if every label "
-            "is a class. Empty labels are always unknown.",
-            show_default="-1, unlabeled, unknown, NA, nan, none, null, ? and others",
-        ),
-    ] = None,
-    **table_options: Any,
+    **options: Any,
 ) -> None:
     """Label items from a few labels per class, using all unlabeled items together.
 
@@ -121,11 +128,11 @@ def label(
             unknown_threshold=unknown_threshold,
             corrections=corrections,
             picture=picture,
+            report=report,
             overwrite=overwrite,
             size=size,
-            unlabeled_folder=unlabeled_folder,
-            unlabeled_mark=unlabeled_mark,
-            table_format=TableFormat(**table_options),
+            # Corrections may be the only labels.
+            options=source_options(options, require_labels=corrections is None),
         )
         try:
             run_label(request)

@@ -1,13 +1,8 @@
-"""Partially labeled items, as the readers of image folders and tables return them."""
+"""Labels of partially labeled items, as they are in files and names of folders."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from graphfew._utils.data_warning import warn_data
 from graphfew.data.label_marks import suggest_argument
@@ -16,52 +11,6 @@ from graphfew.data.labels import resolve_labels
 from graphfew.errors import InvalidInputError
 
 Labels = tuple[str | None, ...]
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class PartiallyLabeledItems:
-    """Items with a name each, and a label if it is known.
-
-    Attributes:
-        x: `[n, F]` floating features, or `[n, c, h, w]` uint8 images.
-        labels: `[n]` class names; None if unknown.
-        names: `[n]` name of each item: a path, an id or a row number.
-
-    Raises:
-        InvalidInputError: lengths differ, or fewer than two classes have a label.
-
-    Example:
-        >>> items = PartiallyLabeledItems(np.eye(3), ("cat", None, "dog"), ("0", "1", "2"))
-        >>> items.classes, items.class_index
-        (('cat', 'dog'), array([ 0, -1,  1]))
-    """
-
-    x: NDArray[Any]
-    labels: Labels
-    names: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        if not len(self.x) == len(self.labels) == len(self.names):
-            raise InvalidInputError(
-                f"there are {len(self.x)} items, {len(self.labels)} labels and {len(self.names)} "
-                "names; pass one label and one name per item"
-            )
-        check_labels(self.labels)
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The distinct labels, sorted."""
-        return distinct_labels(self.labels)
-
-    @property
-    def class_index(self) -> NDArray[np.int64]:
-        """`[n]` index of each item's label in `classes`; -1 if unknown."""
-        index_of_class = {name: index for index, name in enumerate(self.classes)}
-        indices = [-1 if label is None else index_of_class[label] for label in self.labels]
-        return np.array(indices, dtype=np.int64)
 
 
 def distinct_labels(labels: Labels) -> tuple[str, ...]:

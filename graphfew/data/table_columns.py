@@ -161,6 +161,16 @@ def is_index_name(name: str) -> bool:
     return _INDEX_NAME.fullmatch(name.strip()) is not None
 
 
+def has_id_name(name: str) -> bool:
+    """Return whether a column has a name of ids.
+
+    Example:
+        >>> has_id_name("customer_id"), has_id_name("width")
+        (True, False)
+    """
+    return bool(_ID_NAME.fullmatch(name) or _ID_NAME.fullmatch(name.lower()))
+
+
 def _is_index(values: Array) -> bool:
     if not len(values) or not _are_integers(values):
         return False
@@ -175,8 +185,7 @@ def _is_index(values: Array) -> bool:
 def _is_id(name: str, values: Array) -> bool:
     if counts_rows(values):
         return True
-    has_id_name = _ID_NAME.fullmatch(name) or _ID_NAME.fullmatch(name.lower())
-    if not has_id_name or len(values) < _MIN_ROWS or not _are_integers(values):
+    if not has_id_name(name) or len(values) < _MIN_ROWS or not _are_integers(values):
         return False
     return len(np.unique(values)) == len(values)
 

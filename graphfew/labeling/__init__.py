@@ -1,46 +1,69 @@
-"""Labels for partially labeled files and folders, and suggestions of items to label.
+"""Labels for partially labeled files, folders and tables, and suggestions of items to label.
 
-Start with `label_items.label_items` and `active.suggest.suggest`.
+Start with `sources.read_source`, `label_table.label_items` and `active.suggest.suggest`.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
-from graphfew.labeling.active import (
-    STRATEGIES,
-    ItemGraph,
-    LabelingState,
-    build_item_graph,
-    find_strategy,
-    suggest,
-    suggest_from_graph,
-    typical_items,
-    uncertain_items,
-)
-from graphfew.labeling.label_items import LabelTable, label_items, write_table
+from graphfew.labeling.source_options import SourceOptions
 
 if TYPE_CHECKING:
+    from graphfew.labeling.active import (
+        STRATEGIES,
+        ItemGraph,
+        LabelingState,
+        build_item_graph,
+        find_strategy,
+        suggest,
+        suggest_from_graph,
+        typical_items,
+        uncertain_items,
+    )
+    from graphfew.labeling.label_files import write_table
+    from graphfew.labeling.label_table import LabelTable, label_items
     from graphfew.labeling.map_plot import plot_label_map
+    from graphfew.labeling.sources import LabelSource, read_source
 else:
+    # On first use only: scikit-learn and matplotlib take seconds to import, and the commands need
+    # only `SourceOptions` to start.
+    _MODULES = {
+        "active": (
+            "STRATEGIES",
+            "ItemGraph",
+            "LabelingState",
+            "build_item_graph",
+            "find_strategy",
+            "suggest",
+            "suggest_from_graph",
+            "typical_items",
+            "uncertain_items",
+        ),
+        "label_files": ("write_table",),
+        "label_table": ("LabelTable", "label_items"),
+        "map_plot": ("plot_label_map",),
+        "sources": ("LabelSource", "read_source"),
+    }
 
     def __getattr__(name):
-        # On first use only: matplotlib takes a second to import, which `graphfew label` needs
-        # for --picture alone.
-        if name != "plot_label_map":
-            raise AttributeError(f"module 'graphfew.labeling' has no attribute {name!r}")
-        from graphfew.labeling.map_plot import plot_label_map
-
-        return plot_label_map
+        for module, names in _MODULES.items():
+            if name in names:
+                return getattr(import_module(f"graphfew.labeling.{module}"), name)
+        raise AttributeError(f"module 'graphfew.labeling' has no attribute {name!r}")
 
 
 __all__ = [
     "STRATEGIES",
     "ItemGraph",
+    "LabelSource",
     "LabelTable",
     "LabelingState",
+    "SourceOptions",
     "build_item_graph",
     "find_strategy",
     "label_items",
     "plot_label_map",
+    "read_source",
     "suggest",
     "suggest_from_graph",
     "typical_items",

@@ -2,36 +2,43 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from graphfew._utils.data_warning import warn_data
+from graphfew.data.io.delimited import TextFormat
+from graphfew.data.io.table_files import check_suffix, read_table_file
 from graphfew.data.label_marks import suggest_argument
 from graphfew.data.label_values import label_values
 from graphfew.data.labels import resolve_labels
-from graphfew.data.partially_labeled import PartiallyLabeledItems
+from graphfew.data.problems import raise_problems
+from graphfew.data.table_items import label_texts
 from graphfew.errors import DatasetError, InvalidInputError, MissingFileError
+from graphfew.labeling.sources import LabelSource
 
 ITEM_COLUMN, LABEL_COLUMN, GIVEN_COLUMN = "item", "label", "given"
+# Spreadsheets translate what they read as true.
+_TRUE_WORDS = ("true", "1", "wahr", "vrai", "verdadero", "verdadeiro", "vero", "waar", "prawda")
 
 
 def read_corrections(path: Path) -> dict[str, str]:
-    """Read a CSV table with the columns `item` and `label`.
+    """Read a table with the columns `item` and `label`.
 
     In a table that `graphfew label` wrote, only the rows with `given` = true are corrections: the
     others are its own predictions.
 
     Args:
-        path: the file.
+        path: a .csv, .tsv, .jsonl or .parquet, as `graphfew label` and spreadsheets write them.
 
     Returns:
         The label of each item name.
 
     Raises:
         MissingFileError: no such file.
-        DatasetError: the file is not CSV in UTF-8, a column is missing, or an item has two labels.
+        ConfigurationError: the file is of another type.
+        DatasetError: the file is not a table, a column is missing, or an item has two labels.
 
     Example:
         >>> import tempfile
@@ -41,36 +48,33 @@ def read_corrections(path: Path) -> dict[str, str]:
         {'7': 'cat'}
     """
     if not path.is_file():
-        raise MissingFileError(f"there is no {path}; give a .csv with the columns item and label")
+        raise MissingFileError(f"there is no {path}; give a table with the columns item and label")
+    check_suffix(path)
+    table = read_table_file(path, TextFormat(), lambda header: header)
+    if table.assumptions:
+        warn_data([f"{path}: assumed that {'; '.join(table.assumptions)}"])
+    for column in (ITEM_COLUMN, LABEL_COLUMN):
+        if column not in table.columns:
+            raise DatasetError(
+                f"{path} has no column {column!r}; corrections need the columns {ITEM_COLUMN} and "
+                f"{LABEL_COLUMN}"
+            )
+    raise_problems(str(path), table.problems, "correct these rows")
+    names = label_texts(str(path), table.columns[ITEM_COLUMN])
+    texts = label_texts(str(path), table.columns[LABEL_COLUMN])
+    # A table without the column holds corrections only.
+    given = table.columns.get(GIVEN_COLUMN, [True] * len(table))
     labels: dict[str, str] = {}
     n_skipped = 0
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, strict=True)
-            columns = reader.fieldnames or ()
-            for column in (ITEM_COLUMN, LABEL_COLUMN):
-                if column not in columns:
-                    raise DatasetError(
-                        f"{path} has no column {column!r}; corrections need the columns "
-                        f"{ITEM_COLUMN} and {LABEL_COLUMN}"
-                    )
-            for row in reader:
-                # Short rows have None; a table without the column holds corrections only.
-                if (row.get(GIVEN_COLUMN, "true") or "").strip().lower() != "true":
-                    n_skipped += 1
-                    continue
-                name, label = row[ITEM_COLUMN], row[LABEL_COLUMN] or ""
-                if labels.setdefault(name, label) != label:
-                    raise DatasetError(
-                        f"{path}, line {reader.line_num}: item {name!r} has the labels "
-                        f"{labels[name]!r} and {label!r}; give it one"
-                    )
-    except UnicodeDecodeError as error:
-        raise DatasetError(
-            f"{path} is not text in UTF-8 ({error.reason}); save it as CSV in UTF-8"
-        ) from error
-    except csv.Error as error:
-        raise DatasetError(f"{path} is not CSV ({error}); save it as CSV again") from error
+    for row, (name, label) in enumerate(zip(names, texts, strict=True)):
+        if not _is_true(given[row]):
+            n_skipped += 1
+            continue
+        if labels.setdefault(name, label) != label:
+            raise DatasetError(
+                f"{path}, {table.row_place(row)}: item {name!r} has the labels {labels[name]!r} and "
+                f"{label!r}; give it one"
+            )
     if n_skipped:
         warn_data(
             [
@@ -81,12 +85,19 @@ def read_corrections(path: Path) -> dict[str, str]:
     return labels
 
 
+def _is_true(value: Any) -> bool:
+    """Whether a cell is true: as text, or as booleans and numbers of other formats."""
+    if isinstance(value, str):
+        return value.strip().lower() in _TRUE_WORDS
+    return value is not None and bool(value == 1)
+
+
 def correct_labels(
-    items: PartiallyLabeledItems,
+    items: LabelSource,
     corrections: dict[str, str],
     unlabeled_marks: Sequence[str] | None = None,
     suggest: Callable[[Sequence[str]], str] = suggest_argument,
-) -> PartiallyLabeledItems:
+) -> LabelSource:
     """Replace labels of items, whether they were unknown or given.
 
     Corrections without a label change nothing, which a warning reports.
@@ -105,7 +116,7 @@ def correct_labels(
 
     Example:
         >>> import numpy as np
-        >>> items = PartiallyLabeledItems(np.eye(3), ("cat", "dog", None), ("0", "1", "2"))
+        >>> items = LabelSource(("0", "1", "2"), np.eye(3), "features", ("cat", "dog", None))
         >>> correct_labels(items, {"1": "cow", "2": "cat"}).labels
         ('cat', 'cow', 'cat')
     """

@@ -11,13 +11,15 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure, SubFigure
 from numpy.typing import NDArray
 
-from graphfew.labeling.label_items import LabelTable
+from graphfew.labeling.item_images import item_image
+from graphfew.labeling.label_table import LabelTable
 from graphfew.visualization._style import NEUTRAL_COLOR, class_color, class_marker
 from graphfew.visualization.projection import principal_plane
 
 Array = NDArray[Any]
 MAX_CLASSES_IN_LEGEND = 30
 MAX_CLASSES_WITH_IMAGES = 20
+_IMAGE_SIDE = 128
 # Opacity of predictions at chance level and of certain ones.
 MIN_ALPHA, MAX_ALPHA = 0.15, 0.9
 
@@ -39,14 +41,14 @@ def plot_label_map(table: LabelTable, features: Array) -> Figure:
 
     Example:
         >>> import numpy as np, graphfew as gf
-        >>> from graphfew.data.partially_labeled import PartiallyLabeledItems
+        >>> from graphfew.labeling.sources import LabelSource
         >>> x = np.array([[0.0, 1.0], [1.0, 0.0], [0.1, 1.0]])
-        >>> items = PartiallyLabeledItems(x, ("cat", "dog", None), ("0", "1", "2"))
+        >>> items = LabelSource(("0", "1", "2"), x, "features", ("cat", "dog", None))
         >>> table = gf.labeling.label_items(items, x, gf.FewShotClassifier())
         >>> len(plot_label_map(table, x).subfigs)
         1
     """
-    has_images = table.items.x.ndim == 4
+    has_images = table.items.kind == "image"
     figure = Figure(figsize=(14 if has_images else 9, 8), layout="constrained")
     n_columns = 2 if has_images else 1
     width_ratios = (3, 2) if has_images else None
@@ -149,11 +151,7 @@ def _draw_images(figure: SubFigure, table: LabelTable) -> None:
         by_confidence = of_class[table.confidence[of_class].argsort(kind="stable")]
         for ax, item in zip(pair, (by_confidence[-1], by_confidence[0]), strict=True):
             # Fixed limits, or matplotlib would stretch the contrast of each gray image.
-            ax.imshow(_to_pixels(table.items.x[item]), cmap="gray", vmin=0, vmax=255)
+            image = item_image(table.items.items[item], _IMAGE_SIDE)
+            ax.imshow(np.asarray(image), vmin=0, vmax=255)
             name = table.items.classes[table.predicted[item]]
             ax.set_title(f"{name} {table.confidence[item]:.2f}", fontsize=8)
-
-
-def _to_pixels(image: Array) -> Array:
-    pixels: Array = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
-    return pixels

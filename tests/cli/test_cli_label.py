@@ -139,14 +139,14 @@ def test_folder_of_images_with_picture(call, tmp_path):
         "label",
         source,
         "--encoder",
-        "identity",
+        "pixels",
         "--out",
         tmp_path / "labels.csv",
         "--picture",
         picture,
     )
     assert (code, err) == (0, "")
-    assert "1 files were skipped" in out
+    assert "1 files are no images and were skipped" in out
     rows = read(tmp_path / "labels.csv")
     assert accuracy(rows, [truth[int(row["item"].split("/")[1][:3])] for row in rows]) > 0.9
     with Image.open(picture) as drawn:
@@ -252,7 +252,7 @@ def test_interrupt_leaves_no_partial_files(call, tmp_path, monkeypatch):
     x, _, given = digits()
     source = write_csv(tmp_path / "items.csv", x, given)
 
-    def interrupted_write(table, path):
+    def interrupted_write(table, path, suffix):
         path.write_text("item,la")
         raise KeyboardInterrupt
 
@@ -271,7 +271,7 @@ TABLES = {
     "nan": ("a,b,label\n1,2,x\n3,nan,y\n", ["line 3", "'b' is nan"]),
     "no labels": ("a,b,label\n1,2,\n3,1,\n", ["none of the 2 items has a label"]),
     "one class": ("a,b,label\n1,2,x\n3,1,\n", ["all labeled items belong to one class, 'x'"]),
-    "a short row": ("a,b,label\n1,2,x\n3,y\n", ["line 3: 2 cells for 3 columns"]),
+    "a short row": ("a,b,label\n1,2,x\n3,y\n", ["line 3 has 2 cells for 3 columns"]),
     "no features": ("label\nx\ny\n", ["no feature columns"]),
     "nothing": ("", ["is empty", "needs a header"]),
 }
@@ -296,7 +296,14 @@ def test_invalid_tables_are_rejected(call, tmp_path, content, words):
         (["--method", "simpleshot"], ["does not use unlabeled items"]),
         (["--set", "alpha=1"], ["--set alpha: the method auto has no arguments"]),
         (["--set", "alpha"], ["key=value"]),
-        (["--encoder", "conv4"], ["only identity needs no training"]),
+        (["--encoder", "conv4"], ["unknown encoder 'conv4'"]),
+        (["--encoder", "tfidf"], ["has features, which need no encoder", "--text-column"]),
+        (["--encoder", "hog", "--checkpoint", "no"], ["--encoder and --checkpoint are both given"]),
+        (["--size", "8"], ["--size is for the encoder pixels"]),
+        (["--report", "items.htm"], ["does not end in .html"]),
+        (["--decimal", "dot"], ["--decimal is 'dot'; give point or comma"]),
+        (["--delimiter", "::"], ["--delimiter is '::'; give one character"]),
+        (["--encoding", "ansi-9"], ["unknown encoding 'ansi-9'"]),
         (["--picture", "items.svg"], ["does not end in .png"]),
         (["--checkpoint", "no"], ["there is no checkpoint no"]),
     ],
@@ -312,8 +319,9 @@ def test_invalid_options_are_rejected(call, tmp_path, arguments, words):
     ("source", "out", "words"),
     [
         ("nowhere.csv", "o.csv", ["there is no", "nowhere.csv"]),
-        ("items.txt", "o.csv", ["neither a folder nor"]),
-        ("items.csv", "o.json", ["does not end in .csv"]),
+        ("items.pdf", "o.csv", ["neither a folder nor"]),
+        ("items.xlsx", "o.csv", ["is a spreadsheet", "save the sheet as CSV"]),
+        ("items.csv", "o.json", ["does not end in .csv or .parquet or .jsonl"]),
         ("items.csv", "items.csv", ["is the source itself"]),
         ("items.csv", "items.csv/o.csv", ["cannot be written"]),
     ],
@@ -321,7 +329,8 @@ def test_invalid_options_are_rejected(call, tmp_path, arguments, words):
 def test_invalid_paths_are_rejected(call, tmp_path, source, out, words):
     x, _, given = digits()
     write_csv(tmp_path / "items.csv", x, given)
-    (tmp_path / "items.txt").write_text("no table")
+    (tmp_path / "items.pdf").write_text("no table")
+    (tmp_path / "items.xlsx").write_text("no table")
     assert_error(call("label", tmp_path / source, "--out", tmp_path / out), *words)
 
 
@@ -381,42 +390,35 @@ def empty_class(folder):
     (folder / "four").mkdir()
 
 
-def two_sizes(folder):
-    Image.new("L", (9, 8)).save(folder / "two" / "wide.png")
-
-
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (broken, ["broken.png cannot be read as an image"]),
+        (broken, ["one/broken.png is not an image", "--skip-bad"]),
         (without_classes, ["has no class folders"]),
         (empty_class, ["four has no images"]),
-        (two_sizes, ["differ in size", "9x8", "--size"]),
     ],
 )
 def test_invalid_folders_are_rejected(call, folder, tmp_path, damage, words):
     damage(folder)
     assert_error(
-        call("label", folder, "--encoder", "identity", "--out", tmp_path / "labels.csv"), *words
+        call("label", folder, "--encoder", "pixels", "--out", tmp_path / "labels.csv"), *words
     )
     assert not (tmp_path / "labels.csv").exists()
 
 
 def test_size_resizes_images(call, folder, tmp_path):
-    two_sizes(folder)
+    Image.new("L", (9, 8)).save(folder / "two" / "wide.png")
     code, _, err = call(
-        "label", folder, "--encoder", "identity", "--size", "8", "--out", tmp_path / "labels.csv"
+        "label", folder, "--encoder", "pixels", "--size", "8", "--out", tmp_path / "labels.csv"
     )
     assert (code, err) == (0, "")
     assert len(read(tmp_path / "labels.csv")) == 17
 
 
-def test_images_need_an_encoder(call, folder, tmp_path):
-    assert_error(
-        call("label", folder, "--out", tmp_path / "labels.csv"),
-        "--checkpoint",
-        "--encoder identity",
-    )
+def test_images_have_a_default_encoder(call, folder, tmp_path):
+    code, out, err = call("label", folder, "--out", tmp_path / "labels.csv")
+    assert (code, err) == (0, "")
+    assert "The features are those of the encoder hog (--encoder chooses another)." in out
 
 
 def test_unlabeled_folder_option(call, folder, tmp_path):
@@ -425,7 +427,7 @@ def test_unlabeled_folder_option(call, folder, tmp_path):
         "label",
         folder,
         "--encoder",
-        "identity",
+        "pixels",
         "--unlabeled-folder",
         "rest",
         "--out",
@@ -437,7 +439,7 @@ def test_unlabeled_folder_option(call, folder, tmp_path):
             "label",
             folder,
             "--encoder",
-            "identity",
+            "pixels",
             "--unlabeled-folder",
             "no",
             "--out",

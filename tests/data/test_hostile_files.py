@@ -28,7 +28,7 @@ from graphfew.data import (
 )
 from graphfew.data.io import archives, cache
 from graphfew.data.io.npz import read_arrays
-from graphfew.data.io.tabular import read_npz, read_parquet
+from graphfew.labeling.sources import read_source
 
 OMNIGLOT, CIFAR = (
     sys.modules["graphfew.data.datasets.omniglot"],
@@ -290,10 +290,10 @@ def test_labels_of_other_types_are_reported_with_their_file(tmp_path):
     for labels in (np.array([0.5, 1, 1]), np.array([b"\xff", b"a", b"b"]), np.zeros(3, "M8[s]")):
         np.savez(tmp_path / "t.npz", x=np.ones((3, 2)), y=labels)
         if labels.dtype.kind == "S":
-            assert read_npz(tmp_path / "t.npz").classes == ("a", "b", "\ufffd")
+            assert read_source(tmp_path / "t.npz").classes == ("a", "b", "\ufffd")
             continue
         with pytest.raises(ValueError, match=r"t\.npz: a label is"):
-            read_npz(tmp_path / "t.npz")
+            read_source(tmp_path / "t.npz")
 
 
 def test_inconsistent_arrays_of_clinc150_are_reported(tmp_path):
@@ -313,8 +313,8 @@ def test_booleans_with_nulls_are_reported(tmp_path):
     parquet.write_table(
         arrow.table({"a": [True, None, False], "label": ["x", "y", "x"]}), tmp_path / "t.parquet"
     )
-    with pytest.raises(ValueError, match=r"t\.parquet, row 1: column 'a' is nan"):
-        read_parquet(tmp_path / "t.parquet")
+    with pytest.raises(ValueError, match=r"t\.parquet, row 1, column 'a' is nan"):
+        read_source(tmp_path / "t.parquet")
 
 
 def test_a_parquet_file_with_an_implausible_number_of_rows_is_rejected(tmp_path, monkeypatch):
@@ -326,7 +326,7 @@ def test_a_parquet_file_with_an_implausible_number_of_rows_is_rejected(tmp_path,
     with pytest.raises(
         ValueError, match=r"t\.parquet claims 2000000 rows of 2 columns in \d+ bytes"
     ):
-        read_parquet(tmp_path / "t.parquet")
+        read_source(tmp_path / "t.parquet")
 
 
 def test_exponentially_nested_lists_are_rejected(tmp_path):

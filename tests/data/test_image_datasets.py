@@ -338,7 +338,7 @@ def test_a_changed_image_is_decoded_again(tmp_path):
     os.utime(file, ns=(1, 1))
     assert torch.equal(class_folders(tmp_path, "train", progress=False).x[0], WANTED[4])
     file.write_text("no image")
-    with pytest.raises(ValueError, match=r"0\.png cannot be read as an image"):
+    with pytest.raises(ValueError, match=r"0\.png is not an image; replace or remove it"):
         class_folders(tmp_path, "train", progress=False)
 
 

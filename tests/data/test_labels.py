@@ -312,7 +312,7 @@ def test_folders_of_unlabeled_images(name, tmp_path):
     notes = [str(warning.message) for warning in caught]
     assert notes == ([] if is_clear else [note + "unlabeled_marks=()"])
     out = tmp_path / "labels.csv"
-    arguments = ["label", str(root), "--encoder", "identity", "--out", str(out), "--overwrite"]
+    arguments = ["label", str(root), "--encoder", "pixels", "--out", str(out), "--overwrite"]
     result = CliRunner().invoke(app, arguments)
     assert "4 labels were given, 2 predicted" in result.stdout
     assert result.stderr == ("" if is_clear else f"warning: {note}--unlabeled-mark=''\n")
@@ -328,7 +328,7 @@ def test_splits_are_no_class_folders(names, tmp_path):
     with pytest.raises(DatasetError, match=r"has splits instead of class folders: .*; give one"):
         gf.data.class_folders(root, size=2, progress=False)
     result = CliRunner().invoke(
-        app, ["label", str(root), "--encoder", "identity", "--out", str(tmp_path / "labels.csv")]
+        app, ["label", str(root), "--encoder", "pixels", "--out", str(tmp_path / "labels.csv")]
     )
     assert (result.exit_code, "has splits instead of class folders" in result.stderr) == (2, True)
     assert gf.data.class_folders(root, names[0], size=2, progress=False).classes == ("a", "b")

@@ -10,9 +10,9 @@ from typer.testing import CliRunner
 import graphfew as gf
 from graphfew.cli import app
 from graphfew.data import DataWarning
-from graphfew.data.io.tabular import read_csv, read_npz, read_parquet
 from graphfew.data.table_columns import counts_rows, drop_index
 from graphfew.errors import DatasetError
+from graphfew.labeling.sources import read_source
 
 pytestmark = pytest.mark.usefixtures("unchecked", "one_thread")
 
@@ -60,7 +60,7 @@ def test_the_index_is_no_feature(pandas, name, values, tmp_path):
         assert np.array_equal(fitted.predict_proba(later), expected)
     data, notes = caught_notes(gf.data.arrays, table, Y)
     assert (notes, tuple(data.x.shape)) == ([note], (8, 2))
-    for suffix, read in ((".csv", read_csv), (".parquet", read_parquet)):
+    for suffix in (".csv", ".parquet"):
         path = tmp_path / f"items{suffix}"
         labeled = table.assign(label=Y)
         if suffix == ".csv":
@@ -68,8 +68,8 @@ def test_the_index_is_no_feature(pandas, name, values, tmp_path):
         else:
             pytest.importorskip("pyarrow")
             labeled.to_parquet(path, index=False)
-        items, notes = caught_notes(read, path)
-        assert np.array_equal(items.x, X)
+        items, notes = caught_notes(read_source, path)
+        assert np.array_equal(items.items, X)
         assert notes == [f"{path}: {note}; if it names the items, give it as --id-column"]
 
 
@@ -102,7 +102,7 @@ def test_a_table_of_nothing_but_an_index_is_rejected(tmp_path):
     path = tmp_path / "items.csv"
     path.write_text(",label\n0,a\n1,b\n")
     with pytest.raises(DatasetError, match="only the index that pandas writes"):
-        read_csv(path)
+        read_source(path)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_ids_are_reported_and_stay_features(pandas, name, values, tmp_path):
 def test_arrays_in_files_have_ids_too(tmp_path):
     path = tmp_path / "items.npz"
     np.savez(path, x=np.column_stack([X, np.arange(8)]), y=np.array(Y))
-    _, notes = caught_notes(read_npz, path)
+    _, notes = caught_notes(read_source, path)
     assert notes == [
         f"{path}: column 2 of x numbers the rows and is used as a feature; if it is an id, remove it"
     ]

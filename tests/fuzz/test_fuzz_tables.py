@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as arrays
 from tally import Tally, mutated, written
 
 from graphfew.data import cifar_fs_features, clinc150, fewrel
-from graphfew.data.io.tabular import read_csv, read_npz, read_parquet
+from graphfew.labeling.sources import read_source
 
 FUZZ = settings.get_profile("fuzz")
 CELLS = st.one_of(
@@ -65,7 +65,7 @@ CSV = b"a,b,label\n1,2,x\n3,4,y\n5,6,\n7,8,-1\n"
 @settings(FUZZ)
 def test_csv(tally: Tally, tmp_path: Path, content: bytes) -> None:
     path = written(tmp_path, "table.csv", content)
-    tally.judge(lambda: read_csv(path), (ValueError,), path, tmp_path)
+    tally.judge(lambda: read_source(path), (ValueError,), path, tmp_path)
 
 
 def saved(**held: np.ndarray) -> bytes:
@@ -140,7 +140,7 @@ GOOD_NPZ = saved(x=np.arange(8.0).reshape(4, 2), y=np.array(["a", "b", "", "a"])
 @settings(FUZZ)
 def test_npz(tally: Tally, tmp_path: Path, content: bytes) -> None:
     path = written(tmp_path, "table.npz", content)
-    tally.judge(lambda: read_npz(path), (ValueError,), path, tmp_path)
+    tally.judge(lambda: read_source(path), (ValueError,), path, tmp_path)
 
 
 CLINC = {
@@ -238,7 +238,7 @@ def parquets() -> st.SearchStrategy[bytes]:
 def test_parquet(tally: Tally, tmp_path: Path, data: st.DataObject) -> None:
     pytest.importorskip("pyarrow")
     path = written(tmp_path, "table.parquet", data.draw(parquets()))
-    tally.judge(lambda: read_parquet(path), (ValueError,), path, tmp_path)
+    tally.judge(lambda: read_source(path), (ValueError,), path, tmp_path)
 
 
 SENTENCE = '{"tokens": ["a", "b", "c"], "h": ["a", "Q1", [[0]]], "t": ["c", "Q2", [[2]]]}'

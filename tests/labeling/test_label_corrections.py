@@ -8,13 +8,13 @@ from typer.testing import CliRunner
 
 from graphfew.cli import app
 from graphfew.data import DataWarning
-from graphfew.data.partially_labeled import PartiallyLabeledItems
-from graphfew.errors import DatasetError, InvalidInputError, MissingFileError
+from graphfew.errors import ConfigurationError, DatasetError, InvalidInputError, MissingFileError
 from graphfew.labeling.corrections import correct_labels, read_corrections
+from graphfew.labeling.sources import LabelSource
 
 pytestmark = pytest.mark.usefixtures("unchecked", "one_thread")
 
-ITEMS = PartiallyLabeledItems(np.eye(4), ("cat", "dog", None, None), ("p", "q", "r", "s"))
+ITEMS = LabelSource(("p", "q", "r", "s"), np.eye(4), "features", ("cat", "dog", None, None))
 
 
 def write(path, text):
@@ -77,7 +77,7 @@ def test_names_and_marks_are_read_as_in_the_items():
     [
         ("name,label\np,cat\n", "has no column 'item'"),
         ("item,class\np,cat\n", "has no column 'label'"),
-        ("", "has no column 'item'"),
+        ("", "is empty"),
         ("item,label\np,cat\np,dog\n", "line 3: item 'p' has the labels 'cat' and 'dog'"),
         ('item,label\np,"cat\n', "is not CSV"),
     ],
@@ -91,14 +91,29 @@ def test_files_of_another_encoding_or_place_are_rejected(tmp_path):
     path = tmp_path / "corrections.csv"
     with pytest.raises(MissingFileError, match="there is no"):
         read_corrections(path)
-    path.write_bytes("item,label\np,caf\u00e9\n".encode("latin-1"))
-    with pytest.raises(DatasetError, match="is not text in UTF-8"):
+    path.write_bytes(b"\x89PNG\0\0\0")
+    with pytest.raises(DatasetError, match="is not text"):
         read_corrections(path)
+    with pytest.raises(ConfigurationError, match=r"is neither .* nor one of \.csv"):
+        read_corrections(write(tmp_path / "corrections.doc", ""))
+
+
+def test_corrections_are_read_as_spreadsheets_save_them(tmp_path):
+    path = tmp_path / "corrections.csv"
+    path.write_bytes("item;label;given\np;caf\u00e9;WAHR\nq;caf\u00e9;TRUE\n".encode("cp1252"))
+    with pytest.warns(DataWarning) as caught:
+        assert read_corrections(path) == {"p": "caf\u00e9", "q": "caf\u00e9"}
+    assert "Windows-1252" in str(caught[0].message)
+    assert "semicolons (--delimiter)" in str(caught[0].message)
+    lines = ['{"item": "p", "label": "cat", "given": true}', '{"item": "q", "given": false}']
+    path = write(tmp_path / "corrections.jsonl", "\n".join(lines))
+    with pytest.warns(DataWarning, match="1 rows are no corrections"):
+        assert read_corrections(path) == {"p": "cat"}
 
 
 def test_corrections_of_unknown_items_are_rejected():
     with pytest.raises(InvalidInputError, match="the correction of item 'z' fits 0 items"):
         correct_labels(ITEMS, {"z": "cat"})
-    twice = PartiallyLabeledItems(np.eye(3), ("cat", "dog", None), ("p", "q", "p"))
+    twice = LabelSource(("p", "q", "p"), np.eye(3), "features", ("cat", "dog", None))
     with pytest.raises(InvalidInputError, match="item 'p' fits 2 items"):
         correct_labels(twice, {"p": "dog"})

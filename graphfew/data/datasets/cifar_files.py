@@ -16,7 +16,7 @@ from PIL import Image
 
 from graphfew.data.io import archives, cache
 from graphfew.data.io.download import download
-from graphfew.data.io.image_folder import READ_ERRORS, SUFFIXES
+from graphfew.data.io.image_pixels import READ_ERRORS, SUFFIXES
 from graphfew.data.io.paths import Root, find_folder
 from graphfew.data.io.progress import with_progress
 from graphfew.errors import DatasetError, DatasetNotFoundError

@@ -31,10 +31,11 @@ def class_folders(
 ) -> Dataset:
     """Load your own images from class folders.
 
-    Images are `root/<class>/*.png` (or jpg, webp, bmp), or `root/<split>/<class>/*.png` with a
+    Images are `root/<class>/*.png` (or jpg, webp, bmp, gif, tif and others), or `root/<split>/<class>/*.png` with a
     folder for each split. They are stretched to a square by Lanczos resampling, rotated as their
-    EXIF data says, and cached. Images outside of class folders, or in a folder for unlabeled ones,
-    are ignored.
+    EXIF data says, and cached. Values of more than 8 bits are scaled to the full range of the image
+    (see `graphfew.data.io.image_pixels.to_eight_bits`). Images outside of class folders, or in a
+    folder for unlabeled ones, are ignored.
 
     Args:
         root: the folder; None takes `$GRAPHFEW_DATA/class_folders`.
@@ -101,9 +102,9 @@ def _load_pixels(
     def decode() -> dict[str, NDArray[np.uint8]]:
         label = f"decoding {listing.folder.name}"
         with progress_counter(label, len(listing.paths), progress) as on_progress:
-            return {"x": read_images(listing, channels, size, on_progress).x}
+            return {"x": read_images(listing, channels, size, on_progress)}
 
-    key = f"images-{cache.fingerprint(listing.paths)}-{channels}x{size}"
+    key = f"scaled-images-{cache.fingerprint(listing.paths)}-{channels}x{size}"
     cached = cache.load_or_build(key, ("x",), decode)
     x: NDArray[np.uint8] = cached["x"].astype(np.uint8, copy=False)
     return x

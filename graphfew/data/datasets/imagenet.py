@@ -15,7 +15,8 @@ from PIL import Image
 from graphfew.data.dataset import Dataset
 from graphfew.data.datasets.class_folders import dataset_from_images
 from graphfew.data.io import pickled_images
-from graphfew.data.io.image_folder import READ_ERRORS, ImageListing, list_images
+from graphfew.data.io.image_folder import ImageListing, list_images
+from graphfew.data.io.image_pixels import READ_ERRORS
 from graphfew.data.io.npz import read_arrays
 from graphfew.data.io.paths import Root, check_image_size, require_folder
 from graphfew.data.io.safe_pickle import read_pickle

@@ -5,34 +5,22 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
 from graphfew.data.class_names import is_split_name, quoted
-from graphfew.data.io import archives
-from graphfew.data.label_marks import is_default_mark, suggest_argument
-from graphfew.data.partially_labeled import (
-    Labels,
-    PartiallyLabeledItems,
-    check_labels,
-    parse_labels,
+from graphfew.data.io.image_pixels import (
+    SUFFIXES,
+    ProgressCallback,
+    read_pixels,
+    unreadable_reason,
 )
+from graphfew.data.label_marks import is_default_mark, suggest_argument
+from graphfew.data.partially_labeled import Labels, check_labels, parse_labels
+from graphfew.data.problems import ItemProblem, raise_problems
 from graphfew.errors import DatasetError, InvalidInputError
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
-# What Pillow raises for damaged files, also inside an archive.
-READ_ERRORS = (*archives.READ_ERRORS, Image.DecompressionBombError)
-ProgressCallback = Callable[[int], None]
-
-_GRAY_MODES = ("1", "L", "LA", "La")
-# The EXIF tag for the orientation of the camera, and its values that swap width and height.
-_ORIENTATION_TAG = 0x0112
-_ROTATED_BY_90_DEGREES = (5, 6, 7, 8)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,24 +60,12 @@ class ImageListing:
         return dataclasses.replace(self, paths=tuple(paths), labels=tuple(labels))
 
 
-@dataclasses.dataclass(frozen=True)
-class ImageFormat:
-    """What the headers of a set of images state.
-
-    Attributes:
-        sizes: `[n]` (width, height) of each image.
-        colored: whether any image has color.
-    """
-
-    sizes: tuple[tuple[int, int], ...]
-    colored: bool
-
-
 def list_images(
     folder: Path,
     unlabeled: str | None = None,
     unlabeled_marks: Sequence[str] | None = None,
     suggest: Callable[[Sequence[str]], str] = suggest_argument,
+    require_classes: bool = True,
 ) -> ImageListing:
     """List the images of a folder by class.
 
@@ -103,13 +79,15 @@ def list_images(
         unlabeled_marks: names of sub-folders with more unlabeled images, if they exist; None takes
             the default ones (see `graphfew.data.labels.resolve_labels`).
         suggest: describes how the caller sets the marks.
+        require_classes: whether two class folders are needed; otherwise, all images may be
+            unlabeled.
 
     Returns:
         The images, unlabeled ones included.
 
     Raises:
-        DatasetError: the folder has no class folders, these are splits, a class folder has no
-            images, or only one class has any.
+        DatasetError: the folder has no images, no class folders, these are splits, a class folder
+            has no images, or only one class has any.
         InvalidInputError: the folder `unlabeled` does not exist.
     """
     subfolders = sorted(path for path in folder.iterdir() if path.is_dir() and _is_visible(path))
@@ -123,7 +101,7 @@ def list_images(
     images = [[path for path in paths if _is_image(path)] for paths in files]
     marks = unlabeled_marks if unlabeled is None else (unlabeled,)
     class_names = _class_names(subfolders, [len(paths) for paths in images[1:]], marks, suggest)
-    if not any(class_names):
+    if require_classes and not any(class_names):
         raise DatasetError(
             f"{folder} has no class folders; create a sub-folder for each class, named after the "
             "class, and put its labeled images there"
@@ -139,10 +117,13 @@ def list_images(
         paths += found
         labels += [class_name] * len(found)
     n_skipped = sum(map(len, files)) - len(paths)
-    try:
-        check_labels(tuple(labels))
-    except InvalidInputError as error:
-        raise DatasetError(f"{folder}: {error}") from error
+    if not paths:
+        raise DatasetError(f"{folder} has no images ({', '.join(SUFFIXES)}); give another folder")
+    if require_classes:
+        try:
+            check_labels(tuple(labels))
+        except InvalidInputError as error:
+            raise DatasetError(f"{folder}: {error}") from error
     return ImageListing(folder, tuple(paths), tuple(labels), n_skipped)
 
 
@@ -180,49 +161,9 @@ def _check_splits(folder: Path, subfolders: Sequence[Path]) -> None:
         )
 
 
-def read_image_format(listing: ImageListing, on_progress: ProgressCallback) -> ImageFormat:
-    """Read the header of every image.
-
-    Args:
-        listing: from `list_images`.
-        on_progress: called with the number of images read.
-
-    Raises:
-        DatasetError: a file is not an image, or has more than 8 bits per value.
-    """
-    sizes: list[tuple[int, int]] = []
-    colored = False
-    for count, path in enumerate(listing.paths, 1):
-        with _open_image(path) as image:
-            mode = image.mode
-            width, height = image.size
-            if image.getexif().get(_ORIENTATION_TAG) in _ROTATED_BY_90_DEGREES:
-                width, height = height, width
-        # Pillow's modes "I", "I;16" and "F" have 16 or 32 bits.
-        if mode.startswith(("I", "F")):
-            raise DatasetError(
-                f"{path} has more than 8 bits per value (mode {mode}); convert it to 8 bits"
-            )
-        sizes.append((width, height))
-        colored = colored or mode not in _GRAY_MODES
-        on_progress(count)
-    return ImageFormat(tuple(sizes), colored)
-
-
-def check_sizes(listing: ImageListing, sizes: Sequence[tuple[int, int]]) -> None:
-    """Raise DatasetError if the images do not have the same size."""
-    for name, size in zip(listing.names, sizes, strict=True):
-        if size != sizes[0]:
-            (width, height), (other_width, other_height) = sizes[0], size
-            raise DatasetError(
-                f"the images differ in size: {listing.names[0]} is {width}x{height} and {name} "
-                f"{other_width}x{other_height}; resize them all with --size, such as --size 32"
-            )
-
-
 def read_images(
     listing: ImageListing, channels: int, size: int | None, on_progress: ProgressCallback
-) -> PartiallyLabeledItems:
+) -> NDArray[np.uint8]:
     """Read all images, rotated as their EXIF data says, transparent parts white.
 
     Args:
@@ -233,54 +174,40 @@ def read_images(
         on_progress: called with the number of images read.
 
     Returns:
-        The items, with `x` `[n, channels, h, w]` uint8.
+        The images, `[n, channels, h, w]`.
 
     Raises:
-        DatasetError: an image is damaged.
+        BadItemsError: images are damaged; all of them are reported.
     """
+    return read_image_files(str(listing.folder), listing.paths, channels, size, on_progress)
+
+
+def read_image_files(
+    origin: str,
+    paths: Sequence[Path],
+    channels: int,
+    size: int | None,
+    on_progress: ProgressCallback,
+) -> NDArray[np.uint8]:
+    """Read images as `read_images` does, given their paths and what messages call them."""
     # Allocated once, when the first image shows the size: stacking a list would hold all images
     # twice.
-    x: NDArray[Any] = np.empty(0, dtype=np.uint8)
-    for index, path in enumerate(listing.paths):
-        pixels = _read_pixels(path, channels, size)
-        if index == 0:
-            x = np.empty((len(listing.paths), *pixels.shape), dtype=np.uint8)
+    x: NDArray[np.uint8] = np.empty(0, dtype=np.uint8)
+    problems: list[ItemProblem] = []
+    for index, path in enumerate(paths):
+        try:
+            pixels = read_pixels(path, channels, size)
+        except DatasetError as error:
+            reason = unreadable_reason(path, error.__cause__ or error)
+            problems.append(ItemProblem(index, str(path), reason))
+            continue
+        finally:
+            on_progress(index + 1)
+        if not len(x):
+            x = np.empty((len(paths), *pixels.shape), dtype=np.uint8)
         x[index] = pixels
-        on_progress(index + 1)
-    return PartiallyLabeledItems(x, listing.labels, listing.names)
-
-
-def _read_pixels(path: Path, channels: int, size: int | None) -> NDArray[np.uint8]:
-    """Return an image as `[channels, h, w]`."""
-    with _open_image(path) as image:
-        upright = ImageOps.exif_transpose(image)
-        converted = _on_white(upright).convert("L" if channels == 1 else "RGB")
-        if size is not None and converted.size != (size, size):
-            converted = converted.resize((size, size), Image.Resampling.LANCZOS)
-    pixels = np.asarray(converted)
-    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
-
-
-def _on_white(image: Image.Image) -> Image.Image:
-    """Put a transparent image on a white background."""
-    if not image.has_transparency_data:
-        return image
-    # Conversion to RGB alone would show the arbitrary colors of transparent pixels.
-    foreground = image.convert("RGBA")
-    background = Image.new("RGBA", foreground.size, "white")
-    return Image.alpha_composite(background, foreground)
-
-
-@contextmanager
-def _open_image(path: Path) -> Iterator[Image.Image]:
-    try:
-        # Pillow decodes lazily: what the caller does with the image may raise as well.
-        with Image.open(path) as image:
-            yield image
-    except READ_ERRORS as error:
-        raise DatasetError(
-            f"{path} cannot be read as an image ({error}); replace or remove it"
-        ) from error
+    raise_problems(origin, problems, "replace or remove it")
+    return x
 
 
 def _walk(folder: Path, *, recursive: bool) -> Iterator[Path]:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from graphfew.data.partially_labeled import PartiallyLabeledItems
+from graphfew.data.partially_labeled import check_labels
 from graphfew.errors import InvalidInputError
 from graphfew.estimators.classifier import FewShotClassifier
+from graphfew.labeling.sources import LabelSource
 
 Array = NDArray[Any]
-UNKNOWN_LABEL = "unknown"
+UNKNOWN_LABEL, TEXT_COLUMN = "unknown", "text"
 COLUMNS = (
     "item",
     "label",
@@ -41,15 +40,15 @@ class LabelTable:
 
     Example:
         >>> import numpy as np, graphfew as gf
-        >>> from graphfew.data.partially_labeled import PartiallyLabeledItems
+        >>> from graphfew.labeling.sources import LabelSource
         >>> x = np.array([[0.0, 1.0], [1.0, 0.0], [0.1, 1.0]])
-        >>> items = PartiallyLabeledItems(x, ("cat", "dog", None), ("0", "1", "2"))
+        >>> items = LabelSource(("0", "1", "2"), x, "features", ("cat", "dog", None))
         >>> table = label_items(items, x, gf.FewShotClassifier())
         >>> [row[:2] for row in table.rows()]
         [('0', 'cat'), ('1', 'dog'), ('2', 'cat')]
     """
 
-    items: PartiallyLabeledItems
+    items: LabelSource
     probs: Array
     predicted: NDArray[np.int64]
     similarity: Array
@@ -71,42 +70,54 @@ class LabelTable:
         confidence: Array = self.probs[np.arange(len(self.predicted)), self.predicted]
         return confidence
 
-    def rows(self) -> Iterator[tuple[str, ...]]:
-        """Iterate over the items as rows of text.
+    def columns(self) -> dict[str, list[Any]]:
+        """Return the table by column.
 
         The second label is the next probable class. An unknown item has its most probable class
-        there, and no confidence.
+        there, and no confidence. Items that are texts have a column `text`, too.
 
         Returns:
-            An iterator over tuples with the fields of `COLUMNS`.
+            The values `[n]` of each column of `COLUMNS`; None where there is none.
         """
         classes, confidence, is_given = self.items.classes, self.confidence, self.is_given
         other_probs = self.probs.copy()
         # Below every probability, so that argmax gives the second class.
         other_probs[np.arange(len(other_probs)), self.predicted] = -1
         second = other_probs.argmax(1)
+        columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
         for i, name in enumerate(self.items.names):
-            first_label, first_confidence = classes[self.predicted[i]], f"{confidence[i]:.6f}"
-            second_label, second_confidence = classes[second[i]], f"{other_probs[i, second[i]]:.6f}"
+            label, first = classes[self.predicted[i]], float(confidence[i])
+            second_label, second_prob = classes[second[i]], float(other_probs[i, second[i]])
+            labels: tuple[Any, ...] = (label, first, second_label, second_prob)
             # The most probable class is what to enter if the item is not unknown after all.
             if self.is_unknown[i]:
-                second_label, second_confidence = first_label, first_confidence
-                first_label, first_confidence = UNKNOWN_LABEL, ""
+                labels = (UNKNOWN_LABEL, None, label, first)
             elif is_given[i]:
-                second_label, second_confidence = "", ""
-            yield (
-                name,
-                first_label,
-                first_confidence,
-                f"{self.similarity[i]:.6f}",
-                second_label,
-                second_confidence,
-                "true" if is_given[i] else "false",
-            )
+                labels = (label, first, None, None)
+            similarity = float(self.similarity[i])
+            row = (name, *labels[:2], similarity, *labels[2:], bool(is_given[i]))
+            for column, value in zip(COLUMNS, row, strict=True):
+                columns[column].append(value)
+        if self.items.kind == "text":
+            columns[TEXT_COLUMN] = list(self.items.items)
+        return columns
+
+    def rows(self) -> Iterator[tuple[str, ...]]:
+        """Iterate over the items as rows of text, with the fields of `columns`."""
+        for row in zip(*self.columns().values(), strict=True):
+            yield tuple(_to_text(value) for value in row)
+
+
+def _to_text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value if isinstance(value, str) else f"{value:.6f}"
 
 
 def label_items(
-    items: PartiallyLabeledItems,
+    items: LabelSource,
     features: Array,
     classifier: FewShotClassifier,
     threshold: float | Literal["auto"] | None = None,
@@ -124,17 +135,18 @@ def label_items(
         A label for every item.
 
     Raises:
-        InvalidInputError: a class is called "unknown" and there is a threshold, or
-            `FewShotClassifier.fit` rejects the items.
+        InvalidInputError: fewer than two classes have a label, a class is called "unknown" and
+            there is a threshold, or `FewShotClassifier.fit` rejects the items.
 
     Example:
         >>> import numpy as np, graphfew as gf
-        >>> from graphfew.data.partially_labeled import PartiallyLabeledItems
+        >>> from graphfew.labeling.sources import LabelSource
         >>> x = np.array([[0.0, 1.0], [1.0, 0.0], [-1.0, -1.0]])
-        >>> items = PartiallyLabeledItems(x, ("cat", "dog", None), ("0", "1", "2"))
+        >>> items = LabelSource(("0", "1", "2"), x, "features", ("cat", "dog", None))
         >>> label_items(items, x, gf.FewShotClassifier(), threshold=0.99).is_unknown
         array([False, False,  True])
     """
+    check_labels(items.labels)
     if threshold is not None and UNKNOWN_LABEL in items.classes:
         raise InvalidInputError(
             f"a class is called {UNKNOWN_LABEL!r}, which is the label of items below the "
@@ -151,30 +163,3 @@ def label_items(
         # A given label stays, however dissimilar the item is to its class.
         is_unknown = (similarity < threshold) & (items.class_index < 0)
     return LabelTable(items, probs, predicted, similarity, is_unknown)
-
-
-def write_table(table: LabelTable, path: Path) -> None:
-    """Write a table as CSV in UTF-8, with a header of `COLUMNS`.
-
-    Args:
-        table: the labels.
-        path: the file, which is overwritten.
-
-    Raises:
-        OSError: the file cannot be written.
-
-    Example:
-        >>> import tempfile, numpy as np, graphfew as gf
-        >>> from graphfew.data.partially_labeled import PartiallyLabeledItems
-        >>> items = PartiallyLabeledItems(np.eye(2), ("cat", "dog"), ("0", "1"))
-        >>> table = label_items(items, items.x, gf.FewShotClassifier())
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     write_table(table, Path(folder) / "labels.csv")
-        ...     (Path(folder) / "labels.csv").read_text().splitlines()[1]
-        '0,cat,1.000000,1.000000,,,true'
-    """
-    with path.open("w", newline="", encoding="utf-8") as file:
-        # csv ends lines with \r\n by default, on every system.
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows(table.rows())

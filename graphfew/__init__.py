@@ -41,7 +41,7 @@ from graphfew.training.loop import TrainStep, train
 from graphfew.training.pretrain import class_loss
 
 if TYPE_CHECKING:
-    from graphfew import convert, encoders, export, visualization
+    from graphfew import convert, encoders, export, loggers, visualization
     from graphfew.estimators.classifier import FewShotClassifier
 else:
     # scikit-learn, networkx and matplotlib take longer to import than everything else,
@@ -52,6 +52,7 @@ else:
         "encoders": None,
         "estimators": None,
         "export": None,
+        "loggers": None,
         "visualization": None,
     }
 
@@ -101,6 +102,7 @@ __all__ = [
     "export",
     "from_edges",
     "load",
+    "loggers",
     "methods",
     "nn",
     "node_loss",

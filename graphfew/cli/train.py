@@ -11,6 +11,7 @@ import typer
 from graphfew.cli import console
 from graphfew.cli._options import given_options, option_parameter, with_parameters
 from graphfew.cli.error_handling import INTERRUPTED, PROCESS_LOST, interruptible, one_line_errors
+from graphfew.cli.train_logging import NO_LOGGERS, LoggerOptions, choose_loggers, display_and_log
 from graphfew.errors import ConfigurationError, ProcessLostError
 from graphfew.runs import (
     PreparedRun,
@@ -21,6 +22,7 @@ from graphfew.runs import (
     resume,
     training_options,
 )
+from graphfew.runs.event_logging import LOG_EVERY
 from graphfew.runs.options import TRAINING_GROUP
 from graphfew.runs.run_dir import read_config
 from graphfew.training.distributed import SINGLE_PROCESS, ProcessGroup
@@ -53,6 +55,22 @@ def train(
             rich_help_panel=TRAINING_GROUP,
         ),
     ] = 1,
+    logger: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Log to tensorboard, wandb or mlflow, too; may be given several times. A resumed "
+            r"run keeps its loggers. Needs graphfew\[tensorboard] and so on.",
+            show_default=False,
+            rich_help_panel=TRAINING_GROUP,
+        ),
+    ] = None,
+    log_every: Annotated[
+        int,
+        typer.Option(
+            help="With --logger: steps between steps that are logged.",
+            rich_help_panel=TRAINING_GROUP,
+        ),
+    ] = LOG_EVERY,
     **options: Any,
 ) -> None:
     """Train a method on tasks of a data set, and save the weights with the best validation accuracy.
@@ -62,9 +80,12 @@ def train(
     run. Validation tasks have their own seed.
     """
     with one_line_errors():
-        for name, number in {"processes": processes, "nodes": nodes}.items():
+        numbers = {"processes": processes, "nodes": nodes, "log_every": log_every}
+        for name, number in numbers.items():
             if number < 1:
                 raise ConfigurationError(f"{name} is {number}; it must be at least 1", key=name)
+        # Before data are loaded: a package may be missing.
+        loggers = choose_loggers(logger or (), log_every, RunDir(out), resuming=resume_run)
         given = given_options({"method": method, **options}, OPTIONS)
         process_group: ProcessGroup = SINGLE_PROCESS
         # Before anything else: the processes that `launch` starts run this command too.
@@ -76,7 +97,7 @@ def train(
             given["device"] = str(process_group.device)
         start = resume if resume_run else prepare
         prepared = start(out, given, process_group)
-        _run(prepared, process_group, _resume_command(out, processes, nodes))
+        _run(prepared, process_group, _resume_command(out, processes, nodes), loggers)
 
 
 def _device_type(out: Path) -> str:
@@ -85,8 +106,13 @@ def _device_type(out: Path) -> str:
     return config.device.partition(":")[0]
 
 
-def _run(prepared: PreparedRun, process_group: ProcessGroup, resume_command: str) -> None:
-    """Train to the end and report; only the first process prints."""
+def _run(
+    prepared: PreparedRun,
+    process_group: ProcessGroup,
+    resume_command: str,
+    loggers: LoggerOptions,
+) -> None:
+    """Train to the end and report; only the first process prints and logs."""
     schedule = prepared.config.schedule
     out = prepared.run.folder
     is_first = process_group.rank == 0
@@ -105,7 +131,7 @@ def _run(prepared: PreparedRun, process_group: ProcessGroup, resume_command: str
     # Only around the training: before it, Ctrl-C may end the program at once, as nothing is lost.
     with interruptible() as should_stop:
         try:
-            with console.training_display(screen, schedule, prepared.progress.step) as on_event:
+            with display_and_log(screen, prepared, loggers if is_first else NO_LOGGERS) as on_event:
                 progress = execute(
                     prepared,
                     on_event=on_event,

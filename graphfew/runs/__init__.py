@@ -8,6 +8,7 @@ from graphfew.runs.checkpoints import checkpoint_label, resolve_checkpoint
 from graphfew.runs.config import TrainConfig
 from graphfew.runs.environment import versions
 from graphfew.runs.evaluation import EvaluationRow, evaluate_checkpoints
+from graphfew.runs.event_logging import log_events
 from graphfew.runs.factory import check_mode
 from graphfew.runs.fit import TrainingEvent, TrainingProgress, ValidationRecord, fit
 from graphfew.runs.option_catalog import training_options
@@ -36,6 +37,7 @@ __all__ = [
     "execute",
     "fit",
     "load_split",
+    "log_events",
     "parse_key_values",
     "parse_ratios",
     "prepare",

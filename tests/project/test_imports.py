@@ -17,6 +17,7 @@ PROJECT = ("graphfew", "tests", "examples", "benchmarks", "docs")
 ORDER = (
     "errors",
     "_utils",
+    "loggers",
     "ops",
     "core",
     "backbones",

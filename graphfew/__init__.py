@@ -37,6 +37,7 @@ from graphfew.nn.layers import squared_euclidean
 from graphfew.nn.method import GraphMethod, MethodOutput
 from graphfew.serialization import pretrained
 from graphfew.serialization.checkpoint import load, save
+from graphfew.serialization.hub_upload import push_to_hub
 from graphfew.training.loop import TrainStep, train
 from graphfew.training.pretrain import class_loss
 
@@ -109,6 +110,7 @@ __all__ = [
     "predict",
     "pretrained",
     "propagation",
+    "push_to_hub",
     "register_method",
     "save",
     "squared_euclidean",

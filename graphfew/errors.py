@@ -16,6 +16,7 @@ __all__ = [
     "DatasetNotFoundError",
     "DownloadError",
     "GraphfewError",
+    "HubError",
     "InvalidInputError",
     "InvalidTypeError",
     "MissingDependencyError",
@@ -157,6 +158,16 @@ class DownloadError(GraphfewError, OSError):
     Example:
         >>> from graphfew.errors import DownloadError
         >>> issubclass(DownloadError, OSError)
+        True
+    """
+
+
+class HubError(GraphfewError, OSError):
+    """The Hugging Face Hub could not be reached, or refused a request.
+
+    Example:
+        >>> from graphfew.errors import HubError
+        >>> issubclass(HubError, OSError)
         True
     """
 

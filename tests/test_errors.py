@@ -15,6 +15,7 @@ BUILTINS = {
     "DatasetError": ValueError,
     "DatasetNotFoundError": FileNotFoundError,
     "DownloadError": OSError,
+    "HubError": OSError,
     "InvalidInputError": ValueError,
     "InvalidTypeError": TypeError,
     "MissingDependencyError": ModuleNotFoundError,

@@ -26,6 +26,7 @@ from graphfew.estimators._models import ModelFactory, check_head, check_method
 from graphfew.estimators.auto.predictor import AUTO, AutoPredictor, check_auto, fit_auto
 from graphfew.serialization import pretrained
 from graphfew.serialization.checkpoint import SUFFIX, checkpoint_path
+from graphfew.serialization.hub_download import is_hub_address
 
 Array = NDArray[Any]
 
@@ -435,6 +436,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return (
             isinstance(method, Path)
             or str(method).endswith(SUFFIX)
+            or is_hub_address(str(method))
             or str(method) in pretrained.names()
         )
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from graphfew._utils.model_spec import JSON
 from graphfew.errors import MissingFileError
-from graphfew.serialization import pretrained
+from graphfew.serialization import checkpoint_path, pretrained
+from graphfew.serialization.hub_download import is_hub_address
 
 SUFFIX = ".safetensors"
 
@@ -16,19 +17,23 @@ def resolve_checkpoint(path: str | Path) -> Path:
     """Find a checkpoint.
 
     Args:
-        path: a file, a run folder (its best checkpoint) or the name of a pretrained model.
+        path: a file, a run folder (its best checkpoint), the name of a pretrained model, or an
+            address of the Hugging Face Hub such as `hf://owner/name`.
 
     Returns:
         The path of the checkpoint.
 
     Raises:
         MissingFileError: if nothing matches.
+        HubError: if the hub cannot be reached, or refuses access.
 
     Example:
         >>> from graphfew.runs import resolve_checkpoint
         >>> resolve_checkpoint("egnn-omniglot").name
         'egnn-omniglot.safetensors'
     """
+    if is_hub_address(path):
+        return checkpoint_path(path)
     name = str(path)
     path = Path(path)
     if path.is_dir():
@@ -43,7 +48,7 @@ def resolve_checkpoint(path: str | Path) -> Path:
         return pretrained.path(name)
     raise MissingFileError(
         f"there is no checkpoint {path}; give a .safetensors file, a run folder with a best "
-        "checkpoint, or the name of a pretrained model"
+        "checkpoint, the name of a pretrained model, or hf://owner/name"
     )
 
 

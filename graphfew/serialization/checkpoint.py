@@ -32,6 +32,11 @@ from graphfew.serialization._checkpoint_format import (
     reason,
     with_prefix,
 )
+from graphfew.serialization.hub_download import (
+    download_checkpoint,
+    is_hub_address,
+    parse_address,
+)
 
 SUFFIX = ".safetensors"
 # Upper bound on the integer arguments of a model spec: widths, sizes and numbers of layers.
@@ -105,7 +110,8 @@ def load(
 
     Args:
         path: the file, with or without `.safetensors`; or the name of a pretrained checkpoint (see
-            `pretrained.names`), unless a file of that name exists.
+            `pretrained.names`), unless a file of that name exists; or a model in the Hugging Face
+            Hub, `"hf://owner/name"` or `"hf://owner/name@revision"`, which is cached.
         into: a model to load the weights into, required if the saved model was not made by
             `create`.
         optimizer: the optimizer of the weights; its saved state is loaded into it.
@@ -116,7 +122,8 @@ def load(
         The model, or `into` with the saved weights.
 
     Raises:
-        MissingFileError: the file does not exist.
+        MissingFileError: the file or repository does not exist.
+        HubError: the hub cannot be reached, or refuses access.
         CheckpointError: the file is corrupt, is not a checkpoint, has a newer format, is of another
             model, or describes a model with far more weights than it holds. `into`, `optimizer` and
             `learner` are then unchanged.
@@ -184,18 +191,23 @@ def checkpoint_path(path: str | Path) -> Path:
     """Find the file that `load` reads for a path or name.
 
     Args:
-        path: a file, with or without `.safetensors`, or the name of a pretrained checkpoint.
+        path: a file, with or without `.safetensors`, the name of a pretrained checkpoint, or an
+            address of the Hugging Face Hub.
 
     Returns:
-        The file if it exists; otherwise the pretrained checkpoint of that name.
+        The file if it exists; otherwise the pretrained checkpoint of that name. For an address, the
+        file in the cache of the hub.
 
     Raises:
-        MissingFileError: neither exists.
+        MissingFileError: it does not exist.
+        HubError: the hub cannot be reached, or refuses access.
 
     Example:
         >>> checkpoint_path("egnn-omniglot").name
         'egnn-omniglot.safetensors'
     """
+    if is_hub_address(path):
+        return download_checkpoint(parse_address(path))
     file = with_suffix(path, SUFFIX)
     if file.is_file():
         return file

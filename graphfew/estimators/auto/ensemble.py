@@ -15,7 +15,13 @@ from graphfew.estimators.auto.calibration import (
     fit_inv_temperature,
     predict_accuracy,
 )
-from graphfew.estimators.auto.members import ALPHA, NEIGHBORS, MemberScores, fit_members
+from graphfew.estimators.auto.members import (
+    ALPHA,
+    NEIGHBORS,
+    MemberGraph,
+    MemberScores,
+    fit_members,
+)
 from graphfew.estimators.auto.mixture import (
     CandidateMixture,
     CutShare,
@@ -197,7 +203,11 @@ class EnsembleFit:
 
 @torch.no_grad()
 def fit_ensemble(
-    x: Float[Tensor, "N F"], labels: Int[Tensor, " N"], n_classes: int, weights: EnsembleWeights
+    x: Float[Tensor, "N F"],
+    labels: Int[Tensor, " N"],
+    n_classes: int,
+    weights: EnsembleWeights,
+    graph: MemberGraph | None = None,
 ) -> EnsembleFit:
     """Fit an ensemble to items, some of which are labeled.
 
@@ -213,6 +223,7 @@ def fit_ensemble(
         labels: `[N]` class indices, -1 if unlabeled. Every class has a label.
         n_classes: number of classes.
         weights: fitted on other data sets.
+        graph: of the items, if it is already known (see `build_member_graph`).
 
     Returns:
         The ensemble, and its results on the items.
@@ -235,7 +246,7 @@ def fit_ensemble(
     Deviations:
         none.
     """
-    members = fit_members(x, labels, n_classes)
+    members = fit_members(x, labels, n_classes, graph)
     is_labeled = labels != UNKNOWN
     shots = int(is_labeled.sum()) / n_classes
     unlabeled = members.scores[:, ~is_labeled]

@@ -60,6 +60,60 @@ class MemberScores:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class MemberGraph:
+    """What the members need of the items; it does not depend on labels.
+
+    Attributes:
+        scaling: of the features.
+        features: `[N, F]` scaled features.
+        neighbors: the ten nearest of each item.
+        topology: the kNN graph of the items.
+        edge_weights: `[E, 1]` of the graph.
+        diffused: `[N, F]` features diffused on the graph, not normalized.
+    """
+
+    scaling: FeatureScaling
+    features: Float[Tensor, "N F"]
+    neighbors: Neighbors
+    topology: Topology
+    edge_weights: Float[Tensor, "E 1"]
+    diffused: Float[Tensor, "N F"]
+
+
+def build_member_graph(x: Float[Tensor, "N F"]) -> MemberGraph:
+    """Scale features, find neighbors and diffuse the features.
+
+    Args:
+        x: features.
+
+    Returns:
+        The graph, which `fit_members` accepts for any labels of the items.
+    """
+    scaling = fit_scaling(x)
+    features = scaling(x)
+    neighbors = knn(features, min(NEIGHBORS, len(features) - 1))
+    return member_graph_of(scaling, features, neighbors)
+
+
+def member_graph_of(
+    scaling: FeatureScaling, features: Float[Tensor, "N F"], neighbors: Neighbors
+) -> MemberGraph:
+    """Build the graph of neighbors that are already known.
+
+    Args:
+        scaling: of the features.
+        features: scaled features.
+        neighbors: of each item, at most ten.
+
+    Returns:
+        The graph.
+    """
+    topology, edge_weights = sparse_knn_gaussian(features, NEIGHBORS, search=_reuse(neighbors))
+    diffused = diffuse_features(topology, edge_weights, features, ALPHA)
+    return MemberGraph(scaling, features, neighbors, topology, edge_weights, diffused)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class FittedMembers:
     """The members, fitted to items of which some are labeled.
 
@@ -91,7 +145,10 @@ class FittedMembers:
 
 
 def fit_members(
-    x: Float[Tensor, "N F"], labels: Int[Tensor, " N"], n_classes: int
+    x: Float[Tensor, "N F"],
+    labels: Int[Tensor, " N"],
+    n_classes: int,
+    graph: MemberGraph | None = None,
 ) -> FittedMembers:
     """Fit the members of the ensemble.
 
@@ -99,6 +156,7 @@ def fit_members(
         x: features.
         labels: class indices, -1 if unlabeled. Every class has a label.
         n_classes: number of classes C.
+        graph: of the features, if it is already known.
 
     Returns:
         The members and their scores.
@@ -110,12 +168,9 @@ def fit_members(
         >>> fit_members(x, torch.tensor([0, -1, -1, 1]), 2).scores.shape
         torch.Size([3, 4, 2])
     """
-    scaling = fit_scaling(x)
-    features = scaling(x)
-    neighbors = knn(features, min(NEIGHBORS, len(features) - 1))
-    topology, edge_weights = sparse_knn_gaussian(features, NEIGHBORS, search=_reuse(neighbors))
-    diffused = diffuse_features(topology, edge_weights, features, ALPHA)
-    unit_diffused = scaling.normalize(diffused)
+    graph = build_member_graph(x) if graph is None else graph
+    features, topology, edge_weights = graph.features, graph.topology, graph.edge_weights
+    unit_diffused = graph.scaling.normalize(graph.diffused)
     is_labeled = labels != UNKNOWN
     linear_head = fit_head(features[is_labeled], labels[is_labeled], n_classes)
     diffused_head = fit_head(unit_diffused[is_labeled], labels[is_labeled], n_classes)
@@ -123,12 +178,12 @@ def fit_members(
     scores = MemberScores(linear_head(features), diffused_head(unit_diffused), propagated)
     spreads = scores.spreads()
     return FittedMembers(
-        scaling,
+        graph.scaling,
         features,
-        neighbors,
+        graph.neighbors,
         topology,
         edge_weights,
-        diffused,
+        graph.diffused,
         linear_head,
         diffused_head,
         propagated,

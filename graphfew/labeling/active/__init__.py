@@ -3,6 +3,13 @@
 Start with `suggest.suggest`; a strategy is a function of a `labeling_state.LabelingState`.
 """
 
+from graphfew.labeling.active.coverage import covering_items
+from graphfew.labeling.active.field_covariance import (
+    changing_items,
+    informative_items,
+    informative_uncertain_items,
+    sum_informative_items,
+)
 from graphfew.labeling.active.item_graph import ItemGraph, build_item_graph
 from graphfew.labeling.active.labeling_state import (
     LabelingState,
@@ -11,10 +18,11 @@ from graphfew.labeling.active.labeling_state import (
     make_state,
     predict_by_ensemble,
 )
-from graphfew.labeling.active.strategies import STRATEGIES, find_strategy
+from graphfew.labeling.active.recommended import recommended_items
+from graphfew.labeling.active.strategies import STRATEGIES, find_strategy, random_items
 from graphfew.labeling.active.suggest import suggest, suggest_from_graph
 from graphfew.labeling.active.typicality import typical_items
-from graphfew.labeling.active.uncertainty import smallest_margin, uncertain_items
+from graphfew.labeling.active.uncertainty import entropy, smallest_margin, uncertain_items
 
 __all__ = [
     "STRATEGIES",
@@ -23,12 +31,20 @@ __all__ = [
     "PredictClasses",
     "Strategy",
     "build_item_graph",
+    "changing_items",
+    "covering_items",
+    "entropy",
     "find_strategy",
+    "informative_items",
+    "informative_uncertain_items",
     "make_state",
     "predict_by_ensemble",
+    "random_items",
+    "recommended_items",
     "smallest_margin",
     "suggest",
     "suggest_from_graph",
+    "sum_informative_items",
     "typical_items",
     "uncertain_items",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from functools import cached_property, partial
+from functools import cached_property
 
 import torch
 from jaxtyping import Float, Int
@@ -11,16 +11,17 @@ from torch import Tensor
 
 from graphfew.core.topology import Topology
 from graphfew.errors import InvalidInputError
+from graphfew.estimators.auto.members import NEIGHBORS as GRAPH_NEIGHBORS
+from graphfew.estimators.auto.members import MemberGraph, member_graph_of
+from graphfew.labeling.active.graph_spectrum import GraphSpectrum, smallest_eigenvectors
 from graphfew.propagation.components import connected_components
-from graphfew.propagation.diffusion import diffuse_features
-from graphfew.propagation.feature_scaling import FeatureScaling, fit_scaling
-from graphfew.propagation.knn_gaussian import sparse_knn_gaussian
+from graphfew.propagation.feature_scaling import fit_scaling
 from graphfew.propagation.neighbors import Neighbors, Search, exact_search, knn, union_graph
 
 # Neighbors that typicality averages over; the graph has the nearest 10 of them.
 NEIGHBORS = 20
-GRAPH_NEIGHBORS = 10
-ALPHA = 0.9
+# Number of eigenvectors of the Laplacian.
+RANK = 50
 # Items closer than this fraction of the median distance to the 10th neighbor are near-duplicates.
 NEAR_FRACTION = 0.1
 # Relative rounding of squared distances of equal items.
@@ -33,11 +34,8 @@ class ItemGraph:
 
     Attributes:
         x: `[N, F]` features as they were given.
-        scaling: of the features.
-        features: `[N, F]` scaled features.
-        neighbors: of each item.
-        topology: the kNN graph.
-        weights: `[E, 1]` of its edges.
+        neighbors: the 20 nearest of each item.
+        member_graph: scaled features and kNN graph of the default classifier.
 
     Example:
         >>> import torch
@@ -47,16 +45,28 @@ class ItemGraph:
     """
 
     x: Float[Tensor, "N F"]
-    scaling: FeatureScaling
-    features: Float[Tensor, "N F"]
     neighbors: Neighbors
-    topology: Topology
-    weights: Float[Tensor, "E 1"]
+    member_graph: MemberGraph
 
     @property
     def n_items(self) -> int:
         """Number of items."""
         return len(self.x)
+
+    @property
+    def features(self) -> Float[Tensor, "N F"]:
+        """`[N, F]` scaled features."""
+        return self.member_graph.features
+
+    @property
+    def topology(self) -> Topology:
+        """The kNN graph."""
+        return self.member_graph.topology
+
+    @property
+    def weights(self) -> Float[Tensor, "E 1"]:
+        """`[E, 1]` weights of the edges of the kNN graph."""
+        return self.member_graph.edge_weights
 
     @cached_property
     def typicality(self) -> Float[Tensor, " N"]:
@@ -67,8 +77,12 @@ class ItemGraph:
     @cached_property
     def diffused(self) -> Float[Tensor, "N F"]:
         """`[N, F]` features diffused over the graph, in which clusters are compact."""
-        diffused = diffuse_features(self.topology, self.weights, self.features, ALPHA)
-        return self.scaling.normalize(diffused)
+        return self.member_graph.scaling.normalize(self.member_graph.diffused)
+
+    @cached_property
+    def spectrum(self) -> GraphSpectrum:
+        """The smoothest functions on the graph."""
+        return smallest_eigenvectors(self.topology, self.weights, RANK)
 
     @cached_property
     def duplicate_group(self) -> Int[Tensor, " N"]:
@@ -120,13 +134,8 @@ def build_item_graph(x: Float[Tensor, "N F"], *, search: Search = exact_search) 
     scaling = fit_scaling(x)
     features = scaling(x)
     neighbors = knn(features, min(NEIGHBORS, len(x) - 1), search=search)
-    topology, weights = sparse_knn_gaussian(
-        features, GRAPH_NEIGHBORS, search=partial(_first_neighbors, neighbors)
+    # The same graph as that of a fit, so that predictions need no second search.
+    nearest = Neighbors(
+        neighbors.index[:, :GRAPH_NEIGHBORS], neighbors.distance[:, :GRAPH_NEIGHBORS]
     )
-    return ItemGraph(x, scaling, features, neighbors, topology, weights)
-
-
-def _first_neighbors(neighbors: Neighbors, x: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """A search that returns neighbors which are already known."""
-    del x
-    return neighbors.index[:, :k], neighbors.distance[:, :k]
+    return ItemGraph(x, neighbors, member_graph_of(scaling, features, nearest))

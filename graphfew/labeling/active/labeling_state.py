@@ -92,7 +92,7 @@ def predict_by_ensemble(
         >>> predict_by_ensemble(graph, torch.tensor([0, -1, -1, 1]), 2).argmax(1).tolist()
         [0, 0, 1, 1]
     """
-    fit = fit_ensemble(graph.x, class_index, n_classes, default_weights())
+    fit = fit_ensemble(graph.x, class_index, n_classes, default_weights(), graph.member_graph)
     return fit.logits.softmax(1)
 
 

@@ -7,6 +7,13 @@ from collections.abc import Mapping
 import numpy as np
 
 from graphfew.errors import InvalidInputError
+from graphfew.labeling.active.coverage import covering_items
+from graphfew.labeling.active.field_covariance import (
+    changing_items,
+    informative_items,
+    informative_uncertain_items,
+    sum_informative_items,
+)
 from graphfew.labeling.active.labeling_state import Index, LabelingState, Strategy
 from graphfew.labeling.active.recommended import recommended_items
 from graphfew.labeling.active.typicality import typical_items
@@ -38,8 +45,13 @@ def random_items(state: LabelingState, n: int, rng: np.random.Generator) -> Inde
 STRATEGIES: Mapping[str, Strategy] = {
     "recommended": recommended_items,
     "typical": typical_items,
+    "coverage": covering_items,
     "margin": uncertain_items,
     "entropy": uncertain_items_by_entropy,
+    "vopt": informative_items,
+    "sigma-optimality": sum_informative_items,
+    "model-change": changing_items,
+    "mc-vopt": informative_uncertain_items,
     "random": random_items,
 }
 

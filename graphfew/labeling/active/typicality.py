@@ -5,14 +5,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 from jaxtyping import Float
-from numpy.typing import NDArray
 from torch import Tensor
 
-from graphfew.labeling.active.item_graph import NEIGHBORS
 from graphfew.labeling.active.labeling_state import Index, LabelingState
-from graphfew.propagation.neighbors import knn
 
-Array = NDArray[np.float64]
 MAX_CLUSTERS = 500
 # Smaller clusters are outliers; they are used if no other is left.
 MIN_CLUSTER = 6
@@ -29,7 +25,7 @@ def typical_items(state: LabelingState, n: int, rng: np.random.Generator) -> Ind
     labels or none.
 
     Formula:
-        typicality(i) = 1 / mean distance of i to its 20 nearest candidates of the cluster
+        typicality(i) = 1 / mean distance of i to its 20 nearest neighbors
 
     Args:
         state: items and labels.
@@ -53,15 +49,15 @@ def typical_items(state: LabelingState, n: int, rng: np.random.Generator) -> Ind
         and Low Budgets (TypiClust).
 
     Deviations:
-        Features are scaled as the default classifier scales them, without self-supervised training.
-        The cluster with the fewest labels, given and suggested, is always next, where the authors'
-        code cycles through clusters. Distances are not squared, unlike in that code.
-        Near-duplicates are not suggested together. Small clusters are used if no other is left.
+        Clusters are those of features that are diffused over the kNN graph of all items, without
+        self-supervised training; neighbors may be in another cluster. The cluster with the fewest
+        labels, given and suggested, is always next, where the authors' code cycles through
+        clusters. Distances are not squared, unlike in that code. Near-duplicates are not suggested
+        together. Small clusters are used if no other is left.
     """
     n_clusters = min(state.n_labeled + n, MAX_CLUSTERS, state.graph.n_items)
-    cluster = cluster_items(state.graph.features, n_clusters, rng)
-    typicality = _typicality_in_clusters(state, cluster)
-    return pick_by_cluster(state, cluster, typicality, n)
+    cluster = cluster_items(state.graph.diffused, n_clusters, rng)
+    return pick_by_cluster(state, cluster, state.graph.typicality, n)
 
 
 def pick_by_cluster(
@@ -125,19 +121,3 @@ def cluster_items(x: Float[Tensor, "N F"], n_clusters: int, rng: np.random.Gener
     with threadpool_limits(limits=1):
         cluster: Index = model.fit_predict(x.numpy()).astype(np.int64)
     return cluster
-
-
-def _typicality_in_clusters(state: LabelingState, cluster: Index) -> Float[Tensor, " N"]:
-    """Typicality of the candidates among those of their cluster; 0 for other items."""
-    features = state.graph.features
-    typicality = torch.zeros(len(features), dtype=features.dtype)
-    candidates = state.candidates
-    clusters = torch.from_numpy(cluster)[candidates]
-    for number in np.unique(cluster[candidates]):
-        members = candidates[clusters == number]
-        k = min(NEIGHBORS, len(members) // 2)
-        if k < 1:
-            continue
-        mean = knn(features[members], k).distance.mean(1)
-        typicality[members] = 1 / (mean + torch.finfo(mean.dtype).eps)
-    return typicality

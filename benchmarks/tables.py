@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import files, method_tables, speed_tables, summary
+from benchmarks.active_learning import summary as active_summary
 from benchmarks.method_tables import markdown, percent
 from benchmarks.unlabeled_sets import suite_tables
 from graphfew.benchmark import read_published_results, report
@@ -63,6 +64,7 @@ SECTIONS = {
     "effective-classes": method_tables.effective_classes,
     "unlabeled-set": method_tables.unlabeled_set,
     "unlabeled-sets": suite_tables.unlabeled_sets,
+    "active-learning": active_summary.active_learning,
     "speed": speed_tables.speed,
     "floors": speed_tables.floors,
     "scale": method_tables.scale,

@@ -12,8 +12,8 @@ from torch import Tensor
 from benchmarks.active_learning.plan import MAX_SHOTS
 from benchmarks.unlabeled_sets.datasets import Array
 from benchmarks.unlabeled_sets.weights import weights_without
-from graphfew.estimators.auto.ensemble import fit_ensemble
-from graphfew.labeling.active import (
+from graphfew.estimators import fit_ensemble
+from graphfew.labeling import (
     ItemGraph,
     Strategy,
     build_item_graph,

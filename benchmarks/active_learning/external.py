@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from graphfew.labeling.active import LabelingState, Strategy
-from graphfew.labeling.active.labeling_state import Index
+from graphfew.labeling import LabelingState, Strategy
 
 PREFIX = "scikit-activeml "
 
@@ -29,7 +29,7 @@ def external_items(
     rng: np.random.Generator,
     *,
     query: Callable[[int, Any, Any, Any, int], Any],
-) -> Index:
+) -> NDArray[np.int64]:
     """Query a strategy of scikit-activeml on scaled features, with a logistic regression.
 
     Args:
@@ -54,7 +54,7 @@ def external_items(
         warnings.simplefilter("ignore", UserWarning)
         warnings.simplefilter("ignore", FutureWarning)
         warnings.simplefilter("ignore", RuntimeWarning)
-        chosen: Index = np.asarray(query(seed, x, y, model, n), dtype=np.int64)
+        chosen: NDArray[np.int64] = np.asarray(query(seed, x, y, model, n), dtype=np.int64)
     return chosen
 
 

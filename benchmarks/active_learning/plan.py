@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.active_learning import external
 from benchmarks.unlabeled_sets.datasets import Array, FeatureSet
-from graphfew.labeling.active import (
+from graphfew.labeling import (
     STRATEGIES,
     Strategy,
     recommended_items,

@@ -30,8 +30,8 @@ def read_curves(path: Path) -> dict[CurveKey, Curve]:
         if "command" in content:
             continue
         key = CurveKey(content["strategy"], content["dataset"], content["draw"])
-        values = (tuple(content[name]) for name in ("accuracy", "classes_found"))
-        curves[key] = Curve(*values, content["seconds"])
+        accuracy, found = tuple(content["accuracy"]), tuple(content["classes_found"])
+        curves[key] = Curve(accuracy, found, content["seconds"])
     return curves
 
 

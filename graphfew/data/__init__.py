@@ -29,6 +29,8 @@ from graphfew.data.datasets.precomputed_features import (
 )
 from graphfew.data.draws import TaskDraw
 from graphfew.data.encode import encode
+from graphfew.data.from_huggingface import from_huggingface
+from graphfew.data.from_torch import from_torch
 from graphfew.data.int_range import IntRange
 from graphfew.data.query_sampling import (
     QuerySampler,
@@ -78,6 +80,8 @@ __all__ = [
     "encode",
     "fc100",
     "fewrel",
+    "from_huggingface",
+    "from_torch",
     "glyphs",
     "kmeans_partitions",
     "load",

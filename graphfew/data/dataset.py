@@ -15,9 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from graphfew._utils.data_warning import warn_data
-from graphfew.data.label_marks import show_mark, suggest_argument
-from graphfew.data.label_values import LabelValues, label_values
-from graphfew.data.labels import ResolvedLabels, class_indices, resolve_labels
+from graphfew.data.dataset_labels import DatasetLabels, read_labels
 from graphfew.data.table_columns import drop_index
 from graphfew.errors import InvalidInputError, InvalidTypeError
 
@@ -173,50 +171,37 @@ def arrays(
         >>> data.classes, data.y
         (('high', 'low'), tensor([1, 1, 0]))
     """
-    labels = resolve_labels(_to_label_values(y), unlabeled_marks)
-    classes, index = class_indices(labels)
+    labels = read_labels(y, unlabeled_marks)
     table, column_notes = drop_index(x)
-    items, class_index = _to_numeric_tensor(table), torch.from_numpy(index)
-    # Items of another number are reported by `Dataset`.
-    if labels.is_unknown.any() and items.ndim and len(items) == len(index):
-        left_out_note = _left_out_note(labels)
-        is_known = torch.from_numpy(~labels.is_unknown)
-        items, class_index = items[is_known], class_index[is_known]
-        column_notes = (*column_notes, left_out_note)
-    data = Dataset(name, split, items, class_index, tuple(_class_name(c) for c in classes))
-    warn_data((*labels.notes, *column_notes))
+    data = labeled_items(name, split, to_numeric_tensor(table), labels)
+    warn_data(column_notes)
     return data
 
 
-def _to_label_values(y: Any) -> LabelValues:
-    try:
-        return label_values(y)
-    except (TypeError, NotImplementedError) as error:
-        raise InvalidTypeError(
-            f"y cannot be read as labels ({error}); pass integers or text"
-        ) from error
+def labeled_items(name: str, split: str, x: Tensor, labels: DatasetLabels) -> Dataset:
+    """Create a data set of the items that have a label, with a warning about the others.
+
+    Args:
+        name: name of the data set.
+        split: name of the split.
+        x: `[n, ...]` items.
+        labels: their labels.
+
+    Raises:
+        InvalidTypeError, InvalidInputError: as for `Dataset`.
+    """
+    index = torch.from_numpy(labels.index)
+    # Items of another number are reported by `Dataset`.
+    if not labels.is_known.all() and x.ndim and len(x) == len(index):
+        is_known = torch.from_numpy(labels.is_known)
+        x, index = x[is_known], index[is_known]
+    data = Dataset(name, split, x, index, labels.classes)
+    warn_data(labels.notes)
+    return data
 
 
-def _class_name(label: Any) -> str:
-    return label.decode("utf-8", "replace") if isinstance(label, bytes) else str(label)
-
-
-def _left_out_note(labels: ResolvedLabels) -> str:
-    n_items, n_unknown = len(labels.is_unknown), int(labels.is_unknown.sum())
-    marks = [show_mark(mark) for mark in labels.marks if mark]
-    shown = ", ".join(marks) or "missing or empty"
-    remedy = "label them to use them"
-    if marks:
-        remedy = f"if these are classes, pass {suggest_argument([])}"
-    if n_unknown == n_items:
-        raise InvalidInputError(f"none of the {n_items} items has a label ({shown}); {remedy}")
-    return (
-        f"{n_unknown} of {n_items} items have no label ({shown}) and are left out, because a Dataset "
-        f"holds labeled items only; {remedy}"
-    )
-
-
-def _to_numeric_tensor(x: Any) -> Tensor:
+def to_numeric_tensor(x: Any) -> Tensor:
+    """Convert items to a tensor on the CPU: bytes and floats keep their dtype, others are float32."""
     if isinstance(x, Tensor):
         if x.is_meta:
             raise InvalidInputError(_META_DEVICE)

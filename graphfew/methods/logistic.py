@@ -31,9 +31,9 @@ CHUNK_BYTES = 64 * 2**20
 class LogisticRegression(nn.Module):
     """Fit of one binary classifier per class by iteratively reweighted least squares."""
 
-    def __init__(self, regularization: float, scale: float, num_steps: int) -> None:
+    def __init__(self, regularization: float, scale: float, steps: int) -> None:
         super().__init__()
-        self.num_steps = num_steps
+        self.steps = steps
         self.log_regularization = nn.Parameter(torch.tensor(math.log(regularization)))
         self.scale = nn.Parameter(torch.tensor(float(scale)))
 
@@ -58,7 +58,7 @@ class LogisticRegression(nn.Module):
         """Return the coefficients of the supports, `[G, C, S]`, for binary labels `[G, C, S]`."""
         score = torch.zeros_like(y)
         coefficients = score
-        for _ in range(self.num_steps):
+        for _ in range(self.steps):
             root, target = weighted_targets(score, y, mask)
             weighted = root[:, :, :, None] * gram[:, None] * root[:, :, None]
             solution = ridge_coefficients(
@@ -74,7 +74,7 @@ class LogisticRegression(nn.Module):
         """Return the weights `[G, C, F + 1]` for binary labels `[G, C, S]`."""
         score = torch.zeros_like(y)
         weights = x.new_zeros(len(x), y.shape[1], x.shape[2])
-        for _ in range(self.num_steps):
+        for _ in range(self.steps):
             root, target = weighted_targets(score, y, mask)
             rows = root[:, :, :, None] * x[:, None]
             solution = ridge_weights(
@@ -111,7 +111,7 @@ def logistic(
     dim: int,
     regularization: float = 0.1,
     scale: float = 1.0,
-    num_steps: int = 5,
+    steps: int = 5,
 ) -> GraphMethod:
     """Logistic regression, one class against the rest, differentiated through its steps (LR-D2).
 
@@ -121,7 +121,7 @@ def logistic(
     Formula:
         X: supports with a column of ones, Y: their one-hot labels, η = 0
         p = λ · mean_i ‖x_i - x̄‖²,  x̄ the mean of the supports
-        for each class, num_steps times:
+        for each class, steps times:
             μ = σ(η),  s = μ (1 - μ),  z = η + (y - μ) / s
             w = argmin Σ_i s_i (w x_i - z_i)² + p ‖w‖²,  η = X w
         logit_qk = α · (w_kᵀ x_q + b_k)
@@ -131,13 +131,13 @@ def logistic(
         dim: ignored; accepted for uniformity.
         regularization: initial value of λ.
         scale: initial value of α.
-        num_steps: steps of Newton's method, the same in training and evaluation.
+        steps: steps of Newton's method, the same in training and evaluation.
 
     Returns:
         An inductive `GraphMethod` with logits `[Q, way]`, trained with `node_loss`.
 
     Raises:
-        InvalidInputError: if `regularization` or `scale` is not positive or `num_steps` is below
+        InvalidInputError: if `regularization` or `scale` is not positive or `steps` is below
             1; later, if a task has unlabeled nodes.
 
     Example:
@@ -161,7 +161,7 @@ def logistic(
     """
     del dim
     require_positive(regularization=regularization, scale=scale)
-    if num_steps < 1:
-        raise InvalidInputError(f"num_steps must be at least 1, got {num_steps}")
-    layer = LinearClassifier(LogisticRegression(regularization, scale, num_steps))
+    if steps < 1:
+        raise InvalidInputError(f"steps must be at least 1, got {steps}")
+    layer = LinearClassifier(LogisticRegression(regularization, scale, steps))
     return linear_classifier_method(encoder, layer, require_labeled("logistic"))

@@ -25,9 +25,9 @@ LOG_RANGE = 10.0
 class MetaLearnerLSTM(nn.Module):
     """Linear classifiers whose parameters are the cell states of an LSTM that all of them share."""
 
-    def __init__(self, dim: int, num_steps: int, hidden: int) -> None:
+    def __init__(self, dim: int, steps: int, hidden: int) -> None:
         super().__init__()
-        self.num_steps = num_steps
+        self.steps = steps
         self.lstm = nn.LSTMCell(4, hidden)
         # Both gates read the LSTM's output, the parameter, and their own last value.
         self.forget_gate = nn.Linear(hidden + 2, 1)
@@ -49,7 +49,7 @@ class MetaLearnerLSTM(nn.Module):
         hidden, cell = state[0], state[1]
         forget = input_ = head.new_zeros(n_parameters, 1)
         parameters = head.reshape(-1, 1)
-        for _ in range(self.num_steps):
+        for _ in range(self.steps):
             loss, gradient = loss_and_gradient(supports, parameters.view(head.shape))
             loss_features = log_and_sign(loss, LOG_RANGE)[:, None, None]
             gradient_features = log_and_sign(gradient, LOG_RANGE)
@@ -86,9 +86,7 @@ def loss_and_gradient(
 
 
 @register_method(paper="Ravi, Larochelle 2017", loss=node_loss)
-def meta_lstm(
-    encoder: nn.Module, *, dim: int, num_steps: int = 12, hidden: int = 20
-) -> GraphMethod:
+def meta_lstm(encoder: nn.Module, *, dim: int, steps: int = 12, hidden: int = 20) -> GraphMethod:
     """A linear head on the supports whose optimizer is an LSTM: its cell state is the parameters.
 
     Every parameter of the head is a node with a recurrent state of its own and an LSTM that all
@@ -99,13 +97,13 @@ def meta_lstm(
         L = mean_i CE(W [x_i; 1], y_i) over the supports,  g = ∇_W L / n,  n their number
         h = LSTM([s(L), s(g)]),  s(u) = (max(log|u| / 10, -1), clamp(e¹⁰ u, -1, 1))
         f̃ ← w_F [h, θ, f̃] + b_F,  ĩ ← w_I [h, θ, ĩ] + b_I,  both 0 at first
-        θ ← σ(f̃) θ - σ(ĩ) g,  num_steps times from a learned θ, the same for all classes
+        θ ← σ(f̃) θ - σ(ĩ) g,  steps times from a learned θ, the same for all classes
         logit_q = W [x_q; 1]
 
     Args:
         encoder: `[N, ...] -> [N, dim]`.
         dim: output width of the encoder.
-        num_steps: updates of the head, on all supports each; 12 in the paper for 1 shot, and 8 for
+        steps: updates of the head, on all supports each; 12 in the paper for 1 shot, and 8 for
             5 shots in its code.
         hidden: units of the LSTM. The state of a task has `2 · hidden · way · (dim + 1)` numbers,
             which training keeps for every step.
@@ -115,7 +113,7 @@ def meta_lstm(
         are the rows of the head.
 
     Raises:
-        InvalidInputError: if `num_steps` or `hidden` is below 1; later, if a task has unlabeled
+        InvalidInputError: if `steps` or `hidden` is below 1; later, if a task has unlabeled
             nodes.
 
     Example:
@@ -123,7 +121,7 @@ def meta_lstm(
         >>> import graphfew as gf
         >>> labels = torch.tensor([0, 0, 1, 1, -1, -1])
         >>> episode = gf.Episode.single(torch.randn(6, 8), labels, labels < 0, way=2)
-        >>> model = gf.create("meta_lstm", encoder=gf.backbones.identity(8), num_steps=3)
+        >>> model = gf.create("meta_lstm", encoder=gf.backbones.identity(8), steps=3)
         >>> model(episode).logits.shape
         torch.Size([2, 2])
 
@@ -140,9 +138,7 @@ def meta_lstm(
         the queries in meta-training, which the code replaces by running statistics at test; and the
         forget gate's bias up to 6 of a later port (5 in the original, which is used here).
     """
-    if min(num_steps, hidden) < 1:
-        raise InvalidInputError(
-            f"num_steps and hidden must be at least 1, got {num_steps} and {hidden}"
-        )
-    layer = LinearClassifier(MetaLearnerLSTM(dim, num_steps, hidden))
+    if min(steps, hidden) < 1:
+        raise InvalidInputError(f"steps and hidden must be at least 1, got {steps} and {hidden}")
+    layer = LinearClassifier(MetaLearnerLSTM(dim, steps, hidden))
     return linear_classifier_method(encoder, layer, require_labeled("meta_lstm"))

@@ -82,14 +82,14 @@ class RateTable(nn.Module):
     Args:
         rate: initial value of all rates.
         unit: units of the rates of each task, `supports -> ([G], [G])`, weights and bias.
-        num_steps: number of steps with rates of their own; None for one row for all steps.
+        steps: number of steps with rates of their own; None for one row for all steps.
         dim: number of features with rates of their own; None for one column for all features.
         has_bias_rate: whether the rate of the bias is separate.
         learn: whether the rates are trained.
 
     Example:
         >>> from graphfew.nn.step_sizes import RateTable, relative_unit
-        >>> RateTable(1.0, relative_unit, num_steps=5, has_bias_rate=True).rate.shape
+        >>> RateTable(1.0, relative_unit, steps=5, has_bias_rate=True).rate.shape
         torch.Size([5, 1])
     """
 
@@ -98,16 +98,16 @@ class RateTable(nn.Module):
         rate: float,
         unit: RateUnit,
         *,
-        num_steps: int | None = None,
+        steps: int | None = None,
         dim: int | None = None,
         has_bias_rate: bool = False,
         learn: bool = True,
     ) -> None:
         super().__init__()
         self.unit = unit
-        self.num_steps = num_steps
+        self.steps = steps
         self.is_per_feature = dim is not None
-        shape = (num_steps or 1, dim or 1)
+        shape = (steps or 1, dim or 1)
         self.rate = nn.Parameter(torch.full(shape, float(rate)), requires_grad=learn)
         self.bias_rate = None
         if has_bias_rate:
@@ -116,10 +116,10 @@ class RateTable(nn.Module):
 
     def check_steps(self, steps: int) -> None:
         """Raise InvalidInputError if there are fewer rates than steps."""
-        if self.num_steps is not None and steps > self.num_steps:
+        if self.steps is not None and steps > self.steps:
             raise InvalidInputError(
-                f"{steps} inner steps need {steps} step sizes, and {self.num_steps} are stored; "
-                f"use at most {self.num_steps} steps, or step sizes that do not depend on the step"
+                f"{steps} inner steps need {steps} step sizes, and {self.steps} are stored; "
+                f"use at most {self.steps} steps, or step sizes that do not depend on the step"
             )
 
     def forward(self, supports: Supports, steps: int) -> StepSizes:
@@ -208,7 +208,7 @@ def rate_per_step(rate: float, steps: int, dim: int, unit: RateUnit) -> RateTabl
         none.
     """
     del dim
-    return RateTable(rate, unit, num_steps=steps, has_bias_rate=True)
+    return RateTable(rate, unit, steps=steps, has_bias_rate=True)
 
 
 def rate_per_feature(rate: float, steps: int, dim: int, unit: RateUnit) -> RateTable:
@@ -257,7 +257,7 @@ def rate_per_step_and_feature(rate: float, steps: int, dim: int, unit: RateUnit)
         >>> rate_per_step_and_feature(0.1, 5, 640, absolute_unit).rate.shape
         torch.Size([5, 640])
     """
-    return RateTable(rate, unit, num_steps=steps, dim=dim, has_bias_rate=True)
+    return RateTable(rate, unit, steps=steps, dim=dim, has_bias_rate=True)
 
 
 # The names by which specs and configurations store them.

@@ -28,7 +28,7 @@ FEW_STEPS = {
     "paddle": {"num_iterations": 2},
     "stata": {"num_iterations": 2},
     "propagated_prototypes": {"num_iterations": 2},
-    "meta_lstm": {"num_steps": 2},
+    "meta_lstm": {"steps": 2},
     "attention_attractor": None,
     "imaml": None,
 }

@@ -30,7 +30,7 @@ SMALL = {
     "induction": {"num_slices": 4},
     "leo": {"latents": 4},
     "mann": {"way": 3, "width": 6, "num_slots": 5, "slot_width": 3, "num_heads": 2},
-    "meta_lstm": {"num_steps": 3, "hidden": 4},
+    "meta_lstm": {"steps": 3, "hidden": 4},
     "meta_networks": {"width": 4, "hidden": 5},
     "multi_metric": {"num_metrics": 3, "width": 4},
     **REQUIRED,

@@ -15,10 +15,10 @@ LARGE = [task(1, 3, (4,), 3), task(2, 2, (5, 6), 2)]
 BATCHES = {**LABELED, "more supports than features": LARGE}
 
 
-def binary_fit(rows, labels, penalty, num_steps):
+def binary_fit(rows, labels, penalty, steps):
     """Newton's method: one step is `(Xᵀ S X + p I) w = Xᵀ (S η + y - μ)`."""
     w = np.zeros(len(rows[0]))
-    for _ in range(num_steps):
+    for _ in range(steps):
         hessian, moment = penalty * np.eye(len(w)), np.zeros(len(w))
         for row, label in zip(rows, labels, strict=True):
             prob = sigmoid(w @ row)
@@ -29,13 +29,13 @@ def binary_fit(rows, labels, penalty, num_steps):
     return w
 
 
-def formula(state, num_steps):
+def formula(state, steps):
     def logits(x, y, query, way):
         support = [i for i in range(len(y)) if y[i] >= 0]
         penalty = np.exp(state["log_regularization"]) * mean_squared_deviation(x[support])
         rows = [np.append(x[i], 1) for i in support]
         fits = [
-            binary_fit(rows, [float(y[i] == c) for i in support], penalty, num_steps)
+            binary_fit(rows, [float(y[i] == c) for i in support], penalty, steps)
             for c in range(way)
         ]
         return np.array(
@@ -50,18 +50,18 @@ def formula(state, num_steps):
 
 
 @pytest.mark.parametrize("tasks", BATCHES.values(), ids=BATCHES)
-@pytest.mark.parametrize("num_steps", [1, 5])
-def test_logits(tasks, num_steps):
-    model = identity_model("logistic", num_steps=num_steps)
+@pytest.mark.parametrize("steps", [1, 5])
+def test_logits(tasks, steps):
+    model = identity_model("logistic", steps=steps)
     state = state_arrays(model.layers.get_submodule("0.fit"))
-    assert_matches(model, tasks, formula(state, num_steps))
+    assert_matches(model, tasks, formula(state, steps))
 
 
 @pytest.mark.parametrize("shots", [(1, 2), (4,)])
 def test_converges_to_the_penalized_likelihood(shots):
     """At the optimum, `p w = Σ_i (y_i - μ_i) x_i` for each class."""
     e = task(1, 3, shots, 2)
-    model = gf.create("logistic", encoder=gf.backbones.identity(DIM), num_steps=30).double()
+    model = gf.create("logistic", encoder=gf.backbones.identity(DIM), steps=30).double()
     with gf.nn.eval_mode(model):
         predictor = gf.evaluation.fit_method(model, e.drop_queries()).fitted.predictor
     x, y = e.x[e.labeled].numpy(), e.y[e.labeled].numpy()
@@ -84,7 +84,7 @@ def test_classes_are_fitted_in_chunks(monkeypatch):
 @pytest.mark.parametrize("shots", [(1, 2), (4,)])
 def test_gradients(shots):
     tasks = [task(1, 3, shots, 2), task(2, 2, shots, 2)]
-    assert_gradients(identity_model("logistic", num_steps=3), tasks)
+    assert_gradients(identity_model("logistic", steps=3), tasks)
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1e3])
@@ -104,7 +104,7 @@ def test_training_improves_the_loss():
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("regularization", 0.0), ("scale", -1.0), ("num_steps", 0)]
+    ("name", "value"), [("regularization", 0.0), ("scale", -1.0), ("steps", 0)]
 )
 def test_invalid_arguments(name, value):
     with pytest.raises(ValueError, match=f"{name} must be .*got {value}"):

@@ -28,7 +28,7 @@ def loops(model, x, y, query, way):
     zero = x.new_zeros(net.lstm.hidden_size)
     states = dict.fromkeys(cells, (zero, zero))
     forget, input_ = (dict.fromkeys(cells, x.new_zeros(())) for _ in range(2))
-    for _ in range(net.num_steps):
+    for _ in range(net.steps):
         head = torch.stack([theta[cell] for cell in cells]).view(way, width)
         head = head.detach().requires_grad_()
         labels = torch.tensor([y[i] for i in support])
@@ -51,7 +51,7 @@ def loops(model, x, y, query, way):
 
 @pytest.mark.parametrize("tasks", LABELED.values(), ids=LABELED)
 def test_logits_and_gradients(tasks):
-    assert_matches_loops(identity_model("meta_lstm", num_steps=3, hidden=4), tasks, loops)
+    assert_matches_loops(identity_model("meta_lstm", steps=3, hidden=4), tasks, loops)
 
 
 def test_initial_gates_keep_the_parameters_and_take_small_steps():
@@ -64,7 +64,7 @@ def test_initial_gates_keep_the_parameters_and_take_small_steps():
 
 def test_constant_gates_are_gradient_descent_with_weight_decay():
     e = task(8, 3, (1, 2), 3)
-    model = gf.create("meta_lstm", encoder=gf.backbones.identity(5), num_steps=4).double()
+    model = gf.create("meta_lstm", encoder=gf.backbones.identity(5), steps=4).double()
     net = model.layers[0].fit
     for gate, value in ((net.forget_gate, 9.0), (net.input_gate, 1.0)):
         gate.weight.data.zero_()
@@ -82,18 +82,18 @@ def test_constant_gates_are_gradient_descent_with_weight_decay():
 
 def test_works_without_gradients():
     e = task(8, 3, (1, 2), 3)
-    model = identity_model("meta_lstm", num_steps=3)
+    model = identity_model("meta_lstm", steps=3)
     expected = model(e).logits
     with torch.no_grad():
         assert torch.equal(model(e).logits, expected)
 
 
 def test_training_helps():
-    arguments = {"num_steps": 3, "hidden": 8}
+    arguments = {"steps": 3, "hidden": 8}
     before, after = accuracies_before_and_after("meta_lstm", arguments)
     assert after > before + 0.1
 
 
 def test_invalid_arguments():
-    with pytest.raises(ValueError, match=r"num_steps and hidden must .* got 0 and 20"):
-        identity_model("meta_lstm", num_steps=0)
+    with pytest.raises(ValueError, match=r"steps and hidden must .* got 0 and 20"):
+        identity_model("meta_lstm", steps=0)

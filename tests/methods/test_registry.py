@@ -27,8 +27,8 @@ def test_an_unknown_argument_lists_the_known_ones():
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
-        ("logistic", {"num_steps": 2.5}, "logistic needs an integer as num_steps, got 2.5"),
-        ("logistic", {"num_steps": True}, "needs an integer as num_steps, got True"),
+        ("logistic", {"steps": 2.5}, "logistic needs an integer as steps, got 2.5"),
+        ("logistic", {"steps": True}, "needs an integer as steps, got True"),
         ("ridge", {"scale": "a"}, "ridge needs a number as scale, got 'a'"),
         ("ridge", {"scale": None}, "needs a number as scale, got None"),
         ("zero_head", {"test_steps": 1.5}, "needs an integer or None as test_steps, got 1.5"),

@@ -67,7 +67,7 @@ def push_to_hub(
         >>> model = gf.create("prototypical", encoder=gf.backbones.conv4())
         >>> gf.push_to_hub(model, "owner/name@v1")
         Traceback (most recent call last):
-        graphfew.errors.InvalidInputError: the repository is 'owner/name@v1'; write owner/name ...
+        graphfew.errors.InvalidInputError: the repository is 'owner/name@v1'; write owner/name, ...
     """
     repository = _parse_name(name)
     if model.spec is None:

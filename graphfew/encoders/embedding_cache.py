@@ -42,6 +42,10 @@ class CachedEncoder:
         key: of the encoder: its name and a digest of its weights.
         n_bytes: size on disk.
         last_used: time in seconds since the epoch.
+
+    Example:
+        >>> CachedEncoder("hog-0123456789abcdef", 4096, 0.0).n_bytes
+        4096
     """
 
     key: str

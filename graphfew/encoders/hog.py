@@ -24,9 +24,9 @@ VERSION = 1
 def hog_encoder() -> ItemEncoder:
     """Build the encoder `hog`: histograms of gradients and of colors.
 
-    The image is stretched to 64 by 64 pixels. Edges are counted by direction in cells of 8 by 8
+    The image is stretched to 48 by 48 pixels. Edges are counted by direction in cells of 8 by 8
     pixels, and each block of 2 by 2 cells is scaled to length 1. Hue, saturation and brightness are
-    counted in a grid of 2 by 2 parts. Gray images have no histogram of hues.
+    counted in a grid of 4 by 4 parts. Gray images have no histogram of hues.
 
     Returns:
         The encoder.
@@ -42,7 +42,8 @@ def hog_encoder() -> ItemEncoder:
         Dalal, Triggs 2005, Histograms of oriented gradients for human detection.
 
     Deviations:
-        Histograms of colors are appended, and blocks are scaled twice with a limit between them.
+        Histograms of colors are appended, blocks are scaled twice with a limit between them, and a
+        constant is subtracted from all values.
     """
     function = HistogramFeatures()
     key = cache_key(NAME, VERSION, function)
@@ -63,10 +64,10 @@ class HistogramFeatures:
         color_weight: length of the histograms of colors relative to that of gradients.
     """
 
-    size: int = 64
+    size: int = 48
     cell: int = 8
     n_directions: int = 9
-    n_parts: int = 2
+    n_parts: int = 4
     n_colors: tuple[int, int, int] = (12, 4, 4)
     color_weight: float = 0.5
 
@@ -76,7 +77,9 @@ class HistogramFeatures:
         gradients = gradient_histograms(pixels, self.cell, self.n_directions)
         colors = color_histograms(pixels, self.n_parts, self.n_colors)
         parts = [F.normalize(gradients, dim=1), self.color_weight * F.normalize(colors, dim=1)]
-        features: Features = torch.cat(parts, dim=1).numpy()
+        # All values are positive, so all images would be similar to each other.
+        centered = [part - _typical_value(part) for part in parts]
+        features: Features = torch.cat(centered, dim=1).numpy()
         return features
 
 
@@ -144,6 +147,11 @@ def color_histograms(pixels: Tensor, n_parts: int, n_colors: tuple[int, int, int
         counts = F.one_hot(index, n_bins).permute(0, 3, 1, 2) * weights[:, None]
         histograms.append(F.adaptive_avg_pool2d(counts.float(), n_parts).flatten(1))
     return torch.cat(histograms, dim=1).sqrt()
+
+
+def _typical_value(part: Tensor) -> Tensor:
+    """The value of all columns if they were equal, `[n, 1]`."""
+    return part.norm(dim=1, keepdim=True) / math.sqrt(part.shape[1])
 
 
 def _hue(pixels: Tensor, brightness: Tensor, chroma: Tensor) -> Tensor:

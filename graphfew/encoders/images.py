@@ -100,18 +100,22 @@ def resize(image: Image.Image, size: int) -> Image.Image:
     """Stretch an image to a square of `size` pixels."""
     if image.size == (size, size):
         return image
-    # A gap of 2 reduces large photos by whole factors first, which is several times as fast.
-    return image.resize((size, size), Image.Resampling.BICUBIC, reducing_gap=2.0)
+    return image.resize((size, size), Image.Resampling.LANCZOS)
 
 
-def crop_square(image: Image.Image, size: int) -> Image.Image:
-    """Scale the shorter side of an image to `size` pixels and crop the center."""
+def crop_square(image: Image.Image, size: int, crop: float = 1.0) -> Image.Image:
+    """Scale a central square of an image to `size` pixels.
+
+    Args:
+        image: any image.
+        size: side of the result.
+        crop: side of the square relative to the shorter side of the image.
+    """
     width, height = image.size
-    side = min(width, height)
+    side = crop * min(width, height)
     left, top = (width - side) / 2, (height - side) / 2
     box = (left, top, left + side, top + side)
-    if image.size == (size, size):
-        return image
+    # A gap of 2 reduces large photos by whole factors first, which is several times as fast.
     return image.resize((size, size), Image.Resampling.BICUBIC, box=box, reducing_gap=2.0)
 
 

@@ -113,18 +113,35 @@ class FittedEncoder:
             InvalidInputError: there are no items, some are missing, or features are not finite.
             DatasetError: images are missing or damaged.
         """
+        return self.encode_with_digests(items, progress)[0]
+
+    def encode_with_digests(
+        self, items: Any, progress: Progress | None = None
+    ) -> tuple[Features, list[bytes]]:
+        """Compute the features of items, and a digest of the content of each.
+
+        Args:
+            items: texts or images of the kind of `fit`.
+            progress: called with the number of items that are done.
+
+        Returns:
+            Features `[n, F]` as `encode` returns them, and digests `[n]`, equal for equal items.
+
+        Raises:
+            GraphfewError: those of `encode`.
+        """
         raw = check_items(items, self.name, self.kinds)
         try:
-            return self._encode(raw, progress or _ignore)
+            digests = [item_digest(item) for item in raw]
+            return self._encode(raw, digests, progress or _ignore), digests
         except DatasetError:
             # One image was damaged. All of them are reported, so that all can be repaired at once.
             images.check_readable(raw)
             raise
 
-    def _encode(self, raw: Sequence[Any], report: Progress) -> Features:
+    def _encode(self, raw: Sequence[Any], digests: Sequence[bytes], report: Progress) -> Features:
         if self.cache_key is None:
             return self._compute(raw, range(len(raw)), report)
-        digests = [item_digest(item) for item in raw]
         stored = embedding_cache.lookup(self.cache_key, digests)
         # Equal items are computed once.
         missing = {d: row for row, d in enumerate(digests) if d not in stored}

@@ -25,7 +25,7 @@ _BATCH_SIZE = 4096
 def tfidf_encoder() -> ItemEncoder:
     """Build the encoder `tfidf`.
 
-    Words and pairs of words, and 2 to 5 characters inside words, are weighted by their inverse
+    Words, and groups of 2 to 4 characters inside words, are weighted by their inverse
     document frequency and projected to their 256 most important directions (latent semantic
     analysis). Vocabulary, weights and directions are learned from the texts of `fit`, labeled or
     not.
@@ -37,7 +37,7 @@ def tfidf_encoder() -> ItemEncoder:
         >>> fitted = tfidf_encoder().fit(["red car", "red bus", "green tree"])
         >>> features = fitted.encode(["a red van", "green trees"])
         >>> features.shape
-        (2, 2)
+        (2, 3)
 
     Source:
         Deerwester et al. 1990, Indexing by latent semantic analysis.
@@ -75,8 +75,8 @@ def fit_tfidf(texts: Sequence[Any], /) -> TfidfProjection:
 
     options = {"sublinear_tf": True, "dtype": np.float32, "strip_accents": "unicode"}
     # The pattern keeps single characters, which are words in some scripts.
-    words = TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b", **options)
-    characters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), **options)
+    words = TfidfVectorizer(token_pattern=r"(?u)\b\w+\b", **options)
+    characters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), **options)
     fitted, weights = [], []
     for vectorizer in (words, characters):
         try:

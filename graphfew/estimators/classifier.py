@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from graphfew._utils.data_warning import warn_data
 from graphfew.data.label_values import LabelValues, label_values
 from graphfew.data.table_columns import drop_index
 from graphfew.errors import InvalidInputError
-from graphfew.estimators import _validation
+from graphfew.estimators import _raw_items, _validation
 from graphfew.estimators._corrections import find_corrections
 from graphfew.estimators._fitting import FittedItems, ItemPredictor, encode_items, fit_items
 from graphfew.estimators._models import ModelFactory, check_head, check_method
@@ -46,6 +47,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     (`transductive=False`) and all items of `fit` are labeled; then only the labeled items and
     `batch_size` queries are dense at a time.
 
+    Texts and images are items, too: lists of texts, of paths of images or of PIL images, and arrays
+    `[n, h, w]` or `[n, h, w, c]`. `encoder` computes their features.
+
     Args:
         method: "auto", an ensemble that suits data of many kinds (see
             `graphfew.estimators.auto.ensemble.fit_ensemble`); the name of a registered method that
@@ -70,6 +74,13 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             every label is a class. None takes the default ones: -1, -100, "?", "-", and in any case
             "unlabeled", "unlabelled", "unknown", "NA", "N/A", "nan", "none" and "null". Missing
             labels and blank text are always unlabeled.
+        encoder: of texts or images: a name such as "tfidf", "hog" or
+            "sentence-transformers:all-MiniLM-L6-v2" (see `graphfew.encoders.find_encoder`), an
+            `ItemEncoder`, a torch module of images, or a function that maps a list of texts or of
+            RGB images to features `[n, F]`. None takes "tfidf" for texts and "hog" for images, with
+            a `DataWarning`, and nothing for features. Pretrained weights are not part of a pickle
+            of the classifier; they are loaded again by name.
+        verbose: whether the progress of encoding is shown on standard error.
 
     Attributes:
         classes_: `[C]` the labels, sorted.
@@ -79,7 +90,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             probabilities.
         auto_threshold_: with the method "auto", the similarity that about 95 % of the members of
             the classes reach; None otherwise.
-        n_features_in_, feature_names_in_: as in scikit-learn.
+        encoder_: the fitted encoder of texts or images; None if the items are features.
+        n_features_in_, feature_names_in_: as in scikit-learn; of raw items, the number of features.
 
     Example:
         >>> import numpy as np
@@ -100,6 +112,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     unknown_label: Any
     batch_size: int
     unlabeled_marks: Any
+    encoder: Any
+    verbose: bool
 
     # The parameters are not typed: scikit-learn requires that any value is accepted here and
     # rejected by `fit`.
@@ -115,6 +129,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         unknown_label: Any = None,
         batch_size: Any = 1000,
         unlabeled_marks: Any = None,
+        encoder: Any = None,
+        verbose: Any = False,
     ) -> None:
         self.method = method
         self.arguments = arguments
@@ -125,6 +141,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.unknown_label = unknown_label
         self.batch_size = batch_size
         self.unlabeled_marks = unlabeled_marks
+        self.encoder = encoder
+        self.verbose = verbose
 
     def fit(self, X: Any, y: Any) -> FewShotClassifier:
         """Fit to items and their labels, some of which may be unknown.
@@ -267,12 +285,19 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = not self.transductive
+        tags.input_tags.string = self.encoder is not None
         return tags
 
     def _fit(self, X: Any, y: Any) -> None:
         self._check_parameters()
-        X, labels = self._validate(X, y, reset=True)
+        # Errors of labels come first, because encoding may take minutes.
+        labels = self._validate_labels(X, y)
         self.classes_, class_index = _validation.encode_labels(labels, self.unlabeled_marks)
+        self.encoder_ = _raw_items.fit_encoder(
+            self.encoder, X, accepts_images=self._is_checkpoint()
+        )
+        X, self._digests = self._encode_raw(X)
+        X = self._validate_items(X, reset=True)
         n_classes, n_features = len(self.classes_), int(np.prod(X.shape[1:]))
         content = checkpoint_path(self.method).read_bytes() if self._is_checkpoint() else None
         if self.method == AUTO:
@@ -291,10 +316,13 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self._update(X, class_index, previous_probs=np.zeros((0, n_classes)))
 
     def _add(self, X: Any, y: Any) -> None:
-        X, labels = self._validate(X, y, reset=False)
+        labels = self._validate_labels(X, y)
         classes, class_index = _validation.encode_labels(
             labels, self.unlabeled_marks, self.classes_
         )
+        X, digests = self._encode_raw(X)
+        X = self._validate_items(X, reset=False)
+        X = _raw_items.repeat_features(self._X, self._digests, X, digests)
         n_unlabeled = int((class_index < 0).sum())
         _validation.check_sparse(X, n_unlabeled, transductive=self.transductive)
         # Classes are sorted, so a new one shifts the columns of those after it.
@@ -307,11 +335,13 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         previous_index[corrections.rows] = corrections.class_index
         previous_probs[corrections.rows] = np.eye(len(classes))[corrections.class_index]
         X, class_index = X[corrections.is_new], class_index[corrections.is_new]
+        new_digests = list(itertools.compress(digests, corrections.is_new))
         all_items = _validation.vstack(self._X, X)
         all_indices = np.concatenate([previous_index, class_index])
         _validation.check_class_sizes(classes, all_indices)
         self._check_models(all_items, all_indices, len(classes))
         self.classes_, self._X, self._class_index = classes, all_items, all_indices
+        self._digests = [*self._digests, *new_digests]
         self._was_unlabeled = np.concatenate([self._was_unlabeled, class_index < 0])
         self._update(X, class_index, previous_probs=previous_probs)
         _validation.warn_contradictions(corrections.n_contradictions)
@@ -395,22 +425,28 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
         check_head(self._head_factory, X)
 
-    def _validate(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, LabelValues]:
+    def _validate_labels(self, X: Any, y: Any) -> LabelValues:
         if y is None:
             raise ValueError(
                 f"{type(self).__name__} requires y to be passed, but the target y is None"
             )
-        items = self._validate_items(X, reset=reset)
         labels = label_values(y)
         column = column_or_1d(labels.values, warn=True)
         if column.dtype.kind == "f":
             assert_all_finite(column, allow_nan=True, input_name="y")
-        check_consistent_length(items, column)
-        return items, LabelValues(column, labels.is_missing.ravel())
+        check_consistent_length(X, column)
+        return LabelValues(column, labels.is_missing.ravel())
 
     def _validate_queries(self, X: Any) -> Any:
         check_is_fitted(self, "class_means_")
+        X, _ = self._encode_raw(X)
         return self._validate_items(X, reset=False)
+
+    def _encode_raw(self, X: Any) -> tuple[Any, list[bytes]]:
+        """The features of raw items and their digests; other items as they are."""
+        if self.encoder_ is None:
+            return X, []
+        return _raw_items.encode_raw(self.encoder_, X, verbose=self.verbose)
 
     def _validate_items(self, X: Any, *, reset: bool) -> Any:
         feature_names = None if reset else getattr(self, "feature_names_in_", ())

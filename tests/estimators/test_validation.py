@@ -213,4 +213,4 @@ def test_sparse_items_that_must_be_dense_are_rejected(y, options, message):
 
 def test_column_of_strings_is_not_a_column_of_vectors():
     with pytest.raises(ValueError, match="could not convert string to float"):
-        fitted(np.array(["a", "b", "c"], dtype=object), [0, 1, 1])
+        fitted(np.array([["a"], ["b"], ["c"]], dtype=object), [0, 1, 1])

@@ -151,7 +151,8 @@ def color_histograms(pixels: Tensor, n_parts: int, n_colors: tuple[int, int, int
 
 def _typical_value(part: Tensor) -> Tensor:
     """The value of all columns if they were equal, `[n, 1]`."""
-    return part.norm(dim=1, keepdim=True) / math.sqrt(part.shape[1])
+    lengths: Tensor = part.norm(dim=1, keepdim=True)
+    return lengths / math.sqrt(part.shape[1])
 
 
 def _hue(pixels: Tensor, brightness: Tensor, chroma: Tensor) -> Tensor:

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
-from graphfew.data.io import archives
+from graphfew.data.io.image_pixels import read_rgb
 from graphfew.errors import DatasetError, InvalidInputError
 
 _MAX_SHOWN = 20
@@ -136,7 +136,7 @@ def _problem(item: Any) -> str | None:
 
 def _load(item: Any) -> Image.Image:
     if isinstance(item, Path | Image.Image):
-        return open_rgb(item)
+        return read_rgb(item)
     array = np.asarray(item)
     if array.ndim == 3 and array.shape[-1] == 1:
         array = array[..., 0]
@@ -144,26 +144,4 @@ def _load(item: Any) -> Image.Image:
         raise InvalidInputError(
             f"an image has shape {array.shape}; give [h, w], or [h, w, c] with 1, 3 or 4 channels"
         )
-    return open_rgb(Image.fromarray(to_bytes(array)))
-
-
-def open_rgb(source: Path | Image.Image) -> Image.Image:
-    """Return an image in RGB, rotated as its EXIF data says, transparent parts white."""
-    if isinstance(source, Image.Image):
-        return _flatten(source)
-    try:
-        with Image.open(source) as image:
-            return _flatten(image)
-    except (*archives.READ_ERRORS, Image.DecompressionBombError) as error:
-        raise DatasetError(
-            f"{source} cannot be read as an image ({error}); replace or remove it"
-        ) from error
-
-
-def _flatten(image: Image.Image) -> Image.Image:
-    upright = ImageOps.exif_transpose(image)
-    if not upright.has_transparency_data:
-        return upright.convert("RGB")
-    foreground = upright.convert("RGBA")
-    background = Image.new("RGBA", foreground.size, "white")
-    return Image.alpha_composite(background, foreground).convert("RGB")
+    return read_rgb(Image.fromarray(to_bytes(array)))

@@ -10,9 +10,10 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+from graphfew.data.column_roles import ItemKind
 from graphfew.encoders import embedding_cache, images
 from graphfew.encoders.digests import item_digest
-from graphfew.encoders.raw_items import ItemKind, item_kind, to_sequence
+from graphfew.encoders.raw_items import item_kind, to_sequence
 from graphfew.errors import DatasetError, InvalidInputError, InvalidTypeError
 
 Features = NDArray[np.float32]

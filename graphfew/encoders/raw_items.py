@@ -11,14 +11,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from graphfew.data.column_roles import ItemKind
+from graphfew.data.io.image_pixels import SUFFIXES
 from graphfew.data.label_values import is_arrow, is_arrow_column, tensor_to_array
 from graphfew.errors import InvalidInputError, InvalidTypeError
 
-ItemKind = Literal["text", "image", "features"]
 RawItems = Sequence[Any] | NDArray[Any]
 
-# Names of image files. Other strings are texts.
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 _MAX_SHOWN = 5
 
 
@@ -58,7 +57,7 @@ def item_kind(items: Any) -> ItemKind:
         )
     kinds = {_kind_of_type(item) for item in sequence}
     if kinds == {"string"}:
-        names_images = all(str(item).lower().endswith(IMAGE_SUFFIXES) for item in sequence)
+        names_images = all(str(item).lower().endswith(SUFFIXES) for item in sequence)
         return "image" if names_images else "text"
     if kinds <= {"string", "image"}:
         return "image"

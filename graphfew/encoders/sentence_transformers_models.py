@@ -11,11 +11,11 @@ from typing import Any, final
 
 import torch
 
+from graphfew.data.column_roles import ItemKind
 from graphfew.encoders import pretrained_files
 from graphfew.encoders.embedding_cache import cache_key
 from graphfew.encoders.item_encoder import Features, ItemEncoder
 from graphfew.encoders.lazy_model import LazyModel, PretrainedFit
-from graphfew.encoders.raw_items import ItemKind
 from graphfew.errors import CheckpointError
 
 PREFIX = "sentence-transformers"

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from graphfew.backbones.external import pooler_output
+from graphfew.data.column_roles import ItemKind
 from graphfew.encoders import pretrained_files
 from graphfew.encoders.embedding_cache import cache_key
 from graphfew.encoders.item_encoder import Features, ItemEncoder
 from graphfew.encoders.lazy_model import LazyModel, PretrainedFit
-from graphfew.encoders.raw_items import ItemKind
 from graphfew.encoders.sentence_format import SentencePooling, read_pooling
 from graphfew.errors import CheckpointError, MissingFileError
 

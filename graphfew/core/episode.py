@@ -188,8 +188,13 @@ class Episode:
             An episode of these tasks.
         """
         starts = [0, *itertools.accumulate(self.sizes)]
-        ranges = [torch.arange(starts[t], starts[t + 1]) for t in tasks]
-        nodes = torch.cat(ranges).to(self.y.device)
+        nodes: slice | Tensor
+        if len(tasks) and tasks[0] >= 0 and _are_consecutive(tasks):
+            # Consecutive tasks are views.
+            nodes = slice(starts[tasks[0]], starts[tasks[-1] + 1])
+        else:
+            ranges = [torch.arange(starts[t], starts[t + 1]) for t in tasks]
+            nodes = torch.cat(ranges).to(self.y.device)
         origin = None
         if self.origin is not None:
             origin = self.origin[nodes]
@@ -369,3 +374,7 @@ def _select(values: tuple[int, ...], tasks: Sequence[int]) -> tuple[int, ...]:
 
 def _concat(tuples: list[tuple[int, ...]]) -> tuple[int, ...]:
     return tuple(itertools.chain.from_iterable(tuples))
+
+
+def _are_consecutive(tasks: Sequence[int]) -> bool:
+    return all(task == tasks[0] + offset for offset, task in enumerate(tasks))

@@ -35,9 +35,17 @@ class SupportBatch:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Group:
-    """Tasks of one shape: their numbers `[G]`, the nodes of their queries `[G, Q]`, and arrays."""
+    """Tasks of one shape.
+
+    Attributes:
+        tasks: their numbers, `[G]`.
+        query_rows: indices of their queries among all queries, `[G, Q]`, on the CPU.
+        query_nodes: the nodes of their queries, `[G, Q]`.
+        batch: supports and queries.
+    """
 
     tasks: Int[Tensor, " G"]
+    query_rows: Int[Tensor, "G Q"]
     query_nodes: Int[Tensor, "G Q"]
     batch: SupportBatch
 
@@ -70,6 +78,47 @@ def map_to_query_scores(
     groups = _groups(episode, episode.x)
     parts = [(group.query_nodes, fn(group.batch)) for group in groups]
     return _merge_scores(episode, parts)
+
+
+def query_scores(episode: Episode, fn: Callable[[SupportBatch], Tensor]) -> Float[Tensor, "Q way"]:
+    """Compute the class scores of the queries only, from dense supports and queries.
+
+    Args:
+        episode: tasks with features `[N, F]`. Unlabeled nodes are ignored.
+        fn: `batch -> [G, Q, way]`, called once per number of supports, queries and classes.
+
+    Returns:
+        `[Q, max(way)]`, queries in the order of the episode; `-inf` for classes that a query's task
+        lacks.
+    """
+    batch = _supports_first(episode)
+    if batch is not None:
+        return fn(batch).flatten(0, 1)
+    max_way = max(episode.way)
+    rows, values = [], []
+    for group in _groups(episode, episode.x):
+        scores = fn(group.batch).flatten(0, 1)
+        n_missing = max_way - scores.shape[1]
+        rows.append(group.query_rows.flatten())
+        values.append(F.pad(scores, (0, n_missing), value=-torch.inf))
+    order = torch.cat(rows).argsort().to(episode.y.device)
+    return torch.cat(values)[order]
+
+
+def _supports_first(episode: Episode) -> SupportBatch | None:
+    """Return equal tasks whose nodes are supports, then queries, as views; None for other tasks."""
+    shapes = set(zip(episode.sizes, episode.n_queries, episode.way, strict=True))
+    if len(shapes) > 1 or any(episode.n_unlabeled):
+        return None
+    ((size, n_queries, way),) = shapes
+    n_supports = size - n_queries
+    is_query = episode.query.view(-1, size)
+    if bool(is_query[:, :n_supports].any()):
+        return None
+    x = episode.x.view(-1, size, episode.x.shape[1])
+    labels = episode.y.view(-1, size)[:, :n_supports]
+    one_hot = F.one_hot(labels, way).to(x.dtype)
+    return SupportBatch(x[:, :n_supports], one_hot, x[:, n_supports:])
 
 
 def update_query_stars(graph: Graph, fn: Callable[[SupportBatch], tuple[Tensor, Tensor]]) -> Graph:
@@ -122,7 +171,7 @@ def _groups(episode: Episode, x: Tensor) -> Iterator[_Group]:
         query_nodes = query[query_rows.to(device)]
         one_hot = F.one_hot(episode.y[support_nodes], way).to(x.dtype)
         batch = SupportBatch(x[support_nodes], one_hot, x[query_nodes])
-        yield _Group(tasks, query_nodes, batch)
+        yield _Group(tasks, query_rows, query_nodes, batch)
 
 
 def _merge_scores(episode: Episode, parts: list[tuple[Tensor, Tensor]]) -> Tensor:

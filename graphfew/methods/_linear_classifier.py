@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from torch import nn
 
-from graphfew.nn.linear_classifier import LinearClassifier, fit_linear_classifier
+from graphfew.nn.linear_classifier import (
+    LinearClassifier,
+    fit_linear_classifier,
+    linear_query_logits,
+)
 from graphfew.nn.method import Check, GraphMethod
 from graphfew.nn.prototypes import class_mean_graph
 from graphfew.nn.readout import class_node_logits
@@ -23,4 +27,5 @@ def linear_classifier_method(
         independent_queries=True,
         check=check,
         fit_context=fit_linear_classifier,
+        query_logits=linear_query_logits,
     )

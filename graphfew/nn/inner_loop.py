@@ -17,7 +17,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from graphfew.core.dense_batch import class_softmax
 from graphfew.core.supports import Supports
 from graphfew.errors import NumericalError
 from graphfew.nn.linear_classifier import LinearWeights
@@ -96,6 +95,8 @@ class InnerLoop(nn.Module):
                 first_order=self.first_order,
                 momentum=self.momentum,
             )
+        if self.temperature == 1:
+            return adapted
         scale = 1 / self.temperature
         bias = None if adapted.bias is None else scale * adapted.bias
         return LinearWeights(scale * adapted.weight, bias)
@@ -169,29 +170,31 @@ def adapt_weights(
 def _descend(
     supports: Supports, start: LinearWeights, step_sizes: StepSizes, momentum: float
 ) -> list[Tensor]:
-    """Return V_t of each step, `[G, S, way]` in float64."""
+    """Return V_t of each step, transposed to `[G, way, S]`, in float64."""
     # float64, because steps amplify rounding, which depends on the batch. The products over
     # features, which take most of the time, keep the dtype of the features.
     kernels = [kernel.double() for kernel in _kernels(supports.x, step_sizes.feature)]
     rates = step_sizes.rate.double()
     bias_rates = _bias_rates(start, step_sizes)
-    label = supports.one_hot.double()
-    is_support = supports.mask.double()[:, :, None]
-    weight = is_support / is_support.sum(1, keepdim=True)
-    first_logits = start.logits(supports.x).double()
+    # torch's softmax is many times faster over few classes if the nodes are contiguous.
+    label = supports.one_hot.mT.double().contiguous()
+    is_support = supports.mask.double()[:, None]
+    weight = is_support / is_support.sum(2, keepdim=True)
+    first_logits = start.logits(supports.x).mT.double()
     logits = first_logits
     velocity = torch.zeros_like(logits)
     velocities = []
     for step in range(rates.shape[1]):
-        gradient = (class_softmax(logits) - label) * weight
+        gradient = (logits.softmax(1) - label) * weight
         velocity = momentum * velocity + gradient if momentum else gradient
         velocities.append(velocity)
-        rate = rates[:, step, None, None]
-        # One kernel serves all steps unless the rates of the features differ between steps.
+        # One kernel serves all steps unless the rates of the features differ between steps. It is
+        # symmetric.
         kernel = kernels[min(step, len(kernels) - 1)]
-        logits = logits - rate * torch.bmm(kernel, velocity)
+        update = rates[:, step, None, None] * velocity
+        logits = torch.baddbmm(logits, update, kernel, alpha=-1)
         if bias_rates is not None:
-            logits = logits - bias_rates[:, step, None, None] * velocity.sum(1, keepdim=True)
+            logits = logits - bias_rates[:, step, None, None] * velocity.sum(2, keepdim=True)
     _check_loss(first_logits, logits, label, rates)
     return velocities
 
@@ -211,19 +214,18 @@ def _apply_updates(
     rates = step_sizes.rate.double()
     updates = (rates[..., None, None] * velocity).to(x)
     feature = step_sizes.feature
-    if feature is None or feature.shape[1] == 1:
+    if feature is None:
+        weight = torch.baddbmm(start.weight.to(x), updates.sum(1), x, alpha=-1)
+    elif feature.shape[1] == 1:
         # The features' factors are those of every step, so one product serves the sum.
-        weight_update = torch.bmm(updates.sum(1).mT, x)
-        if feature is not None:
-            weight_update = weight_update * feature.to(x)
+        weight = start.weight - torch.bmm(updates.sum(1), x) * feature.to(x)
     else:
-        per_step = torch.einsum("gtnk,gnf->gtkf", updates, x)
-        weight_update = (per_step * feature.to(x)[:, :, None]).sum(1)
-    weight = start.weight - weight_update
+        per_step = torch.einsum("gtkn,gnf->gtkf", updates, x)
+        weight = start.weight - (per_step * feature.to(x)[:, :, None]).sum(1)
     bias_rates = _bias_rates(start, step_sizes)
     if start.bias is None or bias_rates is None:
         return LinearWeights(weight)
-    bias_update = (bias_rates[..., None] * velocity.sum(2)).sum(1)
+    bias_update = (bias_rates[..., None] * velocity.sum(3)).sum(1)
     return LinearWeights(weight, start.bias - bias_update.to(start.bias))
 
 
@@ -257,6 +259,6 @@ def _check_loss(first: Tensor, last: Tensor, label: Tensor, rates: Tensor) -> No
 
 
 def _mean_loss(logits: Tensor, label: Tensor) -> Tensor:
-    """Return the mean cross-entropy of the labeled nodes of each task, `[G]`."""
-    total = -(F.log_softmax(logits, dim=2) * label).sum((1, 2))
+    """Return the mean cross-entropy of the labeled nodes of each task, `[G]`, from `[G, way, S]`."""
+    total = -(F.log_softmax(logits, dim=1) * label).sum((1, 2))
     return total / label.sum((1, 2))

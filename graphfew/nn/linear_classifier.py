@@ -16,7 +16,8 @@ from graphfew.core.dense_batch import (
 )
 from graphfew.core.episode import Episode
 from graphfew.core.graph import Graph
-from graphfew.core.supports import gather_supports
+from graphfew.core.support_batch import SupportBatch, query_scores
+from graphfew.core.supports import Supports, gather_supports
 from graphfew.nn.layers import Layers
 from graphfew.nn.predictors import FittedContext, LinearPredictor
 
@@ -35,10 +36,11 @@ class LinearWeights:
 
     def logits(self, x: Float[Tensor, "G n F"]) -> Float[Tensor, "G n way"]:
         """Return the logits of items, in the dtype of `x`."""
-        weight = self.weight.to(x.dtype).mT
+        weight = self.weight.to(x.dtype)
+        # There are few classes: a wide result is faster than a narrow one.
         if self.bias is None:
-            return torch.bmm(x, weight)
-        return torch.baddbmm(self.bias.to(x.dtype)[:, None], x, weight)
+            return torch.bmm(weight, x.mT).mT
+        return torch.baddbmm(self.bias.to(x.dtype)[:, :, None], weight, x.mT).mT
 
 
 class LinearClassifier(nn.Module):
@@ -67,12 +69,40 @@ class LinearClassifier(nn.Module):
         weights: LinearWeights = self.fit(gather_supports(tasks))
         return weights
 
+    def query_logits(self, batch: SupportBatch) -> Float[Tensor, "G Q way"]:
+        """Fit the classifiers of dense tasks and return the logits of their queries."""
+        n_tasks, n_supports, _ = batch.supports.shape
+        nodes = torch.arange(n_supports, device=batch.supports.device).expand(n_tasks, -1)
+        supports = Supports(
+            batch.supports,
+            batch.one_hot,
+            mask=torch.ones_like(nodes, dtype=torch.bool),
+            nodes=nodes,
+        )
+        weights: LinearWeights = self.fit(supports)
+        return weights.logits(batch.queries)
+
     def _logits(self, tasks: DenseBatch) -> Tensor:
         return self.weights(tasks).logits(tasks.x)
 
     def _update(self, tasks: DenseBatch) -> tuple[Tensor, Tensor]:
         weights = self.weights(tasks)
         return weights.weight.to(tasks.x.dtype), weights.logits(tasks.x)
+
+
+def linear_query_logits(layers: Layers, encoded: Episode) -> Float[Tensor, "Q way"]:
+    """Compute the logits of a method whose only layer is a `LinearClassifier`, without graphs.
+
+    Args:
+        layers: the method's layers.
+        encoded: tasks with features `[N, F]`.
+
+    Returns:
+        `[Q, max(way)]`; `-inf` for classes that a query's task does not have.
+    """
+    layer = layers[0]
+    assert isinstance(layer, LinearClassifier)
+    return query_scores(encoded, layer.query_logits)
 
 
 def fit_linear_classifier(layers: Layers, context: Episode) -> FittedContext:

@@ -15,9 +15,11 @@ from graphfew.backbones.external import check_features
 from graphfew.core.episode import Episode
 from graphfew.core.graph import Graph
 from graphfew.errors import InvalidInputError
+from graphfew.nn.deferred_graphs import DeferredGraphs
 from graphfew.nn.layers import Layers
 from graphfew.nn.predictors import FitContext
 from graphfew.ops.magnitude import clamp_magnitude
+from graphfew.ops.tracing import is_traced
 
 Embed = Callable[[Episode], Graph]
 Layer = Callable[[Graph], Graph]
@@ -25,6 +27,7 @@ Readout = Callable[[Graph], Tensor]
 Check = Callable[[Episode], None]
 FeatureTransform = Callable[[Episode], Episode]
 Condition = Callable[[nn.Module, Episode], Episode]
+QueryLogits = Callable[[Layers, Episode], Tensor]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -33,7 +36,9 @@ class MethodOutput:
 
     Attributes:
         logits: `[Q, max(way)]`, queries in the episode's order; their softmax is the prediction.
-        graphs: the embedded graph, then the graph after each layer.
+        graphs: the embedded graph, then the graph after each layer. Methods with a closed form
+            (`query_logits` of `GraphMethod`) compute them when they are first read, by the weights
+            at that time.
 
     Example:
         >>> import graphfew as gf
@@ -46,7 +51,7 @@ class MethodOutput:
     """
 
     logits: Float[Tensor, "Q way"]
-    graphs: tuple[Graph, ...]
+    graphs: tuple[Graph, ...] | DeferredGraphs
 
 
 def accept_any_episode(episode: Episode) -> None:
@@ -79,6 +84,8 @@ class GraphMethod(nn.Module):
         fit_context: `(layers, encoded context) -> FittedContext`, computes everything that does
             not depend on the queries of a task, for an inductive method (see `fit_method`). None
             for methods that predict from whole episodes only.
+        query_logits: `(layers, encoded) -> [Q, max(way)]`, computes the logits of the readout
+            without building graphs, for a method with a closed form; None for all others.
 
     Attributes:
         spec: the name and arguments given to `create`, for checkpoints; None for a method that
@@ -113,6 +120,7 @@ class GraphMethod(nn.Module):
         unlabeled: bool = True,
         build_other_mode: Callable[[], GraphMethod] | None = None,
         fit_context: FitContext | None = None,
+        query_logits: QueryLogits | None = None,
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -127,6 +135,7 @@ class GraphMethod(nn.Module):
         self.unlabeled = unlabeled
         self.build_other_mode = build_other_mode
         self.fit_context = fit_context
+        self.query_logits = query_logits
         self.spec: ModelSpec | None = None
         self.provenance: Mapping[str, JSON] = {}
         self.has_both_modes = True
@@ -190,6 +199,7 @@ class GraphMethod(nn.Module):
             independent_queries=False,
             build_other_mode=build_other_mode,
             fit_context=None,
+            query_logits=None,
         )
 
     def in_mode(
@@ -258,6 +268,7 @@ class GraphMethod(nn.Module):
             "unlabeled": self.unlabeled,
             "build_other_mode": self.build_other_mode,
             "fit_context": self.fit_context,
+            "query_logits": self.query_logits,
         }
         # A new shell around the same modules: weights are shared, and trained through either.
         copy = GraphMethod(**{**arguments, **changes})
@@ -307,10 +318,23 @@ class GraphMethod(nn.Module):
         Returns:
             Logits `[Q, max(way)]` and the graph after each layer.
         """
-        graph = self.embed(encoded)
-        # `graphs[0]` is the graph before the first layer.
-        graphs = (graph, *self.layers(graph))
+        logits = self._direct_logits(encoded)
+        if logits is not None:
+            return MethodOutput(logits, DeferredGraphs(lambda: self._graphs(encoded)))
+        graphs = self._graphs(encoded)
         return MethodOutput(self.readout(graphs[-1]), graphs)
+
+    def _graphs(self, encoded: Episode) -> tuple[Graph, ...]:
+        """Return the embedded graph, then the graph after each layer."""
+        graph = self.embed(encoded)
+        return (graph, *self.layers(graph))
+
+    def _direct_logits(self, encoded: Episode) -> Tensor | None:
+        """Return the logits without graphs; None if the method has no such form."""
+        # Its control flow depends on values.
+        if self.query_logits is None or is_traced():
+            return None
+        return self.query_logits(self.layers, encoded)
 
     def predict_logits(self, encoded: Episode) -> Float[Tensor, "Q way"]:
         """Compute the logits of `forward_encoded` only.
@@ -324,6 +348,9 @@ class GraphMethod(nn.Module):
         Returns:
             `[Q, max(way)]`.
         """
+        logits = self._direct_logits(encoded)
+        if logits is not None:
+            return logits
         return self.readout(self.layers.forward_to_queries(self.embed(encoded)))
 
     def forward(self, episode: Episode) -> MethodOutput:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from graphfew.ops.tracing import is_eager
+
 # Squares of these, and products of two squares, are finite. float16 has no room for such a bound.
 LARGEST = {torch.float64: 2.0**256, torch.float32: 2.0**32, torch.bfloat16: 2.0**32}
 
@@ -19,6 +21,9 @@ def clamp_magnitude(x: Tensor) -> Tensor:
     if bound is None:
         return x
     values = x.detach().flatten(1)
+    # Usually all items are within the bound, which a single pass over the values shows.
+    if is_eager(x) and bool(torch.linalg.vector_norm(values) < bound):
+        return x
     # Two passes are several times faster than `vector_norm` with the maximum norm.
     norm = torch.maximum(values.amax(1), -values.amin(1))
     # The factor of an item within the bound is exactly 1.

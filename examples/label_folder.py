@@ -1,7 +1,7 @@
 """A folder of images with few labels: `graphfew label` writes a table of labels and a plot.
 
 Scikit-learn's digits are written as image files: three of each class into a folder of that class, all others into
-`unlabeled`. The command then labels them from raw pixels (`--encoder identity`); for photos, pass a trained
+`unlabeled`. The command then labels them from raw pixels (`--encoder pixels`); for photos, pass a trained
 checkpoint, `--checkpoint runs/egnn`. With `--unknown-threshold`, items unlike every class stay unknown.
 
 The script prints the output of the command, and the accuracy of the new labels: of all, and of the more confident half.
@@ -37,7 +37,7 @@ def label(folder: Path) -> list[dict[str, str]]:
     """Run the command on the folder and read its table."""
     out = folder / "labels.csv"
     command = [Path(sys.executable).with_name("graphfew"), "label", folder / "images"]
-    command += ["--encoder", "identity", "--out", out, "--picture", folder / "labels.png"]
+    command += ["--encoder", "pixels", "--out", out, "--picture", folder / "labels.png"]
     process = subprocess.run([*command, "--overwrite"], check=True, capture_output=True, text=True)
     print(process.stdout, end="")
     with out.open(newline="", encoding="utf-8") as file:

@@ -28,6 +28,7 @@ from graphfew.estimators.classifier import FewShotClassifier
 from graphfew.labeling.corrections import correct_labels, read_corrections
 from graphfew.labeling.label_files import LABEL_SUFFIXES, check_label_suffix, write_table
 from graphfew.labeling.label_table import LabelTable, label_items
+from graphfew.labeling.report_page import write_report
 from graphfew.labeling.source_options import SourceOptions
 from graphfew.labeling.sources import LabelSource, check_source, read_source, require_classes
 from graphfew.nn.method import GraphMethod
@@ -205,6 +206,10 @@ def _write(request: LabelRequest, table: LabelTable, encoded: _Inputs) -> None:
                 table, encoded.features, stack.enter_context(atomic_replace(request.picture))
             )
             files.append(request.picture)
+        if request.report is not None:
+            temporary = stack.enter_context(atomic_replace(request.report))
+            write_report(table, encoded.features, temporary, encoded.encoder)
+            files.append(request.report)
     screen = console.stdout_console()
     for line in _summary(table, encoded.encoder, files):
         # Class names and paths may look like rich's markup, and a long path must not be broken.

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from graphfew.errors import BadItemsError
 
 MAX_SHOWN = 20
-SKIP_REMEDY = "correct or remove it, or leave it out with --skip-bad"
+SKIP_REMEDY = "correct or remove {it}, or leave {it} out with --skip-bad"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,15 +39,16 @@ def raise_problems(origin: str, problems: Sequence[ItemProblem], remedy: str) ->
     Args:
         origin: the file or folder.
         problems: the problems.
-        remedy: what to do.
+        remedy: what to do; `{it}` is the item or the items.
 
     Raises:
         BadItemsError: with the number of items and the first problems.
     """
     if len(problems) == 1:
-        raise BadItemsError(f"{origin}, {problems[0]}; {remedy}")
+        raise BadItemsError(f"{origin}, {problems[0]}; {remedy.format(it='it')}")
     if problems:
-        headline = f"{origin}: {count_items(problems)} cannot be read; {remedy}"
+        advice = remedy.format(it="them")
+        headline = f"{origin}: {count_items(problems)} cannot be read; {advice}"
         raise BadItemsError(headline, describe_problems(problems))
 
 

@@ -27,9 +27,11 @@ if TYPE_CHECKING:
         typical_items,
         uncertain_items,
     )
+    from graphfew.labeling.label_conflicts import LabelConflicts, find_label_conflicts
     from graphfew.labeling.label_files import write_table
     from graphfew.labeling.label_table import LabelTable, label_items
     from graphfew.labeling.map_plot import plot_label_map
+    from graphfew.labeling.report_page import write_report
     from graphfew.labeling.sources import LabelSource, read_source
 else:
     # On first use only: scikit-learn and matplotlib take seconds to import, and the commands need
@@ -55,7 +57,9 @@ else:
         ),
         "label_files": ("write_table",),
         "label_table": ("LabelTable", "label_items"),
+        "label_conflicts": ("LabelConflicts", "find_label_conflicts"),
         "map_plot": ("plot_label_map",),
+        "report_page": ("write_report",),
         "sources": ("LabelSource", "read_source"),
     }
 
@@ -69,6 +73,7 @@ else:
 __all__ = [
     "STRATEGIES",
     "ItemGraph",
+    "LabelConflicts",
     "LabelSource",
     "LabelTable",
     "LabelingState",
@@ -77,6 +82,7 @@ __all__ = [
     "Strategy",
     "build_item_graph",
     "covering_items",
+    "find_label_conflicts",
     "find_strategy",
     "informative_items",
     "informative_uncertain_items",
@@ -89,5 +95,6 @@ __all__ = [
     "suggest_from_graph",
     "typical_items",
     "uncertain_items",
+    "write_report",
     "write_table",
 ]

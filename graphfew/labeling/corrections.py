@@ -59,7 +59,7 @@ def read_corrections(path: Path) -> dict[str, str]:
                 f"{path} has no column {column!r}; corrections need the columns {ITEM_COLUMN} and "
                 f"{LABEL_COLUMN}"
             )
-    raise_problems(str(path), table.problems, "correct these rows")
+    raise_problems(str(path), table.problems, "correct {it}")
     names = label_texts(str(path), table.columns[ITEM_COLUMN])
     texts = label_texts(str(path), table.columns[LABEL_COLUMN])
     # A table without the column holds corrections only.

@@ -3,6 +3,8 @@
 import csv
 import importlib
 import importlib.util
+import json
+import sys
 
 import numpy as np
 import pytest
@@ -470,3 +472,99 @@ def test_parquet(call, tmp_path):
     code, _, err = call("label", tmp_path / "items.parquet", "--out", tmp_path / "labels.csv")
     assert (code, err) == (0, "")
     assert accuracy(read(tmp_path / "labels.csv"), truth) > 0.9
+
+
+@pytest.fixture
+def requests(tmp_path):
+    words = {"light": ("lamp", "dark", "bright"), "music": ("song", "play", "jazz")}
+    rows = []
+    for name, parts in words.items():
+        for i, part in enumerate(parts):
+            rows += [(f"{part} {other} {name}", name if i < 2 else "") for other in parts]
+    path = tmp_path / "requests.csv"
+    path.write_text("text;intent\n" + "\n".join(map(";".join, rows)), encoding="utf-8")
+    return path
+
+
+def test_texts_to_every_format_with_a_report(call, requests, tmp_path):
+    out, page = tmp_path / "labels.csv", tmp_path / "page.html"
+    code, text, err = call("label", requests, "--out", out, "--report", page)
+    assert code == 0
+    assert err == (
+        f"warning: {requests}: assumed that cells are separated by semicolons (--delimiter); the labels "
+        'are in the column "intent" (--label-column)\n'
+    )
+    assert "texts in the column text, labels in intent" in text
+    assert "encoder tfidf (--encoder chooses another)" in text
+    rows = read(out)
+    assert [row["label"] for row in rows] == ["light"] * 9 + ["music"] * 9
+    assert rows[0]["text"] == "lamp lamp light"
+    assert "What to label next" in page.read_text(encoding="utf-8")
+    options = ["--label-column", "intent", "--delimiter", "semicolon"]
+    lines = tmp_path / "labels.jsonl"
+    assert call("label", requests, "--out", lines, *options)[::2] == (0, "")
+    records = [json.loads(line) for line in lines.read_text(encoding="utf-8").splitlines()]
+    assert [record["label"] for record in records] == [row["label"] for row in rows]
+    assert records[0]["given"] is True
+    assert records[0]["second_label"] is None
+    assert records[8]["confidence"] == pytest.approx(float(rows[8]["confidence"]), abs=1e-6)
+    parquet = pytest.importorskip("pyarrow.parquet")
+    assert call("label", requests, "--out", tmp_path / "labels.parquet", *options)[0] == 0
+    table = parquet.read_table(tmp_path / "labels.parquet")
+    assert table.to_pylist() == [pytest.approx(record) for record in records]
+
+
+def test_bad_items_are_listed_and_left_out(call, folder, tmp_path):
+    for name in ("cut", "empty"):
+        (folder / "unlabeled" / f"{name}.png").write_bytes(b"")
+    out = tmp_path / "labels.csv"
+    code, _, err = call("label", folder, "--out", out)
+    assert code == 2
+    assert err.splitlines()[1:] == [
+        "  unlabeled/cut.png is empty",
+        "  unlabeled/empty.png is empty",
+    ]
+    assert (
+        "2 items cannot be read; correct or remove them, or leave them out with --skip-bad" in err
+    )
+    code, text, err = call("label", folder, "--out", out, "--skip-bad")
+    assert (code, err, len(read(out))) == (0, "", 16)
+    assert "2 items left out, which cannot be read:\n  unlabeled/cut.png is empty\n" in text
+
+
+def test_labels_may_come_from_corrections_alone(call, folder, tmp_path):
+    flat, labels = tmp_path / "flat", tmp_path / "labels.jsonl"
+    flat.mkdir()
+    names = []
+    for path in sorted(folder.glob("*/*.png")):
+        path.rename(flat / path.name)
+        names.append((path.name, path.parent.name))
+    known = [(name, label) for name, label in names if label != "unlabeled"]
+    labels.write_text("\n".join(json.dumps({"item": n, "label": c}) for n, c in known))
+    out = tmp_path / "out.csv"
+    assert call("label", flat, "--corrections", labels, "--out", out)[0] == 0
+    assert sum(row["given"] == "true" for row in read(out)) == len(known) == 8
+    labels.write_text(json.dumps({"item": known[0][0], "label": "nought"}))
+    assert_error(
+        call("label", flat, "--corrections", labels, "--out", out, "--overwrite"),
+        "all labeled items belong to one class",
+    )
+    assert_error(call("label", flat, "--out", tmp_path / "b.csv"), "has no class folders")
+
+
+def test_encoders_of_another_kind_are_rejected(call, folder, requests, tmp_path):
+    out = tmp_path / "labels.csv"
+    assert_error(call("label", folder, "--encoder", "tfidf", "--out", out), "takes text", "image")
+    code, _, err = call("label", requests, "--encoder", "hog", "--out", out)
+    assert code == 2
+    assert "--encoder hog takes image" in err
+    assert "choose another one" in err
+
+
+def test_parquet_output_needs_pyarrow(call, requests, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    assert_error(
+        call("label", requests, "--out", tmp_path / "labels.parquet"),
+        'pip install "graphfew[parquet]"',
+    )

@@ -57,6 +57,7 @@ class _Layout:
     header: list[str]
     positions: dict[str, int]
     numbers: frozenset[str]
+    has_quotes: bool
     assumptions: tuple[str, ...]
 
 
@@ -107,7 +108,7 @@ def read_delimited(
         {},
     )
     with open_text(path, layout.encoding) as file, _csv_errors(path):
-        reader = _rows(file, layout.delimiter)
+        reader = _rows(file, layout.delimiter, layout.has_quotes)
         next(reader, None)
         for row, (line, texts) in enumerate(reader):
             _add_row(cells, layout, row, line, texts)
@@ -141,7 +142,10 @@ def _find_layout(
         delimiter = find_delimiter(sample, usual)
         if delimiter != usual:
             assumptions.append(f"cells are separated by {DELIMITERS[delimiter]} (--delimiter)")
-    rows = _sample_rows(sample, delimiter)
+    has_quotes = delimiter != "\t" or _has_valid_quotes(path, encoding)
+    if not has_quotes:
+        assumptions.append("quotes are part of the texts, as they do not enclose cells")
+    rows = _sample_rows(sample, delimiter, has_quotes)
     header = [name.strip() for name in rows[0]] if rows else []
     if not header:
         raise DatasetError(f"{path} is empty; it needs a header and a row for each item")
@@ -156,8 +160,26 @@ def _find_layout(
             assumptions.append("numbers have decimal commas (--decimal)")
     numbers = {name for name, cells in candidates.items() if is_number_column(cells, decimal)}
     return _Layout(
-        delimiter, decimal, encoding, header, positions, frozenset(numbers), tuple(assumptions)
+        delimiter,
+        decimal,
+        encoding,
+        header,
+        positions,
+        frozenset(numbers),
+        has_quotes,
+        tuple(assumptions),
     )
+
+
+def _has_valid_quotes(path: Path, encoding: str) -> bool:
+    """Whether quotes enclose cells; programs that write tabs often write texts as they are."""
+    with open_text(path, encoding) as file:
+        try:
+            for _ in _rows(file, "\t"):
+                pass
+        except csv.Error:
+            return False
+    return True
 
 
 def find_delimiter(sample: str, usual: str | None = None) -> str:
@@ -182,10 +204,10 @@ def find_delimiter(sample: str, usual: str | None = None) -> str:
     return max(scores, key=scores.__getitem__) if scores else usual or ","
 
 
-def _sample_rows(sample: str, delimiter: str) -> list[list[str]]:
+def _sample_rows(sample: str, delimiter: str, has_quotes: bool = True) -> list[list[str]]:
     rows: list[list[str]] = []
     try:
-        for _, texts in _rows(io.StringIO(sample, newline=""), delimiter):
+        for _, texts in _rows(io.StringIO(sample, newline=""), delimiter, has_quotes):
             rows.append(texts)
             if len(rows) > N_SAMPLED:
                 return rows
@@ -196,11 +218,16 @@ def _sample_rows(sample: str, delimiter: str) -> list[list[str]]:
     return rows[:-1] if len(sample) == _SAMPLE_CHARACTERS and len(rows) > 1 else rows
 
 
-def _rows(file: Iterable[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def _rows(
+    file: Iterable[str], delimiter: str, has_quotes: bool = True
+) -> Iterator[tuple[int, list[str]]]:
     """The rows that are not blank, each with the number of its last line."""
     csv.field_size_limit(_MAX_CELL_LENGTH)
     # strict: raise on malformed quotes instead of guessing.
-    reader = csv.reader(file, delimiter=delimiter, strict=True)
+    if has_quotes:
+        reader = csv.reader(file, delimiter=delimiter, strict=True)
+    else:
+        reader = csv.reader(file, delimiter=delimiter, strict=True, quoting=csv.QUOTE_NONE)
     try:
         for texts in reader:
             if any(text.strip() for text in texts):
@@ -215,7 +242,9 @@ def _csv_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except csv.Error as error:
-        raise DatasetError(f"{path} is not CSV ({error}); save it as CSV again") from error
+        raise DatasetError(
+            f"{path} is not CSV ({error}); save it as CSV again, with quotes inside of quotes doubled"
+        ) from error
 
 
 def _positions(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]]) -> dict[str, int]:

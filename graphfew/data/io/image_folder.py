@@ -206,7 +206,7 @@ def read_image_files(
         if not len(x):
             x = np.empty((len(paths), *pixels.shape), dtype=np.uint8)
         x[index] = pixels
-    raise_problems(origin, problems, "replace or remove it")
+    raise_problems(origin, problems, "replace or remove {it}")
     return x
 
 

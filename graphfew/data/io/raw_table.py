@@ -28,7 +28,8 @@ class RawTable:
 
     Attributes:
         origin: the file, or `the table`, for messages.
-        columns: numbers as an array `[n]`, NaN if not a number; anything else as a list `[n]`.
+        columns: numbers as an array `[n]`, NaN if not a number; lists of equal length as an array
+            `[n, F]`; anything else as a list `[n]`.
         row_place: describes a row, such as `line 3`.
         invalid_cells: text of cells that are no numbers, by row and column.
         problems: rows that could not be read; their cells are empty.
@@ -63,6 +64,8 @@ def column_type(values: Column) -> ColumnType:
         ('image', 'text', 'vector')
     """
     if isinstance(values, np.ndarray):
+        if values.ndim == 2:
+            return "vector"
         return "number" if values.dtype.kind in "buif" else "other"
     present = _sample(values)
     if not present:

@@ -59,7 +59,7 @@ class Backbone(nn.Module):
             InvalidInputError: the items do not have the shape that the backbone was built for.
         """
         if x.ndim == 4:
-            x = x.contiguous(memory_format=torch.channels_last)
+            x = _channels_last(x)
         if self.precision == torch.float32:
             return self._encode(x)
         # Autocast instead of `half()`: weights stay float32, so the precision can change at any
@@ -84,6 +84,15 @@ class Backbone(nn.Module):
                 return len(x)
         # At least one: a single image may exceed a chunk.
         return max(1, MAX_PIXELS // x[0, 0].numel())
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    """Return images in the channels-last memory format."""
+    if x.shape[1] != 1:
+        return x.contiguous(memory_format=torch.channels_last)
+    # Images of one channel have both formats. torch takes them for channels-first, unless the
+    # channel has a stride of 1, and all layers keep the format of the first.
+    return x.contiguous()[:, 0, :, :, None].permute(0, 3, 1, 2)
 
 
 def encoder_precision(model: nn.Module, precision: torch.dtype) -> AbstractContextManager[None]:

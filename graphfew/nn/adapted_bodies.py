@@ -21,6 +21,7 @@ from graphfew.nn.batch_norm_rules import (
     replaced_batch_norms,
 )
 from graphfew.nn.method import bounded_features
+from graphfew.nn.native_batch_norm import native_batch_norm
 from graphfew.nn.task_adaptation import (
     HEAD_BIAS,
     HEAD_WEIGHT,
@@ -311,8 +312,11 @@ def _encode(
     """Encode the items of an episode with other moments, scales and shifts of batch norms."""
 
     def normalize(index: int, norm: nn.Module, x: Tensor) -> Tensor:
-        mean, variance = batch_norm(norm, x, episode)
         weight, bias = affine(index, norm)
+        out = native_batch_norm(batch_norm, norm, x, episode, weight, bias)
+        if out is not None:
+            return out
+        mean, variance = batch_norm(norm, x, episode)
         return normalized(x, mean, variance, cast(float, norm.eps), weight, bias)
 
     with replaced_batch_norms(batch_norms(encoder), normalize):

@@ -56,7 +56,7 @@ def support_moments(norm: nn.Module, x: Tensor, episode: Episode) -> tuple[Tenso
     # Without queries no selection is needed, which would copy the feature maps.
     supports = x[is_support] if any(episode.n_queries) else x
     if episode.n_tasks == 1:
-        return _moments(supports)
+        return channel_moments(supports)
     task = episode.task
     mean, variance = _group_moments(supports, task[is_support], episode.n_tasks)
     return mean[task], variance[task]
@@ -87,12 +87,7 @@ def running_moments(norm: nn.Module, x: Tensor, episode: Episode) -> tuple[Tenso
         (tensor([[0.]]), tensor([[1.]]))
     """
     del x, episode
-    mean, variance = norm.running_mean, norm.running_var
-    if not (isinstance(mean, Tensor) and isinstance(variance, Tensor)):
-        raise InvalidInputError(
-            "a batch norm of the encoder has no running statistics; use support_moments, or an "
-            "encoder with track_running_stats=True"
-        )
+    mean, variance = running_statistics(norm)
     return mean[None], variance[None]
 
 
@@ -129,7 +124,7 @@ def transductive_moments(norm: nn.Module, x: Tensor, episode: Episode) -> tuple[
     """
     del norm
     if episode.n_tasks == 1 and not any(episode.n_queries):
-        return _moments(x)
+        return channel_moments(x)
     group = 2 * episode.task + episode.query
     mean, variance = _group_moments(x, group, 2 * episode.n_tasks)
     return mean[group], variance[group]
@@ -197,6 +192,17 @@ def normalized(
     return out.to(x.dtype)
 
 
+def running_statistics(norm: nn.Module) -> tuple[Tensor, Tensor]:
+    """Return running mean and variance `[C]` of a batch norm, or raise InvalidInputError."""
+    mean, variance = norm.running_mean, norm.running_var
+    if not (isinstance(mean, Tensor) and isinstance(variance, Tensor)):
+        raise InvalidInputError(
+            "a batch norm of the encoder has no running statistics; use support_moments, or an "
+            "encoder with track_running_stats=True"
+        )
+    return mean, variance
+
+
 def _forward(index: int, norm: nn.Module, normalize: Normalize) -> Callable[[Tensor], Tensor]:
     def forward(x: Tensor) -> Tensor:
         return normalize(index, norm, x)
@@ -209,8 +215,8 @@ def _wide(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
-def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and variance of all items, both `[1, C]`."""
+def channel_moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and (biased) variance of each channel of items `[N, C, ...]`, both `[1, C]`."""
     # As a matrix: torch reduces its rows several times faster than pixels of channels-last images.
     rows = _wide(x).movedim(1, -1).flatten(0, -2)
     mean = rows.mean(0, keepdim=True)

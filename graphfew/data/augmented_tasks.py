@@ -14,7 +14,7 @@ from graphfew._utils.model_spec import JSON
 from graphfew._utils.seeding import torch_generator
 from graphfew.core.episode import Episode, task_index
 from graphfew.data.augment import Augmentation
-from graphfew.data.sources import TaskSource
+from graphfew.data.sources import BatchSource, FeedbackSource, TaskSource
 from graphfew.errors import InvalidInputError
 
 
@@ -23,8 +23,7 @@ class AugmentedTasks:
     """Tasks with randomly changed images.
 
     The changes depend on `seed` and on the indices of a batch alone, so training that is resumed
-    from a checkpoint sees the same images. Of a `FeedbackSource`, pass its `update` to `train` as
-    `feedback`.
+    from a checkpoint sees the same images. `train` reports losses to a `FeedbackSource` inside.
 
     Args:
         tasks: source of tasks of images, `[N, c, h, w]`.
@@ -69,6 +68,26 @@ class AugmentedTasks:
         """Return the description of the tasks, and the name of the augmentation."""
         tasks: Any = self.tasks  # `describe` is not part of the protocol
         return {**tasks.describe(), "augment": self.augmentation.name}
+
+
+def find_feedback_source(tasks: BatchSource) -> FeedbackSource | None:
+    """Find the source that losses are reported to, also inside of `AugmentedTasks`.
+
+    Args:
+        tasks: a source of batches.
+
+    Returns:
+        The `FeedbackSource`; None if there is none.
+
+    Example:
+        >>> import graphfew as gf
+        >>> source = gf.data.ChamlTasks(gf.Tasks(gf.data.digits()))
+        >>> find_feedback_source(AugmentedTasks(source, gf.data.augment.flip())) is source
+        True
+    """
+    while isinstance(tasks, AugmentedTasks):
+        tasks = tasks.tasks
+    return tasks if isinstance(tasks, FeedbackSource) else None
 
 
 def augment_images(

@@ -16,7 +16,8 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from graphfew._utils.seeding import seeded
 from graphfew.backbones import encoder_precision
-from graphfew.data.sources import BatchSource, FeedbackSource
+from graphfew.data.augmented_tasks import find_feedback_source
+from graphfew.data.sources import BatchSource
 from graphfew.errors import InvalidInputError, NumericalError
 from graphfew.nn.pair_mlp import activation_checkpointing
 from graphfew.training._batch_norm import synchronized_batch_norm
@@ -26,6 +27,7 @@ from graphfew.training.distributed import (
     average_gradients,
     shard_batch,
 )
+from graphfew.training.precision import supports_bfloat16
 from graphfew.training.update_rules import BatchUpdate, Loss, UpdateRule, query_loss_update
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
@@ -91,7 +93,7 @@ def train(
             but the default run in one process and in float32.
         feedback: called after each step with the indices of its tasks and the cross-entropy of each
             query `[Q]` before the update, on the CPU. By default, the `update` of a
-            `FeedbackSource`.
+            `FeedbackSource`, also inside of `AugmentedTasks`.
         batch: number of tasks per step.
         steps: total number of steps, including those before `start`.
         optimizer: an optimizer, or a factory such as `functools.partial(torch.optim.AdamW,
@@ -103,7 +105,8 @@ def train(
         start: index of the first step.
         seed: seed of dropout and any other randomness in training.
         precision: dtype in which the encoder multiplies during training; bfloat16 is about twice
-            as fast with hardware support (`supports_bfloat16`). Weights stay float32.
+            as fast with hardware support (`supports_bfloat16`). Weights stay float32. Without
+            hardware support, training uses float32, with a warning.
         autocast_layers: apply `precision` to the graph layers too.
         checkpoint_activations: recompute the activations of pairwise MLPs (EGNN, GNN) in the
             backward pass: about half the memory on large episodes, 25 % more time, the same
@@ -137,10 +140,12 @@ def train(
         )
     # This function is not a generator itself, so that invalid arguments raise at the call.
     shard_batch(range(batch), process_group)
-    if feedback is None and isinstance(tasks, FeedbackSource):
-        feedback = tasks.update
+    if feedback is None:
+        feedback_source = find_feedback_source(tasks)
+        feedback = None if feedback_source is None else feedback_source.update
     if update is not query_loss_update:
         _check_rule(precision, process_group, feedback)
+    precision = _supported_precision(model, precision)
     if not isinstance(optimizer, Optimizer):
         optimizer = optimizer(trainable_parameters(model))
     advance = None if scheduler is None else _advance_scheduler(scheduler, optimizer, start)
@@ -159,6 +164,20 @@ def train(
         process_group,
     )
     return _train_steps(step, range(start, steps), advance)
+
+
+def _supported_precision(model: nn.Module, precision: torch.dtype) -> torch.dtype:
+    """Replace bfloat16 by float32, with a warning, where the device would emulate it."""
+    parameter = next(model.parameters(), None)
+    if precision != torch.bfloat16 or parameter is None or supports_bfloat16(parameter.device):
+        return precision
+    warnings.warn(
+        f"{parameter.device.type} has no bfloat16 hardware support and would be up to 200 times "
+        "slower in it; training uses float32",
+        RuntimeWarning,
+        stacklevel=3,
+    )
+    return torch.float32
 
 
 def _check_rule(

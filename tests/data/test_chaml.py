@@ -237,6 +237,18 @@ def test_training_reports_the_loss_of_each_query():
     assert source.state_dict()["number"] == 0
 
 
+def test_losses_reach_a_source_inside_augmented_tasks():
+    data = gf.data.digits()
+    source = ChamlTasks(gf.Tasks(data, way=3, query=2))
+    tasks = gf.data.AugmentedTasks(source, gf.data.augment.flip())
+    encoder = gf.backbones.conv4(width=4, size=data.x.shape[-1])
+    steps = gf.train(
+        gf.create("prototypical", encoder=encoder), tasks, loss=gf.node_loss, batch=2, steps=2
+    )
+    for step in steps:
+        assert source.state_dict()["number"] == step.index + 1
+
+
 class HalfOfTheBatch:
     """The second of two processes; the first one has the same values, negated."""
 

@@ -99,7 +99,8 @@ def test_encoder_learns_to_classify():
 
 
 @pytest.mark.parametrize("method", ["egnn", "gnn", "tpn", "dpgn"])
-def test_training_in_bfloat16_is_close_and_leaves_weights_float32(method):
+def test_training_in_bfloat16_is_close_and_leaves_weights_float32(method, monkeypatch):
+    monkeypatch.setattr("graphfew.training.loop.supports_bfloat16", lambda device: True)
     tasks = gf.Tasks(DIGITS, way=3, shot=2, query=2)
 
     def losses(**options):
@@ -122,6 +123,21 @@ def test_training_in_bfloat16_is_close_and_leaves_weights_float32(method):
     assert losses(autocast_layers=True) == exact
     assert whole not in (exact, encoder)
     assert whole == pytest.approx(exact, rel=0.1)
+
+
+def test_bfloat16_without_hardware_support_is_float32_with_a_warning(monkeypatch):
+    monkeypatch.setattr("graphfew.training.loop.supports_bfloat16", lambda device: False)
+    tasks = gf.Tasks(DIGITS, way=3, query=2)
+
+    def losses(precision):
+        encoder = gf.backbones.conv4(width=4, size=DIGITS.x.shape[-1])
+        model = gf.create("prototypical", encoder=encoder, seed=1)
+        steps = gf.train(model, tasks, loss=gf.node_loss, batch=2, steps=2, precision=precision)
+        return [step.loss for step in steps]
+
+    exact = losses(torch.float32)
+    with pytest.warns(RuntimeWarning, match="no bfloat16 hardware support.*uses float32"):
+        assert losses(torch.bfloat16) == exact
 
 
 def test_bfloat16_encoding_is_close_and_temporary():

@@ -20,7 +20,8 @@ from torch.optim.lr_scheduler import (
 
 from graphfew.errors import ConfigurationError
 from graphfew.runs.options import TRAINING_GROUP, VALIDATION_GROUP, declare, declared_options
-from graphfew.training.loop import trainable_parameters
+from graphfew.training.clipping import clip_gradients
+from graphfew.training.loop import OptimizerFactory, trainable_parameters
 
 OPTIMIZERS: Mapping[str, Callable[..., Optimizer]] = {
     "adam": torch.optim.Adam,
@@ -48,6 +49,9 @@ class Schedule:
         cosine: decay the learning rate to 0 along half a cosine.
         linear: decay the learning rate to 0 linearly.
         warmup: number of steps of linear warm-up.
+        clip_value: largest absolute value of each number of the gradients; None for no limit.
+        clip_tensor_norm: then, largest norm of the gradient of each tensor; None for no limit.
+        clip_norm: then, largest norm of all gradients together; None for no limit.
         average: decay of an exponential moving average of the weights, which is validated and
             saved instead of the last weights; None for no average.
         precision: precision of matrix products in training: `float32`, `bfloat16` for the
@@ -101,6 +105,30 @@ class Schedule:
         False, "Decay the learning rate to 0 linearly.", TRAINING_GROUP, recorded=True
     )
     warmup: int = declare(0, "Steps of linear warm-up.", TRAINING_GROUP, minimum=0, recorded=True)
+    clip_value: float | None = declare(
+        None,
+        "Clip each number of the gradients to this absolute value.",
+        TRAINING_GROUP,
+        exclusive=(0.0, float("inf")),
+        default_text="no limit",
+        recorded=True,
+    )
+    clip_tensor_norm: float | None = declare(
+        None,
+        "Clip the gradient of each weight tensor to this norm.",
+        TRAINING_GROUP,
+        exclusive=(0.0, float("inf")),
+        default_text="no limit",
+        recorded=True,
+    )
+    clip_norm: float | None = declare(
+        None,
+        "Clip all gradients together to this norm.",
+        TRAINING_GROUP,
+        exclusive=(0.0, float("inf")),
+        default_text="no limit",
+        recorded=True,
+    )
     average: float | None = declare(
         None,
         "Save an exponential moving average of the weights with this decay, such as 0.999.",
@@ -165,14 +193,22 @@ class Schedule:
             model: the module to train.
 
         Returns:
-            The optimizer.
+            The optimizer, which clips gradients if the schedule has a limit.
 
         Raises:
             InvalidInputError: if the model has no trainable parameters.
         """
-        create = OPTIMIZERS[self.optimizer]
-        parameters = trainable_parameters(model)
-        return create(parameters, lr=self.lr, weight_decay=self.weight_decay)
+        create: OptimizerFactory = partial(
+            OPTIMIZERS[self.optimizer], lr=self.lr, weight_decay=self.weight_decay
+        )
+        limits = {
+            "value": self.clip_value,
+            "tensor_norm": self.clip_tensor_norm,
+            "norm": self.clip_norm,
+        }
+        if any(limit is not None for limit in limits.values()):
+            create = clip_gradients(create, **limits)
+        return create(trainable_parameters(model))
 
     def build_scheduler(self, optimizer: Optimizer) -> LRScheduler:
         """Create the learning-rate scheduler, at step 0.

@@ -35,6 +35,7 @@ KINDS = {
         "optimizer": "adamw",
         "weight_decay": 0.1,
     },
+    "clipped": {**OPTIONS, "clip_value": 0.1, "clip_norm": 0.05, "optimizer": "sgd"},
     "bfloat16": {**PLAIN, "method": "prototypical", "precision": "bfloat16"},
     "bfloat16, the layers too": {**OPTIONS, "precision": "bfloat16-whole"},
 }
@@ -43,7 +44,8 @@ KINDS = {
 @pytest.fixture
 def with_bfloat16(monkeypatch):
     """A processor with bfloat16 instructions, whether it has them or not."""
-    monkeypatch.setattr("graphfew.runs.build.supports_bfloat16", lambda device: True)
+    for module in ("graphfew.runs.build", "graphfew.training.loop"):
+        monkeypatch.setattr(f"{module}.supports_bfloat16", lambda device: True)
 
 
 @pytest.mark.usefixtures("with_bfloat16")

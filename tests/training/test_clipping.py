@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import graphfew as gf
+from graphfew.runs import Schedule
 from graphfew.training import clip_gradients
 
 GRADIENTS = [torch.tensor([3.0, -0.5]), torch.tensor([0.0, 4.0])]
@@ -52,3 +53,15 @@ def test_parameters_without_gradients_are_skipped():
 def test_invalid_limits_raise(limits):
     with pytest.raises(gf.errors.InvalidInputError, match="value, tensor_norm or norm"):
         clip_gradients(torch.optim.Adam, **limits)
+
+
+def test_schedule_clips_in_the_same_order():
+    schedule = Schedule(optimizer="plain-sgd", lr=1.0, clip_value=1.0, clip_tensor_norm=0.5)
+    module = torch.nn.ParameterList([torch.zeros(2), torch.zeros(2)])
+    optimizer = schedule.build_optimizer(module)
+    for parameter, gradient in zip(module, GRADIENTS, strict=True):
+        parameter.grad = gradient.clone()
+    optimizer.step()
+    for parameter, expected in zip(module, change(value=1.0, tensor_norm=0.5), strict=True):
+        assert torch.equal(-parameter.detach(), expected)
+    assert not Schedule().build_optimizer(module)._optimizer_step_pre_hooks

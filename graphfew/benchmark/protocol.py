@@ -12,7 +12,7 @@ from graphfew._utils.model_spec import JSON
 from graphfew.benchmark.published import PublishedResult
 from graphfew.benchmark.records import BenchmarkRecord
 from graphfew.data.catalog import TEST_SPLITS
-from graphfew.data.query_sampling import parse_queries
+from graphfew.data.query_text import parse_queries
 from graphfew.errors import InvalidInputError
 from graphfew.evaluation import EvaluationMode
 

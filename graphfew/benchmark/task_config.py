@@ -13,7 +13,8 @@ from graphfew._utils.model_spec import JSON
 from graphfew.benchmark.spec_fields import OneOrMore, SettingsFilter
 from graphfew.data import Dataset, Tasks
 from graphfew.data.int_range import IntRange
-from graphfew.data.query_sampling import QuerySampler, parse_queries
+from graphfew.data.query_protocols import QuerySampler
+from graphfew.data.query_text import parse_queries
 from graphfew.errors import ConfigurationError
 from graphfew.runs.options import parse_ratios
 

@@ -17,7 +17,7 @@ from graphfew.cli._options import option_parameter, with_parameters
 from graphfew.cli.error_handling import one_line_errors
 from graphfew.data import Tasks
 from graphfew.data.int_range import IntRange
-from graphfew.data.query_sampling import parse_queries
+from graphfew.data.query_text import parse_queries
 from graphfew.errors import ConfigurationError
 from graphfew.runs import (
     EvaluationRow,

@@ -32,19 +32,19 @@ from graphfew.data.encode import encode
 from graphfew.data.from_huggingface import from_huggingface
 from graphfew.data.from_torch import from_torch
 from graphfew.data.int_range import IntRange
+from graphfew.data.query_protocols import QuerySampler
 from graphfew.data.query_sampling import (
-    QuerySampler,
     balanced,
     dirichlet,
     effective_classes,
     mixture,
     multinomial,
     one_per_class,
-    parse_queries,
     single,
     single_class,
     varied,
 )
+from graphfew.data.query_text import parse_queries
 from graphfew.data.splits import Splits
 from graphfew.data.tasks import Tasks
 from graphfew.data.umtra import UmtraTasks

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from graphfew.data.int_range import IntRange
-from graphfew.data.query_sampling import PoolSampler, QueryMixture, QuerySampler
+from graphfew.data.query_protocols import PoolSampler, QuerySampler
+from graphfew.data.query_samplers import QueryMixture
 from graphfew.errors import InvalidInputError
 
 

@@ -17,12 +17,9 @@ from graphfew.core.episode import Episode
 from graphfew.data.dataset import Dataset
 from graphfew.data.draws import Index, TaskDraw, gather_tasks, task_number
 from graphfew.data.int_range import IntOrRange, IntRange
-from graphfew.data.query_sampling import (
-    PoolSampler,
-    QueryMixture,
-    QuerySampler,
-    balanced,
-)
+from graphfew.data.query_protocols import PoolSampler, QuerySampler
+from graphfew.data.query_samplers import QueryMixture
+from graphfew.data.query_sampling import balanced
 from graphfew.data.tasks import Tasks
 from graphfew.errors import InvalidInputError
 

@@ -133,7 +133,7 @@ def _numbers(item: Any, index: int, reader: ItemReader) -> Array:
         return floats
     is_channels_last = values.ndim == 3 and values.shape[2] in (1, 3)
     if is_channels_last and values.shape[0] not in (1, 3):
-        return values.transpose(2, 0, 1)
+        values = values.transpose(2, 0, 1)
     return values
 
 

@@ -27,7 +27,8 @@ from graphfew.data.draws import (
     task_number,
 )
 from graphfew.data.int_range import IntOrRange, IntRange
-from graphfew.data.query_sampling import QuerySampler, balanced, draw_queries
+from graphfew.data.query_protocols import QuerySampler
+from graphfew.data.query_sampling import balanced, draw_queries
 
 # Up to this size, permuting a class is faster than numpy's choice without replacement.
 # The two give different items, so another size would change the tasks of a seed.

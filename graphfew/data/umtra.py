@@ -27,7 +27,8 @@ from graphfew.data.draws import (
     task_number,
 )
 from graphfew.data.int_range import IntOrRange, IntRange
-from graphfew.data.query_sampling import QuerySampler, balanced, draw_queries
+from graphfew.data.query_protocols import QuerySampler
+from graphfew.data.query_sampling import balanced, draw_queries
 from graphfew.errors import InvalidInputError
 
 # A class has any number of copies; query samplers need a number.

@@ -18,7 +18,8 @@ from graphfew.errors import ConfigurationError
 from graphfew.nn.eval_mode import eval_mode
 from graphfew.nn.method import GraphMethod, device_of
 from graphfew.runs.checkpoints import describe_checkpoint, resolve_checkpoint
-from graphfew.runs.config import TASKS, TrainConfig
+from graphfew.runs.config import TrainConfig
+from graphfew.runs.config_checks import TASKS
 from graphfew.runs.factory import build_model, choose_loss, fit_pca, load_encoder_weights
 from graphfew.runs.objectives import build_objective
 from graphfew.runs.option_catalog import training_options

@@ -11,9 +11,18 @@ from graphfew._utils.model_spec import JSON
 from graphfew.data.augment import parse_augmentation
 from graphfew.data.catalog import TEST_SPLITS
 from graphfew.data.int_range import IntRange
-from graphfew.data.query_sampling import parse_queries
+from graphfew.data.query_text import parse_queries
 from graphfew.errors import ConfigurationError
 from graphfew.methods.losses import LOSSES
+from graphfew.runs.config_checks import (
+    CACTUS,
+    CHAML,
+    CLASSES,
+    LABELED,
+    TASKS,
+    UMTRA,
+    check_combinations,
+)
 from graphfew.runs.options import (
     MODEL_GROUP,
     TASK_GROUP,
@@ -23,11 +32,9 @@ from graphfew.runs.options import (
     declared_options,
     parse_ratios,
 )
-from graphfew.runs.schedule import FLOAT32, Schedule
-from graphfew.runs.update_options import QUERY_LOSS, UpdateOptions
+from graphfew.runs.schedule import Schedule
+from graphfew.runs.update_options import UpdateOptions
 
-TASKS, CLASSES = "tasks", "classes"
-LABELED, CACTUS, UMTRA, CHAML = "labeled", "cactus", "umtra", "chaml"
 QUERY_HELP = (
     "Queries: 5 (per class), 1-15, multinomial:25, dirichlet:75:2.0, single, single-class:75, "
     "one-per-class, varied:1-75, effective:5-10:75 (75 queries of 5 to 10 classes), or several "
@@ -286,10 +293,11 @@ class TrainConfig:
         # Configurations also come from JSON and from Python code, where typer has checked nothing.
         for name, option in declared_options(TrainConfig).items():
             option.check(getattr(self, name))
-        self._check_objective()
-        self._check_tasks()
-        self._check_update()
-        self._check_frozen_encoder()
+        # Option names are unique over all records.
+        options = {**vars(self), **vars(self.schedule), **vars(self.updates)}
+        declared = declared_options(TrainConfig)
+        defaults = {name: option.default for name, option in declared.items()}
+        check_combinations(options, defaults)
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> TrainConfig:
@@ -339,102 +347,3 @@ class TrainConfig:
         for options in nested:
             values.update(options)
         return values
-
-    def _check_objective(self) -> None:
-        """Check the options that depend on the objective."""
-        if self.objective == CLASSES and self.loss is not None:
-            raise ConfigurationError(
-                f"loss is {self.loss!r}, but objective=classes uses cross-entropy; leave loss out",
-                key="loss",
-            )
-        if self.turns and self.objective != CLASSES:
-            raise ConfigurationError(
-                "turns needs objective=classes; for tasks, use a data set with rotated classes",
-                key="turns",
-            )
-
-    def _check_tasks(self) -> None:
-        """Check the options that depend on the source of tasks."""
-        # An option without effect is an error: `config.json` would record what never happened.
-        needed = {
-            "clusters": self.tasks == CACTUS,
-            "partitions": self.tasks == CACTUS,
-            "embedding": self.tasks == CACTUS or self.easy_steps > 0,
-            "easy_steps": self.tasks == CHAML,
-            "label_noise": self.tasks not in (CACTUS, UMTRA),
-            "labeled_ratio": self.tasks not in (CACTUS, UMTRA),
-            "distractors": self.tasks not in (CACTUS, UMTRA),
-            "within_groups": self.tasks not in (CACTUS, UMTRA),
-            "unlabeled": self.tasks != UMTRA,
-        }
-        options = declared_options(TrainConfig)
-        for name, has_effect in needed.items():
-            value = getattr(self, name)
-            if value != options[name].default and not has_effect:
-                raise ConfigurationError(
-                    f"{name} is {value!r}, which has no effect with tasks={self.tasks}; leave it "
-                    "out, or choose other tasks",
-                    key=name,
-                )
-        if self.tasks == UMTRA and self.augment is None:
-            raise ConfigurationError(
-                "tasks=umtra needs the augmentation of the copies; give augment, such as "
-                "dropout+crop:6",
-                key="augment",
-            )
-        if self.tasks != LABELED and self.objective == CLASSES:
-            raise ConfigurationError(
-                f"tasks is {self.tasks}, but objective=classes trains without tasks; leave tasks out",
-                key="tasks",
-            )
-
-    def _check_update(self) -> None:
-        """Check the options that an update rule without query loss excludes."""
-        update = self.updates.update
-        if update == QUERY_LOSS:
-            return
-        for name, value, needed in (
-            ("objective", self.objective, TASKS),
-            ("precision", self.schedule.precision, FLOAT32),
-            ("freeze_encoder", self.freeze_encoder, False),
-        ):
-            if value != needed:
-                raise ConfigurationError(
-                    f"{name} is {value}, but update={update} needs {needed}; leave {name} out",
-                    key=name,
-                )
-        if self.tasks == CHAML:
-            raise ConfigurationError(
-                f"tasks=chaml needs losses of queries, which update={update} does not compute; "
-                "choose other tasks",
-                key="tasks",
-            )
-
-    def _check_frozen_encoder(self) -> None:
-        """Check the options that need a frozen encoder, or exclude one."""
-        # An option without effect is an error: `config.json` would record what never happened.
-        if not self.freeze_encoder:
-            for name, value, default in (
-                ("views", self.views, 1),
-                ("mirror", self.mirror, None),
-                ("components", self.components, None),
-            ):
-                if value != default:
-                    raise ConfigurationError(
-                        f"{name} is {value}, which needs a frozen encoder; set freeze_encoder, or "
-                        f"leave {name} out",
-                        key=name,
-                    )
-            return
-        # Both need the encoder in every step: augmented images have new features, and the
-        # objective `classes` trains the encoder itself.
-        for name, conflicts in (
-            ("augment", self.augment is not None),
-            ("objective=classes", self.objective == CLASSES),
-        ):
-            if conflicts:
-                raise ConfigurationError(
-                    "freeze_encoder encodes each item once, before the first step; leave out "
-                    f"{name}, or do not freeze the encoder",
-                    key="freeze_encoder",
-                )

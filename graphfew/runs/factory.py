@@ -19,7 +19,8 @@ from graphfew.methods.losses import LOSSES
 from graphfew.methods.registry import NAMED_FUNCTIONS, create, find_method
 from graphfew.nn.method import GraphMethod
 from graphfew.runs.checkpoints import describe_checkpoint, resolve_checkpoint
-from graphfew.runs.config import CLASSES, TrainConfig
+from graphfew.runs.config import TrainConfig
+from graphfew.runs.config_checks import CLASSES
 from graphfew.serialization import checkpoint
 from graphfew.training.pretrain import class_loss
 

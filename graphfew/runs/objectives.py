@@ -12,7 +12,8 @@ from graphfew.data.augment import Augmentation, parse_augmentation
 from graphfew.data.augmented_tasks import AugmentedTasks
 from graphfew.errors import InvalidInputError
 from graphfew.nn.method import GraphMethod, device_of
-from graphfew.runs.config import CLASSES, UMTRA, TrainConfig
+from graphfew.runs.config import TrainConfig
+from graphfew.runs.config_checks import CLASSES, UMTRA
 from graphfew.runs.factory import build_model
 from graphfew.runs.state import TrainingState, TrainingTasks
 from graphfew.runs.update_options import QUERY_LOSS

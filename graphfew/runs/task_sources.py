@@ -21,11 +21,12 @@ from graphfew.data import (
 )
 from graphfew.data.augment import parse_augmentation
 from graphfew.data.int_range import IntRange
-from graphfew.data.query_sampling import parse_queries
+from graphfew.data.query_text import parse_queries
 from graphfew.errors import ConfigurationError
 from graphfew.methods.registry import find_method
 from graphfew.runs.checkpoints import resolve_checkpoint
-from graphfew.runs.config import CACTUS, CHAML, UMTRA, TrainConfig
+from graphfew.runs.config import TrainConfig
+from graphfew.runs.config_checks import CACTUS, CHAML, UMTRA
 from graphfew.runs.options import parse_ratios
 from graphfew.runs.state import TrainingTasks
 from graphfew.serialization import checkpoint

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from graphfew.cli.annotate import annotate
 from graphfew.cli.bench import bench
 from graphfew.cli.demos.command import demo
 from graphfew.cli.evaluate import evaluate
@@ -46,5 +47,5 @@ def main(
 
 
 # This is the order of `graphfew --help`.
-for command in (train, evaluate, bench, report, label, methods, data, demo):
+for command in (train, evaluate, bench, report, label, annotate, methods, data, demo):
     app.command()(command)

@@ -9,13 +9,17 @@ from pathlib import Path
 NEEDED = {
     "graphfew/py.typed",
     "graphfew/data/datasets/cifar100.json",
+    "graphfew/labeling/annotation/static/annotate.css",
+    "graphfew/labeling/annotation/static/annotate.js",
+    "graphfew/labeling/annotation/static/map.js",
+    "graphfew/labeling/annotation/templates/base.html",
     "graphfew/benchmark/report/templates/page.html",
     "graphfew/benchmark/report/templates/macros.html",
     "graphfew/benchmark/report/templates/plot.mplstyle",
     "graphfew/benchmark/report/templates/style.css",
     "graphfew/benchmark/report/templates/table.md",
 }
-KINDS = (".py", ".json", ".css", ".html", ".md", ".mplstyle", ".safetensors", "py.typed")
+KINDS = (".py", ".json", ".css", ".html", ".js", ".md", ".mplstyle", ".safetensors", "py.typed")
 
 
 def tracked(checkout: Path) -> set[str]:

@@ -38,7 +38,11 @@ ORDER = (
     "benchmark",
     "cli",
 )
-PUBLIC_PACKAGES = (*(name for name in ORDER if not name.startswith("_")), "benchmark.report")
+PUBLIC_PACKAGES = (
+    *(name for name in ORDER if not name.startswith("_")),
+    "benchmark.report",
+    "labeling.annotation",
+)
 FREE = ("__init__", "__main__")  # the public face and the command's entry; nobody imports them
 
 

@@ -1,0 +1,204 @@
+"""What `graphfew annotate` does."""
+
+from __future__ import annotations
+
+import dataclasses
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+
+from graphfew.cli import console
+from graphfew.data.problems import count_items, describe_problems
+from graphfew.encoders import ItemEncoder, default_encoder, find_encoder
+from graphfew.errors import ConfigurationError, MissingDependencyError
+from graphfew.labeling.active import build_item_graph
+from graphfew.labeling.annotation.event_log import EventLog, describe_items
+from graphfew.labeling.annotation.items import AnnotationItems
+from graphfew.labeling.annotation.service import AnnotationService
+from graphfew.labeling.source_options import SourceOptions
+from graphfew.labeling.sources import LabelSource, check_source, read_source
+
+NEEDED = ("starlette", "uvicorn", "jinja2")
+
+
+@dataclasses.dataclass(frozen=True)
+class AnnotateRequest:
+    """The options of the command.
+
+    Attributes:
+        source: a folder or file of items.
+        encoder: name of an encoder; None for the default one of the kind of items.
+        log: the file of labels; None for one next to the source.
+        image_root: the folder of all images; None for that of the source.
+        port: port of the page; 0 for any free one.
+        check_every: every how many-th item is drawn at random; 0 for none.
+        options: how the source is read.
+    """
+
+    source: Path
+    encoder: str | None
+    log: Path | None
+    image_root: Path | None
+    port: int
+    check_every: int
+    options: SourceOptions
+
+    @property
+    def log_path(self) -> Path:
+        """The file of labels."""
+        # Resolved, because `.` has no name.
+        source = self.source.resolve()
+        return self.log or source.with_name(f"{source.name}.annotations.jsonl")
+
+    @property
+    def root(self) -> Path:
+        """The folder of all images."""
+        if self.image_root is not None:
+            return self.image_root
+        return self.source if self.source.is_dir() else self.source.absolute().parent
+
+
+def run_annotate(request: AnnotateRequest) -> None:
+    """Read and encode the items, and serve the page until Ctrl-C."""
+    check_installed()
+    from graphfew.labeling.annotation.server import bind, serve
+
+    check_source(request.source)
+    _check_log(request)
+    encoder = None if request.encoder is None else find_encoder(request.encoder)
+    screen = console.stdout_console()
+    # Before the items are encoded, which may take minutes.
+    opened = bind(request.port)
+    try:
+        items = read_items(request, encoder, screen)
+        header = describe_items(str(request.source), items.names)
+        with EventLog(request.log_path, header) as log:
+            graph = build_item_graph(_as_tensor(items.features))
+            service = AnnotationService(items, log, graph, request.check_every)
+            serve(
+                service,
+                opened,
+                request.source.resolve().name,
+                lambda address: _print_start(screen, service, request.log_path, address),
+                lambda error: screen.print(
+                    f"Background work failed: {error}", highlight=False, markup=False
+                ),
+            )
+            _print_end(screen, service, request.log_path)
+    finally:
+        opened.close()
+
+
+def check_installed() -> None:
+    """Raise MissingDependencyError if a package of the extra `annotate` is missing."""
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        raise MissingDependencyError(
+            f"graphfew annotate needs {', '.join(missing)}, which is not installed; "
+            'run pip install "graphfew[annotate]"'
+        )
+
+
+def read_items(
+    request: AnnotateRequest, encoder: ItemEncoder | None, screen: Console
+) -> AnnotationItems:
+    """Read the items and compute their features.
+
+    Args:
+        request: the options.
+        encoder: computes features; None for the default one of the kind of items.
+        screen: displays the progress.
+
+    Returns:
+        The items.
+
+    Raises:
+        ConfigurationError: the encoder does not take such items, or images are outside the root.
+    """
+    with console.counter_display(screen, None) as progress:
+        source = read_source(
+            request.source, request.options, lambda done: progress("checking images", done)
+        )
+    lines = [f"Read {source.origin}: {source.description}."]
+    if source.problems:
+        lines.append(f"{count_items(source.problems)} left out, which cannot be read:")
+        lines += [f"  {line}" for line in describe_problems(source.problems)]
+    for line in lines:
+        screen.print(line, highlight=False, markup=False, soft_wrap=True)
+    # First with any features, for the checks of names and paths.
+    trial = np.zeros((len(source), 1), dtype=np.float32)
+    items = AnnotationItems(
+        source.kind, source.names, source.items, trial, source.labels, request.root
+    )
+    _check_paths(items)
+    return dataclasses.replace(items, features=_features(source, encoder, screen))
+
+
+def _features(source: LabelSource, encoder: ItemEncoder | None, screen: Console) -> NDArray[Any]:
+    if source.kind == "features":
+        if encoder is not None:
+            raise ConfigurationError(
+                f"--encoder {encoder.name} takes {' or '.join(encoder.kinds)}, and {source.origin} "
+                "has features, which need no encoder; omit it"
+            )
+        return np.asarray(source.items, dtype=np.float32)
+    chosen = encoder or default_encoder(source.kind)
+    if source.kind not in chosen.kinds:
+        raise ConfigurationError(
+            f"--encoder {chosen.name} takes {' or '.join(chosen.kinds)}, and the items of "
+            f"{source.origin} are of the kind {source.kind}; choose another one"
+        )
+    raw = source.items if isinstance(source.items, np.ndarray) else list(source.items)
+    with console.counter_display(screen, len(source)) as progress:
+        fitted = chosen.fit(raw)
+        return fitted.encode(raw, lambda done: progress("encoding", done))
+
+
+def _check_paths(items: AnnotationItems) -> None:
+    outside = items.paths_outside()
+    if outside:
+        raise ConfigurationError(
+            f"{len(outside)} images are outside {items.root}, such as {outside[0]}; move them there, "
+            "or give the folder that may be shown with --image-root"
+        )
+
+
+def _check_log(request: AnnotateRequest) -> None:
+    path = request.log_path
+    if path.is_dir():
+        raise ConfigurationError(f"--log {path} is a folder; give a file")
+    if path.resolve() == request.source.resolve():
+        raise ConfigurationError(f"--log {path} is the source itself; give another name")
+
+
+def _print_start(screen: Console, service: AnnotationService, log: Path, address: str) -> None:
+    progress = service.snapshot().progress
+    lines = (
+        f"{progress.n_items:,} items, {progress.n_decided:,} of them labeled. Labels are saved in {log}.",
+        f"Open {address}",
+        "Ctrl-C stops; the same command continues.",
+    )
+    for line in lines:
+        screen.print(line, highlight=False, markup=False, soft_wrap=True)
+    # A program that starts this command waits for the address.
+    screen.file.flush()
+
+
+def _print_end(screen: Console, service: AnnotationService, log: Path) -> None:
+    n_decided = service.snapshot().progress.n_decided
+    screen.print(
+        f"Stopped with {n_decided:,} labels in {log}.",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _as_tensor(features: NDArray[Any]) -> Any:
+    import torch
+
+    return torch.from_numpy(np.ascontiguousarray(features, dtype=np.float32))

@@ -1,0 +1,104 @@
+"""What the forms of the pages do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from graphfew.errors import InvalidInputError
+from graphfew.labeling.annotation.actions import (
+    Action,
+    AddClass,
+    LabelItems,
+    MergeClass,
+    RejectItem,
+    RenameClass,
+    SkipItem,
+)
+from graphfew.labeling.annotation.forms import field, integer, parse_index
+from graphfew.labeling.annotation.service import AnnotationService
+
+Form = Mapping[str, Sequence[str]]
+# Numbers of entries have no other bound.
+MAX_ENTRY = 10**9
+
+
+def submit_label(service: AnnotationService, annotator: str, form: Form) -> None:
+    """Label, reject or skip the item of a form, or undo the last action.
+
+    Args:
+        service: the annotation.
+        annotator: id of the page.
+        form: `decision`; for "label", "none" and "skip" also `item` and `seen`; for "label"
+            `label`.
+
+    Raises:
+        InvalidInputError: the form does not fit the annotation.
+    """
+    decision = field(form, "decision") or "label"
+    if decision == "undo":
+        service.undo(annotator)
+        return
+    index = integer(form, "item", len(service.items))
+    name = service.items.names[index]
+    seen = integer(form, "seen", MAX_ENTRY)
+    is_check = service.is_check(annotator, index)
+    if decision == "label":
+        action: Action = LabelItems((name,), field(form, "label"), seen, is_check=is_check)
+    elif decision == "none":
+        action = RejectItem(name, seen, is_check)
+    elif decision == "skip":
+        action = SkipItem(name)
+    else:
+        raise InvalidInputError(f"the decision is {decision[:20]!r}; reload the page")
+    service.submit(annotator, action)
+
+
+def submit_grid(service: AnnotationService, annotator: str, form: Form) -> None:
+    """Label the items of a grid, except those that were marked as wrong.
+
+    Args:
+        service: the annotation.
+        annotator: id of the page.
+        form: `label`, `seen`, the shown items `item`, and the wrong ones `wrong`.
+
+    Raises:
+        InvalidInputError: the form does not fit the annotation.
+    """
+    n_items = len(service.items)
+    shown = [parse_index(text, "item", n_items) for text in form.get("item", ())]
+    wrong = {parse_index(text, "wrong", n_items) for text in form.get("wrong", ())}
+    if not shown or not wrong <= set(shown):
+        raise InvalidInputError("the form has no items; reload the page")
+    names = service.items.names
+    action = LabelItems(
+        items=tuple(names[item] for item in shown if item not in wrong),
+        label=field(form, "label"),
+        seen=integer(form, "seen", MAX_ENTRY),
+        rejected=tuple(names[item] for item in shown if item in wrong),
+    )
+    service.submit(annotator, action)
+
+
+def submit_class(service: AnnotationService, annotator: str, form: Form) -> None:
+    """Add, rename or merge a class.
+
+    Args:
+        service: the annotation.
+        annotator: id of the page.
+        form: `change` and the names.
+
+    Raises:
+        InvalidInputError: the form does not fit the annotation.
+    """
+    changes: dict[str, Callable[[], Action]] = {
+        "add": lambda: AddClass(field(form, "name")),
+        "rename": lambda: RenameClass(field(form, "name"), field(form, "new_name")),
+        "merge": lambda: MergeClass(field(form, "name"), field(form, "into")),
+    }
+    change = field(form, "change")
+    if change == "undo":
+        service.undo(annotator)
+    elif change in changes:
+        service.submit(annotator, changes[change]())
+    else:
+        raise InvalidInputError(f"the change is {change[:20]!r}; reload the page")

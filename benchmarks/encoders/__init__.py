@@ -1,0 +1,1 @@
+"""Encoders of texts and images, measured on raw items with a few labels per class."""

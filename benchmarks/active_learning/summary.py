@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -25,6 +26,8 @@ from benchmarks.unlabeled_sets.datasets import Array
 RUN = "python -m benchmarks.active_learning.run"
 NOT_RUN = f"Not run yet: `{RUN}`."
 CHOSEN_ELSEWHERE = "chosen without the data set"
+SCALE = Path("benchmarks/active_learning/results/scale.json")
+RUN_SCALE = "python -m benchmarks.active_learning.scale"
 FIGURE = RESULTS.with_suffix(".png")
 SHOWN_SHOTS = (1, 2, 3, 5, 10)
 
@@ -104,8 +107,8 @@ def active_learning(root: Path) -> str:
     paragraphs = [
         f"Accuracy on the unlabeled rest after 1 to 10 labels per class, of items that a strategy chooses and a "
         f"simulated oracle labels: as many in each round as there are classes. {len(DATASETS)} data sets, up to "
-        f"{MAX_ITEMS:,} items and {MAX_CLASSES} classes, {n_draws} draws; classifier: `FewShotClassifier()`, with "
-        f"weights that were fitted without the data set. Items of classes without a label count as errors. Strategies "
+        f"{MAX_ITEMS:,} items, {MAX_CLASSES} classes and {n_draws} draws; classifier: `FewShotClassifier()`, with "
+        "weights that were fitted without the data set. Items of classes without a label count as errors. Strategies "
         f"of scikit-activeml have the same scaled features and a logistic regression. *{CHOSEN_ELSEWHERE}*: the best "
         f"of {candidates} on the nine other data sets. Command: `{RUN}`; file: `{RESULTS.as_posix()}`.",
         "Differences to random choice in points, mean over data sets. Lowest: the smallest difference of a data set at "
@@ -114,9 +117,34 @@ def active_learning(root: Path) -> str:
         strategy_table(summaries),
         "Mean accuracy over 1 to 10 labels per class in %, by data set:",
         dataset_table(summaries),
+        scale(root),
         f"![Accuracy by number of labels]({FIGURE.relative_to('benchmarks').as_posix()})",
     ]
     return "\n\n".join(paragraphs)
+
+
+def differences(root: Path) -> str:
+    """Return the table of strategies."""
+    summaries = summarize(read_curves(root / RESULTS))
+    return strategy_table(summaries) if summaries else NOT_RUN
+
+
+def scale(root: Path) -> str:
+    """Return processor time and memory of suggestions for many items."""
+    path = root / SCALE
+    if not path.exists():
+        return f"Not run yet: `{RUN_SCALE}`."
+    content = json.loads(path.read_text(encoding="utf-8"))
+    seconds = content["seconds"]
+    peak, before = content["peak_bytes"] / 1e9, content["bytes_before"] / 1e9
+    first = (
+        f"{content['items']:,} items with {content['features']} features and {content['classes']} classes, synthetic "
+        f"data, one thread. The cold start finds {content['classes_found']} classes with {content['classes']} items. "
+        f"Peak memory: {peak:.2f} GB, {before:.2f} GB of it before (`{content['command']}`).\n\n"
+    )
+    names = {"graph": "graph, once"}
+    rows = [[names.get(name, name), f"{value:.1f}"] for name, value in seconds.items()]
+    return first + markdown(["step", "processor seconds"], rows)
 
 
 def strategy_table(summaries: Sequence[StrategySummary]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from docs.generate import (
+    active_learning,
     architecture,
     choices,
     encoders,
@@ -24,6 +25,8 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "unlabeled": pitfalls.unlabeled,
     "unlabeled-situations": unlabeled_sets.situations,
     "unlabeled-datasets": unlabeled_sets.datasets,
+    "active-learning": active_learning.strategies,
+    "active-learning-scale": active_learning.scale,
     "architecture": architecture.table,
     "training-options": training_options.table,
     **{f"pitfall-{name}": made for name, made in pitfalls.TABLES.items()},

@@ -1,4 +1,4 @@
-"""The command line: `graphfew train`, `evaluate`, `label`, `bench`, `report` and others."""
+"""The command line: `graphfew train`, `evaluate`, `label`, `suggest`, `bench`, `report` and others."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from graphfew.cli.evaluate import evaluate
 from graphfew.cli.label import label
 from graphfew.cli.listing import data, methods
 from graphfew.cli.report import report
+from graphfew.cli.suggest import suggest
 from graphfew.cli.train import train
 
 app = typer.Typer(
@@ -47,5 +48,5 @@ def main(
 
 
 # This is the order of `graphfew --help`.
-for command in (train, evaluate, bench, report, label, annotate, methods, data, demo):
+for command in (train, evaluate, bench, report, label, suggest, annotate, methods, data, demo):
     app.command()(command)

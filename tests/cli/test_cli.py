@@ -74,7 +74,9 @@ def test_module_entry_point():
     assert run.stdout.strip() == f"graphfew {gf.__version__}"
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "label", "methods", "data", "demo"])
+@pytest.mark.parametrize(
+    "command", ["train", "evaluate", "label", "suggest", "methods", "data", "demo"]
+)
 def test_unknown_options_are_rejected(call, command):
     code, _, err = call(command, "--nonsense")
     assert code == 2

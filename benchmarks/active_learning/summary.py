@@ -115,7 +115,7 @@ def active_learning(root: Path) -> str:
         "any number of labels. First round: data sets in which it is better than random choice, and the share of the "
         "classes that it finds. Seconds: of the strategy in all ten rounds, without measuring.",
         strategy_table(summaries),
-        "Mean accuracy over 1 to 10 labels per class in %, by data set:",
+        "Mean accuracy over 1 to 10 labels per class in %, by data set, over the draws that each strategy has:",
         dataset_table(summaries),
         scale(root),
         f"![Accuracy by number of labels]({FIGURE.relative_to('benchmarks').as_posix()})",

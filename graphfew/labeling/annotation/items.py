@@ -33,6 +33,7 @@ class AnnotationItems:
             items.
 
     Example:
+        >>> import numpy as np
         >>> items = AnnotationItems("text", ("0", "1"), ("hi", "bye"), np.eye(2), (None, None))
         >>> items.index_of["1"]
         1

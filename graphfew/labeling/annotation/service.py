@@ -156,6 +156,7 @@ class AnnotationService:
         >>> _ = service.submit("me", LabelItems(("1",), "b"))
         >>> service.snapshot().state.labels
         {'0': 'a', '1': 'b'}
+        >>> log.close()
     """
 
     def __init__(

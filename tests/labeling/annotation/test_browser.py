@@ -80,7 +80,7 @@ def page():
         except playwright.Error as error:
             pytest.skip(f"Chromium does not start: {str(error).splitlines()[0]}")
         page = browser.new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(60_000)
         problems = []
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.problems = problems

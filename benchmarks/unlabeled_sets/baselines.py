@@ -75,8 +75,8 @@ def graphlearning_poisson(x: Array, y: Array) -> tuple[Array, Array]:
 
 def is_available(name: str) -> bool:
     """Return whether the optional dependency of a baseline is installed."""
-    package = OPTIONAL.get(name)
-    return package is None or importlib.util.find_spec(package) is not None
+    packages = OPTIONAL.get(name, ())
+    return all(importlib.util.find_spec(package) is not None for package in packages)
 
 
 def _neighbors(x: Array) -> int:
@@ -113,4 +113,5 @@ BASELINES: Mapping[str, Baseline] = {
     "graphlearning_poisson": graphlearning_poisson,
 }
 # Packages that are not dependencies of this library, by the baseline that needs them.
-OPTIONAL: Mapping[str, str] = {"graphlearning_poisson": "graphlearning"}
+# GraphLearning searches neighbors with annoy, which it does not install.
+OPTIONAL: Mapping[str, tuple[str, ...]] = {"graphlearning_poisson": ("graphlearning", "annoy")}

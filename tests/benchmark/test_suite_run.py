@@ -209,7 +209,9 @@ def test_baselines_return_probabilities_and_scores(name):
     importlib.util.find_spec("graphlearning") is None, reason="graphlearning is not installed"
 )
 def test_graphlearning_separates_two_groups():
-    x = np.random.default_rng(0).normal(size=(80, 3)) + 6 * (np.arange(80)[:, None] % 2)
+    # The groups touch: GraphLearning's solver diverges, with signs by chance, where the graph of
+    # neighbors falls into parts.
+    x = np.random.default_rng(0).normal(size=(80, 3)) + 2.5 * (np.arange(80)[:, None] % 2)
     y = np.where(np.arange(80) < 4, np.arange(80) % 2, -1)
     probs, _ = baselines.graphlearning_poisson(x, y)
     assert (probs.argmax(1) == np.arange(80) % 2).mean() > 0.95

@@ -181,11 +181,13 @@ def recent_entries(snapshot: Snapshot, n: int = N_RECENT) -> list[dict[str, Any]
         n: the largest number of entries.
 
     Returns:
-        Each with `time`, `annotator`, `text`, and `index` of its item or None.
+        Each with `time`, `annotator`, `text`, `index` of its item or None, and `caption`: the text
+        of that item.
     """
     entries = list(snapshot.state.entries.values())[-n:]
     return [
         {
+            "caption": _text_of(snapshot, _first_item(snapshot, entry)),
             "time": entry.time,
             "annotator": entry.annotator,
             "text": describe(entry),
@@ -258,6 +260,12 @@ def map_data(snapshot: Snapshot, positions: Iterable[Iterable[float]]) -> dict[s
         "captions": captions,
         "classes": {str(c): snapshot.state.class_names[c] for c in snapshot.state.class_ids},
     }
+
+
+def _text_of(snapshot: Snapshot, index: int | None) -> str:
+    if index is None or snapshot.items.kind != "text":
+        return ""
+    return str(snapshot.items.contents[index])[:120]
 
 
 def _caption(snapshot: Snapshot, item: int) -> str:

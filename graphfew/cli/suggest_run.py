@@ -123,6 +123,8 @@ def _print(source: LabelSource, chosen: NDArray[np.int64], request: SuggestReque
         lines.append(
             "Every item has a label: there is nothing to suggest, and nothing was written."
         )
+    elif len(chosen) < request.n:
+        lines.append(f"Only {len(chosen)} items have no label, so no {request.n} can be suggested.")
     for item in chosen.tolist():
         text = ""
         if source.kind == "text":

@@ -46,6 +46,8 @@ def test_a_cold_start_finds_both_topics_and_feeds_label(tmp_path, call):
     _, printed, _ = call("suggest", source, "-n", 2, *arguments)
     assert "40 items, 4 of them labeled." in printed
     assert not any(f"{row['item']} " in printed for row in rows)
+    _, printed, _ = call("suggest", source, "-n", 50, *arguments)
+    assert "Only 36 items have no label, so no 50 can be suggested." in printed
     labels = tmp_path / "labels.csv"
     code, _, errors = call("label", source, *arguments, "--out", labels)
     assert code == 0, errors

@@ -17,6 +17,8 @@ from graphfew.errors import ConfigurationError, DatasetError
 from graphfew.labeling.annotation.actions import Action, LogEntry, format_entry, parse_entry
 
 FORMAT = "graphfew annotation 1"
+# What every log starts with.
+START = b'{"format": "graphfew'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,16 +140,24 @@ class EventLog:
                 self._file.truncate(size)
                 raise
 
+    def _finish_last_line(self, content: bytes) -> bytes:
+        """Return the content with whole lines: a last line that is not ended is ended or removed."""
+        earlier, _, last = content.rpartition(b"\n")
+        if not last:
+            return content
+        if not earlier and not last.startswith(START) and not START.startswith(last):
+            raise DatasetError(_not_a_log(self.path))
+        if _is_json(last):
+            # An editor may remove the last line end, and a write may be cut just before it.
+            self._write("")
+            return content + b"\n"
+        warn_data([f"{self.path}: the incomplete last line was removed"])
+        self._file.truncate(len(content) - len(last))
+        return content[: len(content) - len(last)]
+
     def _read(self, header: LogHeader) -> tuple[LogEntry, ...]:
         self._file.seek(0)
-        content = self._file.readall()
-        complete, _, rest = content.rpartition(b"\n")
-        if rest:
-            if complete or rest.startswith(b'{"format": "graphfew'):
-                warn_data([f"{self.path}: the incomplete last line was removed"])
-            else:
-                raise DatasetError(_not_a_log(self.path))
-            self._file.truncate(len(content) - len(rest))
+        complete, _, _ = self._finish_last_line(self._file.readall()).rpartition(b"\n")
         if not complete:
             self._write(json.dumps({"format": FORMAT, **dataclasses.asdict(header)}))
             with errors_naming_path(self.path):
@@ -167,6 +177,14 @@ class EventLog:
                 ) from error
             entries.append(entry)
         return tuple(entries)
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _not_a_log(path: Path) -> str:

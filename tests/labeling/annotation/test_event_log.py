@@ -67,7 +67,7 @@ def test_entry_is_on_disk_before_append_returns(tmp_path, monkeypatch):
         assert synced[-1].count(b"\n") == 2
 
 
-@pytest.mark.parametrize("n_lost", [1, 5, 30])
+@pytest.mark.parametrize("n_lost", [2, 5, 30])
 def test_incomplete_last_line_is_removed(tmp_path, n_lost):
     path = tmp_path / "log"
     write_entries(path, 3)
@@ -81,10 +81,22 @@ def test_incomplete_last_line_is_removed(tmp_path, n_lost):
         assert [entry.number for entry in log.entries] == [1, 2, 3]
 
 
-def test_incomplete_first_line_starts_a_new_log(tmp_path):
+@pytest.mark.parametrize("n_entries", [0, 3])
+def test_complete_last_line_without_line_end_is_kept(tmp_path, n_entries):
+    path = tmp_path / "log"
+    write_entries(path, n_entries)
+    content = path.read_bytes()
+    path.write_bytes(content[:-1])
+    with EventLog(path, HEADER) as log:
+        assert [entry.number for entry in log.entries] == list(range(1, n_entries + 1))
+        assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("n_left", [1, 15, 40])
+def test_incomplete_first_line_starts_a_new_log(tmp_path, n_left):
     path = tmp_path / "log"
     write_entries(path, 0)
-    path.write_bytes(path.read_bytes()[:-4])
+    path.write_bytes(path.read_bytes()[:n_left])
     with pytest.warns(DataWarning, match="incomplete"):
         log = EventLog(path, HEADER)
     assert log.entries == ()

@@ -141,6 +141,10 @@ class BadItemsError(DatasetError):
         self.headline = headline
         self.problems = problems
 
+    def __reduce__(self) -> tuple[type[BadItemsError], tuple[str, tuple[str, ...]]]:
+        # By default an exception is made again from its text, which would lose the problems.
+        return type(self), (self.headline, self.problems)
+
 
 class DatasetNotFoundError(MissingFileError):
     """The folder of a data set, or one of its files, does not exist.

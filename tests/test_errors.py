@@ -9,6 +9,7 @@ import pytest
 from graphfew import errors
 
 BUILTINS = {
+    "BadItemsError": ValueError,
     "CheckpointError": ValueError,
     "ConfigurationError": ValueError,
     "ContractError": RuntimeError,
@@ -52,6 +53,14 @@ def test_a_configuration_error_keeps_its_key():
     assert error.key == "train.steps"
     assert pickle.loads(pickle.dumps(error)).key == "train.steps"
     assert errors.ConfigurationError("no data are configured").key is None
+
+
+def test_bad_items_keep_their_problems():
+    error = errors.BadItemsError("2 items cannot be read", ("a.png is empty", "b.png is a text"))
+    restored = pickle.loads(pickle.dumps(error))
+    assert str(restored) == str(error)
+    assert restored.headline == "2 items cannot be read"
+    assert restored.problems == ("a.png is empty", "b.png is a text")
 
 
 def test_errors_imports_nothing():

@@ -17,8 +17,10 @@ def is_traced() -> bool:
         >>> is_traced()
         False
     """
-    is_recorded = _python_dispatch._get_current_dispatch_mode() is not None
-    return is_recorded or torch.compiler.is_compiling()
+    # Asked first: the compiler knows this answer, and cannot compile the other question.
+    if torch.compiler.is_compiling():
+        return True
+    return _python_dispatch._get_current_dispatch_mode() is not None
 
 
 def is_eager(x: Tensor) -> bool:
@@ -33,5 +35,7 @@ def is_eager(x: Tensor) -> bool:
         >>> is_eager(torch.zeros(1))
         True
     """
-    is_transformed = torch._C._functorch.peek_interpreter_stack() is not None
-    return x.device.type == "cpu" and not is_traced() and not is_transformed
+    if x.device.type != "cpu" or is_traced():
+        return False
+    is_transformed: bool = torch._C._functorch.peek_interpreter_stack() is not None
+    return not is_transformed

@@ -16,6 +16,7 @@ from graphfew.benchmark.training_config import TrainingConfig
 from graphfew.methods.registry import create, find_method
 from graphfew.runs import check_mode
 from graphfew.runs.factory import build_model, choose_loss, method_arguments
+from graphfew.serialization import pretrained
 
 AnyBenchmark = EpisodeBenchmark | SemiSupervisedBenchmark
 KINDS: Mapping[str, type[AnyBenchmark]] = {
@@ -73,8 +74,12 @@ def _with_default_names(spec: EpisodeBenchmark) -> EpisodeBenchmark:
             raise spec.error(f"the name {training.name!r} is taken", "train", index, "name")
         # The order of the file is the order of training, and it rules out cycles.
         first = training.init_from
-        if first is not None and first not in by_name:
-            message = f"no earlier training is called {first!r}; {suggest(first, by_name)}"
+        if first is not None and first not in by_name and first not in pretrained.names():
+            known = [*by_name, *pretrained.names()]
+            message = (
+                f"no earlier training or pretrained model is called {first!r}; "
+                f"{suggest(first, known)}"
+            )
             raise spec.error(message, "train", index, "init_from")
         by_name[training.name] = training
     methods: list[MethodConfig] = []

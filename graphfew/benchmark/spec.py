@@ -113,6 +113,10 @@ class EpisodeBenchmark(BenchmarkSpec):
         """Return the training of that name."""
         return next(training for training in self.trainings if training.name == name)
 
+    def has_training(self, name: str) -> bool:
+        """Return whether a training has that name."""
+        return any(training.name == name for training in self.trainings)
+
     def location(self, entry: TrainingConfig | MethodConfig) -> tuple[str, int]:
         """Return the place of a training or row in the file."""
         is_training = isinstance(entry, TrainingConfig)
@@ -138,7 +142,7 @@ class EpisodeBenchmark(BenchmarkSpec):
     def training_chain(self, name: str, seed: int) -> tuple[TrainingStep, ...]:
         """Return the trainings that lead to a checkpoint, with their seeds, in order."""
         training = self.training(name)
-        if not training.init_from:
+        if not training.init_from or not self.has_training(training.init_from):
             return ((training, seed),)
         # With equal seeds each run continues its own predecessor. A single first run is shared by
         # all seeds, whose spread then excludes that of the initial encoder.

@@ -57,7 +57,8 @@ class TrainingConfig(_TrainingOptions):  # type: ignore[misc]
     Attributes:
         name: of the training; the method's name by default.
         seeds: one run for each.
-        init_from: the name of an earlier training whose best encoder initializes this one.
+        init_from: the name of an earlier training whose best encoder initializes this one, or of a
+            pretrained model.
     """
 
     method: MethodName

@@ -54,7 +54,8 @@ def training_job(
 ) -> TrainingJob:
     """Return a training of the spec, in its folder below `out`."""
     *before, _ = spec.training_chain(training.name, seed)
-    init_encoder = ""
+    # Without an earlier training this is the name of a pretrained model, or nothing.
+    init_encoder = training.init_from or ""
     if before:
         first, first_seed = before[-1]
         # With forward slashes, so that the configuration is the same on every system.

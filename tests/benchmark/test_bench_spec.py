@@ -6,6 +6,7 @@ from small_specs import DRAW, HEAD, ROWS, SMALL, TRAIN, spec, written
 from graphfew.benchmark import load_spec
 from graphfew.benchmark.method_config import needs_trained_weights
 from graphfew.benchmark.training_config import RESERVED, TrainingConfig
+from graphfew.benchmark.training_jobs import training_job
 from graphfew.data import Dataset
 from graphfew.runs import Schedule, TrainConfig
 
@@ -207,7 +208,7 @@ CHANGES = [
         "steps = 4",
         'steps = 4\ninit_from = "proto"',
         "train[0].init_from",
-        ["expected one of: none"],
+        ["expected one of: egnn-omniglot, "],
     ),
     ("steps = 4", "steps = 4\narguments = { lairs = 1 }", "train[0]", ["no argument 'lairs'"]),
     (
@@ -459,6 +460,26 @@ seeds = [0, 5]
     message = refused(tmp_path, HEAD + TRAIN + second + DRAW + ROWS)
     assert "has seed 5, but 'proto' has seeds [0, 1]" in message
     assert message.startswith("train[1].init_from: ")
+
+
+def test_a_training_starts_from_a_pretrained_model(tmp_path):
+    second = """
+[[train]]
+name = "second"
+method = "ridge"
+init_from = "prototypical-omniglot"
+freeze_encoder = true
+"""
+    read = spec(tmp_path, HEAD + TRAIN + second + DRAW + ROWS)
+    assert read.training_chain("second", 0) == ((read.training("second"), 0),)
+    job = training_job(read, read.training("second"), 0, tmp_path, {}, "cpu")
+    assert job.config.init_encoder == "prototypical-omniglot"
+    assert job.config.freeze_encoder
+
+    misspelled = second.replace("-omniglot", "-omniglott")
+    message = refused(tmp_path, HEAD + TRAIN + misspelled + DRAW + ROWS)
+    assert message.startswith("train[1].init_from: no earlier training or pretrained model")
+    assert "did you mean 'prototypical-omniglot'?" in message
 
 
 def test_more_ways_than_classes_are_an_error_of_the_tasks(tmp_path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from graphfew import backbones
-from graphfew._utils.model_spec import JSON
 from graphfew.data.io.image_folder import read_image_files
+from graphfew.encoders.checkpoints import encoder_spec, image_shape
 from graphfew.errors import ConfigurationError
 from graphfew.labeling.sources import LabelSource
 from graphfew.nn.eval_mode import eval_mode
@@ -64,19 +64,13 @@ def image_format(model: GraphMethod, size: int | None) -> tuple[int, int]:
     Raises:
         ConfigurationError: the encoder takes no images, or images of another size.
     """
-    name, arguments = _encoder_spec(model)
-    channels, side = arguments.get("in_channels"), arguments.get("size")
-    if channels not in (1, 3) or not isinstance(side, int):
-        raise ConfigurationError(
-            f"the checkpoint's encoder, {name}, does not accept images; give a checkpoint "
-            "of one that does, such as conv4"
-        )
+    channels, side = image_shape(model)
     if size not in (None, side):
         raise ConfigurationError(
             f"the checkpoint's encoder takes images of {side} pixels and --size is {size}; omit "
             "--size"
         )
-    return int(channels), side
+    return channels, side
 
 
 def encode_by_model(x: Array, model: GraphMethod, progress: Progress) -> Array:
@@ -107,7 +101,7 @@ def to_float(x: Array) -> Array:
 
 
 def _check_width(features: Array, model: GraphMethod) -> None:
-    name, arguments = _encoder_spec(model)
+    name, arguments = encoder_spec(model)
     if name != backbones.identity.__name__ or arguments.get("dim") != features.shape[1]:
         accepted = "items other than features"
         if "dim" in arguments:
@@ -116,17 +110,3 @@ def _check_width(features: Array, model: GraphMethod) -> None:
             f"the table has {features.shape[1]} features and the checkpoint's encoder, {name}, takes "
             f"{accepted}; omit --checkpoint, or give a matching one"
         )
-
-
-def _encoder_spec(model: GraphMethod) -> tuple[str, Mapping[str, JSON]]:
-    """Name and arguments of a checkpoint's encoder, or of the innermost one inside wrappers."""
-    spec = getattr(model.encoder, "spec", None)
-    if spec is None:
-        return "a custom encoder", {}
-    name, arguments = spec.name, spec.arguments
-    while True:
-        # concat has a list of encoders, which take the same images; other wrappers have one.
-        inner = (arguments.get("encoders") or [arguments.get("encoder")])[0]
-        if not isinstance(inner, Mapping):
-            return name, arguments
-        name, arguments = inner["name"], inner["arguments"]

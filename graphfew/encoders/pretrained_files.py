@@ -11,7 +11,8 @@ from typing import Any
 import torch
 
 from graphfew.data.io import cache
-from graphfew.errors import ConfigurationError, MissingDependencyError, MissingFileError
+from graphfew.errors import MissingDependencyError, MissingFileError
+from graphfew.runs import resolve_device
 
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
 _FACT_SUFFIXES = (*WEIGHT_SUFFIXES, ".json", ".txt", ".model")
@@ -50,15 +51,7 @@ def resolve_encoder_device(name: str | None) -> torch.device:
     """
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigurationError(
-            f"the device {name!r} cannot be used ({reason}); try cpu", key="device"
-        ) from error
-    return device
+    return resolve_device(name)
 
 
 def find_model_folder(name: str, owners: Sequence[str], alternative: str) -> Path:

@@ -9,7 +9,7 @@ import typer
 
 from graphfew.cli._options import with_parameters
 from graphfew.cli._source_options import source_options, source_parameters
-from graphfew.cli.error_handling import INTERRUPTED, one_line_errors
+from graphfew.cli.error_handling import one_line_errors, stop_on_interrupt
 
 
 @with_parameters(source_parameters())
@@ -63,7 +63,7 @@ def annotate(
     # scikit-learn and starlette take seconds to import; the other commands need not wait.
     from graphfew.cli.annotate_run import AnnotateRequest, run_annotate
 
-    with one_line_errors():
+    with one_line_errors(), stop_on_interrupt("Stopped."):
         request = AnnotateRequest(
             source=source,
             encoder=encoder,
@@ -73,8 +73,4 @@ def annotate(
             check_every=check_every,
             options=source_options(options, require_labels=False),
         )
-        try:
-            run_annotate(request)
-        except KeyboardInterrupt as interrupt:
-            typer.echo("Stopped.", err=True)
-            raise typer.Exit(INTERRUPTED) from interrupt
+        run_annotate(request)

@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from graphfew.cli import console
-from graphfew.data.problems import count_items, describe_problems
-from graphfew.encoders import ItemEncoder, default_encoder, find_encoder
+from graphfew.cli._source_items import choose_encoder, encode_source, read_reported_source
+from graphfew.encoders import ItemEncoder, find_encoder
 from graphfew.errors import ConfigurationError, MissingDependencyError
 from graphfew.labeling.active import build_item_graph
 from graphfew.labeling.annotation.event_log import EventLog, describe_items
 from graphfew.labeling.annotation.items import AnnotationItems
 from graphfew.labeling.annotation.service import AnnotationService
 from graphfew.labeling.source_options import SourceOptions
-from graphfew.labeling.sources import LabelSource, check_source, read_source
+from graphfew.labeling.sources import check_source
 
 NEEDED = ("starlette", "uvicorn", "jinja2")
 
@@ -84,9 +84,7 @@ def run_annotate(request: AnnotateRequest) -> None:
                 opened,
                 request.source.resolve().name,
                 lambda address: _print_start(screen, service, request.log_path, address),
-                lambda error: screen.print(
-                    f"Background work failed: {error}", highlight=False, markup=False
-                ),
+                lambda error: console.print_lines(screen, [f"Background work failed: {error}"]),
             )
             _print_end(screen, service, request.log_path)
     finally:
@@ -119,43 +117,15 @@ def read_items(
     Raises:
         ConfigurationError: the encoder does not take such items, or images are outside the root.
     """
-    with console.counter_display(screen, None) as progress:
-        source = read_source(
-            request.source, request.options, lambda done: progress("checking images", done)
-        )
-    lines = [f"Read {source.origin}: {source.description}."]
-    if source.problems:
-        lines.append(f"{count_items(source.problems)} left out, which cannot be read:")
-        lines += [f"  {line}" for line in describe_problems(source.problems)]
-    for line in lines:
-        screen.print(line, highlight=False, markup=False, soft_wrap=True)
+    source = read_reported_source(request.source, request.options, screen)
     # First with any features, for the checks of names and paths.
     trial = np.zeros((len(source), 1), dtype=np.float32)
     items = AnnotationItems(
         source.kind, source.names, source.items, trial, source.labels, request.root
     )
     _check_paths(items)
-    return dataclasses.replace(items, features=_features(source, encoder, screen))
-
-
-def _features(source: LabelSource, encoder: ItemEncoder | None, screen: Console) -> NDArray[Any]:
-    if source.kind == "features":
-        if encoder is not None:
-            raise ConfigurationError(
-                f"--encoder {encoder.name} takes {' or '.join(encoder.kinds)}, and {source.origin} "
-                "has features, which need no encoder; omit it"
-            )
-        return np.asarray(source.items, dtype=np.float32)
-    chosen = encoder or default_encoder(source.kind)
-    if source.kind not in chosen.kinds:
-        raise ConfigurationError(
-            f"--encoder {chosen.name} takes {' or '.join(chosen.kinds)}, and the items of "
-            f"{source.origin} are of the kind {source.kind}; choose another one"
-        )
-    raw = source.items if isinstance(source.items, np.ndarray) else list(source.items)
-    with console.counter_display(screen, len(source)) as progress:
-        fitted = chosen.fit(raw)
-        return fitted.encode(raw, lambda done: progress("encoding", done))
+    features = encode_source(source, choose_encoder(source, encoder), screen)
+    return dataclasses.replace(items, features=features.astype(np.float32, copy=False))
 
 
 def _check_paths(items: AnnotationItems) -> None:
@@ -182,20 +152,14 @@ def _print_start(screen: Console, service: AnnotationService, log: Path, address
         f"Open {address}",
         "Ctrl-C stops; the same command continues.",
     )
-    for line in lines:
-        screen.print(line, highlight=False, markup=False, soft_wrap=True)
+    console.print_lines(screen, lines)
     # A program that starts this command waits for the address.
     screen.file.flush()
 
 
 def _print_end(screen: Console, service: AnnotationService, log: Path) -> None:
     n_decided = service.snapshot().progress.n_decided
-    screen.print(
-        f"Stopped with {n_decided:,} labels in {log}.",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
-    )
+    console.print_lines(screen, [f"Stopped with {n_decided:,} labels in {log}."])
 
 
 def _as_tensor(features: NDArray[Any]) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -20,6 +20,12 @@ LOG_WIDTH = 160
 def stdout_console() -> Console:
     """A console on standard output; wide if that is not a terminal."""
     return Console() if sys.stdout.isatty() else Console(width=LOG_WIDTH)
+
+
+def print_lines(screen: Console, lines: Iterable[str]) -> None:
+    """Print lines as they are: names and paths may look like markup, and must not be broken."""
+    for line in lines:
+        screen.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def silent_console() -> Console:

@@ -44,6 +44,17 @@ def one_line_errors() -> Iterator[None]:
         raise typer.Exit(FAILED) from error
 
 
+@contextmanager
+def stop_on_interrupt(message: str) -> Iterator[None]:
+    """Print a line on Ctrl-C, and exit with code 130."""
+    try:
+        yield
+    # KeyboardInterrupt is not an Exception, so `one_line_errors` does not catch it.
+    except KeyboardInterrupt as interrupt:
+        typer.echo(message, err=True)
+        raise typer.Exit(INTERRUPTED) from interrupt
+
+
 def _message(error: Exception) -> str:
     """The message in one line, so that logs can be searched; a list of problems in a line each."""
     if isinstance(error, BadItemsError) and error.problems:

@@ -9,7 +9,7 @@ import typer
 
 from graphfew.cli._options import with_parameters
 from graphfew.cli._source_options import source_options, source_parameters
-from graphfew.cli.error_handling import INTERRUPTED, one_line_errors
+from graphfew.cli.error_handling import one_line_errors, stop_on_interrupt
 
 FOLDER_PANEL, MODEL_PANEL, FILE_PANEL = "Folders of images", "Model", "Files to write"
 
@@ -117,7 +117,7 @@ def label(
     from graphfew.cli.label_run import LabelRequest, run_label
     from graphfew.estimators.auto.predictor import AUTO
 
-    with one_line_errors():
+    with one_line_errors(), stop_on_interrupt("Stopped; nothing was written."):
         request = LabelRequest(
             source=source,
             out=out,
@@ -134,9 +134,4 @@ def label(
             # Corrections may be the only labels.
             options=source_options(options, require_labels=corrections is None),
         )
-        try:
-            run_label(request)
-        # KeyboardInterrupt is not an Exception, so `one_line_errors` does not catch it.
-        except KeyboardInterrupt as interrupt:
-            typer.echo("Stopped; nothing was written.", err=True)
-            raise typer.Exit(INTERRUPTED) from interrupt
+        run_label(request)

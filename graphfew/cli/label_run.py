@@ -20,17 +20,16 @@ from graphfew.cli._label_checks import (
     check_targets,
     parse_threshold,
 )
+from graphfew.cli._source_items import choose_encoder, encode_source, read_reported_source
 from graphfew.data.label_marks import suggest_option
-from graphfew.data.problems import count_items, describe_problems
-from graphfew.encoders import ItemEncoder, default_encoder, find_encoder, pixels_encoder
-from graphfew.errors import ConfigurationError
+from graphfew.encoders import ItemEncoder, find_encoder, pixels_encoder
 from graphfew.estimators.classifier import FewShotClassifier
 from graphfew.labeling.corrections import correct_labels, read_corrections
 from graphfew.labeling.label_files import LABEL_SUFFIXES, check_label_suffix, write_table
 from graphfew.labeling.label_table import LabelTable, label_items
 from graphfew.labeling.report_page import write_report
 from graphfew.labeling.source_options import SourceOptions
-from graphfew.labeling.sources import LabelSource, check_source, read_source, require_classes
+from graphfew.labeling.sources import LabelSource, check_source, require_classes
 from graphfew.nn.method import GraphMethod
 from graphfew.runs import parse_key_values, resolve_checkpoint
 from graphfew.serialization import checkpoint
@@ -103,7 +102,7 @@ def run_label(request: LabelRequest) -> None:
     threshold = parse_threshold(request.unknown_threshold, request.method)
     encoder = None if request.encoder is None else _find_encoder(request.encoder, request.size)
     corrected = None if request.corrections is None else read_corrections(request.corrections)
-    source = _read(request)
+    source = read_reported_source(request.source, request.options, console.stdout_console())
     if corrected is not None:
         marks = request.options.unlabeled_marks
         source = correct_labels(source, corrected, marks, suggest_option)
@@ -119,21 +118,6 @@ def _find_encoder(name: str, size: int | None) -> ItemEncoder:
     return find_encoder(name)
 
 
-def _read(request: LabelRequest) -> LabelSource:
-    screen = console.stdout_console()
-    with console.counter_display(screen, None) as progress:
-        source = read_source(
-            request.source, request.options, lambda done: progress("checking images", done)
-        )
-    lines = [f"Read {source.origin}: {source.description}."]
-    if source.problems:
-        lines.append(f"{count_items(source.problems)} left out, which cannot be read:")
-        lines += [f"  {line}" for line in describe_problems(source.problems)]
-    for line in lines:
-        screen.print(line, highlight=False, markup=False, soft_wrap=True)
-    return source
-
-
 def _encode(
     source: LabelSource,
     model: GraphMethod | None,
@@ -142,39 +126,21 @@ def _encode(
     size: int | None,
 ) -> _Inputs:
     screen = console.stdout_console()
+    if model is None:
+        chosen = choose_encoder(source, encoder)
+        if chosen is not None:
+            _check_fit(classifier, source, None, (_N_TRIAL_FEATURES,))
+        x = encode_source(source, chosen, screen)
+        return _Inputs(x, x, "" if chosen is None else chosen.name)
+    if source.kind == "image":
+        channels, side = image_format(model, size)
+        _check_fit(classifier, source, model, (channels, side, side))
     with console.counter_display(screen, len(source)) as progress:
-        if model is not None:
-            if source.kind == "image":
-                channels, side = image_format(model, size)
-                _check_fit(classifier, source, model, (channels, side, side))
-            x = model_inputs(source, model, size, lambda done: progress("reading", done))
-            features = encode_by_model(x, model, lambda done: progress("encoding", done))
-            # The classifier of a checkpoint encodes the items itself.
-            inputs = features if isinstance(classifier.method, str) else to_float(x)
-            return _Inputs(features, inputs, "the checkpoint's")
-        if source.kind == "features":
-            if encoder is not None:
-                raise ConfigurationError(
-                    f"--encoder {encoder.name} takes {' or '.join(encoder.kinds)}, and {source.origin} "
-                    "has features, which need no encoder; omit it, or name the column of the items "
-                    "with --text-column or --image-column"
-                )
-            x = np.asarray(source.items)
-            return _Inputs(x, x, "")
-        chosen = encoder or default_encoder(source.kind)
-        if source.kind not in chosen.kinds:
-            raise ConfigurationError(
-                f"--encoder {chosen.name} takes {' or '.join(chosen.kinds)}, and the items of "
-                f"{source.origin} are of the kind {source.kind}; choose another one"
-            )
-        _check_fit(classifier, source, None, (_N_TRIAL_FEATURES,))
-        fitted = chosen.fit(_as_items(source))
-        x = fitted.encode(_as_items(source), lambda done: progress("encoding", done))
-        return _Inputs(x, x, chosen.name)
-
-
-def _as_items(source: LabelSource) -> Any:
-    return source.items if isinstance(source.items, np.ndarray) else list(source.items)
+        x = model_inputs(source, model, size, lambda done: progress("reading", done))
+        features = encode_by_model(x, model, lambda done: progress("encoding", done))
+    # The classifier of a checkpoint encodes the items itself.
+    inputs = features if isinstance(classifier.method, str) else to_float(x)
+    return _Inputs(features, inputs, "the checkpoint's")
 
 
 def _check_fit(
@@ -210,10 +176,7 @@ def _write(request: LabelRequest, table: LabelTable, encoded: _Inputs) -> None:
             temporary = stack.enter_context(atomic_replace(request.report))
             write_report(table, encoded.features, temporary, encoded.encoder)
             files.append(request.report)
-    screen = console.stdout_console()
-    for line in _summary(table, encoded.encoder, files):
-        # Class names and paths may look like rich's markup, and a long path must not be broken.
-        screen.print(line, highlight=False, markup=False, soft_wrap=True)
+    console.print_lines(console.stdout_console(), _summary(table, encoded.encoder, files))
 
 
 def _summary(table: LabelTable, encoder: str, files: list[Path]) -> list[str]:

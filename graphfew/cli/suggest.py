@@ -9,7 +9,7 @@ import typer
 
 from graphfew.cli._options import with_parameters
 from graphfew.cli._source_options import source_options, source_parameters
-from graphfew.cli.error_handling import INTERRUPTED, one_line_errors
+from graphfew.cli.error_handling import one_line_errors, stop_on_interrupt
 
 
 @with_parameters(source_parameters())
@@ -66,7 +66,7 @@ def suggest(
     # scikit-learn takes seconds to import; the other commands need not wait.
     from graphfew.cli.suggest_run import SuggestRequest, run_suggest
 
-    with one_line_errors():
+    with one_line_errors(), stop_on_interrupt("Stopped; nothing was written."):
         request = SuggestRequest(
             source=source,
             n=n,
@@ -78,9 +78,4 @@ def suggest(
             overwrite=overwrite,
             options=source_options(options, require_labels=False),
         )
-        try:
-            run_suggest(request)
-        # KeyboardInterrupt is not an Exception, so `one_line_errors` does not catch it.
-        except KeyboardInterrupt as interrupt:
-            typer.echo("Stopped; nothing was written.", err=True)
-            raise typer.Exit(INTERRUPTED) from interrupt
+        run_suggest(request)

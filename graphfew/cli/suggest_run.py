@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +12,9 @@ from numpy.typing import NDArray
 from graphfew._utils.atomic_io import atomic_replace
 from graphfew.cli import console
 from graphfew.cli._label_checks import check_targets
+from graphfew.cli._source_items import choose_encoder, encode_source, problem_lines
 from graphfew.data.label_marks import suggest_option
-from graphfew.data.problems import count_items, describe_problems
-from graphfew.encoders import ItemEncoder, default_encoder, find_encoder
-from graphfew.errors import ConfigurationError
+from graphfew.encoders import find_encoder
 from graphfew.labeling.active import find_strategy, suggest
 from graphfew.labeling.corrections import (
     ITEM_COLUMN,
@@ -71,33 +69,14 @@ def run_suggest(request: SuggestRequest) -> None:
     source = read_source(request.source, request.options)
     if corrected is not None:
         source = correct_labels(source, corrected, request.options.unlabeled_marks, suggest_option)
-    features = _encode(source, encoder)
+    chosen_encoder = choose_encoder(source, encoder)
+    features = encode_source(source, chosen_encoder, console.stdout_console())
     labels = [None if index < 0 else f"class {index}" for index in source.class_index]
     chosen = suggest(features, labels, request.n, strategy=strategy, seed=request.seed)
     if request.out is not None and len(chosen):
         with atomic_replace(request.out) as temporary:
             _write(source, chosen, temporary)
     _print(source, chosen, request)
-
-
-def _encode(source: LabelSource, encoder: ItemEncoder | None) -> NDArray[Any]:
-    if source.kind == "features":
-        if encoder is not None:
-            raise ConfigurationError(
-                f"--encoder {encoder.name} takes {' or '.join(encoder.kinds)}, and {source.origin} "
-                "has features, which need no encoder; omit it"
-            )
-        return np.asarray(source.items)
-    chosen = encoder or default_encoder(source.kind)
-    if source.kind not in chosen.kinds:
-        raise ConfigurationError(
-            f"--encoder {chosen.name} takes {' or '.join(chosen.kinds)}, and the items of "
-            f"{source.origin} are of the kind {source.kind}; choose another one"
-        )
-    items = source.items if isinstance(source.items, np.ndarray) else list(source.items)
-    screen = console.stdout_console()
-    with console.counter_display(screen, len(source)) as progress:
-        return chosen.fit(items).encode(items, lambda done: progress("encoding", done))
 
 
 def _write(source: LabelSource, chosen: NDArray[np.int64], path: Path) -> None:
@@ -116,9 +95,7 @@ def _write(source: LabelSource, chosen: NDArray[np.int64], path: Path) -> None:
 def _print(source: LabelSource, chosen: NDArray[np.int64], request: SuggestRequest) -> None:
     n_labeled = int((source.class_index >= 0).sum())
     lines = [f"{len(source)} items, {n_labeled} of them labeled."]
-    if source.problems:
-        lines.append(f"{count_items(source.problems)} left out, which cannot be read:")
-        lines += [f"  {line}" for line in describe_problems(source.problems)]
+    lines += problem_lines(source)
     if not len(chosen):
         lines.append(
             "Every item has a label: there is nothing to suggest, and nothing was written."
@@ -134,7 +111,4 @@ def _print(source: LabelSource, chosen: NDArray[np.int64], request: SuggestReque
         lines.append(
             f"Written: {request.out}. Fill in the column {LABEL_COLUMN}, and pass the file as --corrections."
         )
-    screen = console.stdout_console()
-    for line in lines:
-        # Names and texts may look like rich's markup, and a long path must not be broken.
-        screen.print(line, highlight=False, markup=False, soft_wrap=True)
+    console.print_lines(console.stdout_console(), lines)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from graphfew.cli.error_handling import INTERRUPTED, one_line_errors
+from graphfew.cli.error_handling import one_line_errors, stop_on_interrupt
 
 
 def demo(
@@ -29,16 +29,12 @@ def demo(
     # matplotlib and scikit-learn take seconds to import; the other commands need not wait.
     from graphfew.cli.demos import full_demo, short_demo
 
-    with one_line_errors():
-        try:
-            if full:
-                full_demo.run_full_demo(out, seed, full_demo.QUICK_FULL if quick else None)
-            else:
-                short_demo.run_demo(out, seed, short_demo.QUICK if quick else None)
-        except KeyboardInterrupt:
-            typer.echo(
-                f"Interrupted: no results were written to {out}. Run the command again to start "
-                "over; images that were drawn are cached.",
-                err=True,
-            )
-            raise typer.Exit(INTERRUPTED) from None
+    stopped = (
+        f"Interrupted: no results were written to {out}. Run the command again to start over; "
+        "images that were drawn are cached."
+    )
+    with one_line_errors(), stop_on_interrupt(stopped):
+        if full:
+            full_demo.run_full_demo(out, seed, full_demo.QUICK_FULL if quick else None)
+        else:
+            short_demo.run_demo(out, seed, short_demo.QUICK if quick else None)

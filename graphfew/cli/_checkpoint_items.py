@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from graphfew import backbones
 from graphfew.data.io.image_folder import read_image_files
-from graphfew.encoders.checkpoints import encoder_spec, image_shape
+from graphfew.encoders.checkpoint_models import encoder_spec, image_shape
 from graphfew.errors import ConfigurationError
-from graphfew.labeling.sources import LabelSource
+from graphfew.labeling.label_sources import LabelSource
 from graphfew.nn.eval_mode import eval_mode
 from graphfew.nn.method import GraphMethod
 

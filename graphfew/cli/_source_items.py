@@ -13,8 +13,8 @@ from graphfew.cli import console
 from graphfew.data.problems import count_items, describe_problems
 from graphfew.encoders import ItemEncoder, default_encoder
 from graphfew.errors import ConfigurationError
+from graphfew.labeling.label_sources import LabelSource, read_source
 from graphfew.labeling.source_options import SourceOptions
-from graphfew.labeling.sources import LabelSource, read_source
 
 
 def read_reported_source(path: Path, options: SourceOptions, screen: Console) -> LabelSource:

@@ -19,8 +19,8 @@ from graphfew.labeling.active import build_item_graph
 from graphfew.labeling.annotation.event_log import EventLog, describe_items
 from graphfew.labeling.annotation.items import AnnotationItems
 from graphfew.labeling.annotation.service import AnnotationService
+from graphfew.labeling.label_sources import check_source
 from graphfew.labeling.source_options import SourceOptions
-from graphfew.labeling.sources import check_source
 
 NEEDED = ("starlette", "uvicorn", "jinja2")
 

@@ -26,10 +26,10 @@ from graphfew.encoders import ItemEncoder, find_encoder, pixels_encoder
 from graphfew.estimators.classifier import FewShotClassifier
 from graphfew.labeling.corrections import correct_labels, read_corrections
 from graphfew.labeling.label_files import LABEL_SUFFIXES, check_label_suffix, write_table
+from graphfew.labeling.label_sources import LabelSource, check_source, require_classes
 from graphfew.labeling.label_table import LabelTable, label_items
 from graphfew.labeling.report_page import write_report
 from graphfew.labeling.source_options import SourceOptions
-from graphfew.labeling.sources import LabelSource, check_source, require_classes
 from graphfew.nn.method import GraphMethod
 from graphfew.runs import parse_key_values, resolve_checkpoint
 from graphfew.serialization import checkpoint

@@ -22,8 +22,8 @@ from graphfew.labeling.corrections import (
     correct_labels,
     read_corrections,
 )
+from graphfew.labeling.label_sources import LabelSource, check_source, read_source
 from graphfew.labeling.source_options import SourceOptions
-from graphfew.labeling.sources import LabelSource, check_source, read_source
 
 TEXT_COLUMN = "text"
 # Longer texts are cut on the screen, not in the table.

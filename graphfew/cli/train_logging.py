@@ -11,8 +11,8 @@ from rich.console import Console
 
 from graphfew.cli import console
 from graphfew.loggers import check_logger, open_logger
+from graphfew.loggers.logger_protocol import LogFunction
 from graphfew.loggers.opening import opened_loggers
-from graphfew.loggers.protocol import LogFunction
 from graphfew.runs import PreparedRun, RunDir, TrainingEvent, log_events
 from graphfew.runs.event_logging import LOG_EVERY
 

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from graphfew.encoders import (
-    checkpoints,
+    checkpoint_models,
     hog,
     image_modules,
     pixels,
@@ -32,7 +32,7 @@ PRETRAINED = {
         sentence_transformers_models.sentence_transformers_encoder
     ),
     image_modules.TIMM_PREFIX: image_modules.timm_encoder,
-    checkpoints.PREFIX: checkpoints.checkpoint_encoder,
+    checkpoint_models.PREFIX: checkpoint_models.checkpoint_encoder,
 }
 FORMS = (
     "tfidf, hog, pixels, transformers:NAME, sentence-transformers:NAME, timm:NAME, checkpoint:NAME"

@@ -1,6 +1,6 @@
 """Labels for partially labeled files, folders and tables, and suggestions of items to label.
 
-Start with `sources.read_source`, `label_table.label_items` and `active.suggest.suggest`.
+Start with `label_sources.read_source`, `label_table.label_items` and `active.suggestions.suggest`.
 """
 
 from importlib import import_module
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     )
     from graphfew.labeling.label_conflicts import LabelConflicts, find_label_conflicts
     from graphfew.labeling.label_files import write_table
+    from graphfew.labeling.label_sources import LabelSource, read_source
     from graphfew.labeling.label_table import LabelTable, label_items
     from graphfew.labeling.map_plot import plot_label_map
     from graphfew.labeling.report_page import write_report
-    from graphfew.labeling.sources import LabelSource, read_source
 else:
     # On first use only: scikit-learn and matplotlib take seconds to import, and the commands need
     # only `SourceOptions` to start.
@@ -60,7 +60,7 @@ else:
         "label_conflicts": ("LabelConflicts", "find_label_conflicts"),
         "map_plot": ("plot_label_map",),
         "report_page": ("write_report",),
-        "sources": ("LabelSource", "read_source"),
+        "label_sources": ("LabelSource", "read_source"),
     }
 
     def __getattr__(name):

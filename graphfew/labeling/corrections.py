@@ -16,7 +16,7 @@ from graphfew.data.labels import resolve_labels
 from graphfew.data.problems import raise_problems
 from graphfew.data.table_items import label_texts
 from graphfew.errors import DatasetError, InvalidInputError, MissingFileError
-from graphfew.labeling.sources import LabelSource
+from graphfew.labeling.label_sources import LabelSource
 
 ITEM_COLUMN, LABEL_COLUMN, GIVEN_COLUMN = "item", "label", "given"
 # Spreadsheets translate what they read as true.

@@ -29,7 +29,7 @@ def write_table(table: LabelTable, path: Path, suffix: str | None = None) -> Non
 
     Example:
         >>> import tempfile, numpy as np, graphfew as gf
-        >>> from graphfew.labeling.sources import LabelSource
+        >>> from graphfew.labeling.label_sources import LabelSource
         >>> items = LabelSource(("0", "1"), np.eye(2), "features", ("cat", "dog"))
         >>> table = gf.labeling.label_items(items, items.items, gf.FewShotClassifier())
         >>> path = Path(tempfile.mkdtemp(), "labels.csv")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from graphfew.data.partially_labeled import check_labels
 from graphfew.errors import InvalidInputError
 from graphfew.estimators.classifier import FewShotClassifier
-from graphfew.labeling.sources import LabelSource
+from graphfew.labeling.label_sources import LabelSource
 
 Array = NDArray[Any]
 UNKNOWN_LABEL, TEXT_COLUMN = "unknown", "text"
@@ -40,7 +40,7 @@ class LabelTable:
 
     Example:
         >>> import numpy as np, graphfew as gf
-        >>> from graphfew.labeling.sources import LabelSource
+        >>> from graphfew.labeling.label_sources import LabelSource
         >>> x = np.array([[0.0, 1.0], [1.0, 0.0], [0.1, 1.0]])
         >>> items = LabelSource(("0", "1", "2"), x, "features", ("cat", "dog", None))
         >>> table = label_items(items, x, gf.FewShotClassifier())
@@ -140,7 +140,7 @@ def label_items(
 
     Example:
         >>> import numpy as np, graphfew as gf
-        >>> from graphfew.labeling.sources import LabelSource
+        >>> from graphfew.labeling.label_sources import LabelSource
         >>> x = np.array([[0.0, 1.0], [1.0, 0.0], [-1.0, -1.0]])
         >>> items = LabelSource(("0", "1", "2"), x, "features", ("cat", "dog", None))
         >>> label_items(items, x, gf.FewShotClassifier(), threshold=0.99).is_unknown

@@ -41,7 +41,7 @@ def plot_label_map(table: LabelTable, features: Array) -> Figure:
 
     Example:
         >>> import numpy as np, graphfew as gf
-        >>> from graphfew.labeling.sources import LabelSource
+        >>> from graphfew.labeling.label_sources import LabelSource
         >>> x = np.array([[0.0, 1.0], [1.0, 0.0], [0.1, 1.0]])
         >>> items = LabelSource(("0", "1", "2"), x, "features", ("cat", "dog", None))
         >>> table = gf.labeling.label_items(items, x, gf.FewShotClassifier())

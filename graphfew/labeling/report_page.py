@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from graphfew.errors import DatasetError
 from graphfew.labeling.item_images import ImageItem, item_image
+from graphfew.labeling.label_sources import LabelSource
 from graphfew.labeling.label_table import LabelTable
 from graphfew.labeling.report_content import ReportContent, ReportItem, report_content
-from graphfew.labeling.sources import LabelSource
 
 THUMBNAIL_SIDE = 160
 _MAX_TEXT = 400

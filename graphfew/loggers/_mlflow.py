@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, final
 
 from graphfew._utils.model_spec import JSON
-from graphfew.loggers.protocol import RunRequest
+from graphfew.loggers.logger_protocol import RunRequest
 
 EXPERIMENT = "graphfew"
 # MLflow's limits of one request and of one value.

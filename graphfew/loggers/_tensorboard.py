@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, final
 
-from graphfew.loggers.protocol import RunRequest
+from graphfew.loggers.logger_protocol import RunRequest
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

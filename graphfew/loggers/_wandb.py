@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, final
 
-from graphfew.loggers.protocol import RunRequest
+from graphfew.loggers.logger_protocol import RunRequest
 
 PROJECT = "graphfew"
 STEP = "step"

@@ -15,7 +15,7 @@ from graphfew.errors import ConfigurationError, GraphfewError, MissingDependency
 from graphfew.loggers._mlflow import open_mlflow
 from graphfew.loggers._tensorboard import open_tensorboard
 from graphfew.loggers._wandb import open_wandb
-from graphfew.loggers.protocol import LogFunction, RunLogger, RunRequest
+from graphfew.loggers.logger_protocol import LogFunction, RunLogger, RunRequest
 
 LOGGERS: Mapping[str, Callable[[RunRequest], RunLogger]] = {
     "tensorboard": open_tensorboard,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 
 from graphfew.errors import InvalidInputError
-from graphfew.loggers.protocol import LogFunction
+from graphfew.loggers.logger_protocol import LogFunction
 from graphfew.runs.fit import TrainingEvent, ValidationRecord
 
 LOG_EVERY = 50

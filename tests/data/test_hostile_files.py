@@ -28,7 +28,7 @@ from graphfew.data import (
 )
 from graphfew.data.io import archives, cache
 from graphfew.data.io.npz import read_arrays
-from graphfew.labeling.sources import read_source
+from graphfew.labeling.label_sources import read_source
 
 OMNIGLOT, CIFAR = (
     sys.modules["graphfew.data.datasets.omniglot"],

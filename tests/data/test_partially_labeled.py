@@ -4,7 +4,7 @@ from PIL import Image
 from graphfew.data.io.image_folder import list_images
 from graphfew.data.partially_labeled import check_labels, parse_labels
 from graphfew.errors import InvalidInputError
-from graphfew.labeling.sources import read_source
+from graphfew.labeling.label_sources import read_source
 
 SPELLINGS = ["", "-1", "-1.0", "unlabeled", "unlabelled", " Unlabeled "]
 

@@ -12,7 +12,7 @@ from graphfew.cli import app
 from graphfew.data import DataWarning
 from graphfew.data.table_columns import counts_rows, drop_index
 from graphfew.errors import DatasetError
-from graphfew.labeling.sources import read_source
+from graphfew.labeling.label_sources import read_source
 
 pytestmark = pytest.mark.usefixtures("unchecked", "one_thread")
 

@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as arrays
 from tally import Tally, mutated, written
 
 from graphfew.data import cifar_fs_features, clinc150, fewrel
-from graphfew.labeling.sources import read_source
+from graphfew.labeling.label_sources import read_source
 
 FUZZ = settings.get_profile("fuzz")
 CELLS = st.one_of(

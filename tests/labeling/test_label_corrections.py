@@ -10,7 +10,7 @@ from graphfew.cli import app
 from graphfew.data import DataWarning
 from graphfew.errors import ConfigurationError, DatasetError, InvalidInputError, MissingFileError
 from graphfew.labeling.corrections import correct_labels, read_corrections
-from graphfew.labeling.sources import LabelSource
+from graphfew.labeling.label_sources import LabelSource
 
 pytestmark = pytest.mark.usefixtures("unchecked", "one_thread")
 

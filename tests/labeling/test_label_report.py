@@ -11,9 +11,9 @@ import graphfew as gf
 from graphfew.labeling import label_conflicts
 from graphfew.labeling.active.item_graph import build_item_graph
 from graphfew.labeling.label_conflicts import find_label_conflicts
+from graphfew.labeling.label_sources import LabelSource
 from graphfew.labeling.report_content import report_content
 from graphfew.labeling.report_page import render_report, write_report
-from graphfew.labeling.sources import LabelSource
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 EVIL = "<script>alert('x')</script>\" onload=1 &amp;"

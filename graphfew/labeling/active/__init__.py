@@ -1,6 +1,6 @@
 """Active learning: which items to label next.
 
-Start with `suggest.suggest`; a strategy is a function of a `labeling_state.LabelingState`.
+Start with `suggestions.suggest`; a strategy is a function of a `labeling_state.LabelingState`.
 """
 
 from graphfew.labeling.active.coverage import covering_items
@@ -20,7 +20,7 @@ from graphfew.labeling.active.labeling_state import (
 )
 from graphfew.labeling.active.recommended import recommended_items
 from graphfew.labeling.active.strategies import STRATEGIES, find_strategy, random_items
-from graphfew.labeling.active.suggest import suggest, suggest_from_graph
+from graphfew.labeling.active.suggestions import suggest, suggest_from_graph
 from graphfew.labeling.active.typicality import typical_items
 from graphfew.labeling.active.uncertainty import entropy, smallest_margin, uncertain_items
 

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from graphfew.labeling.annotation.service import Snapshot
 from graphfew.labeling.label_files import write_table
+from graphfew.labeling.label_sources import LabelSource
 from graphfew.labeling.label_table import LabelTable
-from graphfew.labeling.sources import LabelSource
 
 FORMATS: Mapping[str, str] = {
     "csv": "text/csv; charset=utf-8",

@@ -21,8 +21,8 @@ from graphfew.errors import (
     MissingDependencyError,
     MissingFileError,
 )
+from graphfew.labeling.label_sources import LabelSource, read_source
 from graphfew.labeling.source_options import SourceOptions
-from graphfew.labeling.sources import LabelSource, read_source
 
 pytestmark = pytest.mark.usefixtures("unchecked", "one_thread")
 TEXTS, LABELS = ("hällo, you", "bye; now", "hi"), ("greet", "leave", None)

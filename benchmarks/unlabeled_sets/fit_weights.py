@@ -113,8 +113,8 @@ def observe(dataset: str, shots: float, labeled_set: LabeledSet) -> Observation:
         members.scores[:, unlabeled].float(),
         torch.from_numpy(labeled_set.target)[unlabeled],
         y,
-        members.topology,
-        members.edge_weights,
+        members.graph.topology,
+        members.graph.edge_weights,
     )
 
 

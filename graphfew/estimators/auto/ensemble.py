@@ -247,25 +247,26 @@ def fit_ensemble(
         none.
     """
     members = fit_members(x, labels, n_classes, graph)
+    graph = members.graph
     is_labeled = labels != UNKNOWN
     shots = int(is_labeled.sum()) / n_classes
     unlabeled = members.scores[:, ~is_labeled]
     predictions = unlabeled.argmax(2)
-    cut_share = cut_share_of(members.topology, members.edge_weights, labels)
+    cut_share = cut_share_of(graph.topology, graph.edge_weights, labels)
     mixture = _mix(unlabeled, predictions, cut_share, shots, weights)
     log_probs = mixture.log_probs(members.scores)
     inv_temperature = _calibrate(
         mixture, unlabeled, predictions, log_probs[~is_labeled], shots, weights
     )
 
-    unit_diffused = members.scaling.normalize(members.diffused)
+    unit_diffused = graph.scaling.normalize(graph.diffused)
     label_means = _label_means(unit_diffused[is_labeled], labels[is_labeled], n_classes)
     ensemble = Ensemble(
-        members.scaling,
-        members.features,
-        members.diffused,
+        graph.scaling,
+        graph.features,
+        graph.diffused,
         members.propagated,
-        members.neighbors.distance.square().mean(1),
+        graph.neighbors.distance.square().mean(1),
         members.linear_head,
         members.diffused_head,
         members.spreads,
@@ -275,7 +276,7 @@ def fit_ensemble(
     )
     similarity = similarity_to(unit_diffused, label_means)
     final = log_probs.argmax(1)
-    ensemble = _set_threshold(ensemble, members.neighbors, labels, predictions, final, similarity)
+    ensemble = _set_threshold(ensemble, graph.neighbors, labels, predictions, final, similarity)
     return EnsembleFit(ensemble, inv_temperature * log_probs, similarity, predictions)
 
 

@@ -118,12 +118,7 @@ class FittedMembers:
     """The members, fitted to items of which some are labeled.
 
     Attributes:
-        scaling: of the features.
-        features: `[N, F]` scaled features.
-        neighbors: of each item.
-        topology: the kNN graph of the items.
-        edge_weights: `[E, 1]` of the graph.
-        diffused: `[N, F]` features diffused on the graph, not normalized.
+        graph: scaled features and kNN graph of the items.
         linear_head: on scaled features.
         diffused_head: on normalized diffused features.
         propagated: `[N, C]` class scores of label propagation.
@@ -131,12 +126,7 @@ class FittedMembers:
         scores: `[M, N, C]` standardized scores of the members.
     """
 
-    scaling: FeatureScaling
-    features: Float[Tensor, "N F"]
-    neighbors: Neighbors
-    topology: Topology
-    edge_weights: Float[Tensor, "E 1"]
-    diffused: Float[Tensor, "N F"]
+    graph: MemberGraph
     linear_head: LinearPredictor
     diffused_head: LinearPredictor
     propagated: Float[Tensor, "N C"]
@@ -169,21 +159,16 @@ def fit_members(
         torch.Size([3, 4, 2])
     """
     graph = build_member_graph(x) if graph is None else graph
-    features, topology, edge_weights = graph.features, graph.topology, graph.edge_weights
+    features = graph.features
     unit_diffused = graph.scaling.normalize(graph.diffused)
     is_labeled = labels != UNKNOWN
     linear_head = fit_head(features[is_labeled], labels[is_labeled], n_classes)
     diffused_head = fit_head(unit_diffused[is_labeled], labels[is_labeled], n_classes)
-    propagated = propagate_labels(topology, edge_weights, labels, n_classes)
+    propagated = propagate_labels(graph.topology, graph.edge_weights, labels, n_classes)
     scores = MemberScores(linear_head(features), diffused_head(unit_diffused), propagated)
     spreads = scores.spreads()
     return FittedMembers(
-        graph.scaling,
-        features,
-        graph.neighbors,
-        topology,
-        edge_weights,
-        graph.diffused,
+        graph,
         linear_head,
         diffused_head,
         propagated,

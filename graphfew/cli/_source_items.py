@@ -27,7 +27,7 @@ def read_reported_source(path: Path, options: SourceOptions, screen: Console) ->
 
 
 def problem_lines(source: LabelSource) -> list[str]:
-    """Describe the items that were left out, as lines; none if there are none."""
+    """Describe the items that were left out, as lines, if there are any."""
     if not source.problems:
         return []
     lines = [f"{count_items(source.problems)} left out, which cannot be read:"]

@@ -32,7 +32,7 @@ class DenseBatch:
         query: True for queries, `[G, n]` bool.
         edges: `[G, n, n, C]`, rows are receivers; None if the tasks have no edges.
         class_nodes: features of class nodes, `[G, way, C]`, where C is F except in
-            `map_to_classes`; None if there are none.
+            `map_to_classes`; None without them.
         receive_only: `[G, n]` bool, True for nodes that send no messages; None if all nodes send.
     """
 

@@ -77,7 +77,7 @@ def find_feedback_source(tasks: BatchSource) -> FeedbackSource | None:
         tasks: a source of batches.
 
     Returns:
-        The `FeedbackSource`; None if there is none.
+        The `FeedbackSource`, or None.
 
     Example:
         >>> import graphfew as gf

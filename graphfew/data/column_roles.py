@@ -34,7 +34,7 @@ _USE_FEATURES = "--features-column"
 
 @dataclasses.dataclass(frozen=True)
 class ColumnOptions:
-    """Columns that the user named; None, or empty, for what is to be found.
+    """Columns that the user named; None, or empty, for columns that are detected.
 
     Attributes:
         label: the class names.
@@ -65,7 +65,7 @@ class ColumnRoles:
         kind: what the items are.
         items: the columns of the items.
         are_vectors: whether the features are a column of lists.
-        label: the column of class names; None if there is none.
+        label: the column of class names, or None.
         id: the column of item names; None to number the rows.
         assumptions: what was assumed, with the option that changes it.
     """
@@ -90,10 +90,10 @@ def find_label_column(
         required: whether there must be one.
 
     Returns:
-        The column; None if there is none.
+        The column, or None.
 
     Raises:
-        InvalidInputError: there is no such column, or several could be meant.
+        InvalidInputError: the column does not exist, or several could be meant.
 
     Example:
         >>> find_label_column("items.csv", ["text", "intent"], None)

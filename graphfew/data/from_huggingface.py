@@ -62,7 +62,7 @@ def from_huggingface(
         The data set.
 
     Raises:
-        InvalidTypeError: it is no such data set, is a streaming one, or its items are not numeric.
+        InvalidTypeError: it is another object or a streaming data set, or items are not numeric.
         InvalidInputError: a column does not exist or is ambiguous, items differ in size, or no item
             has a label.
 

@@ -37,7 +37,7 @@ def from_torch(
         dataset: a map-style data set: tensors, arrays, lists of numbers or images of Pillow, each
             with its label.
         classes: name of each class if labels are indices; None takes the attribute `classes`, as
-            torchvision's data sets have it, and the labels themselves if there is none.
+            torchvision's data sets have it, and the labels themselves without one.
         encode: computes features `[m, F]` of a list of items, for texts and other items that are no
             numbers.
         size: side in pixels of the square that images of Pillow are resized to.

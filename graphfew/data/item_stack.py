@@ -113,7 +113,7 @@ def _rows(items: Iterable[Any], reader: ItemReader) -> Iterator[Array]:
 
 
 def _numbers(item: Any, index: int, reader: ItemReader) -> Array:
-    """One item that is no image of Pillow."""
+    """One item that is not an image of Pillow."""
     if isinstance(item, Tensor):
         values: Array = item.detach().cpu().to(_plain_dtype(item.dtype)).numpy()
     else:

@@ -131,7 +131,7 @@ def nonfinite_problems(
     Args:
         x: `[n, F]` features.
         feature_names: `[F]` names of the columns.
-        table: describes the places of cells, and has the text of those that are no numbers.
+        table: describes the places of cells, and has the text of those that are not numeric.
     """
     problems = []
     for row, column in np.argwhere(~np.isfinite(x)).tolist():

@@ -40,7 +40,7 @@ def checkpoint_encoder(name: str, device: str | None = None) -> ItemEncoder:
         The encoder.
 
     Raises:
-        MissingFileError: there is no such checkpoint.
+        MissingFileError: the checkpoint does not exist.
         CheckpointError: it is damaged.
         ConfigurationError: its encoder does not take images, or the device cannot be used.
 

@@ -78,7 +78,7 @@ def find_encoder(
 
 
 def as_encoder(encoder: Any) -> ItemEncoder:
-    """Return the encoder that a name, a network or a function stands for.
+    """Return the encoder of a name, or make one of a network or a function.
 
     Args:
         encoder: a name (see `find_encoder`), an `ItemEncoder`, a torch module of images (see
@@ -89,7 +89,7 @@ def as_encoder(encoder: Any) -> ItemEncoder:
         The encoder.
 
     Raises:
-        InvalidTypeError: it is none of these.
+        InvalidTypeError: it is another object.
         GraphfewError: those of `find_encoder`.
 
     Example:
@@ -124,7 +124,7 @@ def default_encoder(kind: str) -> ItemEncoder:
         The encoder.
 
     Raises:
-        InvalidInputError: there is no such kind.
+        InvalidInputError: the kind is unknown.
 
     Example:
         >>> default_encoder("text").name

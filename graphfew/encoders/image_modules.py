@@ -133,7 +133,7 @@ def timm_encoder(name: str, device: str | None = None) -> ItemEncoder:
 
     Raises:
         MissingDependencyError: timm is not installed.
-        MissingFileError: there are no such weights in the cache.
+        MissingFileError: the cache does not have the weights.
         ConfigurationError: the device cannot be used.
 
     Example:

@@ -30,7 +30,7 @@ def load_images(items: Sequence[Any]) -> list[Image.Image]:
 
     Raises:
         DatasetError: a file is damaged.
-        InvalidInputError: an array is no image.
+        InvalidInputError: an array is not an image.
     """
     return [_load(item) for item in items]
 

@@ -68,7 +68,7 @@ def find_model_folder(name: str, owners: Sequence[str], alternative: str) -> Pat
         The folder, which has a configuration and weights.
 
     Raises:
-        MissingFileError: there is no such folder, or the cache does not have the model.
+        MissingFileError: the folder does not exist, or the cache does not have the model.
     """
     folder = Path(name).expanduser()
     if folder.is_dir():

@@ -34,7 +34,7 @@ def item_kind(items: Any) -> ItemKind:
         The kind.
 
     Raises:
-        InvalidTypeError: the items are none of these, or of several kinds.
+        InvalidTypeError: the items are other objects, or of several kinds.
         InvalidInputError: there are no items, or some are missing.
 
     Example:

@@ -35,7 +35,7 @@ def sentence_transformers_encoder(name: str, device: str | None = None) -> ItemE
 
     Raises:
         MissingDependencyError: sentence-transformers is not installed.
-        MissingFileError: there is no such model.
+        MissingFileError: the model does not exist.
         ConfigurationError: the device cannot be used.
 
     Example:

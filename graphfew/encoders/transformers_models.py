@@ -53,7 +53,7 @@ def transformers_encoder(name: str, device: str | None = None) -> ItemEncoder:
 
     Raises:
         MissingDependencyError: transformers is not installed.
-        MissingFileError: there is no such model, or a file of it is missing.
+        MissingFileError: the model or one of its files does not exist.
         ConfigurationError: the device cannot be used, or the model needs sentence-transformers.
 
     Example:

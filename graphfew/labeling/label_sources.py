@@ -112,7 +112,7 @@ def read_source(
         The items that can be used.
 
     Raises:
-        MissingFileError: there is no such file.
+        MissingFileError: the file does not exist.
         ConfigurationError: the file is of a type that is not supported.
         BadItemsError: items cannot be read, and `skip_bad` is false.
         DatasetError: the source has no items, or fewer than two classes have a label.
@@ -142,7 +142,7 @@ def check_source(path: Path) -> None:
     """Raise if a path does not exist or is of a type that cannot be read.
 
     Raises:
-        MissingFileError: there is no such file.
+        MissingFileError: the file does not exist.
         ConfigurationError: its type is not supported.
     """
     if not path.exists():
@@ -213,7 +213,7 @@ def _build(
     description: str,
     labels: Labels | None = None,
 ) -> LabelSource:
-    """The usable items; an error if there are others, unless they are to be skipped."""
+    """The usable items; an error if there are others, unless these are skipped."""
     if not options.skip_bad:
         raise_problems(origin, found.problems, SKIP_REMEDY)
     bad = {problem.row for problem in found.problems}

@@ -77,7 +77,7 @@ class LabelTable:
         there, and no confidence. Items that are texts have a column `text`, too.
 
         Returns:
-            The values `[n]` of each column of `COLUMNS`; None where there is none.
+            The values `[n]` of each column of `COLUMNS`; None where it is missing.
         """
         classes, confidence, is_given = self.items.classes, self.confidence, self.is_given
         other_probs = self.probs.copy()

@@ -31,7 +31,7 @@ class ClassCount:
         name: of the class.
         n_given: with a given label.
         n_predicted: with a predicted label.
-        mean_confidence: of the predicted ones; None if there are none.
+        mean_confidence: of the predicted ones; None without any.
     """
 
     name: str

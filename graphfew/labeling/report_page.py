@@ -116,7 +116,7 @@ def _sections(content: ReportContent) -> list[tuple[str, str, str, tuple[ReportI
 
 
 def _thumbnail(source: LabelSource, item: ReportItem) -> str | None:
-    """The image of an item as a data URL; None if it is no image."""
+    """The image of an item as a data URL; None for other items."""
     if source.kind != "image":
         return None
     try:

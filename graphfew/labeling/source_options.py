@@ -35,7 +35,7 @@ class SourceOption:
 
 @dataclasses.dataclass(frozen=True)
 class SourceOptions:
-    """How a source is read; None for what is to be found.
+    """How a source is read; None for what is detected.
 
     Attributes:
         label_column: the column of class names.

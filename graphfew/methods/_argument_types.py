@@ -14,7 +14,7 @@ from graphfew.errors import InvalidTypeError
 def check_argument_types(
     name: str, factory: Callable[..., Any], arguments: Mapping[str, Any]
 ) -> None:
-    """Reject arguments that are no numbers or functions where the factory needs them.
+    """Reject arguments that are not numbers or functions where the factory needs them.
 
     Arguments whose annotation is neither in `KINDS` nor that of a function are not checked.
 

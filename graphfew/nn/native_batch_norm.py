@@ -51,7 +51,7 @@ def native_batch_norm(
         `[N, C, ...]`; None if only the general form of the rule applies: there are several tasks,
         scales per item, mixed dtypes, moments of a single value, queries before supports, or the
         rule is another one.
-        Second derivatives exist without queries only; otherwise asking for them raises an error.
+        Second derivatives exist without queries only; otherwise computing them raises an error.
     """
     native = NATIVE_RULES.get(rule)
     if native is None or episode.n_tasks > 1 or len(weight) > 1 or weight.dtype != x.dtype:

@@ -73,7 +73,7 @@ def download_checkpoint(address: HubAddress) -> Path:
 
     Raises:
         MissingDependencyError: huggingface_hub is not installed.
-        MissingFileError: there is no such repository or revision, or it has no model of graphfew.
+        MissingFileError: the repository or revision does not exist, or it has no model of graphfew.
         HubError: the hub cannot be reached, or refuses access.
     """
     hub = import_hub()
@@ -149,7 +149,7 @@ def _translate(error: Exception, address: HubAddress, remedy: str) -> GraphfewEr
 
 
 def _is_unreachable(error: Exception, errors: Any) -> bool:
-    """Whether there was no answer: offline mode, or no connection and no copy in the cache."""
+    """Whether the hub was not reached: offline mode, or no connection and no copy in the cache."""
     if isinstance(error, errors.LocalEntryNotFoundError | errors.OfflineModeIsEnabled):
         return True
     if isinstance(error, errors.HfHubHTTPError):

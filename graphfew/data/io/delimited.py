@@ -34,7 +34,7 @@ _SAMPLE_CHARACTERS = 1 << 20
 
 @dataclasses.dataclass(frozen=True)
 class TextFormat:
-    """How a table of text is written; None for what is to be detected.
+    """How a table of text is written; None for what is detected.
 
     Attributes:
         delimiter: the character between cells.

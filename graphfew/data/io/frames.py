@@ -89,7 +89,7 @@ def read_frame(table: Any) -> RawTable:
         table: the items, one in each row.
 
     Raises:
-        InvalidTypeError: it is none of these.
+        InvalidTypeError: it is another object.
         MissingDependencyError: polars or Hugging Face without pyarrow.
 
     Example:

@@ -31,7 +31,7 @@ class RawTable:
         columns: numbers as an array `[n]`, NaN if not a number; lists of equal length as an array
             `[n, F]`; anything else as a list `[n]`.
         row_place: describes a row, such as `line 3`.
-        invalid_cells: text of cells that are no numbers, by row and column.
+        invalid_cells: text of cells that are not numeric, by row and column.
         problems: rows that could not be read; their cells are empty.
         assumptions: what was assumed about the format, with the option that changes it.
 
@@ -84,7 +84,7 @@ def is_blank(value: Any) -> bool:
 
 
 def parse_vector(value: Any) -> NDArray[np.float64] | None:
-    """Return a list of numbers as an array `[F]`; None if it is none.
+    """Return a list of numbers as an array `[F]`; None for another object.
 
     Example:
         >>> parse_vector("[1, 2.5]"), parse_vector("[1. 2.]"), parse_vector("no")

@@ -228,7 +228,7 @@ class AnnotationService:
             The entry that was undone.
 
         Raises:
-            InvalidInputError: there is none, or it cannot be undone.
+            InvalidInputError: nothing was done, or it cannot be undone.
         """
         with self._lock:
             last = self._snapshot.state.last_entry_of(annotator)

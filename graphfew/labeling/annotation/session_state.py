@@ -128,7 +128,7 @@ class SessionState:
         return tuple(self.class_names[class_id] for class_id in self.class_ids)
 
     def find_class(self, name: str) -> int | None:
-        """Return the number of the class with this name, None if there is none."""
+        """Return the number of the class with this name, or None."""
         for class_id in self.class_ids:
             if self.class_names[class_id] == name:
                 return class_id
@@ -274,7 +274,7 @@ class _Draft:
                 self._index_names()
 
     def class_of(self, name: str, number: int) -> int:
-        """The class with this name, which is added if there is none."""
+        """The class with this name, which is added if it is new."""
         class_id = self._id_of_name.get(name)
         if class_id is None:
             class_id = self._id_of_name[name] = 1 + max((c for _, c, _ in self.names), default=-1)

@@ -98,6 +98,14 @@ def shown_item(page):
     return int(page.get_attribute("[name=item]", "value"))
 
 
+def go_to(page, name, selector):
+    """Open a page of the navigation, and wait for an element of it and for its script."""
+    page.click(f"nav >> text={name}")
+    page.wait_for_selector(selector)
+    # Keys that are pressed before the script has run would be lost.
+    page.wait_for_load_state()
+
+
 def press(page, *keys):
     """Press keys, and wait until the page shows their result."""
     page.evaluate("document.documentElement.dataset.state = ''")
@@ -157,8 +165,7 @@ def test_labels_by_keyboard_survive_a_killed_server(page, source):
         assert str(shown_item(page)) not in expected
         assert exported(page) == expected
         check_other_pages(page)
-        page.click("nav >> text=Label")
-        page.wait_for_selector(".item")
+        go_to(page, "Label", ".item")
         process.kill()
         process.wait()
         page.keyboard.press("1")
@@ -167,15 +174,12 @@ def test_labels_by_keyboard_survive_a_killed_server(page, source):
 
 def check_other_pages(page):
     """The grid works by keyboard, the map is drawn, and no page is wider than a phone."""
-    page.click("nav >> text=Confirm")
-    page.wait_for_selector(".tile")
+    go_to(page, "Confirm", ".tile")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Space")
     assert ", 1 wrong" in page.inner_text("[data-count]")
-    page.click("nav >> text=Map")
-    page.wait_for_selector("html[data-map=drawn]")
+    go_to(page, "Map", "html[data-map=drawn]")
     page.set_viewport_size({"width": 400, "height": 800})
     for name in ("Label", "Confirm", "Map", "Classes", "Review", "Export"):
-        page.click(f"nav >> text={name}")
-        page.wait_for_selector(f"body[data-page={name.lower()}]")
+        go_to(page, name, f"body[data-page={name.lower()}]")
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -49,6 +49,7 @@ def _table(names: tuple[str, ...]) -> str:
         setting = results()[name]
         labels = f"{setting['n_classes']} classes, {setting['n_labeled']} labels each"
         n_unlabeled = setting["n_classes"] * setting["n_unlabeled"]
-        cells = [f"{mean(name, encoder):.1f}" for encoder in encoders]
+        measured = setting["accuracy"]
+        cells = [f"{mean(name, e):.1f}" if e in measured else "–" for e in encoders]
         rows.append([TITLES[name], labels, f"{n_unlabeled:,}", *cells])
     return methods.table(["data", "labeled", "unlabeled items", *encoders], rows)

@@ -22,6 +22,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "choices-text": choices.text,
     "fewrel": choices.fewrel,
     "encoders-text": encoders.texts,
+    "encoders-image": encoders.images,
     "unlabeled": pitfalls.unlabeled,
     "unlabeled-situations": unlabeled_sets.situations,
     "unlabeled-datasets": unlabeled_sets.datasets,

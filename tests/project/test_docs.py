@@ -227,6 +227,9 @@ def test_recommended_methods_win_and_losing_ones_lose():
 def test_claims_about_encoders_agree_with_the_record():
     for data in encoders.TEXTS:
         assert encoders.mean(data, "MiniLM-L6") > encoders.mean(data, "tfidf")
+    for data in encoders.IMAGES:
+        assert encoders.mean(data, "hog") > encoders.mean(data, "pixels")
+    assert encoders.mean("cifar100", "EfficientNet-Lite0") > encoders.mean("cifar100", "hog")
 
 
 def test_tables_and_markers_match():

@@ -136,6 +136,8 @@ class EpisodeBenchmark(BenchmarkSpec):
         options = {**self.data.training_defaults, **training.options, "seed": seed}
         if training.init_from:
             options["init_encoder"] = init_encoder
+            if training.embedding_ == training.init_from:
+                options["embedding"] = init_encoder
         with self.errors_at(*self.location(training)):
             return TrainConfig.from_options(options)
 

@@ -58,7 +58,7 @@ class TrainingConfig(_TrainingOptions):  # type: ignore[misc]
         name: of the training; the method's name by default.
         seeds: one run for each.
         init_from: the name of an earlier training whose best encoder initializes this one, or of a
-            pretrained model.
+            pretrained model. `embedding` may name the same one.
     """
 
     method: MethodName

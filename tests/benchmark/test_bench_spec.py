@@ -482,6 +482,22 @@ freeze_encoder = true
     assert "did you mean 'prototypical-omniglot'?" in message
 
 
+def test_clusters_may_come_from_the_embedding_of_an_earlier_training(tmp_path):
+    second = """
+[[train]]
+name = "second"
+method = "prototypical"
+encoder_arguments = { width = 4 }
+init_from = "proto"
+tasks = "cactus"
+embedding = "proto"
+"""
+    read = spec(tmp_path, HEAD + TRAIN + second + DRAW + ROWS)
+    job = training_job(read, read.training("second"), 0, tmp_path, {}, "cpu")
+    assert job.config.embedding == job.config.init_encoder
+    assert job.config.embedding == (tmp_path / "runs/small/proto-seed0/best.safetensors").as_posix()
+
+
 def test_more_ways_than_classes_are_an_error_of_the_tasks(tmp_path):
     read = spec(tmp_path, change("way = [3, 5]", "way = [5, 500]"))
     items = read.data.load(read.data.test, {}, test=True)

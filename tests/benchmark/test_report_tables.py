@@ -142,6 +142,25 @@ def test_a_figure_of_other_tasks_does_not_stand_beside(
     assert match_published(cell, [published_result(value=78.8, **changes)]) == ()
 
 
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        ({"method": "prototypical", "training_tasks": {"source": "umtra"}}, "umtra"),
+        ({"method": "prototypical", "training_tasks": {"source": "chaml"}}, "prototypical"),
+        ({"method": "maml", "update": "reptile", "arguments": {"first_order": True}}, "reptile"),
+        ({"method": "maml", "arguments": {"first_order": True}}, "fomaml"),
+        ({"method": "maml", "arguments": {"first_order": False}}, "maml"),
+    ],
+)
+def test_a_training_is_compared_with_results_of_its_own_name(
+    tmp_path: Path, model: dict[str, Any], name: str
+) -> None:
+    (cell,) = aggregate_results(write_records(tmp_path, made(model=model)))[0].results
+    others = ("prototypical", "maml", "fomaml", "reptile", "umtra")
+    figures = [published_result(method=other, value=78.8) for other in others]
+    assert [match.published.method for match in match_published(cell, figures)] == [name]
+
+
 def test_the_most_comparable_figure_comes_first(tmp_path: Path) -> None:
     (cell,) = aggregate_results(write_records(tmp_path, made()))[0].results
     others = [

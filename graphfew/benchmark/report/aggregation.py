@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from graphfew._utils.model_spec import JSON
 from graphfew.benchmark.records import BenchmarkRecord, UnreadableLine, read_records
@@ -17,6 +17,8 @@ from graphfew.evaluation import SeedAverage, average_over_seeds
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
+# Sources of training tasks that read no labels: publications name results after them.
+_UNLABELED_SOURCES = ("umtra", "cactus")
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -80,9 +82,17 @@ class AggregatedResult:
         return self.records[0].n_queries / self.n_tasks
 
     @property
-    def method(self) -> str:
-        """Name of the method in the registry."""
-        return str(self.average.result.model.get("method", self.key.row))
+    def published_name(self) -> str:
+        """Name among published results: that of the method, or of what its training is known by."""
+        model: Mapping[str, Any] = self.average.result.model
+        tasks = model.get("training_tasks") or {}
+        if tasks.get("source") in _UNLABELED_SOURCES:
+            return str(tasks["source"])
+        if "update" in model:
+            return str(model["update"])
+        method = str(model.get("method", self.key.row))
+        first_order = (model.get("arguments") or {}).get("first_order", False)
+        return f"fo{method}" if first_order else method
 
 
 @dataclasses.dataclass(frozen=True)

@@ -54,7 +54,7 @@ def match_published(
     ours = EvaluationProtocol.from_record(result.records[0])
     matches: list[tuple[tuple[bool, bool, int], PublishedMatch]] = []
     for other in published:
-        if other.benchmark != ours.data or other.method != result.method:
+        if other.benchmark != ours.data or other.method != result.published_name:
             continue
         theirs = EvaluationProtocol.from_published(other)
         # Other sizes of tasks are different results; other protocols are the same result,

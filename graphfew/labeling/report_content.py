@@ -14,13 +14,10 @@ from graphfew.labeling.active import suggest_from_graph
 from graphfew.labeling.active.item_graph import ItemGraph, build_item_graph
 from graphfew.labeling.label_conflicts import find_label_conflicts
 from graphfew.labeling.label_table import LabelTable
-from graphfew.propagation.neighbors import approximate_search, exact_search
 
 Array = NDArray[Any]
 N_SHOWN = 24
 N_SUGGESTED = 12
-# In larger sets, the search of neighbors would take longer than the labeling.
-MAX_EXACT = 20_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,9 +132,8 @@ def report_content(table: LabelTable, features: Array, seed: int = 0) -> ReportC
 
 
 def _build_graph(features: Array) -> ItemGraph:
-    search = exact_search if len(features) <= MAX_EXACT else approximate_search
     x = torch.from_numpy(np.ascontiguousarray(features, dtype=np.float32))
-    return build_item_graph(x, search=search)
+    return build_item_graph(x)
 
 
 def _count_classes(table: LabelTable) -> tuple[ClassCount, ...]:

@@ -12,9 +12,20 @@ from graphfew.propagation.affinity import (
     squared_distances,
     symmetric_normalize,
 )
+from graphfew.propagation.cell_index import (
+    CellIndex,
+    build_cells,
+    cell_cosine_search,
+    cell_search,
+)
 from graphfew.propagation.class_priors import class_prior, estimate_proportions, sinkhorn
 from graphfew.propagation.components import component_sums, connected_components
 from graphfew.propagation.diffusion import diffuse_features
+from graphfew.propagation.exact_neighbors import (
+    exact_cosine_search,
+    exact_search,
+    query_neighbors,
+)
 from graphfew.propagation.feature_scaling import FeatureScaling, fit_scaling
 from graphfew.propagation.feature_transforms import (
     adaptive_power_normalize,
@@ -22,20 +33,16 @@ from graphfew.propagation.feature_transforms import (
     project_to_principal_axes,
 )
 from graphfew.propagation.knn_gaussian import knn_gaussian, sparse_knn_gaussian
-from graphfew.propagation.neighbors import (
-    Neighbors,
-    approximate_search,
-    exact_cosine_search,
-    exact_search,
-    knn,
-    mutual_graph,
-    query_neighbors,
-    union_graph,
-)
+from graphfew.propagation.neighbors import Neighbors, approximate_search, knn
 from graphfew.propagation.pairwise_affinities import balanced_pairwise_affinities
 from graphfew.propagation.poisson_equation import poisson_learning, poisson_scores
 from graphfew.propagation.prior_estimation import estimate_prior, match_prior, prior_features
 from graphfew.propagation.reweighting import reweight_nonlocal, reweight_poisson
+from graphfew.propagation.search_choice import (
+    auto_cosine_search,
+    auto_search,
+    sample_recall,
+)
 from graphfew.propagation.solvers import (
     conjugate_gradients,
     dense_propagation,
@@ -45,14 +52,21 @@ from graphfew.propagation.solvers import (
     spread_labels,
 )
 from graphfew.propagation.threshold_dynamics import threshold_dynamics
+from graphfew.propagation.undirected_graph import mutual_graph, union_graph
 from graphfew.propagation.volume_constraint import volume_weights
 
 __all__ = [
+    "CellIndex",
     "FeatureScaling",
     "Neighbors",
     "adaptive_power_normalize",
     "approximate_search",
+    "auto_cosine_search",
+    "auto_search",
     "balanced_pairwise_affinities",
+    "build_cells",
+    "cell_cosine_search",
+    "cell_search",
     "class_prior",
     "component_sums",
     "conjugate_gradients",
@@ -80,6 +94,7 @@ __all__ = [
     "query_neighbors",
     "reweight_nonlocal",
     "reweight_poisson",
+    "sample_recall",
     "self_tuning",
     "sinkhorn",
     "sparse_cosine_power",

@@ -11,14 +11,9 @@ from graphfew.core.dense_batch import DenseBatch
 from graphfew.core.topology import Topology
 from graphfew.errors import InvalidInputError
 from graphfew.propagation.affinity_rows import TIE_ROUNDINGS
-from graphfew.propagation.neighbors import (
-    Neighbors,
-    Search,
-    exact_cosine_search,
-    exact_search,
-    knn,
-    union_graph,
-)
+from graphfew.propagation.neighbors import Neighbors, Search, knn
+from graphfew.propagation.search_choice import auto_cosine_search, auto_search
+from graphfew.propagation.undirected_graph import union_graph
 
 TINY = 1e-12
 
@@ -180,7 +175,7 @@ def cosine_power(tasks: DenseBatch, k: int = 10, power: float = 3.0) -> Float[Te
 
 
 def sparse_self_tuning(
-    x: Float[Tensor, "N F"], k: int = 7, *, search: Search = exact_search
+    x: Float[Tensor, "N F"], k: int = 7, *, search: Search = auto_search
 ) -> tuple[Topology, Tensor]:
     """Compute `self_tuning` of one large task as a sparse graph, without gradients.
 
@@ -225,7 +220,7 @@ def sparse_cosine_power(
     k: int = 10,
     power: float = 3.0,
     *,
-    search: Search = exact_cosine_search,
+    search: Search = auto_cosine_search,
 ) -> tuple[Topology, Tensor]:
     """Compute `cosine_power` of one large task as a sparse graph, without gradients.
 

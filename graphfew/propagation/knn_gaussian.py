@@ -13,12 +13,10 @@ from graphfew.core.topology import Topology
 from graphfew.errors import InvalidInputError
 from graphfew.propagation.affinity import knn_mask, squared_distances
 from graphfew.propagation.affinity_rows import TIE_ROUNDINGS
-from graphfew.propagation.neighbors import (
-    Search,
-    exact_search,
-    knn,
-    union_graph,
-)
+from graphfew.propagation.feature_blocks import ROWS_PER_CHECK, feature_block
+from graphfew.propagation.neighbors import Search, knn
+from graphfew.propagation.search_choice import auto_search
+from graphfew.propagation.undirected_graph import union_graph
 
 # The weight of the k-th neighbor is exp(-DECAY).
 DECAY = 4.0
@@ -73,7 +71,7 @@ def knn_gaussian(tasks: DenseBatch, k: int = 10) -> Float[Tensor, "G n n"]:
 
 
 def sparse_knn_gaussian(
-    x: Float[Tensor, "N F"], k: int = 10, *, search: Search = exact_search
+    x: Float[Tensor, "N F"], k: int = 10, *, search: Search = auto_search
 ) -> tuple[Topology, Tensor]:
     """Compute `knn_gaussian` of one large task as a sparse graph, without gradients.
 
@@ -101,12 +99,13 @@ def sparse_knn_gaussian(
         at Very Low Label Rates.
 
     Deviations:
-        The search is exact by default. Nodes that are equal up to rounding have the weight 1.
+        The search is approximate for more than 30,000 nodes by default. Nodes that are equal up to
+        rounding have the weight 1.
     """
     neighbors = knn(x, min(k, len(x) - 1), search=search)
     distance = neighbors.distance.square()
     width = distance.amax(1, keepdim=True)
-    weights = _gaussian(distance, width, _rounding(x.square().sum(1).amax()))
+    weights = _gaussian(distance, width, _rounding(_largest_square(x)))
     return union_graph(neighbors.topology, weights.view(-1, 1), _mean)
 
 
@@ -143,6 +142,17 @@ class KnnGaussianAffinity:
         del index
         # Only one direction exists, so the mean of both is half of it.
         return _gaussian(distance, radius, _rounding(self.squares.amax())) / 2
+
+
+def _largest_square(x: Tensor) -> Tensor:
+    """The largest squared length, from blocks of rows: features may be float16 and many."""
+    largest = [
+        torch.linalg.vector_norm(
+            feature_block(x, slice(start, start + ROWS_PER_CHECK)), dim=1
+        ).amax()
+        for start in range(0, len(x), ROWS_PER_CHECK)
+    ]
+    return torch.stack(largest).amax().square()
 
 
 def _rounding(scale: Tensor) -> Tensor:

@@ -95,8 +95,8 @@ def test_distances_are_computed_in_chunks(monkeypatch):
         sizes.append(table.numel() * table.element_size())
         return smallest(table, k)
 
-    monkeypatch.setattr("graphfew.propagation.neighbors.smallest", watched)
-    monkeypatch.setattr("graphfew.propagation.neighbors.CHUNK_BYTES", 10_000)
+    monkeypatch.setattr("graphfew.propagation.exact_neighbors.smallest", watched)
+    monkeypatch.setattr("graphfew.propagation.exact_neighbors.CHUNK_BYTES", 10_000)
     x = features(0, 300)
     found = gf.propagation.knn(x, 4)
     assert max(sizes) <= 10_000

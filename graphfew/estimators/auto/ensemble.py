@@ -32,9 +32,10 @@ from graphfew.estimators.auto.mixture import (
 from graphfew.estimators.auto.thresholds import likely_members, refusal_threshold
 from graphfew.estimators.auto.weights import EnsembleWeights
 from graphfew.nn.predictors import LinearPredictor
+from graphfew.propagation.exact_neighbors import query_neighbors
 from graphfew.propagation.feature_scaling import FeatureScaling
 from graphfew.propagation.knn_gaussian import DECAY
-from graphfew.propagation.neighbors import Neighbors, query_neighbors
+from graphfew.propagation.neighbors import Neighbors
 from graphfew.propagation.prior_estimation import estimate_prior
 from graphfew.propagation.solvers import TINY
 

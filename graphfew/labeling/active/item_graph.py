@@ -16,7 +16,9 @@ from graphfew.estimators.auto.members import MemberGraph, member_graph_of
 from graphfew.labeling.active.graph_spectrum import GraphSpectrum, smallest_eigenvectors
 from graphfew.propagation.components import connected_components
 from graphfew.propagation.feature_scaling import fit_scaling
-from graphfew.propagation.neighbors import Neighbors, Search, exact_search, knn, union_graph
+from graphfew.propagation.neighbors import Neighbors, Search, knn
+from graphfew.propagation.search_choice import auto_search
+from graphfew.propagation.undirected_graph import union_graph
 
 # Neighbors that typicality averages over; the graph has the nearest 10 of them.
 NEIGHBORS = 20
@@ -100,13 +102,13 @@ class ItemGraph:
 
 
 @torch.no_grad()
-def build_item_graph(x: Float[Tensor, "N F"], *, search: Search = exact_search) -> ItemGraph:
+def build_item_graph(x: Float[Tensor, "N F"], *, search: Search = auto_search) -> ItemGraph:
     """Scale features and find the nearest neighbors of every item.
 
     Args:
         x: `[N, F]` features, at least two items.
-        search: finds neighbors, see `graphfew.propagation.knn`; `approximate_search` is faster for
-            many items.
+        search: finds neighbors, see `graphfew.propagation.knn`; the default is
+            approximate for more than 30,000 items.
 
     Returns:
         The items with their graph.

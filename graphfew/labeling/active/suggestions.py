@@ -27,7 +27,8 @@ from graphfew.labeling.active.labeling_state import (
     predict_by_ensemble,
 )
 from graphfew.labeling.active.recommended import recommended_items
-from graphfew.propagation.neighbors import Search, exact_search
+from graphfew.propagation.neighbors import Search
+from graphfew.propagation.search_choice import auto_search
 
 
 def suggest(
@@ -38,7 +39,7 @@ def suggest(
     strategy: Strategy = recommended_items,
     seed: int = 0,
     unlabeled_marks: Any = None,
-    search: Search = exact_search,
+    search: Search = auto_search,
 ) -> Index:
     """Suggest the items to label next.
 
@@ -53,8 +54,8 @@ def suggest(
         strategy: a function such as those in `STRATEGIES`.
         seed: of the strategy's random choices.
         unlabeled_marks: see `FewShotClassifier`; None takes all default marks.
-        search: finds nearest neighbors; `graphfew.propagation.approximate_search` is faster for
-            many items.
+        search: finds nearest neighbors; the default is approximate for more than
+            30,000 items.
 
     Returns:
         Item indices `[n]`, best first; all unlabeled items if there are fewer.

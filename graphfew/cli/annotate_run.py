@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,13 @@ from rich.console import Console
 
 from graphfew.cli import console
 from graphfew.cli._source_items import choose_encoder, encode_source, read_reported_source
-from graphfew.encoders import ItemEncoder, find_encoder
+from graphfew.encoders import find_encoder
 from graphfew.errors import ConfigurationError, MissingDependencyError
 from graphfew.labeling.active import build_item_graph
 from graphfew.labeling.annotation.event_log import EventLog, describe_items
-from graphfew.labeling.annotation.items import AnnotationItems
+from graphfew.labeling.annotation.items import AnnotationItems, row_keys
 from graphfew.labeling.annotation.service import AnnotationService
-from graphfew.labeling.label_sources import check_source
+from graphfew.labeling.label_sources import LabelSource, check_source
 from graphfew.labeling.source_options import SourceOptions
 
 NEEDED = ("starlette", "uvicorn", "jinja2")
@@ -71,15 +72,19 @@ def run_annotate(request: AnnotateRequest) -> None:
     _check_log(request)
     encoder = None if request.encoder is None else find_encoder(request.encoder)
     screen = console.stdout_console()
-    # Before the items are encoded, which may take minutes.
+    # The port and the log come before the items are encoded, which may take minutes.
     opened = bind(request.port)
     try:
-        items = read_items(request, encoder, screen)
-        header = describe_items(str(request.source), items.names)
+        source = read_reported_source(request.source, request.options, screen)
+        encoder = choose_encoder(source, encoder)
+        items = describe_source(source, request.root)
+        header = describe_items(str(request.source), items.keys)
         with EventLog(request.log_path, header) as log:
-            graph = build_item_graph(_as_tensor(items.features))
+            features = encode_source(source, encoder, screen).astype(np.float32, copy=False)
+            items = dataclasses.replace(items, features=features)
+            graph = build_item_graph(_as_tensor(features))
             service = AnnotationService(items, log, graph, request.check_every)
-            serve(
+            is_busy = serve(
                 service,
                 opened,
                 request.source.resolve().name,
@@ -89,6 +94,11 @@ def run_annotate(request: AnnotateRequest) -> None:
             _print_end(screen, service, request.log_path)
     finally:
         opened.close()
+    if is_busy:
+        # The interpreter cannot end while torch computes in a thread: it aborts. Nothing is lost,
+        # because all labels are on disk.
+        screen.file.flush()
+        os._exit(0)
 
 
 def check_installed() -> None:
@@ -101,31 +111,27 @@ def check_installed() -> None:
         )
 
 
-def read_items(
-    request: AnnotateRequest, encoder: ItemEncoder | None, screen: Console
-) -> AnnotationItems:
-    """Read the items and compute their features.
+def describe_source(source: LabelSource, root: Path) -> AnnotationItems:
+    """Check the items of a source, and give them keys; they have no features yet.
 
     Args:
-        request: the options.
-        encoder: computes features; None for the default one of the kind of items.
-        screen: displays the progress.
+        source: the items.
+        root: the folder of all images.
 
     Returns:
-        The items.
+        The items, with a feature that is zero.
 
     Raises:
-        ConfigurationError: the encoder does not take such items, or images are outside the root.
+        ConfigurationError: images are outside the root.
+        InvalidInputError: names are not distinct, or there are fewer than two items.
     """
-    source = read_reported_source(request.source, request.options, screen)
-    # First with any features, for the checks of names and paths.
-    trial = np.zeros((len(source), 1), dtype=np.float32)
+    keys = row_keys(source.items) if source.is_numbered else source.names
+    features = np.zeros((len(source), 1), dtype=np.float32)
     items = AnnotationItems(
-        source.kind, source.names, source.items, trial, source.labels, request.root
+        source.kind, source.names, source.items, features, source.labels, root, keys
     )
     _check_paths(items)
-    features = encode_source(source, choose_encoder(source, encoder), screen)
-    return dataclasses.replace(items, features=features.astype(np.float32, copy=False))
+    return items
 
 
 def _check_paths(items: AnnotationItems) -> None:
@@ -141,6 +147,8 @@ def _check_log(request: AnnotateRequest) -> None:
     path = request.log_path
     if path.is_dir():
         raise ConfigurationError(f"--log {path} is a folder; give a file")
+    if path.exists() and not path.is_file():
+        raise ConfigurationError(f"--log {path} is a device, not a file; give a file")
     if path.resolve() == request.source.resolve():
         raise ConfigurationError(f"--log {path} is the source itself; give another name")
 

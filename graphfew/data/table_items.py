@@ -39,6 +39,7 @@ class TableItems:
         label_texts: `[n]` labels as text; None if the table has no column of labels.
         names: `[n]` names.
         problems: why items are unusable.
+        is_numbered: the names are row numbers.
     """
 
     kind: ItemKind
@@ -46,6 +47,7 @@ class TableItems:
     label_texts: tuple[str, ...] | None
     names: tuple[str, ...]
     problems: tuple[ItemProblem, ...]
+    is_numbered: bool = False
 
 
 def extract_items(table: RawTable, roles: ColumnRoles, folder: Path) -> TableItems:
@@ -80,7 +82,11 @@ def extract_items(table: RawTable, roles: ColumnRoles, folder: Path) -> TableIte
     labels = None
     if roles.label is not None:
         labels = label_texts(table.origin, list(table.columns[roles.label]))
-    return TableItems(roles.kind, items, labels, _names(table, roles), tuple(problems))
+    names = _names(table, roles)
+    is_numbered = names is None
+    if names is None:
+        names = tuple(map(str, range(len(table))))
+    return TableItems(roles.kind, items, labels, names, tuple(problems), is_numbered)
 
 
 def label_texts(origin: str, labels: Iterable[Any]) -> tuple[str, ...]:
@@ -240,7 +246,8 @@ def _numbers(table: RawTable, column: str, problems: list[ItemProblem]) -> NDArr
     return numbers
 
 
-def _names(table: RawTable, roles: ColumnRoles) -> tuple[str, ...]:
+def _names(table: RawTable, roles: ColumnRoles) -> tuple[str, ...] | None:
+    """The ids, or the paths of images; None if there are neither."""
     if roles.id is not None:
         values = table.columns[roles.id]
         return tuple("" if is_blank(value) else _name(value) for value in values)
@@ -249,7 +256,7 @@ def _names(table: RawTable, roles: ColumnRoles) -> tuple[str, ...]:
         paths = [cell.get("path") if isinstance(cell, Mapping) else cell for cell in cells]
         if not any(is_blank(path) for path in paths):
             return tuple(str(path) for path in paths)
-    return tuple(str(row) for row in range(len(table)))
+    return None
 
 
 def _name(value: Any) -> str:

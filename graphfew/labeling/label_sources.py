@@ -50,6 +50,7 @@ class LabelSource:
         origin: the file or folder, for messages.
         description: where the items and labels were found.
         problems: why items were left out.
+        is_numbered: the names are row numbers, which change if rows are added or removed.
 
     Raises:
         InvalidInputError: lengths differ.
@@ -67,6 +68,7 @@ class LabelSource:
     origin: str = "the items"
     description: str = ""
     problems: tuple[ItemProblem, ...] = ()
+    is_numbered: bool = False
 
     def __post_init__(self) -> None:
         if not len(self.items) == len(self.labels) == len(self.names):
@@ -230,6 +232,7 @@ def _build(
         origin,
         description,
         found.problems,
+        found.is_numbered,
     )
     if not len(usable):
         raise DatasetError(f"{origin} has no items that can be read")

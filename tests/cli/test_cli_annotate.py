@@ -1,5 +1,6 @@
 """`graphfew annotate`: errors before any work, and what it starts with."""
 
+import contextlib
 import socket
 
 import numpy as np
@@ -10,7 +11,8 @@ from typer.testing import CliRunner
 pytest.importorskip("uvicorn", reason="the extra annotate is not installed")
 
 from graphfew.cli import annotate_run, app
-from graphfew.labeling.annotation import server
+from graphfew.labeling.annotation import EventLog, LabelItems, describe_items, server
+from graphfew.labeling.annotation.actions import RejectItem
 
 
 def run(*arguments):
@@ -53,10 +55,58 @@ def test_texts_without_labels_are_served_and_continued(texts, served):
     assert served[0].items.features.shape[0] == 8
     log = texts.with_name("requests.csv.annotations.jsonl")
     assert log.is_file()
-    line = '{"number": 1, "time": "", "annotator": "x", "action": "reject", "item": "3", "seen": 0, "is_check": false}'
-    with log.open("a") as file:
-        file.write(line + "\n")
+    with EventLog(log, describe_items("", served[0].items.keys)) as opened:
+        opened.append("x", RejectItem(served[0].items.keys[3]))
     assert "8 items, 1 of them labeled" in run(texts, "--port", 0).output
+
+
+def label_rows(path, served, n):
+    """Label the first rows of a table by their first word, in a log next to the table."""
+    assert run(path, "--port", 0).exit_code == 0
+    items = served[-1].items
+    log = path.with_name(f"{path.name}.annotations.jsonl")
+    with EventLog(log, describe_items(str(path), items.keys)) as opened:
+        for row in range(n):
+            label = items.contents[row].split()[0]
+            opened.append("me", LabelItems((items.keys[row],), label, seen=row))
+
+
+def test_labels_stay_with_their_texts_if_rows_change(texts, served):
+    label_rows(texts, served, 4)
+    header, *rows = texts.read_text().splitlines()
+    texts.write_text("\n".join([header, "a new text,", *sorted(rows[1:])]) + "\n")
+    result = run(texts, "--port", 0)
+    assert "8 items now, not the same ones" in result.stderr
+    service = served[-1]
+    items, labels = service.items, service.snapshot().state.labels
+    contents = dict(zip(items.keys, items.contents, strict=True))
+    # The first row was removed, and its label is not given to another text.
+    present = {key: label for key, label in labels.items() if key in contents}
+    assert [contents[key].split()[0] for key in present] == list(present.values())
+    assert len(present) == 3
+    assert items.names == tuple(map(str, range(8)))
+
+
+def test_labels_stay_with_their_ids_if_texts_change(texts, served):
+    texts.write_text("id,text\na,hello there\nb,good bye\nc,hello again\n")
+    label_rows(texts, served, 2)
+    texts.write_text("id,text\nb,good bye now\na,hello there\nc,hello again\n")
+    run(texts, "--port", 0)
+    assert served[-1].snapshot().state.labels == {"a": "hello", "b": "good"}
+
+
+def test_log_is_checked_before_items_are_encoded(texts, served, monkeypatch):
+    monkeypatch.setattr(annotate_run, "encode_source", lambda *_: pytest.fail("encoded"))
+    log = texts.with_name("log.jsonl")
+    with EventLog(log, describe_items("", ())):
+        assert "is open in another process" in run(texts, "--port", 0, "--log", log).stderr
+    assert "is a device" in run(texts, "--port", 0, "--log", "/dev/zero").stderr
+
+
+def test_port_is_in_use_from_the_start(texts, served):
+    with contextlib.closing(server.bind(0)) as other:
+        port = other.getsockname()[1]
+        assert_one_line(run(texts, "--port", port), f"port {port} cannot be used")
 
 
 def test_missing_source():

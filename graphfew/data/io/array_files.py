@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphfew._utils.data_warning import warn_data
+from graphfew.data.column_roles import ItemKind
 from graphfew.data.io import archives, npz
 from graphfew.data.problems import ItemProblem
 from graphfew.data.table_columns import counts_rows
@@ -133,7 +134,8 @@ def _from_arrays(path: Path, key: str, x: Array, y: Array | None) -> TableItems:
         _report_row_numbers(path, key, x)
     labels = None if y is None else label_texts(str(path), y.tolist())
     names = tuple(str(row) for row in range(len(x)))
-    return TableItems("image" if is_image else "features", x, labels, names, tuple(problems))
+    kind: ItemKind = "image" if is_image else "features"
+    return TableItems(kind, x, labels, names, tuple(problems), is_numbered=True)
 
 
 def _to_float(path: Path, key: str, x: Array) -> Array:

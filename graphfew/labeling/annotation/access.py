@@ -7,7 +7,6 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Mapping
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs
 
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
@@ -66,7 +65,9 @@ class Access:
     @property
     def hosts(self) -> tuple[str, ...]:
         """Accepted values of the header Host."""
-        return tuple(f"{name}:{self.port}" for name in ("127.0.0.1", "localhost"))
+        # Browsers omit the port of HTTP.
+        port = "" if self.port == 80 else f":{self.port}"
+        return tuple(f"{name}{port}" for name in ("127.0.0.1", "localhost"))
 
     def is_token(self, text: str | None) -> bool:
         """Compare a text with the token, in constant time."""
@@ -131,7 +132,7 @@ class AccessMiddleware:
         query = parse_qs(scope["query_string"].decode("latin-1"))
         if scope["path"] == f"{access.base}/" and access.is_token(query.get("token", [""])[0]):
             return _storing_page(access)
-        if not access.is_token(_cookie(headers.get("cookie", ""))):
+        if not any(map(access.is_token, _cookies(headers.get("cookie", "")))):
             return PlainTextResponse(FORBIDDEN, 403)
         return None
 
@@ -149,9 +150,10 @@ def _storing_page(access: Access) -> Response:
     return page
 
 
-def _cookie(header: str) -> str | None:
-    try:
-        morsel = SimpleCookie(header).get(COOKIE)
-    except CookieError:
-        return None
-    return None if morsel is None else morsel.value
+def _cookies(header: str) -> list[str]:
+    """Values of all cookies of this name.
+
+    `http.cookies` would lose them if a cookie of another server on this computer is not of its form.
+    """
+    pairs = (pair.strip().partition("=") for pair in header.split(";"))
+    return [value for name, _, value in pairs if name == COOKIE]

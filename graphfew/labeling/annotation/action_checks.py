@@ -20,6 +20,8 @@ from graphfew.labeling.annotation.actions import (
 from graphfew.labeling.annotation.session_state import SessionState, apply_entry
 
 MAX_NAME_LENGTH = 200
+# The non-breaking space, and the joiners that words of Persian and some emoji consist of.
+INVISIBLE_LETTERS = "\u00a0\u200c\u200d"
 
 
 def check_action(state: SessionState, action: Action, items: Container[str]) -> None:
@@ -28,7 +30,7 @@ def check_action(state: SessionState, action: Action, items: Container[str]) -> 
     Args:
         state: the state to which it would be applied.
         action: the action.
-        items: names of the items of the source.
+        items: keys of the items of the source.
 
     Raises:
         InvalidInputError: an item or class does not exist, a class name is invalid or taken, or
@@ -65,10 +67,14 @@ def check_class_name(name: str) -> None:
     """Raise InvalidInputError if a class cannot have this name."""
     if not name or name != name.strip():
         raise InvalidInputError("a class needs a name without blanks at its ends; type one")
-    if len(name) > MAX_NAME_LENGTH or not name.isprintable():
+    if len(name) > MAX_NAME_LENGTH:
         raise InvalidInputError(
-            f"the class name has {len(name)} characters; give at most {MAX_NAME_LENGTH} printable "
-            "ones"
+            f"the class name has {len(name)} characters; give at most {MAX_NAME_LENGTH}"
+        )
+    hidden = next((c for c in name if not (c.isprintable() or c in INVISIBLE_LETTERS)), None)
+    if hidden is not None:
+        raise InvalidInputError(
+            f"the class name has the invisible character U+{ord(hidden):04X}; type it without it"
         )
     # The exported table would lose these labels when it is read again.
     if name.casefold() in (*CLEAR_MARKS, *AMBIGUOUS_MARKS):

@@ -1,6 +1,7 @@
 """What an annotator does, as records that are appended to a log.
 
-Classes are written by the name that they have at that time, items by their name in the source.
+Classes are written by the name that they have at that time, items by their key (`row_keys`, or their
+name in the source).
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ class LabelItems:
     """Give items a label.
 
     Attributes:
-        items: names of the items.
+        items: keys of the items.
         label: the class; a new name adds the class.
         seen: number of the last entry of the log that the annotator had seen of these items. A
             later entry of somebody else is therefore a conflict, not a correction.
-        rejected: names of items that are not of this class; their class stays unknown.
+        rejected: keys of items that are not of this class; their class stays unknown.
         is_check: the item was drawn at random, to estimate the accuracy.
     """
 
@@ -38,7 +39,7 @@ class RejectItem:
     """Decide that an item belongs to none of the classes.
 
     Attributes:
-        item: name of the item.
+        item: key of the item.
         seen: as in `LabelItems`.
         is_check: as in `LabelItems`.
     """

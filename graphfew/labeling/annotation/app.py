@@ -22,7 +22,6 @@ from graphfew.labeling.annotation.image_rendering import LARGE, SMALL, ItemImage
 from graphfew.labeling.annotation.pages import AnnotationPages, is_tab, new_tab
 from graphfew.labeling.annotation.service import AnnotationService
 from graphfew.labeling.annotation.submissions import (
-    MAX_ENTRY,
     Form,
     submit_class,
     submit_grid,
@@ -34,6 +33,8 @@ STATIC_TYPES = {
     "annotate.js": "text/javascript",
     "map.js": "text/javascript",
 }
+# Numbers of classes have no other bound.
+MAX_CLASS = 10**9
 Endpoint = Callable[[Request], Awaitable[Response]]
 Submit = Callable[[AnnotationService, str, Form], None]
 
@@ -62,7 +63,7 @@ def create_app(
 
     def render_confirm(tab: str, request: Request, error: str = "") -> str:
         text = request.query_params.get("class", "")
-        return pages.confirm(tab, parse_index(text, "class", MAX_ENTRY) if text else None, error)
+        return pages.confirm(tab, parse_index(text, "class", MAX_CLASS) if text else None, error)
 
     def render_classes(tab: str, request: Request, error: str = "") -> str:
         del request

@@ -24,7 +24,8 @@ class BackgroundTasks:
         >>> tasks.notify()
         >>> done.wait(10)
         True
-        >>> tasks.stop()
+        >>> tasks.stop(10)
+        True
     """
 
     def __init__(
@@ -49,10 +50,19 @@ class BackgroundTasks:
         """Wait until there is nothing to do, and return whether that is so."""
         return self._idle.wait(timeout)
 
-    def stop(self) -> None:
-        """End the thread after its current task."""
+    def stop(self, timeout: float = 0.0) -> bool:
+        """End the thread after its current task.
+
+        Args:
+            timeout: seconds to wait for that.
+
+        Returns:
+            Whether it has ended.
+        """
         self._stopped.set()
         self._changed.set()
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         _lower_priority()

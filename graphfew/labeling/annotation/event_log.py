@@ -28,7 +28,7 @@ class LogHeader:
     Attributes:
         source: the path of the source, as information.
         n_items: number of items.
-        digest: hash of their names.
+        digest: hash of their keys.
     """
 
     source: str
@@ -36,12 +36,12 @@ class LogHeader:
     digest: str
 
 
-def describe_items(source: str, names: Sequence[str]) -> LogHeader:
+def describe_items(source: str, keys: Sequence[str]) -> LogHeader:
     """Describe the items of a source.
 
     Args:
         source: path of the source.
-        names: names of the items.
+        keys: keys of the items.
 
     Returns:
         The header of a log about them.
@@ -50,9 +50,10 @@ def describe_items(source: str, names: Sequence[str]) -> LogHeader:
         >>> describe_items("photos", ["1.png", "2.png"]).n_items
         2
     """
-    # The separator cannot occur in a path, and a name with it would only change the digest.
-    digest = hashlib.sha256("\0".join(names).encode("utf-8", "surrogatepass")).hexdigest()
-    return LogHeader(source, len(names), digest[:16])
+    # Sorted, because another order changes nothing. The separator cannot occur in a path, and a
+    # key with it would only change the digest.
+    digest = hashlib.sha256("\0".join(sorted(keys)).encode("utf-8", "surrogatepass")).hexdigest()
+    return LogHeader(source, len(keys), digest[:16])
 
 
 class EventLog:
@@ -204,7 +205,7 @@ def _check_header(path: Path, line: bytes, header: LogHeader) -> None:
         warn_data(
             [
                 f"{path} was started with {found.n_items} items of {found.source}, and there are "
-                f"{header.n_items} items with other names now; labels of missing items are ignored"
+                f"{header.n_items} items now, not the same ones; labels of missing items are ignored"
             ]
         )
 

@@ -61,7 +61,7 @@ def label_table(snapshot: Snapshot, rows: Sequence[int]) -> LabelTable:
     items, predictions = snapshot.items, snapshot.predictions
     state = snapshot.state
     names = tuple(items.names[row] for row in rows)
-    labels = tuple(state.labels.get(name) for name in names)
+    labels = tuple(state.labels.get(items.keys[row]) for row in rows)
     if items.kind == "text":
         texts = tuple(items.contents[row] for row in rows)
         source = LabelSource(names, texts, "text", labels)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from urllib.parse import parse_qs
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from graphfew.errors import InvalidInputError
 
@@ -22,13 +22,16 @@ async def read_form(request: Request) -> Mapping[str, Sequence[str]]:
         The values of each field.
 
     Raises:
-        InvalidInputError: the form is too long, or not in this encoding.
+        InvalidInputError: the form is too long, incomplete, or not in this encoding.
     """
     body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_FORM_BYTES:
-            raise InvalidInputError(f"the form has more than {MAX_FORM_BYTES} bytes; send less")
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MAX_FORM_BYTES:
+                raise InvalidInputError(f"the form has more than {MAX_FORM_BYTES} bytes; send less")
+    except ClientDisconnect as error:
+        raise InvalidInputError("the connection ended within the form; send it again") from error
     try:
         return parse_qs(
             body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=500

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from numpy.typing import NDArray
 
+from graphfew.encoders.digests import item_digest
 from graphfew.errors import InvalidInputError
 
 ItemKind = Literal["text", "image", "features"]
@@ -27,9 +28,10 @@ class AnnotationItems:
         features: `[n, F]` float32.
         labels: `[n]` labels in the source, None if unknown.
         root: folder that contains all images; files outside it are not shown.
+        keys: `[n]` distinct keys of the items in the log; empty if these are the names.
 
     Raises:
-        InvalidInputError: lengths differ, names are not distinct, or there are fewer than two
+        InvalidInputError: lengths differ, names or keys are not distinct, or there are fewer than two
             items.
 
     Example:
@@ -45,9 +47,12 @@ class AnnotationItems:
     features: NDArray[Any]
     labels: tuple[str | None, ...]
     root: Path | None = None
+    keys: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         n_items = len(self.names)
+        if not self.keys:
+            object.__setattr__(self, "keys", self.names)
         if n_items < 2:
             raise InvalidInputError(
                 f"there are {n_items} items; an annotation needs at least 2 to compare"
@@ -62,11 +67,15 @@ class AnnotationItems:
                 f"there are {n_items} names and {len(self.contents)} {self.kind} items; pass one "
                 "name per item"
             )
-        if len(self.index_of) < n_items:
+        if len(set(self.names)) < n_items:
             name, count = Counter(self.names).most_common(1)[0]
             raise InvalidInputError(
                 f"{count} items have the name {name!r}; labels are stored by name, so give distinct "
                 "ones, or omit the column of names"
+            )
+        if len(self.index_of) != n_items or len(self.keys) != n_items:
+            raise InvalidInputError(
+                f"there are {n_items} names and {len(self.index_of)} distinct keys; pass one per item"
             )
 
     def __len__(self) -> int:
@@ -82,5 +91,35 @@ class AnnotationItems:
 
     @cached_property
     def index_of(self) -> dict[str, int]:
-        """Index of each item by its name."""
-        return {name: index for index, name in enumerate(self.names)}
+        """Index of each item by its key."""
+        return {key: index for index, key in enumerate(self.keys)}
+
+    def name_of(self, key: str) -> str:
+        """Return the name of an item, or its key if the source does not have it anymore."""
+        index = self.index_of.get(key)
+        return key if index is None else self.names[index]
+
+
+def row_keys(contents: Iterable[Any]) -> tuple[str, ...]:
+    """Compute keys of items that have no names but their row numbers.
+
+    Row numbers change if rows are added, removed or sorted; labels must then stay with their items.
+
+    Args:
+        contents: texts, paths, images or rows of features.
+
+    Returns:
+        Digests of the contents. Further items of the same content have a number after it.
+
+    Example:
+        >>> first, second, third = row_keys(["hi", "bye", "hi"])
+        >>> third == f"{first}-2", row_keys(["bye"]) == (second,)
+        (True, True)
+    """
+    counts: Counter[str] = Counter()
+    keys = []
+    for content in contents:
+        digest = item_digest(content).hex()
+        counts[digest] += 1
+        keys.append(digest if counts[digest] == 1 else f"{digest}-{counts[digest]}")
+    return tuple(keys)

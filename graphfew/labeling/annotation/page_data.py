@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -163,7 +163,7 @@ def decisions(snapshot: Snapshot, index: int) -> list[Decision]:
         The judgments, oldest first.
     """
     state = snapshot.state
-    marks = state.marks.get(snapshot.items.names[index], ())
+    marks = state.marks.get(snapshot.items.keys[index], ())
     return [
         Decision(
             mark.annotator,
@@ -190,18 +190,19 @@ def recent_entries(snapshot: Snapshot, n: int = N_RECENT) -> list[dict[str, Any]
             "caption": _text_of(snapshot, _first_item(snapshot, entry)),
             "time": entry.time,
             "annotator": entry.annotator,
-            "text": describe(entry),
+            "text": describe(entry, snapshot.items.name_of),
             "index": _first_item(snapshot, entry),
         }
         for entry in reversed(entries)
     ]
 
 
-def describe(entry: LogEntry) -> str:
+def describe(entry: LogEntry, name_of: Callable[[str], str] = lambda key: key) -> str:
     """Describe an entry in a few words.
 
     Args:
         entry: the entry.
+        name_of: returns the name of an item with a key.
 
     Returns:
         The text.
@@ -212,14 +213,14 @@ def describe(entry: LogEntry) -> str:
     """
     match entry.action:
         case LabelItems(items=(item,), label=label, rejected=()):
-            return f"{item}: {label}"
+            return f"{name_of(item)}: {label}"
         case LabelItems(items=items, label=label, rejected=rejected):
             wrong = f", {len(rejected)} are not" if rejected else ""
             return f"{len(items)} items: {label}{wrong}"
         case RejectItem(item=item):
-            return f"{item}: none of these"
+            return f"{name_of(item)}: none of these"
         case SkipItem(item=item):
-            return f"{item}: skipped"
+            return f"{name_of(item)}: skipped"
         case AddClass(name=name):
             return f"new class {name}"
         case RenameClass(name=name, new_name=new_name):
@@ -276,8 +277,8 @@ def _caption(snapshot: Snapshot, item: int) -> str:
 def _first_item(snapshot: Snapshot, entry: LogEntry) -> int | None:
     action = entry.action
     if isinstance(action, LabelItems):
-        names = action.items[:1] or action.rejected[:1]
-        return snapshot.items.index_of.get(names[0]) if names else None
+        keys = action.items[:1] or action.rejected[:1]
+        return snapshot.items.index_of.get(keys[0]) if keys else None
     if isinstance(action, RejectItem | SkipItem):
         return snapshot.items.index_of.get(action.item)
     return None

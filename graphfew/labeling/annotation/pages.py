@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 
 from graphfew.labeling.annotation import page_data
+from graphfew.labeling.annotation.actions import LogEntry
 from graphfew.labeling.annotation.export import FORMATS
 from graphfew.labeling.annotation.service import AnnotationService
 
@@ -77,7 +78,7 @@ class AnnotationPages:
             values["likely"] = page_data.likely_classes(snapshot, index)
             values["decisions"] = page_data.decisions(snapshot, index)
         last = snapshot.state.last_entry_of(tab)
-        values["last"] = page_data.describe(last) if last else ""
+        values["last"] = self._describe(last)
         values["classes"] = sorted(snapshot.state.classes, key=str.casefold)
         return self._render("label.html", tab, error=error, **values)
 
@@ -99,7 +100,7 @@ class AnnotationPages:
             chosen=chosen,
             candidates=candidates,
             grid=[page_data.item_view(snapshot, item) for item in grid],
-            last=page_data.describe(last) if last else "",
+            last=self._describe(last),
         )
 
     def map(self, tab: str) -> str:
@@ -121,7 +122,7 @@ class AnnotationPages:
             tab,
             error=error,
             classes=page_data.class_views(snapshot),
-            last=page_data.describe(last) if last else "",
+            last=self._describe(last),
         )
 
     def review(self, tab: str) -> str:
@@ -143,6 +144,9 @@ class AnnotationPages:
     def export(self, tab: str) -> str:
         """Render the links to the exported files."""
         return self._render("export.html", tab, formats=list(FORMATS))
+
+    def _describe(self, last: LogEntry | None) -> str:
+        return page_data.describe(last, self._service.items.name_of) if last else ""
 
     def _render(self, template: str, tab: str, error: str = "", **values: Any) -> str:
         snapshot = self._service.snapshot()

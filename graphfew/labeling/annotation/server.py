@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import socket
 from collections.abc import Callable
@@ -20,6 +21,8 @@ from graphfew.labeling.annotation.refinement import refine_model, refine_queue
 from graphfew.labeling.annotation.service import AnnotationService
 
 HOST = "127.0.0.1"
+# How long Ctrl-C waits for background work.
+STOP_SECONDS = 2.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -61,6 +64,8 @@ def bind(port: int) -> socket.socket:
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         opened.bind((HOST, port))
+        # At once: two sockets can be bound to a port, if neither listens.
+        opened.listen()
     except OSError as error:
         opened.close()
         raise ConfigurationError(
@@ -76,7 +81,7 @@ def serve(
     title: str,
     on_ready: Callable[[str], None],
     on_error: Callable[[Exception], None],
-) -> None:
+) -> bool:
     """Serve the pages until Ctrl-C.
 
     Args:
@@ -85,6 +90,9 @@ def serve(
         title: name of the source.
         on_ready: receives the address to open.
         on_error: receives errors of background work.
+
+    Returns:
+        Whether background work is still running.
     """
     access = new_access(opened.getsockname()[1])
     item_map = ItemMap(service)
@@ -98,10 +106,12 @@ def serve(
     app = create_app(service, access, title, lambda: item_map.positions)
     # Access logs would contain the token.
     config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
-    opened.listen()
     on_ready(access.address)
     try:
-        uvicorn.Server(config).run(sockets=[opened])
+        # uvicorn repeats the signal that stopped it.
+        with contextlib.suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run(sockets=[opened])
     finally:
-        tasks.stop()
+        has_ended = tasks.stop(STOP_SECONDS)
         opened.close()
+    return not has_ended

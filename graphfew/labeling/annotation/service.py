@@ -151,7 +151,7 @@ class AnnotationService:
         >>> from pathlib import Path
         >>> from graphfew.labeling.annotation.event_log import EventLog, describe_items
         >>> items = AnnotationItems("text", ("0", "1"), ("hi", "bye"), np.eye(2), ("a", None))
-        >>> log = EventLog(Path(tempfile.mkdtemp(), "log"), describe_items("", items.names))
+        >>> log = EventLog(Path(tempfile.mkdtemp(), "log"), describe_items("", items.keys))
         >>> service = AnnotationService(items, log)
         >>> _ = service.submit("me", LabelItems(("1",), "b"))
         >>> service.snapshot().state.labels
@@ -176,7 +176,7 @@ class AnnotationService:
         self._lock = threading.RLock()
         self._leases = Leases()
         self._queue: tuple[int, ...] = ()
-        state = replay(start_session(items.names, items.labels), log.entries)
+        state = replay(start_session(items.keys, items.labels), log.entries)
         scores = update_scores(self._graph, no_scores(len(items)), _assigned(items, state))
         recent = list(scores.assigned)[-MAX_INFLUENCES:]
         influences = find_influences(self._graph, recent)
@@ -238,7 +238,9 @@ class AnnotationService:
                 )
             self.submit(annotator, Undo(last.number))
             # The page shows the item again.
-            self._leases.take(_single_item(self.items, last.action), annotator)
+            was_check = isinstance(last.action, LabelItems | RejectItem) and last.action.is_check
+            items = _single_item(self.items, last.action)
+            self._leases.take(items, annotator, is_check=was_check)
         return last
 
     def next_item(self, annotator: str) -> Choice | None:

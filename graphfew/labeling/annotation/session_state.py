@@ -264,9 +264,7 @@ class _Draft:
             case AddClass():
                 self.added[entry.number] = self.class_of(action.name, entry.number)
             case RenameClass():
-                class_id = self.class_of(action.name, entry.number)
-                self.names.append((entry.number, class_id, action.new_name))
-                self._index_names()
+                self._rename(entry.number, action)
             case MergeClass():
                 source = self.class_of(action.name, entry.number)
                 target = self.class_of(action.into, entry.number)
@@ -280,6 +278,16 @@ class _Draft:
             class_id = self._id_of_name[name] = 1 + max((c for _, c, _ in self.names), default=-1)
             self.names.append((number, class_id, name))
         return class_id
+
+    def _rename(self, number: int, action: RenameClass) -> None:
+        class_id = self.class_of(action.name, number)
+        other = self._id_of_name.get(action.new_name, class_id)
+        if other == class_id:
+            self.names.append((number, class_id, action.new_name))
+        else:
+            # The source got a class of the new name after the renaming.
+            self.merges.append((number, class_id, other))
+        self._index_names()
 
     def _label(self, entry: LogEntry, action: LabelItems) -> None:
         class_id = self.class_of(action.label, entry.number)
@@ -309,9 +317,13 @@ class _Draft:
                 # The name that the class got when it was added stays; only the new one is removed.
                 renamed = (entry.number, entry.action.new_name)
                 self.names = [n for n in self.names if (n[0], n[2]) != renamed]
+                self._remove_merge(entry.number)
             case MergeClass():
-                self.merges = [merge for merge in self.merges if merge[0] != entry.number]
+                self._remove_merge(entry.number)
         self._index_names()
+
+    def _remove_merge(self, number: int) -> None:
+        self.merges = [merge for merge in self.merges if merge[0] != number]
 
     def _remove_marks(self, number: int, items: Iterable[str]) -> None:
         for item in items:

@@ -18,8 +18,6 @@ from graphfew.labeling.annotation.forms import field, integer, parse_index
 from graphfew.labeling.annotation.service import AnnotationService
 
 Form = Mapping[str, Sequence[str]]
-# Numbers of entries have no other bound.
-MAX_ENTRY = 10**9
 
 
 def submit_label(service: AnnotationService, annotator: str, form: Form) -> None:
@@ -39,15 +37,15 @@ def submit_label(service: AnnotationService, annotator: str, form: Form) -> None
         service.undo(annotator)
         return
     index = integer(form, "item", len(service.items))
-    name = service.items.names[index]
-    seen = integer(form, "seen", MAX_ENTRY)
+    key = service.items.keys[index]
+    seen = _seen(service, form)
     is_check = service.is_check(annotator, index)
     if decision == "label":
-        action: Action = LabelItems((name,), field(form, "label"), seen, is_check=is_check)
+        action: Action = LabelItems((key,), field(form, "label"), seen, is_check=is_check)
     elif decision == "none":
-        action = RejectItem(name, seen, is_check)
+        action = RejectItem(key, seen, is_check)
     elif decision == "skip":
-        action = SkipItem(name)
+        action = SkipItem(key)
     else:
         raise InvalidInputError(f"the decision is {decision[:20]!r}; reload the page")
     service.submit(annotator, action)
@@ -65,16 +63,16 @@ def submit_grid(service: AnnotationService, annotator: str, form: Form) -> None:
         InvalidInputError: the form does not fit the annotation.
     """
     n_items = len(service.items)
-    shown = [parse_index(text, "item", n_items) for text in form.get("item", ())]
+    shown = dict.fromkeys(parse_index(text, "item", n_items) for text in form.get("item", ()))
     wrong = {parse_index(text, "wrong", n_items) for text in form.get("wrong", ())}
-    if not shown or not wrong <= set(shown):
+    if not shown or not wrong <= shown.keys():
         raise InvalidInputError("the form has no items; reload the page")
-    names = service.items.names
+    keys = service.items.keys
     action = LabelItems(
-        items=tuple(names[item] for item in shown if item not in wrong),
+        items=tuple(keys[item] for item in shown if item not in wrong),
         label=field(form, "label"),
-        seen=integer(form, "seen", MAX_ENTRY),
-        rejected=tuple(names[item] for item in shown if item in wrong),
+        seen=_seen(service, form),
+        rejected=tuple(keys[item] for item in shown if item in wrong),
     )
     service.submit(annotator, action)
 
@@ -102,3 +100,8 @@ def submit_class(service: AnnotationService, annotator: str, form: Form) -> None
         service.submit(annotator, changes[change]())
     else:
         raise InvalidInputError(f"the change is {change[:20]!r}; reload the page")
+
+
+def _seen(service: AnnotationService, form: Form) -> int:
+    """Number of the last entry that the page showed, which nobody can have seen before it exists."""
+    return integer(form, "seen", service.snapshot().state.last_number + 1)

@@ -85,6 +85,30 @@ def test_missing_or_wrong_token_is_refused(service, token):
     assert_nothing_written(service)
 
 
+@pytest.mark.parametrize(
+    "cookies",
+    [
+        "{0}; flag",
+        "flag; {0}",
+        'a={{"b": 1}}; {0}',
+        "{0}; version",
+        "a b=c;{0}",
+        "{0}; {1}",
+        "{1}; {0}",
+    ],
+)
+def test_cookies_of_other_servers_change_nothing(service, cookies):
+    client = client_of(service, with_cookie=False)
+    header = cookies.format(f"{COOKIE}={ACCESS.token}", f"{COOKIE}=other")
+    assert client.get(f"{BASE}/map.json", headers={"Cookie": header}).status_code == 200
+    header = header.replace(ACCESS.token, "wrong")
+    assert client.get(f"{BASE}/map.json", headers={"Cookie": header}).status_code == 403
+
+
+def test_port_of_http_is_omitted_by_browsers():
+    assert Access("secret", 80).hosts == ("127.0.0.1", "localhost")
+
+
 def test_token_in_the_address_of_a_form_is_not_enough(service):
     client = client_of(service, with_cookie=False)
     path = f"{BASE}/label?token={ACCESS.token}"

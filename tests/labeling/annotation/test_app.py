@@ -108,6 +108,49 @@ def test_errors_are_shown_on_the_page(pages, service):
     assert service.snapshot().state.last_number == 0
 
 
+def test_entries_that_do_not_exist_cannot_have_been_seen(pages, service):
+    assert "seen is" in pages.post("label", status=400, item="1", seen="1", label="cat")
+    assert service.snapshot().state.last_number == 0
+
+
+def test_repeated_item_of_a_grid_is_labeled_once(pages, service):
+    pages.post("label", item="0", seen="0", label="cat")
+    pages.post("confirm", label="cat", seen="1", item=["3", "3", "6"], wrong=["6"])
+    assert [mark.number for mark in service.snapshot().state.history["item 3"]] == [2]
+
+
+def test_connection_that_ends_within_a_form_is_no_crash(pages):
+    import anyio
+    from starlette.requests import Request
+
+    from graphfew.errors import InvalidInputError
+    from graphfew.labeling.annotation.forms import read_form
+
+    async def receive():
+        return {"type": "http.disconnect"}
+
+    with pytest.raises(InvalidInputError, match="the connection ended"):
+        anyio.run(read_form, Request({"type": "http", "method": "POST", "headers": []}, receive))
+
+
+def test_names_of_classes_may_have_letters_that_join(pages, service):
+    for name in ("می\u200cخواهم", "non\u00a0breaking", "👩\u200d🔬"):
+        pages.post("classes", change="add", name=name)
+    assert len(service.snapshot().state.classes) == 3
+    assert "U+202E" in pages.post("classes", status=400, change="add", name="a\u202eb")
+    assert "U+0000" in pages.post("classes", status=400, change="add", name="a\0b")
+
+
+def test_random_item_stays_random_after_undo(make_service):
+    service = make_service(check_every=1)
+    pages = Pages(service)
+    pages.label(label="cat")
+    assert service.snapshot().progress.n_checks == 1
+    page = pages.post("label", decision="undo")
+    pages.label(page=page, label="dog")
+    assert service.snapshot().progress.n_checks == 1
+
+
 def test_full_disk_is_reported_and_nothing_is_labeled(pages, service, monkeypatch):
     import os
 

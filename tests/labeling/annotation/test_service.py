@@ -256,3 +256,18 @@ def test_map_places_clusters_apart(items, item_graph):
     distance = torch.cdist(positions, positions) + 9 * torch.eye(60)
     nearest = distance.argmin(1)
     assert float((nearest % 3 == torch.arange(60) % 3).float().mean()) > 0.9
+
+
+def test_stop_waits_for_the_current_task():
+    started, may_end = threading.Event(), threading.Event()
+
+    def task():
+        started.set()
+        may_end.wait(10)
+
+    tasks = BackgroundTasks([task], print)
+    tasks.notify()
+    assert started.wait(10)
+    assert not tasks.stop(0.01)
+    may_end.set()
+    assert tasks.stop(10)

@@ -198,3 +198,13 @@ def test_class_name_is_rejected(name):
 @pytest.mark.parametrize("name", ["cat", "Katze 🐈", "a, b", "1", "<b>"])
 def test_class_name_is_accepted(name):
     check_class_name(name)
+
+
+def test_renaming_to_a_class_that_the_source_got_later_merges():
+    renaming = LogEntry(1, "", "me", RenameClass("cat", "dog"))
+    later = start_session(ITEMS, ("cat", None, "dog", None, None, None, None, None))
+    state = replay(later, [renaming])
+    assert state.labels == {"a": "dog", "c": "dog"}
+    assert state.classes == ("dog",)
+    check_action(state, Undo(1), ITEMS)
+    assert content(apply(state, Undo(1))) == content(later)

@@ -42,7 +42,7 @@ from graphfew.training.loop import TrainStep, train
 from graphfew.training.pretrain import class_loss
 
 if TYPE_CHECKING:
-    from graphfew import convert, encoders, export, loggers, visualization
+    from graphfew import convert, encoders, export, labeling, loggers, visualization
     from graphfew.estimators.classifier import FewShotClassifier
 else:
     # scikit-learn, networkx and matplotlib take longer to import than everything else,
@@ -53,6 +53,7 @@ else:
         "encoders": None,
         "estimators": None,
         "export": None,
+        "labeling": None,
         "loggers": None,
         "visualization": None,
     }
@@ -102,6 +103,7 @@ __all__ = [
     "evaluation",
     "export",
     "from_edges",
+    "labeling",
     "load",
     "loggers",
     "methods",

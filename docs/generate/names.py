@@ -24,6 +24,12 @@ VALUES = {
     "gf.backbones.BACKBONES": "graphfew.backbones.BACKBONES",
     "gf.data.DATASETS": "graphfew.data.catalog.DATASETS",
     "gf.data.SPLITS": "graphfew.data.catalog.SPLITS",
+    "gf.labeling.PredictClasses": "graphfew.labeling.active.labeling_state.PredictClasses",
+    "gf.labeling.STRATEGIES": "graphfew.labeling.active.strategies.STRATEGIES",
+    "gf.labeling.informative_uncertain_items": (
+        "graphfew.labeling.active.field_covariance.informative_uncertain_items"
+    ),
+    "gf.labeling.Strategy": "graphfew.labeling.active.labeling_state.Strategy",
 }
 
 

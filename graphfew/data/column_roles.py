@@ -247,6 +247,26 @@ def _find_items(origin: str, types: Mapping[str, ColumnType]) -> ColumnRoles:
     return ColumnRoles("features", tuple(numbers), assumptions=notes)
 
 
+def id_columns(header: Sequence[str], options: ColumnOptions) -> list[str]:
+    """Return the columns that may be ids of texts or images, and are read as text therefore.
+
+    As numbers, long ids would be rounded, and zeros at their start lost. Next to features, only
+    --id-column names ids.
+
+    Args:
+        header: names of all columns.
+        options: the columns that were named.
+
+    Example:
+        >>> id_columns(["id", "text"], ColumnOptions()), id_columns(["id", "x"], ColumnOptions())
+        (['id'], [])
+    """
+    names_text = any(name.strip().lower() in _TEXT_NAMES for name in header)
+    if options.features or not (names_text or options.texts or options.image):
+        return []
+    return [name for name in header if has_id_name(name)]
+
+
 def _find_ids(table: RawTable, columns: Sequence[str]) -> str | None:
     """The first column with a name and values of ids."""
     for name in columns:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from graphfew.errors import DatasetError
+from graphfew.errors import DatasetError, InvalidInputError
 
 # Two of a billion items have the same 128 bits with a probability of 1e-21.
 DIGEST_BYTES = 16
@@ -20,6 +20,7 @@ def item_digest(item: Any) -> bytes:
 
     Raises:
         DatasetError: the file cannot be read.
+        InvalidInputError: the PIL image is closed.
     """
     digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
     if isinstance(item, str):
@@ -28,6 +29,7 @@ def item_digest(item: Any) -> bytes:
     elif isinstance(item, Path):
         digest.update(_read(item))
     elif isinstance(item, Image.Image):
+        _load(item)
         # The palette and the rotation belong to the content.
         shown = item.convert("RGBA") if item.mode == "P" else item
         orientation = item.getexif().get(0x0112)
@@ -38,6 +40,19 @@ def item_digest(item: Any) -> bytes:
         digest.update(f"{array.dtype} {array.shape}".encode())
         digest.update(array.tobytes())
     return digest.digest()
+
+
+def _load(image: Image.Image) -> None:
+    try:
+        image.load()
+    except (ValueError, AssertionError) as error:
+        # Pillow asserts that the file is open if nothing has been decoded yet.
+        if isinstance(error, ValueError) and "closed" not in str(error):
+            raise
+        # Such as an image that was opened in a `with` block, and is used after it.
+        raise InvalidInputError(
+            "a PIL image is closed; give its path, or call load() before it is closed"
+        ) from error
 
 
 def _read(path: Path) -> bytes:

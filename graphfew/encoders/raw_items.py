@@ -112,6 +112,9 @@ def _unwrap(items: Any) -> RawItems:
             frame = items
             items = _single_column(frame.shape[1], lambda: frame.iloc[:, 0])
         return list(items)
+    if hasattr(items, "get_columns"):  # a table of polars
+        columns = items.get_columns()
+        return list(_single_column(len(columns), lambda: columns[0]))
     if isinstance(items, np.ndarray):
         # A column of texts, as scikit-learn's ColumnTransformer passes it.
         if items.dtype.kind in "OUST" and (items.ndim == 1 or items.shape[1:] == (1,)):
@@ -161,4 +164,6 @@ def _kind_of_type(item: Any) -> str:
         return "image"
     is_number = isinstance(item, int | float | np.number)
     is_vector = hasattr(item, "__len__") and not isinstance(item, bytes | dict | set)
+    # A row of texts is no row of numbers.
+    is_vector = is_vector and not any(isinstance(value, str) for value in item)
     return "features" if is_number or is_vector else "other"

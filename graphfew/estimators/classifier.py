@@ -264,7 +264,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             `1 - ‖x - m‖² / 2`. With the method "auto", `x` is the item averaged with its neighbors
             among the items of `fit`, and `m` the mean of the labeled items of the class. With other
             methods or a head, `x` is the encoded item scaled to length 1 and `m` a row of
-            `class_means_`. It is at most 1.
+            `class_means_`. It is at most 1 for the items of `fit`, and can be a little larger for
+            others.
 
         Args:
             X: `[n, F]` items.

@@ -32,6 +32,11 @@ class LabelConflicts:
         other_class: `[k]` the class of their neighbors.
         other_prob: `[k]` its share in the scores of all classes.
         n_checked: number of labels that were compared with the others.
+
+    Example:
+        >>> conflicts = LabelConflicts(np.array([2]), np.array([0]), np.array([0.9]), 8)
+        >>> len(conflicts.items), conflicts.n_checked
+        (1, 8)
     """
 
     items: Array

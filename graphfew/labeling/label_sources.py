@@ -19,6 +19,7 @@ from graphfew.data.column_roles import (
     ItemKind,
     choose_columns,
     find_label_column,
+    id_columns,
 )
 from graphfew.data.io.array_files import read_npy, read_npz
 from graphfew.data.io.frames import is_frame, read_frame
@@ -158,7 +159,8 @@ def _read_file(path: Path, options: SourceOptions) -> RawTable:
 
     def text_columns(header: Sequence[str]) -> list[str]:
         label = find_label_column(str(path), header, columns.label, required=options.require_labels)
-        return [*columns.as_text, *([] if label is None else [label])]
+        ids = id_columns(header, columns)
+        return [*columns.as_text, *ids, *([] if label is None else [label])]
 
     return read_table_file(path, options.text_format, text_columns)
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from graphfew.encoders.digests import item_digest
 from graphfew.encoders.raw_items import item_kind, raw_kind, to_sequence
 from graphfew.errors import InvalidInputError, InvalidTypeError
 
@@ -94,3 +95,23 @@ def test_other_items_are_left_to_other_checks(items):
 def test_raw_kind_of_texts_and_images():
     assert raw_kind(TEXTS) == "text"
     assert raw_kind(np.zeros((2, 4, 4))) == "image"
+
+
+def test_table_of_polars_is_one_column():
+    polars = pytest.importorskip("polars", reason="polars is not installed")
+    assert to_sequence(polars.DataFrame({"text": TEXTS})) == TEXTS
+    with pytest.raises(InvalidInputError, match="a table of 2 columns"):
+        to_sequence(polars.DataFrame({"text": TEXTS, "other": TEXTS}))
+
+
+def test_rows_of_texts_are_no_features():
+    with pytest.raises(InvalidTypeError, match="of type list"):
+        item_kind([[text] for text in TEXTS])
+
+
+def test_closed_image_is_named(tmp_path):
+    Image.new("L", (2, 2)).save(tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as image:
+        pass
+    with pytest.raises(InvalidInputError, match="PIL image is closed"):
+        item_digest(image)

@@ -391,3 +391,17 @@ def test_lengths_have_to_match():
     source = LabelSource(tuple("0123"), np.eye(4), "features", ("b", None, "a", "b"))
     assert source.classes == ("a", "b")
     assert source.class_index.tolist() == [1, -1, 0, 1]
+
+
+def test_ids_of_texts_are_kept_as_they_are_written(tmp_path):
+    ids = ("007", "12345678901234567890123", "3")
+    rows = [f"{name},{text!r},a" for name, text in zip(ids, ("x y", "z", "w"), strict=True)]
+    table = "\n".join(["id,text,label", *rows[:2], rows[2].replace(",a", ",b")]) + "\n"
+    source, notes = read(tmp_path / "a.csv", table)
+    assert source.names == ids
+    assert not source.is_numbered
+    assert "the names of the items in" in notes[0]
+    # Without a column of texts, a column of numbers stays one.
+    source, _ = read(tmp_path / "b.csv", "id,x,label\n7,1,a\n9,2,b\n4,3,\n")
+    assert source.kind == "features"
+    assert source.is_numbered

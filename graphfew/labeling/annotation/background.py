@@ -24,7 +24,7 @@ class BackgroundTasks:
         >>> tasks.notify()
         >>> done.wait(10)
         True
-        >>> tasks.stop(10)
+        >>> tasks.stop(10.0)
         True
     """
 

@@ -270,4 +270,4 @@ def test_stop_waits_for_the_current_task():
     assert started.wait(10)
     assert not tasks.stop(0.01)
     may_end.set()
-    assert tasks.stop(10)
+    assert tasks.stop(10.0)

@@ -15,7 +15,8 @@ from graphfew._utils.atomic_io import check_writable
 from graphfew.cli import console
 from graphfew.cli._options import option_parameter, with_parameters
 from graphfew.cli.error_handling import one_line_errors
-from graphfew.data import Tasks
+from graphfew.data import DrawerRuns, Tasks
+from graphfew.data.datasets.omniglot_runs import RUN_WAY
 from graphfew.data.int_range import IntRange
 from graphfew.data.query_text import parse_queries
 from graphfew.errors import ConfigurationError
@@ -30,7 +31,7 @@ from graphfew.runs import (
     training_options,
     write_json,
 )
-from graphfew.runs.evaluation import portable_command, report, set_mode
+from graphfew.runs.evaluation import EvaluationTasks, portable_command, report, set_mode
 from graphfew.serialization import checkpoint
 
 OPTIONS = training_options()
@@ -77,6 +78,14 @@ def evaluate(
     labeled_only: Annotated[
         bool, typer.Option("--labeled-only", help="Drop unlabeled items.")
     ] = False,
+    drawer_runs: Annotated[
+        bool,
+        typer.Option(
+            "--drawer-runs",
+            help="Tasks made as the published runs of Omniglot: all references by one drawer, all "
+            "queries by another. Implied by omniglot_runs.",
+        ),
+    ] = False,
     allow_seen_classes: Annotated[
         bool,
         typer.Option(
@@ -105,7 +114,7 @@ def evaluate(
             model = checkpoint.load(file, device=device)
             model = set_mode(model, options["transductive"], unlabeled=not labeled_only)
             models.append((checkpoint_label(file), model))
-        task_sets = _task_sets(options, seed)
+        task_sets = _task_sets(options, seed, drawer_runs=drawer_runs)
         screen = console.stdout_console()
         total = len(task_sets) * len(models) * tasks
         with console.counter_display(screen, total) as on_progress:
@@ -133,9 +142,21 @@ def _check_target(out: Path) -> None:
     check_writable(out)
 
 
-def _task_sets(options: dict[str, Any], seed: int) -> list[Tasks]:
+def _task_sets(
+    options: dict[str, Any], seed: int, *, drawer_runs: bool
+) -> Sequence[EvaluationTasks]:
     """The tasks, for each query sampling."""
-    data = load_split(options["data"], options["split"], options["root"])
+    name = options["data"].replace("-", "_")
+    is_published = name == "omniglot_runs"
+    # Rotated characters would be further classes of their alphabet.
+    arguments = {"rotations": False} if drawer_runs and name == "omniglot" else {}
+    data = load_split(name, options["split"], options["root"], **arguments)
+    if drawer_runs or is_published:
+        _check_run_options(options)
+        way = RUN_WAY
+        if options["way"] != OPTIONS["way"].default:
+            way = IntRange.parse(options["way"], name="way").high
+        return [DrawerRuns(data, way, seed, fixed_roles=is_published)]
     tasks = Tasks(
         data,
         way=IntRange.parse(options["way"], name="way"),
@@ -151,12 +172,25 @@ def _task_sets(options: dict[str, Any], seed: int) -> list[Tasks]:
     return [dataclasses.replace(tasks, query=parse_queries(query)) for query in queries]
 
 
+def _check_run_options(options: dict[str, Any]) -> None:
+    """Reject options that runs of two drawers do not have."""
+    for name in ("shot", "query", "unlabeled", "labeled_ratio", "distractors"):
+        if options[name] and options[name] != OPTIONS[name].default:
+            raise ConfigurationError(
+                f"runs of two drawers have one reference and one query per class, got {name} = "
+                f"{options[name]}; omit it",
+                key=name,
+            )
+
+
 def _table(rows: Sequence[EvaluationRow]) -> Table:
     """The results as a table, with a column of differences if there are several checkpoints."""
     tasks = rows[0].result.tasks
+    # Runs of two drawers are another protocol, with other accuracies, than items drawn at random.
+    pairing = f"; drawers: {tasks['drawers']}" if "drawers" in tasks else ""
     table = Table(
         title=f"{tasks['data']}/{tasks['split']}, {tasks['way']}-way {tasks['shot']}-shot: "
-        "accuracy in %, 95 % intervals over tasks"
+        f"accuracy in %, 95 % intervals over tasks{pairing}"
     )
     for name in ("checkpoint", "method", "mode", "queries"):
         table.add_column(name)

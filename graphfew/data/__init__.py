@@ -22,11 +22,13 @@ from graphfew.data.datasets.fewrel import fewrel
 from graphfew.data.datasets.glyphs import glyphs
 from graphfew.data.datasets.imagenet import mini_imagenet, tiered_imagenet
 from graphfew.data.datasets.omniglot import omniglot
+from graphfew.data.datasets.omniglot_runs import omniglot_runs
 from graphfew.data.datasets.precomputed_features import (
     cifar_fs_features,
     clinc150,
     clinc150_out_of_scope,
 )
+from graphfew.data.drawer_runs import DrawerRuns
 from graphfew.data.draws import TaskDraw
 from graphfew.data.encode import encode
 from graphfew.data.from_huggingface import from_huggingface
@@ -59,6 +61,7 @@ __all__ = [
     "Curriculum",
     "DataWarning",
     "Dataset",
+    "DrawerRuns",
     "IntRange",
     "QuerySampler",
     "Splits",
@@ -89,6 +92,7 @@ __all__ = [
     "mixture",
     "multinomial",
     "omniglot",
+    "omniglot_runs",
     "one_per_class",
     "parse_queries",
     "prototype_difficulty",

@@ -15,6 +15,7 @@ from graphfew.data.datasets.fewrel import FEWREL_SPLITS, fewrel
 from graphfew.data.datasets.glyphs import GLYPHS_SPLITS, glyphs
 from graphfew.data.datasets.imagenet import IMAGENET_SPLITS, mini_imagenet, tiered_imagenet
 from graphfew.data.datasets.omniglot import OMNIGLOT_SPLITS, omniglot
+from graphfew.data.datasets.omniglot_runs import OMNIGLOT_RUNS_SPLITS, omniglot_runs
 from graphfew.data.datasets.precomputed_features import (
     CIFAR_FS_FEATURES_SPLITS,
     CLINC150_SPLITS,
@@ -26,6 +27,7 @@ from graphfew.errors import InvalidInputError
 
 DATASETS: dict[str, Callable[..., Dataset]] = {
     "omniglot": omniglot,
+    "omniglot_runs": omniglot_runs,
     "glyphs": glyphs,
     "digits": digits,
     "fewrel": fewrel,
@@ -40,6 +42,7 @@ DATASETS: dict[str, Callable[..., Dataset]] = {
 }
 SPLITS: Mapping[str, Splits] = {
     "omniglot": OMNIGLOT_SPLITS,
+    "omniglot_runs": OMNIGLOT_RUNS_SPLITS,
     "glyphs": GLYPHS_SPLITS,
     "digits": DIGITS_SPLITS,
     "fewrel": FEWREL_SPLITS,

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from graphfew._utils.model_spec import JSON
 from graphfew.core.episode import Episode
-from graphfew.data import Tasks
+from graphfew.data import DrawerRuns, Tasks
 from graphfew.data.class_overlap import share_classes
 from graphfew.errors import ConfigurationError
 from graphfew.evaluation.accuracy import Result, evaluate
@@ -23,6 +23,7 @@ from graphfew.runs.build import check_forward
 from graphfew.runs.environment import versions
 from graphfew.runs.factory import check_mode
 
+EvaluationTasks = Tasks | DrawerRuns
 OnProgress = Callable[[str, int], None]
 
 
@@ -44,7 +45,7 @@ class QueryCounter:
         24
     """
 
-    def __init__(self, tasks: Tasks) -> None:
+    def __init__(self, tasks: EvaluationTasks) -> None:
         self.tasks = tasks
         self.n_queries = 0
 
@@ -78,7 +79,7 @@ class EvaluationRow:
 
 def evaluate_checkpoints(
     models: Sequence[tuple[str, GraphMethod]],
-    task_sets: Sequence[Tasks],
+    task_sets: Sequence[EvaluationTasks],
     n: int,
     batch: int,
     on_progress: OnProgress = lambda name, completed: None,
@@ -137,7 +138,7 @@ def _report_progress(on_progress: OnProgress, name: str, before: int, completed:
     on_progress(name, before + completed)
 
 
-def check_unseen_classes(name: str, model: GraphMethod, tasks: Tasks) -> None:
+def check_unseen_classes(name: str, model: GraphMethod, tasks: EvaluationTasks) -> None:
     """Check that a model was not trained on the classes of the tasks, as far as is known.
 
     Args:

@@ -7,7 +7,7 @@ from graphfew.data.catalog import TEST_SPLITS
 from graphfew.errors import DatasetNotFoundError, InvalidInputError
 
 WITH_FILES = [name for name in DATASETS if "root" in inspect.signature(DATASETS[name]).parameters]
-DOWNLOADED = ("omniglot", "cifar_fs", "fc100")
+DOWNLOADED = ("omniglot", "omniglot_runs", "cifar_fs", "fc100")
 
 
 def test_load_passes_options_on():
@@ -16,11 +16,13 @@ def test_load_passes_options_on():
 
 def test_load_lists_the_known_names():
     with pytest.raises(
-        ValueError, match="unknown data set 'mnist'; known: omniglot, glyphs, digits, fewrel"
+        ValueError,
+        match="unknown data set 'mnist'; known: omniglot, omniglot_runs, glyphs, digits, fewrel",
     ):
         load("mnist")
     assert list(DATASETS) == [
         "omniglot",
+        "omniglot_runs",
         "glyphs",
         "digits",
         "fewrel",

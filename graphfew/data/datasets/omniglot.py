@@ -241,7 +241,7 @@ def _decode_archive(path: Path, size: int, progress: bool) -> dict[str, NDArray[
             decoded = []
             for image in with_progress(listing, f"decoding {path.name}", len(listing), progress):
                 data = archives.read_entry(archive, image.entry, MAX_IMAGE_BYTES)
-                decoded.append(_decode_image(data, size))
+                decoded.append(decode_image(data, size))
     # Its message is complete; as a ValueError it would be reported as damage below.
     except IncompleteArchiveError:
         raise
@@ -281,7 +281,7 @@ def _list_images(path: Path, entries: list[str]) -> list[ArchiveImage]:
     return images
 
 
-def _decode_image(data: bytes, size: int) -> NDArray[np.uint8]:
+def decode_image(data: bytes, size: int) -> NDArray[np.uint8]:
     with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
         # Checked before the pixels are decoded: a small PNG can state a huge size.
         if max(image.size) > MAX_SIDE:

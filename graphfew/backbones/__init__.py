@@ -19,6 +19,7 @@ from graphfew.backbones.external import (
     pooler_output,
     tokenize,
 )
+from graphfew.backbones.gradient_maps import gradient_maps
 from graphfew.backbones.principal_components import pca
 from graphfew.backbones.resnet import resnet12, wrn28_10
 from graphfew.backbones.text import bilstm, conv_text
@@ -39,6 +40,7 @@ __all__ = [
     "encoder_precision",
     "flip_tta",
     "gnn_omniglot",
+    "gradient_maps",
     "identity",
     "mean_pool",
     "pca",

@@ -18,6 +18,7 @@ from graphfew.methods.gnn import gnn
 from graphfew.methods.hsml import hsml
 from graphfew.methods.hybrid_attention import hybrid_attention
 from graphfew.methods.hypernetwork import hypernetwork
+from graphfew.methods.image_distortion import image_distortion
 from graphfew.methods.imaml import imaml
 from graphfew.methods.imprinting import imprinting
 from graphfew.methods.induction import induction
@@ -63,6 +64,7 @@ from graphfew.methods.relation import relation
 from graphfew.methods.ridge import ridge
 from graphfew.methods.siamese import siamese
 from graphfew.methods.simpleshot import simpleshot
+from graphfew.methods.smooth_warp import smooth_warp
 from graphfew.methods.snail import snail
 from graphfew.methods.soft_k_means import soft_k_means, soft_k_means_cluster, soft_k_means_masked
 from graphfew.methods.stata import stata
@@ -98,6 +100,7 @@ __all__ = [
     "hsml",
     "hybrid_attention",
     "hypernetwork",
+    "image_distortion",
     "imaml",
     "imprinting",
     "induction",
@@ -140,6 +143,7 @@ __all__ = [
     "ridge",
     "siamese",
     "simpleshot",
+    "smooth_warp",
     "snail",
     "soft_k_means",
     "soft_k_means_cluster",

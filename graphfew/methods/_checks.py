@@ -83,3 +83,10 @@ def require_positive(**values: float) -> None:
     for name, value in values.items():
         if not (value > 0 and math.isfinite(value)):
             raise InvalidInputError(f"{name} must be positive and finite, got {value}")
+
+
+def require_nonnegative(**values: int | float) -> None:
+    """Reject arguments of a factory that are negative or not finite, given by name."""
+    for name, value in values.items():
+        if not (value >= 0 and math.isfinite(value)):
+            raise InvalidInputError(f"{name} must be at least 0 and finite, got {value}")

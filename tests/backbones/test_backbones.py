@@ -195,6 +195,7 @@ def test_initial_weights_are_reproducible(name: str) -> None:
 def test_spec_builds_the_same_backbone(name: str) -> None:
     other = {
         "identity": {"dim": 6},
+        "gradient_maps": {"size": 20, "blur": 0.5},
         "conv_text": {"words": 20, "mentions": 1},
         "bilstm": {"words": 20, "units": 7},
         "affine_tta": {"encoder": {"name": "conv4", "arguments": {"size": 40}}, "copies": 3},

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from benchmarks import files
 from benchmarks.speed import clock
-from graphfew.ops.distortion import distortion_table
+from graphfew.nn import distortion_table
 
 WAY, CHANNELS, SIDE, WINDOW, PATCH = 20, 9, 28, 3, 3
 LIMIT = 0.3  # seconds on two cores; one core suffices

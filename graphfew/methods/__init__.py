@@ -62,6 +62,7 @@ from graphfew.methods.prototypical import prototypical
 from graphfew.methods.pt_map import pt_map
 from graphfew.methods.relation import relation
 from graphfew.methods.ridge import ridge
+from graphfew.methods.score_combination import score_combination
 from graphfew.methods.siamese import siamese
 from graphfew.methods.simpleshot import simpleshot
 from graphfew.methods.smooth_warp import smooth_warp
@@ -141,6 +142,7 @@ __all__ = [
     "relation",
     "relation_loss",
     "ridge",
+    "score_combination",
     "siamese",
     "simpleshot",
     "smooth_warp",

@@ -17,6 +17,7 @@ from graphfew.nn.classifier_starts import (
 )
 from graphfew.nn.eval_mode import check_running_statistics, eval_mode
 from graphfew.nn.fused_pair_mlp import fused_kernels
+from graphfew.nn.image_distances import complete_distance_graph
 from graphfew.nn.layers import PyGConv, cosine, squared_euclidean
 from graphfew.nn.method import GraphMethod, MethodOutput
 from graphfew.nn.pair_mlp import activation_checkpointing
@@ -37,6 +38,8 @@ from graphfew.nn.step_sizes import (
     rate_per_step_and_feature,
     relative_unit,
 )
+from graphfew.ops.distortion import distortion_table
+from graphfew.ops.smooth_warp import warp_table
 
 __all__ = [
     "GraphMethod",
@@ -49,7 +52,9 @@ __all__ = [
     "class_mean_graph",
     "class_node_logits",
     "class_votes",
+    "complete_distance_graph",
     "cosine",
+    "distortion_table",
     "eval_mode",
     "fixed_rate",
     "fused_kernels",
@@ -69,5 +74,6 @@ __all__ = [
     "support_moments",
     "support_query_graph",
     "transductive_moments",
+    "warp_table",
     "zero_rows",
 ]

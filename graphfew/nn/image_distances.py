@@ -45,23 +45,46 @@ class ImageDistances(nn.Module):
 
     def forward(self, graph: Graph) -> Graph:
         """Return the graph, which `support_query_graph` has built, with new edges."""
-        episode = graph.episode
-        sizes = list(episode.sizes)
-        tables = []
-        for nodes, is_query, is_labeled in zip(
-            graph.nodes.split(sizes),
-            episode.query.split(sizes),
-            episode.labeled.split(sizes),
-            strict=True,
-        ):
-            queries = to_images(nodes[is_query], self.channels)
-            supports = to_images(nodes[is_labeled], self.channels)
-            # Edges are sorted by receiver, then by sender, like the rows of the table.
-            tables.append(self.distances(queries, supports).flatten())
-        return graph.replace(edges=-self.scale * torch.cat(tables)[:, None])
+        return graph.replace(edges=-self.scale * distance_edges(graph, self._compare))
+
+    def _compare(self, queries: Tensor, supports: Tensor) -> Tensor:
+        images = to_images(queries, self.channels), to_images(supports, self.channels)
+        return self.distances(*images)
 
     def extra_repr(self) -> str:
         return f"channels={self.channels}, scale={self.scale}"
+
+
+def distance_edges(graph: Graph, distances: DistanceTable) -> Float[Tensor, "E 1"]:
+    """Compute the edges from supports to queries of each task from their features.
+
+    Args:
+        graph: a graph of `support_query_graph`, with nodes `[N, F]`.
+        distances: from features `[m, F]` of queries and `[n, F]` of supports to `[m, n]`.
+
+    Returns:
+        `[E, 1]` the distances.
+
+    Example:
+        >>> import torch, graphfew as gf
+        >>> from graphfew.nn.image_distances import distance_edges
+        >>> y = torch.tensor([0, 1, -1])
+        >>> episode = gf.Episode.single(torch.eye(3), y, query=y < 0, way=2)
+        >>> distance_edges(gf.nn.support_query_graph(episode), torch.cdist).flatten()
+        tensor([1.4142, 1.4142])
+    """
+    episode = graph.episode
+    sizes = list(episode.sizes)
+    tables = []
+    for nodes, is_query, is_labeled in zip(
+        graph.nodes.split(sizes),
+        episode.query.split(sizes),
+        episode.labeled.split(sizes),
+        strict=True,
+    ):
+        # Edges are sorted by receiver, then by sender, like the rows of the table.
+        tables.append(distances(nodes[is_query], nodes[is_labeled]).flatten())
+    return torch.cat(tables)[:, None]
 
 
 def complete_distance_graph(episode: Episode, distances: DistanceTable, channels: int) -> Graph:

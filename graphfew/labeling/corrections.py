@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections import defaultdict, deque
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from graphfew._utils.data_warning import warn_data
 from graphfew.data.io.delimited import TextFormat
+from graphfew.data.io.raw_table import is_blank
 from graphfew.data.io.table_files import check_suffix, read_table_file
 from graphfew.data.label_marks import suggest_argument
 from graphfew.data.label_values import label_values
@@ -17,14 +19,32 @@ from graphfew.data.problems import raise_problems
 from graphfew.data.table_items import label_texts
 from graphfew.errors import DatasetError, InvalidInputError, MissingFileError
 from graphfew.labeling.label_sources import LabelSource
+from graphfew.labeling.label_table import TEXT_COLUMN
 
 ITEM_COLUMN, LABEL_COLUMN, GIVEN_COLUMN = "item", "label", "given"
 # Spreadsheets translate what they read as true.
 _TRUE_WORDS = ("true", "1", "wahr", "vrai", "verdadero", "verdadeiro", "vero", "waar", "prawda")
 
 
-def read_corrections(path: Path) -> dict[str, str]:
-    """Read a table with the columns `item` and `label`.
+@dataclasses.dataclass(frozen=True)
+class Corrections:
+    """Labels that replace those of items.
+
+    Attributes:
+        labels: the label of each item name.
+        texts: the text of item names, if the table has them.
+
+    Example:
+        >>> Corrections({"7": "cat"}).texts
+        {}
+    """
+
+    labels: Mapping[str, str]
+    texts: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+def read_corrections(path: Path) -> Corrections:
+    """Read a table with the columns `item` and `label`, and `text` if items are texts.
 
     In a table that `graphfew label` wrote, only the rows with `given` = true are corrections: the
     others are its own predictions.
@@ -33,7 +53,7 @@ def read_corrections(path: Path) -> dict[str, str]:
         path: a .csv, .tsv, .jsonl or .parquet, as `graphfew label` and spreadsheets write them.
 
     Returns:
-        The label of each item name.
+        The labels, with the texts of their items.
 
     Raises:
         MissingFileError: no such file.
@@ -44,7 +64,7 @@ def read_corrections(path: Path) -> dict[str, str]:
         >>> import tempfile
         >>> path = Path(tempfile.mkdtemp(), "corrections.csv")
         >>> _ = path.write_text("item,label\\n7,cat\\n")
-        >>> read_corrections(path)
+        >>> read_corrections(path).labels
         {'7': 'cat'}
     """
     if not path.is_file():
@@ -64,7 +84,9 @@ def read_corrections(path: Path) -> dict[str, str]:
     texts = label_texts(str(path), table.columns[LABEL_COLUMN])
     # A table without the column holds corrections only.
     given = table.columns.get(GIVEN_COLUMN, [True] * len(table))
+    contents = table.columns.get(TEXT_COLUMN, [None] * len(table))
     labels: dict[str, str] = {}
+    texts_of_name: dict[str, str] = {}
     n_skipped = 0
     for row, (name, label) in enumerate(zip(names, texts, strict=True)):
         if not _is_true(given[row]):
@@ -75,6 +97,8 @@ def read_corrections(path: Path) -> dict[str, str]:
                 f"{path}, {table.row_place(row)}: item {name!r} has the labels {labels[name]!r} and "
                 f"{label!r}; give it one"
             )
+        if not is_blank(contents[row]):
+            texts_of_name[name] = str(contents[row])
     if n_skipped:
         warn_data(
             [
@@ -82,7 +106,7 @@ def read_corrections(path: Path) -> dict[str, str]:
                 "to true where you corrected a label"
             ]
         )
-    return labels
+    return Corrections(labels, texts_of_name)
 
 
 def _is_true(value: Any) -> bool:
@@ -94,17 +118,18 @@ def _is_true(value: Any) -> bool:
 
 def correct_labels(
     items: LabelSource,
-    corrections: dict[str, str],
+    corrections: Corrections,
     unlabeled_marks: Sequence[str] | None = None,
     suggest: Callable[[Sequence[str]], str] = suggest_argument,
 ) -> LabelSource:
     """Replace labels of items, whether they were unknown or given.
 
-    Corrections without a label change nothing, which a warning reports.
+    Corrections without a label change nothing, which a warning reports. If the names of texts are
+    row numbers, corrections follow their text to another row.
 
     Args:
         items: the items with their given labels.
-        corrections: the label of each item name.
+        corrections: the labels by item name.
         unlabeled_marks: the marks of unknown labels; None takes the default ones.
         suggest: describes how the caller sets the marks.
 
@@ -112,26 +137,18 @@ def correct_labels(
         The items with the labels replaced.
 
     Raises:
-        InvalidInputError: no item, or several, have the name of a correction.
+        InvalidInputError: no item, or several, have the name of a correction, or no item has its
+            text anymore.
 
     Example:
         >>> import numpy as np
         >>> items = LabelSource(("0", "1", "2"), np.eye(3), "features", ("cat", "dog", None))
-        >>> correct_labels(items, {"1": "cow", "2": "cat"}).labels
+        >>> correct_labels(items, Corrections({"1": "cow", "2": "cat"})).labels
         ('cat', 'cow', 'cat')
     """
-    rows_of_name: dict[str, list[int]] = {}
-    for row, name in enumerate(items.names):
-        rows_of_name.setdefault(name, []).append(row)
-    for name in corrections:
-        n_rows = len(rows_of_name.get(name, ()))
-        if n_rows != 1:
-            raise InvalidInputError(
-                f"the correction of item {name!r} fits {n_rows} items; the names of corrections "
-                "must be those of the table that graphfew label writes, each of one item"
-            )
+    rows = _correction_rows(items, corrections)
     resolved = resolve_labels(
-        label_values(list(corrections.values())),
+        label_values(list(corrections.labels.values())),
         unlabeled_marks,
         previous_classes=items.classes,
         suggest=suggest,
@@ -139,10 +156,72 @@ def correct_labels(
     warn_data(resolved.notes)
     labels = list(items.labels)
     n_empty = int(resolved.is_unknown.sum())
-    values = zip(corrections, resolved.values.tolist(), resolved.is_unknown.tolist(), strict=True)
-    for name, label, is_unknown in values:
+    values = zip(rows, resolved.values.tolist(), resolved.is_unknown.tolist(), strict=True)
+    for row, label, is_unknown in values:
         if not is_unknown:
-            labels[rows_of_name[name][0]] = label.strip()
+            labels[row] = label.strip()
     if n_empty:
-        warn_data([f"{n_empty} of {len(corrections)} corrections have no label and change nothing"])
+        warn_data([f"{n_empty} of {len(rows)} corrections have no label and change nothing"])
     return dataclasses.replace(items, labels=tuple(labels))
+
+
+def _correction_rows(items: LabelSource, corrections: Corrections) -> list[int]:
+    """The row of each correction."""
+    rows_of_name: dict[str, list[int]] = {}
+    for row, name in enumerate(items.names):
+        rows_of_name.setdefault(name, []).append(row)
+    moved: dict[str, int] = {}
+    if items.is_numbered and items.kind == "text":
+        moved = _rows_of_texts(items, corrections)
+    for name in corrections.labels:
+        n_rows = len(rows_of_name.get(name, ()))
+        if name not in moved and n_rows != 1:
+            raise InvalidInputError(
+                f"the correction of item {name!r} fits {n_rows} items; the names of corrections "
+                "must be those of the table that graphfew label writes, each of one item"
+            )
+    return [moved[name] if name in moved else rows_of_name[name][0] for name in corrections.labels]
+
+
+def _rows_of_texts(items: LabelSource, corrections: Corrections) -> dict[str, int]:
+    """The row of each correction that has a text.
+
+    Row numbers change if rows are sorted, added or removed.
+    """
+    texts = [_without_spacing(str(item)) for item in items.items]
+    rows = {
+        name: row
+        for row, name in enumerate(items.names)
+        if name in corrections.texts and _without_spacing(corrections.texts[name]) == texts[row]
+    }
+    # Equal texts are interchangeable: each correction takes one that no other has.
+    free: defaultdict[str, deque[int]] = defaultdict(deque)
+    taken = set(rows.values())
+    for row, text in enumerate(texts):
+        if row not in taken:
+            free[text].append(row)
+    n_moved = 0
+    for name, text in corrections.texts.items():
+        if name in rows:
+            continue
+        candidates = free[_without_spacing(text)]
+        if not candidates:
+            raise InvalidInputError(
+                f"the correction of item {name!r} is for the text {text[:60]!r}, which {items.origin} "
+                "does not have anymore; remove this correction, or give it the present text"
+            )
+        rows[name] = candidates.popleft()
+        n_moved += 1
+    if n_moved:
+        warn_data(
+            [
+                f"{items.origin}: {n_moved} corrections are in other rows than before, and were found "
+                "by their text"
+            ]
+        )
+    return rows
+
+
+def _without_spacing(text: str) -> str:
+    # Spreadsheets change line breaks and blanks.
+    return " ".join(text.split())

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from graphfew.cli import app
 from graphfew.data import DataWarning
 from graphfew.errors import ConfigurationError, DatasetError, InvalidInputError, MissingFileError
-from graphfew.labeling.corrections import correct_labels, read_corrections
+from graphfew.labeling.corrections import Corrections, correct_labels, read_corrections
 from graphfew.labeling.label_sources import LabelSource
 
 pytestmark = pytest.mark.usefixtures("unchecked", "one_thread")
@@ -65,11 +65,16 @@ def test_the_written_table_can_be_corrected_and_given_back(label, tmp_path):
 
 def test_names_and_marks_are_read_as_in_the_items():
     with pytest.warns(DataWarning, match='"cat" and " cat" differ only in blanks'):
-        assert correct_labels(ITEMS, {"r": " cat"}).labels == ("cat", "dog", "cat", None)
+        assert correct_labels(ITEMS, Corrections({"r": " cat"})).labels == (
+            "cat",
+            "dog",
+            "cat",
+            None,
+        )
     with pytest.warns(DataWarning, match="1 of 2 corrections have no label and change nothing"):
-        corrected = correct_labels(ITEMS, {"p": "unlabeled", "r": "cow "})
+        corrected = correct_labels(ITEMS, Corrections({"p": "unlabeled", "r": "cow "}))
     assert corrected.labels == ("cat", "dog", "cow", None)
-    assert correct_labels(ITEMS, {"r": "NA"}, unlabeled_marks=()).labels[2] == "NA"
+    assert correct_labels(ITEMS, Corrections({"r": "NA"}), unlabeled_marks=()).labels[2] == "NA"
 
 
 @pytest.mark.parametrize(
@@ -102,18 +107,44 @@ def test_corrections_are_read_as_spreadsheets_save_them(tmp_path):
     path = tmp_path / "corrections.csv"
     path.write_bytes("item;label;given\np;caf\u00e9;WAHR\nq;caf\u00e9;TRUE\n".encode("cp1252"))
     with pytest.warns(DataWarning) as caught:
-        assert read_corrections(path) == {"p": "caf\u00e9", "q": "caf\u00e9"}
+        assert read_corrections(path).labels == {"p": "caf\u00e9", "q": "caf\u00e9"}
     assert "Windows-1252" in str(caught[0].message)
     assert "semicolons (--delimiter)" in str(caught[0].message)
     lines = ['{"item": "p", "label": "cat", "given": true}', '{"item": "q", "given": false}']
     path = write(tmp_path / "corrections.jsonl", "\n".join(lines))
     with pytest.warns(DataWarning, match="1 rows are no corrections"):
-        assert read_corrections(path) == {"p": "cat"}
+        assert read_corrections(path).labels == {"p": "cat"}
+
+
+TEXTS = ("hi", "bye", "hi", "what  now?")
+TABLE = "item,label,given,text\n0,greeting,true,hi\n2,other,true,hi\n3,question,true,what now?\n"
+
+
+def numbered(*texts):
+    names = tuple(map(str, range(len(texts))))
+    return LabelSource(names, texts, "text", (None,) * len(texts), "a.csv", is_numbered=True)
+
+
+def test_corrections_follow_texts_whose_row_numbers_changed(tmp_path):
+    corrections = read_corrections(write(tmp_path / "corrections.csv", TABLE))
+    same = correct_labels(numbered(*TEXTS), corrections)
+    assert same.labels == ("greeting", None, "other", "question")
+    with pytest.warns(DataWarning, match="2 corrections are in other rows than before"):
+        moved = correct_labels(numbered("what now?", "new", "hi", "hi"), corrections)
+    assert moved.labels == ("question", None, "other", "greeting")
+    with pytest.raises(InvalidInputError, match="'2' is for the text 'hi', which"):
+        correct_labels(numbered("hi", "bye", "what now?"), corrections)
+
+
+def test_corrections_of_named_texts_keep_their_item(tmp_path):
+    corrections = read_corrections(write(tmp_path / "corrections.csv", TABLE))
+    items = LabelSource(("3", "2", "0"), ("typo", "hi", "hi"), "text", (None,) * 3)
+    assert correct_labels(items, corrections).labels == ("question", "other", "greeting")
 
 
 def test_corrections_of_unknown_items_are_rejected():
     with pytest.raises(InvalidInputError, match="the correction of item 'z' fits 0 items"):
-        correct_labels(ITEMS, {"z": "cat"})
+        correct_labels(ITEMS, Corrections({"z": "cat"}))
     twice = LabelSource(("p", "q", "p"), np.eye(3), "features", ("cat", "dog", None))
     with pytest.raises(InvalidInputError, match="item 'p' fits 2 items"):
-        correct_labels(twice, {"p": "dog"})
+        correct_labels(twice, Corrections({"p": "dog"}))

@@ -5,7 +5,7 @@ Start with `classifier.FewShotClassifier`; its default method is `auto.ensemble.
 
 from graphfew.estimators.auto.calibration import agreement_features
 from graphfew.estimators.auto.ensemble import fit_ensemble
-from graphfew.estimators.auto.members import fit_members
+from graphfew.estimators.auto.members import fit_members, member_graph_of
 from graphfew.estimators.auto.mixture import (
     Candidate,
     candidate_features,
@@ -28,6 +28,7 @@ __all__ = [
     "fit_ensemble",
     "fit_members",
     "fit_mixture",
+    "member_graph_of",
     "mix_candidates",
     "propose_candidates",
     "weights_from",

@@ -48,10 +48,15 @@ class FittedItems:
     Attributes:
         unlabeled_probs: `[U, C]` class probabilities of the unlabeled items, in their order.
         predictor: of other items.
+        similarity: `[n]` of all items to their given or most probable class, if the method computes
+            it.
+        search: name of the neighbor search, if the method has one.
     """
 
     unlabeled_probs: Array
     predictor: ItemPredictor
+    similarity: Array | None = None
+    search: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -88,7 +93,7 @@ class MethodPredictor:
                 x = as_tensor(items[start : start + step], dtype)
                 probs.append(self._logits(model, x).softmax(1))
         out: Array = torch.cat(probs).numpy()
-        return out.astype(items.dtype, copy=False)
+        return out.astype(np.result_type(items.dtype, np.float32), copy=False)
 
     def _logits(self, model: GraphMethod, x: Tensor) -> Tensor:
         if self.fitted is not None:
@@ -106,8 +111,17 @@ def encode_items(factory: ModelFactory, X: Any, *, transductive: bool, batch_siz
     model = factory.model(transductive=transductive, dtype=dtype)
     # Sparse items are dense one batch at a time.
     batches = (X[start : start + batch_size] for start in range(0, X.shape[0], batch_size))
+    features: Tensor | None = None
+    start = 0
     with eval_mode(model):
-        return torch.cat([model.encode_items(as_tensor(batch, dtype)) for batch in batches])
+        for batch in batches:
+            encoded = model.encode_items(as_tensor(batch, dtype))
+            if features is None:
+                features = encoded.new_empty(X.shape[0], *encoded.shape[1:])
+            features[start : start + len(encoded)] = encoded
+            start += len(encoded)
+    assert features is not None  # scikit-learn's checks reject empty items
+    return features
 
 
 def fit_items(

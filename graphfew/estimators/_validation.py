@@ -53,8 +53,8 @@ def vstack(first: Any, second: Any) -> Any:
 
 
 def float_dtype(items: Any) -> torch.dtype:
-    """The dtype of models for these items: float32 for float32 items, otherwise float64."""
-    return torch.float32 if items.dtype == np.float32 else torch.float64
+    """The dtype of models for these items: float32 for items of 16 or 32 bits, otherwise float64."""
+    return torch.float32 if items.dtype in (np.float16, np.float32) else torch.float64
 
 
 def check_sparse(X: Any, n_unlabeled: int, *, transductive: bool) -> None:

@@ -30,6 +30,8 @@ from graphfew.serialization.checkpoint import SUFFIX, checkpoint_path
 from graphfew.serialization.hub_download import is_hub_address
 
 Array = NDArray[Any]
+# Items whose class means are summed at a time.
+ITEMS_PER_BLOCK = 65_536
 
 
 class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -90,6 +92,10 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             probabilities.
         auto_threshold_: with the method "auto", the similarity that about 95 % of the members of
             the classes reach; None otherwise.
+        transduction_similarity_: with the method "auto", `[n]` similarity of every item of `fit` to its
+            label in `transduction_`; None otherwise.
+        neighbor_search_: with the method "auto", the name of the search for neighbors: exact, or
+            `cell_search` for more than 30,000 items; None otherwise.
         encoder_: the fitted encoder of texts or images; None if the items are features.
         n_features_in_, feature_names_in_: as in scikit-learn; of raw items, the number of features.
 
@@ -351,31 +357,47 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Set the fitted attributes from new items, which are the last ones of the context."""
         n_classes = len(self.classes_)
         n_previous = len(previous_probs)
-        probs = np.zeros((n_previous + X.shape[0], n_classes))
+        dtype = np.float32 if X.dtype == np.float16 else np.float64
+        probs = np.zeros((n_previous + X.shape[0], n_classes), dtype=dtype)
         probs[:n_previous] = previous_probs
         new_probs = probs[n_previous:]  # a view: the assignments below fill `probs`
         labeled = class_index >= 0
         new_probs[labeled, class_index[labeled]] = 1
-        all_features = self._encode(self._X)
-        fitted = self._fit_method(all_features)
+        # The ensemble reads the items themselves.
+        features = None if self.method == AUTO else self._encode(self._X)
+        fitted = self._fit_method(features)
+        del features
         new_probs[~labeled] = fitted.unlabeled_probs
         self._predictor = fitted.predictor
+        self.transduction_similarity_ = fitted.similarity
+        self.neighbor_search_ = fitted.search
+        del fitted
         self.auto_threshold_: float | None = None
         if isinstance(self._predictor, AutoPredictor):
             self.auto_threshold_ = self._predictor.ensemble.threshold
         if self._head_factory is not None:
             self._predictor = self._fit_head(self._head_factory, probs.argmax(1))
 
-        features = F.normalize(all_features, dim=1)
-        weights = torch.from_numpy(probs).to(features.dtype)
-        class_weights = torch.from_numpy(probs.sum(0)).to(features.dtype)
-        self.class_means_ = (weights.T @ features / class_weights[:, None]).numpy()
+        self.class_means_ = self._class_means(probs)
         self.label_distributions_ = probs
         self.transduction_ = self.classes_[probs.argmax(1)]
 
-    def _fit_method(self, features: torch.Tensor) -> FittedItems:
+    def _class_means(self, probs: Array) -> Array:
+        """Means of the encoded items, `[C, F]`, from blocks of items."""
+        sums: torch.Tensor | None = None
+        for start in range(0, len(probs), ITEMS_PER_BLOCK):
+            rows = slice(start, start + ITEMS_PER_BLOCK)
+            features = F.normalize(self._encode(self._X[rows]), dim=1)
+            part = torch.from_numpy(probs[rows]).to(features.dtype).T @ features
+            sums = part if sums is None else sums + part
+        assert sums is not None
+        class_weights = torch.from_numpy(probs.sum(0)).to(sums.dtype)
+        means: Array = (sums / class_weights[:, None]).numpy()
+        return means
+
+    def _fit_method(self, features: torch.Tensor | None) -> FittedItems:
         n_classes, transductive = len(self.classes_), self.transductive
-        if self.method != AUTO:
+        if features is not None:
             return fit_items(
                 self._factory,
                 self._X,
@@ -460,7 +482,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 self,
                 X,
                 reset=reset,
-                dtype=[np.float64, np.float32],
+                dtype=[np.float64, np.float32, np.float16],
                 allow_nd=self._is_checkpoint(),
                 accept_sparse="csr",
                 # Predictions use these items later, when the caller may have overwritten the array.

@@ -155,7 +155,9 @@ def label_items(
     classifier.fit(features, items.class_index)
     probs = classifier.label_distributions_
     predicted = probs.argmax(1)
-    similarity = classifier.similarity(features)[np.arange(len(predicted)), predicted]
+    similarity = classifier.transduction_similarity_
+    if similarity is None:
+        similarity = classifier.similarity(features)[np.arange(len(predicted)), predicted]
     is_unknown = np.zeros(len(predicted), dtype=bool)
     if threshold == "auto":
         threshold = classifier.auto_threshold_

@@ -127,7 +127,7 @@ class CellIndex:
     ) -> None:
         points = feature_block(self.x, nodes, unit_length=self.unit_length)
         squares = points.square().sum(1)
-        for block in rows.split(max(1, TABLE_ELEMENTS // len(nodes))):
+        for block in torch.split(rows, max(1, TABLE_ELEMENTS // len(nodes))):
             q = feature_block(queries, block, unit_length=self.unit_length)
             table = torch.addmm(squares, q, points.T, alpha=-2).add_(
                 q.square().sum(1, keepdim=True)

@@ -60,14 +60,15 @@ def diffuse_features(
             f"alpha is {alpha} and steps {steps}; alpha must be in [0, 1) and steps at least 1"
         )
     transition = row_normalize(topology, weights) * alpha
-    diffused = []
-    for columns in torch.split(x, COLUMNS, dim=1):
-        start = columns.contiguous()
+    diffused = torch.empty_like(x)
+    for first in range(0, x.shape[1], COLUMNS):
+        columns = slice(first, first + COLUMNS)
+        start = x[:, columns].to(transition.dtype).contiguous()
         current = start
         for _ in range(steps):
             current = sparse_matmul(topology, transition, current).add_(start, alpha=1 - alpha)
-        diffused.append(current)
-    return torch.cat(diffused, dim=1)
+        diffused[:, columns] = current
+    return diffused
 
 
 def row_normalize(topology: Topology, weights: Float[Tensor, "E 1"]) -> Float[Tensor, "E 1"]:

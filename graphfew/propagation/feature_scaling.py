@@ -9,6 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from graphfew.propagation.feature_blocks import feature_block, is_narrow
+
 # With at most this many columns, length 1 would remove much of what they hold.
 FEW_COLUMNS = 32
 # A largest spread of more than this many medians means columns of different units.
@@ -21,6 +23,9 @@ OFFSET_FRACTION = 0.98
 # Relative to the largest spread, or to the values of the column; below it a column is constant.
 CONSTANT_SPREAD = 1e-9
 CONSTANT_ROUNDINGS = 16
+# Values of a sample of rows that the scaling is chosen from, and values that are scaled at a time.
+MAX_FITTED = 2**26
+VALUES_PER_BLOCK = 2**24
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -55,8 +60,18 @@ class FeatureScaling:
         Returns:
             `[N, F]`.
         """
-        scaled = (x - self.center) * self.scale
-        return self.normalize(scaled)
+        if x.numel() <= VALUES_PER_BLOCK and not is_narrow(x):
+            return self._scale(x)
+        # Large features are scaled block by block, and keep their 16 bits.
+        scaled = torch.empty_like(x)
+        step = max(1, VALUES_PER_BLOCK // x.shape[1])
+        for start in range(0, len(x), step):
+            rows = slice(start, start + step)
+            scaled[rows] = self._scale(feature_block(x, rows))
+        return scaled
+
+    def _scale(self, x: Tensor) -> Tensor:
+        return self.normalize((x - self.center) * self.scale)
 
     def normalize(self, x: Float[Tensor, "N F"]) -> Float[Tensor, "N F"]:
         """Scale rows to length 1 if this scaling does, for means of scaled features.
@@ -77,7 +92,7 @@ def fit_scaling(x: Float[Tensor, "N F"]) -> FeatureScaling:
     same unit are centered. Other features, such as embeddings, are scaled to length 1. They are not
     centered: the mean of an imbalanced set is close to its largest class, which would lose its
     direction. If a common offset dominates, they are centered and keep their length. The result
-    does not depend on the unit of the features.
+    does not depend on the unit of the features. Of very many rows, an even sample is used.
 
     Args:
         x: `[N, F]` features.
@@ -91,6 +106,9 @@ def fit_scaling(x: Float[Tensor, "N F"]) -> FeatureScaling:
         >>> fit_scaling(torch.randn(100, 4)).unit_length, fit_scaling(torch.randn(100, 64)).unit_length
         (False, True)
     """
+    # The statistics of very many rows are those of a sample.
+    stride = max(1, x.numel() // MAX_FITTED)
+    x = feature_block(x, slice(None, None, stride))
     largest = x.abs().amax().clamp_min(torch.finfo(x.dtype).tiny)
     # Squares of large values would overflow.
     x = x / largest

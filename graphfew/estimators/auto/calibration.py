@@ -14,6 +14,8 @@ from graphfew.propagation.prior_estimation import bounded_log_shots
 # With fewer items, an agreement rate says little, and logits are used as they are.
 MIN_ITEMS = 20
 BISECTIONS = 30
+# Logits that the factor is found from at most (items times classes).
+MAX_CALIBRATED = 2**23
 TEMPERATURES = (0.05, 20.0)
 MAX_ACCURACY = 0.99
 
@@ -87,6 +89,7 @@ def fit_inv_temperature(logits: Float[Tensor, "U C"], accuracy: float) -> float:
     Returns:
         The factor, between 0.05 and 20.
     """
+    logits = logits[:: max(1, logits.numel() // MAX_CALIBRATED)]
     low, high = (math.log(limit) for limit in TEMPERATURES)
     # The mean confidence grows with the factor.
     for _ in range(BISECTIONS):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -21,6 +22,7 @@ from graphfew.estimators.auto.members import (
     MemberGraph,
     MemberScores,
     fit_members,
+    unit_diffused,
 )
 from graphfew.estimators.auto.mixture import (
     CandidateMixture,
@@ -32,17 +34,24 @@ from graphfew.estimators.auto.mixture import (
 from graphfew.estimators.auto.thresholds import likely_members, refusal_threshold
 from graphfew.estimators.auto.weights import EnsembleWeights
 from graphfew.nn.predictors import LinearPredictor
+from graphfew.propagation.cell_index import CellIndex, build_cells
 from graphfew.propagation.exact_neighbors import query_neighbors
+from graphfew.propagation.feature_blocks import feature_block
 from graphfew.propagation.feature_scaling import FeatureScaling
 from graphfew.propagation.knn_gaussian import DECAY
 from graphfew.propagation.neighbors import Neighbors
 from graphfew.propagation.prior_estimation import estimate_prior
+from graphfew.propagation.search_choice import EXACT_NODES
 from graphfew.propagation.solvers import TINY
 
 # Items with a smaller squared distance, in units of rounding, are the same.
 SAME_ROUNDINGS = 64
 # Items whose neighbors' features are gathered at once.
 ROWS_PER_CHUNK = 4096
+# In sets with more probabilities (items times classes), labeled items count among the unlabeled ones
+# if they are few, because the unlabeled ones alone would be a copy.
+MAX_COPIED = 2**25
+FEW_LABELED = 0.01
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -140,7 +149,8 @@ class Ensemble:
         scaled = self.scaling(x)
         neighbors = self._neighbors(scaled)
         new = self._new_similarity(scaled, neighbors) + self.similarity_offset
-        own_diffused = self.scaling.normalize(self.diffused[neighbors.index[:, 0]])
+        nearest = feature_block(self.diffused, neighbors.index[:, 0])
+        own_diffused = self.scaling.normalize(nearest)
         settled = similarity_to(own_diffused, self.label_means)
         return torch.where(neighbors.is_fitted[:, None], settled, new)
 
@@ -162,16 +172,27 @@ class Ensemble:
         Returns:
             `[M, C]`.
         """
-        is_fitted = torch.zeros(len(rows), dtype=torch.bool)
-        nearest = _nearest_items(neighbors.index[rows], neighbors.distance[rows], is_fitted)
-        return self._new_similarity(self.features[rows], nearest)
+        similarity = []
+        for block in torch.split(rows, ROWS_PER_CHUNK):
+            is_fitted = torch.zeros(len(block), dtype=torch.bool)
+            nearest = _nearest_items(neighbors.index[block], neighbors.distance[block], is_fitted)
+            similarity.append(self._new_similarity(feature_block(self.features, block), nearest))
+        return torch.cat(similarity)
 
     def _neighbors(self, scaled: Tensor) -> _NearestItems:
         n_neighbors = min(NEIGHBORS, len(self.features))
-        index, distance = query_neighbors(scaled, self.features, n_neighbors)
+        if len(self.features) > EXACT_NODES:
+            index, distance = self._cells.search(scaled, n_neighbors)
+        else:
+            index, distance = query_neighbors(scaled, self.features, n_neighbors)
         # Squared distances are differences of squared lengths, which are 1 on average.
-        rounding = SAME_ROUNDINGS * torch.finfo(scaled.dtype).eps
+        rounding = SAME_ROUNDINGS * torch.finfo(self.features.dtype).eps
         return _nearest_items(index, distance, distance[:, 0].square() <= rounding)
+
+    @cached_property
+    def _cells(self) -> CellIndex:
+        """The fitted items in cells, for approximate searches."""
+        return build_cells(self.features)
 
     def _diffuse(
         self, scaled: Tensor, neighbors: _NearestItems, alpha: float | Tensor
@@ -180,7 +201,7 @@ class Ensemble:
         # All neighbors of all items at once would be k times the memory of the features.
         for start in range(0, len(scaled), ROWS_PER_CHUNK):
             rows = slice(start, start + ROWS_PER_CHUNK)
-            gathered = self.diffused[neighbors.index[rows]]
+            gathered = self.diffused[neighbors.index[rows]].to(scaled.dtype)
             mean[rows] = torch.einsum("qk,qkf->qf", neighbors.weights[rows], gathered)
         return self.scaling.normalize(alpha * mean + (1 - alpha) * scaled)
 
@@ -194,12 +215,14 @@ class EnsembleFit:
         logits: `[N, C]` of all items, including labeled ones.
         similarity: `[N, C]` of all items, see `Ensemble.similarity`.
         predictions: `[M, U]` class of each unlabeled item by each member.
+        search: name of the search for neighbors.
     """
 
     ensemble: Ensemble
     logits: Float[Tensor, "N C"]
     similarity: Float[Tensor, "N C"]
     predictions: Int[Tensor, "M U"]
+    search: str
 
 
 @torch.no_grad()
@@ -250,18 +273,21 @@ def fit_ensemble(
     members = fit_members(x, labels, n_classes, graph)
     graph = members.graph
     is_labeled = labels != UNKNOWN
-    shots = int(is_labeled.sum()) / n_classes
-    unlabeled = members.scores[:, ~is_labeled]
-    predictions = unlabeled.argmax(2)
-    cut_share = cut_share_of(graph.topology, graph.edge_weights, labels)
+    labeled = torch.nonzero(is_labeled).flatten()
+    shots = len(labeled) / n_classes
+    is_counted = _counted_items(is_labeled, n_classes)
+    unlabeled = members.scores if is_counted.all() else members.scores[:, is_counted]
+    predictions = torch.stack([_argmax_rows(scores) for scores in unlabeled])
+    counted_labels = labels.masked_fill(is_counted, UNKNOWN)
+    cut_share = cut_share_of(graph.topology, graph.edge_weights, counted_labels)
     mixture = _mix(unlabeled, predictions, cut_share, shots, weights)
     log_probs = mixture.log_probs(members.scores)
-    inv_temperature = _calibrate(
-        mixture, unlabeled, predictions, log_probs[~is_labeled], shots, weights
-    )
+    counted_probs = log_probs if is_counted.all() else log_probs[is_counted]
+    inv_temperature = _calibrate(mixture, unlabeled, predictions, counted_probs, shots, weights)
+    predictions = predictions[:, ~is_labeled[is_counted]]
+    del unlabeled, counted_probs
 
-    unit_diffused = graph.scaling.normalize(graph.diffused)
-    label_means = _label_means(unit_diffused[is_labeled], labels[is_labeled], n_classes)
+    label_means = _label_means(unit_diffused(graph, labeled), labels[labeled], n_classes)
     ensemble = Ensemble(
         graph.scaling,
         graph.features,
@@ -275,10 +301,31 @@ def fit_ensemble(
         inv_temperature,
         label_means,
     )
-    similarity = similarity_to(unit_diffused, label_means)
+    # The scores of all members are the largest arrays; they are not needed any more.
+    del members
+    similarity = torch.cat(
+        [
+            similarity_to(unit_diffused(graph, slice(i, i + ROWS_PER_CHUNK)), label_means)
+            for i in range(0, len(labels), ROWS_PER_CHUNK)
+        ]
+    )
     final = log_probs.argmax(1)
     ensemble = _set_threshold(ensemble, graph.neighbors, labels, predictions, final, similarity)
-    return EnsembleFit(ensemble, inv_temperature * log_probs, similarity, predictions)
+    return EnsembleFit(
+        ensemble, log_probs.mul_(inv_temperature), similarity, predictions, graph.neighbors.search
+    )
+
+
+def _counted_items(is_labeled: Tensor, n_classes: int) -> Bool[Tensor, " N"]:
+    """The items that count as unlabeled."""
+    n_items, n_labeled = len(is_labeled), int(is_labeled.sum())
+    if n_items * n_classes > MAX_COPIED and n_labeled <= FEW_LABELED * n_items:
+        return torch.ones_like(is_labeled)
+    return ~is_labeled
+
+
+def _argmax_rows(scores: Float[Tensor, "N C"]) -> Int[Tensor, " N"]:
+    return torch.cat([block.argmax(1) for block in torch.split(scores, ROWS_PER_CHUNK)])
 
 
 def _set_threshold(
@@ -292,8 +339,9 @@ def _set_threshold(
     """Set the similarity below which an item is unknown, and the offset of new items."""
     members = likely_members(labels, predictions, final)
     threshold = refusal_threshold(similarity, final, members)
-    as_new = ensemble.similarity_as_new(neighbors, members)
-    offset = threshold - refusal_threshold(as_new, final[members], torch.arange(len(members)))
+    sample = members[:: max(1, len(members) * similarity.shape[1] // MAX_COPIED)]
+    as_new = ensemble.similarity_as_new(neighbors, sample)
+    offset = threshold - refusal_threshold(as_new, final[sample], torch.arange(len(sample)))
     return dataclasses.replace(ensemble, threshold=threshold, similarity_offset=offset)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import warnings
 
 import torch
@@ -15,6 +16,7 @@ from graphfew.core.episode import UNKNOWN
 from graphfew.core.topology import Topology
 from graphfew.nn.predictors import LinearPredictor
 from graphfew.propagation.diffusion import diffuse_features
+from graphfew.propagation.feature_blocks import feature_block
 from graphfew.propagation.feature_scaling import FeatureScaling, fit_scaling
 from graphfew.propagation.knn_gaussian import sparse_knn_gaussian
 from graphfew.propagation.neighbors import Neighbors, Search, knn
@@ -24,6 +26,8 @@ NEIGHBORS = 10
 ALPHA = 0.9
 # Inverse regularization of the linear heads, on rows whose mean squared length is 1.
 INV_REGULARIZATION = 10.0
+# Items whose scores are computed at a time.
+ROWS_PER_BLOCK = 16_384
 MAX_STEPS = 300
 # The solution only ranks classes, so it need not be exact.
 TOLERANCE = 1e-4
@@ -42,11 +46,6 @@ class MemberScores:
     linear: Float[Tensor, "N C"]
     diffused: Float[Tensor, "N C"]
     propagated: Float[Tensor, "N C"]
-
-    def spreads(self) -> tuple[float, ...]:
-        """The standard deviation of each member's scores around the mean of the item's classes."""
-        spreads = [float(_center(scores).square().mean().sqrt()) for scores in self._all()]
-        return tuple(max(spread, TINY) for spread in spreads)
 
     def standardize(self, spreads: tuple[float, ...]) -> Float[Tensor, "M N C"]:
         """Center the scores of each item and divide them by the spread of their member."""
@@ -107,6 +106,14 @@ def member_graph_of(
 
     Returns:
         The graph.
+
+    Example:
+        >>> import torch, graphfew as gf
+        >>> from graphfew.estimators import member_graph_of
+        >>> x = torch.tensor([[0.0], [0.1], [0.9], [1.0]])
+        >>> scaling = gf.propagation.fit_scaling(x)
+        >>> member_graph_of(scaling, scaling(x), gf.propagation.knn(x, 3)).diffused.shape
+        torch.Size([4, 1])
     """
     topology, edge_weights = sparse_knn_gaussian(features, NEIGHBORS, search=_reuse(neighbors))
     diffused = diffuse_features(topology, edge_weights, features, ALPHA)
@@ -122,7 +129,7 @@ class FittedMembers:
         linear_head: on scaled features.
         diffused_head: on normalized diffused features.
         propagated: `[N, C]` class scores of label propagation.
-        spreads: of the members' scores.
+        spreads: standard deviation of each member's scores around the mean of the item's classes.
         scores: `[M, N, C]` standardized scores of the members.
     """
 
@@ -160,21 +167,47 @@ def fit_members(
     """
     graph = build_member_graph(x) if graph is None else graph
     features = graph.features
-    unit_diffused = graph.scaling.normalize(graph.diffused)
-    is_labeled = labels != UNKNOWN
-    linear_head = fit_head(features[is_labeled], labels[is_labeled], n_classes)
-    diffused_head = fit_head(unit_diffused[is_labeled], labels[is_labeled], n_classes)
+    labeled = torch.nonzero(labels != UNKNOWN).flatten()
+    linear_head = fit_head(feature_block(features, labeled), labels[labeled], n_classes)
+    diffused_head = fit_head(unit_diffused(graph, labeled), labels[labeled], n_classes)
     propagated = propagate_labels(graph.topology, graph.edge_weights, labels, n_classes)
-    scores = MemberScores(linear_head(features), diffused_head(unit_diffused), propagated)
-    spreads = scores.spreads()
-    return FittedMembers(
-        graph,
-        linear_head,
-        diffused_head,
-        propagated,
-        spreads,
-        scores.standardize(spreads),
-    )
+    spreads, scores = _standardized_scores(graph, linear_head, diffused_head, propagated)
+    return FittedMembers(graph, linear_head, diffused_head, propagated, spreads, scores)
+
+
+def unit_diffused(graph: MemberGraph, rows: slice | Int[Tensor, " n"]) -> Float[Tensor, "n F"]:
+    """Return the diffused features of some items, normalized as the scaling does.
+
+    Args:
+        graph: of the items.
+        rows: the items.
+
+    Returns:
+        `[n, F]`.
+    """
+    return graph.scaling.normalize(feature_block(graph.diffused, rows))
+
+
+def _standardized_scores(
+    graph: MemberGraph,
+    linear_head: LinearPredictor,
+    diffused_head: LinearPredictor,
+    propagated: Tensor,
+) -> tuple[tuple[float, ...], Float[Tensor, "M N C"]]:
+    """The spreads and the standardized scores, without further arrays of all items and classes."""
+    scores = propagated.new_empty(3, *propagated.shape)
+    squares = torch.zeros(3, dtype=torch.float64)
+    for start in range(0, len(propagated), ROWS_PER_BLOCK):
+        rows = slice(start, start + ROWS_PER_BLOCK)
+        linear = linear_head(feature_block(graph.features, rows))
+        diffused = diffused_head(unit_diffused(graph, rows))
+        for member, values in enumerate((linear, diffused, propagated[rows])):
+            scores[member, rows] = _center(values)
+            squares[member] += scores[member, rows].square().sum(dtype=torch.float64)
+    spreads = tuple(max(math.sqrt(s / propagated.numel()), TINY) for s in squares.tolist())
+    for member, spread in zip(scores, spreads, strict=True):
+        member.div_(spread)
+    return spreads, scores
 
 
 def fit_head(x: Float[Tensor, "L F"], labels: Int[Tensor, " L"], n_classes: int) -> LinearPredictor:

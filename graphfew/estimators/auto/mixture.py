@@ -19,6 +19,8 @@ MEMBER_WEIGHTS = (1.0, 2.0, 1.0)
 PRIOR_EXPONENTS = (0.5, 1.0, 1.5, 2.0)
 # A bias is estimated from so many probabilities at most (items times classes).
 MAX_MATCHED = 4_000_000
+# Items whose logits are computed at a time.
+ROWS_PER_BLOCK = 16_384
 # Added to the proportions of classes, so that their logarithms are finite.
 SMALLEST_PROPORTION = 1e-3
 
@@ -52,6 +54,11 @@ class Candidate:
         """Compute logits from standardized scores."""
         return _weighted_sum(scores, self.member_weights).add_(self.bias)
 
+    def classes(self, scores: Float[Tensor, "M N C"]) -> Int[Tensor, " N"]:
+        """Predict classes from standardized scores."""
+        blocks = torch.split(scores, ROWS_PER_BLOCK, dim=1)
+        return torch.cat([self.logits(block).argmax(1) for block in blocks])
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class CandidateMixture:
@@ -67,17 +74,21 @@ class CandidateMixture:
 
     def log_probs(self, scores: Float[Tensor, "M N C"]) -> Float[Tensor, "N C"]:
         """Compute log-probabilities from standardized scores `[M, N, C]`."""
-        probs = torch.zeros_like(scores[0])
-        for candidate, weight in zip(self.candidates, self.weights, strict=True):
-            probs += weight * candidate.logits(scores).softmax(1)
-        # An item that every candidate is sure about must keep a finite logit for other classes.
-        return probs.clamp_min(torch.finfo(probs.dtype).tiny).log()
+        log_probs = torch.empty_like(scores[0])
+        for start in range(0, scores.shape[1], ROWS_PER_BLOCK):
+            rows = slice(start, start + ROWS_PER_BLOCK)
+            probs = log_probs[rows].zero_()
+            for candidate, weight in zip(self.candidates, self.weights, strict=True):
+                probs += weight * candidate.logits(scores[:, rows]).softmax(1)
+            # An item that every candidate is sure about must keep a finite logit for other classes.
+            probs.clamp_min_(torch.finfo(probs.dtype).tiny).log_()
+        return log_probs
 
     def agreement(self, scores: Float[Tensor, "M N C"], classes: Int[Tensor, " N"]) -> float:
         """Return the mean rate at which a candidate predicts the given classes."""
         total = 0.0
         for candidate in self.candidates:
-            total += float((candidate.logits(scores).argmax(1) == classes).double().mean())
+            total += float((candidate.classes(scores) == classes).double().mean())
         return total / len(self.candidates)
 
 
@@ -158,7 +169,7 @@ def candidate_features(
     predictions = scores.argmax(2)
     rows = []
     for candidate in candidates:
-        classes = candidate.logits(scores).argmax(1)
+        classes = candidate.classes(scores)
         agreement = (predictions == classes).double().mean(1)
         entropy, deviation = _compare_proportions(classes, prior.double())
         rows.append([cut_share(classes), *agreement.tolist(), entropy, deviation])

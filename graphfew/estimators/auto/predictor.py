@@ -20,6 +20,7 @@ from graphfew.estimators.auto.weights import EnsembleWeights, default_weights
 
 Array = NDArray[Any]
 AUTO = "auto"
+ROWS_PER_BLOCK = 16_384
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -46,13 +47,13 @@ class AutoPredictor:
         else:
             logits = self._by_batch(self.ensemble.logits, items, batch_size)
         out: Array = logits.softmax(1).numpy()
-        return out.astype(items.dtype, copy=False)
+        return out.astype(np.result_type(items.dtype, np.float32), copy=False)
 
     def similarity(self, items: Any, batch_size: int) -> Array:
         """Compute how close items are to each class, see `Ensemble.similarity`."""
         similarity = self._by_batch(self.ensemble.similarity, items, batch_size)
         out: Array = similarity.numpy()
-        return out.astype(items.dtype, copy=False)
+        return out.astype(np.result_type(items.dtype, np.float32), copy=False)
 
     def _by_batch(
         self, function: Callable[[Tensor], Tensor], items: Any, batch_size: int
@@ -68,7 +69,7 @@ class AutoPredictor:
         x, labels = self.context
         unknown = torch.full((len(queries),), UNKNOWN)
         fit = fit_ensemble(
-            torch.cat([x, queries]),
+            torch.cat([x, queries.to(x.dtype)]),
             torch.cat([labels, unknown]),
             self.ensemble.propagated.shape[1],
             self.weights,
@@ -98,11 +99,18 @@ def fit_auto(
     """
     weights = default_weights() if weights is None else weights
     dtype = _validation.float_dtype(X)
-    x, labels = as_tensor(X, dtype), torch.from_numpy(class_index)
+    # Features of 16 bits are converted block by block.
+    x = torch.from_numpy(X) if X.dtype == np.float16 else as_tensor(X, dtype)
+    labels = torch.from_numpy(class_index)
     fit = fit_ensemble(x, labels, n_classes, weights)
     context = (x, labels) if transductive else None
     predictor = AutoPredictor(fit.ensemble, dtype, context, weights)
-    return FittedItems(fit.logits[labels == UNKNOWN].softmax(1).numpy(), predictor)
+    probs = fit.logits[labels == UNKNOWN]
+    for block in torch.split(probs, ROWS_PER_BLOCK):
+        block.copy_(block.softmax(1))
+    assigned = torch.where(labels == UNKNOWN, fit.logits.argmax(1), labels)
+    similarity = fit.similarity.gather(1, assigned[:, None])[:, 0]
+    return FittedItems(probs.numpy(), predictor, similarity.numpy(), fit.search)
 
 
 def check_auto(arguments: Any, X: Any) -> None:

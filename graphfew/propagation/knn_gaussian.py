@@ -63,7 +63,7 @@ def knn_gaussian(tasks: DenseBatch, k: int = 10) -> Float[Tensor, "G n n"]:
     scale = tasks.x.square().sum(2).amax(1)[:, None, None]
     is_neighbor = knn_mask(distance, k, tasks.receive_only, scale)
     width = distance.masked_fill(~is_neighbor, 0).amax(2, keepdim=True)
-    weights = _gaussian(distance, width, _rounding(scale)) * is_neighbor
+    weights = gaussian_weights(distance, width, largest_rounding(scale)) * is_neighbor
     weights = (weights + weights.mT) / 2
     if tasks.receive_only is None:
         return weights
@@ -105,7 +105,7 @@ def sparse_knn_gaussian(
     neighbors = knn(x, min(k, len(x) - 1), search=search)
     distance = neighbors.distance.square()
     width = distance.amax(1, keepdim=True)
-    weights = _gaussian(distance, width, _rounding(_largest_square(x)))
+    weights = gaussian_weights(distance, width, largest_rounding(_largest_square(x)))
     return union_graph(neighbors.topology, weights.view(-1, 1), _mean)
 
 
@@ -141,7 +141,7 @@ class KnnGaussianAffinity:
         """Return Gaussian affinities with the width of the query."""
         del index
         # Only one direction exists, so the mean of both is half of it.
-        return _gaussian(distance, radius, _rounding(self.squares.amax())) / 2
+        return gaussian_weights(distance, radius, largest_rounding(self.squares.amax())) / 2
 
 
 def _largest_square(x: Tensor) -> Tensor:
@@ -155,13 +155,13 @@ def _largest_square(x: Tensor) -> Tensor:
     return torch.stack(largest).amax().square()
 
 
-def _rounding(scale: Tensor) -> Tensor:
-    """The largest squared distance of equal nodes whose largest squared length is `scale`."""
+def largest_rounding(scale: Tensor) -> Tensor:
+    """Return the largest squared distance of equal nodes whose largest squared length is `scale`."""
     return TIE_ROUNDINGS * torch.finfo(scale.dtype).eps * scale
 
 
-def _gaussian(distance: Tensor, width: Tensor, rounding: Tensor) -> Tensor:
-    """Gaussian of squared distances and widths; 0 / 0 of equal nodes counts as 0."""
+def gaussian_weights(distance: Tensor, width: Tensor, rounding: Tensor) -> Tensor:
+    """Compute Gaussians of squared distances and widths; 0 / 0 of equal nodes counts as 0."""
     tiny = torch.finfo(distance.dtype).tiny
     distance = distance.masked_fill(distance <= rounding, 0)
     width = width.maximum(rounding).clamp_min(tiny)

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional as F
 
 from graphfew.core.topology import Topology
 from graphfew.errors import InvalidInputError, NumericalError
+from graphfew.ops.sparse_rows import sum_weighted_rows
 
 TINY = 1e-12
 # Methods use sparse graphs for tasks with more nodes than this.
@@ -290,15 +290,7 @@ def sparse_matmul(
         >>> sparse_matmul(topology, torch.full_like(weights, 2.0), torch.eye(2)).tolist()
         [[0.0, 2.0], [2.0, 0.0]]
     """
-    out: Tensor = F.embedding_bag(
-        topology.senders,
-        x,
-        topology.ptr,
-        mode="sum",
-        per_sample_weights=weights[:, 0],
-        include_last_offset=True,
-    )
-    return out
+    return sum_weighted_rows(x, topology.senders, topology.ptr, weights[:, 0])
 
 
 def solve_in_column_blocks(

@@ -50,6 +50,7 @@ else:
     _LAZY = {
         "FewShotClassifier": "graphfew.estimators.classifier",
         "convert": None,
+        "dask": None,
         "encoders": None,
         "estimators": None,
         "export": None,

@@ -12,6 +12,7 @@ from graphfew.cli._source_options import source_options, source_parameters
 from graphfew.cli.error_handling import one_line_errors, stop_on_interrupt
 
 FOLDER_PANEL, MODEL_PANEL, FILE_PANEL = "Folders of images", "Model", "Files to write"
+CLUSTER_PANEL = "More than one machine"
 
 
 @with_parameters(source_parameters())
@@ -20,13 +21,14 @@ def label(
         Path,
         typer.Argument(
             help="A folder of class folders with images; a table (.csv, .tsv, .txt, .jsonl, .json, also .gz, "
-            "or .parquet) of texts, image paths or features; or an .npz or .npy."
+            "or .parquet) of texts, image paths or features; an .npz or .npy; or a folder of .parquet files."
         ),
     ],
     out: Annotated[
         Path,
         typer.Option(
-            help="The table to write: .csv, .parquet or .jsonl.", rich_help_panel=FILE_PANEL
+            help="The table to write: .csv, .parquet or .jsonl; of a folder of .parquet files, a folder.",
+            rich_help_panel=FILE_PANEL,
         ),
     ],
     method: Annotated[
@@ -106,6 +108,16 @@ def label(
             rich_help_panel=FOLDER_PANEL,
         ),
     ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Label a folder of .parquet files on the workers of this Dask scheduler, such as "
+            "tcp://10.0.0.1:8786.",
+            show_default="workers on this machine",
+            rich_help_panel=CLUSTER_PANEL,
+        ),
+    ] = None,
     **options: Any,
 ) -> None:
     """Label items from a few labels per class, using all unlabeled items together.
@@ -114,10 +126,15 @@ def label(
     the second most probable class, and whether the label was given. An out-of-distribution item has a low similarity.
     """
     # scikit-learn takes seconds to import; the other commands need not wait.
+    from graphfew.cli.label_folder_run import is_parquet_folder, run_label_folder
     from graphfew.cli.label_run import LabelRequest, run_label
     from graphfew.estimators.auto.predictor import AUTO
 
-    with one_line_errors(), stop_on_interrupt("Stopped; nothing was written."):
+    is_folder = scheduler is not None or is_parquet_folder(source)
+    stopped = "Stopped; nothing was written."
+    if is_folder:
+        stopped = "Stopped; complete files are kept, and the same command continues."
+    with one_line_errors(), stop_on_interrupt(stopped):
         request = LabelRequest(
             source=source,
             out=out,
@@ -134,4 +151,7 @@ def label(
             # Corrections may be the only labels.
             options=source_options(options, require_labels=corrections is None),
         )
-        run_label(request)
+        if is_folder:
+            run_label_folder(request, scheduler)
+        else:
+            run_label(request)

@@ -17,7 +17,7 @@ import graphfew as gf
 from graphfew.methods import registry
 
 PACKAGES = [name for name in gf.__all__ if isinstance(getattr(gf, name), ModuleType)]
-PACKAGES += ["core", "estimators", "serialization"]
+PACKAGES += ["core", "dask", "estimators", "serialization"]
 SECTIONS = [
     "Formula",
     "Args",

@@ -35,6 +35,7 @@ ORDER = (
     "export",
     "visualization",
     "labeling",
+    "dask",
     "benchmark",
     "cli",
 )

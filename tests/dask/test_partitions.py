@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -266,7 +267,7 @@ def kill_once(path, flag):
 def lose_worker(path, value):
     """Tables of a partition whose worker is lost again and again."""
     yield pa.table({"a": [1]})
-    raise distributed.KilledWorker("task", None, 3)
+    raise distributed.KilledWorker("task", SimpleNamespace(address="tcp://10.0.0.2:1"), 3)
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")

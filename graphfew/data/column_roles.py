@@ -28,6 +28,19 @@ _TEXT_NAMES = (
     "question",
     "comment",
 )
+_IMAGE_NAMES = (
+    "image",
+    "image_path",
+    "img",
+    "photo",
+    "picture",
+    "path",
+    "file",
+    "filename",
+    "file_name",
+    "filepath",
+    "file_path",
+)
 _MAX_NAMES_SHOWN = 8
 _USE_FEATURES = "--features-column"
 
@@ -261,8 +274,9 @@ def id_columns(header: Sequence[str], options: ColumnOptions) -> list[str]:
         >>> id_columns(["id", "text"], ColumnOptions()), id_columns(["id", "x"], ColumnOptions())
         (['id'], [])
     """
-    names_text = any(name.strip().lower() in _TEXT_NAMES for name in header)
-    if options.features or not (names_text or options.texts or options.image):
+    usual_names = (*_TEXT_NAMES, *_IMAGE_NAMES)
+    is_usual = any(name.strip().lower() in usual_names for name in header)
+    if options.features or not (is_usual or options.texts or options.image):
         return []
     return [name for name in header if has_id_name(name)]
 

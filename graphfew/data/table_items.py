@@ -81,7 +81,7 @@ def extract_items(table: RawTable, roles: ColumnRoles, folder: Path) -> TableIte
     problems = sorted((*table.problems, *problems), key=lambda problem: problem.row)
     labels = None
     if roles.label is not None:
-        labels = label_texts(table.origin, list(table.columns[roles.label]))
+        labels = label_texts(table.origin, table.label_cells(roles.label))
     names = _names(table, roles)
     is_numbered = names is None
     if names is None:

@@ -81,7 +81,7 @@ def read_corrections(path: Path) -> Corrections:
             )
     raise_problems(str(path), table.problems, "correct {it}")
     names = label_texts(str(path), table.columns[ITEM_COLUMN])
-    texts = label_texts(str(path), table.columns[LABEL_COLUMN])
+    texts = label_texts(str(path), table.label_cells(LABEL_COLUMN))
     # A table without the column holds corrections only.
     given = table.columns.get(GIVEN_COLUMN, [True] * len(table))
     contents = table.columns.get(TEXT_COLUMN, [None] * len(table))

@@ -405,3 +405,37 @@ def test_ids_of_texts_are_kept_as_they_are_written(tmp_path):
     source, _ = read(tmp_path / "b.csv", "id,x,label\n7,1,a\n9,2,b\n4,3,\n")
     assert source.kind == "features"
     assert source.is_numbered
+
+
+def test_ids_of_images_are_kept_as_they_are_written(tmp_path):
+    rows = []
+    for name, label in (("007", "a"), ("12345678901234567890123", "b"), ("3", "")):
+        Image.new("RGB", (4, 4)).save(tmp_path / f"{name}.png")
+        rows.append(f"{name},{name}.png,{label}\n")
+    source, _ = read(tmp_path / "a.csv", "id,image,label\n" + "".join(rows))
+    assert source.kind == "image"
+    assert source.names == ("007", "12345678901234567890123", "3")
+
+
+def test_booleans_are_labels_as_text(tmp_path):
+    records = [
+        {"text": text, "label": label}
+        for text, label in zip(TEXTS, (True, False, None), strict=True)
+    ]
+    path = tmp_path / "a.jsonl"
+    path.write_text("\n".join(map(json.dumps, records)))
+    pandas = pytest.importorskip("pandas")
+    tables = [path, pandas.DataFrame(records), pandas.DataFrame(records[:2])]
+    tables.append(pandas.DataFrame(records).astype({"label": "boolean"}))
+    for table in tables:
+        source = read_source(table)
+        assert source.labels[:2] == ("true", "false")
+        assert not any(source.labels[2:])
+
+
+def test_booleans_of_arrow_are_labels_as_text_and_features_as_numbers():
+    arrow = pytest.importorskip("pyarrow")
+    columns = {"text": list(TEXTS), "label": [True, False, None]}
+    assert read_source(arrow.table(columns)).labels == ("true", "false", None)
+    columns = {"x": [True, False, True], "label": ["a", "b", None]}
+    assert read_source(arrow.table(columns)).items.tolist() == [[1.0], [0.0], [1.0]]

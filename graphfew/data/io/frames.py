@@ -156,7 +156,8 @@ def _arrow_column(column: Any) -> Column:
     if types.is_null(kind):
         return [None] * len(column)
     # Arrow counts dates and times as primitive, too.
-    if types.is_primitive(kind) and not types.is_temporal(kind):
+    is_number = types.is_primitive(kind) and not types.is_boolean(kind)
+    if is_number and not types.is_temporal(kind):
         return _to_float64(column.to_numpy())
     if types.is_decimal(kind):
         return [None if value is None else float(value) for value in column.to_pylist()]
@@ -180,7 +181,7 @@ def _arrow_matrix(column: Any) -> NDArray[np.float64] | None:
 
 def _pandas_column(column: Any) -> Column:
     # pandas' own types of missing numbers have the kind of numbers, too.
-    if getattr(column.dtype, "kind", "O") in "buif":
+    if getattr(column.dtype, "kind", "O") in "uif":
         numbers: Column = column.to_numpy(dtype=np.float64, na_value=math.nan)
         return numbers
     if is_arrow(getattr(column.array, "_pa_array", None)):
@@ -236,10 +237,13 @@ def _with_numbers(
     """A table whose columns of numbers are arrays."""
     converted: dict[str, Column] = {}
     invalid: dict[tuple[int, str], str] = {}
+    booleans = set()
     for name, values in columns.items():
         if isinstance(values, np.ndarray) or column_type(values) != "number":
             converted[name] = values
             continue
+        if all(isinstance(value, bool | np.bool_) or is_blank(value) for value in values):
+            booleans.add(name)
         numbers = np.full(len(values), math.nan)
         for row, value in enumerate(values):
             if isinstance(value, int | float | np.number | np.bool_):
@@ -247,7 +251,14 @@ def _with_numbers(
             else:
                 invalid[row, name] = "" if is_blank(value) else str(value)
         converted[name] = numbers
-    return RawTable(origin, converted, row_place, invalid, tuple(problems))
+    return RawTable(
+        origin,
+        converted,
+        row_place,
+        invalid,
+        tuple(problems),
+        booleans=frozenset(booleans),
+    )
 
 
 def _to_float(value: Any) -> float:

@@ -34,6 +34,7 @@ class RawTable:
         invalid_cells: text of cells that are not numeric, by row and column.
         problems: rows that could not be read; their cells are empty.
         assumptions: what was assumed about the format, with the option that changes it.
+        booleans: columns of numbers that are booleans in the file.
 
     Example:
         >>> table = RawTable("items.csv", {"a": np.ones(2)}, lambda row: f"line {row + 2}")
@@ -47,6 +48,7 @@ class RawTable:
     invalid_cells: Mapping[tuple[int, str], str] = dataclasses.field(default_factory=dict)
     problems: tuple[ItemProblem, ...] = ()
     assumptions: tuple[str, ...] = ()
+    booleans: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), ()))
@@ -54,6 +56,14 @@ class RawTable:
     def cell(self, row: int, column: str) -> str:
         """Describe the place of a cell."""
         return f"{self.row_place(row)}, column {column!r}"
+
+    def label_cells(self, column: str) -> list[Any]:
+        """Return the cells of a column of labels, with booleans as the text `true` or `false`."""
+        cells = list(self.columns[column])
+        if column not in self.booleans:
+            return cells
+        words = {0.0: "false", 1.0: "true"}
+        return [words.get(cell) for cell in cells]
 
 
 def column_type(values: Column) -> ColumnType:

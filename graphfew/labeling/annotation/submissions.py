@@ -41,7 +41,9 @@ def submit_label(service: AnnotationService, annotator: str, form: Form) -> None
     seen = _seen(service, form)
     is_check = service.is_check(annotator, index)
     if decision == "label":
-        action: Action = LabelItems((key,), field(form, "label"), seen, is_check=is_check)
+        action: Action = LabelItems(
+            (key,), _class_name(service, form, "label"), seen, is_check=is_check
+        )
     elif decision == "none":
         action = RejectItem(key, seen, is_check)
     elif decision == "skip":
@@ -70,7 +72,7 @@ def submit_grid(service: AnnotationService, annotator: str, form: Form) -> None:
     keys = service.items.keys
     action = LabelItems(
         items=tuple(keys[item] for item in shown if item not in wrong),
-        label=field(form, "label"),
+        label=_class_name(service, form, "label"),
         seen=_seen(service, form),
         rejected=tuple(keys[item] for item in shown if item in wrong),
     )
@@ -90,8 +92,10 @@ def submit_class(service: AnnotationService, annotator: str, form: Form) -> None
     """
     changes: dict[str, Callable[[], Action]] = {
         "add": lambda: AddClass(field(form, "name")),
-        "rename": lambda: RenameClass(field(form, "name"), field(form, "new_name")),
-        "merge": lambda: MergeClass(field(form, "name"), field(form, "into")),
+        "rename": lambda: RenameClass(_class_name(service, form, "name"), field(form, "new_name")),
+        "merge": lambda: MergeClass(
+            _class_name(service, form, "name"), _class_name(service, form, "into")
+        ),
     }
     change = field(form, "change")
     if change == "undo":
@@ -100,6 +104,19 @@ def submit_class(service: AnnotationService, annotator: str, form: Form) -> None
         service.submit(annotator, changes[change]())
     else:
         raise InvalidInputError(f"the change is {change[:20]!r}; reload the page")
+
+
+def _class_name(service: AnnotationService, form: Form, name: str) -> str:
+    """The class that a field names.
+
+    Browsers change line breaks and repeated blanks, which classes of the source may have.
+    """
+    text = field(form, name)
+    classes = service.snapshot().state.classes
+    if text in classes:
+        return text
+    similar = [known for known in classes if known.split() == text.split()]
+    return similar[0] if len(similar) == 1 else text
 
 
 def _seen(service: AnnotationService, form: Form) -> int:

@@ -8,10 +8,14 @@ import torch
 from graphfew.errors import InvalidInputError
 from graphfew.labeling.annotation.actions import AddClass, LabelItems, RejectItem, SkipItem
 from graphfew.labeling.annotation.background import BackgroundTasks
+from graphfew.labeling.annotation.event_log import EventLog, describe_items
 from graphfew.labeling.annotation.leases import LEASE_SECONDS, Leases
 from graphfew.labeling.annotation.map_layout import layout_items
 from graphfew.labeling.annotation.predictions import ModelProbs
 from graphfew.labeling.annotation.refinement import refine_model, refine_queue, suggest_items
+from graphfew.labeling.annotation.service import AnnotationService
+from graphfew.labeling.annotation.submissions import submit_class, submit_label
+from tests.labeling.annotation.conftest import N_ITEMS, make_items
 
 
 def label(service, annotator, item, name=None, seen=None):
@@ -271,3 +275,17 @@ def test_stop_waits_for_the_current_task():
     assert not tasks.stop(0.01)
     may_end.set()
     assert tasks.stop(10.0)
+
+
+def test_classes_of_the_source_are_named_as_browsers_send_them(item_graph, tmp_path):
+    items = make_items(("two\nlines", "two  blanks", *[None] * (N_ITEMS - 2)))
+    with EventLog(tmp_path / "log", describe_items("items.csv", items.names)) as log:
+        service = AnnotationService(items, log, item_graph)
+        form = {"item": ["5"], "seen": ["0"], "label": ["two\r\nlines"]}
+        submit_label(service, "me", form)
+        assert service.snapshot().state.labels["item 5"] == "two\nlines"
+        merge = {"change": ["merge"], "name": ["two\r\nlines"], "into": ["two blanks"]}
+        submit_class(service, "me", merge)
+        assert service.snapshot().state.classes == ("two  blanks",)
+        with pytest.raises(InvalidInputError, match="invisible character"):
+            submit_label(service, "me", {**form, "label": ["new\r\nname"]})

@@ -69,7 +69,7 @@ class Backbone(nn.Module):
 
     def _encode(self, x: Tensor) -> Tensor:
         chunk_size = self._chunk_size(x)
-        if len(x) <= chunk_size:
+        if x.shape[0] <= chunk_size:
             features: Tensor = self.net(x)
             return features
         return torch.cat([self.net(chunk) for chunk in torch.split(x, chunk_size)])
@@ -77,7 +77,7 @@ class Backbone(nn.Module):
     def _chunk_size(self, x: Tensor) -> int:
         """Return how many items to encode at once: all, except images on a CPU in evaluation."""
         if x.ndim != 4 or not len(x) or x.device.type != "cpu" or torch.is_grad_enabled():
-            return len(x)
+            return x.shape[0]
         for module in self.net.modules():
             # Batch norm in training depends on the whole batch, and a hook may look at it.
             if module.training or module._forward_hooks or module._forward_pre_hooks:

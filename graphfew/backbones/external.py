@@ -79,7 +79,7 @@ def check_features(features: Any, n_items: int, dim: int | None, name: str) -> T
             f"the encoder {name} returned {received}; it must return features as a floating tensor "
             "[N, F]"
         )
-    if features.ndim != 2 or len(features) != n_items or dim not in (None, features.shape[1]):
+    if features.ndim != 2 or features.shape[0] != n_items or dim not in (None, features.shape[1]):
         width = "F" if dim is None else dim
         raise InvalidInputError(
             f"the encoder {name} returned features of shape {tuple(features.shape)} for {n_items} "

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import math
 import operator
 import reprlib
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from graphfew.core.node_layout import MAX_CACHED_NODES
 from graphfew.errors import InvalidInputError, InvalidTypeError
 
 
@@ -22,9 +27,10 @@ def check_tensors(x: Tensor, y: Tensor, query: Tensor) -> None:
             f"x is on {x.device}, y on {y.device} and query on {query.device}; move all to one "
             "device"
         )
-    if not len(x) == len(y) == len(query):
+    n_items = x.shape[0]
+    if not n_items == y.shape[0] == query.shape[0]:
         raise InvalidInputError(
-            f"lengths differ: x has {len(x)} items, y {len(y)} and query {len(query)}; "
+            f"lengths differ: x has {n_items} items, y {len(y)} and query {len(query)}; "
             "give one of each per node"
         )
     if y.dtype != torch.int64 or query.dtype != torch.bool:
@@ -71,26 +77,65 @@ def check_sizes(n_items: int, sizes: tuple[int, ...], way: tuple[int, ...]) -> N
             )
 
 
-def check_labels(y: Tensor, query: Tensor, task: Tensor, way: tuple[int, ...]) -> None:
-    """Check that queries carry no label and that all labels are below the way of their task."""
-    labeled_query = query & (y != -1)
-    if bool(labeled_query.any()):
-        node = int(labeled_query.nonzero()[0])
-        label = int(y[node])
-        raise InvalidInputError(
-            f"query node {node} carries label {label}; set it to -1 and keep the label as the "
-            "target"
-        )
-    way_of_node = torch.tensor(way, device=y.device)[task]
-    out_of_range = (y < -1) | (y >= way_of_node)
-    if bool(out_of_range.any()):
-        node = int(out_of_range.nonzero()[0])
-        label = int(y[node])
-        t = int(task[node])
-        raise InvalidInputError(
-            f"node {node} has label {label} in task {t}, a {way[t]}-way task; "
-            f"labels run from 0 to {way[t] - 1}, and -1 means unknown"
-        )
+@dataclasses.dataclass(frozen=True)
+class NodeCounts:
+    """Numbers of nodes of each task.
+
+    Attributes:
+        queries: number of queries of each task.
+        unlabeled: number of unlabeled nodes of each task.
+        shots: number of supports of each class, `[tasks, max(way)]`.
+    """
+
+    queries: tuple[int, ...]
+    unlabeled: tuple[int, ...]
+    shots: npt.NDArray[np.int64]
+
+
+def count_nodes(
+    y: Tensor, query: Tensor, sizes: tuple[int, ...], way: tuple[int, ...]
+) -> NodeCounts:
+    """Count queries, unlabeled nodes and supports, and check that their labels are valid.
+
+    Queries may carry no label, and all labels must be below the way of their task.
+    """
+    # In NumPy, which has less overhead than torch for a few hundred numbers, and synchronizes a
+    # GPU once instead of for every check.
+    label, is_query = y.cpu().numpy(), query.cpu().numpy()
+    if label.size > MAX_CACHED_NODES:
+        return _count_nodes(label, is_query, sizes, way)
+    # The tasks of an evaluation usually have the same labels in the same order.
+    return _count_cached(label.tobytes(), is_query.tobytes(), sizes, way)
+
+
+@functools.lru_cache(maxsize=16)
+def _count_cached(
+    label: bytes, is_query: bytes, sizes: tuple[int, ...], way: tuple[int, ...]
+) -> NodeCounts:
+    labels = np.frombuffer(label, dtype=np.int64)
+    return _count_nodes(labels, np.frombuffer(is_query, dtype=np.bool_), sizes, way)
+
+
+def _count_nodes(
+    label: npt.NDArray[np.int64],
+    is_query: npt.NDArray[np.bool_],
+    sizes: tuple[int, ...],
+    way: tuple[int, ...],
+) -> NodeCounts:
+    n_tasks, max_way = len(sizes), max(way)
+    query_kind = max_way + 1
+    if label.min() < -1 or label.max() >= max_way or (label[is_query] != -1).any():
+        raise _label_error(label, is_query, sizes, way)
+    # Kinds of nodes: 0 if unlabeled, then the classes, then queries.
+    kind = np.where(is_query, query_kind, label + 1)
+    task = np.repeat(np.arange(n_tasks), sizes)
+    n_kinds = query_kind + 1
+    counts = np.bincount(task * n_kinds + kind, minlength=n_tasks * n_kinds)
+    counts = counts.reshape(n_tasks, n_kinds)
+    unlabeled, shots, queries = counts[:, 0], counts[:, 1:-1], counts[:, -1]
+    if shots[~_has_class(way)].any():
+        raise _label_error(label, is_query, sizes, way)
+    return NodeCounts(tuple(queries.tolist()), tuple(unlabeled.tolist()), shots)
 
 
 def check_queries(n_queries: tuple[int, ...]) -> None:
@@ -100,21 +145,13 @@ def check_queries(n_queries: tuple[int, ...]) -> None:
         raise InvalidInputError(f"task {empty_task} has no query; mark at least one node in query")
 
 
-def check_classes(y: Tensor, task: Tensor, way: tuple[int, ...]) -> None:
-    """Check that every class has a labeled support node."""
-    n_tasks = len(way)
-    max_way = max(way)
-    labeled = y != -1
-    # As if every task had `max_way` classes: one bincount for all tasks, masked afterwards.
-    class_of_node = task[labeled] * max_way + y[labeled]
-    shots = torch.bincount(class_of_node, minlength=n_tasks * max_way)
-    shots = shots.view(n_tasks, max_way)
-    classes = torch.arange(max_way, device=y.device)
-    way_of_task = torch.tensor(way, device=y.device)
-    has_class = classes < way_of_task[:, None]
-    missing = has_class & (shots == 0)
-    if bool(missing.any()):
-        t, c = missing.nonzero()[0].tolist()
+def check_classes(shots: npt.NDArray[np.int64], way: tuple[int, ...]) -> None:
+    """Check that every class has a labeled support node, given `shots` `[tasks, max(way)]`."""
+    if shots.all():
+        return
+    missing = _has_class(way) & (shots == 0)
+    if missing.any():
+        t, c = np.argwhere(missing)[0].tolist()
         raise InvalidInputError(
             f"class {c} of task {t} has no labeled support; every class needs a shot"
         )
@@ -158,3 +195,32 @@ def _check_finite(x: Tensor) -> None:
         raise InvalidInputError(
             f"x has NaN or infinite values (first in item {item}); remove or impute them first"
         )
+
+
+def _has_class(way: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+    """Return which classes each task has, `[tasks, max(way)]`."""
+    return np.arange(max(way)) < np.asarray(way)[:, None]
+
+
+def _label_error(
+    label: npt.NDArray[np.int64],
+    is_query: npt.NDArray[np.bool_],
+    sizes: tuple[int, ...],
+    way: tuple[int, ...],
+) -> InvalidInputError:
+    """Describe the first labeled query or, without any, the first label out of range."""
+    labeled_queries = np.flatnonzero(is_query & (label != -1))
+    if len(labeled_queries):
+        node = int(labeled_queries[0])
+        return InvalidInputError(
+            f"query node {node} carries label {label[node]}; set it to -1 and keep the label as "
+            "the target"
+        )
+    task = np.repeat(np.arange(len(sizes)), sizes)
+    out_of_range = (label < -1) | (label >= np.asarray(way)[task])
+    node = int(np.flatnonzero(out_of_range)[0])
+    t = int(task[node])
+    return InvalidInputError(
+        f"node {node} has label {label[node]} in task {t}, a {way[t]}-way task; "
+        f"labels run from 0 to {way[t] - 1}, and -1 means unknown"
+    )

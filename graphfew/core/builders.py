@@ -96,32 +96,15 @@ def class_node_graph(episode: Episode) -> Topology:
         >>> topology.senders.tolist(), topology.receivers.tolist()
         ([3, 4, 0, 1], [2, 2, 3, 4])
     """
-    n_items = len(episode.y)
-    device = episode.y.device
-    way = torch.tensor(episode.way, device=device)
-    n_queries = torch.tensor(episode.n_queries, device=device)
-    # cumsum(0) - way is the exclusive prefix sum, the number of classes in earlier tasks.
-    first_class = n_items + way.cumsum(0) - way
-
-    support = torch.nonzero(episode.labeled).flatten()
-    support_task = episode.task[support]
-    support_class = first_class[support_task] + episode.y[support]
-    query = torch.nonzero(episode.query).flatten()
-    query_rank, class_node = ragged_product(n_queries, way)
-
-    senders = torch.cat([support, n_items + class_node])
-    receivers = torch.cat([support_class, query[query_rank]])
-    # Class nodes have the largest numbers, so edges into queries come before those into classes.
-    num_nodes = n_items + sum(episode.way)
-    topology = from_edges(senders, receivers, num_nodes)
-    # Batched inner products between items and class nodes need one way for all tasks.
-    common_way = common_size(episode.way)
-    if common_way is None:
-        return topology
-    return dataclasses.replace(
-        topology,
-        items_per_task=common_size(episode.sizes),
-        classes_per_task=common_way,
+    layout = episode.layout
+    # Batched products of items and class nodes need one way for all tasks.
+    common_way = layout.common_way
+    return Topology(
+        num_nodes=len(episode.y) + layout.n_classes,
+        device=episode.y.device,
+        class_layout=layout,
+        items_per_task=None if common_way is None else layout.common_size,
+        classes_per_task=common_way or 0,
     )
 
 

@@ -215,6 +215,31 @@ def update_classes_and_queries(
     )
 
 
+def query_class_scores(
+    episode: Episode,
+    class_nodes: Float[Tensor, "M F"],
+    fn: Callable[[DenseBatch], tuple[Tensor, Tensor]],
+) -> Float[Tensor, "Q way"] | None:
+    """Compute the scores of `update_classes_and_queries` for queries only, without a graph.
+
+    Args:
+        episode: tasks with features `[N, F]`.
+        class_nodes: `[sum(way), F]`.
+        fn: `tasks -> ([G, way, F], [G, n, way])`.
+
+    Returns:
+        `[Q, way]`, queries in the order of the episode; None for tasks of different shapes.
+    """
+    layout = episode.layout
+    if layout.shape is None:
+        return None
+    ((_, _, tasks),) = _class_groups(episode, episode.x, class_nodes)
+    _, scores = fn(tasks)
+    if layout.supports_first:
+        return scores[:, -layout.n_queries[0] :].flatten(0, 1)
+    return scores.flatten(0, 1).index_select(0, layout.query_nodes)
+
+
 def class_softmax(scores: Float[Tensor, "G n way"]) -> Float[Tensor, "G n way"]:
     """Compute the softmax over classes.
 
@@ -271,38 +296,41 @@ def _groups(
     episode: Episode, x: Tensor, edges: Tensor | None
 ) -> Iterator[tuple[Tensor, DenseBatch]]:
     """Yield the nodes `[G, n]` of all tasks of each size and way, and the tasks themselves."""
+    layout = episode.layout
+    one_hot, device = layout.one_hot(x.dtype), episode.y.device
+    if layout.common_size is not None and layout.common_way is not None:
+        # All tasks have the same shape, so views replace the copies of indexing.
+        nodes = torch.arange(len(episode.y), device=device).view(-1, layout.common_size)
+        yield nodes, _dense(nodes.shape, x, one_hot, episode.query, edges)
+        return
     # On the CPU: `nonzero` on a GPU would synchronize for each group.
     sizes = torch.tensor(episode.sizes)
     ways = torch.tensor(episode.way)
     first_node = sizes.cumsum(0) - sizes
     # One group per shape, so that a closed form is one batched call instead of one per task.
-    shapes = sorted(set(zip(episode.sizes, episode.way, strict=True)))
-    for size, way in shapes:
+    for size, way in sorted(set(zip(episode.sizes, episode.way, strict=True))):
         is_member = (sizes == size) & (ways == way)
         tasks = torch.nonzero(is_member).flatten()
-        nodes = first_node[tasks][:, None] + torch.arange(size)
-        nodes = nodes.to(episode.y.device)
-        group_edges = edges
-        if len(shapes) == 1:
-            # All tasks have the same shape, so views replace the copies of indexing.
-            y = episode.y.view(-1, size)
-            query = episode.query.view(-1, size)
-            features = x.view(-1, size, x.shape[1])
-        else:
-            y = episode.y[nodes]
-            query = episode.query[nodes]
-            features = x[nodes]
-            if edges is not None:
-                group_edges = edges[_edge_indices(episode, nodes)]
-        matrices = None
-        if group_edges is not None:
-            n_channels = group_edges.shape[1]
-            matrices = group_edges.view(-1, size, size, n_channels)
-        # one_hot accepts no -1, so unknown labels become class 0 and are masked.
-        is_known = (y >= 0)[..., None]
-        one_hot = F.one_hot(y.clamp_min(0), way)
-        one_hot = one_hot.to(x.dtype) * is_known
-        yield nodes, DenseBatch(features, one_hot, query, matrices)
+        nodes = (first_node[tasks][:, None] + torch.arange(size)).to(device)
+        group = nodes.flatten()
+        group_edges = None if edges is None else edges[_edge_indices(episode, nodes)]
+        labels = one_hot[group, :way]
+        yield nodes, _dense(nodes.shape, x[group], labels, episode.query[group], group_edges)
+
+
+def _dense(
+    shape: torch.Size, x: Tensor, one_hot: Tensor, query: Tensor, edges: Tensor | None
+) -> DenseBatch:
+    """View the rows of `G` tasks of `n` nodes each as dense arrays."""
+    matrices = None
+    if edges is not None:
+        matrices = edges.view(shape[0], shape[1], shape[1], edges.shape[1])
+    return DenseBatch(
+        x=x.view(*shape, x.shape[1]),
+        one_hot=one_hot.view(*shape, one_hot.shape[1]),
+        query=query.view(shape),
+        edges=matrices,
+    )
 
 
 def _class_node_groups(graph: Graph) -> Iterator[tuple[Tensor, Tensor, DenseBatch]]:
@@ -319,13 +347,19 @@ def _class_groups(
 ) -> Iterator[tuple[Tensor, Tensor, DenseBatch]]:
     """Yield the nodes `[G, n]` of each size and way, the rows `[G, way]` of `class_nodes`, and the tasks."""
     device = episode.y.device
+    layout = episode.layout
+    if layout.common_size is not None and layout.common_way is not None:
+        ((nodes, tasks),) = _groups(episode, x, None)
+        shape = (episode.n_tasks, layout.common_way)
+        rows = torch.arange(len(class_nodes), device=device).view(shape)
+        features = class_nodes.view(*shape, class_nodes.shape[1])
+        yield nodes, rows, dataclasses.replace(tasks, class_nodes=features)
+        return
     ways = torch.tensor(episode.way)
     first_class = (ways.cumsum(0) - ways).to(device)
     for nodes, tasks in _groups(episode, x, None):
-        task = episode.task[nodes[:, 0]]
-        way = tasks.one_hot.shape[2]
-        class_in_task = torch.arange(way, device=device)
-        rows = first_class[task, None] + class_in_task
+        class_in_task = torch.arange(tasks.one_hot.shape[2], device=device)
+        rows = first_class[episode.task[nodes[:, 0]], None] + class_in_task
         yield nodes, rows, dataclasses.replace(tasks, class_nodes=class_nodes[rows])
 
 
@@ -347,21 +381,26 @@ def _merge_scores(episode: Episode, parts: list[tuple[Tensor, Tensor]]) -> Tenso
 def _set_class_nodes(graph: Graph, parts: list[tuple[Tensor, Tensor]]) -> Tensor:
     """Replace class nodes `[G, way]` by features `[G, way, F]`; items stay."""
     n_items = len(graph.episode.y)
-    class_nodes = graph.nodes[n_items:]
+    items, class_nodes = graph.nodes[:n_items], graph.nodes[n_items:]
+    # One group holds all tasks in order.
+    if len(parts) == 1:
+        return torch.cat([items, parts[0][1].flatten(0, 1)])
     for rows, values in parts:
         class_nodes = class_nodes.index_copy(0, rows.flatten(), values.flatten(0, 1))
-    return torch.cat([graph.nodes[:n_items], class_nodes])
+    return torch.cat([items, class_nodes])
 
 
 def _set_query_edges(graph: Graph, parts: list[tuple[Tensor, Tensor]]) -> Tensor:
     """Replace the edges into queries by class scores of their nodes."""
     episode = graph.episode
     scores = _merge_scores(episode, parts)
-    query_scores = scores[episode.query]
+    query_scores = scores.index_select(0, episode.layout.query_nodes)
     # Edges are sorted by receiver, and queries come before class nodes: these edges come first.
-    query_edges = query_scores[valid_class_mask(episode)]
-    other_edges = graph.edges[len(query_edges) :]
-    return torch.cat([query_edges[:, None], other_edges])
+    if episode.layout.common_way is not None:
+        query_edges = query_scores.reshape(-1, 1)
+    else:
+        query_edges = query_scores[valid_class_mask(episode)][:, None]
+    return torch.cat([query_edges, graph.edges[len(query_edges) :]])
 
 
 def _edge_indices(episode: Episode, nodes: Tensor) -> Tensor:

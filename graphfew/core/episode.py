@@ -12,8 +12,10 @@ from jaxtyping import Bool, Int, Shaped
 from torch import Tensor
 
 from graphfew.core import _episode_checks
+from graphfew.core.node_layout import NodeLayout, node_layout
 from graphfew.errors import InvalidInputError
 from graphfew.ops.ragged import ragged_product
+from graphfew.ops.tracing import is_traced
 
 UNKNOWN = -1
 
@@ -67,19 +69,15 @@ class Episode:
         _episode_checks.check_tensors(self.x, self.y, self.query)
         sizes = _episode_checks.int_tuple("sizes", self.sizes)
         way = _episode_checks.int_tuple("way", self.way)
-        _episode_checks.check_sizes(len(self.x), sizes, way)
-        task = task_index(sizes, self.y.device)
-        _episode_checks.check_labels(self.y, self.query, task, way)
-        n_queries = _count_per_task(self.query, task, len(sizes))
-        unlabeled = (self.y == UNKNOWN) & ~self.query
-        n_unlabeled = _count_per_task(unlabeled, task, len(sizes))
-        _episode_checks.check_queries(n_queries)
-        _episode_checks.check_classes(self.y, task, way)
+        _episode_checks.check_sizes(self.x.shape[0], sizes, way)
+        counts = _episode_checks.count_nodes(self.y, self.query, sizes, way)
+        _episode_checks.check_queries(counts.queries)
+        _episode_checks.check_classes(counts.shots, way)
         # The dataclass is frozen, so derived fields are set through object.
         object.__setattr__(self, "sizes", sizes)
         object.__setattr__(self, "way", way)
-        object.__setattr__(self, "n_queries", n_queries)
-        object.__setattr__(self, "n_unlabeled", n_unlabeled)
+        object.__setattr__(self, "n_queries", counts.queries)
+        object.__setattr__(self, "n_unlabeled", counts.unlabeled)
 
     @classmethod
     def single(cls, x: Tensor, y: Tensor, query: Tensor, way: int) -> Episode:
@@ -118,11 +116,9 @@ class Episode:
         query = torch.zeros(len(y), dtype=torch.bool, device=getattr(y, "device", None))
         _episode_checks.check_tensors(x, y, query)
         sizes, ways = (len(y),), _episode_checks.int_tuple("way", (way,))
-        task = task_index(sizes, y.device)
-        _episode_checks.check_sizes(len(x), sizes, ways)
-        _episode_checks.check_labels(y, query, task, ways)
-        _episode_checks.check_classes(y, task, ways)
-        n_unlabeled = _count_per_task(y == UNKNOWN, task, 1)
+        _episode_checks.check_sizes(x.shape[0], sizes, ways)
+        counts = _episode_checks.count_nodes(y, query, sizes, ways)
+        _episode_checks.check_classes(counts.shots, ways)
         return unchecked_episode(
             x=x,
             y=y,
@@ -130,7 +126,7 @@ class Episode:
             sizes=sizes,
             way=ways,
             n_queries=(0,),
-            n_unlabeled=n_unlabeled,
+            n_unlabeled=counts.unlabeled,
         )
 
     @property
@@ -141,12 +137,22 @@ class Episode:
     @property
     def labeled(self) -> Bool[Tensor, " N"]:
         """`[N]` bool, True for labeled support nodes."""
-        return self.y != UNKNOWN
+        return self.layout.labeled
 
     @property
     def task(self) -> Int[Tensor, " N"]:
         """`[N]` int64, the index of the task of each node."""
-        return task_index(self.sizes, self.y.device)
+        return self.layout.task
+
+    @property
+    def layout(self) -> NodeLayout:
+        """Indices that depend on labels only, shared with encoded forms of the episode."""
+        layout: NodeLayout | None = getattr(self, "_layout", None)
+        if layout is not None:
+            return layout
+        return node_layout(
+            self.y, self.query, self.sizes, self.way, self.n_queries, self.n_unlabeled
+        )
 
     def encode(self, encoder: Callable[[Tensor], Tensor]) -> Episode:
         """Replace the items by their features.
@@ -157,7 +163,11 @@ class Episode:
         Returns:
             The same episode with `x` of shape `[N, F]`.
         """
-        return _derive(self, x=encoder(self.x))
+        encoded = _derive(self, x=encoder(self.x))
+        # Layers read it often. Tensors of a traced computation are not valid outside of it.
+        if not is_traced():
+            object.__setattr__(encoded, "_layout", self.layout)
+        return encoded
 
     def to(self, *args: Any, **kwargs: Any) -> Episode:
         """Move all tensors to a device; a dtype applies to `x` only.
@@ -347,13 +357,6 @@ def collate(episodes: Sequence[Episode]) -> Episode:
     )
 
 
-def task_index(sizes: Sequence[int], device: torch.device) -> Int[Tensor, " N"]:
-    """Return the task of each node, `[sum(sizes)]` int64."""
-    counts = torch.tensor(sizes, dtype=torch.int64, device=device)
-    # With output_size given, a GPU need not synchronize to learn the length of the result.
-    return torch.repeat_interleave(counts, output_size=sum(sizes))
-
-
 def _derive(episode: Episode, **changes: Any) -> Episode:
     """Copy a valid episode with changes that keep it valid; `origin` is dropped unless given."""
     fields = {name: getattr(episode, name) for name in _FIELDS}
@@ -361,11 +364,6 @@ def _derive(episode: Episode, **changes: Any) -> Episode:
     fields["origin"] = None
     fields.update(changes)
     return unchecked_episode(**fields)
-
-
-def _count_per_task(mask: Tensor, task: Tensor, n_tasks: int) -> tuple[int, ...]:
-    counts = torch.bincount(task[mask], minlength=n_tasks)
-    return tuple(counts.tolist())
 
 
 def _select(values: tuple[int, ...], tasks: Sequence[int]) -> tuple[int, ...]:

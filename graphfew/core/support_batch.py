@@ -91,7 +91,7 @@ def query_scores(episode: Episode, fn: Callable[[SupportBatch], Tensor]) -> Floa
         `[Q, max(way)]`, queries in the order of the episode; `-inf` for classes that a query's task
         lacks.
     """
-    batch = _supports_first(episode)
+    batch = equal_support_batch(episode)
     if batch is not None:
         return fn(batch).flatten(0, 1)
     max_way = max(episode.way)
@@ -105,20 +105,45 @@ def query_scores(episode: Episode, fn: Callable[[SupportBatch], Tensor]) -> Floa
     return torch.cat(values)[order]
 
 
-def _supports_first(episode: Episode) -> SupportBatch | None:
-    """Return equal tasks whose nodes are supports, then queries, as views; None for other tasks."""
-    shapes = set(zip(episode.sizes, episode.n_queries, episode.way, strict=True))
-    if len(shapes) > 1 or any(episode.n_unlabeled):
+def split_supports(
+    episode: Episode,
+) -> tuple[Float[Tensor, "G S F"], Float[Tensor, "G Q F"]] | None:
+    """Return the features of supports and queries of all tasks as dense arrays.
+
+    Args:
+        episode: tasks with features `[N, F]`. Unlabeled nodes are ignored.
+
+    Returns:
+        `[G, S, F]` and `[G, Q, F]`, as views of the features if the nodes of each task are
+        supports, then queries; None if the tasks differ in their numbers of nodes or classes.
+    """
+    layout, x = episode.layout, episode.x
+    if layout.shape is None:
         return None
-    ((size, n_queries, way),) = shapes
-    n_supports = size - n_queries
-    is_query = episode.query.view(-1, size)
-    if bool(is_query[:, :n_supports].any()):
+    size, _, n_queries, _ = layout.shape
+    if layout.supports_first:
+        nodes = x.view(-1, size, x.shape[1])
+        n_supports = size - n_queries
+        return nodes[:, :n_supports], nodes[:, n_supports:]
+    rows = (episode.n_tasks, -1, x.shape[1])
+    supports = x.index_select(0, layout.support_nodes).view(rows)
+    return supports, x.index_select(0, layout.query_nodes).view(rows)
+
+
+def equal_support_batch(episode: Episode) -> SupportBatch | None:
+    """Return all tasks as one batch; None if their numbers of supports, queries or classes differ.
+
+    Args:
+        episode: tasks with features `[N, F]`. Unlabeled nodes are ignored.
+
+    Returns:
+        The batch; see `split_supports`.
+    """
+    parts = split_supports(episode)
+    if parts is None:
         return None
-    x = episode.x.view(-1, size, episode.x.shape[1])
-    labels = episode.y.view(-1, size)[:, :n_supports]
-    one_hot = F.one_hot(labels, way).to(x.dtype)
-    return SupportBatch(x[:, :n_supports], one_hot, x[:, n_supports:])
+    supports, queries = parts
+    return SupportBatch(supports, episode.layout.support_one_hot(supports.dtype), queries)
 
 
 def update_query_stars(graph: Graph, fn: Callable[[SupportBatch], tuple[Tensor, Tensor]]) -> Graph:

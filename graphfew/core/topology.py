@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from graphfew._utils.cached_property import cached_property
+from graphfew.core.node_layout import NodeLayout
 from graphfew.errors import InvalidInputError
 from graphfew.ops import batched, circulant, ragged
 from graphfew.ops.chunking import (
@@ -34,7 +35,7 @@ class Topology:
         device: device of the index tensors.
         sizes: nodes of each task if every task is a complete graph with self-loops, else None.
         edge_index: `(senders, receivers)`, each `[E]` int64 with ascending receivers; None if
-            `sizes` is given.
+            `sizes` or `class_layout` is given.
         items_per_task: number of items of each task, if it is the same for all tasks and no edge
             leaves its task; None if unknown.
         classes_per_task: number of class nodes of each task, if they follow all items and every
@@ -55,6 +56,7 @@ class Topology:
     edge_index: tuple[Tensor, Tensor] | None = None
     items_per_task: int | None = None
     classes_per_task: int = 0
+    class_layout: NodeLayout | None = None
 
     @cached_property
     def task_size(self) -> int | None:
@@ -62,6 +64,15 @@ class Topology:
         if self.sizes and len(set(self.sizes)) == 1:
             return self.sizes[0]
         return None
+
+    @property
+    def num_edges(self) -> int:
+        """Number of edges E, without computing their index."""
+        if self.sizes is not None:
+            return sum(n * n for n in self.sizes)
+        if self.class_layout is not None:
+            return self.class_layout.n_class_node_edges
+        return len(self.receivers)
 
     @property
     def senders(self) -> Int[Tensor, " E"]:
@@ -212,19 +223,49 @@ class Topology:
         Returns:
             Edges, `[E, 1]`.
         """
+        if self.has_class_table:
+            items, classes = self.split_nodes(x)
+            return self.table_edges(torch.bmm(items, classes.mT))
         n_items = self.items_per_task
         if n_items is None:
             n_items = self.task_size
         # In tasks of equal size one matrix product per task holds all inner products.
         if n_items is None:
             return self.apply_edges(lambda a, b: (a * b).sum(1, keepdim=True), x)
-        return batched.inner_products(
-            x,
-            n_items,
-            self.classes_per_task,
-            self.receivers,
-            self.senders,
-        )
+        return batched.inner_products(x, n_items, self.receivers, self.senders)
+
+    @property
+    def has_class_table(self) -> bool:
+        """Whether every edge is a cell of one table of items and class nodes per task."""
+        return self.items_per_task is not None and self.classes_per_task > 0
+
+    def split_nodes(
+        self, x: Float[Tensor, "N F"]
+    ) -> tuple[Float[Tensor, "G n F"], Float[Tensor, "G way F"]]:
+        """View the nodes as items and class nodes of each task, if `has_class_table`.
+
+        Args:
+            x: node features, `[N, F]`.
+
+        Returns:
+            `[G, n, F]` and `[G, way, F]`.
+        """
+        assert self.items_per_task is not None
+        nodes_per_task = self.items_per_task + self.classes_per_task
+        n_items = len(x) // nodes_per_task * self.items_per_task
+        items = x[:n_items].view(-1, self.items_per_task, x.shape[1])
+        return items, x[n_items:].view(-1, self.classes_per_task, x.shape[1])
+
+    def table_edges(self, table: Float[Tensor, "G n way"]) -> Float[Tensor, "E 1"]:
+        """Read the edges from a table of items and class nodes, if `has_class_table`.
+
+        Args:
+            table: one value per item and class node of each task, `[G, n, way]`.
+
+        Returns:
+            Edges, `[E, 1]`.
+        """
+        return table.reshape(-1).index_select(0, self._class_cells)[:, None]
 
     def slice_receivers(self, start: int) -> Topology:
         """Keep the edges into the nodes `start ..`, which become the receivers `0 ..`.
@@ -373,10 +414,25 @@ class Topology:
     def _edge_index(self) -> tuple[Tensor, Tensor]:
         if self.edge_index is not None:
             return self.edge_index
+        if self.class_layout is not None:
+            return self.class_layout.class_node_index
         if self.task_size is not None:
             n_tasks = self.num_nodes // self.task_size
             return batched.complete_index(n_tasks, self.task_size, self.device)
         return ragged.complete_index(self._complete_sizes, self.device)
+
+    @cached_property
+    def _class_cells(self) -> Tensor:
+        """Return the cell of each edge in a table of items and class nodes, `[E]` indices."""
+        if self.class_layout is not None:
+            return self.class_layout.class_node_cells
+        assert self.items_per_task is not None
+        nodes_per_task = self.items_per_task + self.classes_per_task
+        first_class = self.num_nodes // nodes_per_task * self.items_per_task
+        # Class nodes have the larger numbers, whichever way the edge points.
+        item = torch.minimum(self.receivers, self.senders)
+        class_node = torch.maximum(self.receivers, self.senders) - first_class
+        return item * self.classes_per_task + class_node % self.classes_per_task
 
     @cached_property
     def _pair_edges(self) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from graphfew._utils.model_spec import JSON
 from graphfew._utils.seeding import torch_generator
-from graphfew.core.episode import Episode, task_index
+from graphfew.core.episode import Episode
+from graphfew.core.node_layout import task_index
 from graphfew.data.augment import Augmentation
 from graphfew.data.sources import BatchSource, FeedbackSource, TaskSource
 from graphfew.errors import InvalidInputError

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from graphfew.core.dense_batch import DenseBatch, update_classes_and_queries, weighted_class_means
+from graphfew.core.dense_batch import (
+    DenseBatch,
+    query_class_scores,
+    update_classes_and_queries,
+    weighted_class_means,
+)
+from graphfew.core.episode import Episode
 from graphfew.core.graph import Graph
 from graphfew.methods._checks import require_labeled
 from graphfew.methods.registry import register_method
+from graphfew.nn.layers import Layers
 from graphfew.nn.method import GraphMethod
+from graphfew.nn.prototypes import class_means
 from graphfew.nn.readout import class_node_logits
 from graphfew.nn.soft_assignment import normalized_class_mean_graph
 from graphfew.propagation.class_priors import (
@@ -21,7 +30,9 @@ from graphfew.propagation.class_priors import (
     estimate_proportions,
     unknown_mask,
 )
-from graphfew.propagation.feature_transforms import check_center
+from graphfew.propagation.feature_transforms import check_center, power_normalize
+
+TINY = 1e-12
 
 
 class PrototypeRectification:
@@ -41,40 +52,57 @@ class PrototypeRectification:
 
     def __call__(self, graph: Graph) -> Graph:
         """Return the graph with new class nodes and edges."""
-        return update_classes_and_queries(graph, self._rectify)
+        return update_classes_and_queries(graph, self.rectify)
 
-    def _rectify(self, tasks: DenseBatch) -> tuple[Tensor, Tensor]:
+    def rectify(self, tasks: DenseBatch) -> tuple[Tensor, Tensor]:
+        """Return the rectified class nodes `[G, way, F]`, and the logits of all nodes.
+
+        The items must have length 1.
+        """
         assert tasks.class_nodes is not None
-        x = tasks.x + unknown_mask(tasks) * self._shift(tasks)
-        similarity = _cosines(x, tasks.class_nodes)
-        way = similarity.shape[2]
+        is_query = unknown_mask(tasks)
+        supports = F.normalize(tasks.class_nodes, dim=2)
+        shift = self._shift(tasks, is_query, _products(tasks.x, supports))
+        x = torch.addcmul(tasks.x, is_query, shift)
+        norm = torch.linalg.vector_norm(x, dim=2, keepdim=True).clamp_min(TINY)
+        similarity = _products(x, supports) / norm
         # Hard pseudo-labels: a query joins only the class that it is assigned to.
-        pseudo_label = F.one_hot(similarity.argmax(2), way).to(x.dtype)
-        membership = torch.where(tasks.labeled[..., None], tasks.one_hot, pseudo_label)
+        nearest = similarity.argmax(2, keepdim=True)
+        pseudo_label = torch.zeros_like(similarity).scatter(2, nearest, 1.0)
+        membership = tasks.one_hot + pseudo_label * is_query
         weight = (self.inv_temperature * similarity).exp() * membership
         # exp(β cos) favors members that are typical of their class.
         classes = weighted_class_means(weight, x)
-        return classes, self.scale * _cosines(x, classes)
+        return classes, self.scale * _products(x, F.normalize(classes, dim=2)) / norm
 
-    def _shift(self, tasks: DenseBatch) -> Tensor:
+    def _shift(self, tasks: DenseBatch, is_query: Tensor, similarity: Tensor) -> Tensor:
         """Return the shift that aligns the query mean with the support mean, `[G, 1, F]`.
 
         The support mean is taken under the estimated class proportions of the queries, because
         with imbalanced queries the two means differ even without a domain shift.
         """
         assert tasks.class_nodes is not None
-        is_query = unknown_mask(tasks)
         prior = class_prior(self.prior, tasks.one_hot)
-        similarity = _cosines(tasks.x, tasks.class_nodes)
         probs = (self.inv_temperature * similarity).softmax(2) * is_query
         proportions = estimate_proportions(probs, prior, self.prior_strength)
         support_mean = torch.bmm(proportions[:, None], tasks.class_nodes)
-        query_mean = (tasks.x * is_query).sum(1, keepdim=True) / is_query.sum(1, keepdim=True)
+        query_mean = torch.bmm(is_query.mT / is_query.sum(1, keepdim=True), tasks.x)
         return support_mean - query_mean
 
 
-def _cosines(x: Tensor, classes: Tensor) -> Tensor:
-    return torch.bmm(F.normalize(x, dim=2), F.normalize(classes, dim=2).mT)
+def _products(x: Tensor, classes: Tensor) -> Tensor:
+    """Return the inner products of items and classes, `[G, n, way]`."""
+    # There are few classes: a wide product is faster than a narrow one.
+    return torch.bmm(classes, x.mT).mT
+
+
+def _query_logits(
+    layers: Layers, encoded: Episode, power: float, center: Sequence[float] | None
+) -> Tensor | None:
+    layer = layers[0]
+    assert isinstance(layer, PrototypeRectification)
+    normalized = power_normalize(encoded, power, center)
+    return query_class_scores(normalized, class_means(normalized), layer.rectify)
 
 
 @register_method(paper="Liu et al. 2020", inductive=False, transductive=True)
@@ -142,4 +170,5 @@ def bd_cspn(
         [PrototypeRectification(inv_temperature, scale, prior, prior_strength)],
         class_node_logits,
         check=require_labeled("bd_cspn"),
+        query_logits=functools.partial(_query_logits, power=power, center=center),
     )

@@ -9,7 +9,12 @@ from graphfew.methods.losses import node_loss
 from graphfew.methods.registry import register_method
 from graphfew.nn.layers import Metric, squared_euclidean
 from graphfew.nn.method import GraphMethod
-from graphfew.nn.prototypes import ScaledMetric, class_mean_graph, fit_class_means
+from graphfew.nn.prototypes import (
+    ScaledMetric,
+    class_mean_graph,
+    class_mean_logits,
+    fit_class_means,
+)
 from graphfew.nn.readout import class_node_logits
 
 
@@ -71,4 +76,5 @@ def prototypical(
         independent_queries=True,
         check=require_labeled("prototypical"),
         fit_context=fit_class_means,
+        query_logits=class_mean_logits,
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from graphfew.core.episode import Episode
 from graphfew.core.graph import Graph
@@ -14,9 +13,16 @@ from graphfew.methods.registry import register_method
 from graphfew.nn.layers import Layers, squared_euclidean
 from graphfew.nn.method import GraphMethod
 from graphfew.nn.predictors import FittedContext, TransformedPredictor
-from graphfew.nn.prototypes import ScaledMetric, class_mean_graph, fit_class_means, task_class_means
+from graphfew.nn.prototypes import (
+    ScaledMetric,
+    class_mean_graph,
+    class_mean_logits,
+    fit_class_means,
+    task_class_means,
+)
 from graphfew.nn.readout import class_node_logits
-from graphfew.propagation.feature_transforms import check_center
+from graphfew.ops.centering import subtract_per_task
+from graphfew.propagation.feature_transforms import check_center, unit_rows
 from graphfew.propagation.fitted_transforms import CenteredUnit
 
 
@@ -65,8 +71,10 @@ def simpleshot(
     check_center(center, dim)
 
     def embed(episode: Episode) -> Graph:
-        mean = _center(episode, center)
-        return class_mean_graph(episode.encode(lambda x: F.normalize(x - mean, dim=1)))
+        return class_mean_graph(_normalize(episode, center))
+
+    def query_logits(layers: Layers, encoded: Episode) -> Tensor | None:
+        return class_mean_logits(layers, _normalize(encoded, center))
 
     def fit_context(layers: Layers, context: Episode) -> FittedContext:
         if center is not None:
@@ -85,12 +93,15 @@ def simpleshot(
         independent_queries=True,
         check=require_labeled("simpleshot"),
         fit_context=fit_context,
+        query_logits=query_logits,
     )
 
 
-def _center(episode: Episode, center: Sequence[float] | None) -> Tensor:
-    """Return the center to subtract, `[F]` or one per node, `[N, F]`."""
+def _normalize(episode: Episode, center: Sequence[float] | None) -> Episode:
+    """Subtract the center and scale to length 1."""
     if center is not None:
-        return episode.x.new_tensor(center)
-    # Supports only, and every class equally: queries must not influence each other.
-    return task_class_means(episode)[episode.task]
+        centered = episode.x - episode.x.new_tensor(center)
+    else:
+        # Supports only, and every class equally: queries must not influence each other.
+        centered = subtract_per_task(episode.x, task_class_means(episode), episode.sizes)
+    return episode.encode(lambda _: unit_rows(centered))

@@ -144,7 +144,8 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
 
 
 def _squared_euclidean_from_products(inner: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    return 2 * inner - a.square() - b.square()
+    # Three operations instead of five: this is a third of the time of a small task's logits.
+    return (2 * inner).addcmul(a, a, value=-1).addcmul(b, b, value=-1)
 
 
 def _cosine_from_products(inner: Tensor, a: Tensor, b: Tensor) -> Tensor:
@@ -155,6 +156,15 @@ def _cosine_from_products(inner: Tensor, a: Tensor, b: Tensor) -> Tensor:
 _FROM_PRODUCTS: Mapping[Metric, Callable[[Tensor, Tensor, Tensor], Tensor]] = MappingProxyType(
     {squared_euclidean: _squared_euclidean_from_products, cosine: _cosine_from_products}
 )
+
+
+def has_product_form(metric: Metric) -> bool:
+    """Return whether a metric follows from inner products and norms.
+
+    Args:
+        metric: `([P, F], [P, F]) -> [P, 1]`.
+    """
+    return metric in _FROM_PRODUCTS
 
 
 def metric_edges(
@@ -173,6 +183,9 @@ def metric_edges(
     """
     if metric not in _FROM_PRODUCTS:
         return topology.apply_edges(metric, nodes)
+    if topology.has_class_table:
+        items, classes = topology.split_nodes(nodes)
+        return topology.table_edges(class_metric_table(metric, items, classes))
     norms = torch.linalg.vector_norm(nodes, dim=1, keepdim=True)
     receiver_norms = norms.index_select(0, topology.receivers)
     sender_norms = norms.index_select(0, topology.senders)
@@ -211,6 +224,26 @@ def metric_table(
     a_norms = torch.linalg.vector_norm(a, dim=1)[:, None]
     b_norms = torch.linalg.vector_norm(b, dim=1)
     return _FROM_PRODUCTS[metric](a @ b.T, a_norms, b_norms)
+
+
+def class_metric_table(
+    metric: Metric, items: Float[Tensor, "G n F"], classes: Float[Tensor, "G way F"]
+) -> Float[Tensor, "G n way"]:
+    """Compute a metric of every item of a task with every class of it.
+
+    Args:
+        metric: one with `has_product_form`.
+        items: `[G, n, F]`.
+        classes: `[G, way, F]`.
+
+    Returns:
+        `[G, n, way]`.
+    """
+    # There are few classes: a wide product is faster than a narrow one.
+    products = torch.bmm(classes, items.mT).mT
+    item_norms = torch.linalg.vector_norm(items, dim=2, keepdim=True)
+    class_norms = torch.linalg.vector_norm(classes, dim=2)[:, None]
+    return _FROM_PRODUCTS[metric](products, item_norms, class_norms)
 
 
 class Layers(nn.Module):

@@ -27,7 +27,7 @@ Readout = Callable[[Graph], Tensor]
 Check = Callable[[Episode], None]
 FeatureTransform = Callable[[Episode], Episode]
 Condition = Callable[[nn.Module, Episode], Episode]
-QueryLogits = Callable[[Layers, Episode], Tensor]
+QueryLogits = Callable[[Layers, Episode], Tensor | None]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -85,7 +85,8 @@ class GraphMethod(nn.Module):
             not depend on the queries of a task, for an inductive method (see `fit_method`). None
             for methods that predict from whole episodes only.
         query_logits: `(layers, encoded) -> [Q, max(way)]`, computes the logits of the readout
-            without building graphs, for a method with a closed form; None for all others.
+            without building graphs, for a method with a closed form; None for all others. It
+            may return None for episodes without such a form, which are predicted from graphs.
 
     Attributes:
         spec: the name and arguments given to `create`, for checkpoints; None for a method that
@@ -407,7 +408,7 @@ def bounded_features(encoder: Callable[[Tensor], Tensor], x: Tensor) -> Float[Te
         InvalidTypeError: the encoder returned something else than a floating tensor.
         InvalidInputError: the encoder returned another number of rows.
     """
-    features = check_features(encoder(x), len(x), None, type(encoder).__name__)
+    features = check_features(encoder(x), x.shape[0], None, type(encoder).__name__)
     return clamp_magnitude(features)
 
 

@@ -13,8 +13,10 @@ from graphfew.core.builders import class_node_graph, support_to_query_graph
 from graphfew.core.dense_batch import DenseBatch, update_query_edges, weighted_class_means
 from graphfew.core.episode import Episode
 from graphfew.core.graph import Graph
-from graphfew.nn.layers import Layers, Metric, metric_edges
+from graphfew.core.support_batch import split_supports
+from graphfew.nn.layers import Layers, Metric, class_metric_table, has_product_form, metric_edges
 from graphfew.nn.predictors import ClassNodePredictor, FittedContext, unit_length
+from graphfew.ops.segment import segment_sum
 
 
 def class_mean_graph(episode: Episode) -> Graph:
@@ -36,12 +38,8 @@ def class_mean_graph(episode: Episode) -> Graph:
         [[1.0], [5.0]]
     """
     topology = class_node_graph(episode)
-    into_classes = topology.slice_receivers(len(episode.y))
-    edges = episode.x.new_ones(len(topology.receivers), 1)
-    # All edges are 1, so any slice of the right length holds the right values.
-    weights = into_classes.normalize(edges[: len(into_classes.receivers)])
-    means = into_classes.propagate(weights, episode.x)
-    return Graph(torch.cat([episode.x, means]), edges, topology, episode)
+    edges = episode.x.new_ones(topology.num_edges, 1)
+    return Graph(torch.cat([episode.x, class_means(episode)]), edges, topology, episode)
 
 
 def unit_class_mean_graph(episode: Episode) -> Graph:
@@ -65,7 +63,15 @@ def class_means(context: Episode) -> Float[Tensor, "M F"]:
     Returns:
         `[sum(way), F]`.
     """
-    return class_mean_graph(context).nodes[len(context.y) :]
+    layout, parts = context.layout, split_supports(context)
+    if parts is not None:
+        supports, _ = parts
+        return torch.bmm(layout.class_weights(supports.dtype), supports).flatten(0, 1)
+    # Weights before the sum, which then is no larger than a feature: float16 has a narrow range.
+    weight = layout.shots.to(context.x.dtype).reciprocal()
+    support_weight = weight.index_select(0, layout.sorted_class)[:, None]
+    weighted = context.x.index_select(0, layout.supports_by_class) * support_weight
+    return segment_sum(weighted, layout.class_ptr, layout.sorted_class)
 
 
 def fit_class_means(layers: Layers, context: Episode) -> FittedContext:
@@ -101,6 +107,27 @@ def fit_class_nodes(layers: Layers, context: Episode) -> FittedContext:
     return FittedContext(ClassNodePredictor(nodes, metric=metric.metric, scale=metric.scale.item()))
 
 
+def class_mean_logits(layers: Layers, encoded: Episode) -> Float[Tensor, "Q way"] | None:
+    """Compute the logits of a method whose only layer is a `ScaledMetric`, without graphs.
+
+    Args:
+        layers: the method's layers.
+        encoded: tasks with features `[N, F]`.
+
+    Returns:
+        `[Q, way]`; None for tasks of different shapes, and for metrics without a closed form.
+    """
+    layer = layers[0]
+    assert isinstance(layer, ScaledMetric)
+    parts = split_supports(encoded)
+    if parts is None or not has_product_form(layer.metric):
+        return None
+    supports, queries = parts
+    means = torch.bmm(encoded.layout.class_weights(supports.dtype), supports)
+    logits: Tensor = layer.scale * class_metric_table(layer.metric, queries, means)
+    return logits.flatten(0, 1)
+
+
 def task_class_means(episode: Episode) -> Float[Tensor, "tasks F"]:
     """Average the class means of each task.
 
@@ -110,7 +137,11 @@ def task_class_means(episode: Episode) -> Float[Tensor, "tasks F"]:
     Returns:
         `[n_tasks, F]`; every class of a task has the same weight, whatever its number of supports.
     """
-    return task_means(class_means(episode), episode.way)
+    means = class_means(episode)
+    way = episode.layout.common_way
+    if way is not None:
+        return means.view(-1, way, means.shape[1]).mean(1)
+    return task_means(means, episode.way)
 
 
 def task_means(values: Float[Tensor, "M F"], counts: Sequence[int]) -> Float[Tensor, "T F"]:

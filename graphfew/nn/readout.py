@@ -106,6 +106,10 @@ def class_node_logits(graph: Graph) -> Float[Tensor, "Q way"]:
         >>> gf.nn.class_node_logits(graph).tolist()
         [[-1.0, -4.0]]
     """
+    layout = graph.topology.class_layout
+    if layout is not None and layout.common_way is not None:
+        # Edges to queries come first, sorted by query and class.
+        return graph.edges[: layout.n_query_edges, 0].view(-1, layout.common_way)
     sender_class = class_of_node(graph)[graph.topology.senders]
     selected = torch.nonzero(sender_class >= 0).flatten()
     return _max_per_query_and_class(graph, selected, sender_class[selected])

@@ -60,24 +60,9 @@ def complete_index(n_tasks: int, task_size: int, device: torch.device) -> tuple[
     return senders, receivers
 
 
-def inner_products(
-    x: Tensor, n_items: int, n_classes: int, receivers: Tensor, senders: Tensor
-) -> Tensor:
-    """Compute the inner product `[E, 1]` of the two nodes of each edge from one table per task.
-
-    Every task has `n_items` items. If `n_classes` is positive, that many class nodes of every task
-    follow all items of the batch, and each edge connects an item and a class node.
-    """
-    first_class = len(x) // (n_items + n_classes) * n_items
-    items = x[:first_class].view(-1, n_items, x.shape[1])
-    if not n_classes:
-        table = torch.bmm(items, items.mT)
-        cell = receivers * n_items + senders % n_items
-        return table.view(-1).index_select(0, cell)[:, None]
-    classes = x[first_class:].view(-1, n_classes, x.shape[1])
-    table = torch.bmm(items, classes.mT)
-    # Class nodes have the larger numbers, whichever way the edge points.
-    item = torch.minimum(receivers, senders)
-    class_node = torch.maximum(receivers, senders) - first_class
-    cell = item * n_classes + class_node % n_classes
+def inner_products(x: Tensor, task_size: int, receivers: Tensor, senders: Tensor) -> Tensor:
+    """Compute the inner product `[E, 1]` of the two nodes of each edge from one table per task."""
+    items = x.view(-1, task_size, x.shape[1])
+    table = torch.bmm(items, items.mT)
+    cell = receivers * task_size + senders % task_size
     return table.view(-1).index_select(0, cell)[:, None]

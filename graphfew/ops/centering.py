@@ -44,6 +44,28 @@ def center_tasks(
     return values - means[task]
 
 
+def subtract_per_task(
+    values: Float[Tensor, "N F"], offsets: Float[Tensor, "T F"], sizes: tuple[int, ...]
+) -> Float[Tensor, "N F"]:
+    """Subtract from each row the offset of its task.
+
+    Args:
+        values: `[N, F]`.
+        offsets: `[T, F]`.
+        sizes: number of rows of each task.
+
+    Returns:
+        `[N, F]`.
+    """
+    task_size = common_size(sizes)
+    if task_size is not None:
+        # A view instead of a copy of the offsets for every row.
+        rows = values.view(-1, task_size, values.shape[1])
+        return (rows - offsets[:, None]).view_as(values)
+    counts = torch.tensor(sizes, device=values.device)
+    return values - offsets.repeat_interleave(counts, 0, output_size=len(values))
+
+
 def _center_equal_tasks(values: Tensor, task_size: int, mask: Tensor | None) -> Tensor:
     rows = values.view(-1, task_size, values.shape[1])
     if mask is None:

@@ -20,10 +20,11 @@ def clamp_magnitude(x: Tensor) -> Tensor:
     bound = LARGEST.get(x.dtype)
     if bound is None:
         return x
-    values = x.detach().flatten(1)
     # Usually all items are within the bound, which a single pass over the values shows.
-    if is_eager(x) and bool(torch.linalg.vector_norm(values) < bound):
+    values = x.detach()
+    if is_eager(x) and torch.linalg.vector_norm(values).item() < bound:
         return x
+    values = values.flatten(1)
     # Two passes are several times faster than `vector_norm` with the maximum norm.
     norm = torch.maximum(values.amax(1), -values.amin(1))
     # The factor of an item within the bound is exactly 1.

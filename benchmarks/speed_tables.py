@@ -13,6 +13,7 @@ EARLIER = RESULTS / "egnn-earlier.json"
 EGNN, MEMORY, SAMPLING, FLOORS, FITTED = (
     RESULTS / f"{name}.json" for name in ("egnn", "memory", "tasks", "floors", "fitted")
 )
+LATENCY, INNER_LOOP, MAML = (RESULTS / f"{name}.json" for name in ("latency", "inner_loop", "maml"))
 
 
 def speed(root: Path) -> str:
@@ -144,4 +145,51 @@ def fitted(root: Path) -> str:
         f"`FewShotClassifier` on synthetic data, {content['threads']} threads of a CPU ({content['processor']}; "
         f"`{content['command']}`, the least of {content['repeats']}; `{FITTED}`). A prediction does no work that "
         f"grows with the fitted items beyond one neighbor search:\n\n{markdown(head, rows)}"
+    )
+
+
+def latency(root: Path) -> str:
+    """Processor time of one episode at a time, next to EasyFSL."""
+    content = json.loads((root / LATENCY).read_text())
+    rows = []
+    for method, row in content["methods"].items():
+        times, ratios = row["milliseconds"], row["times_as_fast_as_easyfsl"]
+        existing = "graphfew, existing episode"
+        cells = [times["graphfew"], times[existing], times["EasyFSL"], ratios["graphfew"]]
+        rows.append([f"`{method}`", *(f"{cell:.2f}" for cell in (*cells, ratios[existing]))])
+    head = [
+        "",
+        "from tensors, ms",
+        "from an episode, ms",
+        "EasyFSL, ms",
+        "speedup, from tensors",
+        "speedup, from an episode",
+    ]
+    setting = content["setting"]
+    return (
+        f"Processor time of one episode at a time ({setting['way']}-way {setting['shot']}-shot, "
+        f"{setting['queries_per_class']} queries per class, {setting['dim']} features, one thread, "
+        f"{content['processor']}) from tensors to logits, checks included, compared with EasyFSL, which has no "
+        f"checks (`python -m benchmarks.speed.latency`, interleaved, median of {content['repeats']}; "
+        f"`{LATENCY}`):\n\n{markdown(head, rows)}"
+    )
+
+
+def inner_loop(root: Path) -> str:
+    """Tasks per processor-second of the inner loop on a linear classifier."""
+    content = json.loads((root / INNER_LOOP).read_text())
+    rows = []
+    for stage in ("training", "evaluation"):
+        rates = content[stage]["tasks_per_processor_second"]
+        speedups = content[stage]["graphfew_times_as_fast"]
+        for name, rate in rates.items():
+            speedup = speedups.get(name)
+            rows.append([f"{stage}, {name}", f"{rate:,.0f}", f"{speedup:.1f}" if speedup else ""])
+    setting = content["setting"]
+    return (
+        f"{setting['steps']} steps of gradient descent on a linear classifier, {setting['way']}-way "
+        f"{setting['shot']}-shot, {setting['queries_per_class']} queries per class, {setting['dim']} features, "
+        f"second order, {content['threads']} thread(s) (`python -m benchmarks.speed.inner_loop`, interleaved, "
+        f"median of {content['repeats']}; `{INNER_LOOP}`):\n\n"
+        + markdown(["", "tasks per processor-second", "speedup of graphfew"], rows)
     )

@@ -70,6 +70,8 @@ SECTIONS = {
     "scale": method_tables.scale,
     "heads": method_tables.heads,
     "fitted": speed_tables.fitted,
+    "latency": speed_tables.latency,
+    "inner-loop": speed_tables.inner_loop,
 }
 
 

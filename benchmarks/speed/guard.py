@@ -18,7 +18,7 @@ import torch
 
 import graphfew as gf
 from benchmarks import files
-from benchmarks.speed import clock, egnn, naive, shapes
+from benchmarks.speed import clock, egnn, latency, naive, shapes
 
 RECORDED = Path(__file__).parent / "results" / "guard.json"
 REPEATS, GROSS = 7, 2.0
@@ -31,6 +31,7 @@ def ratios() -> dict[str, float]:
         "EGNN, answers together": answers(shapes.episode(5, 5, 15, 2)[0]),
         "EGNN, answers one by one": answers(shapes.episode(5, 5, 2, 1)[0].inductive()),
         "evaluation of images encoded once": encoding(),
+        "prototypes, one episode": one_episode(),
     }
 
 
@@ -67,6 +68,22 @@ def encoding() -> float:
         )
 
     return _fast({"naive": lambda: gf.evaluate(model, tasks, 40, batch=1), "graphfew": once})
+
+
+def one_episode() -> float:
+    """One episode at a time from tensors to logits, with a plain loop over classes as naive form."""
+    model = gf.create("prototypical", encoder=gf.backbones.identity(latency.DIM)).eval()
+    x, y, query = latency.task()
+
+    def plain() -> None:
+        means = [x[y == label].mean(0) for label in y[y >= 0].unique()]
+        torch.cdist(x[query], torch.stack(means)).square().neg()
+
+    def library() -> None:
+        _ = model(gf.Episode.single(x, y, query, way=latency.WAY)).logits
+
+    forms = {"naive": plain, "graphfew": library}
+    return _fast({name: latency.repeated(form, latency.CALLS) for name, form in forms.items()})
 
 
 def _fast(calls: Mapping[str, clock.Call]) -> float:

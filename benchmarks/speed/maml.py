@@ -1,6 +1,6 @@
 """MAML on Omniglot's Conv-4 against a plain loop of `torch.func.functional_call`, and memory against inner steps.
 
-Run: OMP_NUM_THREADS=2 python -m benchmarks.speed.maml --out benchmarks/speed/results/maml.json
+Run: OMP_NUM_THREADS=1 python -m benchmarks.speed.maml --out benchmarks/speed/results/maml.json
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import copy
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -181,8 +182,8 @@ def measure(
     tasks: int = TASKS,
     queries: int = QUERIES,
 ) -> dict[str, object]:
-    """Seconds of each form in turn, and how much faster the library is than the plain loop."""
-    times = clock.interleaved(calls(steps, width, tasks, queries), repeats)
+    """Processor-seconds of each form in turn, and how much faster the library is than the plain loop."""
+    times = clock.interleaved(calls(steps, width, tasks, queries), repeats, time.process_time)
     speedup: dict[str, dict[str, float]] = {}
     for form in ("evaluation", "training, second order", "training, first order"):
         own = {

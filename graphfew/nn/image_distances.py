@@ -77,9 +77,9 @@ def distance_edges(graph: Graph, distances: DistanceTable) -> Float[Tensor, "E 1
     sizes = list(episode.sizes)
     tables = []
     for nodes, is_query, is_labeled in zip(
-        graph.nodes.split(sizes),
-        episode.query.split(sizes),
-        episode.labeled.split(sizes),
+        torch.split(graph.nodes, sizes),
+        torch.split(episode.query, sizes),
+        torch.split(episode.labeled, sizes),
         strict=True,
     ):
         # Edges are sorted by receiver, then by sender, like the rows of the table.
@@ -114,7 +114,7 @@ def complete_distance_graph(episode: Episode, distances: DistanceTable, channels
     flat = episode.x.flatten(1)
     topology = complete_graph(episode.sizes, flat.device)
     tables = []
-    for nodes in flat.split(list(episode.sizes)):
+    for nodes in torch.split(flat, list(episode.sizes)):
         images = to_images(nodes, channels)
         tables.append(distances(images, images).flatten())
     return Graph(flat, torch.cat(tables)[:, None], topology, episode)

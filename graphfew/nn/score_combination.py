@@ -150,7 +150,10 @@ def combined_distances(
     """
     widths = [part.width for part in parts]
     total = queries.new_zeros(len(queries), len(supports))
-    for part, a, b in zip(parts, queries.split(widths, 1), supports.split(widths, 1), strict=True):
+    blocks = zip(
+        parts, torch.split(queries, widths, 1), torch.split(supports, widths, 1), strict=True
+    )
+    for part, a, b in blocks:
         total = total + part.weight * standardize_rows(part.distances(a, b))
     return total
 

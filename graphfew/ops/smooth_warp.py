@@ -90,7 +90,7 @@ def _warp_distances(
         best = torch.minimum(best, _energies(residual, field, penalty))
         if step == steps:
             break
-        slopes = sampled[:, channels:].unflatten(1, (2, channels)).detach()
+        slopes = torch.unflatten(sampled[:, channels:], 1, (2, channels)).detach()
         gradient = (residual.detach()[:, None] * slopes).sum(2) - penalty * _laplacian(field)
         direction = smooth(gradient, kernel)
         length = torch.linalg.vector_norm(direction, dim=1).flatten(1).amax(1)

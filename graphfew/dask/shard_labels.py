@@ -68,6 +68,13 @@ def one_hot_labels(
 
     Raises:
         InvalidInputError: there are no labels, or an item has two.
+
+    Example:
+        >>> import numpy as np
+        >>> from graphfew.dask.shard_labels import one_hot_labels
+        >>> one_hot_labels(np.array([7, 2]), np.array([1, 0]), n_classes=2).values
+        array([[1., 0.],
+               [0., 1.]], dtype=float32)
     """
     if not len(rows) or len(np.unique(rows)) < len(rows):
         raise InvalidInputError(

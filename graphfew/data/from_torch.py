@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -85,6 +85,11 @@ def _check_map_style(dataset: Any) -> None:
         raise InvalidTypeError(
             f"{type(dataset).__name__} is an iterable-style data set, which has no length; pass a "
             "map-style one, or the list of its pairs, as in list(dataset)"
+        )
+    if isinstance(dataset, Mapping):
+        raise InvalidTypeError(
+            f"a dict of {', '.join(map(str, dataset)) or 'nothing'} is no torch Dataset; pass one of "
+            "its values, or a list of pairs (item, label)"
         )
     if not hasattr(dataset, "__getitem__") or not hasattr(dataset, "__len__"):
         raise InvalidTypeError(

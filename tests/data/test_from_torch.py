@@ -139,6 +139,7 @@ def test_texts_are_encoded_in_chunks():
     [
         (Stream(), InvalidTypeError, "iterable-style"),
         (iter([]), InvalidTypeError, "no torch Dataset"),
+        ({"train": []}, InvalidTypeError, "a dict of train is no torch Dataset"),
         (Pairs([{"image": 1, "label": 0}]), InvalidTypeError, r"dict, not \(item, label\)"),
         (Pairs([]), InvalidInputError, "no items"),
         (Pairs([(torch.zeros(2), 7)], ["a", "b"]), InvalidInputError, "only 2 class names"),

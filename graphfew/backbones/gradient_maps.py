@@ -14,7 +14,7 @@ from graphfew._utils.model_spec import ModelSpec
 from graphfew.backbones.backbone_registry import register_backbone
 from graphfew.backbones.base import Backbone, check_positive
 from graphfew.errors import InvalidInputError
-from graphfew.ops.smooth_warp import gaussian_kernel, smooth
+from graphfew.ops.warp_distance import gaussian_kernel, smooth
 
 N_DIRECTIONS = 8
 # Smallest spread of ink: a dot, or an empty image, is not enlarged beyond it.

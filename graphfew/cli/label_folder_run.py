@@ -31,11 +31,11 @@ def run_label_folder(request: LabelRequest, scheduler: str | None) -> None:
         scheduler: address of a Dask scheduler; None starts workers on this machine.
 
     Raises:
-        ConfigurationError: the source is no folder of Parquet files, or an option is for others.
+        ConfigurationError: the source is not a folder of Parquet files, or an option does not apply to it.
     """
     if not is_parquet_folder(request.source):
         raise ConfigurationError(
-            f"--scheduler is for a folder of .parquet files, and {request.source} is none; omit it, "
+            f"--scheduler is for a folder of .parquet files, and {request.source} is not one; omit it, "
             "or give such a folder"
         )
     _check_unused(request)

@@ -43,7 +43,7 @@ def dask_client(
 
     Raises:
         MissingDependencyError: Dask is not installed.
-        ConfigurationError: no scheduler answers at the address, or it is given with `n_workers`.
+        ConfigurationError: no connection to a scheduler at the address, or it is given with `n_workers`.
 
     Example:
         >>> from graphfew.dask import dask_client

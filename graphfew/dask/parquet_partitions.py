@@ -43,7 +43,7 @@ class ParquetColumns:
 
     Attributes:
         features: one column of vectors, or columns of numbers.
-        label: column of labels; None if there is none.
+        label: column of labels, if there is one; else None.
         item: column of item names; None numbers the rows of each file.
 
     Example:

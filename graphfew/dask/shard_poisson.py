@@ -228,7 +228,7 @@ def _subtract_shift(u: Array, component: Index, shift: Array) -> Array:
 
 
 def _drop_absent(client: Any, graph: GraphShards) -> GraphShards:
-    """Drop edges that rounding cannot tell from none, as `sparse_symmetric_graph` does."""
+    """Drop edges of weight zero up to rounding, as `sparse_symmetric_graph` does."""
     roots = root_degrees(client, graph)
     normalized = normalize_rows(client, graph, roots, 1.0)
     pairs = zip(graph.blocks, normalized.blocks, strict=True)

@@ -159,7 +159,7 @@ class DrawerRuns:
 
     @cached_property
     def _table(self) -> Index:
-        """`[classes, drawers]` item of each class by each drawer; -1 if there is none."""
+        """`[classes, drawers]` item of each class by each drawer, or -1."""
         drawer = self.data.metadata["drawer"].numpy(force=True)
         numbers, column = np.unique(drawer, return_inverse=True)
         table = np.full((len(self.data.classes), len(numbers)), -1, dtype=np.int64)

@@ -95,7 +95,7 @@ def drop_index(
 
     Args:
         table: the items; anything but a table is returned unchanged.
-        feature_names: the features of earlier items: a column with a name of the index that is none
+        feature_names: the features of earlier items: a column with a name of the index that is not one
             of them is removed, whatever its values. None decides by the values.
 
     Returns:

@@ -27,7 +27,7 @@ _TRUE_WORDS = ("true", "1", "wahr", "vrai", "verdadero", "verdadeiro", "vero", "
 
 
 @dataclasses.dataclass(frozen=True)
-class Corrections:
+class CorrectionTable:
     """Labels that replace those of items.
 
     Attributes:
@@ -35,7 +35,7 @@ class Corrections:
         texts: the text of item names, if the table has them.
 
     Example:
-        >>> Corrections({"7": "cat"}).texts
+        >>> CorrectionTable({"7": "cat"}).texts
         {}
     """
 
@@ -43,7 +43,7 @@ class Corrections:
     texts: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
-def read_corrections(path: Path) -> Corrections:
+def read_corrections(path: Path) -> CorrectionTable:
     """Read a table with the columns `item` and `label`, and `text` if items are texts.
 
     In a table that `graphfew label` wrote, only the rows with `given` = true are corrections: the
@@ -106,7 +106,7 @@ def read_corrections(path: Path) -> Corrections:
                 "to true where you corrected a label"
             ]
         )
-    return Corrections(labels, texts_of_name)
+    return CorrectionTable(labels, texts_of_name)
 
 
 def _is_true(value: Any) -> bool:
@@ -118,7 +118,7 @@ def _is_true(value: Any) -> bool:
 
 def correct_labels(
     items: LabelSource,
-    corrections: Corrections,
+    corrections: CorrectionTable,
     unlabeled_marks: Sequence[str] | None = None,
     suggest: Callable[[Sequence[str]], str] = suggest_argument,
 ) -> LabelSource:
@@ -143,7 +143,7 @@ def correct_labels(
     Example:
         >>> import numpy as np
         >>> items = LabelSource(("0", "1", "2"), np.eye(3), "features", ("cat", "dog", None))
-        >>> correct_labels(items, Corrections({"1": "cow", "2": "cat"})).labels
+        >>> correct_labels(items, CorrectionTable({"1": "cow", "2": "cat"})).labels
         ('cat', 'cow', 'cat')
     """
     rows = _correction_rows(items, corrections)
@@ -165,7 +165,7 @@ def correct_labels(
     return dataclasses.replace(items, labels=tuple(labels))
 
 
-def _correction_rows(items: LabelSource, corrections: Corrections) -> list[int]:
+def _correction_rows(items: LabelSource, corrections: CorrectionTable) -> list[int]:
     """The row of each correction."""
     rows_of_name: dict[str, list[int]] = {}
     for row, name in enumerate(items.names):
@@ -183,7 +183,7 @@ def _correction_rows(items: LabelSource, corrections: Corrections) -> list[int]:
     return [moved[name] if name in moved else rows_of_name[name][0] for name in corrections.labels]
 
 
-def _rows_of_texts(items: LabelSource, corrections: Corrections) -> dict[str, int]:
+def _rows_of_texts(items: LabelSource, corrections: CorrectionTable) -> dict[str, int]:
     """The row of each correction that has a text.
 
     Row numbers change if rows are sorted, added or removed.

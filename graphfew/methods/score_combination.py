@@ -12,7 +12,7 @@ from graphfew.methods.registry import register_method
 from graphfew.nn.method import GraphMethod
 from graphfew.nn.prototypes import support_query_graph
 from graphfew.nn.readout import nearest_support_logits
-from graphfew.nn.score_combination import ScoreCombination, read_parts
+from graphfew.nn.weighted_scores import ScoreCombination, read_parts
 
 
 @register_method(paper="Kittler et al. 1998")
@@ -37,7 +37,7 @@ def score_combination(
     Args:
         encoder: `[N, ...] -> [N, F]`.
         dim: output width of the encoder.
-        parts: fields of `graphfew.nn.score_combination.ScorePart` for each encoder, such as
+        parts: fields of `graphfew.nn.weighted_scores.ScorePart` for each encoder, such as
             `{"width": 64, "weight": 2.0}` and `{"width": 7056, "channels": 9}`; None compares all
             features as one vector.
         scale: factor on the sum; it changes confidence, not classes.

@@ -12,7 +12,7 @@ from graphfew.nn.image_distances import ImageDistances, map_channels
 from graphfew.nn.method import GraphMethod
 from graphfew.nn.prototypes import support_query_graph
 from graphfew.nn.readout import nearest_support_logits
-from graphfew.ops.smooth_warp import warp_table
+from graphfew.ops.warp_distance import warp_table
 
 
 @register_method(paper="Yu et al. 2022")

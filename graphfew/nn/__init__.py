@@ -39,7 +39,7 @@ from graphfew.nn.step_sizes import (
     relative_unit,
 )
 from graphfew.ops.distortion import distortion_table
-from graphfew.ops.smooth_warp import warp_table
+from graphfew.ops.warp_distance import warp_table
 
 __all__ = [
     "GraphMethod",

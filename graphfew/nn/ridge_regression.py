@@ -39,7 +39,7 @@ def absolute_penalty(
 ) -> Float[Tensor, " G"]:
     """Scale a penalty by the spread of the features, so that any scale of them will do.
 
-    The length of features is no such scale: after a ReLU, most of it is common to all items.
+    The length of features is not such a scale: after a ReLU, most of it is common to all items.
 
     Args:
         relative: penalty relative to the mean squared deviation of the supports, which is the mean

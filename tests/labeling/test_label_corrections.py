@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from graphfew.cli import app
 from graphfew.data import DataWarning
 from graphfew.errors import ConfigurationError, DatasetError, InvalidInputError, MissingFileError
-from graphfew.labeling.corrections import Corrections, correct_labels, read_corrections
+from graphfew.labeling.corrections import CorrectionTable, correct_labels, read_corrections
 from graphfew.labeling.label_sources import LabelSource
 
 pytestmark = pytest.mark.usefixtures("unchecked", "one_thread")
@@ -65,16 +65,16 @@ def test_the_written_table_can_be_corrected_and_given_back(label, tmp_path):
 
 def test_names_and_marks_are_read_as_in_the_items():
     with pytest.warns(DataWarning, match='"cat" and " cat" differ only in blanks'):
-        assert correct_labels(ITEMS, Corrections({"r": " cat"})).labels == (
+        assert correct_labels(ITEMS, CorrectionTable({"r": " cat"})).labels == (
             "cat",
             "dog",
             "cat",
             None,
         )
     with pytest.warns(DataWarning, match="1 of 2 corrections have no label and change nothing"):
-        corrected = correct_labels(ITEMS, Corrections({"p": "unlabeled", "r": "cow "}))
+        corrected = correct_labels(ITEMS, CorrectionTable({"p": "unlabeled", "r": "cow "}))
     assert corrected.labels == ("cat", "dog", "cow", None)
-    assert correct_labels(ITEMS, Corrections({"r": "NA"}), unlabeled_marks=()).labels[2] == "NA"
+    assert correct_labels(ITEMS, CorrectionTable({"r": "NA"}), unlabeled_marks=()).labels[2] == "NA"
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_corrections_of_named_texts_keep_their_item(tmp_path):
 
 def test_corrections_of_unknown_items_are_rejected():
     with pytest.raises(InvalidInputError, match="the correction of item 'z' fits 0 items"):
-        correct_labels(ITEMS, Corrections({"z": "cat"}))
+        correct_labels(ITEMS, CorrectionTable({"z": "cat"}))
     twice = LabelSource(("p", "q", "p"), np.eye(3), "features", ("cat", "dog", None))
     with pytest.raises(InvalidInputError, match="item 'p' fits 2 items"):
-        correct_labels(twice, Corrections({"p": "dog"}))
+        correct_labels(twice, CorrectionTable({"p": "dog"}))

@@ -8,7 +8,7 @@ from reference import deformation
 import graphfew as gf
 from graphfew.nn.image_distances import complete_distance_graph
 from graphfew.ops.distortion import distortion_table
-from graphfew.ops.smooth_warp import warp_table
+from graphfew.ops.warp_distance import warp_table
 
 
 def images(n, seed, channels=2, side=5):

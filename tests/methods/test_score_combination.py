@@ -6,7 +6,7 @@ import torch
 from reference import deformation
 
 import graphfew as gf
-from graphfew.nn.score_combination import standardize_rows
+from graphfew.nn.weighted_scores import standardize_rows
 
 PARTS = [{"width": 3, "weight": 2.0}, {"width": 32, "channels": 2, "window": 1, "penalty": 0.1}]
 

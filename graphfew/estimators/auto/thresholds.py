@@ -21,7 +21,7 @@ def likely_members(
 ) -> Int[Tensor, " L"]:
     """Select unlabeled items on whose class all members of an ensemble agree.
 
-    With one label per class, labeled items lie on their class mean, so they do not tell how far
+    With one label per class, labeled items lie on their class mean, so they do not show how far
     members are from it.
 
     Args:
@@ -30,7 +30,7 @@ def likely_members(
         final: class of every item by the ensemble.
 
     Returns:
-        Indices of items; of all items if there are none.
+        Indices of items; of all items if members never agree.
     """
     unlabeled = torch.nonzero(labels == UNKNOWN).flatten()
     likely = unlabeled[(predictions == final[unlabeled]).all(0)]

@@ -44,7 +44,7 @@ def warp_table(
 
     Example:
         >>> import torch
-        >>> from graphfew.ops.smooth_warp import warp_table
+        >>> from graphfew.ops.warp_distance import warp_table
         >>> bar = torch.zeros(1, 1, 9, 9)
         >>> bar[..., 4] = 1
         >>> shifted = warp_table(bar, bar.roll(1, 3))
@@ -109,7 +109,7 @@ def _slopes(images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _laplacian(field: Tensor) -> Tensor:
-    """Return the sum of differences to the adjacent pixels; there are none across the border."""
+    """Return the sum of differences to the adjacent pixels within the border."""
     padded = F.pad(field, (1, 1, 1, 1), mode="replicate")
     vertical = padded[:, :, 2:, 1:-1] + padded[:, :, :-2, 1:-1]
     horizontal = padded[:, :, 1:-1, 2:] + padded[:, :, 1:-1, :-2]

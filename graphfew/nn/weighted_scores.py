@@ -31,7 +31,7 @@ class ScorePart:
         penalty: cost of a displacement of one pixel in maps.
 
     Example:
-        >>> from graphfew.nn.score_combination import ScorePart
+        >>> from graphfew.nn.weighted_scores import ScorePart
         >>> ScorePart(width=64, weight=2.0).channels
         0
     """
@@ -113,7 +113,7 @@ class ScoreCombination(nn.Module):
 
     Example:
         >>> import torch, graphfew as gf
-        >>> from graphfew.nn.score_combination import ScoreCombination, ScorePart
+        >>> from graphfew.nn.weighted_scores import ScoreCombination, ScorePart
         >>> y = torch.tensor([0, 1, -1])
         >>> episode = gf.Episode.single(torch.eye(3, 4), y, query=y < 0, way=2)
         >>> layer = ScoreCombination((ScorePart(2), ScorePart(2)), scale=1.0)

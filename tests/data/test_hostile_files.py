@@ -313,7 +313,7 @@ def test_booleans_with_nulls_are_reported(tmp_path):
     parquet.write_table(
         arrow.table({"a": [True, None, False], "label": ["x", "y", "x"]}), tmp_path / "t.parquet"
     )
-    with pytest.raises(ValueError, match=r"t\.parquet, row 1, column 'a' is nan"):
+    with pytest.raises(ValueError, match=r"t\.parquet, row 1, column 'a' is empty"):
         read_source(tmp_path / "t.parquet")
 
 

@@ -1,11 +1,14 @@
 """Operation counts of the speed benchmarks equal those of torch."""
 
+import math
+
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import graphfew as gf
-from benchmarks.speed import device, egnn, floors, shapes
+from benchmarks.speed import device_models, egnn, floors, shapes
+from benchmarks.speed.device_setting import Setting
 
 
 def count_multiply_adds(call):
@@ -34,11 +37,14 @@ def test_multiply_adds_of_a_training_step():
 def test_device_table_has_every_implementation(monkeypatch):
     # Compiling takes minutes, and tests/nn/test_compile.py has it.
     monkeypatch.setattr(torch, "compile", lambda run, **_: run)
-    monkeypatch.setitem(device.LARGE, "cpu", 64)
+    tiny = {"small": (2, 1, 1, 2)}
+    monkeypatch.setattr(egnn, "ANSWERS", tiny)
+    monkeypatch.setattr(egnn, "TRAINING", tiny)
     monkeypatch.setattr(egnn, "INDUCTIVE", (2, 1, 1, 1))
     monkeypatch.setattr(egnn, "WIDTH", 8)
-    for measure in (device.answers, device.training):
-        for row in measure(torch.device("cpu"), 1, {"small": (2, 1, 1, 2)}).values():
+    setting = Setting(torch.device("cpu"), repeats=1, small=False, deadline=math.inf)
+    for measure in (device_models.predictions, device_models.training):
+        for row in measure(setting).values():
             ways = {
                 f"{way}, {kind}"
                 for way in ("naive", "plain", "compiled")

@@ -51,7 +51,7 @@ def test_provenance_of_the_encoder_survives_resuming(complete_run, tmp_path):
     ("change", "message"),
     [
         ({"method": "foo"}, "expected one of: alpha_tim, anil, "),
-        ({"data": "foo"}, "known: omniglot, glyphs, digits"),
+        ({"data": "foo"}, "known: omniglot, omniglot_runs, glyphs, digits"),
         ({"encoder": "foo"}, "bilstm, concat, conv4"),
         ({"data": "glyphs", "split": "foo"}, "known: train, val, test"),
         ({"split": "train"}, "its only one is all"),

@@ -82,6 +82,11 @@ class AggregatedResult:
         return self.records[0].n_queries / self.n_tasks
 
     @property
+    def method(self) -> str:
+        """Name of the method in the registry."""
+        return str(self.average.result.model.get("method", self.key.row))
+
+    @property
     def published_name(self) -> str:
         """Name among published results: that of the method, or of what its training is known by."""
         model: Mapping[str, Any] = self.average.result.model
@@ -90,9 +95,8 @@ class AggregatedResult:
             return str(tasks["source"])
         if "update" in model:
             return str(model["update"])
-        method = str(model.get("method", self.key.row))
         first_order = (model.get("arguments") or {}).get("first_order", False)
-        return f"fo{method}" if first_order else method
+        return f"fo{self.method}" if first_order else self.method
 
 
 @dataclasses.dataclass(frozen=True)

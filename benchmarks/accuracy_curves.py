@@ -5,7 +5,7 @@ are recorded. The plot is drawn from the file.
 
 Run: python -m benchmarks.accuracy_curves --data omniglot --encoder RUNS/prototypical-seed0 \
     --heads prototypical ridge linear_head --runs anil=RUNS/anil-seed0 maml=RUNS/maml-seed0 \
-    --out benchmarks/results/accuracy-curves-omniglot.jsonl
+    --out benchmarks/results/curves/omniglot.jsonl
 """
 
 from __future__ import annotations
@@ -63,12 +63,15 @@ def inner_steps(model: gf.GraphMethod) -> int | None:
     return None
 
 
-def measurements(models: Mapping[str, gf.GraphMethod]) -> Iterator[tuple[str, int, int | None]]:
+def measurements(
+    models: Mapping[str, gf.GraphMethod], max_shot: int
+) -> Iterator[tuple[str, int, int | None]]:
     """Name, shots and inner steps of every measurement."""
     for name, model in models.items():
         trained_steps = inner_steps(model)
         for shot in SHOTS:
-            yield name, shot, trained_steps
+            if shot <= max_shot:
+                yield name, shot, trained_steps
         if trained_steps is None:
             continue
         for shot in (1, 5):
@@ -87,7 +90,9 @@ def measure(
     """Append the accuracies that the file does not have yet."""
     recorded = {_key(row) for row in read(out)}
     protocol = {"way": WAY, "queries_per_class": queries, "tasks": n_tasks}
-    for name, shot, steps in measurements(models):
+    # A class of Omniglot has 20 items, for supports and queries.
+    max_shot = int(data.y.bincount().min()) - queries
+    for name, shot, steps in measurements(models, max_shot):
         row: Row = {"method": name, "shot": shot, "steps": steps, **protocol}
         if _key(row) in recorded:
             continue
@@ -133,10 +138,13 @@ def plot(rows: Sequence[Row]) -> Figure:
             if steps:
                 label = f"{name}, {shot}-shot"
                 _curve(by_step, steps, "steps", label=label, color=color, linestyle=style)
-    for axes, title in ((by_shot, "supports per class"), (by_step, "inner steps")):
+    panels = (by_shot, "supports per class", SHOTS), (by_step, "inner steps", STEPS)
+    for axes, title, ticks in panels:
         axes.set_xlabel(title)
         axes.set_ylabel("accuracy in %")
         axes.set_xscale("log")
+        axes.set_xticks(ticks, labels=[str(tick) for tick in ticks])
+        axes.minorticks_off()
         if axes.lines:
             axes.legend(fontsize="small")
     return figure

@@ -205,9 +205,13 @@ def _build_dataset(
     )
 
 
-def _find_archive(root: Root, name: str, progress: bool) -> Path:
-    file = f"{name}.zip"
-    url = URL.format(name=name)
+def find_omniglot_file(root: Root, file: str, url: str, checksum: str, progress: bool) -> Path:
+    """Find an archive of Omniglot in `root` or `$GRAPHFEW_DATA`, or download it.
+
+    Raises:
+        DatasetNotFoundError: `root` does not have the file.
+        DownloadError: the download failed.
+    """
     if root is not None:
         path = Path(root) / file
         if not path.is_file():
@@ -221,8 +225,12 @@ def _find_archive(root: Root, name: str, progress: bool) -> Path:
         path = Path(data_folder) / "omniglot" / file
         if path.is_file():
             return path
-    _, checksum = ARCHIVES[name]
     return download(url, checksum, progress)
+
+
+def _find_archive(root: Root, name: str, progress: bool) -> Path:
+    _, checksum = ARCHIVES[name]
+    return find_omniglot_file(root, f"{name}.zip", URL.format(name=name), checksum, progress)
 
 
 def _load_archive(path: Path, size: int, progress: bool) -> dict[str, NDArray[Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import zipfile
 from pathlib import Path
@@ -13,13 +12,16 @@ import torch
 from numpy.typing import NDArray
 
 from graphfew.data.dataset import Dataset
-from graphfew.data.datasets.omniglot import MAX_IMAGE_BYTES, decode_image
+from graphfew.data.datasets.omniglot import (
+    MAX_IMAGE_BYTES,
+    decode_image,
+    find_omniglot_file,
+)
 from graphfew.data.io import archives, cache
-from graphfew.data.io.download import download
 from graphfew.data.io.paths import Root, check_image_size
 from graphfew.data.io.progress import with_progress
 from graphfew.data.splits import Splits
-from graphfew.errors import DatasetError, DatasetNotFoundError
+from graphfew.errors import DatasetError
 
 N_RUNS, RUN_WAY = 20, 20
 RUNS_FILE = "all_runs.zip"
@@ -72,7 +74,7 @@ def omniglot_runs(
     """
     OMNIGLOT_RUNS_SPLITS.check("omniglot_runs", split)
     check_image_size(size)
-    path = _find_runs(root, progress)
+    path = find_omniglot_file(root, RUNS_FILE, RUNS_URL, RUNS_CHECKSUM, progress)
     arrays = cache.load_or_build(
         f"omniglot-runs-{cache.content_key(path)}-{size}",
         ("images", "classes"),
@@ -88,23 +90,6 @@ def omniglot_runs(
         groups=tuple(name.split("/")[0] for name in classes),
         metadata={"drawer": torch.tensor([_REFERENCE_DRAWER, _QUERY_DRAWER]).repeat(len(classes))},
     )
-
-
-def _find_runs(root: Root, progress: bool) -> Path:
-    if root is not None:
-        path = Path(root) / RUNS_FILE
-        if not path.is_file():
-            raise DatasetNotFoundError(
-                f"{Path(root)} has no {RUNS_FILE}; put the archive there ({RUNS_URL}), or omit "
-                "root to download it"
-            )
-        return path
-    data_folder = os.environ.get("GRAPHFEW_DATA")
-    if data_folder:
-        path = Path(data_folder) / "omniglot" / RUNS_FILE
-        if path.is_file():
-            return path
-    return download(RUNS_URL, RUNS_CHECKSUM, progress)
 
 
 def _decode_runs(path: Path, size: int, progress: bool) -> dict[str, NDArray[Any]]:
